@@ -1,0 +1,101 @@
+"""Opinions about a message, as values: what SPF, DKIM, DMARC, iprev and the scanner said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Result(Enum):
+    """Result words of RFC 8601 2.7."""
+
+    NONE = "none"
+    PASS = "pass"
+    FAIL = "fail"
+    SOFTFAIL = "softfail"
+    NEUTRAL = "neutral"
+    POLICY = "policy"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+@dataclass(frozen=True, slots=True)
+class Spf:
+    """`identity` is "mailfrom" or "helo" (RFC 7208 2.3, 2.4); `domain` the one that was checked."""
+
+    result: Result
+    identity: str
+    domain: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dkim:
+    """One signature, in header order. `weak`: it verifies but must not count (l=, short key; security.md 77, 78)."""
+
+    result: Result
+    domain: str
+    selector: str
+    algorithm: str = ""
+    identity: str = ""
+    reason: str = ""
+    weak: bool = False
+    signature: str = ""  # first characters of b=, RFC 6008
+
+
+@dataclass(frozen=True, slots=True)
+class Dmarc:
+    """`policy`: what the domain asks for ("none", "quarantine", "reject", "" without record); `disposition`: what it
+    comes to for this message after t=, sp, np. `domain`: the From domain; `organisation`: where the record was."""
+
+    result: Result
+    domain: str
+    policy: str = ""
+    disposition: str = "none"
+    organisation: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Iprev:
+    """RFC 8601 3: does the address lead to a name that leads back."""
+
+    result: Result
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """Who vouches for the message."""
+
+    spf: Spf
+    dkim: tuple[Dkim, ...]
+    dmarc: Dmarc
+    iprev: Iprev
+
+
+class Action(Enum):
+    """What the scanner asks for."""
+
+    ACCEPT = "accept"
+    JUNK = "junk"
+    DEFER = "defer"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`text`: what the scanner wants the peer to read, checked printable ASCII, or ""."""
+
+    action: Action
+    score: float = 0.0
+    required: float = 0.0
+    symbols: tuple[str, ...] = field(default_factory=tuple)
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unscanned:
+    """The scanner was away, slow or talked nonsense; `reason`: "disabled", "unavailable", "timeout", "bad-answer"."""
+
+    reason: str

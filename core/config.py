@@ -1,0 +1,333 @@
+"""The configuration: TOML file, overridden by environment, read once, checked, frozen (pydantic is touched here only).
+
+Every key is also `BEFFROI_SECTION__KEY` (lists and tables as JSON there). The keys are an outside contract: they are
+added to, never renamed. The bounds of section `limits` are listed with their reasons in docs/limits.md.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from core.domain import DomainError, to_ascii
+
+KIB, MIB = 1024, 1024 * 1024
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+)\s*([smhdw]?)")
+_UNITS = {"": 1, "K": KIB, "M": MIB, "G": 1024**3, "T": 1024**4}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the key and what is wrong with it."""
+
+
+def parse_size(text: str | int) -> int:
+    """ "60M" > 62914560 octets; binary multiples. Raises ValueError."""
+    match = _SIZE.fullmatch(str(text).strip())
+    if not match:
+        raise ValueError(f"not a size: {text!r} (write 500K, 60M or 5G)")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def parse_duration(text: str | int) -> int:
+    """ "15m" > 900 seconds. Raises ValueError."""
+    match = _DURATION.fullmatch(str(text).strip())
+    if not match:
+        raise ValueError(f"not a duration: {text!r} (write 30s, 15m, 4h or 5d)")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """ "127.0.0.1:25" or "[::1]:25" > (address, port). Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"not an address and port: {text!r} (write 0.0.0.0:25 or [::]:25)")
+    return host.strip("[]"), int(port)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Listen(Section):
+    """Where the doors are: lists of "address:port"; an empty list closes one."""
+
+    mx: list[str] = ["0.0.0.0:25"]
+    submission: list[str] = ["0.0.0.0:587"]
+    submissions: list[str] = ["0.0.0.0:465"]
+    lmtp: list[str] = []
+    imap: list[str] = ["0.0.0.0:143"]
+    imaps: list[str] = ["0.0.0.0:993"]
+    api: list[str] = ["127.0.0.1:8080"]
+    https: list[str] = []
+    metrics: list[str] = ["127.0.0.1:9090"]
+    proxy_from: list[str] = []
+
+    @field_validator("mx", "submission", "submissions", "lmtp", "imap", "imaps", "api", "https", "metrics")
+    @classmethod
+    def _endpoints(cls, value: list[str]) -> list[str]:
+        for item in value:
+            parse_endpoint(item)
+        return value
+
+
+class TlsFiles(Section):
+    certificate: str = ""
+    key: str = ""
+
+
+class Database(Section):
+    """`url` empty means the SQLite file directory.db inside `data`."""
+
+    url: str = ""
+
+
+class Dns(Section):
+    resolvers: list[str] = ["127.0.0.1:53"]
+    timeout: float = 5.0
+
+
+class Delivery(Section):
+    port: int = 25
+    mta_sts_port: int = 443
+    routes: dict[str, str] = {}
+    allow_private: bool = False
+    ca_file: str = ""
+    bind: list[str] = []
+    retry: str = "5m, 15m, 30m, 1h, 2h, 4h"
+    lifetime: str = "5d"
+    delay_notice: str = "4h"
+
+    @field_validator("retry")
+    @classmethod
+    def _retry(cls, value: str) -> str:
+        if not [parse_duration(part) for part in value.split(",")]:
+            raise ValueError("at least one interval is needed")
+        return value
+
+    @field_validator("lifetime", "delay_notice")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        parse_duration(value)
+        return value
+
+    @property
+    def retry_seconds(self) -> tuple[int, ...]:
+        return tuple(parse_duration(part) for part in self.retry.split(","))
+
+    @property
+    def lifetime_seconds(self) -> int:
+        return parse_duration(self.lifetime)
+
+    @property
+    def delay_notice_seconds(self) -> int:
+        return parse_duration(self.delay_notice)
+
+
+class Antispam(Section):
+    rspamd: str = ""
+    rspamd_controller: str = ""
+    rspamd_password: str = ""
+    when_unavailable: Literal["defer", "accept"] = "defer"
+    clamd: str = ""
+    greylist: bool = False
+
+
+class Limits(Section):
+    """Every bound of the suite (security.md section 2). Sizes in octets, times in seconds."""
+
+    exempt: list[str] = []
+    message_size: str = "60M"
+    account_recipients_per_day: int = 500
+    # SMTP sessions
+    command_line: int = 2048  # RFC 5321 4.5.3.1.4 asks 512 and more for extensions
+    auth_line: int = 12288  # RFC 4954 4
+    recipients_mx: int = 500
+    recipients_submission: int = 200
+    errors_soft: int = 10
+    errors_hard: int = 20
+    junk_commands: int = 100
+    idle_before_mail: float = 60.0
+    idle_command: float = 300.0
+    data_stall: float = 300.0
+    submission_stall: float = 60.0
+    transaction: float = 600.0
+    minimum_rate: int = 500
+    tls_handshake: float = 10.0
+    connections_per_address: int = 50
+    # messages
+    header_field: int = 64 * KIB
+    header_block: int = 256 * KIB
+    header_fields: int = 1000
+    mime_depth: int = 50
+    mime_parts: int = 2000
+    addresses_per_field: int = 1000
+    mime_parameters: int = 100
+    hops: int = 50
+    alias_depth: int = 10
+    # IMAP
+    imap_line: int = 64 * KIB
+    imap_line_before_login: int = 8 * KIB
+    imap_literals: int = 1 * MIB
+    imap_bad_before_login: int = 3
+    imap_bad_after_login: int = 20
+    imap_idle: float = 1800.0  # RFC 9051 5.4: at least 30 minutes
+    imap_login_timeout: float = 60.0
+    imap_connections_per_account: int = 40
+    # accounts
+    folders: int = 1000
+    keywords: int = 64
+    keyword_length: int = 128
+    password: int = 256
+    concurrent_hashes: int = 4
+    # evidence
+    dkim_signatures: int = 10
+    spf_timeout: float = 20.0
+    evidence_timeout: float = 30.0
+    # REST
+    api_body: int = 1 * MIB
+
+    @field_validator("message_size")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        parse_size(value)
+        return value
+
+    @field_validator("exempt")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            ip_network(item, strict=False)
+        return value
+
+    @property
+    def message_octets(self) -> int:
+        return parse_size(self.message_size)
+
+    @property
+    def exempt_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(ip_network(item, strict=False) for item in self.exempt)
+
+
+class Auth(Section):
+    plaintext_on_loopback: bool = False
+    scram: bool = False
+
+
+class Config(BaseSettings):
+    """The whole, frozen. Paths inside `data` are properties, so that no one else composes them."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="BEFFROI_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    hostname: str
+    data: Path
+    workers: int = Field(default=2, ge=1, le=64)
+    user: str = ""
+    allow_root: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    listen: Listen = Listen()
+    tls: TlsFiles = TlsFiles()
+    database: Database = Database()
+    dns: Dns = Dns()
+    delivery: Delivery = Delivery()
+    antispam: Antispam = Antispam()
+    limits: Limits = Limits()
+    auth: Auth = Auth()
+
+    @field_validator("hostname")
+    @classmethod
+    def _hostname(cls, value: str) -> str:
+        try:
+            return to_ascii(value)
+        except DomainError as error:
+            raise ValueError(str(error)) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment stands over the file (whose values arrive as init arguments)."""
+        return env_settings, init_settings
+
+    @property
+    def domains_dir(self) -> Path:
+        return self.data / "domains"
+
+    @property
+    def recycle_dir(self) -> Path:
+        return self.data / "recycle"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.data / "run"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.data / "keys"
+
+    @property
+    def queue_file(self) -> Path:
+        return self.data / "queue" / "queue.db"
+
+    @property
+    def spool_dir(self) -> Path:
+        return self.data / "spool"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.run_dir / "beffroi.pid"
+
+    @property
+    def certificate_file(self) -> Path:
+        return self._inside(self.tls.certificate, "tls/certificate.pem")
+
+    @property
+    def key_file(self) -> Path:
+        return self._inside(self.tls.key, "tls/key.pem")
+
+    @property
+    def database_url(self) -> str:
+        return self.database.url or f"sqlite:///{self.data / 'directory.db'}"
+
+    def _inside(self, value: str, default: str) -> Path:
+        return self.data / (value or default)
+
+
+def load(path: Path) -> Config:
+    """Read and check `path`. Raises `ConfigError` with one line per fault."""
+    try:
+        with path.open("rb") as file:
+            values: dict[str, Any] = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if "data" in values:
+        values["data"] = str((path.parent / str(values["data"])).resolve())
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_fault(path, item) for item in error.errors())) from error
+
+
+def _fault(path: Path, item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    return f"{path}: {key or 'file'}: {item['msg']}"

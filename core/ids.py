@@ -1,0 +1,46 @@
+"""Names for things: queue ids, connection ids, object ids. Time-ordered where people sort by them, never guessable."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Protocol
+
+from core.clock import Clock, SystemClock
+
+# Crockford's alphabet: no i, l, o, u, so a queue id read over the telephone survives.
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def base32(number: int, width: int) -> str:
+    """`number` in Crockford base 32, lower case, left-padded to `width` characters."""
+    digits = []
+    for _ in range(width):
+        number, rest = divmod(number, 32)
+        digits.append(ALPHABET[rest])
+    return "".join(reversed(digits))
+
+
+class Ids(Protocol):
+    def queue_id(self) -> str: ...
+
+    def object_id(self) -> str: ...
+
+    def token(self) -> str: ...
+
+
+class RandomIds:
+    """The ids of a running suite. `queue_id`: 16 characters, 8 of time and 8 random (40 bits); sorts by time."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+
+    def queue_id(self) -> str:
+        return base32(int(self._clock.now() * 1000), 9)[1:] + base32(secrets.randbits(40), 8)
+
+    def object_id(self) -> str:
+        """20 characters of 100 random bits: accounts, organisations, folders (RFC 8474 allows [A-Za-z0-9_-])."""
+        return base32(secrets.randbits(100), 20)
+
+    def token(self) -> str:
+        """A bearer secret of 256 bits, URL-safe."""
+        return secrets.token_urlsafe(32)

@@ -1,0 +1,111 @@
+"""Structured logging: one JSON object a line on standard output, one event a fact (structlog is touched here only).
+
+Values come from hostile input, so every string is escaped by the JSON encoder and cut at 1 KiB (security.md row 142).
+Secrets travel as `Secret`, which prints as stars everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Protocol
+
+import structlog
+
+MAX_FIELD = 1024
+
+
+class Secret:
+    """A password or token on its way: shows nothing when printed, logged or formatted; `reveal()` gives the value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+
+class Log(Protocol):
+    """What the house may say. `event` is a stable hyphenated name, fields are facts."""
+
+    def debug(self, event: str, **fields: object) -> Any: ...
+
+    def info(self, event: str, **fields: object) -> Any: ...
+
+    def warning(self, event: str, **fields: object) -> Any: ...
+
+    def error(self, event: str, **fields: object) -> Any: ...
+
+    def exception(self, event: str, **fields: object) -> Any: ...
+
+
+def get(name: str) -> Log:
+    """The logger of one module; `name` becomes the field `source`."""
+    logger: Log = structlog.get_logger(source=name)
+    return logger
+
+
+@contextlib.contextmanager
+def context(**fields: object) -> Iterator[None]:
+    """Fields that every event inside carries, in this task and the tasks it starts (the connection id, mostly)."""
+    with structlog.contextvars.bound_contextvars(**fields):
+        yield
+
+
+def configure(level: str = "info", *, stream: Any = None) -> None:
+    """Once per process, before anything is logged. A closed or full stream never stops the mail (fault 169)."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _bounded,
+            structlog.processors.JSONRenderer(serializer=_to_json),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
+        logger_factory=lambda *_: _Stream(stream or sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries log through the standard module; theirs is noise and may carry arguments of commands.
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+    logging.getLogger("mail.debug").setLevel(logging.CRITICAL)
+
+
+def _level(name: str) -> int:
+    return {"debug": 10, "info": 20, "warning": 30, "error": 40}[name]
+
+
+def _bounded(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str) and len(value) > MAX_FIELD and key != "exception":
+            event[key] = value[:MAX_FIELD] + "…"
+    return event
+
+
+def _to_json(event: Mapping[str, Any], **_options: object) -> str:
+    return json.dumps(event, default=str, ensure_ascii=True)
+
+
+class _Stream:
+    """A line writer that swallows a broken pipe: logging is never a reason to lose mail."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = msg

@@ -1,0 +1,58 @@
+"""DNS as the house asks it: a Protocol whose answers are values, and the dnspython version (touched here only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Outcome(Enum):
+    """OK: records. EMPTY: the name exists, not this type. NXDOMAIN: no such name. FAILED: SERVFAIL, bogus, timeout."""
+
+    OK = "ok"
+    EMPTY = "empty"
+    NXDOMAIN = "nxdomain"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Mx:
+    preference: int
+    host: str  # lower case, no final dot; "" is the null MX (RFC 7505)
+
+
+@dataclass(frozen=True, slots=True)
+class Tlsa:
+    usage: int
+    selector: int
+    matching: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """`secure`: the AD bit of a configured resolver on loopback. `records` in the order received."""
+
+    outcome: Outcome
+    records: tuple[T, ...] = ()
+    secure: bool = False
+
+
+class Resolver(Protocol):
+    """Names are A-labels without final dot. Never raises: a failed question is an `Outcome.FAILED` answer."""
+
+    async def txt(self, name: str) -> Answer[bytes]:
+        """One element per record, its strings joined without a space (RFC 7208 3.3)."""
+
+    async def a(self, name: str) -> Answer[str]: ...
+
+    async def aaaa(self, name: str) -> Answer[str]: ...
+
+    async def mx(self, name: str) -> Answer[Mx]: ...
+
+    async def ptr(self, address: str) -> Answer[str]: ...
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]: ...

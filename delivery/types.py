@@ -1,0 +1,161 @@
+"""The words of the way of a message: transaction, acceptor, reception, job, result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from core.address import Address
+from core.envelope import Dsn, Peer
+from core.status import Status
+from message.content import Content
+
+
+@dataclass(frozen=True, slots=True)
+class MailParameters:
+    """What MAIL FROM asked for besides the path (RFC 5321 4.1.1.2 and its extensions)."""
+
+    size: int = 0
+    body: str = "7BIT"
+    smtputf8: bool = False
+    ret: str = ""
+    envid: str = ""
+    require_tls: bool = False
+
+
+@dataclass
+class Transaction:
+    """One mail transaction as the session builds it. `recipients` are those that were accepted at RCPT."""
+
+    queue_id: str
+    peer: Peer
+    sender: Address | None
+    parameters: MailParameters
+    recipients: list[tuple[Address, Dsn]] = field(default_factory=list)
+
+
+class Reception(Protocol):
+    """One message on its way in: fed block by block after 354, ended by exactly one of `finish` and `abort`."""
+
+    async def feed(self, block: bytes) -> None:
+        """Octets of the message, dots unstuffed, CRLF lines only. Never raises: a failure (no space, header block
+        too large) is kept, further blocks are dropped, and `finish` answers it."""
+
+    async def finish(self) -> Status:
+        """The whole message arrived. 250: it is durable and visible, or durably queued (promise P1). Else nobody
+        gets it (P2)."""
+
+    async def abort(self) -> None:
+        """The peer went away or broke the framing: forget everything. Idempotent."""
+
+
+class Acceptor(Protocol):
+    """What a session asks while a transaction grows: implemented by `delivery.inbound` and `delivery.submission`."""
+
+    async def sender(self, peer: Peer, address: Address | None, parameters: MailParameters) -> Status: ...
+
+    async def recipient(self, transaction: Transaction, address: Address, dsn: Dsn) -> Status:
+        """550 5.1.1 unknown, 452 over quota, 550 5.7.1 relay; an accepted one is the session's to append."""
+
+    def begin(self, transaction: Transaction) -> Reception: ...
+
+
+# --- outgoing -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an agent delivers: one message to recipients of one domain (or one next hop)."""
+
+    queue_id: str
+    sender: Address | None
+    recipients: tuple[JobRecipient, ...]
+    content: Content
+    next_hop: str  # the domain whose MX is asked, or "host:port" of a static route
+    static: bool = False
+    smtputf8: bool = False
+    body: str = "7BIT"
+    ret: str = ""
+    envid: str = ""
+    require_tls: bool = False
+    account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecipient:
+    id: int
+    address: Address
+    dsn: Dsn = field(default_factory=Dsn)
+    attempts: int = 0
+
+
+class ResultKind(Enum):
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one recipient. `status` is ours or the remote's; `remote` is the host that said so, "" if none;
+    `diagnostic` its reply text, one line, printable ASCII (RFC 3464 2.3.6)."""
+
+    recipient_id: int
+    kind: ResultKind
+    status: Status
+    remote: str = ""
+    diagnostic: str = ""
+    relayed_dsn: bool = False  # the next hop supports DSN and took over its duties (RFC 3461 5.2.1)
+
+
+class DeliveryAgent(Protocol):
+    """Delivers a job outside: implemented by `smtp.outbound.agent`, joined by `beffroi.wiring`. Never raises for what
+    is ordinary; one result per recipient; bounded in time by its own timeouts."""
+
+    async def deliver(self, job: Job) -> list[Result]: ...
+
+
+# --- the queue's face for administrators -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRecipient:
+    """`state`: "waiting", "active", "delivered", "failed". Times in Unix seconds."""
+
+    address: str
+    state: str
+    attempts: int
+    next_attempt: float
+    last_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """`sender` "" is the null sender; `organisation_id` is that of the account that sent or forwards it, or ""."""
+
+    queue_id: str
+    sender: str
+    size: int
+    created: float
+    held: bool
+    organisation_id: str
+    recipients: tuple[QueuedRecipient, ...]
+
+
+class QueueAdministration(Protocol):
+    """What the command line and the REST API do with the queue. `organisation_id` None: all; otherwise what belongs
+    to another organisation raises `NotFoundError`."""
+
+    async def list(self, organisation_id: str | None, *, limit: int = 1000) -> list[QueuedMessage]: ...
+
+    async def show(self, organisation_id: str | None, queue_id: str) -> QueuedMessage: ...
+
+    async def retry(self, organisation_id: str | None, queue_id: str) -> None: ...
+
+    async def hold(self, organisation_id: str | None, queue_id: str) -> None: ...
+
+    async def release(self, organisation_id: str | None, queue_id: str) -> None: ...
+
+    async def drop(self, organisation_id: str | None, queue_id: str) -> None:
+        """Remove without a bounce."""

@@ -1,0 +1,132 @@
+"""The directory's async face.
+
+Lookups are on every message's way: positive answers are kept for at most 2 s (a suspension counts within 5 s, a new
+address at once, because absence is never kept). Administration is transactional: one call, one commit.
+`actor` bounds every administrative call in one place (`directory.scope`): what is not the actor's raises
+`NotFoundError`, exactly as if it were absent (promise P8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from core.address import Address
+from core.log import Secret
+from directory.types import (
+    Account,
+    Actor,
+    Administrator,
+    Alias,
+    DkimKey,
+    Domain,
+    KeyState,
+    LoginResult,
+    Organisation,
+    Resolution,
+    Role,
+)
+
+
+class Directory(Protocol):
+    """Raises `TemporaryError` when the database is away; other errors as in `core.errors`."""
+
+    async def close(self) -> None: ...
+
+    # --- lookups -------------------------------------------------------------------------------------------------
+
+    async def resolve(self, address: Address) -> Resolution:
+        """What an address means: exact address, then without its subaddress, then postmaster@ and abuse@ of a
+        hosted domain (they always exist: the organisation's first account, or the operator's postmaster)."""
+
+    async def hosted_domain(self, name: str) -> Domain | None: ...
+
+    async def account_by_id(self, account_id: str) -> Account | None: ...
+
+    async def may_send_as(self, account: Account, address: Address) -> bool:
+        """The account's own address (any subaddress), an alias that leads to it, or a grant."""
+
+    async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
+        """Argon2id in a bounded pool, a keyed cache of verified passwords, equal time for unknown users.
+        `protocol`: "imap", "smtp"; `remote`: the peer's address, for the log."""
+
+    async def administrator(self, token: Secret) -> Administrator | None:
+        """Who holds this bearer token; only a hash of it is stored."""
+
+    # --- administration ------------------------------------------------------------------------------------------
+
+    async def add_organisation(self, actor: Actor, name: str) -> Organisation: ...
+
+    async def organisations(self, actor: Actor) -> Sequence[Organisation]: ...
+
+    async def organisation(self, actor: Actor, id_or_name: str) -> Organisation: ...
+
+    async def add_domain(self, actor: Actor, name: str, organisation: str) -> Domain: ...
+
+    async def domains(self, actor: Actor) -> Sequence[Domain]: ...
+
+    async def domain(self, actor: Actor, name: str) -> Domain: ...
+
+    async def remove_domain(self, actor: Actor, name: str) -> None:
+        """ConflictError while it still has accounts."""
+
+    async def add_account(
+        self, actor: Actor, address: Address, *, password: Secret | None, quota: int = 0, display_name: str = ""
+    ) -> Account: ...
+
+    async def accounts(self, actor: Actor, domain: str | None = None) -> Sequence[Account]: ...
+
+    async def account(self, actor: Actor, address: Address) -> Account: ...
+
+    async def set_password(self, actor: Actor, address: Address, password: Secret) -> None: ...
+
+    async def set_quota(self, actor: Actor, address: Address, quota: int) -> None: ...
+
+    async def set_display_name(self, actor: Actor, address: Address, display_name: str) -> None: ...
+
+    async def suspend(self, actor: Actor, address: Address) -> None: ...
+
+    async def resume(self, actor: Actor, address: Address) -> None: ...
+
+    async def remove_account(self, actor: Actor, address: Address) -> Account: ...
+
+    async def add_alias(self, actor: Actor, address: Address, targets: Sequence[Address]) -> Alias: ...
+
+    async def aliases(self, actor: Actor, domain: str | None = None) -> Sequence[Alias]: ...
+
+    async def remove_alias(self, actor: Actor, address: Address) -> None: ...
+
+    async def add_administrator(
+        self, actor: Actor, name: str, role: Role, organisation: str | None
+    ) -> tuple[Administrator, Secret]:
+        """The bearer token is shown once and never stored."""
+
+    # --- DKIM keys (owned by `dkim_keys`, kept here because this is the only SQL) ---------------------------------
+
+    async def dkim_keys(self, domain: str) -> Sequence[DkimKey]:
+        """Every key of a hosted domain, oldest first; empty for others."""
+
+    async def add_dkim_keys(self, keys: Sequence[DkimKey]) -> None: ...
+
+    async def set_dkim_key_states(self, states: Mapping[str, KeyState]) -> None:
+        """By key id, all in one commit."""
+
+    # --- import ----------------------------------------------------------------------------------------------------
+
+    def import_accounts(self, actor: Actor, rows: Sequence[ImportRow], *, dry_run: bool) -> AsyncIterator[ImportResult]:
+        """`mailbox import`: argon2id hashes taken as they are, clear passwords hashed on all cores."""
+
+
+class ImportRow(Protocol):
+    line: int
+    address: str
+    password: Secret
+    quota: str
+    display_name: str
+
+
+class ImportResult(Protocol):
+    line: int
+    address: str
+    error: str  # "" when it was added
+    warning: str

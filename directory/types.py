@@ -1,0 +1,150 @@
+"""The words of the directory: organisation, domain, account, alias, operator; what a lookup and a login answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from core.address import Address
+
+
+class Role(Enum):
+    """OPERATOR: the département, all organisations. ORGANISATION: one commune's administrator. No role reads mail."""
+
+    OPERATOR = "operator"
+    ORGANISATION = "organisation"
+
+
+class State(Enum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"  # receives, cannot log in or send
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for an administrative operation. `organisation_id` is None exactly for an operator; the command line
+    acts as `Actor.console()`."""
+
+    name: str
+    role: Role
+    organisation_id: str | None
+
+    @staticmethod
+    def console() -> Actor:
+        return Actor("console", Role.OPERATOR, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    id: str
+    name: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """`name` is the A-label."""
+
+    id: str
+    name: str
+    organisation_id: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person's or a function's mailbox. `quota` in octets, 0 unlimited; `address` is the primary one."""
+
+    id: str
+    address: Address
+    organisation_id: str
+    display_name: str
+    quota: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    id: str
+    address: Address
+    targets: tuple[Address, ...]
+    organisation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    id: str
+    name: str
+    role: Role
+    organisation_id: str | None
+
+
+# What an address means (the answer of `Directory.resolve`):
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAccount:
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class AliasOf:
+    targets: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownUser:
+    """The domain is ours, the user is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignDomain:
+    """Not ours: relaying, unless the sender is logged in."""
+
+
+Resolution = LocalAccount | AliasOf | UnknownUser | ForeignDomain
+
+# What a login answers:
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRefused:
+    """`reason`: "bad-credentials" (unknown user and wrong password look the same), "suspended", "throttled"."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginUnavailable:
+    """The directory or the hashing queue cannot answer now: 454 4.7.0, NO [UNAVAILABLE]."""
+
+
+LoginResult = LoggedIn | LoginRefused | LoginUnavailable
+
+
+class KeyState(Enum):
+    """The life of a DKIM key: its record is published, it signs, its record stays until old mail has arrived."""
+
+    PUBLISHED = "published"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class DkimKey:
+    """One row of a domain's keys. `algorithm` "rsa" or "ed25519"; `public_key` as in the p= tag (base64);
+    `sealed_private_key` is encrypted under the installation's master key (promise P10), opened by `dkim_keys` only."""
+
+    id: str
+    domain: str
+    selector: str
+    algorithm: str
+    state: KeyState
+    public_key: str
+    sealed_private_key: bytes
+    created_at: int

@@ -1,0 +1,1 @@
+"""One IMAP command per file; `imap.commands.table` is the only list of them."""

@@ -1,0 +1,191 @@
+"""The store's async face: narrow, the only thing that protocols and delivery see.
+
+Commit, publish, acknowledge: every method that changes something returns after its commit is durable and its `Hint`
+is published. Errors: `StorageError` (disk; nothing was kept), `QuotaError`, `NotFoundError` (folder or message gone),
+`ConflictError` (folder exists), `InvalidError` (a name or keyword out of bounds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Protocol
+
+from message.content import Content
+from store.types import (
+    NO_FLAGS,
+    AccountRef,
+    Appended,
+    Changes,
+    Column,
+    Copied,
+    Flag,
+    FlagsChanged,
+    Folder,
+    Hint,
+    Message,
+    Placement,
+    Snapshot,
+    Uid,
+)
+
+UidRanges = Sequence[tuple[int, int]]  # inclusive pairs, ascending, disjoint: ((1, 3), (7, 7))
+
+
+class Spool(Protocol):
+    """A message while it arrives: in memory up to 256 KiB, then an unsynced file whose space was reserved first."""
+
+    @property
+    def size(self) -> int: ...
+
+    async def write(self, block: bytes) -> None:
+        """Append. Raises `StorageError` when space is short (452 4.3.1); the spool is then useless."""
+
+    def content(self) -> Content:
+        """What arrived so far, readable until `close`."""
+
+    async def close(self) -> None:
+        """Forget it all; idempotent."""
+
+
+class Staged(Protocol):
+    """A message written and synced under a temporary name, visible to nobody; `deliver` links it where it belongs."""
+
+    async def deliver(self, account: AccountRef, placement: Placement) -> Appended:
+        """Make it visible in one account's folder. A second call with the same `delivery_id` answers the first
+        result (a redelivery after a crash). Raises `QuotaError`, `StorageError`."""
+
+    async def __aenter__(self) -> Staged: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the temporary name; what was delivered stays."""
+
+
+class MessageFile(Protocol):
+    """An open message: range reads of its exact bytes. `read` runs in a thread when it is long."""
+
+    @property
+    def size(self) -> int: ...
+
+    async def read(self, start: int, stop: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class Mailbox(Protocol):
+    """One folder of an open account, by its id: it follows renames. Holds no lock and no transaction between calls."""
+
+    @property
+    def folder_id(self) -> str: ...
+
+    async def snapshot(self) -> Snapshot:
+        """What SELECT answers from; O(1) in the number of messages when the index is present."""
+
+    async def uids(self, snapshot: Snapshot) -> Sequence[int]:
+        """The UIDs of the snapshot in ascending order: present ones below its UIDNEXT and those expunged since."""
+
+    def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
+        """The messages present in these UIDs, ascending, in bounded batches; no cursor survives a batch."""
+
+    async def open(self, uid: Uid) -> MessageFile:
+        """Raises `NotFoundError` when it was expunged and its file is gone."""
+
+    async def changes(self, since: int, uidnext: int) -> Changes:
+        """All that happened after mod-sequence `since` (CONDSTORE, QRESYNC, NOOP). `uidnext`: what the caller had
+        seen; vanished UIDs at or above it are left out."""
+
+    async def store_flags(
+        self,
+        ranges: UidRanges,
+        *,
+        add: Flag = NO_FLAGS,
+        remove: Flag = NO_FLAGS,
+        replace: bool = False,
+        add_keywords: Sequence[str] = (),
+        remove_keywords: Sequence[str] = (),
+        unchanged_since: int | None = None,
+    ) -> FlagsChanged:
+        """`replace`: the flags become exactly `add` and `add_keywords`. Rows that did not change keep their
+        mod-sequence (RFC 7162 3.1.3 allows it) and are still listed."""
+
+    async def expunge(self, ranges: UidRanges | None, *, only_deleted: bool = True) -> Changes:
+        """Remove messages: those with \\Deleted within `ranges` (None: all). Journal, commit, publish, answer."""
+
+    async def copy(self, ranges: UidRanges, target: str) -> Copied:
+        """To folder `target` (a name): all or nothing, flags, keywords, dates kept. NotFoundError: no such folder."""
+
+    async def move(self, ranges: UidRanges, target: str) -> Copied:
+        """Like copy, then the sources are gone in the same commit when the account is the same (RFC 6851 3.3)."""
+
+    async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
+        """UIDs whose text (header and body, or body alone) contains `pattern` without case (RFC 9051 6.4.4)."""
+
+
+class AccountStore(Protocol):
+    """One open account. Folder names are NFC Unicode with "/"; INBOX in any case means INBOX."""
+
+    @property
+    def ref(self) -> AccountRef: ...
+
+    async def folders(self) -> Sequence[Folder]:
+        """All, INBOX first, then by name; standard folders are made at first use of the account."""
+
+    async def folder(self, name: str) -> Folder | None: ...
+
+    async def mailbox(self, name: str) -> Mailbox:
+        """Raises `NotFoundError`."""
+
+    async def create(self, name: str, *, special_use: str = "") -> Folder:
+        """With missing parents. InvalidError: name out of bounds (h097); QuotaError: too many folders."""
+
+    async def rename(self, old: str, new: str) -> None:
+        """With children; INBOX leaves an empty INBOX behind (RFC 9051 6.3.6)."""
+
+    async def delete(self, name: str) -> None:
+        """InvalidError for INBOX; children stay (their parent becomes a name without messages)."""
+
+    async def subscribe(self, name: str, subscribed: bool) -> None: ...
+
+    async def subscriptions(self) -> Sequence[str]:
+        """Names, among them those whose folder is gone (RFC 9051 6.3.7)."""
+
+    async def append(self, items: Sequence[tuple[Content, Placement]]) -> Sequence[Appended]:
+        """All or nothing, into one folder, in order (RFC 3502)."""
+
+    async def usage(self) -> tuple[int, int]:
+        """(octets, messages) of the account, exact."""
+
+    def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
+        """Call `callback` on the loop for each change in this account, from any process; returns how to stop."""
+
+
+class Store(Protocol):
+    """The whole store of one installation."""
+
+    async def open(self) -> None:
+        """Check the marker file, recover what a crash left, start the flusher and the hint listener. Raises
+        `StorageError` when the data directory is not ours or is missing (fault 170)."""
+
+    async def close(self) -> None:
+        """Write exact floors and pending flag letters; clean stop."""
+
+    async def account(self, ref: AccountRef) -> AccountStore:
+        """Open (made at first use); cheap when it is in the LRU."""
+
+    def spool(self, *, limit: int, declared: int = 0) -> Spool: ...
+
+    async def stage(self, prefix: bytes, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
+        """Write `prefix` + `content[skip:]` once under `first`'s directory and sync it; it can then be delivered to
+        several accounts. `prefix` is the new header lines (Return-Path, Received, results); with `skip` =
+        len(content.head) the caller rewrites the whole header block."""
+
+    async def remove_account(self, ref: AccountRef) -> None:
+        """Into the recycle bin."""
+
+    async def verify(self, domain: str | None) -> Sequence[str]:
+        """Files against index; one line per fault found, empty when all is well."""
+
+    async def rebuild(self, domain: str | None) -> int:
+        """Make every index again from the files; the number of messages."""

@@ -1,0 +1,169 @@
+"""The words the store speaks: accounts, folders, messages, flags, changes. Values only; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import NewType
+
+Uid = NewType("Uid", int)
+ModSeq = NewType("ModSeq", int)
+
+DELIMITER = "/"  # between levels of a folder name, as IMAP shows it
+INBOX = "INBOX"
+
+
+class Flag(IntFlag):
+    """System flags of RFC 9051 2.3.2 with their Maildir letters S R F T D. \\Recent is not kept (it is obsolete)."""
+
+    SEEN = 1
+    ANSWERED = 2
+    FLAGGED = 4
+    DELETED = 8
+    DRAFT = 16
+
+
+NO_FLAGS = Flag(0)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRef:
+    """Where an account lives. `local` is the canonical local part (case-folded, unquoted), `domain` the A-label;
+    `organisation_id` bounds inode sharing; `quota` in octets, 0 is unlimited."""
+
+    id: str
+    organisation_id: str
+    domain: str
+    local: str
+    quota: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One IMAP mailbox. `name` is NFC Unicode with "/" between levels; `special_use` as "\\\\Sent" or ""."""
+
+    id: str
+    name: str
+    uidvalidity: int
+    uidnext: int
+    highest_modseq: int
+    messages: int
+    unseen: int
+    deleted: int
+    size: int
+    special_use: str = ""
+    subscribed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One row of the index: all that a client asks for in its first synchronisation, without opening the file.
+
+    `envelope`, `bodystructure`, `body` are the IMAP wire forms (RFC 9051 7.5.2) made by `message.facts`; `parts` is
+    `message.mime.Structure.pack()`; `headers` the raw well-known fields, in their order (`message.facts.KEPT_FIELDS`).
+    Fields that were not asked for (see `Column`) hold their empty defaults. Dates are Unix seconds.
+    """
+
+    uid: Uid
+    flags: Flag
+    keywords: tuple[str, ...] = ()
+    modseq: ModSeq = ModSeq(0)
+    internal_date: int = 0
+    save_date: int = 0
+    size: int = 0
+    email_id: str = ""
+    thread_id: str = ""
+    envelope: bytes = b""
+    bodystructure: bytes = b""
+    body: bytes = b""
+    parts: bytes = b""
+    headers: bytes = b""
+    preview: str = ""
+    sent_date: int = 0
+
+
+class Column(IntFlag):
+    """What `Mailbox.rows` is to bring; uid, flags, keywords and modseq always come."""
+
+    NONE = 0
+    DATES = 1  # internal_date, save_date, size
+    IDS = 2  # email_id, thread_id
+    ENVELOPE = 4
+    STRUCTURE = 8  # bodystructure, body
+    PARTS = 16
+    HEADERS = 32
+    PREVIEW = 64
+    SENT = 128  # sent_date
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What SELECT fixes (design.md section 5): the view is the UIDs below `uidnext` present at `modseq`."""
+
+    folder: Folder
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+    messages: int
+    recent_unseen: int  # sequence number of the first unseen message, 0 if none
+    keywords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A message that became visible."""
+
+    folder_id: str
+    uidvalidity: int
+    uid: Uid
+    modseq: ModSeq
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The answer to COPY and MOVE: `pairs` of (source UID, target UID) in source order (RFC 4315 3)."""
+
+    uidvalidity: int
+    pairs: tuple[tuple[Uid, Uid], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsChanged:
+    """The answer to STORE: rows as they are now (only `uid flags keywords modseq`), and the UIDs that failed
+    UNCHANGEDSINCE (RFC 7162 3.1.3)."""
+
+    messages: tuple[Message, ...]
+    modified: tuple[Uid, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """All that happened in one folder after a mod-sequence: flag rows (only `uid flags keywords modseq`; new messages
+    among them), UIDs gone, and where the folder stands now."""
+
+    modseq: int
+    uidnext: int
+    messages: tuple[Message, ...] = ()
+    vanished: tuple[Uid, ...] = ()
+    gone: bool = False  # the folder itself was deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A wake-up between sessions and processes: something was committed; the listener reads what (never trusted)."""
+
+    account_id: str
+    folder_id: str
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how one message is put: what `deliver` and `append` take beside the bytes."""
+
+    folder: str = INBOX  # a name; created when it is a standard folder that is missing
+    flags: Flag = NO_FLAGS
+    keywords: Sequence[str] = field(default_factory=tuple)
+    internal_date: float | None = None  # Unix seconds; now if None
+    delivery_id: str = ""  # queue id and recipient: a redelivery after a crash is recognised by it
