@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import NewType
 
+from directory.types import Account
+
 Uid = NewType("Uid", int)
 ModSeq = NewType("ModSeq", int)
 
@@ -37,6 +39,12 @@ class AccountRef:
     domain: str
     local: str
     quota: int = 0
+
+    @staticmethod
+    def of(account: Account) -> AccountRef:
+        """The directory's account as the store names it."""
+        address = account.address
+        return AccountRef(account.id, account.organisation_id, address.domain, address.local.casefold(), account.quota)
 
 
 @dataclass(frozen=True, slots=True)
