@@ -1,0 +1,50 @@
+# Two doors: `make run` (a demonstration) and `make test` (everything the tests need, and the tests).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check bench fuzz unit interop faults packages clean
+
+run: $(VENV)/.run
+	@$(BIN)/beffroi demo
+
+test: $(VENV)/.test packages
+	@deploy/test.sh
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/house
+
+unit: $(VENV)/.test
+	$(BIN)/pytest -q -m "not interop and not faults"
+
+interop: $(VENV)/.test packages
+	$(BIN)/pytest -q -m interop
+
+faults: $(VENV)/.test packages
+	$(BIN)/pytest -q -m faults
+
+bench: $(VENV)/.test packages
+	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz
+
+packages:
+	@deploy/packages.sh
+
+$(VENV)/.venv:
+	@deploy/venv.sh $(PYTHON) $(VENV)
+
+$(VENV)/.run: $(VENV)/.venv requirements/run.lock pyproject.toml
+	@deploy/install.sh $(VENV) requirements/run.lock
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.venv requirements/test.lock pyproject.toml
+	@deploy/install.sh $(VENV) requirements/test.lock
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,126 @@
+"""What every command shares: where the configuration is, how answers are printed, how refusals end.
+
+`--config FILE` and `--json` may stand before or after the command, so they are taken out of the arguments first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from core import log
+from core.config import Config, ConfigError, load
+from core.errors import MailError
+
+T = TypeVar("T")
+
+DEFAULT_CONFIG = Path("/etc/beffroi/beffroi.toml")
+
+
+class UsageError(Exception):
+    """The command line itself is wrong: exit code 2."""
+
+
+@dataclass
+class Console:
+    """The one of this run; set by `take_global_options` before a command starts."""
+
+    config_path: Path = DEFAULT_CONFIG
+    json: bool = False
+
+    def config(self) -> Config:
+        """The checked configuration, after changing to its `user` when started as root, so that no file of the
+        installation ever comes to belong to root. Raises `ConfigError`."""
+        from beffroi.supervisor import privileges
+
+        config = load(self.config_path)
+        privileges.become(config)
+        log.configure("error", stream=sys.stderr)
+        return config
+
+    def answer(self, value: object, line: str) -> None:
+        """One fact: `value` for machines, `line` for people."""
+        sys.stdout.write((json.dumps(value, ensure_ascii=False, default=str) if self.json else line) + "\n")
+
+    def table(self, rows: Sequence[dict[str, object]], columns: Sequence[str]) -> None:
+        """Rows of equal keys: a JSON array, a drawn table on a terminal, tab-separated lines in a pipe."""
+        if self.json:
+            sys.stdout.write(json.dumps(list(rows), ensure_ascii=False, default=str) + "\n")
+        elif sys.stdout.isatty():
+            _draw(rows, columns)
+        else:
+            for row in rows:
+                sys.stdout.write("\t".join(_cell(row[column]) for column in columns) + "\n")
+
+
+console = Console()
+
+
+def take_global_options(arguments: Sequence[str]) -> list[str]:
+    """Remember and remove `--config FILE`, `--config=FILE` and `--json`. Raises `UsageError`."""
+    console.config_path = Path(os.environ.get("BEFFROI_CONFIG") or DEFAULT_CONFIG)
+    console.json = False
+    rest: list[str] = []
+    items = iter(arguments)
+    for item in items:
+        if item == "--":
+            rest.extend([item, *items])
+        elif item == "--json":
+            console.json = True
+        elif item == "--config":
+            value = next(items, None)
+            if value is None:
+                raise UsageError("--config needs a file")
+            console.config_path = Path(value)
+        elif item.startswith("--config="):
+            console.config_path = Path(item.removeprefix("--config="))
+        else:
+            rest.append(item)
+    return rest
+
+
+def run(operation: Callable[[Config], Awaitable[T]]) -> T:
+    """Run one operation with the configuration; a refusal ends the process with code 1 and one line."""
+    try:
+        config = console.config()
+
+        async def go() -> T:
+            return await operation(config)
+
+        return asyncio.run(go())
+    except (ConfigError, MailError) as error:
+        refuse(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(1) from None
+
+
+def refuse(error: Exception | str) -> NoReturn:
+    """One clear line on standard error (a JSON object with --json), exit code 1."""
+    text = error.public if isinstance(error, MailError) else str(error)
+    code = error.code if isinstance(error, MailError) else "refused"
+    sys.stderr.write((json.dumps({"error": text, "code": code}) if console.json else f"beffroi: {text}") + "\n")
+    raise SystemExit(1)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def _draw(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> None:
+    from rich.console import Console as Terminal
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(escape(_cell(row[column])) for column in columns))
+    Terminal().print(table)

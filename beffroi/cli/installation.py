@@ -1,0 +1,95 @@
+"""`beffroi init | serve | check-config | migrate | status`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from beffroi.cli.console import console, refuse
+from core import log
+from core.config import Config, ConfigError, load
+from core.errors import MailError
+
+
+def init(
+    data: Path = typer.Option(..., help="The data directory, made when missing."),
+    hostname: str = typer.Option(..., help="The public name of this machine, as in its MX records."),
+) -> None:
+    """Write DATA/beffroi.toml, keys, a self-signed certificate and an empty database."""
+    from beffroi.installation import initialise
+
+    try:
+        path = initialise(data, hostname)
+    except (ConfigError, MailError, OSError) as error:
+        refuse(error)
+    console.answer({"config": str(path)}, f"configuration written to {path}")
+
+
+def serve() -> None:
+    """Run the suite in the foreground until SIGTERM or Ctrl-C."""
+    from beffroi.installation import check_installation
+    from beffroi.supervisor.supervisor import serve as run_supervisor
+
+    path = console.config_path
+    try:
+        config = load(path)
+        log.configure(config.log_level, stream=sys.stderr)
+        check_installation(config)
+        code = run_supervisor(config, lambda: load(path))
+    except ConfigError as error:
+        refuse(error)
+    raise SystemExit(code)
+
+
+def check_config() -> None:
+    """Read the configuration and say what is wrong with it."""
+    from beffroi.installation import warnings
+
+    try:
+        config = load(console.config_path)
+    except ConfigError as error:
+        refuse(error)
+    notes = warnings(config)
+    console.answer(
+        {"valid": True, "warnings": notes}, "\n".join(["configuration is valid", *(f"warning: {n}" for n in notes)])
+    )
+
+
+def migrate() -> None:
+    """Bring the database to this version's schema."""
+    from migrations.runner import current, head, upgrade
+
+    config = _config()
+    try:
+        before = current(config.database_url)
+        upgrade(config.database_url)
+    except MailError as error:
+        refuse(error)
+    console.answer({"from": before, "to": head()}, f"schema {before or 'empty'} > {head()}")
+
+
+def status() -> None:
+    """Is the suite running, and does every door answer? Exit code 1 when not."""
+    from beffroi.status import report
+
+    value = report(_config())
+    rows: list[dict[str, object]] = [
+        {"what": door.role, "address": door.endpoint, "state": "answers" if door.answers else "silent"}
+        for door in value.doors
+    ]
+    if console.json:
+        console.answer({"running": value.pid is not None, "pid": value.pid, "doors": rows}, "")
+    else:
+        console.answer(None, f"running, pid {value.pid}" if value.pid else "not running")
+        console.table(rows, ("what", "address", "state"))
+    if not value.well:
+        raise SystemExit(1)
+
+
+def _config() -> Config:
+    try:
+        return console.config()
+    except ConfigError as error:
+        refuse(error)

@@ -1,0 +1,140 @@
+"""`beffroi mailbox add | list | show | passwd | suspend | resume | remove | import`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import typer
+
+from beffroi.cli.console import console, refuse, run
+from beffroi.cli.parse import address_argument, octets
+from beffroi.wiring import open_directory, open_store
+from core.address import Address
+from core.config import Config
+from core.log import Secret
+from directory.directory import Directory
+from directory.types import Account, Actor
+from store.types import AccountRef
+
+app = typer.Typer(no_args_is_help=True, help="Mailboxes of people and functions.")
+
+QUOTA = typer.Option("0", help="For example 5G; 0 is unlimited.")
+PASSWORD_STDIN = typer.Option(False, "--password-stdin", help="Read the password from standard input.")
+
+
+def view(account: Account) -> dict[str, object]:
+    return {
+        "address": str(account.address),
+        "id": account.id,
+        "display_name": account.display_name,
+        "quota": account.quota,
+        "state": account.state.value,
+    }
+
+
+def read_password() -> Secret:
+    """One line of standard input, without its line end; asked for twice on a terminal."""
+    if sys.stdin.isatty():
+        return Secret(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return Secret(sys.stdin.readline().rstrip("\r\n"))
+
+
+@app.command("add")
+def add(
+    address: str, password_stdin: bool = PASSWORD_STDIN, quota: str = QUOTA, display_name: str = typer.Option("")
+) -> None:
+    """Add a mailbox; without a password nobody can log in to it yet."""
+    target, room = address_argument(address), octets(quota)
+    password = read_password() if password_stdin else None
+
+    async def operation(config: Config) -> Account:
+        async with open_directory(config) as directory:
+            return await directory.add_account(
+                Actor.console(), target, password=password, quota=room, display_name=display_name
+            )
+
+    account = run(operation)
+    console.answer(view(account), f"mailbox {account.address} added")
+
+
+@app.command("list")
+def list_(domain: str = typer.Option("", help="Only this domain.")) -> None:
+    """All mailboxes."""
+
+    async def operation(config: Config) -> list[Account]:
+        async with open_directory(config) as directory:
+            return list(await directory.accounts(Actor.console(), domain or None))
+
+    console.table([view(item) for item in run(operation)], ("address", "display_name", "quota", "state"))
+
+
+@app.command("show")
+def show(address: str) -> None:
+    """One mailbox; its size comes from the index, no message is opened."""
+    target = address_argument(address)
+
+    async def operation(config: Config) -> dict[str, object]:
+        async with open_directory(config) as directory, open_store(config) as store:
+            account = await directory.account(Actor.console(), target)
+            size, messages = await (await store.account(AccountRef.of(account))).usage()
+            return {**view(account), "octets": size, "messages": messages}
+
+    value = run(operation)
+    console.answer(value, "\n".join(f"{key}: {item}" for key, item in value.items()))
+
+
+@app.command("passwd")
+def passwd(address: str, password_stdin: bool = PASSWORD_STDIN) -> None:
+    """Set a mailbox's password; its sessions end within seconds."""
+    target = address_argument(address)
+    if not password_stdin and not sys.stdin.isatty():
+        refuse("standard input is not a terminal: use --password-stdin")
+    password = read_password()
+    _change(target, lambda directory: directory.set_password(Actor.console(), target, password), "password set")
+
+
+@app.command("suspend")
+def suspend(address: str) -> None:
+    """No login and no sending any more; mail is still received."""
+    target = address_argument(address)
+    _change(target, lambda directory: directory.suspend(Actor.console(), target), "suspended")
+
+
+@app.command("resume")
+def resume(address: str) -> None:
+    """Undo `suspend`."""
+    target = address_argument(address)
+    _change(target, lambda directory: directory.resume(Actor.console(), target), "active")
+
+
+@app.command("remove")
+def remove(address: str) -> None:
+    """Remove a mailbox; its mail goes to the recycle bin."""
+    target = address_argument(address)
+
+    async def operation(config: Config) -> None:
+        async with open_directory(config) as directory, open_store(config) as store:
+            account = await directory.remove_account(Actor.console(), target)
+            await store.remove_account(AccountRef.of(account))
+
+    run(operation)
+    console.answer({"address": str(target), "change": "removed"}, f"{target}: removed")
+
+
+@app.command("import")
+def import_(file: Path, dry_run: bool = typer.Option(False, "--dry-run")) -> None:
+    """Add mailboxes from a CSV: address, password or argon2id hash, quota, display name."""
+    from beffroi.cli.importing import import_mailboxes
+
+    import_mailboxes(file, dry_run=dry_run)
+
+
+def _change(address: Address, change: Callable[[Directory], Awaitable[object]], done: str) -> None:
+    async def operation(config: Config) -> None:
+        async with open_directory(config) as directory:
+            await change(directory)
+
+    run(operation)
+    console.answer({"address": str(address), "change": done}, f"{address}: {done}")

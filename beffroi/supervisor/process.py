@@ -1,0 +1,126 @@
+"""One worker process: exec'd (never forked: SQLite and OpenSSL state must not be shared), told by environment which
+descriptors are its sockets, and asked to say "ready" on a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from beffroi.supervisor.sockets import Door
+from core import log
+
+READY_TIMEOUT = 60.0  # seconds; a cold import of the web worker on a loaded machine takes several
+RESTART_DELAYS = (0.2, 1.0, 2.0, 5.0, 10.0)  # seconds; the last one repeats
+STABLE_AFTER = 30.0  # seconds a worker must live for its restart delay to start over
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a worker is: `kind` "front", "delivery" or "web", and which of the doors' sockets are its own."""
+
+    kind: str
+    index: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.index}"
+
+
+class Worker:
+    """Keeps one process of a role alive until `stop`. `ready` is set each time the process said so."""
+
+    def __init__(self, role: Role, doors: list[Door], settings: Path) -> None:
+        self.role = role
+        self.ready = asyncio.Event()
+        self.failed_start = False
+        self._sockets = [(door.role, door.sockets[role.index]) for door in doors]
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def run(self, lifeline: int) -> None:
+        """Start, watch and restart. Ends when `stop` was called, or when the first start fails."""
+        attempt, started = 0, False
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            since = loop.time()
+            started = await self._start(lifeline) or started
+            if not started:
+                self.failed_start = True
+                self.ready.set()
+                return
+            assert self._process is not None
+            code = await self._process.wait()
+            self.ready.clear()
+            if self._stopping:
+                return
+            attempt = 0 if loop.time() - since > STABLE_AFTER else attempt + 1
+            delay = RESTART_DELAYS[min(attempt, len(RESTART_DELAYS) - 1)]
+            _log.error("worker-died", worker=self.role.name, exit_code=code, restart_in=delay)
+            await asyncio.sleep(delay)
+
+    async def _start(self, lifeline: int) -> bool:
+        reader, writer = os.pipe()
+        environment = os.environ | {
+            "BEFFROI_WORKER": json.dumps(
+                {
+                    "kind": self.role.kind,
+                    "index": self.role.index,
+                    "settings": str(self._settings),
+                    "sockets": [[role, sock.fileno()] for role, sock in self._sockets],
+                    "ready": writer,
+                    "lifeline": lifeline,
+                }
+            )
+        }
+        descriptors = (writer, lifeline, *(sock.fileno() for _, sock in self._sockets))
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "beffroi.worker", pass_fds=descriptors, env=environment, start_new_session=True
+            )
+        finally:
+            os.close(writer)
+        return await self._wait_ready(reader)
+
+    async def _wait_ready(self, descriptor: int) -> bool:
+        loop = asyncio.get_running_loop()
+        stream = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb")
+        )
+        try:
+            line = await asyncio.wait_for(stream.readline(), READY_TIMEOUT)
+        except TimeoutError:
+            _log.error("worker-not-ready", worker=self.role.name, after=READY_TIMEOUT)
+            self.kill()
+            return False
+        finally:
+            transport.close()
+        if line == b"ready\n":
+            self.ready.set()
+            return True
+        return False
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)

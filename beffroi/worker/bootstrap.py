@@ -1,0 +1,110 @@
+"""What every worker does alike: take its assignment, start its services, say "ready", obey signals, stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import uvloop
+
+from core import log
+from core.config import Config
+
+DRAIN = 30.0  # seconds that running sessions and deliveries get after SIGTERM (fault 148)
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who this process is. `sockets` are (role, listening socket) pairs; `ready` and `lifeline` are pipe ends."""
+
+    kind: str
+    index: int
+    settings: Path
+    sockets: tuple[tuple[str, socket.socket], ...]
+    ready: int
+    lifeline: int
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Assignment:
+        sockets = tuple((role, socket.socket(fileno=fd)) for role, fd in value["sockets"])
+        for _, sock in sockets:
+            sock.setblocking(False)
+        return Assignment(
+            value["kind"], value["index"], Path(value["settings"]), sockets, value["ready"], value["lifeline"]
+        )
+
+    def config(self) -> Config:
+        """The configuration the supervisor checked; read again at each reload."""
+        return Config.model_validate_json(self.settings.read_bytes())
+
+
+class Running(Protocol):
+    """A started worker."""
+
+    async def reload(self, config: Config) -> None:
+        """New sessions use `config` and freshly read certificates; running ones go on."""
+
+    async def drain(self) -> None:
+        """Accept nothing new and wait for what runs; bounded by the caller."""
+
+    async def close(self) -> None:
+        """Stop everything, in the reverse order of its start."""
+
+
+Start = Callable[[Assignment, Config], Awaitable[Running]]
+
+
+def run(assignment: Assignment, start: Start) -> None:
+    config = assignment.config()
+    log.configure(config.log_level, stream=sys.stderr)
+    with log.context(worker=f"{assignment.kind}-{assignment.index}"):
+        uvloop.run(_live(assignment, config, start))
+
+
+async def _live(assignment: Assignment, config: Config, start: Start) -> None:
+    stop = asyncio.Event()
+    reload = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the supervisor, which sends SIGTERM
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    loop.add_reader(assignment.lifeline, stop.set)  # end of file: the supervisor is gone
+    running = await start(assignment, config)
+    try:
+        # What lives until the end is not worth looking at in every collection (pauses; design.md section 6).
+        gc.collect()
+        gc.freeze()
+        os.write(assignment.ready, b"ready\n")
+        os.close(assignment.ready)
+        reloader = asyncio.create_task(_obey_reloads(assignment, running, reload))
+        await stop.wait()
+        loop.remove_reader(assignment.lifeline)
+        reloader.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reloader
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(running.drain(), DRAIN)
+    finally:
+        await running.close()
+
+
+async def _obey_reloads(assignment: Assignment, running: Running, reload: asyncio.Event) -> None:
+    while True:
+        await reload.wait()
+        reload.clear()
+        try:
+            await running.reload(assignment.config())
+            _log.info("worker-reloaded")
+        except Exception:  # a failed reload leaves the worker as it was, and says so
+            _log.exception("worker-reload-failed")
