@@ -149,6 +149,7 @@ class Limits(Section):
     # SMTP sessions
     command_line: int = 2048  # RFC 5321 4.5.3.1.4 asks 512 and more for extensions
     auth_line: int = 12288  # RFC 4954 4
+    data_line: int = 64 * KIB
     recipients_mx: int = 500
     recipients_submission: int = 200
     errors_soft: int = 10
@@ -160,8 +161,10 @@ class Limits(Section):
     submission_stall: float = 60.0
     transaction: float = 600.0
     minimum_rate: int = 500
+    minimum_rate_submission: int = 2 * KIB
     tls_handshake: float = 10.0
     connections_per_address: int = 50
+    connections_per_network: int = 200  # /24 or /56
     # messages
     header_field: int = 64 * KIB
     header_block: int = 256 * KIB
