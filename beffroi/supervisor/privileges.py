@@ -18,7 +18,7 @@ def check(config: Config) -> None:
 
 
 def become(config: Config) -> None:
-    """Change to `user` when started as root; otherwise nothing. Raises `ConfigError`, also where `data` is another's."""
+    """Change to `user` when started as root; else nothing. Raises `ConfigError`, also where `data` is another's."""
     if os.geteuid() != 0 or not config.user:
         return
     entry = _entry(config.user)

@@ -1,0 +1,61 @@
+"""What is logged: one JSON object a line, bounded, escaped, without secrets (h142, f169, promise P10)."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import structlog
+
+from core import log
+
+
+def events(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_h142_hostile_values_stay_one_bounded_line() -> None:
+    stream = io.StringIO()
+    log.configure("info", stream=stream)
+    try:
+        log.get("test").info("greeted", helo='x\r\n{"event": "forged"}\x1b[31m', agent="a" * 1_000_000)
+        (event,) = events(stream)
+        assert event["event"] == "greeted"
+        assert len(str(event["agent"])) <= log.MAX_FIELD + 1
+        assert "\x1b" not in stream.getvalue()
+    finally:
+        structlog.reset_defaults()
+
+
+def test_a_secret_prints_as_stars() -> None:
+    stream = io.StringIO()
+    log.configure("info", stream=stream)
+    try:
+        log.get("test").info("login", password=log.Secret("hunter2"))
+        assert "hunter2" not in stream.getvalue() + repr(log.Secret("hunter2")) + f"{log.Secret('hunter2')}"
+    finally:
+        structlog.reset_defaults()
+
+
+def test_f169_a_closed_stream_stops_nothing() -> None:
+    stream = io.StringIO()
+    log.configure("info", stream=stream)
+    stream.close()
+    try:
+        log.get("test").info("still-alive")
+    finally:
+        structlog.reset_defaults()
+
+
+def test_the_context_is_on_every_event_inside() -> None:
+    stream = io.StringIO()
+    log.configure("info", stream=stream)
+    try:
+        with log.context(conn="c1"):
+            log.get("test").info("inside")
+        log.get("test").info("outside")
+        inside, outside = events(stream)
+        assert inside["conn"] == "c1"
+        assert "conn" not in outside
+    finally:
+        structlog.reset_defaults()

@@ -1,0 +1,270 @@
+"""The resolver against a server on loopback: answers, cache, coalescing, truncation, trust, faults."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+
+from core.clock import ManualClock
+from core.dns import DnsResolver, askable
+from core.dns_cache import DnsCache
+from core.resolver import Answer, Mx, Outcome, Tlsa
+from tests.fakes.dns_server import DnsServer, answering
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+async def test_each_type_answers_in_our_words(clock: ManualClock) -> None:
+    table = {
+        "TXT": 'x.test. 60 TXT "v=spf1 " "-all"',
+        "A": "x.test. 60 A 192.0.2.1",
+        "AAAA": "x.test. 60 AAAA 2001:db8::1",
+        "MX": "x.test. 60 MX 10 Mail.X.test.",
+        "TLSA": "x.test. 60 TLSA 3 1 1 abcd",
+    }
+
+    def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message:
+        kind = question.question[0].rdtype.name
+        if kind == "PTR":
+            return answering(f"{question.question[0].name} 60 PTR Host.X.test.")(question, tcp)
+        return answering(table[kind])(question, tcp)
+
+    async with DnsServer(answer) as server:
+        resolver = DnsResolver([server.address], 5, clock)
+        assert (await resolver.txt("x.test")).records == (b"v=spf1 -all",)
+        assert (await resolver.a("X.test.")).records == ("192.0.2.1",)
+        assert (await resolver.aaaa("x.test")).records == ("2001:db8::1",)
+        assert (await resolver.mx("x.test")).records == (Mx(10, "mail.x.test"),)
+        assert (await resolver.ptr("192.0.2.1")).records == ("host.x.test",)
+        assert (await resolver.tlsa("x.test")).records == (Tlsa(3, 1, 1, b"\xab\xcd"),)
+        assert ("1.2.0.192.in-addr.arpa", "PTR", False) in server.questions
+
+
+async def test_null_mx_is_an_empty_host(clock: ManualClock) -> None:
+    async with DnsServer(answering("x.test. 60 MX 0 .")) as server:
+        assert (await DnsResolver([server.address], 5, clock).mx("x.test")).records == (Mx(0, ""),)
+
+
+async def test_absent_type_is_empty_and_absent_name_is_nxdomain(clock: ManualClock) -> None:
+    async with DnsServer(answering()) as server:
+        assert (await DnsResolver([server.address], 5, clock).a("x.test")).outcome is Outcome.EMPTY
+    async with DnsServer(answering(rcode=dns.rcode.NXDOMAIN)) as server:
+        assert (await DnsResolver([server.address], 5, clock).a("x.test")).outcome is Outcome.NXDOMAIN
+
+
+async def test_cname_is_followed_inside_the_answer(clock: ManualClock) -> None:
+    async with DnsServer(answering("x.test. 60 CNAME y.test.", "y.test. 60 A 192.0.2.7")) as server:
+        assert (await DnsResolver([server.address], 5, clock).a("x.test")).records == ("192.0.2.7",)
+
+
+async def test_h074_a_chain_of_more_than_eight_cnames_fails(clock: ManualClock) -> None:
+    for links, outcome in ((8, Outcome.OK), (9, Outcome.FAILED)):
+        chain = [f"x{'y' * n}.test. 60 CNAME x{'y' * (n + 1)}.test." for n in range(links)]
+        answer = answering(*chain, f"x{'y' * links}.test. 60 A 192.0.2.7")
+        async with DnsServer(answer) as server:
+            assert (await DnsResolver([server.address], 5, clock).a("x.test")).outcome is outcome
+
+
+async def test_ttl_is_honoured_between_five_seconds_and_an_hour(clock: ManualClock) -> None:
+    for ttl, lives, gone in ((0, 4.9, 5.1), (60, 59, 61), (10**6, 3599, 3601)):
+        async with DnsServer(answering(f"x.test. {ttl} A 192.0.2.1")) as server:
+            resolver = DnsResolver([server.address], 5, clock)
+            start = clock.monotonic()
+            for at, questions in ((0.0, 1), (lives, 1), (gone, 2)):
+                clock.ticks = start + at
+                await resolver.a("x.test")
+                assert len(server.questions) == questions, (ttl, at)
+
+
+async def test_absence_is_kept_too(clock: ManualClock) -> None:
+    async with DnsServer(answering(rcode=dns.rcode.NXDOMAIN)) as server:
+        resolver = DnsResolver([server.address], 5, clock)
+        for _ in range(3):
+            assert (await resolver.txt("x.test")).outcome is Outcome.NXDOMAIN
+        assert len(server.questions) == 1
+
+
+def test_cache_is_bounded_in_entries_and_octets(clock: ManualClock) -> None:
+    cache = DnsCache(clock, entries=3, octets=1000)
+    for n in range(4):
+        cache.put((f"{n}.test", "A"), Answer(Outcome.OK, (str(n),)), 60, 100)
+        assert cache.get(("0.test", "A")) is not None or n == 3 or n == 0
+    assert len(cache) == 3
+    assert cache.get(("0.test", "A")) is not None, "the least recently used one leaves, and 0 was just used"
+    assert cache.get(("1.test", "A")) is None
+    cache.put(("big.test", "A"), Answer(Outcome.OK), 60, 900)
+    assert len(cache) == 2
+    cache.put(("huge.test", "A"), Answer(Outcome.OK), 60, 1001)
+    assert len(cache) == 0
+
+
+async def test_equal_questions_under_way_are_asked_once_and_survive_one_caller_leaving(clock: ManualClock) -> None:
+    release = asyncio.Event()
+    held: list[tuple[DnsServer, bytes]] = []
+
+    class Holding(DnsServer):
+        def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+            async def later() -> None:
+                await release.wait()
+                DnsServer.datagram_received(self, data, peer)
+
+            held.append((self, data))
+            self.task = asyncio.create_task(later())
+
+    async with Holding(answering("x.test. 60 A 192.0.2.1")) as server:
+        resolver = DnsResolver([server.address], 5, clock)
+        callers = [asyncio.create_task(resolver.a("x.test")) for _ in range(10)]
+        while not held:
+            await asyncio.sleep(0.001)
+        callers[0].cancel()
+        release.set()
+        answers = await asyncio.gather(*callers[1:])
+        assert {answer.records for answer in answers} == {("192.0.2.1",)}
+        assert len(server.questions) == 1
+        assert callers[0].cancelled()
+
+
+async def test_truncated_answers_are_asked_again_over_tcp(clock: ManualClock) -> None:
+    def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message:
+        response = answering("x.test. 60 TXT whole" if tcp else "x.test. 60 TXT part")(question, tcp)
+        if not tcp:
+            response.flags |= dns.flags.TC
+        return response
+
+    async with DnsServer(answer) as server:
+        assert (await DnsResolver([server.address], 5, clock).txt("x.test")).records == (b"whole",)
+        assert [tcp for *_, tcp in server.questions] == [False, True]
+
+
+async def test_the_question_carries_edns_with_do_and_ad(clock: ManualClock) -> None:
+    seen: list[dns.message.Message] = []
+
+    def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message:
+        seen.append(question)
+        return answering("x.test. 60 A 192.0.2.1")(question, tcp)
+
+    async with DnsServer(answer) as server:
+        await DnsResolver([server.address], 5, clock).a("x.test")
+    assert seen[0].edns == 0
+    assert seen[0].payload == 1232
+    assert seen[0].ednsflags & dns.flags.DO
+    assert seen[0].flags & dns.flags.AD
+
+
+async def test_h028_ad_is_believed_from_loopback_only(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with DnsServer(answering("x.test. 60 A 192.0.2.1", flags=dns.flags.AD)) as server:
+        assert (await DnsResolver([server.address], 5, clock).a("x.test")).secure
+        far = DnsResolver([server.address], 5, clock)
+        monkeypatch.setattr(far, "_servers", tuple(_elsewhere(s) for s in far._servers))
+        assert not (await far.a("x.test")).secure
+    async with DnsServer(answering("x.test. 60 A 192.0.2.1")) as server:
+        assert not (await DnsResolver([server.address], 5, clock).a("x.test")).secure
+
+
+def _elsewhere(server: object) -> object:
+    from dataclasses import replace
+
+    return replace(server, loopback=False)  # type: ignore[type-var]  # a private dataclass of core.dns
+
+
+async def test_h089_servfail_is_failed_and_asked_of_the_next_resolver(clock: ManualClock) -> None:
+    async with (
+        DnsServer(answering(rcode=dns.rcode.SERVFAIL)) as bad,
+        DnsServer(answering("x.test. 60 A 192.0.2.1")) as good,
+    ):
+        assert (await DnsResolver([bad.address], 5, clock).a("x.test")).outcome is Outcome.FAILED
+        assert len(bad.questions) == 1, "the same resolver is not asked twice for a SERVFAIL"
+        assert (await DnsResolver([bad.address, good.address], 5, clock).a("x.test")).outcome is Outcome.OK
+
+
+async def test_h089_answers_that_do_not_fit_are_waited_past(clock: ManualClock) -> None:
+    class Spoofed(DnsServer):
+        def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+            wrong_id = bytes([data[0] ^ 0xFF]) + data[1:]
+            question = dns.message.from_wire(wrong_id)
+            self._transport.sendto(answering("x.test. 60 A 203.0.113.66")(question, False).to_wire(), peer)
+            self._transport.sendto(b"\x00garbage", peer)
+            super().datagram_received(data, peer)
+
+    async with Spoofed(answering("x.test. 60 A 192.0.2.1")) as server:
+        assert (await DnsResolver([server.address], 5, clock).a("x.test")).records == ("192.0.2.1",)
+
+
+async def test_f161_a_silent_resolver_costs_the_timeout_and_then_rests(clock: ManualClock) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        resolver = DnsResolver([f"127.0.0.1:{port}"], 0.2, clock)
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        answers = await asyncio.gather(*(resolver.a(f"{n}.test") for n in range(5)))
+        assert {answer.outcome for answer in answers} == {Outcome.FAILED}
+        assert loop.time() - start < 2
+        silent.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            while True:
+                silent.recv(2048)
+        assert (await resolver.a("rested.test")).outcome is Outcome.FAILED
+        with pytest.raises(TimeoutError):
+            silent.recv(2048)
+        clock.advance(10.1)
+        task = asyncio.create_task(resolver.a("again.test"))
+        await task
+        silent.recv(2048)
+
+
+async def test_f161_the_second_resolver_answers_while_the_first_is_silent(clock: ManualClock) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        async with DnsServer(answering("x.test. 60 A 192.0.2.1")) as good:
+            resolver = DnsResolver([f"127.0.0.1:{silent.getsockname()[1]}", good.address], 1, clock)
+            assert (await resolver.a("x.test")).outcome is Outcome.OK
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a..b", "." * 3, "a" * 64 + ".test", "x." * 127 + "x.test", "a\x00b.test", "é.test"]
+)
+async def test_names_that_cannot_be_asked_answer_nxdomain_unasked(name: str, clock: ManualClock) -> None:
+    async with DnsServer(answering("x.test. 60 A 192.0.2.1")) as server:
+        assert (await DnsResolver([server.address], 5, clock).a(name)).outcome is Outcome.NXDOMAIN
+        assert not server.questions
+
+
+def test_the_longest_name_and_label_are_askable() -> None:
+    assert askable("a" * 63 + ".test")
+    assert askable(".".join(["a" * 63] * 3 + ["a" * 61]))
+    assert not askable(".".join(["a" * 63] * 3 + ["a" * 62]))
+
+
+async def test_escapes_in_a_name_are_asked_as_they_stand(clock: ManualClock) -> None:
+    async with DnsServer(answering()) as server:
+        await DnsResolver([server.address], 5, clock).a(r"\097b@c.test")
+        assert server.questions[0][0] == r"\\097b\@c.test"
+
+
+async def test_a_reply_with_no_sense_fails_and_nothing_is_raised(clock: ManualClock) -> None:
+    def nonsense(question: dns.message.Message, tcp: bool) -> bytes:
+        return struct.pack("!H", question.id) + b"\xff" * 40
+
+    async with DnsServer(nonsense) as server:
+        assert (await DnsResolver([server.address], 0.3, clock).a("x.test")).outcome is Outcome.FAILED
+
+
+async def test_close_ends_questions_under_way(clock: ManualClock) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        resolver = DnsResolver([f"127.0.0.1:{silent.getsockname()[1]}"], 30, clock)
+        task = asyncio.create_task(resolver.a("x.test"))
+        await asyncio.to_thread(silent.recv, 2048)
+        await asyncio.wait_for(resolver.close(), 2)
+        with pytest.raises(asyncio.CancelledError):
+            await task
