@@ -1,0 +1,45 @@
+"""One row of the command table: what a command is called, when it is allowed, how it is read and what it does.
+
+The row knows its command only; running it, answering and telling updates is `imap.dispatch`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from imap.responses import Ok
+from imap.session import Session
+from imap.types import State
+from imap.wire.scanner import Scanner
+
+A = TypeVar("A")
+
+ANY = frozenset({State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED})
+BEFORE_LOGIN = frozenset({State.NOT_AUTHENTICATED})
+AFTER_LOGIN = frozenset({State.AUTHENTICATED, State.SELECTED})
+WHEN_SELECTED = frozenset({State.SELECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[A]):
+    """`name` as dispatched: "FETCH", "UID FETCH". `parse` reads the arguments, the space before them included, up to
+    the end of the command; it may use nothing but the scanner. `handle` does the work, writes untagged responses and
+    returns the tagged OK; it raises `No`, `Bad`, `Bye` or a `MailError` otherwise.
+
+    `uses_sequence_numbers`: EXPUNGE is withheld while it runs and after it (RFC 9051 7.5.1). `tells_updates`: false
+    for commands after which nothing is to be told (LOGOUT, CLOSE ...).
+    """
+
+    name: str
+    states: frozenset[State]
+    parse: Callable[[Scanner], A]
+    handle: Callable[[Session, A], Awaitable[Ok]]
+    uses_sequence_numbers: bool = False
+    tells_updates: bool = True
+
+
+def no_arguments(scanner: Scanner) -> None:
+    """`parse` of commands that take none."""
+    scanner.end()

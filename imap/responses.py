@@ -1,0 +1,175 @@
+"""Everything the server says, as bytes: tagged and untagged responses, response codes (RFC 9051 7).
+
+Knows the forms and no state. Text comes from us only; names, keywords and strings from outside pass through
+`wire.encode`, so nothing emitted breaks a line (promise P9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from imap.errors import Code
+from imap.types import FlagSet, Ranges, SeqNum
+from imap.wire import encode, sequence
+from store.types import DELIMITER, Flag, ModSeq, Uid
+
+CONTINUE = b"+ OK\r\n"  # for a synchronising literal
+IDLING = b"+ idling\r\n"
+
+FLAG_NAMES: tuple[tuple[Flag, bytes], ...] = (
+    (Flag.ANSWERED, b"\\Answered"),
+    (Flag.FLAGGED, b"\\Flagged"),
+    (Flag.DELETED, b"\\Deleted"),
+    (Flag.SEEN, b"\\Seen"),
+    (Flag.DRAFT, b"\\Draft"),
+)
+ALL_FLAGS = Flag.SEEN | Flag.ANSWERED | Flag.FLAGGED | Flag.DELETED | Flag.DRAFT
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """How a handler says that all went well: the text and code of the tagged OK."""
+
+    text: str
+    code: str = Code.NONE
+
+
+# --- status responses ------------------------------------------------------------------------------------------------
+
+
+def tagged(tag: str, status: str, text: str, code: str = "") -> bytes:
+    """resp-cond-state after a tag: `status` is OK, NO or BAD."""
+    return f"{tag} {status} {_code(code)}{text}\r\n".encode("ascii")
+
+
+def untagged(status: str, text: str, code: str = "") -> bytes:
+    """`status` is OK, NO, BAD, PREAUTH or BYE."""
+    return f"* {status} {_code(code)}{text}\r\n".encode("ascii")
+
+
+def _code(code: str) -> str:
+    return f"[{code}] " if code else ""
+
+
+def capability_code(names: Sequence[str]) -> str:
+    return " ".join(("CAPABILITY", *names))
+
+
+def append_uid(uidvalidity: int, uids: Sequence[int]) -> str:
+    """APPENDUID, RFC 4315 3: `uids` ascending, one per message."""
+    return f"APPENDUID {uidvalidity} {sequence.encode_numbers(uids).decode('ascii')}"
+
+
+def copy_uid(uidvalidity: int, pairs: Sequence[tuple[Uid, Uid]]) -> str:
+    """COPYUID, RFC 4315 3: two sets whose n-th members belong together. Neither is sorted: order is the meaning."""
+    sources = _runs([source for source, _ in pairs])
+    targets = _runs([target for _, target in pairs])
+    return f"COPYUID {uidvalidity} {sources} {targets}"
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Numbers in their order, rising neighbours joined: 4 5 6 2 > 4:6,2."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(f"{low}" if low == high else f"{low}:{high}" for low, high in runs)
+
+
+# --- mailbox size and flags ------------------------------------------------------------------------------------------
+
+
+def exists(count: int) -> bytes:
+    return b"* %d EXISTS\r\n" % count
+
+
+def recent(count: int) -> bytes:
+    """RFC 3501 7.3.2 requires it after SELECT; \\Recent itself is obsolete and not kept."""
+    return b"* %d RECENT\r\n" % count
+
+
+def expunge(number: SeqNum) -> bytes:
+    return b"* %d EXPUNGE\r\n" % number
+
+
+def flag_list(flags: Flag, keywords: Iterable[str] = (), *, wildcard: bool = False) -> bytes:
+    """The parenthesised list; `wildcard` adds \\* (new keywords are allowed, PERMANENTFLAGS)."""
+    names = [name for flag, name in FLAG_NAMES if flag in flags]
+    names += [keyword.encode("ascii", "replace") for keyword in keywords]
+    return encode.parenthesised([*names, b"\\*"] if wildcard else names)
+
+
+def flags(keywords: Iterable[str]) -> bytes:
+    """FLAGS: all that this mailbox knows, RFC 9051 7.3.5."""
+    return b"* FLAGS %b\r\n" % flag_list(ALL_FLAGS, keywords)
+
+
+def permanent_flags(keywords: Iterable[str], *, read_only: bool) -> bytes:
+    listed = b"()" if read_only else flag_list(ALL_FLAGS, keywords, wildcard=True)
+    return b"* OK [PERMANENTFLAGS %b] Flags that stay\r\n" % listed
+
+
+def fetch(number: SeqNum, items: Sequence[bytes]) -> bytes:
+    """A whole FETCH response; long ones are sent in pieces by the FETCH command itself."""
+    return b"* %d FETCH (%b)\r\n" % (number, b" ".join(items))
+
+
+def fetch_flags(number: SeqNum, have: FlagSet, *, uid: Uid | None = None, modseq: ModSeq | None = None) -> bytes:
+    """What STORE and unsolicited updates say; `modseq` once CONDSTORE is enabled (RFC 7162 3.2)."""
+    items = [] if uid is None else [b"UID %d" % uid]
+    items.append(b"FLAGS %b" % flag_list(have.flags, have.keywords))
+    if modseq is not None:
+        items.append(b"MODSEQ (%d)" % modseq)
+    return fetch(number, items)
+
+
+def vanished(ranges: Ranges, *, earlier: bool = False) -> bytes:
+    """VANISHED, RFC 7162 3.2.10."""
+    return b"* VANISHED %b%b\r\n" % (b"(EARLIER) " if earlier else b"", sequence.encode(ranges))
+
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+
+
+def listed(
+    kind: str, attributes: Sequence[str], name: str, *, utf8: bool = False, child_info: Sequence[str] = ()
+) -> bytes:
+    """`kind` LIST or LSUB. `child_info`: selection options that children match (CHILDINFO, RFC 5258 3.5)."""
+    words = " ".join(attributes).encode("ascii")
+    line = b'* %b (%b) "%b" %b' % (kind.encode("ascii"), words, DELIMITER.encode(), encode.mailbox(name, utf8=utf8))
+    if child_info:
+        options = encode.parenthesised([b'"%b"' % option.encode("ascii") for option in child_info])
+        line += b' ("CHILDINFO" %b)' % options
+    return line + b"\r\n"
+
+
+def status(name: str, items: Sequence[tuple[str, int]], *, utf8: bool = False) -> bytes:
+    pairs = " ".join(f"{key} {value}" for key, value in items).encode("ascii")
+    return b"* STATUS %b (%b)\r\n" % (encode.mailbox(name, utf8=utf8), pairs)
+
+
+def capability(names: Sequence[str]) -> bytes:
+    return f"* CAPABILITY {' '.join(names)}\r\n".encode("ascii")
+
+
+def enabled(names: Sequence[str]) -> bytes:
+    return f"* {' '.join(('ENABLED', *names))}\r\n".encode("ascii")
+
+
+def search(numbers: Sequence[int]) -> bytes:
+    """The untagged SEARCH of IMAP4rev1 (RFC 3501 7.2.5)."""
+    return b"* SEARCH%b\r\n" % b"".join(b" %d" % number for number in numbers)
+
+
+def server_id(fields: Sequence[tuple[str, str]]) -> bytes:
+    """ID, RFC 2971 3.2."""
+    words = [encode.quoted(word.encode("ascii")) for pair in fields for word in pair]
+    return b"* ID %b\r\n" % encode.parenthesised(words)
+
+
+def namespace() -> bytes:
+    """NAMESPACE, RFC 2342 5: one personal namespace; nothing is shared yet."""
+    return b'* NAMESPACE (("" "%b")) NIL NIL\r\n' % DELIMITER.encode()

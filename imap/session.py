@@ -1,0 +1,175 @@
+"""What one connection is to IMAP: its state, who it is, its open store, its selected mailbox, its way back out.
+
+Holds facts and the doors to the outside as Protocols; decides nothing and knows no bytes. `connection` owns it,
+`dispatch` and the command handlers use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from core.clock import Clock
+from core.config import Limits
+from directory.directory import Directory
+from directory.types import Account
+from imap.responses import Ok
+from imap.types import Feature, State
+from imap.view import View
+from imap.writer import Writer
+from store.store import AccountStore, Mailbox, Store
+from store.types import Snapshot
+
+
+class Link(Protocol):
+    """What a handler may ask of its connection, beyond writing: the few commands that read or change it."""
+
+    @property
+    def remote(self) -> str:
+        """The peer's address, for directory and log."""
+
+    @property
+    def secure(self) -> bool:
+        """TLS is on."""
+
+    @property
+    def loopback(self) -> bool: ...
+
+    async def read_line(self, *, limit: int) -> bytes:
+        """One raw line without CRLF, outside the command grammar (AUTHENTICATE, RFC 9051 6.2.2). Raises `Bad` when
+        it is longer than `limit`, `ConnectionError` at the end of the connection."""
+
+    async def idle_line(self, wake: asyncio.Event, timeout: float) -> bytes | None:
+        """Wait for a line, for `wake` or for `timeout` seconds, whichever is first: the line, or None."""
+
+    def literal(self) -> AsyncIterator[bytes]:
+        """The announced literal of APPEND, in blocks; asks for it first when it synchronises. Raises
+        `ConnectionError` when the peer leaves in the middle."""
+
+    async def rest_of_command(self) -> bytes:
+        """What follows the literal, up to CRLF."""
+
+    async def start_tls(self) -> None:
+        """Answer has been sent; from now on TLS. Raises `Bye` when clear text was pipelined (security.md row 21)."""
+
+    @property
+    def can_start_tls(self) -> bool: ...
+
+
+class Seats(Protocol):
+    """Counts connections, once per machine (security.md, Decided); `listeners.LocalSeats` counts one process."""
+
+    def take_address(self, address: str) -> bool:
+        """A connection before login; False when `limits.connections_per_address` are taken."""
+
+    def leave_address(self, address: str) -> None: ...
+
+    def take_account(self, account_id: str, address: str) -> bool:
+        """After login; False when `limits.imap_connections_per_account` are taken."""
+
+    def leave_account(self, account_id: str, address: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every session of a server shares."""
+
+    directory: Directory
+    store: Store
+    limits: Limits
+    clock: Clock
+    seats: Seats
+    hostname: str
+    version: str
+    plaintext_on_loopback: bool = False
+
+
+@dataclass(slots=True)
+class Selected:
+    """The selected mailbox: the store's handle, what the client believes, and how it may use it."""
+
+    name: str
+    mailbox: Mailbox
+    snapshot: Snapshot
+    read_only: bool
+    view: View
+    keywords: set[str] = field(default_factory=set)  # in the FLAGS the client was told
+
+    @staticmethod
+    def begin(name: str, mailbox: Mailbox, snapshot: Snapshot, *, read_only: bool) -> Selected:
+        return Selected(name, mailbox, snapshot, read_only, View(snapshot), set(snapshot.keywords))
+
+    async def numbered(self) -> View:
+        """The view with its map of sequence numbers; handlers that name messages start with it."""
+        if not self.view.mapped:
+            self.view.build(await self.mailbox.uids(self.snapshot))
+        return self.view
+
+
+class Session:
+    """`account`, `store` are there after login, `selected` in the selected state: the properties raise outside them,
+    which the command table's states make impossible."""
+
+    def __init__(self, services: Services, link: Link, writer: Writer) -> None:
+        self.services = services
+        self.link = link
+        self.writer = writer
+        self.state = State.NOT_AUTHENTICATED
+        self.features = Feature.NONE
+        self.failed_logins = 0
+        self.client_id: Sequence[tuple[str, str]] = ()
+        self.on_login: Callable[[Account], None] = lambda account: None
+        self._account: Account | None = None
+        self._store: AccountStore | None = None
+        self._selected: Selected | None = None
+
+    @property
+    def limits(self) -> Limits:
+        return self.services.limits
+
+    @property
+    def utf8(self) -> bool:
+        return Feature.UTF8 in self.features
+
+    @property
+    def account(self) -> Account:
+        if self._account is None:
+            raise RuntimeError("no account before login")
+        return self._account
+
+    @property
+    def store(self) -> AccountStore:
+        if self._store is None:
+            raise RuntimeError("no store before login")
+        return self._store
+
+    @property
+    def selected(self) -> Selected:
+        if self._selected is None:
+            raise RuntimeError("no mailbox selected")
+        return self._selected
+
+    @property
+    def selection(self) -> Selected | None:
+        return self._selected
+
+    def logged_in(self, account: Account, store: AccountStore) -> None:
+        self._account, self._store = account, store
+        self.state = State.AUTHENTICATED
+        self.on_login(account)
+
+    def select(self, selected: Selected) -> None:
+        self._selected = selected
+        self.state = State.SELECTED
+
+    def unselect(self) -> None:
+        if self._selected is not None:
+            self._selected = None
+            self.state = State.AUTHENTICATED
+
+    def log_out(self) -> Ok:
+        """The tagged OK of LOGOUT; the connection closes once it is sent."""
+        self.state = State.LOGOUT
+        return Ok("LOGOUT completed")

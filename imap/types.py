@@ -1,0 +1,90 @@
+"""The words of IMAP inside the house: session states, sequence numbers, sets, flags as a client names them.
+
+Knows no bytes of the wire and no store. A sequence number is never a UID: both are ints with a NewType of their own
+(`store.types.Uid`), and a set says by the command's row which of the two it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, Flag
+from typing import NewType
+
+from store.types import NO_FLAGS
+from store.types import Flag as SystemFlag
+
+SeqNum = NewType("SeqNum", int)
+MAX_NUMBER = 2**32 - 1  # nz-number, RFC 9051 9
+STAR = MAX_NUMBER + 1  # "*" inside a set, until `resolve` knows the largest number in use
+
+Ranges = tuple[tuple[int, int], ...]  # inclusive pairs, ascending, disjoint, not adjacent
+
+
+class State(Enum):
+    """RFC 9051 3. LOGOUT: the tagged answer is the last thing that is sent."""
+
+    NOT_AUTHENTICATED = "not-authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    LOGOUT = "logout"
+
+
+class Feature(Flag):
+    """What a client switched on with ENABLE or by use; each changes the form of responses."""
+
+    NONE = 0
+    CONDSTORE = 1
+    QRESYNC = 2
+    UTF8 = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceSet:
+    """`sequence-set` of RFC 9051 9: pairs as written, `STAR` for "*"."""
+
+    pairs: tuple[tuple[int, int], ...]
+
+    def resolve(self, largest: int) -> Ranges:
+        """The set with "*" as `largest`, sorted and merged; nothing when `largest` is 0 and only "*" was asked.
+
+        RFC 9051 9: "a:b" means the same as "b:a", so "9:*" holds the largest number even when that is below 9.
+        """
+        return merge(self._bounds(first, last, largest) for first, last in self.pairs)
+
+    @staticmethod
+    def _bounds(first: int, last: int, largest: int) -> tuple[int, int]:
+        low = largest if first == STAR else first
+        high = largest if last == STAR else last
+        return (low, high) if low <= high else (high, low)
+
+
+def merge(pairs: Iterable[tuple[int, int]]) -> Ranges:
+    """Overlapping and adjacent pairs become one (security.md row 99: ten thousand times 1:* is 1:*)."""
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(pairs):
+        if high < 1:
+            continue
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((max(low, 1), high))
+    return tuple(merged)
+
+
+def ranges_of(numbers: Iterable[int]) -> Ranges:
+    """Ascending numbers as ranges: 1 2 3 7 > ((1, 3), (7, 7))."""
+    return merge((number, number) for number in numbers)
+
+
+def clip(ranges: Sequence[tuple[int, int]], largest: int) -> Ranges:
+    """The part of `ranges` that lies at or below `largest`."""
+    return tuple((low, min(high, largest)) for low, high in ranges if low <= largest)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSet:
+    """Flags as a client lists them: system flags and keywords (atoms, in the client's case, each once)."""
+
+    flags: SystemFlag = NO_FLAGS
+    keywords: tuple[str, ...] = ()

@@ -1,0 +1,202 @@
+"""What one client believes about its selected mailbox: sequence numbers, their UIDs, and what is still to be told.
+
+Pure: no store, no socket. The belief starts as a `Snapshot` (RFC 9051 6.3.2) and moves only when `apply` says what was
+told, so sequence numbers never shift under a client. Invariants: `_uids` is ascending; a UID in `_gone` is still in
+`_uids` (its EXPUNGE is owed); nothing at or above `uidnext` is known to the client.
+
+The map from numbers to UIDs is built lazily: until something needs it, the view only counts.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from imap.errors import Bad, Code
+from imap.types import FlagSet, Ranges, SeqNum, SequenceSet, clip, merge
+from store.types import Changes, Message, ModSeq, Snapshot, Uid
+
+
+@dataclass(frozen=True, slots=True)
+class FlagUpdate:
+    """A FETCH response that nobody asked for."""
+
+    number: SeqNum
+    uid: Uid
+    have: FlagSet
+    modseq: ModSeq
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """What `apply` found to tell, in the order of telling: EXPUNGE (numbers as they are at that moment, highest first),
+    VANISHED instead when QRESYNC is on (`vanished`, the same messages), EXISTS (None: unchanged), then flags."""
+
+    expunged: tuple[SeqNum, ...] = ()
+    vanished: tuple[Uid, ...] = ()
+    exists: int | None = None
+    flags: tuple[FlagUpdate, ...] = ()
+
+
+NOTHING = Updates()
+
+
+class View:
+    """`modseq` and `uidnext` are where the next `Mailbox.changes` starts."""
+
+    __slots__ = ("_count", "_flags", "_gone", "_tail", "_told", "_told_count", "_uids", "modseq", "snapshot", "uidnext")
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.modseq = snapshot.modseq
+        self.uidnext = snapshot.uidnext
+        self._uids: array[int] | None = None
+        self._tail: array[int] = array("I")  # arrived since the snapshot, while there is no map
+        self._count = snapshot.messages
+        self._told_count = snapshot.messages  # the EXISTS the client believes, less what was expunged since
+        self._gone: set[int] = set()
+        self._flags: dict[int, Message] = {}
+        self._told: dict[int, int] = {}
+
+    # --- the map ---------------------------------------------------------------------------------------------------
+
+    @property
+    def mapped(self) -> bool:
+        return self._uids is not None
+
+    def build(self, uids: Sequence[int]) -> None:
+        """Take `Mailbox.uids(snapshot)`; a second call changes nothing."""
+        if self._uids is None:
+            self._uids = array("I", uids)
+            self._uids.extend(self._tail)
+            self._tail = array("I")
+            self._count = len(self._uids)
+
+    @property
+    def exists(self) -> int:
+        """How many messages the client believes in (owed EXPUNGEs included)."""
+        return self._count
+
+    @property
+    def _map(self) -> array[int]:
+        if self._uids is None:
+            raise RuntimeError("the view has no map yet: await Selected.numbered() first")
+        return self._uids
+
+    @property
+    def uids(self) -> Sequence[int]:
+        """All UIDs in sequence order; do not change it."""
+        return self._map
+
+    def number_of(self, uid: int) -> SeqNum | None:
+        """The sequence number of a UID, None when the client does not know it."""
+        uids = self._map
+        index = bisect_left(uids, uid)
+        return SeqNum(index + 1) if index < len(uids) and uids[index] == uid else None
+
+    def uid_of(self, number: int) -> Uid:
+        return Uid(self._map[number - 1])
+
+    def is_gone(self, uid: int) -> bool:
+        """Expunged, but the client was not told yet (RFC 2180 4.1)."""
+        return uid in self._gone
+
+    # --- sets ------------------------------------------------------------------------------------------------------
+
+    def from_numbers(self, wanted: SequenceSet, *, strict: bool = True) -> Ranges:
+        """Sequence numbers as UID ranges (for `Mailbox.rows` and friends): what lies between two neighbours of the
+        view is unknown to the client and absent from the folder.
+
+        Ranges are cut at the last message. `strict`: a part that lies wholly beyond it is BAD (RFC 9051 6.4.5:
+        "a sequence number greater than the number of messages"); SEARCH is not strict. In an empty mailbox "*" and
+        "1:*" mean nothing, because every client sends them.
+        """
+        uids = self._map
+        numbers = wanted.resolve(len(uids))
+        if strict and numbers and numbers[-1][0] > max(len(uids), 1):
+            raise Bad("no such message number", Code.CLIENTBUG)
+        return merge((uids[low - 1], uids[high - 1]) for low, high in clip(numbers, len(uids)))
+
+    def from_uids(self, wanted: SequenceSet) -> Ranges:
+        """UIDs as ranges that hold nothing the client does not know; absent UIDs are no error (RFC 9051 6.4.9)."""
+        uids = self._map
+        if not uids:
+            return ()
+        return clip(wanted.resolve(uids[-1]), uids[-1])
+
+    def ranges(self, wanted: SequenceSet, *, uid: bool, strict: bool = True) -> Ranges:
+        """Either of the two, for commands that have both forms."""
+        return self.from_uids(wanted) if uid else self.from_numbers(wanted, strict=strict)
+
+    def known(self, ranges: Ranges) -> Sequence[int]:
+        """The UIDs of the view inside `ranges`, ascending."""
+        uids = self._map
+        found: array[int] = array("I")
+        for low, high in ranges:
+            found.extend(uids[bisect_left(uids, low) : bisect_right(uids, high)])
+        return found
+
+    # --- changes ---------------------------------------------------------------------------------------------------
+
+    def absorb(self, changes: Changes) -> None:
+        """Take in what happened after `modseq`; nothing is told yet."""
+        for message in changes.messages:
+            if message.uid >= self.uidnext:
+                self._arrive(message.uid)
+            elif self._told.get(message.uid, 0) < message.modseq:
+                self._flags[message.uid] = message
+        self._gone.update(uid for uid in changes.vanished if uid < self.uidnext)
+        self.modseq = max(self.modseq, changes.modseq)
+        self.uidnext = max(self.uidnext, changes.uidnext)
+        self._told = {uid: modseq for uid, modseq in self._told.items() if modseq > self.modseq}
+
+    def _arrive(self, uid: int) -> None:
+        (self._tail if self._uids is None else self._uids).append(uid)
+        self._count += 1
+
+    def told(self, messages: Iterable[Message]) -> None:
+        """The client has these flags already (its own STORE, a FETCH that set \\Seen): no update repeats them."""
+        for message in messages:
+            if message.modseq > self.modseq:
+                self._told[message.uid] = message.modseq
+            pending = self._flags.get(message.uid)
+            if pending is not None and pending.modseq <= message.modseq:
+                del self._flags[message.uid]
+
+    @property
+    def needs_map(self) -> bool:
+        """Something is owed that has a sequence number in it."""
+        return bool(self._gone or self._flags)
+
+    def apply(self, *, expunge: bool) -> Updates:
+        """All that is owed, now considered told. Without `expunge` removals stay owed and the messages keep their
+        numbers (RFC 9051 7.5.1: never during FETCH, STORE, SEARCH)."""
+        if not (self._gone or self._flags) and self._count == self._told_count:
+            return NOTHING
+        numbers, gone = self._expunge() if expunge and self._gone else ((), ())
+        changed = self._count != self._told_count
+        self._told_count = self._count
+        return Updates(numbers, gone, self._count if changed else None, self._flag_updates())
+
+    def _expunge(self) -> tuple[tuple[SeqNum, ...], tuple[Uid, ...]]:
+        uids, gone = self._map, self._gone
+        # Only what an EXISTS has counted is taken back; a message that came and went in between is never mentioned.
+        heard = [(n, Uid(uid)) for uid in sorted(gone) if (n := self.number_of(uid)) and n <= self._told_count]
+        self._uids = array("I", (uid for uid in uids if uid not in gone))
+        self._flags = {uid: row for uid, row in self._flags.items() if uid not in gone}
+        self._gone = set()
+        self._count = len(self._uids)
+        self._told_count -= len(heard)
+        return tuple(number for number, _ in reversed(heard)), tuple(uid for _, uid in heard)
+
+    def _flag_updates(self) -> tuple[FlagUpdate, ...]:
+        pending, self._flags = self._flags, {}
+        updates = []
+        for uid in sorted(pending):
+            number = self.number_of(uid)
+            if number is not None and uid not in self._gone:
+                row = pending[uid]
+                updates.append(FlagUpdate(number, row.uid, FlagSet(row.flags, row.keywords), row.modseq))
+        return tuple(updates)

@@ -1,0 +1,46 @@
+"""`sequence-set` on the wire: parse and write (RFC 9051 9). Knows neither messages nor which numbers exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from imap.errors import BadSyntax
+from imap.types import MAX_NUMBER, STAR, Ranges, SequenceSet, ranges_of
+
+# seq-number = nz-number / "*"; seq-range = seq-number ":" seq-number
+# sequence-set = (seq-number / seq-range) ["," sequence-set]
+_NUMBER = rb"(?:[1-9][0-9]{0,9}|\*)"
+PATTERN = re.compile(rb"%b(?::%b)?(?:,%b(?::%b)?)*" % ((_NUMBER,) * 4))
+
+
+def parse(text: bytes) -> SequenceSet:
+    """Raises `BadSyntax`, also for 0 and for numbers past 2^32 - 1."""
+    if not PATTERN.fullmatch(text):
+        raise BadSyntax("malformed sequence set")
+    return SequenceSet(tuple(_pair(part) for part in text.split(b",")))
+
+
+def _pair(part: bytes) -> tuple[int, int]:
+    first, colon, last = part.partition(b":")
+    low = _number(first)
+    return low, _number(last) if colon else low
+
+
+def _number(digits: bytes) -> int:
+    if digits == b"*":
+        return STAR
+    number = int(digits)
+    if number > MAX_NUMBER:
+        raise BadSyntax("number too large in a sequence set")
+    return number
+
+
+def encode(ranges: Ranges) -> bytes:
+    """Ranges as the wire writes them: ((1, 3), (7, 7)) > 1:3,7."""
+    return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in ranges)
+
+
+def encode_numbers(numbers: Iterable[int]) -> bytes:
+    """Any numbers as one ascending set."""
+    return encode(ranges_of(numbers))
