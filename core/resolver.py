@@ -1,4 +1,7 @@
-"""DNS as the house asks it: a Protocol whose answers are values, and the dnspython version (touched here only)."""
+"""DNS as the house asks it: a Protocol whose answers are values. `core.dns` implements it over a real resolver.
+
+Knows no transport: everything that asks DNS takes a `Resolver` and is tested with a table.
+"""
 
 from __future__ import annotations
 

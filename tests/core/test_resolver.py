@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 
@@ -29,7 +30,7 @@ async def test_each_type_answers_in_our_words(clock: ManualClock) -> None:
         "A": "x.test. 60 A 192.0.2.1",
         "AAAA": "x.test. 60 AAAA 2001:db8::1",
         "MX": "x.test. 60 MX 10 Mail.X.test.",
-        "TLSA": "x.test. 60 TLSA 3 1 1 abcd",
+        "TLSA": "x.test. 60 TLSA 3 1 1 " + "ab" * 32,
     }
 
     def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message:
@@ -45,7 +46,7 @@ async def test_each_type_answers_in_our_words(clock: ManualClock) -> None:
         assert (await resolver.aaaa("x.test")).records == ("2001:db8::1",)
         assert (await resolver.mx("x.test")).records == (Mx(10, "mail.x.test"),)
         assert (await resolver.ptr("192.0.2.1")).records == ("host.x.test",)
-        assert (await resolver.tlsa("x.test")).records == (Tlsa(3, 1, 1, b"\xab\xcd"),)
+        assert (await resolver.tlsa("x.test")).records == (Tlsa(3, 1, 1, b"\xab" * 32),)
         assert ("1.2.0.192.in-addr.arpa", "PTR", False) in server.questions
 
 
@@ -210,7 +211,7 @@ async def test_f161_a_silent_resolver_costs_the_timeout_and_then_rests(clock: Ma
         assert {answer.outcome for answer in answers} == {Outcome.FAILED}
         assert loop.time() - start < 2
         silent.settimeout(0.05)
-        with pytest.raises(TimeoutError):
+        with contextlib.suppress(TimeoutError):
             while True:
                 silent.recv(2048)
         assert (await resolver.a("rested.test")).outcome is Outcome.FAILED

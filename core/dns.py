@@ -1,0 +1,258 @@
+"""The resolver of a running suite: dnspython over UDP and TCP to configured resolvers (dnspython is touched here only).
+
+Leaves recursion, CNAME chasing and DNSSEC validation to the resolver on loopback (RFC 4035 3.2.3: its AD bit is
+believed from loopback only). Knows nothing of mail. RFC 1035, RFC 6891, RFC 2308; security.md row 89, fault 161.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.ANY.PTR import PTR
+from dns.rdtypes.ANY.TLSA import TLSA
+from dns.rdtypes.ANY.TXT import TXT
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
+
+from core.breaker import Breaker
+from core.clock import Clock
+from core.config import parse_endpoint
+from core.dns_cache import FLOOR, DnsCache
+from core.domain import MAX_DOMAIN, MAX_LABEL
+from core.log import get
+from core.resolver import Answer, Mx, Outcome, Tlsa
+
+T = TypeVar("T")
+_log = get(__name__)
+
+PAYLOAD = 1232  # DNS flag day 2020: no fragments on any usual path
+TRIES = 2
+MAX_CNAMES = 8
+_NAME = re.compile(r"[!-~]+")  # printable ASCII; a control character never reaches a question (promise P9)
+_FAULTS = (dns.exception.DNSException, OSError, EOFError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    host: str
+    port: int
+    loopback: bool
+    breaker: Breaker
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What one server said: the outcome, the records, how long it holds and what it weighs."""
+
+    outcome: Outcome
+    records: tuple[dns.rdata.Rdata, ...] = ()
+    secure: bool = False
+    ttl: float = 0.0
+    octets: int = 64
+
+
+class DnsResolver:
+    """Implements `core.resolver.Resolver`. `resolvers` are "address:port"; `timeout` seconds bound one question with
+    all its tries. Answers are kept (5 s .. 1 h), equal questions under way are asked once, a resolver that failed
+    five times in a row is left alone for 10 s. Bound to the event loop it is first asked on; `close` ends its tasks.
+    """
+
+    def __init__(
+        self, resolvers: Sequence[str], timeout: float, clock: Clock, *, cache: DnsCache | None = None
+    ) -> None:
+        self._servers = tuple(_server(text, clock) for text in resolvers)
+        self._timeout = timeout
+        self._cache = cache if cache is not None else DnsCache(clock)
+        self._pending: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
+
+    async def close(self) -> None:
+        tasks = list(self._pending.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def txt(self, name: str) -> Answer[bytes]:
+        return await self._answer(name, "TXT", _txt)
+
+    async def a(self, name: str) -> Answer[str]:
+        return await self._answer(name, "A", _a)
+
+    async def aaaa(self, name: str) -> Answer[str]:
+        return await self._answer(name, "AAAA", _aaaa)
+
+    async def mx(self, name: str) -> Answer[Mx]:
+        return await self._answer(name, "MX", _mx)
+
+    async def ptr(self, address: str) -> Answer[str]:
+        try:
+            name = ip_address(address).reverse_pointer
+        except ValueError:
+            return Answer(Outcome.NXDOMAIN)
+        return await self._answer(name, "PTR", _ptr)
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        return await self._answer(name, "TLSA", _tlsa)
+
+    async def _answer(self, name: str, kind: str, convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
+        name = name.removesuffix(".").lower()
+        if not askable(name):
+            return Answer(Outcome.NXDOMAIN)
+        key = (name, kind)
+        kept = self._cache.get(key)
+        if kept is not None:
+            return kept
+        task = self._pending.get(key)
+        if task is None:
+            task = asyncio.create_task(self._ask(key, convert))
+            self._pending[key] = task
+            task.add_done_callback(lambda _: self._pending.pop(key, None))
+        # The question belongs to the resolver, so a caller that gives up does not spoil it for the others.
+        return await asyncio.shield(task)
+
+    async def _ask(self, key: tuple[str, str], convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                reply = await self._tries(key)
+            answer = Answer(reply.outcome, tuple(convert(rdata) for rdata in reply.records), reply.secure)
+        except (TimeoutError, *_FAULTS) as error:
+            _log.info("dns-failed", name=key[0], type=key[1], cause=type(error).__name__)
+            return Answer(Outcome.FAILED)
+        if reply.ttl > 0:
+            self._cache.put(key, answer, reply.ttl, reply.octets)
+        return answer
+
+    async def _tries(self, key: tuple[str, str]) -> _Reply:
+        """At most TRIES questions, each to the next resolver that is not resting; SERVFAIL is asked elsewhere only."""
+        asked: list[_Server] = []
+        reply = _Reply(Outcome.FAILED)
+        for _ in range(TRIES):
+            server = self._choose(asked)
+            if server is None or (reply.ttl > 0 and server in asked):
+                break
+            asked.append(server)
+            reply = await self._try(server, key)
+            if reply.outcome is not Outcome.FAILED:
+                break
+        return reply
+
+    def _choose(self, asked: list[_Server]) -> _Server | None:
+        healthy = [server for server in self._servers if server.breaker.available]
+        return next((server for server in healthy if server not in asked), healthy[0] if healthy else None)
+
+    async def _try(self, server: _Server, key: tuple[str, str]) -> _Reply:
+        try:
+            response = await self._exchange(server, _question(*key))
+        except _FAULTS as error:
+            server.breaker.failed()
+            if not server.breaker.available:
+                _log.warning("resolver-resting", resolver=f"{server.host}:{server.port}", cause=type(error).__name__)
+            return _Reply(Outcome.FAILED)
+        server.breaker.succeeded()
+        return _read(response, trusted=server.loopback)
+
+    async def _exchange(self, server: _Server, question: dns.message.Message) -> dns.message.Message:
+        """UDP, then TCP when truncated. Answers that fit no question of ours are waited past, not believed (row 89)."""
+        each = self._timeout / TRIES
+        try:
+            return await dns.asyncquery.udp(
+                question,
+                server.host,
+                timeout=each,
+                port=server.port,
+                ignore_unexpected=True,
+                ignore_errors=True,
+                raise_on_truncation=True,
+            )
+        except dns.message.Truncated:
+            return await dns.asyncquery.tcp(question, server.host, timeout=each, port=server.port)
+
+
+def askable(name: str) -> bool:
+    """Whether `name` fits in a question: 1..253 printable characters, labels of 1..63 (RFC 1035 2.3.4)."""
+    if not 0 < len(name) <= MAX_DOMAIN or not _NAME.fullmatch(name):
+        return False
+    return all(0 < len(label) <= MAX_LABEL for label in name.split("."))
+
+
+def _server(text: str, clock: Clock) -> _Server:
+    host, port = parse_endpoint(text)
+    return _Server(host, port, ip_address(host).is_loopback, Breaker(clock))
+
+
+def _question(name: str, kind: str) -> dns.message.Message:
+    """RD, AD and DO set: we ask for validation's result, the resolver validates (RFC 6840 5.7)."""
+    # Built from labels, because the text form would read escapes that a hostile macro may carry (row 74).
+    asked = dns.name.Name([*(label.encode("ascii") for label in name.split(".")), b""])
+    question = dns.message.make_query(asked, kind, use_edns=0, want_dnssec=True, payload=PAYLOAD)
+    question.flags |= dns.flags.AD
+    return question
+
+
+def _read(response: dns.message.Message, *, trusted: bool) -> _Reply:
+    code = response.rcode()
+    if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        # RFC 9520 3.2: a failure is remembered for a moment, or a broken zone makes us hammer its servers.
+        return _Reply(Outcome.FAILED, ttl=FLOOR)
+    if not isinstance(response, dns.message.QueryMessage):
+        raise ValueError("not an answer")
+    chain = response.resolve_chaining()
+    if len(chain.cnames) > MAX_CNAMES:
+        return _Reply(Outcome.FAILED, ttl=FLOOR)
+    secure = trusted and bool(response.flags & dns.flags.AD)
+    ttl = max(float(chain.minimum_ttl), FLOOR)
+    if chain.answer is not None:
+        records = tuple(chain.answer)
+        octets = 64 + sum(len(rdata.to_wire() or b"") + 64 for rdata in records)
+        return _Reply(Outcome.OK, records, secure, ttl, octets)
+    outcome = Outcome.NXDOMAIN if code == dns.rcode.NXDOMAIN else Outcome.EMPTY
+    return _Reply(outcome, (), secure, ttl)
+
+
+def _host(name: dns.name.Name) -> str:
+    """Lower case without final dot; the root is "". dnspython escapes what is not printable (promise P9)."""
+    return "" if name == dns.name.root else name.to_text(omit_final_dot=True).lower()
+
+
+def _expect(rdata: dns.rdata.Rdata, kind: type[T]) -> T:
+    if not isinstance(rdata, kind):
+        raise ValueError("a record of another type")
+    return rdata
+
+
+def _txt(rdata: dns.rdata.Rdata) -> bytes:
+    return b"".join(_expect(rdata, TXT).strings)
+
+
+def _a(rdata: dns.rdata.Rdata) -> str:
+    return str(_expect(rdata, A).address)
+
+
+def _aaaa(rdata: dns.rdata.Rdata) -> str:
+    return str(_expect(rdata, AAAA).address)
+
+
+def _mx(rdata: dns.rdata.Rdata) -> Mx:
+    record = _expect(rdata, MX)
+    return Mx(record.preference, _host(record.exchange))
+
+
+def _ptr(rdata: dns.rdata.Rdata) -> str:
+    return _host(_expect(rdata, PTR).target)
+
+
+def _tlsa(rdata: dns.rdata.Rdata) -> Tlsa:
+    record = _expect(rdata, TLSA)
+    return Tlsa(record.usage, record.selector, record.mtype, record.cert)
