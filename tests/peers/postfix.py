@@ -1,0 +1,171 @@
+"""Postfix: the world's mail server. Sends to our MX, receives from our queue into Maildirs the test can read."""
+
+from __future__ import annotations
+
+import contextlib
+import email
+import email.policy
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from email.message import EmailMessage
+from pathlib import Path
+
+from tests.peers.process import answers, free_port, peer_directory, program, wait_until
+
+UID = 22500
+
+MAIN = """compatibility_level = 3.6
+queue_directory = {base}/queue
+data_directory = {base}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = {base}/log
+maillog_file_prefixes = {base}
+myhostname = mx.{domain}
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+local_transport = error:no local mail
+virtual_mailbox_domains = {domain}
+virtual_mailbox_maps = lmdb:{base}/etc/mailboxes
+virtual_mailbox_base = {base}/mail
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{uid}
+virtual_mailbox_limit = 0
+transport_maps = lmdb:{base}/etc/transport
+smtp_host_lookup = native
+smtp_tls_security_level = {client_tls}
+smtp_tls_loglevel = 1
+smtpd_peername_lookup = no
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = {base}/tls/cert.pem
+smtpd_tls_key_file = {base}/tls/key.pem
+smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+smtputf8_enable = yes
+message_size_limit = 52428800
+minimal_backoff_time = 2s
+maximal_backoff_time = 5s
+queue_run_delay = 2s
+smtpd_milters = {milters}
+milter_default_action = tempfail
+{extra}
+"""
+MASTER = """127.0.0.1:{port} inet n - n - - smtpd
+pickup    unix  n - n 60 1 pickup
+cleanup   unix  n - n - 0 cleanup
+qmgr      unix  n - n 1 1 qmgr
+tlsmgr    unix  - - n 1000? 1 tlsmgr
+rewrite   unix  - - n - - trivial-rewrite
+bounce    unix  - - n - 0 bounce
+defer     unix  - - n - 0 bounce
+trace     unix  - - n - 0 bounce
+flush     unix  n - n 1000? 0 flush
+proxymap  unix  - - n - - proxymap
+smtp      unix  - - n - - smtp
+relay     unix  - - n - - smtp
+showq     unix  n - n - - showq
+error     unix  - - n - - error
+retry     unix  - - n - - error
+virtual   unix  - n n - - virtual
+anvil     unix  - - n - 1 anvil
+scache    unix  - - n - 1 scache
+postlog   unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix:
+    """One instance for `domain`; `routes` maps foreign domains to "host:port" next hops."""
+
+    def __init__(self, base: Path, domain: str) -> None:
+        self.base, self.domain, self.port = base, domain, free_port()
+        self._etc = base / "etc"
+
+    def start(
+        self,
+        users: Sequence[str],
+        routes: Mapping[str, str],
+        *,
+        milters: str = "",
+        client_tls: str = "may",
+        extra: str = "",
+    ) -> None:
+        program("postfix", "postfix")
+        for name in ("etc", "queue", "data", "mail", "tls"):
+            (self.base / name).mkdir(mode=0o755)
+        os.chown(self.base / "mail", UID, UID)
+        shutil.chown(self.base / "data", "postfix")
+        self._certificate()
+        values = {
+            "base": self.base, "domain": self.domain, "uid": UID, "milters": milters, "client_tls": client_tls,
+            "extra": extra, "port": self.port,
+        }  # fmt: skip
+        (self._etc / "main.cf").write_text(MAIN.format(**values))
+        (self._etc / "master.cf").write_text(MASTER.format(**values))
+        (self._etc / "mailboxes").write_text("".join(f"{u}@{self.domain} {u}/\n" for u in users))
+        (self._etc / "transport").write_text(
+            "".join(f"{d} smtp:[{hop.rpartition(':')[0]}]:{hop.rpartition(':')[2]}\n" for d, hop in routes.items())
+        )
+        for table in ("mailboxes", "transport"):
+            self._run("postmap", f"lmdb:{self._etc}/{table}")
+        self._run("postfix", "start")
+        wait_until(lambda: answers(self.port), what="postfix")
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.base / "queue/pid/master.pid").read_text())
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda: not answers(self.port), what="postfix to stop")
+
+    def flush(self) -> None:
+        self._run("postqueue", "-f")
+
+    def queued(self) -> int:
+        output = self._run("postqueue", "-j")
+        return len(output.splitlines())
+
+    def log(self) -> str:
+        return (self.base / "log").read_text(errors="replace")
+
+    def messages(self, user: str) -> list[bytes]:
+        """Everything delivered to `user` so far (LF lines, as Postfix stores it)."""
+        folder = self.base / "mail" / user / "new"
+        return [path.read_bytes() for path in sorted(folder.iterdir())] if folder.is_dir() else []
+
+    def parsed(self, user: str) -> list[EmailMessage]:
+        return [email.message_from_bytes(raw, policy=email.policy.default) for raw in self.messages(user)]  # type: ignore[misc]
+
+    def _run(self, name: str, *arguments: str) -> str:
+        command = [program(name, "postfix"), "-c", str(self._etc), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"{command}: {done.stderr}{self.log() if (self.base / 'log').exists() else ''}")
+        return done.stdout
+
+    def _certificate(self) -> None:
+        subprocess.run(
+            [
+                program("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-nodes", "-days", "30", "-subj", f"/CN=mx.{self.domain}",
+                "-keyout", str(self.base / "tls/key.pem"), "-out", str(self.base / "tls/cert.pem"),
+            ],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def postfix(domain: str, users: Sequence[str], routes: Mapping[str, str], **options: str) -> Iterator[Postfix]:
+    with peer_directory("postfix") as base:
+        server = Postfix(base, domain)
+        try:
+            server.start(users, routes, **options)
+            yield server
+        finally:
+            server.stop()
