@@ -80,14 +80,18 @@ class Job:
     envid: str = ""
     require_tls: bool = False
     account_id: str | None = None
+    local_prefix: bytes = b""  # header lines that only a final delivery here puts before the content
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecipient:
+    """`folder`: where a local delivery was to go, "" is the inbox; outside agents have no use for it."""
+
     id: int
     address: Address
     dsn: Dsn = field(default_factory=Dsn)
     attempts: int = 0
+    folder: str = ""
 
 
 class ResultKind(Enum):

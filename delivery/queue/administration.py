@@ -1,0 +1,121 @@
+"""The queue for administrators: list, show, retry, hold, release, drop (implements `QueueAdministration`).
+
+Every call is bounded by an organisation in one place (`_within`): what belongs to another one is absent, and of a
+message that several organisations share each sees and handles its own recipients only (promise P8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import ColumnElement, Connection, delete, select, true, update
+
+from core import log
+from core.clock import Clock
+from core.errors import NotFoundError
+from delivery.queue.database import Database
+from delivery.queue.hints import HintSender
+from delivery.queue.results import finish
+from delivery.queue.rows import Row
+from delivery.queue.schema import State, message, recipient
+from delivery.types import QueuedMessage, QueuedRecipient
+
+_log = log.get(__name__)
+
+
+class Administration:
+    """`Administration(database, hints, clock)`. Raises `NotFoundError`, `TemporaryError`, `StorageError`."""
+
+    def __init__(self, database: Database, hints: HintSender, clock: Clock) -> None:
+        self._database = database
+        self._hints = hints
+        self._clock = clock
+
+    async def list(self, organisation_id: str | None, *, limit: int = 1000) -> list[QueuedMessage]:
+        return await self._database.read(lambda connection: _list(connection, organisation_id, limit))
+
+    async def show(self, organisation_id: str | None, queue_id: str) -> QueuedMessage:
+        return await self._database.read(lambda connection: _show(connection, organisation_id, queue_id))
+
+    async def retry(self, organisation_id: str | None, queue_id: str) -> None:
+        now = self._clock.now()
+        await self._change("queue-retry", organisation_id, queue_id, {"next_attempt": now})
+
+    async def hold(self, organisation_id: str | None, queue_id: str) -> None:
+        await self._change("queue-hold", organisation_id, queue_id, {"held": True})
+
+    async def release(self, organisation_id: str | None, queue_id: str) -> None:
+        now = self._clock.now()
+        await self._change("queue-release", organisation_id, queue_id, {"held": False, "next_attempt": now})
+
+    async def drop(self, organisation_id: str | None, queue_id: str) -> None:
+        """Without a bounce. A recipient whose delivery runs this moment may still get the message."""
+
+        def act(connection: Connection) -> None:
+            _known(connection, organisation_id, queue_id)
+            connection.execute(delete(recipient).where(_within(organisation_id, queue_id)))
+            finish(connection, [queue_id])
+
+        await self._write("queue-drop", queue_id, act)
+
+    async def _change(self, event: str, organisation_id: str | None, queue_id: str, values: dict[str, object]) -> None:
+        def act(connection: Connection) -> None:
+            _known(connection, organisation_id, queue_id)
+            open_rows = _within(organisation_id, queue_id) & recipient.c.state.in_(
+                (State.WAITING.value, State.ACTIVE.value)
+            )
+            connection.execute(update(recipient).where(open_rows).values(values))
+
+        await self._write(event, queue_id, act)
+
+    async def _write(self, event: str, queue_id: str, act: Callable[[Connection], None]) -> None:
+        await self._database.write(act)
+        self._hints.send()
+        _log.info(event, queue_id=queue_id)
+
+
+def _within(organisation_id: str | None, queue_id: str | None = None) -> ColumnElement[bool]:
+    """The recipients an administrator may see: the one place that decides it."""
+    mine = true() if organisation_id is None else recipient.c.organisation_id == organisation_id
+    return mine if queue_id is None else mine & (recipient.c.queue_id == queue_id)
+
+
+def _known(connection: Connection, organisation_id: str | None, queue_id: str) -> None:
+    found = connection.execute(select(recipient.c.id).where(_within(organisation_id, queue_id)).limit(1)).scalar()
+    if found is None:
+        raise NotFoundError("no such message in the queue", code="queue-not-found")
+
+
+def _list(connection: Connection, organisation_id: str | None, limit: int) -> list[QueuedMessage]:
+    mine = select(recipient.c.queue_id).where(_within(organisation_id))
+    rows = connection.execute(
+        select(message).where(message.c.queue_id.in_(mine)).order_by(message.c.created, message.c.queue_id).limit(limit)
+    ).mappings()
+    return [_queued(connection, organisation_id, row) for row in rows.all()]
+
+
+def _show(connection: Connection, organisation_id: str | None, queue_id: str) -> QueuedMessage:
+    _known(connection, organisation_id, queue_id)
+    row = connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().one()
+    return _queued(connection, organisation_id, row)
+
+
+def _queued(connection: Connection, organisation_id: str | None, row: Row) -> QueuedMessage:
+    rows: Sequence[Row] = (
+        connection.execute(select(recipient).where(_within(organisation_id, row["queue_id"])).order_by(recipient.c.id))
+        .mappings()
+        .all()
+    )
+    owners = {item["organisation_id"] for item in rows}
+    return QueuedMessage(
+        queue_id=row["queue_id"],
+        sender=row["sender"],
+        size=row["size"],
+        created=row["created"],
+        held=any(item["held"] for item in rows),
+        organisation_id=owners.pop() if len(owners) == 1 else "",
+        recipients=tuple(
+            QueuedRecipient(item["address"], item["state"], item["attempts"], item["next_attempt"], item["last_status"])
+            for item in rows
+        ),
+    )

@@ -1,0 +1,139 @@
+"""How a worker takes due recipients: leases, so that several workers never deliver one twice; fairness by asking the
+caller's window which of the due ones it has room for, so that no destination hides the others (security.md row 141).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
+from delivery.queue.schema import State, message, recipient
+
+PAGE = 256  # due recipients looked at a time
+ROUNDS = 8  # looks per claim; a destination that filled up is left out of the next one
+MAX_RECIPIENTS = 100  # in one job: what every server takes (RFC 5321 4.5.3.1.8)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A due recipient that nobody holds."""
+
+    id: int
+    queue_id: str
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a window takes of a page: groups of recipient ids of one message and one next hop (at most
+    `MAX_RECIPIENTS` each), and the domains it has no room left for."""
+
+    groups: tuple[tuple[int, ...], ...]
+    full: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One job's worth of leased rows."""
+
+    message: StoredMessage
+    recipients: tuple[StoredRecipient, ...]
+
+
+Choose = Callable[[Sequence[Candidate]], Choice]
+
+
+def claim(
+    connection: Connection, choose: Choose, full: Collection[str], *, now: float, owner: str, until: float
+) -> list[Claimed]:
+    """Lease what `choose` wants of what is due at `now`. `full`: domains that need not be looked at."""
+    closed = set(full)
+    claimed: list[Claimed] = []
+    for _ in range(ROUNDS):
+        page = _due(connection, now, closed)
+        choice = choose(page)
+        for group in choice.groups:
+            _lease(connection, group, now=now, owner=owner, until=until)
+            claimed.append(_load(connection, group))
+        if len(page) < PAGE or choice.full <= closed:
+            break
+        closed |= choice.full
+    return claimed
+
+
+def _due(connection: Connection, now: float, closed: Collection[str]) -> list[Candidate]:
+    due = (
+        (recipient.c.state == State.WAITING.value)
+        & (recipient.c.held.is_(False))
+        & (recipient.c.next_attempt <= now)
+        & (recipient.c.domain.not_in(sorted(closed)))
+    )
+    rows = connection.execute(
+        select(recipient.c.id, recipient.c.queue_id, recipient.c.domain)
+        .where(due)
+        .order_by(recipient.c.next_attempt)
+        .limit(PAGE)
+        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer and leaves it out
+    )
+    return [Candidate(row.id, row.queue_id, row.domain) for row in rows]
+
+
+def _lease(connection: Connection, ids: Sequence[int], *, now: float, owner: str, until: float) -> None:
+    connection.execute(
+        update(recipient)
+        .where(recipient.c.id.in_(ids))
+        .values(state=State.ACTIVE.value, lease_owner=owner, lease_until=until)
+    )
+
+
+def _load(connection: Connection, ids: Sequence[int]) -> Claimed:
+    rows = connection.execute(select(recipient).where(recipient.c.id.in_(ids)).order_by(recipient.c.id)).mappings()
+    recipients = tuple(recipient_of(row) for row in rows.all())
+    row = connection.execute(select(message).where(message.c.queue_id == recipients[0].queue_id)).mappings().one()
+    return Claimed(message_of(row), recipients)
+
+
+def next_due(connection: Connection) -> float | None:
+    """When the next waiting recipient is due (Unix seconds); None when nothing waits."""
+    return connection.execute(
+        select(recipient.c.next_attempt)
+        .where(recipient.c.state == State.WAITING.value, recipient.c.held.is_(False))
+        .order_by(recipient.c.next_attempt)
+        .limit(1)
+    ).scalar()
+
+
+# --- leases ----------------------------------------------------------------------------------------------------------
+
+
+def renew(connection: Connection, owner: str, until: float) -> int:
+    """Prolong all leases of a living worker; how many it holds."""
+    held = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner == owner)
+    return connection.execute(update(recipient).where(held).values(lease_until=until)).rowcount
+
+
+def recover(connection: Connection, *, owner: str, now: float, longest: float) -> int:
+    """Leases of others that are over wait again, at once. A lease further away than `longest` is a jump of the clock
+    and over too (fault 163)."""
+    over = (recipient.c.lease_until <= now) | (recipient.c.lease_until > now + longest)
+    lost = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner != owner) & over
+    return connection.execute(update(recipient).where(lost).values(_free(now))).rowcount
+
+
+def give_back(connection: Connection, *, owner: str, now: float) -> int:
+    """A worker that ends in order leaves nothing leased."""
+    mine = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner == owner)
+    return connection.execute(update(recipient).where(mine).values(_free(now))).rowcount
+
+
+def pull_back(connection: Connection, *, now: float, horizon: float) -> int:
+    """Attempts further away than any back-off were planned by a clock that ran ahead: they are due now (fault 163)."""
+    astray = (recipient.c.state == State.WAITING.value) & (recipient.c.next_attempt > now + horizon)
+    return connection.execute(update(recipient).where(astray).values(next_attempt=now)).rowcount
+
+
+def _free(now: float) -> dict[str, object]:
+    return {"state": State.WAITING.value, "lease_owner": "", "lease_until": 0.0, "next_attempt": now}

@@ -1,0 +1,68 @@
+"""A queued message as `message.content.Content`: its head in memory, the rest read row by row."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from core.errors import StorageError
+from delivery.queue.database import Database
+from delivery.queue.schema import CHUNK, chunk
+from message.content import BytesContent, Content
+
+IN_MEMORY = 256 * 1024  # what a job may hold; the window of active jobs bounds how many
+
+
+class QueuedContent:
+    """Reads touch the database: use it in a thread for anything past the head. Keeps the last row it read."""
+
+    def __init__(self, database: Database, queue_id: str, size: int, head: bytes) -> None:
+        self._database = database
+        self._queue_id = queue_id
+        self._size = size
+        self._head = head
+        self._kept: tuple[int, bytes] = (-1, b"")
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def head(self) -> bytes:
+        return self._head
+
+    def read(self, start: int, stop: int) -> bytes:
+        stop = min(stop, self._size)
+        if stop <= len(self._head):
+            return self._head[start:stop]
+        pieces = []
+        while start < stop:
+            number, offset = divmod(start, CHUNK)
+            piece = self._row(number)[offset : offset + stop - start]
+            pieces.append(piece)
+            start += len(piece)
+        return b"".join(pieces)
+
+    def _row(self, number: int) -> bytes:
+        if self._kept[0] != number:
+            self._kept = number, self._database.read_now(lambda c: _rows(c, self._queue_id, number, number + 1))
+        return self._kept[1]
+
+
+def load(connection: Connection, database: Database, queue_id: str, size: int, head_size: int) -> Content:
+    """The content of one message: whole when it is small, else its head and the way to the rest."""
+    if size <= IN_MEMORY:
+        return BytesContent(_rows(connection, queue_id, 0, 1 + size // CHUNK))
+    head = _rows(connection, queue_id, 0, 1 + head_size // CHUNK)[:head_size]
+    return QueuedContent(database, queue_id, size, head)
+
+
+def _rows(connection: Connection, queue_id: str, first: int, end: int) -> bytes:
+    rows = connection.execute(
+        select(chunk.c.data)
+        .where(chunk.c.queue_id == queue_id, chunk.c.number >= first, chunk.c.number < end)
+        .order_by(chunk.c.number)
+    ).scalars()
+    data = b"".join(rows)
+    if not data:
+        raise StorageError("a queued message is gone", code="queue-gone", queue_id=queue_id)
+    return data

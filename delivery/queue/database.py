@@ -1,0 +1,261 @@
+"""The queue's database: readers from a pool, all writes of a process by one thread that commits them in groups.
+
+Seam to SQLAlchemy's engines: the pragmas and the lock of SQLite are here and nowhere else. `synchronous=FULL`: what
+this file holds was acknowledged (security.md finding 3). A group is one transaction and one sync; each member has its
+own savepoint, so a refused one harms nobody. An error of the database itself fails the whole group, because SQLite
+may have rolled all of it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from core import log
+from core.errors import ConflictError, MailError, StorageError, TemporaryError
+from delivery.queue import schema
+
+T = TypeVar("T")
+
+GROUP = 64  # operations in one commit
+BUSY = 5.0  # seconds a write waits for another process before it is refused with 4xx (fault 156)
+
+_log = log.get(__name__)
+
+
+@dataclass(slots=True)
+class _Operation(Generic[T]):
+    """One write on its way through the thread; `future` is the only thing both sides touch."""
+
+    run: Callable[[Connection], T]
+    future: concurrent.futures.Future[T]
+
+
+class Database:
+    """`read` and `write` take a function of an open connection inside a transaction.
+
+    Raises `StorageError` when the disk is full or broken, `TemporaryError` when the database is busy or away,
+    `ConflictError` for a key that exists, and whatever `MailError` the function raises.
+    """
+
+    def __init__(self, file: Path, *, busy: float = BUSY) -> None:
+        self._file = file
+        self._busy = busy
+        self._inbox: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock_fd = -1
+        self._readers: Engine | None = None
+        self._writer: Engine | None = None
+
+    async def open(self) -> None:
+        """Make or check the file. Raises `StorageError` with a clear word when it is damaged or of a newer version."""
+        try:
+            await asyncio.to_thread(self._open)
+        except BaseException:
+            await self.close()
+            raise
+        self._thread = threading.Thread(target=self._serve, name="queue-writer", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Finish what was asked for, then let go of the file. Idempotent."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._inbox.put(None)
+            await asyncio.to_thread(thread.join, self._busy + 10)
+        for engine in (self._readers, self._writer):
+            if engine is not None:
+                engine.dispose()
+        self._readers = self._writer = None
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    async def read(self, look: Callable[[Connection], T]) -> T:
+        return await asyncio.to_thread(self.read_now, look)
+
+    def read_now(self, look: Callable[[Connection], T]) -> T:
+        """For callers that are in a thread already."""
+        if self._readers is None:
+            raise TemporaryError("the queue is closed", code="queue-closed")
+        try:
+            with self._readers.begin() as connection:
+                return look(connection)
+        except SQLAlchemyError as error:
+            raise _translated(error) from error
+
+    async def write(self, run: Callable[[Connection], T]) -> T:
+        """Returns after the commit. An operation that waited longer than the bound is withdrawn, never half known:
+        once it runs its outcome is awaited, because a 4xx may only be said of what is not kept (promise P2)."""
+        if self._thread is None:
+            raise TemporaryError("the queue is closed", code="queue-closed")
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._inbox.put(_Operation(run, future))
+        waiter = asyncio.wrap_future(future)
+        waiter.add_done_callback(_retrieve)
+        try:
+            done, _ = await asyncio.wait({waiter}, timeout=self._busy + 1)
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        if not done and future.cancel():
+            raise TemporaryError("the queue is busy", code="queue-busy")
+        return await waiter
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        closing = False
+        while not closing:
+            first = self._inbox.get()
+            if first is None:
+                return
+            group = [first]
+            with contextlib.suppress(queue.Empty):
+                while len(group) < GROUP:
+                    operation = self._inbox.get_nowait()
+                    if operation is None:
+                        closing = True
+                        break
+                    group.append(operation)
+            self._commit(group)
+
+    def _commit(self, group: list[_Operation[Any]]) -> None:
+        """One transaction for all. Results are told only after the commit: commit, publish, acknowledge."""
+        outcomes: list[tuple[_Operation[Any], Any, MailError | None]] = []
+        try:
+            with self._exclusive(), self._writing() as connection:
+                group = [operation for operation in group if operation.future.set_running_or_notify_cancel()]
+                for operation in group:
+                    outcomes.append((operation, *_attempt(operation, connection)))
+        except Exception as error:  # whatever it is, nothing of the group was kept and every caller must hear it
+            self._fail(group, error)
+            return
+        for operation, value, refusal in outcomes:
+            if refusal is None:
+                operation.future.set_result(value)
+            else:
+                operation.future.set_exception(refusal)
+
+    def _fail(self, group: list[_Operation[Any]], error: Exception) -> None:
+        failure = _translated(error)
+        _log.error("queue-write-failed", operations=len(group), error=str(error), code=failure.code)
+        for operation in group:
+            if operation.future.running() or operation.future.set_running_or_notify_cancel():
+                operation.future.set_exception(failure)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if self._writer is None:
+            raise TemporaryError("the queue is closed", code="queue-closed")
+        with self._writer.connect() as connection:
+            try:
+                with connection.begin():
+                    yield connection
+            except DBAPIError:
+                connection.invalidate()  # a connection that saw the disk fail is not trusted again (finding 2)
+                raise
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """A blocking lock before BEGIN IMMEDIATE: SQLite's own busy polling starves writers (design.md section 5)."""
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock_fd = os.open(self._file.with_name("queue.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StorageError("the queue cannot be opened", code="queue-unreadable", error=str(error)) from error
+        self._readers = _engine(self._file, "BEGIN", self._busy)
+        self._writer = _engine(self._file, "BEGIN IMMEDIATE", self._busy)
+        try:
+            with self._exclusive(), self._writing() as connection:
+                _check_version(connection)
+        except SQLAlchemyError as error:
+            raise StorageError(
+                f"the queue {self._file} is damaged or no database; restore it or move it away",
+                code="queue-unreadable",
+                error=str(error),
+            ) from error
+
+
+def _attempt(operation: _Operation[Any], connection: Connection) -> tuple[Any, MailError | None]:
+    try:
+        with connection.begin_nested():
+            return operation.run(connection), None
+    except MailError as error:
+        return None, error
+    except IntegrityError as error:
+        return None, ConflictError("already queued", code="queue-duplicate", error=str(error.orig))
+
+
+def _engine(file: Path, begin: str, busy: float) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(file)),
+        connect_args={"timeout": busy, "check_same_thread": False, "isolation_level": None},
+        pool_size=4,
+        max_overflow=4,
+    )
+
+    def connect(connection: Any, _record: object) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)  # the driver's own transactions are off (isolation_level None)
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", start)
+    return engine
+
+
+def _check_version(connection: Connection) -> None:
+    schema.metadata.create_all(connection)
+    found = connection.execute(select(schema.about.c.value).where(schema.about.c.key == "version")).scalar()
+    if found is None:
+        connection.execute(insert(schema.about).values(key="version", value=str(schema.VERSION)))
+    elif int(found) != schema.VERSION:
+        raise StorageError(
+            f"the queue has version {found}, this program knows {schema.VERSION}; install the newer program",
+            code="queue-version",
+        )
+
+
+def _translated(error: Exception) -> MailError:
+    """The first cause decides: after a full disk SQLite has no savepoint left, and that complaint hides the cause."""
+    cause: BaseException = error
+    while cause.__context__ is not None and not isinstance(cause, MailError):
+        cause = cause.__context__
+    if isinstance(cause, MailError):
+        return cause
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(cause, OSError) or code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT):
+        return StorageError("the queue cannot be written", code="queue-storage", error=str(cause))
+    return TemporaryError("the queue is unavailable", code="queue-unavailable", error=str(cause))
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """A caller that was cancelled leaves a result nobody fetches; that is no fault worth a warning."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,88 @@
+"""How a message enters the queue: one transaction for its row, its bytes and its recipients. And how much each
+account sent within a day."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from delivery.queue.rows import NewMessage, NewRecipient, sender_text
+from delivery.queue.schema import CHUNK, Owed, State, chunk, message, recipient, sent
+from message.content import blocks
+
+HOUR = 3600
+DAY_HOURS = 24
+
+
+def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, until: float) -> list[int]:
+    """The ids of its recipients, in their order."""
+    connection.execute(
+        insert(message).values(
+            queue_id=new.queue_id,
+            sender=sender_text(new.sender),
+            account_id=new.account_id,
+            size=new.content.size,
+            head_size=len(new.content.head),
+            created=now,
+            smtputf8=new.smtputf8,
+            body=new.body,
+            ret=new.ret,
+            envid=new.envid,
+            require_tls=new.require_tls,
+            local_prefix=new.local_prefix,
+        )
+    )
+    for number, data in enumerate(blocks(new.content, size=CHUNK)):
+        connection.execute(insert(chunk).values(queue_id=new.queue_id, number=number, data=data))
+    return [_add(connection, new.queue_id, item, now=now, owner=owner, until=until) for item in new.recipients]
+
+
+def _add(connection: Connection, queue_id: str, new: NewRecipient, *, now: float, owner: str, until: float) -> int:
+    result = connection.execute(
+        insert(recipient).values(
+            queue_id=queue_id,
+            address=str(new.address),
+            domain=new.address.domain,
+            organisation_id=new.organisation_id,
+            forwarded=new.forwarded,
+            folder=new.folder,
+            notify=",".join(sorted(new.dsn.notify)),
+            orcpt=new.dsn.original,
+            state=(State.ACTIVE if new.leased else State.WAITING).value,
+            held=False,
+            attempts=new.attempts,
+            next_attempt=now + new.wait,
+            last_attempt=0.0,
+            last_status="",
+            remote="",
+            diagnostic="",
+            lease_owner=owner if new.leased else "",
+            lease_until=until if new.leased else 0.0,
+            owed=Owed.NOTHING.value,
+            delay_told=False,
+        )
+    )
+    key = result.inserted_primary_key
+    if key is None:
+        raise RuntimeError("the database gave no key")
+    return int(key[0])
+
+
+def sent_recently(connection: Connection, account_id: str, now: float) -> int:
+    """Recipients of the account within the last 24 hours, to the hour."""
+    oldest = int(now // HOUR) - DAY_HOURS
+    total = connection.execute(
+        select(func.sum(sent.c.recipients)).where(sent.c.account_id == account_id, sent.c.hour > oldest)
+    ).scalar()
+    return int(total or 0)
+
+
+def charge(connection: Connection, account_id: str, recipients: int, limit: int, now: float) -> bool:
+    """Count `recipients` against the account's day; False, and nothing counted, when that would pass `limit`."""
+    if sent_recently(connection, account_id, now) + recipients > limit:
+        return False
+    hour = int(now // HOUR)
+    here = (sent.c.account_id == account_id) & (sent.c.hour == hour)
+    if connection.execute(update(sent).where(here).values(recipients=sent.c.recipients + recipients)).rowcount == 0:
+        connection.execute(delete(sent).where(sent.c.account_id == account_id, sent.c.hour <= hour - DAY_HOURS))
+        connection.execute(insert(sent).values(account_id=account_id, hour=hour, recipients=recipients))
+    return True

@@ -1,0 +1,67 @@
+"""What is owed to senders: read, then settled in one transaction with the report's own place in the queue.
+
+A crash between the two leaves the debt, one after them leaves the report: never none, never two (fault 147).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from core.errors import ConflictError
+from delivery.queue.entering import enqueue
+from delivery.queue.results import finish
+from delivery.queue.rows import NewMessage, StoredMessage, StoredRecipient, message_of, recipient_of
+from delivery.queue.schema import Owed, message, recipient
+
+MESSAGES = 50  # debts looked at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """One message and those of its recipients about whom its sender has to be told one kind of thing."""
+
+    message: StoredMessage
+    owed: Owed
+    recipients: tuple[StoredRecipient, ...]
+
+
+def debts(connection: Connection) -> list[Debt]:
+    """Up to `MESSAGES` messages' debts, grouped by kind: a report tells of one action (RFC 3464 2.3.3)."""
+    owing = select(recipient.c.queue_id).where(recipient.c.owed != Owed.NOTHING.value).distinct().limit(MESSAGES)
+    found = []
+    for queue_id in connection.execute(owing).scalars().all():
+        row = connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().one()
+        found += _of_message(connection, message_of(row))
+    return found
+
+
+def _of_message(connection: Connection, parent: StoredMessage) -> list[Debt]:
+    rows = connection.execute(
+        select(recipient)
+        .where(recipient.c.queue_id == parent.queue_id, recipient.c.owed != Owed.NOTHING.value)
+        .order_by(recipient.c.id)
+    ).mappings()
+    stored = [recipient_of(row) for row in rows]
+    kinds = sorted({item.owed for item in stored}, key=lambda owed: owed.value)
+    return [Debt(parent, kind, tuple(item for item in stored if item.owed is kind)) for kind in kinds]
+
+
+def settle(connection: Connection, debt: Debt, report: NewMessage | None, *, now: float) -> None:
+    """Pay: queue `report` (None: nothing is sent, the debt is dropped) and strike the debt. `ConflictError` when
+    another worker was quicker; then nothing was done."""
+    ids = [item.id for item in debt.recipients]
+    _strike(connection, ids, debt.owed)
+    if report is not None:
+        enqueue(connection, report, now=now, owner="", until=0.0)
+    finish(connection, {debt.message.queue_id})
+
+
+def _strike(connection: Connection, ids: Sequence[int], owed: Owed) -> None:
+    struck = connection.execute(
+        update(recipient).where(recipient.c.id.in_(ids), recipient.c.owed == owed.value).values(owed=Owed.NOTHING.value)
+    ).rowcount
+    if struck != len(ids):
+        raise ConflictError("the report is already on its way", code="report-sent")

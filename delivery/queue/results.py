@@ -1,0 +1,147 @@
+"""How results come back into the queue, and how a message leaves it: when nobody waits and nothing is owed.
+
+What a result means is decided by the caller's pure rule (`delivery.outcome`); this file only writes it down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, exists, not_, select, update
+
+from core.status import Status
+from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
+from delivery.queue.schema import Owed, State, chunk, message, recipient
+from delivery.types import Result, ResultKind
+
+JUDGED = 500  # rows a backlog takes through the rule at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one result comes to for one recipient. `state` is WAITING, DELIVERED or FAILED; `owed` what the sender has
+    to be told; `reason` a stable word for the log."""
+
+    state: State
+    next_attempt: float
+    last_status: str
+    owed: Owed
+    reason: str
+    delay_told: bool = False
+
+
+Judge = Callable[[StoredMessage, StoredRecipient, Result], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One result as it was written down, for the log."""
+
+    message: StoredMessage
+    recipient: StoredRecipient
+    result: Result
+    outcome: Outcome
+
+
+def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, owner: str, now: float) -> list[Settled]:
+    """Write results of `owner`'s leases. A row that is no longer its own (dropped, or its lease went to another) is
+    left alone: the other's result counts."""
+    settled = []
+    for result in results:
+        mine = (recipient.c.id == result.recipient_id) & (recipient.c.lease_owner == owner)
+        row = connection.execute(select(recipient).where(mine)).mappings().one_or_none()
+        if row is not None:
+            settled.append(_settle(connection, recipient_of(row), result, judge, now))
+    finish(connection, {item.message.queue_id for item in settled})
+    return settled
+
+
+def _settle(connection: Connection, stored: StoredRecipient, result: Result, judge: Judge, now: float) -> Settled:
+    parent = _message(connection, stored.queue_id)
+    outcome = judge(parent, stored, result)
+    connection.execute(
+        update(recipient)
+        .where(recipient.c.id == stored.id)
+        .values(
+            state=outcome.state.value,
+            attempts=stored.attempts + 1,
+            next_attempt=outcome.next_attempt,
+            last_attempt=now,
+            last_status=outcome.last_status,
+            remote=result.remote,
+            diagnostic=result.diagnostic,
+            lease_owner="",
+            lease_until=0.0,
+            owed=outcome.owed.value,
+            delay_told=outcome.delay_told,
+        )
+    )
+    return Settled(parent, stored, result, outcome)
+
+
+def _message(connection: Connection, queue_id: str) -> StoredMessage:
+    return message_of(connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().one())
+
+
+def finish(connection: Connection, queue_ids: Iterable[str]) -> None:
+    """Remove those messages that have nobody left to deliver to and nothing left to tell."""
+    for queue_id in sorted(queue_ids):
+        open_states = (State.WAITING.value, State.ACTIVE.value)
+        open_rows = (recipient.c.queue_id == queue_id) & (
+            recipient.c.state.in_(open_states) | (recipient.c.owed != Owed.NOTHING.value)
+        )
+        if not connection.execute(select(exists().where(open_rows))).scalar():
+            remove(connection, queue_id)
+
+
+def remove(connection: Connection, queue_id: str) -> None:
+    """The message, its bytes and its recipients, whatever their state."""
+    for table in (recipient, chunk, message):
+        connection.execute(delete(table).where(table.c.queue_id == queue_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a host that cannot be reached means for everything else that is due for the domain: the same answer,
+    without an attempt each (row 141). `status` is a deferral; rows of messages created before `expired` are over,
+    those before `late` want a notice unless they had it: they go through the rule one by one."""
+
+    domain: str
+    next_attempt: float
+    status: Status
+    diagnostic: str
+    expired: float
+    late: float
+
+
+def put_off(connection: Connection, backlog: Backlog, judge: Judge, *, now: float) -> list[Settled]:
+    """Apply a backlog to the due, waiting, not held recipients of its domain; those that the rule judged."""
+    due = (
+        (recipient.c.domain == backlog.domain)
+        & (recipient.c.state == State.WAITING.value)
+        & (recipient.c.held.is_(False))
+        & (recipient.c.next_attempt <= now)
+    )
+    over = recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.created <= backlog.expired))
+    late = recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.created <= backlog.late))
+    owing = over | (late & recipient.c.delay_told.is_(False))
+    rows = connection.execute(select(recipient).where(due, owing).limit(JUDGED)).mappings().all()
+    settled = []
+    for stored in map(recipient_of, rows):
+        result = Result(stored.id, ResultKind.DEFERRED, backlog.status, "", backlog.diagnostic)
+        settled.append(_settle(connection, stored, result, judge, now))
+    finish(connection, {item.message.queue_id for item in settled})
+    connection.execute(
+        update(recipient)
+        .where(due, not_(owing))
+        .values(
+            next_attempt=backlog.next_attempt,
+            last_attempt=now,
+            last_status=str(backlog.status),
+            diagnostic=backlog.diagnostic,
+            remote="",
+            attempts=recipient.c.attempts + 1,
+        )
+    )
+    return settled

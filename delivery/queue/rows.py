@@ -1,0 +1,131 @@
+"""What goes into the queue and what comes out, as values; the mapping of rows to the words of `delivery.types`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import RowMapping
+
+from core import address as addresses
+from core.address import Address
+from core.envelope import Dsn
+from delivery.queue.schema import Owed
+from delivery.types import JobRecipient
+from message.content import Content
+
+Row = RowMapping
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """`organisation_id`: whose administrators handle it. `leased`: the caller delivers it itself and then tells the
+    result; should it die, the runner takes over when the lease is over."""
+
+    address: Address
+    organisation_id: str = ""
+    dsn: Dsn = field(default_factory=Dsn)
+    forwarded: bool = False
+    folder: str = ""
+    leased: bool = False
+    attempts: int = 0
+    wait: float = 0.0  # seconds until its first attempt
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """`content` is kept as it is; `local_prefix` is put before it by a final delivery here only."""
+
+    queue_id: str
+    sender: Address | None
+    content: Content
+    recipients: tuple[NewRecipient, ...]
+    account_id: str = ""
+    smtputf8: bool = False
+    body: str = "7BIT"
+    ret: str = ""
+    envid: str = ""
+    require_tls: bool = False
+    local_prefix: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message row. `created` in Unix seconds; `head_size` octets of its header block."""
+
+    queue_id: str
+    sender: Address | None
+    account_id: str
+    size: int
+    head_size: int
+    created: float
+    smtputf8: bool
+    body: str
+    ret: str
+    envid: str
+    require_tls: bool
+    local_prefix: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecipient:
+    """A recipient row, as the rules for results and reports need it."""
+
+    id: int
+    queue_id: str
+    address: Address
+    organisation_id: str
+    dsn: Dsn
+    forwarded: bool
+    folder: str
+    attempts: int
+    last_attempt: float
+    last_status: str
+    remote: str
+    diagnostic: str
+    owed: Owed
+    delay_told: bool
+
+    def for_job(self) -> JobRecipient:
+        return JobRecipient(self.id, self.address, self.dsn, self.attempts, self.folder)
+
+
+def message_of(row: Row) -> StoredMessage:
+    sender = str(row["sender"])
+    return StoredMessage(
+        queue_id=row["queue_id"],
+        sender=addresses.parse(sender) if sender else None,
+        account_id=row["account_id"],
+        size=row["size"],
+        head_size=row["head_size"],
+        created=row["created"],
+        smtputf8=row["smtputf8"],
+        body=row["body"],
+        ret=row["ret"],
+        envid=row["envid"],
+        require_tls=row["require_tls"],
+        local_prefix=bytes(row["local_prefix"]),
+    )
+
+
+def recipient_of(row: Row) -> StoredRecipient:
+    notify = frozenset(word for word in str(row["notify"]).split(",") if word)
+    return StoredRecipient(
+        id=row["id"],
+        queue_id=row["queue_id"],
+        address=addresses.parse(row["address"]),
+        organisation_id=row["organisation_id"],
+        dsn=Dsn(notify, row["orcpt"]),
+        forwarded=row["forwarded"],
+        folder=row["folder"],
+        attempts=row["attempts"],
+        last_attempt=row["last_attempt"],
+        last_status=row["last_status"],
+        remote=row["remote"],
+        diagnostic=row["diagnostic"],
+        owed=Owed(row["owed"]),
+        delay_told=row["delay_told"],
+    )
+
+
+def sender_text(sender: Address | None) -> str:
+    return "" if sender is None else str(sender)

@@ -1,0 +1,133 @@
+"""The tables of the queue. Portable SQL: what only SQLite or only PostgreSQL knows lives in `database`.
+
+A message and its bytes, its recipients and what is still owed to its sender are rows of one database, so that one
+commit covers them: no file without a row, no bounce twice, no recipient forgotten (promises P1, P2; fault 147).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+VERSION = 1
+
+# One row of bytes: what a front may hold the interpreter for (design.md section 6), so that a read is one row.
+CHUNK = 256 * 1024
+
+
+class State(Enum):
+    """Of one recipient. WAITING: for its next attempt; ACTIVE: leased to a worker; the others are final."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Owed(Enum):
+    """What the sender of a message has still to be told about one recipient (RFC 3464 2.3.3, the Action field)."""
+
+    NOTHING = ""
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"
+
+
+metadata = MetaData()
+
+about = Table(
+    "queue_about",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# `sender` "" is the null reverse-path. `local_prefix`: header lines that only a final delivery here puts before the
+# bytes (Return-Path, RFC 5321 4.4); what leaves never carries them.
+message = Table(
+    "queue_message",
+    metadata,
+    Column("queue_id", String(64), primary_key=True),
+    Column("sender", Text, nullable=False),
+    Column("account_id", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("head_size", BigInteger, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("smtputf8", Boolean, nullable=False),
+    Column("body", String(16), nullable=False),
+    Column("ret", String(8), nullable=False),
+    Column("envid", Text, nullable=False),
+    Column("require_tls", Boolean, nullable=False),
+    Column("local_prefix", LargeBinary, nullable=False),
+)
+
+chunk = Table(
+    "queue_chunk",
+    metadata,
+    Column("queue_id", String(64), ForeignKey("queue_message.queue_id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+# `organisation_id`: whose administrators may see and handle this recipient (promise P8). `domain`: of the address,
+# what fairness and static routes go by. `folder`: where a local delivery goes, "" is the inbox. `owed`: see `Owed`.
+recipient = Table(
+    "queue_recipient",
+    metadata,
+    # SQLite counts only in columns that are exactly INTEGER.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("queue_id", String(64), ForeignKey("queue_message.queue_id"), nullable=False, index=True),
+    Column("address", Text, nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("organisation_id", String(64), nullable=False),
+    Column("forwarded", Boolean, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("notify", String(64), nullable=False),
+    Column("orcpt", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt", Double, nullable=False),
+    Column("last_attempt", Double, nullable=False),
+    Column("last_status", Text, nullable=False),
+    Column("remote", Text, nullable=False),
+    Column("diagnostic", Text, nullable=False),
+    Column("lease_owner", String(64), nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("owed", String(16), nullable=False),
+    Column("delay_told", Boolean, nullable=False),
+)
+
+# Due recipients in their order, covering: past 50,000 of one dead domain the look stays in the index (row 141).
+Index("queue_due", recipient.c.state, recipient.c.held, recipient.c.next_attempt, recipient.c.domain)
+Index("queue_of_domain", recipient.c.domain, recipient.c.state)
+Index(
+    "queue_owed",
+    recipient.c.owed,
+    sqlite_where=recipient.c.owed != "",
+    postgresql_where=recipient.c.owed != "",
+)
+
+# What each account sent, by the hour: the daily limit is a sliding one of 24 buckets.
+sent = Table(
+    "queue_sent",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("recipients", Integer, nullable=False),
+)
