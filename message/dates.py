@@ -1,0 +1,93 @@
+"""Dates of header fields, in and out (RFC 5322 3.3 and 4.3). Absurd ones are None (security.md row 73)."""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+
+from message.parameters import comment_end
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTH_NUMBER = {name: number for number, name in enumerate(_MONTHS, 1)}
+# RFC 5322 4.3; single letters are -0000 because RFC 822 gave them the wrong sign.
+_ZONES = {"ut": 0, "gmt": 0, "utc": 0, "z": 0, "est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420,
+          "mdt": -360, "pst": -480, "pdt": -420, "cet": 60, "cest": 120}  # fmt: skip
+_DATE = re.compile(
+    r"(?:[a-z]{2,9}\.?\s*,?\s*)?(\d{1,2})[\s-]+([a-z]{3})[a-z]*[\s-]+(\d{2,4})\s*,?\s+"
+    r"(\d{1,2})\s*:\s*(\d{1,2})(?:\s*:\s*(\d{1,2}))?(?:[.,]\d{1,9})?\s*(?:([+-])(\d{2}):?(\d{2})|([a-z]{1,5})\b)?",
+    re.IGNORECASE,
+)
+_MAX_LENGTH = 200
+_MAX_ZONE = 14 * 60  # no zone on Earth lies further from Greenwich
+_FIRST_YEAR, _LAST_YEAR = 1900, 9999
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """`seconds` since the Unix epoch; `local` the day as its sender wrote it, which IMAP's SENTON and its like compare
+    (RFC 9051 6.4.4: "disregarding time and timezone"); `zone` minutes east of Greenwich."""
+
+    seconds: int
+    local: date
+    zone: int
+
+
+def parse(value: bytes | None) -> Date | None:
+    """The date of an unfolded Date field; None when absent, malformed or absurd."""
+    if not value:
+        return None
+    match = _DATE.match(_plain(value[:_MAX_LENGTH]))
+    if match is None:
+        return None
+    day, month, year, hour, minute, second = _numbers(match)
+    zone = _zone(match)
+    if zone is None or month is None or second > 60 or not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return None
+    try:
+        # RFC 5322 3.3 allows 60 for a leap second; Unix time has none.
+        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:
+        return None
+    return Date(timegm(moment.timetuple()) - zone * 60, moment.date(), zone)
+
+
+def _plain(value: bytes) -> str:
+    """Without comments, blanks folded."""
+    out, position = bytearray(), 0
+    while (opening := value.find(b"(", position)) >= 0:
+        out += value[position:opening] + b" "
+        position = comment_end(value, opening)
+    return " ".join((bytes(out) + value[position:]).decode("ascii", "replace").split())
+
+
+def _numbers(match: re.Match[str]) -> tuple[int, int | None, int, int, int, int]:
+    year = int(match[3])
+    if len(match[3]) == 2:  # RFC 5322 4.3: 00-49 is 2000-2049, other two and three digits count from 1900
+        year += 2000 if year < 50 else 1900
+    elif len(match[3]) == 3:
+        year += 1900
+    month = _MONTH_NUMBER.get(match[2].lower())
+    return int(match[1]), month, year, int(match[4]), int(match[5]), int(match[6] or 0)
+
+
+def _zone(match: re.Match[str]) -> int | None:
+    """Minutes east; an unknown or a missing name is -0000 (RFC 5322 4.3); None is absurd."""
+    if match[7]:
+        minutes = int(match[8]) * 60 + int(match[9])
+        if minutes > _MAX_ZONE or int(match[9]) > 59:
+            return None
+        return -minutes if match[7] == "-" else minutes
+    return _ZONES.get((match[10] or "").lower(), 0)
+
+
+def format_date(seconds: float, zone: int = 0) -> str:
+    """ "Sun, 22 Nov 2026 15:43:36 +0000": English whatever the locale; `zone` minutes east of Greenwich."""
+    moment = datetime.fromtimestamp(int(seconds), timezone(timedelta(minutes=zone)))
+    sign, minutes = ("-", -zone) if zone < 0 else ("+", zone)
+    return (
+        f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1].title()} {moment.year:04} "
+        f"{moment:%H:%M:%S} {sign}{minutes // 60:02}{minutes % 60:02}"
+    )

@@ -1,0 +1,176 @@
+"""A header block as fields that keep their original bytes; edits touch nothing else (RFC 5322 2.2, 3.6.8, 4.5).
+
+Knows where a field starts and ends and what is odd about it. Refuses to judge: an oddity is a `Defect`, a value that
+policy looks at. Lines end with CRLF only; a lone CR or LF is data inside a field (security.md rows 58, 65, 67).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Flag
+
+from core.config import Limits
+
+LIMITS = Limits()
+
+
+class Defect(Flag):
+    """What is wrong with a field or a block. Nothing here stops mail from being stored byte for byte."""
+
+    NONE = 0
+    NO_COLON = 1  # a line that is no field; its `name` is b""
+    SPACE_BEFORE_COLON = 2  # RFC 5322 4.5 (obsolete): "From : x"
+    MBOX_FROM = 4  # the first line starts with "From " and readers of mbox files would drop it
+    CONTINUATION_FIRST = 8  # the block starts with white space
+    LONE_CR = 16
+    LONE_LF = 32
+    NUL = 64
+    FIELD_TOO_LONG = 128  # past limits.header_field
+    BLOCK_TOO_LONG = 256  # past limits.header_block: the fields after it were not looked at
+    TOO_MANY_FIELDS = 512  # past limits.header_fields: likewise
+
+
+# RFC 5322 2.2: ftext = %d33-57 / %d59-126
+_NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
+_FOLD = re.compile(rb"\r\n(?=[ \t])")
+_LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
+_LONE_DEFECT = {b"\r": Defect.LONE_CR, b"\n": Defect.LONE_LF, b"\0": Defect.NUL}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field. `name` lower case, b"" when the line is no field; `raw` every octet of it with its final CRLF;
+    `colon` the offset of the value in `raw`."""
+
+    name: bytes
+    raw: bytes
+    colon: int
+    defects: Defect = Defect.NONE
+
+    @property
+    def body(self) -> bytes:
+        """After the colon, folded as it came, without the final CRLF."""
+        raw = self.raw
+        return raw[self.colon : -2] if raw.endswith(b"\r\n") else raw[self.colon :]
+
+    @property
+    def value(self) -> bytes:
+        """Unfolded (RFC 5322 2.2.3: each CRLF before white space goes, the white space stays) and stripped."""
+        return _FOLD.sub(b"", self.body).strip(b" \t\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A header block. `fields` and `rest` joined are the octets that were split: `rest` is the empty line, when there
+    is one, preceded by whatever lies past the bounds."""
+
+    fields: tuple[Field, ...]
+    rest: bytes
+    defects: Defect = Defect.NONE
+
+    def __bytes__(self) -> bytes:
+        return b"".join([field.raw for field in self.fields]) + self.rest
+
+    def all(self, name: bytes) -> Iterator[Field]:
+        """The fields of this name (lower case), in their order."""
+        return (field for field in self.fields if field.name == name)
+
+    def first(self, name: bytes) -> Field | None:
+        return next(self.all(name), None)
+
+    def last(self, name: bytes) -> Field | None:
+        return next((field for field in reversed(self.fields) if field.name == name), None)
+
+    def value(self, name: bytes) -> bytes | None:
+        """The unfolded value of the first field of this name."""
+        field = self.first(name)
+        return None if field is None else field.value
+
+    def prepended(self, *fields: bytes) -> Head:
+        """With these fields in front, each with its CRLF (RFC 5321 4.4: trace fields go on top)."""
+        return Head(tuple(_field(raw) for raw in fields) + self.fields, self.rest, self.defects)
+
+    def without(self, drop: Callable[[Field], bool]) -> Head:
+        """Without the fields that `drop` names; every other octet stays."""
+        return Head(tuple(field for field in self.fields if not drop(field)), self.rest, self.defects)
+
+    def without_names(self, *names: bytes) -> Head:
+        return self.without(lambda field: field.name in names)
+
+    def replaced(self, name: bytes, raw: bytes) -> Head:
+        """The first field of this name becomes `raw` (with its CRLF) and the others go; absent, it is put last."""
+        if self.first(name) is None:
+            return Head((*self.fields, _field(raw)), self.rest, self.defects)
+        kept: list[Field] = []
+        pending: Field | None = _field(raw)
+        for field in self.fields:
+            if field.name != name:
+                kept.append(field)
+            elif pending is not None:
+                kept.append(pending)
+                pending = None
+        return Head(tuple(kept), self.rest, self.defects)
+
+
+def split(data: bytes, limits: Limits = LIMITS) -> Head:
+    """The fields of a header block; `data` may hold more than the block, what follows its empty line is dropped.
+
+    Linear, and never more than `limits.header_block` octets or `limits.header_fields` fields are looked at.
+    """
+    end, blank = _block_end(data)
+    bound = min(end, limits.header_block)
+    fields: list[Field] = []
+    defects = Defect.NONE
+    start = 0
+    while start < bound:
+        if len(fields) == limits.header_fields:
+            defects |= Defect.TOO_MANY_FIELDS
+            break
+        match = _FIELD_END.search(data, start, end)
+        stop = match.end() if match else end
+        if stop > bound:
+            defects |= Defect.BLOCK_TOO_LONG
+            break
+        field = _field(data[start:stop], first=start == 0, limit=limits.header_field)
+        defects |= field.defects
+        fields.append(field)
+        start = stop
+    if start < end and not defects & Defect.TOO_MANY_FIELDS:
+        defects |= Defect.BLOCK_TOO_LONG
+    return Head(tuple(fields), data[start : end + blank], defects)
+
+
+def _block_end(data: bytes) -> tuple[int, int]:
+    """(octets of fields, octets of the empty line after them)."""
+    if data.startswith(b"\r\n"):
+        return 0, 2
+    end = data.find(b"\r\n\r\n")
+    return (len(data), 0) if end < 0 else (end + 2, 2)
+
+
+def _field(raw: bytes, *, first: bool = False, limit: int = 0) -> Field:
+    defects = Defect.NONE
+    match = _NAME.match(raw)
+    if _LONE.search(raw):
+        defects = _lone(raw)
+    if limit and len(raw) > limit:
+        defects |= Defect.FIELD_TOO_LONG
+    if first and raw.startswith(b"From "):
+        defects |= Defect.MBOX_FROM
+    if match is None:
+        defects |= Defect.CONTINUATION_FIRST if raw[:1] in (b" ", b"\t") else Defect.NO_COLON
+        return Field(b"", raw, 0, defects)
+    if match[2]:
+        defects |= Defect.SPACE_BEFORE_COLON
+    return Field(match[1].lower(), raw, match.end(), defects)
+
+
+def _lone(raw: bytes) -> Defect:
+    defects = Defect.NONE
+    for octet, defect in _LONE_DEFECT.items():
+        if octet in raw and (octet == b"\0" or any(match[0] == octet for match in _LONE.finditer(raw))):
+            defects |= defect
+    return defects
