@@ -1,6 +1,6 @@
 """opendkim as a verifying milter behind Postfix: what a stranger's server says of our signatures.
 
-It can only be pointed at a name server on port 53, so the keys reach it through its own test file, read at each look-up.
+It can only be pointed at a name server on port 53, so the keys reach it through its own test file.
 """
 
 from __future__ import annotations

@@ -85,7 +85,8 @@ class Rspamd:
         (local / "options.inc").write_text(
             f'dns {{ nameserver = ["127.0.0.1:{self._dns_port}"]; timeout = 1s; retransmits = 2; }}\n'
             # loopback senders would otherwise skip SPF, DKIM and DMARC
-            'check_local = true;\nlocal_addrs = [];\nmap_watch_interval = 60min;\nrrd = "";\ndisable_hyperscan = true;\n'
+            "check_local = true;\nlocal_addrs = [];\nmap_watch_interval = 60min;\n"
+            'rrd = "";\ndisable_hyperscan = true;\n'
             f'tempdir = "{self._base}/run";\nurl_tld = "{self._base}/etc/tld.dat";\n'
         )
         (local / "redis.conf").write_text(f'servers = "127.0.0.1:{self.redis}";\n')
@@ -97,7 +98,8 @@ class Rspamd:
             f'enable_password = "{self.password}";\nsecure_ip = [];\n'
         )
         (local / "classifier-bayes.conf").write_text(
-            f'backend = "redis";\nservers = "127.0.0.1:{self.redis}";\nmin_learns = 2;\nmin_tokens = 3;\nautolearn = false;\n'
+            f'backend = "redis";\nservers = "127.0.0.1:{self.redis}";\nmin_learns = 2;\n'
+            "min_tokens = 3;\nautolearn = false;\n"
         )
 
 
