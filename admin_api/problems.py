@@ -1,0 +1,149 @@
+"""Errors as problem details (RFC 9457): a stable `code`, a French sentence for a secretary, an English one.
+
+The one translator of this protocol: `MailError` and everything the framework refuses end here; a bug answers 500
+without its inside, which goes to the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from core import log
+from core.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    MailError,
+    NotFoundError,
+    QuotaError,
+    TemporaryError,
+)
+
+_log = log.get(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+# code > (French, English). A code of a neighbour that is missing here falls back to its class's sentence.
+SENTENCES: dict[str, tuple[str, str]] = {
+    "unauthorized": ("Un jeton d'accès valide est nécessaire.", "A valid bearer token is needed."),
+    "not-found": ("Cet élément n'existe pas.", "There is no such thing."),
+    "method-not-allowed": ("Cette opération n'existe pas ici.", "This operation does not exist here."),
+    "forbidden": ("Votre rôle ne permet pas cette opération.", "Your role does not allow this."),
+    "operator-only": ("Seul le département peut faire cela.", "Only an operator may do this."),
+    "conflict": ("Cet élément existe déjà ou vient de changer.", "It exists already or was changed meanwhile."),
+    "invalid": ("Une valeur n'est pas acceptable.", "A value cannot be accepted."),
+    "invalid-json": ("Le corps de la requête n'est pas un JSON valable.", "The body is not acceptable JSON."),
+    "invalid-request": ("La requête est mal formée : voir « errors ».", "The request is malformed: see errors."),
+    "too-large": ("La requête est trop volumineuse.", "The request is too large."),
+    "over-quota": ("Il n'y a plus de place.", "There is no room left."),
+    "temporary": ("Le service est momentanément indisponible.", "Temporarily unavailable; try again."),
+    "internal": ("Une erreur interne est survenue ; elle a été consignée.", "An internal error; it was logged."),
+    "unknown-organisation": ("Cette organisation n'existe pas.", "There is no such organisation."),
+    "unknown-domain": ("Ce domaine n'existe pas.", "There is no such domain."),
+    "unknown-mailbox": ("Cette boîte aux lettres n'existe pas.", "There is no such mailbox."),
+    "unknown-alias": ("Cet alias n'existe pas.", "There is no such alias."),
+    "unknown-administrator": ("Cet administrateur n'existe pas.", "There is no such administrator."),
+    "unknown-message": ("Ce message n'est pas dans la file.", "There is no such message in the queue."),
+    "organisation-taken": ("Une organisation porte déjà ce nom.", "An organisation of this name exists."),
+    "domain-taken": ("Ce domaine existe déjà.", "This domain exists."),
+    "address-taken": ("Cette adresse existe déjà.", "This address exists."),
+    "administrator-taken": ("Un administrateur porte déjà ce nom.", "An administrator of this name exists."),
+    "domain-not-empty": (
+        "Le domaine contient encore des boîtes ou des alias.",
+        "The domain still has mailboxes or aliases.",
+    ),
+    "alias-leads-here": (
+        "Un alias ne mène qu'à cette boîte ; supprimez d'abord l'alias.",
+        "An alias leads to this mailbox alone; remove the alias first.",
+    ),
+    "invalid-address": ("Cette adresse n'est pas possible.", "This address is not possible here."),
+    "invalid-domain": ("Ce nom de domaine n'est pas possible.", "This domain name is not possible here."),
+    "invalid-name": (
+        "Un nom compte de 1 à 200 caractères, sans caractère de contrôle.",
+        "A name has 1 to 200 characters, none of them control characters.",
+    ),
+    "invalid-quota": ("Le quota est une taille, 0 pour illimité.", "A quota is a size, 0 for unlimited."),
+    "invalid-password": ("Ce mot de passe n'est pas acceptable.", "This password is not acceptable."),
+    "weak-password": (
+        "Ce mot de passe est trop facile à deviner : 12 caractères au moins, pas un mot courant.",
+        "The password is too easy to guess: 12 characters or more, no common word.",
+    ),
+    "missing-targets": ("Un alias a besoin d'au moins une destination.", "An alias needs a target."),
+    "too-many-targets": ("Un alias a 500 destinations au plus.", "An alias has 500 targets at most."),
+    "alias-to-itself": ("Un alias ne peut pas mener à lui-même.", "An alias cannot lead to itself."),
+    "organisation-needed": ("Ce rôle a besoin d'une organisation.", "This role needs an organisation."),
+    "organisation-not-allowed": (
+        "Un opérateur n'appartient à aucune organisation.",
+        "An operator belongs to no organisation.",
+    ),
+}
+
+# The class of an error > (HTTP status, the code whose sentence serves when its own is unknown).
+CLASSES: tuple[tuple[type[MailError], int, str], ...] = (
+    (NotFoundError, 404, "not-found"),
+    (ConflictError, 409, "conflict"),
+    (InvalidError, 422, "invalid"),
+    (ForbiddenError, 403, "forbidden"),
+    (QuotaError, 409, "over-quota"),
+    (TemporaryError, 503, "temporary"),
+    (MailError, 500, "internal"),
+)
+_HTTP_CODES = {401: "unauthorized", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "invalid-json"}
+
+
+def body(status: int, code: str, fallback: str = "invalid", **extra: object) -> dict[str, object]:
+    """The members of RFC 9457 3.1 with ours: `code`, `detail` (French), `detail_en`."""
+    french, english = SENTENCES.get(code) or SENTENCES[fallback]
+    members: dict[str, object] = {"type": "about:blank", "title": english, "status": status, "code": code}
+    return {**members, "detail": french, "detail_en": english, **extra}
+
+
+def response(status: int, code: str, fallback: str = "invalid", **extra: object) -> Response:
+    headers = {"WWW-Authenticate": 'Bearer realm="beffroi"'} if status == 401 else None  # RFC 6750 3
+    content = json.dumps(body(status, code, fallback, **extra), ensure_ascii=False)
+    return Response(content, status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(MailError, _mail_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _mail_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, MailError)
+    status, fallback = next((status, code) for kind, status, code in CLASSES if isinstance(error, kind))
+    if status >= 500:
+        _log.error("api-failed", path=request.url.path, code=error.code, **error.fields)
+    return response(status, error.code, fallback)
+
+
+async def _validation_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if any(item["type"] == "json_invalid" for item in error.errors()):
+        return response(422, "invalid-json")
+    return response(422, "invalid-request", errors=[_fault(item) for item in error.errors()[:20]])
+
+
+def _fault(item: Mapping[str, Any]) -> dict[str, object]:
+    """Where and what; never the value itself, which may be a password."""
+    return {"where": ".".join(str(part) for part in item["loc"]), "what": item["msg"]}
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _HTTP_CODES.get(error.status_code, "invalid-request")
+    return response(422 if error.status_code == 400 else error.status_code, code)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    _log.error("api-bug", path=request.url.path, method=request.method, exception=repr(error))
+    return response(500, "internal")

@@ -1,0 +1,31 @@
+"""Aliases: addresses that lead to others."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, status
+
+from admin_api.access import AnyAdministrator, Rooms
+from admin_api.routes.paths import AddressPath
+from admin_api.schemas import AliasIn, AliasOut, DomainText, address_of
+
+router = APIRouter(tags=["aliases"])
+
+
+@router.get("/aliases")
+async def list_aliases(
+    actor: AnyAdministrator, rooms: Rooms, domain: Annotated[DomainText | None, Query()] = None
+) -> list[AliasOut]:
+    return [AliasOut.of(item) for item in await rooms.directory.aliases(actor, domain)]
+
+
+@router.post("/aliases", status_code=status.HTTP_201_CREATED)
+async def add_alias(wanted: AliasIn, actor: AnyAdministrator, rooms: Rooms) -> AliasOut:
+    targets = [address_of(target) for target in wanted.targets]
+    return AliasOut.of(await rooms.directory.add_alias(actor, address_of(wanted.address), targets))
+
+
+@router.delete("/aliases/{address}", status_code=status.HTTP_204_NO_CONTENT)
+async def remove_alias(address: AddressPath, actor: AnyAdministrator, rooms: Rooms) -> None:
+    await rooms.directory.remove_alias(actor, address_of(address))

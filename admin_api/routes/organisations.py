@@ -1,0 +1,37 @@
+"""Organisations (communes) and administrators."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, status
+
+from admin_api.access import AnyAdministrator, OperatorOnly, Rooms
+from admin_api.schemas import AdministratorCreated, AdministratorIn, OrganisationIn, OrganisationOut
+from directory.types import Role
+
+router = APIRouter(tags=["organisations"])
+
+
+@router.get("/organisations")
+async def list_organisations(actor: AnyAdministrator, rooms: Rooms) -> list[OrganisationOut]:
+    """All for an operator, one's own for a commune's administrator."""
+    return [OrganisationOut.of(item) for item in await rooms.directory.organisations(actor)]
+
+
+@router.post("/organisations", status_code=status.HTTP_201_CREATED)
+async def add_organisation(wanted: OrganisationIn, actor: OperatorOnly, rooms: Rooms) -> OrganisationOut:
+    return OrganisationOut.of(await rooms.directory.add_organisation(actor, wanted.name))
+
+
+@router.get("/organisations/{organisation}")
+async def show_organisation(organisation: str, actor: AnyAdministrator, rooms: Rooms) -> OrganisationOut:
+    """By id or name."""
+    return OrganisationOut.of(await rooms.directory.organisation(actor, organisation))
+
+
+@router.post("/administrators", status_code=status.HTTP_201_CREATED)
+async def add_administrator(wanted: AdministratorIn, actor: OperatorOnly, rooms: Rooms) -> AdministratorCreated:
+    """The token in the answer is shown this once."""
+    added, token = await rooms.directory.add_administrator(actor, wanted.name, Role(wanted.role), wanted.organisation)
+    return AdministratorCreated(
+        name=added.name, role=added.role.value, organisation=added.organisation_id, token=token.reveal()
+    )

@@ -1,0 +1,219 @@
+"""What goes in and out as JSON. Unknown members are refused (mass assignment, h123); every text has a bound."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from core.address import Address, AddressError, parse
+from core.domain import to_unicode
+from delivery.types import QueuedMessage
+from directory.types import Account, Administrator, Alias, Domain, Organisation
+from dkim_keys.records import DnsRecord
+
+
+def _is_address(text: str) -> str:
+    try:
+        parse(text)
+    except AddressError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _printable(text: str) -> str:
+    if any(not character.isprintable() for character in text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+AddressText = Annotated[
+    str, Field(max_length=320, examples=["mairie@commune.fr"]), AfterValidator(_is_address)
+]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+DomainText = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_printable)]
+Quota = Annotated[int, Field(ge=0, le=2**53, description="Octets; 0 is unlimited.")]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OrganisationIn(Model):
+    name: Name
+
+
+class OrganisationOut(Model):
+    id: str
+    name: str
+    state: str
+
+    @staticmethod
+    def of(value: Organisation) -> OrganisationOut:
+        return OrganisationOut(id=value.id, name=value.name, state=value.state.value)
+
+
+class DomainIn(Model):
+    name: DomainText
+    organisation: Name = Field(description="Id or name of the organisation.")
+
+
+class DnsRecordOut(Model):
+    name: str
+    type: str
+    value: str
+    purpose: str
+    zone_line: str
+
+    @staticmethod
+    def of(record: DnsRecord) -> DnsRecordOut:
+        return DnsRecordOut(
+            name=record.name, type=record.type, value=record.value, purpose=record.purpose,
+            zone_line=record.zone_line(),
+        )  # fmt: skip
+
+
+class DomainOut(Model):
+    name: str
+    display_name: str
+    organisation: str
+    state: str
+
+    @staticmethod
+    def of(value: Domain) -> DomainOut:
+        return DomainOut(
+            name=value.name, display_name=to_unicode(value.name), organisation=value.organisation_id,
+            state=value.state.value,
+        )  # fmt: skip
+
+
+class DomainCreated(DomainOut):
+    records: list[DnsRecordOut]
+
+
+class RecordCheckOut(Model):
+    name: str
+    type: str
+    status: str
+    good: bool
+    expected: str
+    observed: list[str]
+
+
+class MailboxIn(Model):
+    address: AddressText
+    password: SecretStr | None = Field(default=None, max_length=1024)
+    quota: Quota = 0
+    display_name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] = ""
+
+
+class MailboxChange(Model):
+    """What is absent stays as it is."""
+
+    quota: Quota | None = None
+    display_name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
+    state: Literal["active", "suspended"] | None = None
+
+
+class PasswordIn(Model):
+    password: SecretStr = Field(max_length=1024)
+
+
+class MailboxOut(Model):
+    id: str
+    address: str
+    organisation: str
+    display_name: str
+    quota: int
+    state: str
+
+    @staticmethod
+    def of(value: Account) -> MailboxOut:
+        return MailboxOut(
+            id=value.id, address=str(value.address), organisation=value.organisation_id,
+            display_name=value.display_name, quota=value.quota, state=value.state.value,
+        )  # fmt: skip
+
+
+class MailboxDetail(MailboxOut):
+    octets: int
+    messages: int
+
+
+class AliasIn(Model):
+    address: AddressText
+    targets: Annotated[list[AddressText], Field(min_length=1, max_length=500)]
+
+
+class AliasOut(Model):
+    address: str
+    targets: list[str]
+    organisation: str
+
+    @staticmethod
+    def of(value: Alias) -> AliasOut:
+        targets = [str(target) for target in value.targets]
+        return AliasOut(address=str(value.address), targets=targets, organisation=value.organisation_id)
+
+
+class AdministratorIn(Model):
+    name: Name
+    role: Literal["operator", "organisation"]
+    organisation: Name | None = None
+
+
+class AdministratorOut(Model):
+    name: str
+    role: str
+    organisation: str | None
+
+    @staticmethod
+    def of(value: Administrator) -> AdministratorOut:
+        return AdministratorOut(name=value.name, role=value.role.value, organisation=value.organisation_id)
+
+
+class AdministratorCreated(AdministratorOut):
+    token: str = Field(description="Shown once, kept nowhere.")
+
+
+class QueuedRecipientOut(Model):
+    address: str
+    state: str
+    attempts: int
+    next_attempt: float
+    last_status: str
+
+
+class QueuedMessageOut(Model):
+    queue_id: str
+    sender: str
+    size: int
+    created: float
+    held: bool
+    organisation: str
+    recipients: list[QueuedRecipientOut]
+
+    @staticmethod
+    def of(value: QueuedMessage) -> QueuedMessageOut:
+        recipients = [
+            QueuedRecipientOut(
+                address=item.address, state=item.state, attempts=item.attempts, next_attempt=item.next_attempt,
+                last_status=item.last_status,
+            )
+            for item in value.recipients
+        ]  # fmt: skip
+        return QueuedMessageOut(
+            queue_id=value.queue_id, sender=value.sender, size=value.size, created=value.created, held=value.held,
+            organisation=value.organisation_id, recipients=recipients,
+        )  # fmt: skip
+
+
+class DkimKeyOut(Model):
+    selector: str
+    algorithm: str
+    state: str
+
+
+def address_of(text: str) -> Address:
+    """A validated address text as a value."""
+    return parse(text)
