@@ -1,0 +1,92 @@
+"""One FETCH response after another, in pieces: small ones gathered, message text in blocks with back-pressure.
+
+Knows the form of `* n FETCH (...)` and when to wait for the reader; never holds more than one block of a message
+(security.md row 37).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from core import log
+from core.errors import MailError
+from imap.commands.fetch.items import Attribute, Body
+from imap.commands.fetch.section import Span
+from imap.commands.fetch.source import Source, Value
+from imap.types import SeqNum
+from imap.wire import encode
+from imap.writer import Writer
+from message.content import BLOCK
+from store.store import MessageFile
+from store.types import Message
+
+SETTLE = 64 * 1024  # octets written between two looks at the reader
+
+_log = log.get(__name__)
+
+
+class Answer:
+    """Writes the responses of one FETCH."""
+
+    __slots__ = ("_unsettled", "_writer")
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._unsettled = 0
+
+    async def message(
+        self, number: SeqNum, row: Message, attributes: Iterable[Attribute], bodies: Sequence[Body], source: Source
+    ) -> None:
+        """One whole response. Every value is known before the first octet goes out, so that failing to find one
+        leaves no half response; only the disk can still fail inside a literal."""
+        values = [(body, await source.value(body)) for body in bodies]
+        words = [b"%b %b" % (attribute.name, attribute.render(row)) for attribute in attributes]
+        self._write(b"* %d FETCH (%b" % (number, b" ".join(words)))
+        separator = b" " if words else b""
+        for body, value in values:
+            self._write(separator + body.label() + b" ")
+            await self._value(value, source)
+            separator = b" "
+        self._write(b")\r\n")
+        await self.settle(SETTLE)
+
+    async def _value(self, value: Value, source: Source) -> None:
+        if value is None:
+            self._write(b"NIL")
+        elif isinstance(value, bytes):
+            self._write(encode.literal(value))
+        else:
+            await self._stream(source.file, value)
+
+    async def _stream(self, file: MessageFile, span: Span) -> None:
+        """A literal of known length, block by block; a reader that is slow is waited for before the next read."""
+        start, stop = span
+        self._write(b"{%d}\r\n" % (stop - start))
+        while start < stop:
+            block = await self._block(file, start, min(start + BLOCK, stop))
+            self._write(block)
+            start += len(block)
+            await self.settle(BLOCK if start < stop else SETTLE)
+
+    async def _block(self, file: MessageFile, start: int, stop: int) -> bytes:
+        """The announced length cannot be taken back: when the disk fails now, only closing tells the truth."""
+        try:
+            block = await file.read(start, stop)
+        except MailError as error:
+            _log.error("message-read-failed", start=start, stop=stop, **error.fields)
+            raise ConnectionAbortedError("message could not be read") from error
+        if len(block) < stop - start:
+            _log.error("message-file-short", start=start, stop=stop, read=len(block))
+            raise ConnectionAbortedError("message file is shorter than it was")
+        # RFC 9051 4.3.1: no NUL in a literal; the length stays as announced.
+        return block.replace(b"\0", b"?") if b"\0" in block else block
+
+    def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        self._unsettled += len(data)
+
+    async def settle(self, mark: int = 0) -> None:
+        """Wait for the reader once `mark` octets were written since the last wait."""
+        if self._unsettled >= mark:
+            self._unsettled = 0
+            await self._writer.drain()

@@ -1,0 +1,124 @@
+"""FETCH and UID FETCH as a story: plan, \\Seen, rows in batches, responses (RFC 9051 6.4.5, 6.4.9)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Container, Sequence
+
+from core import log
+from core.errors import NotFoundError, StorageError
+from imap.command import WHEN_SELECTED, Command
+from imap.commands.fetch.answer import Answer
+from imap.commands.fetch.items import ATTRIBUTES, FLAGS, Attribute
+from imap.commands.fetch.parse import FetchArgs, parse
+from imap.commands.fetch.plan import Plan, plan
+from imap.commands.fetch.source import Source
+from imap.errors import Code, No
+from imap.responses import Ok
+from imap.session import Selected, Session
+from imap.types import Feature, Ranges, ranges_of
+from imap.view import View
+from store.types import Column, Flag, Message
+
+_log = log.get(__name__)
+
+_MODSEQ = ATTRIBUTES[b"MODSEQ"]
+
+
+async def fetch(session: Session, args: FetchArgs) -> Ok:
+    """By sequence number. A message that another session expunged has no answer and the command ends with NO, so that
+    the client looks again (RFC 2180 4.1.2, RFC 5530 EXPUNGEISSUED)."""
+    if await _fetch(session, args, by_uid=False):
+        raise No("Some of the messages no longer exist", Code.EXPUNGEISSUED)
+    return Ok("FETCH completed")
+
+
+async def uid_fetch(session: Session, args: FetchArgs) -> Ok:
+    """By UID: absent ones are passed over without an error (RFC 9051 6.4.9)."""
+    missing = await _fetch(session, args, by_uid=True)
+    return Ok("FETCH completed", Code.EXPUNGEISSUED if missing else Code.NONE)
+
+
+async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool) -> int:
+    """Answers all messages that are still there; the number of those that are not."""
+    selected = session.selected
+    view = await selected.numbered()
+    ranges = view.ranges(args.numbers, uid=by_uid)
+    wanted = len(view.known(ranges))
+    if not wanted:
+        return 0
+    todo = plan(args.items, by_uid=by_uid, read_only=selected.read_only)
+    seen = await _mark_seen(selected, ranges) if todo.marks_seen else frozenset()
+    run = _Run(session, selected, view, todo, seen)
+    async for batch in selected.mailbox.rows(ranges, todo.columns):
+        await run.batch(batch)
+    return wanted - run.answered
+
+
+async def _mark_seen(selected: Selected, ranges: Ranges) -> frozenset[int]:
+    """Set \\Seen where it is not, in one write, before anything is answered (RFC 9051 6.4.5); the UIDs concerned.
+
+    A store that cannot write still lets people read: their mail stays unseen."""
+    unseen: list[int] = []
+    async for batch in selected.mailbox.rows(ranges, Column.NONE):
+        unseen += [row.uid for row in batch if Flag.SEEN not in row.flags]
+    if not unseen:
+        return frozenset()
+    try:
+        await selected.mailbox.store_flags(ranges_of(unseen), add=Flag.SEEN)
+    except StorageError as error:
+        _log.warning("seen-not-stored", code=error.code, **error.fields)
+        return frozenset()
+    return frozenset(unseen)
+
+
+class _Run:
+    """One FETCH on its way through the rows."""
+
+    def __init__(self, session: Session, selected: Selected, view: View, todo: Plan, seen: Container[int]) -> None:
+        self.answered = 0
+        self._answer = Answer(session.writer)
+        self._mailbox = selected.mailbox
+        self._view = view
+        self._todo = todo
+        self._seen = seen
+        self._condstore = Feature.CONDSTORE in session.features
+
+    async def batch(self, rows: Sequence[Message]) -> None:
+        for row in rows:
+            if await self._row(row):
+                self.answered += 1
+        # Rows may come without suspending; other sessions of this process get their turn here (promise P7).
+        await asyncio.sleep(0)
+
+    async def _row(self, row: Message) -> bool:
+        number = self._view.number_of(row.uid)
+        if number is None:
+            return False
+        attributes = self._attributes(row)
+        if not self._todo.opens_file:
+            await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, None))
+            return True
+        try:
+            file = await self._mailbox.open(row.uid)
+        except NotFoundError:  # expunged since the row was read
+            return False
+        try:
+            await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, file))
+        finally:
+            file.close()
+        return True
+
+    def _attributes(self, row: Message) -> tuple[Attribute, ...]:
+        """With FLAGS for a message this command made \\Seen (RFC 9051 6.4.5: "the flags SHOULD be included"), and its
+        mod-sequence for clients that follow them (RFC 7162 3.2)."""
+        chosen = self._todo.attributes
+        if row.uid not in self._seen:
+            return chosen
+        extra = (FLAGS, _MODSEQ) if self._condstore else (FLAGS,)
+        self._view.told((row,))
+        return chosen + tuple(item for item in extra if item not in chosen)
+
+
+FETCH = Command(name="FETCH", states=WHEN_SELECTED, parse=parse, handle=fetch, uses_sequence_numbers=True)
+UID_FETCH = Command(name="UID FETCH", states=WHEN_SELECTED, parse=parse, handle=uid_fetch)

@@ -1,0 +1,117 @@
+"""The data items a client can name in FETCH (RFC 9051 6.4.5, RFC 3501 6.4.5) and what each costs.
+
+`ATTRIBUTES` are answered from the index alone; `BODIES` name message text. Knows which columns an item needs and how an
+index value looks on the wire; refuses to know sections (`section`) and sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from imap import responses
+from imap.commands.fetch.section import Partial, Section, Text
+from imap.wire import dates, encode
+from store.types import Column, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An item whose value is in the index: `render` makes the value as the wire wants it, without the name."""
+
+    name: bytes
+    columns: Column
+    render: Callable[[Message], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An item made of message text. `name` is what the answer calls it, "BODY" standing for BODY[section]<origin>.
+
+    `peek` false sets \\Seen (RFC 9051 6.4.5).
+    """
+
+    name: bytes
+    section: Section
+    peek: bool
+    partial: Partial | None = None
+
+    def label(self) -> bytes:
+        """RFC 9051 7.5.2: BODY[section]<origin octet>; the origin comes back without the length."""
+        if self.name != b"BODY":
+            return self.name
+        origin = b"<%d>" % self.partial.start if self.partial else b""
+        return b"BODY[%b]%b" % (self.section.label(), origin)
+
+
+Item = Attribute | Body
+
+
+def _mod_seq(row: Message) -> bytes:
+    return b"(%d)" % row.modseq  # RFC 7162 3.1.4.2
+
+
+def _email_id(row: Message) -> bytes:
+    return b"(%b)" % row.email_id.encode("ascii")  # RFC 8474 5.1
+
+
+def _thread_id(row: Message) -> bytes:
+    return b"(%b)" % row.thread_id.encode("ascii") if row.thread_id else b"NIL"  # RFC 8474 5.2
+
+
+def _save_date(row: Message) -> bytes:
+    return dates.encode_date_time(row.save_date) if row.save_date else b"NIL"  # RFC 8514 4.2
+
+
+def _preview(row: Message) -> bytes:
+    return encode.string(row.preview.encode("utf-8"))  # RFC 8970 3.1: UTF-8; "" is "no text in this message"
+
+
+def _internal_date(row: Message) -> bytes:
+    return dates.encode_date_time(row.internal_date)
+
+
+UID = Attribute(b"UID", Column.NONE, lambda row: b"%d" % row.uid)
+FLAGS = Attribute(b"FLAGS", Column.NONE, lambda row: responses.flag_list(row.flags, row.keywords))
+DATE = Attribute(b"INTERNALDATE", Column.DATES, _internal_date)
+SIZE = Attribute(b"RFC822.SIZE", Column.DATES, lambda row: b"%d" % row.size)
+ENVELOPE = Attribute(b"ENVELOPE", Column.ENVELOPE, lambda row: row.envelope)
+STRUCTURE = Attribute(b"BODY", Column.STRUCTURE, lambda row: row.body)  # without extension data
+
+ATTRIBUTES: Mapping[bytes, Attribute] = {
+    item.name: item
+    for item in (
+        UID,
+        FLAGS,
+        DATE,
+        SIZE,
+        ENVELOPE,
+        STRUCTURE,
+        Attribute(b"BODYSTRUCTURE", Column.STRUCTURE, lambda row: row.bodystructure),
+        Attribute(b"MODSEQ", Column.NONE, _mod_seq),
+        Attribute(b"EMAILID", Column.IDS, _email_id),
+        Attribute(b"THREADID", Column.IDS, _thread_id),
+        Attribute(b"SAVEDATE", Column.DATES, _save_date),
+        Attribute(b"PREVIEW", Column.PREVIEW, _preview),
+    )
+}
+
+# RFC 3501 6.4.5: each is functionally equivalent to a BODY item, but answers under its own name.
+RFC822: Mapping[bytes, Body] = {
+    item.name: item
+    for item in (
+        Body(b"RFC822", Section(), peek=False),
+        Body(b"RFC822.HEADER", Section(text=Text.HEADER), peek=True),
+        Body(b"RFC822.TEXT", Section(text=Text.TEXT), peek=False),
+    )
+}
+
+# Names that a section in brackets must follow > peek.
+BODIES: Mapping[bytes, bool] = {b"BODY": False, b"BODY.PEEK": True}
+
+# RFC 9051 6.4.5: a macro stands alone, never in a list.
+MACROS: Mapping[bytes, tuple[Item, ...]] = {
+    b"FAST": (FLAGS, DATE, SIZE),
+    b"ALL": (FLAGS, DATE, SIZE, ENVELOPE),
+    b"FULL": (FLAGS, DATE, SIZE, ENVELOPE, STRUCTURE),
+}

@@ -1,0 +1,115 @@
+"""The arguments of FETCH and UID FETCH (RFC 9051 9: `fetch`, `fetch-att`, `section`, `partial`)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from imap.commands.fetch.items import ATTRIBUTES, BODIES, MACROS, RFC822, Body, Item
+from imap.commands.fetch.section import SUBSETS, Partial, Section, Text
+from imap.errors import BadSyntax, Code, No
+from imap.types import MAX_NUMBER, SequenceSet
+from imap.wire.scanner import Scanner
+
+MAX_ITEMS = 200  # different items in one FETCH; each BODY[...] may cost a read per message
+MAX_NUMBER64 = 2**63 - 1  # number64, RFC 9051 9
+
+_NAME = re.compile(rb"[A-Za-z0-9.]+")
+# section-part = nz-number *("." nz-number); a section-text may follow behind a dot
+_PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*(\.?)")
+_TEXT = re.compile(rb"[A-Za-z.]+")
+# partial = "<" number64 "." nz-number64 ">"
+_PARTIAL = re.compile(rb"<([0-9]{1,19})\.([0-9]{1,19})>")
+_LAZY = re.compile(rb" \(LAZY\)", re.IGNORECASE)  # RFC 8970 4.1; every preview here is ready, so it changes nothing
+
+_TEXTS = {text.value: text for text in Text if text is not Text.WHOLE}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchArgs:
+    """`numbers` are UIDs or sequence numbers as the command's row says; `items` each once, in the client's order."""
+
+    numbers: SequenceSet
+    items: tuple[Item, ...]
+
+
+def parse(scanner: Scanner) -> FetchArgs:
+    """fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")"""
+    scanner.space()
+    numbers = scanner.sequence_set()
+    scanner.space()
+    items = _items(scanner)
+    scanner.end()
+    if len(items) > MAX_ITEMS:
+        raise No("too many items", Code.LIMIT)
+    return FetchArgs(numbers, items)
+
+
+def _items(scanner: Scanner) -> tuple[Item, ...]:
+    if scanner.peek() == b"(":
+        return tuple(dict.fromkeys(scanner.parenthesised(lambda: _item(scanner, _name(scanner)))))
+    name = _name(scanner)
+    return MACROS.get(name) or (_item(scanner, name),)
+
+
+def _name(scanner: Scanner) -> bytes:
+    return scanner.match(_NAME, "fetch item").group().upper()
+
+
+def _item(scanner: Scanner, name: bytes) -> Item:
+    peek = BODIES.get(name)
+    if peek is not None and scanner.try_token(b"["):
+        return _body(scanner, peek)
+    if name == b"PREVIEW":
+        scanner.try_match(_LAZY)
+    item = ATTRIBUTES.get(name) or RFC822.get(name)
+    if item is None:
+        raise BadSyntax("unknown fetch item")
+    return item
+
+
+def _body(scanner: Scanner, peek: bool) -> Body:
+    """ "BODY" [".PEEK"] section ["<" number64 "." nz-number64 ">"], behind the "[" """
+    section = _section(scanner)
+    scanner.token(b"]")
+    return Body(b"BODY", section, peek, _partial(scanner))
+
+
+def _section(scanner: Scanner) -> Section:
+    """section-spec = section-msgtext / (section-part ["." section-text])"""
+    part = scanner.try_match(_PART)
+    path = _path(part.group()) if part else ()
+    if scanner.peek() == b"]" and not (part and part[1]):
+        return Section(path)
+    if part and not part[1]:
+        raise BadSyntax("malformed section")
+    text = _TEXTS.get(scanner.match(_TEXT, "section text").group().upper())
+    # RFC 9051 6.4.5.1: MIME must be prefixed by a part number.
+    if text is None or (text is Text.MIME and not path):
+        raise BadSyntax("unknown section")
+    return Section(path, text, _field_names(scanner) if text in SUBSETS else ())
+
+
+def _path(text: bytes) -> tuple[int, ...]:
+    path = tuple(int(number) for number in text.rstrip(b".").split(b"."))
+    if max(path) > MAX_NUMBER:
+        raise BadSyntax("part number too large")
+    return path
+
+
+def _field_names(scanner: Scanner) -> tuple[bytes, ...]:
+    """header-list = "(" header-fld-name *(SP header-fld-name) ")"; a name is an astring"""
+    scanner.space()
+    return tuple(scanner.parenthesised(scanner.astring))
+
+
+def _partial(scanner: Scanner) -> Partial | None:
+    match = scanner.try_match(_PARTIAL)
+    if match is None:
+        if scanner.peek() == b"<":
+            raise BadSyntax("malformed partial")
+        return None
+    start, length = int(match[1]), int(match[2])
+    if not length or max(start, length) > MAX_NUMBER64:
+        raise BadSyntax("malformed partial")
+    return Partial(start, length)

@@ -1,0 +1,51 @@
+"""What a FETCH will cost, decided before the first row is read: columns, message bytes, \\Seen. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imap.commands.fetch.items import FLAGS, UID, Attribute, Body, Item
+from imap.commands.fetch.section import Text
+from store.types import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`marks_seen`: unseen messages get \\Seen before they are answered, and FLAGS rides in their answers."""
+
+    attributes: tuple[Attribute, ...]
+    bodies: tuple[Body, ...]
+    columns: Column
+    opens_file: bool
+    marks_seen: bool
+
+    @property
+    def tells_flags(self) -> bool:
+        return FLAGS in self.attributes
+
+
+def plan(items: tuple[Item, ...], *, by_uid: bool, read_only: bool) -> Plan:
+    """RFC 9051 6.4.9: answers to UID FETCH carry the UID. 6.3.3: EXAMINE never sets \\Seen."""
+    attributes = tuple(item for item in items if isinstance(item, Attribute))
+    bodies = tuple(item for item in items if isinstance(item, Body))
+    if by_uid and UID not in attributes:
+        attributes = (UID, *attributes)
+    columns = Column.NONE
+    for attribute in attributes:
+        columns |= attribute.columns
+    for body in bodies:
+        columns |= _columns(body)
+    return Plan(
+        attributes,
+        bodies,
+        columns,
+        opens_file=any(not body.section.in_index for body in bodies),
+        marks_seen=not read_only and any(not body.peek for body in bodies),
+    )
+
+
+def _columns(body: Body) -> Column:
+    if body.section.in_index:
+        return Column.HEADERS
+    whole = not body.section.path and body.section.text is Text.WHOLE
+    return Column.NONE if whole else Column.PARTS

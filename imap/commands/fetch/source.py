@@ -1,0 +1,92 @@
+"""Where the octets of one BODY item come from: the index, the message file, or nowhere (RFC 9051 6.4.5.1).
+
+Knows the message's structure and its open file; refuses to know how an answer is written. Whole bodies are never read
+here: a `Span` says what to stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from core.config import Limits
+from imap.commands.fetch.items import Body
+from imap.commands.fetch.section import SUBSETS, Section, Span, Text, clip
+from message import header, parts
+from message.content import BLOCK
+from store.store import MessageFile
+from store.types import Message
+
+MAX_HEADER = (
+    1024 * 1024
+)  # of a header whose subset is asked; fields beyond are not found (a part's header is unbounded)
+
+_BOUNDS = Limits(header_block=MAX_HEADER, header_fields=20_000)
+
+# Which octets of the message a section-text is cut from.
+_PIECES: dict[Text, parts.Text] = {
+    Text.WHOLE: parts.Text.CONTENT,
+    Text.HEADER: parts.Text.HEADER,
+    Text.FIELDS: parts.Text.HEADER,
+    Text.FIELDS_NOT: parts.Text.HEADER,
+    Text.TEXT: parts.Text.TEXT,
+    Text.MIME: parts.Text.MIME,
+}
+
+Value = bytes | Span | None  # octets in hand, octets to stream, NIL
+
+
+class Source:
+    """One message while it is answered. `file` is None when the plan opens none."""
+
+    __slots__ = ("_file", "_row", "_tree")
+
+    def __init__(self, row: Message, file: MessageFile | None) -> None:
+        self._row = row
+        self._file = file
+        self._tree: parts.Tree | None = None
+
+    @property
+    def file(self) -> MessageFile:
+        if self._file is None:
+            raise RuntimeError("the plan opened no file for this item")
+        return self._file
+
+    async def value(self, body: Body) -> Value:
+        """What the item is answered with; None when the message has no such part."""
+        if body.section.in_index:
+            return _cut(body, subset(self._row.headers, body.section))
+        span = self._span(body.section)
+        if span is None:
+            return None
+        if body.section.text in SUBSETS:
+            return _cut(body, await self._subset(span, body.section))
+        return body.partial.cut(span) if body.partial else span
+
+    def _span(self, section: Section) -> Span | None:
+        if not section.path and section.text is Text.WHOLE:
+            return 0, self.file.size
+        if self._tree is None:
+            self._tree = parts.Tree.unpack(self._row.parts)
+        span = self._tree.section(section.path, _PIECES[section.text])
+        return None if span is None else clip(span, self.file.size)
+
+    async def _subset(self, span: Span, section: Section) -> bytes:
+        start, stop = span[0], min(span[1], span[0] + MAX_HEADER)
+        head = await self.file.read(start, stop)
+        if len(head) <= BLOCK:
+            return subset(head, section)
+        return await asyncio.to_thread(subset, head, section)
+
+
+def subset(head: bytes, section: Section) -> bytes:
+    """The fields a header-list keeps, in the message's order, and the empty line (RFC 9051 6.4.5.1)."""
+    wanted, keep = section.wanted, section.text is Text.FIELDS
+    fields = header.split(head, _BOUNDS).fields
+    return b"".join([field.raw for field in fields if (field.name in wanted) is keep]) + b"\r\n"
+
+
+def _cut(body: Body, octets: bytes) -> bytes:
+    if body.partial is None:
+        return octets
+    start, stop = body.partial.cut((0, len(octets)))
+    return octets[start:stop]

@@ -1,0 +1,129 @@
+"""Which messages of a view match a criterion: stage after stage, each seeing only what the cheaper ones left open.
+
+Between two stages the messages are grouped by what is still open for them (a reduced criterion), so no question is
+asked twice. Knows the store's face; refuses to know the wire. Gives way to other sessions after every batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from core.errors import NotFoundError
+from imap.commands.search.criteria import FALSE, TRUE, Key, Stage, TextHas, leaves, reduce
+from imap.commands.search.evidence import ByHeader, ByIndex, ByNumber
+from imap.commands.search.grouping import Groups, columns, narrowed, spans, split, waits_for
+from message.content import head_length
+from store.store import Mailbox
+from store.types import Column, Message, Uid
+
+BATCH = 1000  # UIDs between two turns of the loop
+BRIDGE = 16  # messages that are read along rather than asking the store for one more range
+FIRST_READ = 16 * 1024  # nearly every header block is shorter
+MAX_HEAD = 256 * 1024  # octets of a message file in which its header is looked for
+
+Step = Callable[[Key, list[int], Groups], Awaitable[None]]
+
+
+class Search:
+    """One search: `uids` is the whole view, ascending; `mailbox` brings the evidence."""
+
+    def __init__(self, mailbox: Mailbox, uids: Sequence[int]) -> None:
+        self._mailbox = mailbox
+        self._uids = uids
+
+    async def run(self, key: Key) -> tuple[int, ...]:
+        """The matching UIDs, ascending. `key` holds no sequence sets any more (`grouping.resolved`). A message that
+        is expunged meanwhile drops out where its evidence is missing."""
+        groups: Groups = {reduce(key, lambda leaf: None): list(self._uids)}
+        for stage, step in self._steps():
+            groups = await self._stage(stage, step, groups)
+        return tuple(groups.get(TRUE, ()))
+
+    def _steps(self) -> tuple[tuple[Stage, Step], ...]:
+        """The stages in the order of their price."""
+        return (
+            (Stage.VIEW, self._by_number),
+            (Stage.INDEX, self._by_index),
+            (Stage.HEADERS, self._by_headers),
+            (Stage.FILE, self._by_file),
+            (Stage.TEXT, self._by_text),
+        )
+
+    async def _stage(self, stage: Stage, step: Step, groups: Groups) -> Groups:
+        after: Groups = {}
+        for key, uids in groups.items():
+            if waits_for(key, stage):
+                await step(key, uids, after)
+            else:
+                after.setdefault(key, []).extend(uids)
+        after.pop(FALSE, None)
+        return {key: sorted(uids) for key, uids in after.items()}
+
+    async def _by_number(self, key: Key, uids: list[int], after: Groups) -> None:
+        key, uids = narrowed(key, uids)
+        if not waits_for(key, Stage.VIEW):
+            after.setdefault(key, []).extend(uids)
+            return
+        evidence = ByNumber()
+        for start in range(0, len(uids), BATCH):
+            for uid in uids[start : start + BATCH]:
+                evidence.uid = uid
+                after.setdefault(reduce(key, evidence.known), []).append(uid)
+            await asyncio.sleep(0)
+
+    async def _by_index(self, key: Key, uids: list[int], after: Groups) -> None:
+        evidence = ByIndex()
+        async for row in self._rows(uids, columns(key)):
+            evidence.row = row
+            after.setdefault(reduce(key, evidence.known), []).append(row.uid)
+
+    async def _by_headers(self, key: Key, uids: list[int], after: Groups) -> None:
+        async for row in self._rows(uids, Column.HEADERS):
+            evidence = ByHeader(row.headers, whole=False)
+            after.setdefault(reduce(key, evidence.known), []).append(row.uid)
+
+    async def _by_file(self, key: Key, uids: list[int], after: Groups) -> None:
+        """Fields that the index does not keep: the message's own header, from its file."""
+        for uid in uids:
+            head = await self._head(Uid(uid))
+            if head is not None:
+                after.setdefault(reduce(key, ByHeader(head, whole=True).known), []).append(uid)
+            await asyncio.sleep(0)
+
+    async def _by_text(self, key: Key, uids: list[int], after: Groups) -> None:
+        """One question to the store per text leaf, about the messages it can still decide."""
+        groups: Groups = {key: uids}
+        for leaf in [leaf for leaf in dict.fromkeys(leaves(key)) if isinstance(leaf, TextHas)]:
+            asked = [uid for still, members in groups.items() if leaf in leaves(still) for uid in members]
+            groups = split(groups, leaf, await self._text_hits(leaf, sorted(asked)))
+        for still, members in groups.items():
+            after.setdefault(still, []).extend(members)
+
+    async def _text_hits(self, leaf: TextHas, uids: list[int]) -> frozenset[int]:
+        if not uids:
+            return frozenset()
+        ranges = spans(uids, self._uids, bridge=0)
+        return frozenset(await self._mailbox.search_text(ranges, leaf.pattern, body_only=leaf.body_only))
+
+    async def _rows(self, uids: list[int], needed: Column) -> AsyncIterator[Message]:
+        """The rows of exactly these UIDs."""
+        wanted = frozenset(uids)
+        async for batch in self._mailbox.rows(spans(uids, self._uids, bridge=BRIDGE), needed):
+            for row in batch:
+                if row.uid in wanted:
+                    yield row
+            await asyncio.sleep(0)
+
+    async def _head(self, uid: Uid) -> bytes | None:
+        try:
+            file = await self._mailbox.open(uid)
+        except NotFoundError:
+            return None
+        try:
+            head = await file.read(0, min(FIRST_READ, file.size))
+            if len(head) < file.size and head_length(head) == len(head):
+                head += await file.read(len(head), min(MAX_HEAD, file.size))
+            return head[: head_length(head)]
+        finally:
+            file.close()

@@ -1,0 +1,152 @@
+"""What one message says about each leaf of a search, by the kind of evidence in hand. Pure.
+
+Each class answers `known(leaf)`: True, False, or None for "not from this". Comparison follows i;unicode-casemap in
+spirit (RFC 5051): compatibility forms and case do not matter, accents do.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import date
+
+from imap.commands.search.criteria import (
+    Among,
+    Dated,
+    DateOf,
+    HasEmailId,
+    HasFlag,
+    HasKeyword,
+    HasThreadId,
+    HeaderHas,
+    Larger,
+    Leaf,
+    ModifiedSince,
+    Relation,
+    Smaller,
+)
+from message import dates, decode, header
+from message.facts import KEPT_FIELDS
+from store.types import Message
+
+# Real zones reach 14 hours either way; beyond two days the instant alone decides on which side of a day a Date lies.
+_SURE_DAYS = 2
+_SECONDS_A_DAY = 86400
+_EPOCH = date(1970, 1, 1).toordinal()
+_WHITE_SPACE = re.compile(r"\s+")
+
+
+class ByNumber:
+    """A UID alone."""
+
+    __slots__ = ("uid",)
+
+    def __init__(self) -> None:
+        self.uid = 0
+
+    def known(self, leaf: Leaf) -> bool | None:
+        return contains(leaf.ranges, self.uid) if isinstance(leaf, Among) else None
+
+
+class ByIndex:
+    """The fixed-size columns of a row."""
+
+    __slots__ = ("row",)
+
+    row: Message
+
+    def known(self, leaf: Leaf) -> bool | None:
+        row = self.row
+        match leaf:
+            case HasFlag(flag=flag):
+                return flag in row.flags
+            case HasKeyword(keyword=keyword):
+                return any(each.lower() == keyword for each in row.keywords)
+            case Larger(octets=octets):
+                return row.size > octets
+            case Smaller(octets=octets):
+                return row.size < octets
+            case Dated():
+                return _dated(leaf, row)
+            case ModifiedSince(modseq=modseq):
+                return row.modseq >= modseq
+            case HasEmailId(email_id=wanted):
+                return row.email_id == wanted
+            case HasThreadId(thread_id=wanted):
+                return row.thread_id == wanted
+            case _:
+                return None
+
+
+class ByHeader:
+    """A header block: the kept fields of the index, or the whole of the message file. Each field is decoded once."""
+
+    __slots__ = ("_fields", "_texts", "_whole")
+
+    def __init__(self, head: bytes, *, whole: bool) -> None:
+        self._fields = header.split(head).fields
+        self._texts: dict[bytes, list[str]] = {}
+        self._whole = whole
+
+    def known(self, leaf: Leaf) -> bool | None:
+        match leaf:
+            case HeaderHas(field=field, pattern=pattern):
+                if not self._whole and field not in KEPT_FIELDS:
+                    return None
+                wanted = fold(pattern)
+                return any(wanted in text for text in self._text_of(field))
+            case Dated(of=DateOf.SENT, relation=relation, day=day):
+                return self._sent(relation, day)
+            case _:
+                return None
+
+    def _text_of(self, name: bytes) -> list[str]:
+        texts = self._texts.get(name)
+        if texts is None:
+            texts = [fold(decode.text(field.value)) for field in self._fields if field.name == name]
+            self._texts[name] = texts
+        return texts
+
+    def _sent(self, relation: Relation, day: int) -> bool:
+        """The day as its sender wrote it (RFC 9051 6.4.4); a message without a usable Date matches nothing."""
+        sent = next((dates.parse(field.value) for field in self._fields if field.name == b"date"), None)
+        return sent is not None and compare(sent.local.toordinal(), relation, day)
+
+
+def contains(ranges: Sequence[tuple[int, int]], number: int) -> bool:
+    """`ranges` ascending and disjoint."""
+    index = bisect_right(ranges, number, key=lambda pair: pair[0]) - 1
+    return index >= 0 and number <= ranges[index][1]
+
+
+def compare(day: int, relation: Relation, bound: int) -> bool:
+    """Both in days; RFC 9051 6.4.4: BEFORE is earlier, SINCE is within or later."""
+    if relation is Relation.BEFORE:
+        return day < bound
+    return day == bound if relation is Relation.ON else day >= bound
+
+
+def fold(text: str) -> str:
+    """The form in which two texts are compared: white space as one blank, case and compatibility forms gone."""
+    if text.isascii():
+        return _WHITE_SPACE.sub(" ", text).lower()
+    return _WHITE_SPACE.sub(" ", unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()))
+
+
+def _day(seconds: int) -> int:
+    """Unix seconds as `toordinal()` of the day in UTC, the zone INTERNALDATE is told in."""
+    return seconds // _SECONDS_A_DAY + _EPOCH
+
+
+def _dated(leaf: Dated, row: Message) -> bool | None:
+    if leaf.of is DateOf.INTERNAL:
+        return compare(_day(row.internal_date), leaf.relation, leaf.day)
+    if leaf.of is DateOf.SAVED:
+        return compare(_day(row.save_date), leaf.relation, leaf.day)
+    day = _day(row.sent_date)
+    # 0 is a message without Date, or one of 1 January 1970: the header tells which.
+    if not row.sent_date or abs(day - leaf.day) <= _SURE_DAYS:
+        return None
+    return compare(day, leaf.relation, leaf.day)

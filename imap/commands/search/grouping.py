@@ -1,0 +1,110 @@
+"""The pure half of evaluation: which messages are still open for which reduced criterion, and how to ask for them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from imap.commands.search.criteria import (
+    Among,
+    And,
+    Dated,
+    DateOf,
+    HasEmailId,
+    HasThreadId,
+    Key,
+    Larger,
+    Leaf,
+    Numbered,
+    Smaller,
+    Stage,
+    leaves,
+    reduce,
+    rewrite,
+    stages,
+)
+from imap.types import Ranges
+from imap.view import View
+from store.types import Column
+
+Groups = dict[Key, list[int]]  # what is still open > the UIDs it is open for
+
+
+def resolved(key: Key, view: View) -> Key:
+    """Sequence sets become UIDs of this view. A number past the last message matches nothing and is no error: RFC 9051
+    6.4.4 leaves it open, and clients ask for `UID n:*` with any n."""
+
+    def change(leaf: Leaf) -> Key:
+        if not isinstance(leaf, Numbered):
+            return leaf
+        return Among(view.ranges(leaf.numbers, uid=leaf.by_uid, strict=False))
+
+    return rewrite(key, change)
+
+
+def waits_for(key: Key, stage: Stage) -> bool:
+    return any(stage in stages(leaf) for leaf in leaves(key))
+
+
+def narrowed(key: Key, uids: list[int]) -> tuple[Key, list[int]]:
+    """UIDs outside a set that stands at the top of the criterion go at once, without a look at each; the set is then
+    true for all that stay, wherever it stands."""
+    sets = [leaf for leaf in (key.keys if isinstance(key, And) else (key,)) if isinstance(leaf, Among)]
+    for each in sets:
+        uids = within(uids, each.ranges)
+    return reduce(key, lambda leaf: True if leaf in sets else None), uids
+
+
+def within(uids: Sequence[int], ranges: Ranges) -> list[int]:
+    """Those of the ascending `uids` that lie in `ranges`."""
+    kept: list[int] = []
+    for low, high in ranges:
+        kept.extend(uids[bisect_left(uids, low) : bisect_right(uids, high)])
+    return kept
+
+
+def split(groups: Groups, leaf: Leaf, hits: frozenset[int]) -> Groups:
+    """The groups once `leaf` is true for `hits` and false for the others."""
+    after: Groups = {}
+    for key, uids in groups.items():
+        yes = reduce(key, lambda each: True if each == leaf else None)
+        no = reduce(key, lambda each: False if each == leaf else None)
+        for uid in uids:
+            after.setdefault(yes if uid in hits else no, []).append(uid)
+    return after
+
+
+def columns(key: Key) -> Column:
+    """What the index stage must bring."""
+    needed = Column.NONE
+    for leaf in leaves(key):
+        match leaf:
+            case Dated(of=DateOf.SENT):
+                needed |= Column.SENT
+            case Dated() | Larger() | Smaller():
+                needed |= Column.DATES
+            case HasEmailId() | HasThreadId():
+                needed |= Column.IDS
+            case _:
+                pass
+    return needed
+
+
+def spans(uids: Sequence[int], view: Sequence[int], *, bridge: int) -> Ranges:
+    """`uids` (ascending, all of them in `view`) as ranges. Neighbours in the view join, for nothing lies between them;
+    gaps of at most `bridge` messages are covered as well, the caller drops what it did not ask for."""
+    if not uids:
+        return ()
+    found: list[tuple[int, int]] = []
+    index = bisect_left(view, uids[0])
+    low = last = uids[0]
+    for uid in uids[1:]:
+        position = bisect_left(view, uid, index + 1, min(index + bridge + 2, len(view)))
+        if position < len(view) and view[position] == uid:
+            index = position
+        else:
+            found.append((low, last))
+            low = uid
+            index = bisect_left(view, uid, index + 1)
+        last = uid
+    return (*found, (low, last))
