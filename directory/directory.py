@@ -18,8 +18,12 @@ from directory.types import (
     Actor,
     Administrator,
     Alias,
+    AuditEntry,
     DkimKey,
     Domain,
+    Grant,
+    ImportResult,
+    ImportRow,
     KeyState,
     LoginResult,
     Organisation,
@@ -29,7 +33,9 @@ from directory.types import (
 
 
 class Directory(Protocol):
-    """Raises `TemporaryError` when the database is away; other errors as in `core.errors`."""
+    """Raises `TemporaryError` when the database is away; other errors as in `core.errors`, with the codes of
+    `directory.codes`. The state of an account in lookups and logins is the one that counts (a suspended domain or
+    organisation suspends it); administration shows the one that was set on the account itself."""
 
     async def close(self) -> None: ...
 
@@ -44,7 +50,8 @@ class Directory(Protocol):
     async def account_by_id(self, account_id: str) -> Account | None: ...
 
     async def may_send_as(self, account: Account, address: Address) -> bool:
-        """The account's own address (any subaddress), an alias that leads to it, or a grant."""
+        """The account's own address (any subaddress), an alias of its organisation that leads to it, or a grant. False
+        when the account is suspended or gone by now, whatever `account` says."""
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         """Argon2id in a bounded pool, a keyed cache of verified passwords, equal time for unknown users.
@@ -61,6 +68,11 @@ class Directory(Protocol):
 
     async def organisation(self, actor: Actor, id_or_name: str) -> Organisation: ...
 
+    async def suspend_organisation(self, actor: Actor, id_or_name: str) -> Organisation:
+        """Its accounts receive but neither log in nor send, its administrators' tokens stop, within 5 s (row 117)."""
+
+    async def resume_organisation(self, actor: Actor, id_or_name: str) -> Organisation: ...
+
     async def add_domain(self, actor: Actor, name: str, organisation: str) -> Domain: ...
 
     async def domains(self, actor: Actor) -> Sequence[Domain]: ...
@@ -68,7 +80,7 @@ class Directory(Protocol):
     async def domain(self, actor: Actor, name: str) -> Domain: ...
 
     async def remove_domain(self, actor: Actor, name: str) -> None:
-        """ConflictError while it still has accounts."""
+        """ConflictError while it still has accounts or aliases."""
 
     async def add_account(
         self, actor: Actor, address: Address, *, password: Secret | None, quota: int = 0, display_name: str = ""
@@ -88,7 +100,8 @@ class Directory(Protocol):
 
     async def resume(self, actor: Actor, address: Address) -> None: ...
 
-    async def remove_account(self, actor: Actor, address: Address) -> Account: ...
+    async def remove_account(self, actor: Actor, address: Address) -> Account:
+        """Aliases forget it as a target; ConflictError (`alias-leads-here`) when one leads here alone."""
 
     async def add_alias(self, actor: Actor, address: Address, targets: Sequence[Address]) -> Alias: ...
 
@@ -96,10 +109,28 @@ class Directory(Protocol):
 
     async def remove_alias(self, actor: Actor, address: Address) -> None: ...
 
+    async def add_grant(self, actor: Actor, owner: Address, grantee: Address) -> Grant:
+        """`grantee` may send in the name of `owner`; both accounts of one organisation. Idempotent."""
+
+    async def grants(self, actor: Actor) -> Sequence[Grant]: ...
+
+    async def remove_grant(self, actor: Actor, owner: Address, grantee: Address) -> None: ...
+
     async def add_administrator(
         self, actor: Actor, name: str, role: Role, organisation: str | None
     ) -> tuple[Administrator, Secret]:
         """The bearer token is shown once and never stored."""
+
+    async def administrators(self, actor: Actor) -> Sequence[Administrator]: ...
+
+    async def remove_administrator(self, actor: Actor, name: str, organisation: str | None) -> None:
+        """`organisation` None: an operator; the last operator cannot be removed. The tokens stop at once."""
+
+    async def set_operator_postmaster(self, actor: Actor, address: Address | None) -> None:
+        """Where postmaster@ and abuse@ of an organisation without accounts lead; unset, they are unknown there."""
+
+    async def audit(self, actor: Actor, *, limit: int = 100) -> Sequence[AuditEntry]:
+        """Newest first, those of the actor's organisation; at most 1,000."""
 
     # --- DKIM keys (owned by `dkim_keys`, kept here because this is the only SQL) ---------------------------------
 
@@ -115,18 +146,3 @@ class Directory(Protocol):
 
     def import_accounts(self, actor: Actor, rows: Sequence[ImportRow], *, dry_run: bool) -> AsyncIterator[ImportResult]:
         """`mailbox import`: argon2id hashes taken as they are, clear passwords hashed on all cores."""
-
-
-class ImportRow(Protocol):
-    line: int
-    address: str
-    password: Secret
-    quota: str
-    display_name: str
-
-
-class ImportResult(Protocol):
-    line: int
-    address: str
-    error: str  # "" when it was added
-    warning: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from core.address import Address
+from core.log import Secret
 
 
 class Role(Enum):
@@ -148,3 +149,49 @@ class DkimKey:
     public_key: str
     sealed_private_key: bytes
     created_at: int
+
+
+# What administration adds to these:
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`grantee` may send in the name of `owner`; both are accounts of one organisation."""
+
+    owner: Address
+    grantee: Address
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit: `at` in Unix seconds; `outcome` "done", or "denied" when it was not the actor's."""
+
+    at: float
+    actor: str
+    role: Role
+    organisation_id: str | None
+    action: str
+    target: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRow:
+    """One line of `mailbox import`, as written: `password` is clear or an argon2id hash, `quota` as "5G" or ""."""
+
+    line: int
+    address: str
+    password: Secret
+    quota: str = ""
+    display_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What became of a line: `error` and `warning` are codes of `directory.codes`, "" when there is none. An added
+    mailbox has `error` "" and is committed."""
+
+    line: int
+    address: str
+    error: str = ""
+    warning: str = ""

@@ -1,1 +1,1 @@
-"""Alembic environment and frozen schema versions of the directory database. Never imports `directory`."""
+"""Alembic environment and frozen schema versions of the directory database. No version ever imports `directory`."""

@@ -1,0 +1,53 @@
+"""Why the directory refuses: the one table of codes, their class of error and a short English sentence.
+
+The codes are an outside contract (REST, command line): added to, never renamed. `admin_api` says them in French.
+"""
+
+from __future__ import annotations
+
+from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, RefusedError
+
+CODES: dict[str, tuple[type[RefusedError], str]] = {
+    # absent, or another organisation's: the two look the same (promise P8)
+    "unknown-organisation": (NotFoundError, "no such organisation"),
+    "unknown-domain": (NotFoundError, "no such domain"),
+    "unknown-mailbox": (NotFoundError, "no such mailbox"),
+    "unknown-alias": (NotFoundError, "no such alias"),
+    "unknown-administrator": (NotFoundError, "no such administrator"),
+    "unknown-grant": (NotFoundError, "no such grant"),
+    "unknown-key": (NotFoundError, "no such key"),
+    # it exists already, or something still needs it
+    "organisation-taken": (ConflictError, "an organisation of this name exists"),
+    "domain-taken": (ConflictError, "this domain exists"),
+    "address-taken": (ConflictError, "this address exists"),
+    "administrator-taken": (ConflictError, "an administrator of this name exists"),
+    "selector-taken": (ConflictError, "this selector exists"),
+    "domain-not-empty": (ConflictError, "the domain still has mailboxes or aliases"),
+    "alias-leads-here": (ConflictError, "an alias leads to this mailbox alone; remove the alias first"),
+    "last-operator": (ConflictError, "the last operator cannot be removed"),
+    "conflict": (ConflictError, "it was changed meanwhile; try again"),
+    # malformed or out of bounds
+    "invalid-address": (InvalidError, "this address is not possible here"),
+    "invalid-domain": (InvalidError, "this domain name is not possible here"),
+    "invalid-name": (InvalidError, "a name has 1 to 200 characters, none of them control characters"),
+    "invalid-quota": (InvalidError, "a quota is a size from 0 (unlimited) up"),
+    "invalid-password": (InvalidError, "a password has 1 to 256 octets, none of them NUL"),
+    "invalid-hash": (InvalidError, "not an argon2id hash with sensible parameters"),
+    "invalid-value": (InvalidError, "a value cannot be stored"),
+    "missing-password": (InvalidError, "a password or an argon2id hash is needed"),
+    "weak-password": (InvalidError, "the password is too easy to guess: 12 characters or more, no common word"),
+    "missing-targets": (InvalidError, "an alias needs a target"),
+    "too-many-targets": (InvalidError, "an alias has 500 targets at most"),
+    "alias-to-itself": (InvalidError, "an alias cannot lead to itself"),
+    "organisation-needed": (InvalidError, "this role needs an organisation"),
+    "organisation-not-allowed": (InvalidError, "an operator belongs to no organisation"),
+    "grant-across-organisations": (InvalidError, "a grant stays within one organisation"),
+    # the role
+    "operator-only": (ForbiddenError, "only an operator may do this"),
+}
+
+
+def refusal(code: str, **fields: object) -> RefusedError:
+    """The error of `code`, ready to raise; `fields` go to the log, never to the caller."""
+    kind, text = CODES[code]
+    return kind(text, code=code, **fields)

@@ -1,0 +1,166 @@
+"""The questions on every message's way: what an address means, is a domain ours, who may send as whom.
+
+Positive exact answers are cached (`directory.cache`); the rest asks the database. Refuses to change anything.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.address import Address, AddressError, parse
+from core.clock import Clock
+from core.config import Limits
+from directory import rules
+from directory.cache import Cache
+from directory.database import Database
+from directory.repositories.accounts import Accounts, StoredAccount
+from directory.repositories.administrators import Administrators
+from directory.repositories.aliases import Aliases
+from directory.repositories.audit import DirectoryState
+from directory.repositories.domains import Domains
+from directory.repositories.grants import Grants
+from directory.types import (
+    Account,
+    Administrator,
+    AliasOf,
+    Domain,
+    ForeignDomain,
+    LocalAccount,
+    Resolution,
+    State,
+    UnknownUser,
+)
+
+# RFC 5321 4.5.1 demands postmaster of every domain, RFC 2142 asks for abuse (security.md row 56).
+ALWAYS = frozenset({"postmaster", "abuse"})
+
+
+class Lookups:
+    def __init__(self, database: Database, clock: Clock, limits: Limits) -> None:
+        self._database = database
+        self._clock = clock
+        self._depth = limits.alias_depth
+        self._resolutions: Cache[Resolution] = Cache(clock)
+        self._domains: Cache[Domain] = Cache(clock)
+        self._accounts: Cache[Account] = Cache(clock)
+        self._senders: Cache[bool] = Cache(clock)
+
+    def forget(self) -> None:
+        for cache in (self._resolutions, self._domains, self._accounts, self._senders):
+            cache.clear()
+
+    async def resolve(self, address: Address) -> Resolution:
+        kept = self._resolutions.get(address.key)
+        if kept is not None:
+            return kept
+        epoch = self._resolutions.epoch
+        async with self._database.read() as session:
+            exact = await _exact(session, address.key)
+            if exact is not None:
+                self._resolutions.put(address.key, exact, epoch)
+                return exact
+            return await self._inexact(session, address)
+
+    async def _inexact(self, session: AsyncSession, address: Address) -> Resolution:
+        base = address.without_subaddress()
+        if base != address:
+            found = await _exact(session, base.key)
+            if found is not None:
+                return found
+        domain = await Domains(session).by_name(address.domain)
+        if domain is None:
+            return ForeignDomain()
+        if base.local.casefold() in ALWAYS:
+            return await _always(session, domain)
+        return UnknownUser()
+
+    async def hosted_domain(self, name: str) -> Domain | None:
+        asked = rules.lookup_domain(name)
+        if asked is None:
+            return None
+        kept, epoch = self._domains.get(asked), self._domains.epoch
+        if kept is not None:
+            return kept
+        async with self._database.read() as session:
+            found = await Domains(session).by_name(asked)
+        if found is not None:
+            self._domains.put(asked, found, epoch)
+        return found
+
+    async def account_by_id(self, account_id: str) -> Account | None:
+        kept, epoch = self._accounts.get(account_id), self._accounts.epoch
+        if kept is not None:
+            return kept
+        async with self._database.read() as session:
+            found = await Accounts(session).by_id(account_id)
+        if found is None:
+            return None
+        self._accounts.put(account_id, found.effective, epoch)
+        return found.effective
+
+    async def administrator(self, token_hash: str) -> Administrator | None:
+        """Never cached: a token that was taken away stops at once (row 117)."""
+        async with self._database.read() as session:
+            return await Administrators(session).by_token(token_hash, now_ms=int(self._clock.now() * 1000))
+
+    async def may_send_as(self, account: Account, address: Address) -> bool:
+        key = (account.id, address.key)
+        kept, epoch = self._senders.get(key), self._senders.epoch
+        if kept is not None:
+            return kept
+        async with self._database.read() as session:
+            allowed = await self._may_send_as(session, account.id, address)
+        if allowed:
+            self._senders.put(key, True, epoch)
+        return allowed
+
+    async def _may_send_as(self, session: AsyncSession, account_id: str, address: Address) -> bool:
+        """By what the directory says now, not by what the session knew at its login (row 117)."""
+        current = await Accounts(session).by_id(account_id)
+        if current is None or current.effective.state is not State.ACTIVE:
+            return False
+        account = current.effective
+        wanted = {address.key, address.without_subaddress().key}
+        if account.address.key in wanted or await self._alias_leads(session, account, wanted):
+            return True
+        for key in sorted(wanted):
+            owner = await Accounts(session).by_key(key)
+            if owner and await Grants(session).exists(owner.own.id, account.id):
+                return owner.own.organisation_id == account.organisation_id
+        return False
+
+    async def _alias_leads(self, session: AsyncSession, account: Account, wanted: set[str]) -> bool:
+        """Upwards from the account, alias by alias of its own organisation, until one of `wanted` is met. Another
+        organisation's alias that leads here gives no right to its name."""
+        aliases = Aliases(session)
+        reached, level = {account.address.key}, {account.address.key}
+        for _ in range(self._depth):
+            above = await aliases.leading_to(level)
+            level = {alias.address.key for alias in above if alias.organisation_id == account.organisation_id} - reached
+            if level & wanted:
+                return True
+            if not level:
+                return False
+            reached |= level
+        return False
+
+
+async def _exact(session: AsyncSession, key: str) -> Resolution | None:
+    holder = await Accounts(session).holder(key)
+    if holder is None:
+        return None
+    if isinstance(holder, StoredAccount):
+        return LocalAccount(holder.effective)
+    targets = await Aliases(session).targets([holder])
+    return AliasOf(targets[holder]) if targets else None
+
+
+async def _always(session: AsyncSession, domain: Domain) -> Resolution:
+    """postmaster@ and abuse@: the organisation's first account, else where the operator wants them."""
+    first = await Accounts(session).first_of(domain.organisation_id)
+    if first is not None:
+        return LocalAccount(first.effective)
+    try:
+        return AliasOf((parse(await DirectoryState(session).operator_postmaster()),))
+    except AddressError:  # the operator has not said
+        return UnknownUser()

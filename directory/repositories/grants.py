@@ -1,0 +1,56 @@
+"""SQL of grants: who may send in whose name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, exists, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from core.address import Address
+from directory.models import AccountRow, AddressRow, DomainRow, GrantRow
+from directory.types import Grant
+
+SEND_AS = "send-as"
+
+
+class Grants:
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def add(self, owner_id: str, grantee_id: str, *, created_ms: int) -> None:
+        await self._session.execute(
+            insert(GrantRow).values(owner_id=owner_id, grantee_id=grantee_id, kind=SEND_AS, created_ms=created_ms)
+        )
+
+    async def exists(self, owner_id: str, grantee_id: str) -> bool:
+        condition = exists().where(
+            GrantRow.owner_id == owner_id, GrantRow.grantee_id == grantee_id, GrantRow.kind == SEND_AS
+        )
+        return bool(await self._session.scalar(select(condition)))
+
+    async def remove(self, owner_id: str, grantee_id: str) -> None:
+        await self._session.execute(
+            delete(GrantRow).where(
+                GrantRow.owner_id == owner_id, GrantRow.grantee_id == grantee_id, GrantRow.kind == SEND_AS
+            )
+        )
+
+    async def all(self, bound: str | None) -> Sequence[Grant]:
+        owner, owner_address, owner_domain = aliased(AccountRow), aliased(AddressRow), aliased(DomainRow)
+        grantee, grantee_address, grantee_domain = aliased(AccountRow), aliased(AddressRow), aliased(DomainRow)
+        query = (
+            select(owner_address.local, owner_domain.name, grantee_address.local, grantee_domain.name)
+            .select_from(GrantRow)
+            .join(owner, GrantRow.owner_id == owner.id)
+            .join(owner_address, owner.address_id == owner_address.id)
+            .join(owner_domain, owner_address.domain_id == owner_domain.id)
+            .join(grantee, GrantRow.grantee_id == grantee.id)
+            .join(grantee_address, grantee.address_id == grantee_address.id)
+            .join(grantee_domain, grantee_address.domain_id == grantee_domain.id)
+            .order_by(owner_address.key, grantee_address.key)
+        )
+        if bound is not None:
+            query = query.where(owner.organisation_id == bound)
+        return [Grant(Address(a, b), Address(c, d)) for a, b, c, d in await self._session.execute(query)]

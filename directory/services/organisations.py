@@ -1,0 +1,36 @@
+"""Operations on organisations. Operators make and suspend them; an organisation's administrator sees his own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from directory import rules, scope
+from directory.codes import refusal
+from directory.types import Actor, Organisation, State
+from directory.work import Work
+
+
+async def add(work: Work, actor: Actor, name: str) -> Organisation:
+    scope.require_operator(actor)
+    clean = rules.name(name)
+    key = rules.name_key(clean)
+    if await work.organisations.find("", key):
+        raise refusal("organisation-taken")
+    organisation = Organisation(work.new_id(), clean, State.ACTIVE)
+    await work.organisations.add(organisation, name_key=key, created_ms=work.now_ms())
+    work.tell("organisation-added", clean, organisation.id)
+    return organisation
+
+
+async def all_(work: Work, actor: Actor) -> Sequence[Organisation]:
+    return await work.organisations.all(scope.bound(actor))
+
+
+async def set_state(work: Work, actor: Actor, id_or_name: str, state: State) -> Organisation:
+    """Suspended: its accounts receive, but neither log in nor send; its administrators' tokens do not work."""
+    scope.require_operator(actor)
+    organisation = await scope.organisation(work, actor, id_or_name)
+    await work.organisations.set_state(organisation.id, state)
+    work.tell(f"organisation-{state.value}", organisation.name, organisation.id)
+    return replace(organisation, state=state)
