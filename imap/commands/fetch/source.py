@@ -16,9 +16,9 @@ from message.content import BLOCK
 from store.store import MessageFile
 from store.types import Message
 
-MAX_HEADER = (
-    1024 * 1024
-)  # of a header whose subset is asked; fields beyond are not found (a part's header is unbounded)
+# A part's header has no bound of its own; fields beyond this are not found.
+# A part's header has no bound of its own; fields beyond this are not found.
+MAX_HEADER = 1024 * 1024
 
 _BOUNDS = Limits(header_block=MAX_HEADER, header_fields=20_000)
 

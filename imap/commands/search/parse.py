@@ -206,7 +206,7 @@ def _size(kind: type[Larger] | type[Smaller]) -> Read:
 
 
 def _mod_seq(reader: _Reader, _depth: int) -> Key:
-    """ "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer; entries are not told apart (RFC 7162 3.1.5)"""
+    """MODSEQ [entry-name SP entry-type-req] mod-sequence-valzer; entries are not told apart (RFC 7162 3.1.5)."""
     reader.scanner.space()
     reader.scanner.try_match(_ENTRY)
     reader.mod_seq = True

@@ -1,4 +1,4 @@
-"""What a search found, ready for the wire: the SEARCH of IMAP4rev1 now; ESEARCH reads the same value (RFC 9051 7.3.4)."""
+"""What a search found, ready for the wire: IMAP4rev1's SEARCH; ESEARCH reads the same value (RFC 9051 7.3.4)."""
 
 from __future__ import annotations
 
