@@ -1,0 +1,81 @@
+"""Messages that tell themselves apart: an id and a checksum in each, and ways to read them back over IMAP."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import hashlib
+import imaplib
+import uuid
+from dataclasses import dataclass
+from email.message import EmailMessage
+
+from tests.interop.conftest import PASSWORD, World
+from tests.peers.process import wait_until
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A message with CRLF lines whose body names `mark`."""
+
+    mark: str
+    raw: bytes
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(body(self.raw)).hexdigest()
+
+
+def body(raw: bytes) -> bytes:
+    return raw.partition(b"\r\n\r\n")[2]
+
+
+def marked(sender: str, recipient: str, *, subject: str = "Délibération", size: int = 0, extra: str = "") -> Marked:
+    mark = uuid.uuid4().hex
+    head = (
+        f"From: {sender}\r\nTo: {recipient}\r\nSubject: =?utf-8?q?{subject.encode().hex('=')}?=\r\n"
+        f"Date: Sun, 22 Nov 2026 10:00:00 +0100\r\nMessage-ID: <{mark}@test>\r\nMIME-Version: 1.0\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n{extra}\r\n"
+    )
+    text = f"Repère {mark}\r\n.une ligne qui commence par un point\r\n..\r\n"
+    filling = "x" * 76 + "\r\n"
+    text += filling * max(0, (size - len(text)) // 78)
+    return Marked(mark, (head + text).encode())
+
+
+def imap(world: World, user: str, password: str = PASSWORD) -> imaplib.IMAP4_SSL:
+    client = imaplib.IMAP4_SSL("127.0.0.1", world.ports["imaps"], ssl_context=world.suite.tls(), timeout=30)
+    client._encoding = "utf-8"  # type: ignore[attr-defined]
+    client.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode())
+    return client
+
+
+def fetch_all(world: World, user: str, folder: str = "INBOX") -> dict[int, bytes]:
+    """Every message of a folder, by UID, byte for byte."""
+    client = imap(world, user)
+    try:
+        client.select(f'"{folder}"', readonly=True)
+        _, data = client.uid("FETCH", "1:*", "(UID BODY.PEEK[])")
+        found = {}
+        for item in data:
+            if isinstance(item, tuple):
+                uid = int(item[0].split(b"UID ")[1].split()[0])
+                found[uid] = item[1]
+        return found
+    finally:
+        client.logout()
+
+
+def find(world: World, user: str, mark: str, folder: str = "INBOX") -> list[bytes]:
+    return [raw for raw in fetch_all(world, user, folder).values() if mark.encode() in raw]
+
+
+def await_mark(world: World, user: str, mark: str, folder: str = "INBOX") -> bytes:
+    wait_until(lambda: find(world, user, mark, folder), what=f"{mark} in {folder} of {user}")
+    return find(world, user, mark, folder)[0]
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
