@@ -1,0 +1,88 @@
+"""The command table of the server: verb, handler, and where it may stand in a pipelined group.
+
+One visible table; nothing is looked up by name. CHUNKING's BDAT takes its row here when it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from smtp import envelope_commands, greeting_commands, replies
+from smtp.auth import authenticate
+from smtp.conversation import Blame, Conversation, Step, Then
+
+Handler = Callable[[Conversation, str], Awaitable[Step]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`last`: nothing may follow it unanswered (RFC 2920 3.1). `junk`: counts until a message arrives. `plain`: allowed
+    before STARTTLS on submission (RFC 3207 4, RFC 8314)."""
+
+    handle: Handler
+    last: bool = False
+    junk: bool = False
+    plain: bool = False
+
+
+async def _noop(talk: Conversation, argument: str) -> Step:
+    return Step(replies.OK)
+
+
+async def _rset(talk: Conversation, argument: str) -> Step:
+    if argument:
+        return Step(replies.NO_ARGUMENTS, blame=Blame.ERROR)
+    talk.reset()
+    return Step(replies.OK)
+
+
+async def _quit(talk: Conversation, argument: str) -> Step:
+    if argument:
+        return Step(replies.NO_ARGUMENTS, blame=Blame.ERROR)
+    return Step(replies.GOODBYE, Then.CLOSE)
+
+
+async def _vrfy(talk: Conversation, argument: str) -> Step:
+    """The same answer for all, known or not (row 55)."""
+    if not argument.isascii():
+        return Step(replies.RECIPIENT_NEEDS_UTF8, blame=Blame.ERROR)
+    return Step(replies.CANNOT_VERIFY)
+
+
+async def _not_implemented(talk: Conversation, argument: str) -> Step:
+    return Step(replies.NOT_IMPLEMENTED, blame=Blame.ERROR)
+
+
+async def _help(talk: Conversation, argument: str) -> Step:
+    return Step(replies.HELP)
+
+
+async def _unknown(talk: Conversation, argument: str) -> Step:
+    return Step(replies.UNKNOWN_COMMAND, blame=Blame.ERROR)
+
+
+COMMANDS: dict[str, Command] = {
+    "EHLO": Command(greeting_commands.ehlo, last=True, junk=True, plain=True),
+    "HELO": Command(greeting_commands.helo, last=True, junk=True, plain=True),
+    "STARTTLS": Command(greeting_commands.starttls, last=True, plain=True),
+    "AUTH": Command(authenticate, last=True, plain=True),
+    "MAIL": Command(envelope_commands.mail),
+    "RCPT": Command(envelope_commands.rcpt),
+    "DATA": Command(envelope_commands.data, last=True),
+    "RSET": Command(_rset, junk=True, plain=True),
+    "NOOP": Command(_noop, junk=True, plain=True),
+    "HELP": Command(_help, junk=True, plain=True),
+    "VRFY": Command(_vrfy, last=True, junk=True),
+    "EXPN": Command(_not_implemented, last=True, junk=True),
+    "QUIT": Command(_quit, plain=True),
+}
+UNKNOWN = Command(_unknown, plain=True)
+
+
+async def perform(talk: Conversation, command: Command, argument: str) -> Step:
+    """One command in the order that RFC 5321 4.1.4 and the listener's role allow."""
+    talk.commands += 1
+    if talk.service.submission and not command.plain and not talk.private:
+        return Step(replies.TLS_FIRST, blame=Blame.ERROR)
+    return await command.handle(talk, argument)

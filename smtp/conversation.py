@@ -1,0 +1,168 @@
+"""The state of one SMTP session and what its commands do to it (RFC 5321 4.1.4 for their order).
+
+Knows who is connected, what was announced, which transaction is open; asks `delivery.types.Acceptor` whether mail is
+wanted. Refuses to know sockets: a command answers with a `Step`, the reply and what the session does next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from ipaddress import ip_address
+from typing import Protocol
+
+from core.clock import Clock
+from core.config import Auth, Limits
+from core.envelope import Listener, Peer, Tls
+from core.errors import TemporaryError
+from core.ids import Ids
+from core.log import Secret, get
+from core.status import Status, deferred
+from delivery.types import Acceptor, Transaction
+from directory.sasl import Challenge
+from directory.types import LoginResult
+from smtp.guards import Gate
+from smtp.parameters import Offers
+from smtp.replies import Reply
+from smtp.tls import ServerTls
+
+log = get(__name__)
+
+SUBMISSION_DOORS = frozenset({Listener.SUBMISSION, Listener.SUBMISSIONS})
+UNAVAILABLE = deferred("Temporary failure, try again later", "unavailable")
+
+
+class Then(Enum):
+    """What the session does after the reply went out."""
+
+    NEXT = "next"  # read the next command
+    DATA = "data"  # read a message
+    STARTTLS = "starttls"
+    AUTH = "auth"  # the next line belongs to the authentication exchange
+    CLOSE = "close"
+
+
+class Blame(Enum):
+    """How a refusal counts against the peer."""
+
+    NONE = "none"
+    ERROR = "error"
+    LOGIN = "login"
+    RECIPIENT = "recipient"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    reply: Reply
+    then: Then = Then.NEXT
+    blame: Blame = Blame.NONE
+
+
+class Logins(Protocol):
+    """The one thing a session asks of the directory."""
+
+    async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What all sessions of one listener share. `tls` None: no TLS at all (tests). `logins` None: no AUTH."""
+
+    hostname: str
+    role: Listener
+    limits: Limits
+    auth: Auth
+    acceptor: Acceptor
+    ids: Ids
+    clock: Clock
+    gate: Gate
+    tls: ServerTls | None = None
+    logins: Logins | None = None
+
+    @property
+    def submission(self) -> bool:
+        return self.role in SUBMISSION_DOORS
+
+    @property
+    def recipients_limit(self) -> int:
+        return self.limits.recipients_submission if self.submission else self.limits.recipients_mx
+
+
+@dataclass(slots=True)
+class Conversation:
+    """`peer` is replaced as the session learns more; `transaction` is None between messages; `attempted` counts RCPT
+    of the open transaction, refused ones too."""
+
+    service: Service
+    peer: Peer
+    greeted: bool = False
+    transaction: Transaction | None = None
+    attempted: int = 0
+    mail_seen: bool = False
+    started: float = 0.0  # monotonic begin of the open transaction
+    exchange: Challenge | None = None
+    messages: int = 0
+    commands: int = 0
+    login_name: str = field(default="")
+
+    @property
+    def offers(self) -> Offers:
+        return Offers(
+            extended=self.peer.extended,
+            size_limit=self.service.limits.message_octets,
+            tls=self.peer.tls is not None,
+            auth=self.offers_auth,
+        )
+
+    @property
+    def offers_auth(self) -> bool:
+        return self.service.submission and self.service.logins is not None and self.private
+
+    @property
+    def offers_tls(self) -> bool:
+        return self.service.tls is not None and self.peer.tls is None
+
+    @property
+    def private(self) -> bool:
+        """Whether a password may travel here: under TLS, or within the machine when the operator allows it."""
+        if self.peer.tls is not None:
+            return True
+        return self.service.auth.plaintext_on_loopback and ip_address(self.peer.address).is_loopback
+
+    def greet(self, helo: str, *, extended: bool) -> None:
+        """HELO and EHLO begin anew but for TLS and login (RFC 5321 4.1.4)."""
+        self.reset()
+        self.greeted = True
+        self.peer = replace(self.peer, helo=helo, extended=extended)
+
+    def secured(self, tls: Tls | None) -> None:
+        """After STARTTLS nothing that was said before counts (RFC 3207 4.2; row 22)."""
+        self.reset()
+        self.greeted = False
+        self.exchange = None
+        self.peer = replace(self.peer, helo="", extended=True, tls=tls, account_id=None)
+
+    def logged_in(self, account_id: str, name: str) -> None:
+        self.peer = replace(self.peer, account_id=account_id)
+        self.login_name = name
+
+    def open(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+        self.attempted = 0
+        self.mail_seen = True
+        self.started = self.service.clock.monotonic()
+
+    def reset(self) -> None:
+        """Forget the envelope: after RSET, a greeting, and *every* final reply to a message (rows 11, 12)."""
+        self.transaction = None
+        self.attempted = 0
+
+
+async def judged(decision: Awaitable[Status]) -> Status:
+    """A decision of delivery; what is away becomes 451 (promise P6). Bare bugs go up to the session's last resort."""
+    try:
+        return await decision
+    except TemporaryError as error:
+        log.warning("smtp-unavailable", code=error.code, **error.fields)
+        return UNAVAILABLE

@@ -1,0 +1,82 @@
+"""MAIL, RCPT and DATA: the envelope grows, each step judged by delivery at once (RFC 5321 4.1.1.2-4)."""
+
+from __future__ import annotations
+
+from core.envelope import Listener
+from delivery.types import Transaction
+from smtp import replies
+from smtp.conversation import Blame, Conversation, Step, Then, judged
+from smtp.parameters import ArgumentError, MailArgument, RcptArgument, parse_mail, parse_rcpt
+
+
+async def mail(talk: Conversation, argument: str) -> Step:
+    refusal = _mail_order(talk)
+    if refusal:
+        return refusal
+    try:
+        wanted: MailArgument = parse_mail(argument, talk.offers)
+    except ArgumentError as error:
+        return Step(error.reply, blame=Blame.ERROR)
+    status = await judged(talk.service.acceptor.sender(talk.peer, wanted.sender, wanted.parameters))
+    if not status.ok:
+        return Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE)
+    talk.open(Transaction(talk.service.ids.queue_id(), talk.peer, wanted.sender, wanted.parameters))
+    return Step(replies.SENDER_OK)
+
+
+def _mail_order(talk: Conversation) -> Step | None:
+    if not talk.greeted:
+        return Step(replies.HELO_FIRST, blame=Blame.ERROR)
+    if talk.transaction is not None:
+        return Step(replies.NESTED_MAIL, blame=Blame.ERROR)
+    if talk.service.submission and talk.peer.account_id is None:
+        return Step(replies.AUTH_FIRST, blame=Blame.ERROR)
+    return None
+
+
+async def rcpt(talk: Conversation, argument: str) -> Step:
+    transaction = talk.transaction
+    if transaction is None:
+        return Step(replies.MAIL_FIRST, blame=Blame.ERROR)
+    try:
+        wanted = parse_rcpt(
+            argument,
+            extended=talk.peer.extended,
+            smtputf8=transaction.parameters.smtputf8,
+            hostname=talk.service.hostname,
+        )
+    except ArgumentError as error:
+        return Step(error.reply, blame=Blame.ERROR)
+    talk.attempted += 1
+    return _full(talk, transaction) or await _judge(talk, transaction, wanted)
+
+
+def _full(talk: Conversation, transaction: Transaction) -> Step | None:
+    count = len(transaction.recipients)
+    if count >= talk.service.recipients_limit:
+        return Step(replies.TOO_MANY_RECIPIENTS)
+    # A bounce concerns one sender; the rest may come one by one (row 53).
+    if count and transaction.sender is None and talk.service.role is Listener.MX:
+        return Step(replies.ONE_PER_BOUNCE)
+    return None
+
+
+async def _judge(talk: Conversation, transaction: Transaction, wanted: RcptArgument) -> Step:
+    status = await judged(talk.service.acceptor.recipient(transaction, wanted.recipient, wanted.dsn))
+    if not status.ok:
+        return Step(replies.of(status), blame=Blame.RECIPIENT if status.permanent else Blame.NONE)
+    if all(address != wanted.recipient for address, _ in transaction.recipients):
+        transaction.recipients.append((wanted.recipient, wanted.dsn))
+    return Step(replies.RECIPIENT_OK)
+
+
+async def data(talk: Conversation, argument: str) -> Step:
+    if argument:
+        return Step(replies.NO_ARGUMENTS, blame=Blame.ERROR)
+    transaction = talk.transaction
+    if transaction is None:
+        return Step(replies.MAIL_FIRST, blame=Blame.ERROR)
+    if not transaction.recipients:
+        # RFC 5321 3.3, RFC 2033: 503 when none was named, 554 when all were refused
+        return Step(replies.NO_RECIPIENTS if talk.attempted else replies.RCPT_FIRST)
+    return Step(replies.START_MAIL, Then.DATA)

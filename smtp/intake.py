@@ -1,0 +1,71 @@
+"""One message from 354 to the final dot: blocks from the peer through the decoder into delivery's `Reception`.
+
+Back-pressure is the await on `feed`: nothing here holds more than a block. A message that must be refused is read to
+its true end all the same, so that session and peer stay in step (security.md rows 1-7, 20, 40).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.clock import Clock
+from core.status import Status, refused
+from delivery.types import Reception
+from message.content import BLOCK
+from smtp.data import DataDecoder
+from smtp.guards import RateMeter
+from smtp.stream import PeerReader
+
+DISCARD = 4  # a message that grows past so many times the limit is not even read to its end
+
+TOO_BIG = refused("Message is larger than this server accepts", "too-big", "5.3.4", 552)
+
+
+class TooSlow(Exception):
+    """The peer feeds us by the drop."""
+
+
+class FarTooBig(Exception):
+    """The peer goes on and on beyond the limit."""
+
+
+@dataclass(slots=True)
+class Intake:
+    """`wait` is called before each wait for the peer (it sets the stall deadline), `rest` after it."""
+
+    reader: PeerReader
+    reception: Reception
+    decoder: DataDecoder
+    meter: RateMeter
+    clock: Clock
+    size_limit: int
+    wait: Callable[[], None]
+    rest: Callable[[], None]
+
+    async def run(self) -> Status | None:
+        """Until the final dot; None when delivery may finish, else why the message is refused. Raises `Hangup`,
+        `TooSlow`, `FarTooBig`; whoever calls then aborts the reception."""
+        while not self.decoder.done:
+            block = self.decoder.feed(await self._next())
+            if block and self._refusal() is None:
+                await self.reception.feed(block)
+        self.reader.unread(self.decoder.rest)
+        return self._refusal()
+
+    async def _next(self) -> bytes:
+        self.wait()
+        begin = self.clock.monotonic()
+        data = await self.reader.block(BLOCK)
+        self.rest()
+        self.meter.add(self.clock.monotonic() - begin, len(data))
+        if self.meter.too_slow:
+            raise TooSlow
+        if self.decoder.size > DISCARD * self.size_limit:
+            raise FarTooBig
+        return data
+
+    def _refusal(self) -> Status | None:
+        if self.decoder.size > self.size_limit:
+            return TOO_BIG
+        return self.decoder.fault

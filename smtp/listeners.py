@@ -1,0 +1,70 @@
+"""Listeners: sockets that somebody bound become SMTP servers with a clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from core.envelope import Listener
+from core.log import get
+from smtp.conversation import Service
+from smtp.protocol import SmtpProtocol
+
+log = get(__name__)
+
+GRACE = 30.0  # seconds that open transactions get at a clean stop (fault 148)
+BACKLOG = 1024
+
+
+class Server:
+    """One listener and its open sessions. `close` is the owner's duty."""
+
+    def __init__(self, role: Listener) -> None:
+        self.role = role
+        self._server: asyncio.Server | None = None
+        self._sessions: set[SmtpProtocol] = set()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        sockets = self._server.sockets if self._server else ()
+        return [entry.getsockname()[:2] for entry in sockets]
+
+    @property
+    def sessions(self) -> int:
+        return len(self._sessions)
+
+    def attach(self, server: asyncio.Server) -> None:
+        self._server = server
+
+    def add(self, session: SmtpProtocol) -> None:
+        self._sessions.add(session)
+
+    def discard(self, session: SmtpProtocol) -> None:
+        self._sessions.discard(session)
+
+    async def close(self, grace: float = GRACE) -> None:
+        """Accept nothing new, say 421 to the idle, let messages under way finish within `grace` seconds, cut the
+        rest. Idempotent."""
+        if self._server is not None:
+            self._server.close()
+        for session in list(self._sessions):
+            session.stop()
+        tasks = {session.task for session in self._sessions if session.task is not None}
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=grace)
+        for session in list(self._sessions):
+            session.abort()
+        for task in late:
+            task.cancel()
+        if late:
+            log.warning("smtp-sessions-cut", listener=self.role.value, sessions=len(late))
+            await asyncio.wait(late, timeout=5.0)
+
+
+async def serve(sock: socket.socket, service: Service) -> Server:
+    """Serve on a bound socket; the role is the service's."""
+    loop = asyncio.get_running_loop()
+    server = Server(service.role)
+    server.attach(await loop.create_server(lambda: SmtpProtocol(service, server, loop), sock=sock, backlog=BACKLOG))
+    return server

@@ -1,0 +1,310 @@
+"""The server session on a socket: aiosmtpd's skeleton with what must differ (aiosmtpd is touched here only).
+
+aiosmtpd 1.4.6 brings the stream protocol, the command loop and its last resort. Replaced, because of what it lacks:
+the reader (strict, bounded lines), the command table, replies, timers (reset in DATA, 421 before closing), STARTTLS
+(through `loop.start_tls`, which is uvloop's own), DATA (whole blocks), and the end of a connection: nothing is
+cancelled because a peer left; what arrived whole is delivered (security.md row 20). Decisions live in `session`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any, cast
+
+from aiosmtpd.smtp import SMTP
+
+from core.envelope import Listener, Peer
+from core.log import context, get
+from smtp import replies
+from smtp.commands import COMMANDS, UNKNOWN
+from smtp.conversation import Conversation, Service
+from smtp.guards import plain_address
+from smtp.replies import Reply
+from smtp.session import Session
+from smtp.stream import READ, Hangup, PeerReader
+from smtp.tls import facts
+
+if TYPE_CHECKING:
+    from smtp.listeners import Server
+
+log = get(__name__)
+
+BANNER = "ESMTP Beffroi"
+LINGER = 5.0  # seconds for the last reply to leave before the connection is cut
+GATHERED = 16 * 1024  # octets of replies held back while more commands wait
+FOREVER = float("inf")
+
+# What aiosmtpd's loop says itself, in our words.
+_STOCK = {"500 Error: bad syntax": replies.BAD_SYNTAX, "500 Command line too long": replies.LINE_TOO_LONG}
+
+
+class _Unbounded(dict[str, int]):
+    """aiosmtpd's table of line lengths, one for all connections and grown by each: `PeerReader` has the bounds."""
+
+    def __missing__(self, key: str) -> int:
+        return 1 << 30
+
+
+class _Table(dict[str, Any]):
+    """Our command table in the shape that aiosmtpd's loop asks: `get(verb)` gives what to await with the argument."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def get(self, verb: str, default: object = None) -> Any:
+        command = COMMANDS.get(verb, UNKNOWN)
+        return lambda argument: self._session.run(command, argument or "")
+
+
+class SmtpProtocol(SMTP):
+    """One connection, the `Link` of its session. `server` owns it until the session task has ended."""
+
+    line_length_limit = READ
+    command_size_limit = 1 << 30
+    command_size_limits = _Unbounded()
+
+    def __init__(self, service: Service, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            None, data_size_limit=None, enable_SMTPUTF8=True, hostname=service.hostname, ident=BANNER, loop=loop
+        )
+        self.reason = "peer-left"
+        self.stopping = False
+        self._service = service
+        self._owner = server
+        self._dialogue: Session | None = None
+        self._link: asyncio.Transport | None = None
+        self._source: PeerReader | None = None
+        self._encrypted = False
+        self._held = bytearray()
+        self._deadline = FOREVER
+        self._cut: asyncio.TimerHandle | None = None
+
+    # --- connection ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        link = cast(asyncio.Transport, transport)  # uvloop's own transports are no subclasses
+        peer = link.get_extra_info("peername") or ("0.0.0.0", 0)
+        address = plain_address(peer[0])
+        if not self._service.gate.enter(address):
+            self._turn_away(link, address)
+            return
+        self._link = link
+        who = Peer(address, peer[1], self._service.role, self._service.ids.queue_id())
+        self._dialogue = Session(Conversation(self._service, who), self)
+        self._smtp_methods = _Table(self._dialogue)
+        self._owner.add(self)
+        super().connection_made(transport)
+
+    def _turn_away(self, transport: asyncio.Transport, address: str) -> None:
+        log.warning("smtp-turned-away", peer=address, listener=self._service.role.value)
+        if self._service.role is not Listener.SUBMISSIONS:  # nothing can be said before a handshake
+            transport.write(replies.TOO_MANY_CONNECTIONS.encode())
+        transport.close()
+
+    def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._source = PeerReader(reader, self._service.limits)
+        # The loop of aiosmtpd asks its reader for nothing but `readuntil()`.
+        self._reader = self._source  # type: ignore[assignment]
+        self._writer = writer
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The session notices at its next read; only then does its task end."""
+        self._disarm()
+        if self._cut is not None:
+            self._cut.cancel()
+        self.transport = None
+        if self._link is not None:
+            self._link = None
+            super(SMTP, self).connection_lost(error)
+
+    def eof_received(self) -> bool | None:
+        """A peer that only stopped sending still gets its answers; TLS cannot be half closed."""
+        if self._link is None:
+            return None
+        super(SMTP, self).eof_received()
+        return not self._encrypted
+
+    # --- what the server asks --------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """The server closes: an idle session ends now, a transaction may end first."""
+        self.stopping = True
+        talk = self._dialogue.talk if self._dialogue else None
+        if talk is not None and talk.transaction is None and talk.exchange is None:
+            self.end(replies.SHUTTING_DOWN, "shutdown")
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        return self._handler_coroutine
+
+    def abort(self) -> None:
+        if self._link is not None:
+            self._link.abort()
+
+    # --- timers: one handle per connection that is re-armed only when it fires too early ---------------------------
+
+    def expect(self, seconds: float | None = None) -> None:
+        if seconds is None:
+            limits = self._service.limits
+            seen = self._dialogue is not None and self._dialogue.talk.mail_seen
+            seconds = limits.idle_command if seen else limits.idle_before_mail
+        self._deadline = self.loop.time() + seconds
+        if self._timeout_handle is None or self._timeout_handle.when() > self._deadline:
+            self._arm()
+
+    def rest(self) -> None:
+        self._deadline = FOREVER
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        self.expect(duration)
+
+    def _arm(self) -> None:
+        self._disarm()
+        self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+
+    def _disarm(self) -> None:
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+            self._timeout_handle = None
+
+    def _timeout_cb(self) -> None:
+        self._timeout_handle = None
+        if self._link is None or self._deadline == FOREVER:
+            return
+        if self.loop.time() < self._deadline:
+            self._arm()
+        else:
+            self.end(replies.TIMEOUT, "timeout")
+
+    # --- the session task ------------------------------------------------------------------------------------------
+
+    async def _handle_client(self) -> None:
+        assert self._dialogue is not None
+        with context(connection=self._dialogue.talk.peer.connection):
+            try:
+                if await self._dialogue.begin():
+                    await super()._handle_client()
+            except Hangup:
+                pass
+            except (OSError, ssl.SSLError) as error:
+                self.reason = f"connection-{type(error).__name__.lower()}"
+            finally:
+                self._leave(self._dialogue)
+
+    async def handle_exception(self, error: Exception) -> Any:
+        assert self._dialogue is not None
+        return await self._dialogue.fault(error)
+
+    def _leave(self, session: Session) -> None:
+        self._disarm()
+        self._flush()
+        self._close()
+        self._service.gate.leave(session.talk.peer.address)
+        self._owner.discard(self)
+        _log_end(session, self.source.received, self.reason)
+
+    # --- replies ---------------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> PeerReader:
+        assert self._source is not None
+        return self._source
+
+    async def push(self, status: Any) -> None:
+        """A `Reply`; a string is aiosmtpd's own word; None was said already. Held while further commands wait
+        (RFC 2920 3.2)."""
+        if status is None or self.source.closed:
+            return
+        if isinstance(status, str):
+            known = _STOCK.get(status)
+            status_bytes = known.encode() if known else status.encode("ascii", "replace") + b"\r\n"
+        else:
+            status_bytes = status.encode()
+        self._held += status_bytes
+        if not self.source.line_waiting or len(self._held) >= GATHERED:
+            await self.send()
+
+    async def send(self) -> None:
+        """A peer that does not read its replies has as long as one that does not speak (row 37)."""
+        self._flush()
+        self.expect()
+        await self._writer.drain()
+
+    def _flush(self) -> None:
+        if self._held and self._link is not None:
+            self._writer.write(bytes(self._held))
+        self._held.clear()
+
+    def end(self, reply: Reply | None, reason: str) -> None:
+        if self.source.closed:
+            return
+        self.reason = reason
+        if reply is not None:
+            self._held += reply.encode()
+        self._flush()
+        self._close()
+
+    def _close(self) -> None:
+        self.source.closed = True
+        if self._link is not None and self._cut is None:
+            self._link.close()
+            # A peer that never reads would keep the last reply, and us, for ever (row 37).
+            self._cut = self.loop.call_later(LINGER, self._link.abort)
+
+    # --- TLS -------------------------------------------------------------------------------------------------------
+
+    async def handshake(self, first: bytes) -> bool:
+        tls = self._service.tls
+        assert tls is not None
+        assert self._link is not None
+        assert self._dialogue is not None
+        self.rest()
+        if first:
+            self._writer.write(first)
+        try:
+            # From the caller's look at the buffer to the switch of protocols nothing was awaited.
+            transport = await self.loop.start_tls(
+                self._link,
+                self,
+                tls.context,
+                server_side=True,
+                ssl_handshake_timeout=self._service.limits.tls_handshake,
+            )
+        except (OSError, ssl.SSLError) as error:
+            self.reason = "tls-failed"
+            log.info("smtp-tls-failed", peer=self._dialogue.talk.peer.address, error=type(error).__name__)
+            return False
+        if transport is None or self._link is None:  # the peer left in the middle
+            return False
+        self._adopt(transport)
+        self._dialogue.talk.secured(facts(transport.get_extra_info("ssl_object")))
+        self.expect()
+        return True
+
+    def _adopt(self, transport: asyncio.Transport) -> None:
+        """Python 3.11's streams have no public way to change the transport of a server's reader and writer."""
+        self.source.forget()
+        self.transport = self._link = self._transport = transport
+        self._over_ssl = self._encrypted = True
+        for stream in (self._writer, self.source.stream):
+            vars(stream)["_transport"] = transport
+
+
+def _log_end(session: Session, received: int, reason: str) -> None:
+    talk, budget = session.talk, session.budget
+    log.info(
+        "smtp-connection",
+        peer=talk.peer.address,
+        listener=talk.peer.listener.value,
+        helo=talk.peer.helo,
+        tls=talk.peer.tls.version if talk.peer.tls else "",
+        login=talk.login_name,
+        commands=talk.commands,
+        messages=talk.messages,
+        errors=budget.errors,
+        refused=budget.refused_recipients,
+        received=received,
+        reason=reason,
+    )

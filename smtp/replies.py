@@ -1,0 +1,115 @@
+"""Every reply the server sends, as values: code, enhanced status, text (RFC 5321 4.2, RFC 2034, RFC 3463).
+
+Knows how a reply looks on the wire; refuses to know when one is due. Texts never echo input (promise P9). The banner,
+answers to HELO and EHLO, 334 and 354 carry no enhanced code, as RFC 2034 3 says; all others do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.status import Status
+
+MAX_TEXT = 400  # RFC 5321 4.5.3.1.5 allows 512 octets a line with code and CRLF
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`lines`: printable ASCII; several make a multi-line reply, sent in one write."""
+
+    code: int
+    lines: tuple[str, ...]
+    enhanced: str = ""
+
+    def encode(self) -> bytes:
+        prefix = f"{self.enhanced} " if self.enhanced else ""
+        last = len(self.lines) - 1
+        return "".join(
+            f"{self.code}{' ' if index == last else '-'}{prefix}{line}\r\n" for index, line in enumerate(self.lines)
+        ).encode("ascii")
+
+
+def reply(code: int, enhanced: str, text: str) -> Reply:
+    return Reply(code, (text,), enhanced)
+
+
+def of(status: Status) -> Reply:
+    """A decision of another room as a reply; whatever is not printable ASCII becomes "?"."""
+    text = "".join(c if " " <= c <= "~" else "?" for c in status.text[:MAX_TEXT])
+    return Reply(status.code, (text,), status.enhanced)
+
+
+# --- greeting and ordinary answers
+OK = reply(250, "2.0.0", "OK")
+SENDER_OK = reply(250, "2.1.0", "Sender OK")
+RECIPIENT_OK = reply(250, "2.1.5", "Recipient OK")
+GOODBYE = reply(221, "2.0.0", "Goodbye")
+START_MAIL = Reply(354, ("End data with <CR><LF>.<CR><LF>",))
+CANNOT_VERIFY = reply(252, "2.1.5", "Cannot VRFY; send some mail and it will be tried")
+HELP = Reply(214, ("HELO EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT VRFY HELP", "See RFC 5321"), "2.0.0")
+READY_FOR_TLS = reply(220, "2.0.0", "Ready to start TLS")
+
+# --- syntax and order
+BAD_SYNTAX = reply(500, "5.5.2", "Syntax error")
+BAD_LINE = reply(500, "5.5.2", "Command lines end in CRLF and hold no control characters")
+LINE_TOO_LONG = reply(500, "5.5.2", "Command line too long")
+AUTH_LINE_TOO_LONG = reply(500, "5.5.6", "Authentication exchange line is too long")  # RFC 4954 4
+UNKNOWN_COMMAND = reply(500, "5.5.1", "Command not recognized")
+NOT_IMPLEMENTED = reply(502, "5.5.1", "Command not implemented")
+FOREIGN_PROTOCOL = reply(500, "5.5.1", "This is a mail server")
+BAD_HELO = reply(501, "5.5.4", "A domain name or an address literal is needed")
+BAD_SENDER = reply(501, "5.1.7", "Bad sender address syntax")
+BAD_RECIPIENT = reply(501, "5.1.3", "Bad recipient address syntax")
+BAD_MAIL = reply(501, "5.5.4", "Syntax: MAIL FROM:<address> [parameters]")
+BAD_RCPT = reply(501, "5.5.4", "Syntax: RCPT TO:<address> [parameters]")
+BAD_PARAMETER = reply(501, "5.5.4", "Bad parameter value")
+UNKNOWN_PARAMETER = reply(555, "5.5.4", "Parameter not recognized")  # RFC 5321 4.1.1.11
+NO_ARGUMENTS = reply(501, "5.5.4", "This command takes no argument")
+HELO_FIRST = reply(503, "5.5.1", "Send HELO or EHLO first")
+MAIL_FIRST = reply(503, "5.5.1", "Send MAIL first")
+RCPT_FIRST = reply(503, "5.5.1", "Send RCPT first")
+NESTED_MAIL = reply(503, "5.5.1", "A transaction is open already")
+NO_RECIPIENTS = reply(554, "5.5.1", "No valid recipients")
+PIPELINING = reply(554, "5.5.0", "Improper use of pipelining")
+EARLY_TALKER = reply(554, "5.5.0", "Talked before the greeting")
+
+# --- limits
+TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients")  # RFC 5321 4.5.3.1.10
+ONE_PER_BOUNCE = reply(452, "4.5.3", "One recipient at a time for the null sender")
+TOO_BIG = reply(552, "5.3.4", "Message is larger than this server accepts")
+TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors")
+TOO_MANY_COMMANDS = reply(421, "4.7.0", "Too many commands without mail")
+TOO_MANY_CONNECTIONS = reply(421, "4.7.0", "Too many connections from your network")
+TIMEOUT = reply(421, "4.4.2", "Timeout")
+TOO_SLOW = reply(421, "4.4.2", "Data arrives too slowly")
+SHUTTING_DOWN = reply(421, "4.3.2", "Service is restarting")
+
+# --- internationalised mail (RFC 6531 3.5)
+SENDER_NEEDS_UTF8 = reply(550, "5.6.7", "Internationalized address needs SMTPUTF8")
+RECIPIENT_NEEDS_UTF8 = reply(553, "5.6.7", "Internationalized address needs SMTPUTF8")
+
+# --- TLS and authentication (RFC 3207, RFC 4954, RFC 8689)
+TLS_FIRST = reply(530, "5.7.0", "Must issue a STARTTLS command first")
+TLS_ACTIVE = reply(503, "5.5.1", "TLS is active already")
+TLS_IN_TRANSACTION = reply(503, "5.5.1", "Not inside a transaction")
+TLS_UNAVAILABLE = reply(454, "4.7.0", "TLS is not available")
+REQUIRETLS_NEEDS_TLS = reply(530, "5.7.10", "REQUIRETLS needs TLS")
+AUTH_FIRST = reply(530, "5.7.0", "Authentication required")
+AUTH_NEEDS_TLS = reply(538, "5.7.11", "Encryption required for authentication")
+AUTH_NOT_HERE = reply(502, "5.5.1", "No authentication on this port")
+AUTH_AGAIN = reply(503, "5.5.1", "Already authenticated")
+AUTH_IN_TRANSACTION = reply(503, "5.5.1", "Not inside a transaction")
+AUTH_MECHANISM = reply(504, "5.5.4", "Authentication mechanism not supported")
+AUTH_CANCELLED = reply(501, "5.7.0", "Authentication cancelled")
+AUTH_MALFORMED = reply(501, "5.5.2", "Malformed authentication exchange")
+AUTH_OK = reply(235, "2.7.0", "Authentication successful")
+AUTH_REFUSED = reply(535, "5.7.8", "Authentication credentials invalid")
+AUTH_UNAVAILABLE = reply(454, "4.7.0", "Temporary authentication failure")
+
+# --- failures
+INTERNAL = reply(451, "4.3.0", "Internal error, try again later")
+
+
+def challenge(encoded: str) -> Reply:
+    """A SASL challenge; `encoded` is base64 (RFC 4954 4)."""
+    return Reply(334, (encoded,))

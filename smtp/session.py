@@ -1,0 +1,252 @@
+"""One session's way from command to command: place in the pipeline, step, blame, message, exchange, TLS.
+
+Reads like RFC 5321 4.1.4 and knows no socket: what it needs of one is the Protocol `Link`. Every message gets exactly
+one final reply and leaves a clean slate (security.md rows 10-15, 20-23).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol
+
+from core.envelope import Listener
+from core.log import get
+from core.status import Status, deferred
+from delivery.types import Reception, Transaction
+from smtp import replies
+from smtp.auth import resume
+from smtp.commands import Command, perform
+from smtp.conversation import Blame, Conversation, Step, Then
+from smtp.data import DataDecoder
+from smtp.guards import Budget, RateMeter, exempt, foreign_protocol
+from smtp.intake import FarTooBig, Intake, TooSlow
+from smtp.replies import Reply
+from smtp.stream import READ, Hangup, LineFault, PeerReader
+
+log = get(__name__)
+
+FINISH = 540.0  # seconds for delivery's answer: under the ten minutes a client waits (RFC 5321 4.5.3.2.6)
+BREATH = 16  # commands of a pipelined flood after which other sessions get their turn
+TOO_LATE = deferred("Delivery took too long, try again later", "finish-timeout")
+BUG = deferred("Internal error, try again later", "bug")
+
+
+class Link(Protocol):
+    """The connection as a session sees it. `reason` tells the log why it ended."""
+
+    reason: str
+
+    @property
+    def source(self) -> PeerReader: ...
+
+    @property
+    def stopping(self) -> bool:
+        """The server wants to close."""
+
+    def expect(self, seconds: float | None = None) -> None:
+        """The peer has so long to do something; None: until the next command."""
+
+    def rest(self) -> None:
+        """The peer owes us nothing while we work."""
+
+    async def push(self, status: Reply) -> None:
+        """Send, or hold while more commands wait."""
+
+    async def send(self) -> None:
+        """Send what is held."""
+
+    def end(self, reply: Reply | None, reason: str) -> None:
+        """A last word, then cut; waits for nothing."""
+
+    async def handshake(self, first: bytes) -> bool:
+        """Send `first`, then become TLS; False: it failed. No plain octet is read after `first`."""
+
+
+class Session:
+    """`begin` before the banner, then `run` for each command, `fault` for each exception."""
+
+    def __init__(self, talk: Conversation, link: Link) -> None:
+        self.talk = talk
+        self.budget = Budget(talk.service.limits)
+        self._link = link
+
+    async def begin(self) -> bool:
+        """TLS at once on the implicit port, then silence until the banner (row 10). False: the session is over."""
+        link = self._link
+        if self.talk.service.role is Listener.SUBMISSIONS and not await link.handshake(b""):
+            return False
+        for _ in range(3):  # what came together with the connection needs a turn or two of the loop to be seen
+            await asyncio.sleep(0)
+        if not link.source.waiting:
+            return True
+        if foreign_protocol(await link.source.block(READ)):
+            link.end(replies.FOREIGN_PROTOCOL, "foreign-protocol")
+        else:
+            link.end(replies.EARLY_TALKER, "early-talker")
+        return False
+
+    async def run(self, command: Command, argument: str) -> None:
+        if self._link.source.waiting and self._must_be_last(command):
+            self._link.end(replies.PIPELINING, "pipelining")
+            return
+        if command.junk and self.budget.junk_command():
+            self._link.end(replies.TOO_MANY_COMMANDS, "junk")
+            return
+        self._link.rest()
+        await self._follow(await perform(self.talk, command, argument))
+        self._link.expect()
+        if self.talk.commands % BREATH == 0:
+            await asyncio.sleep(0)
+
+    async def fault(self, error: Exception) -> Reply | None:
+        """The last resort: a bad line, or a bug, which is told to the log and not to the peer."""
+        self.talk.exchange = None
+        if isinstance(error, LineFault):
+            if error.close:
+                self._link.end(error.reply, "bad-line")
+                return None
+            await self._answer(Step(error.reply, blame=Blame.ERROR))
+            return None
+        log.exception("smtp-bug", peer=self.talk.peer.address)
+        self.talk.reset()
+        self._link.expect()
+        return replies.INTERNAL
+
+    def _must_be_last(self, command: Command) -> bool:
+        """RFC 2920 3.1; before EHLO, and after HELO, nothing at all is pipelined."""
+        return command.last or not self.talk.greeted or not self.talk.peer.extended
+
+    async def _follow(self, step: Step) -> None:
+        if step.then is Then.STARTTLS:
+            await self._starttls(step.reply)
+            return
+        await self._answer(step)
+        if step.then is Then.DATA and self.talk.transaction is not None:
+            await self._receive(self.talk.transaction)
+        elif step.then is Then.AUTH:
+            await self._authenticate()
+        elif step.then is Then.CLOSE:
+            self._link.end(None, "quit")
+
+    async def _answer(self, step: Step) -> None:
+        wait, over = self._blame(step)
+        if wait:
+            await asyncio.sleep(wait)
+        await self._link.push(step.reply)
+        if over:
+            self._link.end(replies.TOO_MANY_ERRORS, "errors")
+        elif self._link.stopping and step.then is Then.NEXT and self.talk.transaction is None:
+            self._link.end(replies.SHUTTING_DOWN, "shutdown")
+
+    def _blame(self, step: Step) -> tuple[float, bool]:
+        if step.reply is replies.RECIPIENT_OK:
+            self.budget.recipient_accepted()
+        if step.blame is Blame.ERROR:
+            return self.budget.error()
+        if step.blame is Blame.LOGIN:
+            return self.budget.login_failed()
+        if step.blame is Blame.RECIPIENT:
+            return self.budget.recipient_refused()
+        return 0.0, False
+
+    async def _authenticate(self) -> None:
+        """Lines of a SASL exchange until it ends; they are never logged."""
+        while self.talk.exchange is not None:
+            self._link.expect()
+            line = await self._link.source.auth_line()
+            self._link.rest()
+            await self._answer(await resume(self.talk, line))
+
+    async def _starttls(self, ready: Reply) -> None:
+        await self._link.send()
+        if self._link.source.waiting:  # injected plain text: RFC 3207 6, row 21
+            self._link.end(replies.PIPELINING, "pipelining")
+        elif not await self._link.handshake(ready.encode()):
+            raise Hangup
+
+    # --- DATA ------------------------------------------------------------------------------------------------------
+
+    async def _receive(self, transaction: Transaction) -> None:
+        """A message, its one final reply, a clean slate."""
+        reception = self.talk.service.acceptor.begin(transaction)
+        intake = self._intake(reception)
+        try:
+            status = await self._message(intake, reception)
+        except TooSlow:
+            self._link.end(replies.TOO_SLOW, "too-slow")
+            raise Hangup from None
+        except FarTooBig:
+            self._link.end(replies.TOO_BIG, "far-too-big")
+            raise Hangup from None
+        finally:
+            self.talk.reset()
+        self.talk.messages += 1
+        self.budget.mail_received()
+        _log_transaction(transaction, status, intake.decoder.size)
+        await self._answer(Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE))
+
+    def _intake(self, reception: Reception) -> Intake:
+        service = self.talk.service
+        limits = service.limits
+        rate = limits.minimum_rate_submission if service.submission else limits.minimum_rate
+        return Intake(
+            reader=self._link.source,
+            reception=reception,
+            decoder=DataDecoder(limits.data_line),
+            meter=RateMeter(0 if exempt(self.talk.peer.address, limits) else rate),
+            clock=service.clock,
+            size_limit=limits.message_octets,
+            wait=self._expect_data,
+            rest=self._link.rest,
+        )
+
+    def _expect_data(self) -> None:
+        """The stall deadline; on the MX the whole transaction has one, too."""
+        service = self.talk.service
+        limits = service.limits
+        if service.submission:
+            self._link.expect(limits.submission_stall)
+            return
+        left = limits.transaction - (service.clock.monotonic() - self.talk.started)
+        self._link.expect(max(0.0, min(limits.data_stall, left)))
+
+    async def _message(self, intake: Intake, reception: Reception) -> Status:
+        """Delivery finishes exactly what arrived whole; anything else it forgets (promise P2)."""
+        finished = False
+        try:
+            refusal = await intake.run()
+            if refusal is not None:
+                return refusal
+            status = await _bounded(reception.finish())
+            finished = status is not TOO_LATE
+            return status
+        except (Hangup, TooSlow, FarTooBig, ConnectionError):
+            raise
+        except Exception:
+            log.exception("smtp-bug", peer=self.talk.peer.address)
+            return BUG
+        finally:
+            if not finished:
+                await reception.abort()
+
+
+async def _bounded(finish: Awaitable[Status]) -> Status:
+    try:
+        async with asyncio.timeout(FINISH):
+            return await finish
+    except TimeoutError:
+        return TOO_LATE
+
+
+def _log_transaction(transaction: Transaction, status: Status, size: int) -> None:
+    log.info(
+        "smtp-transaction",
+        queue_id=transaction.queue_id,
+        peer=transaction.peer.address,
+        sender=str(transaction.sender or ""),
+        recipients=len(transaction.recipients),
+        size=size,
+        status=f"{status.code} {status.enhanced}",
+        reason=status.reason,
+    )

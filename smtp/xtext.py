@@ -1,0 +1,34 @@
+"""xtext (RFC 3461 4): how ENVID, ORCPT and AUTH= carry any text inside one ESMTP parameter.
+
+What is decoded is checked again for control characters: `+0A` once became a command elsewhere (security.md row 17).
+"""
+
+from __future__ import annotations
+
+import re
+
+# xchar = any ASCII CHAR between "!" (33) and "~" (126) inclusive, except for "+" and "="
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
+_HEXCHAR = re.compile(r"\+([0-9A-F]{2})")
+_TO_ENCODE = re.compile(r"[^!-*,-<>-~]")
+
+
+class XtextError(ValueError):
+    """Not xtext, or it hides a character that is not printable ASCII."""
+
+
+def decode(text: str) -> str:
+    """The plain text, printable ASCII only. Raises `XtextError`."""
+    if not _XTEXT.fullmatch(text):
+        raise XtextError("not xtext")
+    plain = _HEXCHAR.sub(lambda match: chr(int(match[1], 16)), text)
+    if not all(" " <= c <= "~" for c in plain):
+        raise XtextError("xtext hides a control character")
+    return plain
+
+
+def encode(text: str) -> str:
+    """Printable ASCII as xtext. Raises `XtextError` for anything else."""
+    if not all(" " <= c <= "~" for c in text):
+        raise XtextError("only printable ASCII can be sent")
+    return _TO_ENCODE.sub(lambda match: f"+{ord(match[0]):02X}", text)
