@@ -5,9 +5,18 @@ Serves `store`: one call per message, pure, bounded (security.md section 2), lin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from message.content import Content
+from core.config import Limits
+from message import dates, mime, structure, subject, summary, text
+from message.content import BLOCK, Content
+from message.header import LIMITS, Head, split
+
+_LONGEST_STRUCTURE = 1024 * 1024  # octets of BODYSTRUCTURE: past it only an attack (the index keeps it for ever)
+_MAX_REFERENCES = 100
+_ID = re.compile(rb"<([^<>\s]{1,998})>")
+_BARE_ID = re.compile(rb"[^<>\s]{1,998}")
 
 # The fields Thunderbird, Outlook, Apple Mail, K-9 and mutt ask for in their first synchronisation.
 KEPT_FIELDS = frozenset(
@@ -40,6 +49,44 @@ class Facts:
     base_subject: str
 
 
-def gather(content: Content) -> Facts:
+def gather(content: Content, limits: Limits = LIMITS) -> Facts:
     """Scan a message once. Runs in a thread for long ones: each step works on at most `content.BLOCK` octets."""
-    raise NotImplementedError
+    head = split(content.read(0, min(content.size, limits.header_block + BLOCK)), limits)
+    scanned = mime.scan(content, limits)
+    wire = structure.bodystructure(scanned)
+    if len(wire) > _LONGEST_STRUCTURE:
+        scanned = mime.opaque(content, limits)
+        wire = structure.bodystructure(scanned)
+    date = dates.parse(head.value(b"date"))
+    return Facts(
+        envelope=summary.envelope(head, limits),
+        bodystructure=wire,
+        body=structure.body(scanned),
+        parts=scanned.pack(),
+        headers=b"".join(field.raw for field in head.fields if field.name in KEPT_FIELDS),
+        preview=text.preview(content, scanned),
+        sent_date=None if date is None else date.seconds,
+        message_id=_message_id(head),
+        references=_references(head),
+        base_subject=subject.parse(head.value(b"subject")).base,
+    )
+
+
+def _ids(value: bytes | None) -> list[str]:
+    """The ids of a field without brackets; ids are compared octet by octet, so nothing is folded (RFC 5256 2.2)."""
+    return [match.decode("utf-8", "replace") for match in _ID.findall(value or b"")]
+
+
+def _message_id(head: Head) -> str:
+    """The id; one without brackets, which some senders write, is taken when it is a single word."""
+    value = head.value(b"message-id") or b""
+    if ids := _ids(value):
+        return ids[0]
+    bare = value.strip(b"<>")
+    return bare.decode("utf-8", "replace") if _BARE_ID.fullmatch(bare) else ""
+
+
+def _references(head: Head) -> tuple[str, ...]:
+    """In-Reply-To, then References; of very many the first and the latest, which is where threads meet."""
+    ids = list(dict.fromkeys(_ids(head.value(b"in-reply-to")) + _ids(head.value(b"references"))))
+    return tuple(ids if len(ids) <= _MAX_REFERENCES else ids[:2] + ids[2 - _MAX_REFERENCES :])

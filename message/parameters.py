@@ -105,13 +105,11 @@ def merged(pairs: Pairs) -> Pairs:
     return tuple(_joined(name, value, sections) for name, value in out)
 
 
-def _joined(
-    name: bytes, value: bytes, sections: dict[bytes, dict[int, tuple[bytes, bool]]]
-) -> tuple[bytes, bytes]:
+def _joined(name: bytes, value: bytes, sections: dict[bytes, dict[int, tuple[bytes, bool]]]) -> tuple[bytes, bytes]:
     parts = sections.get(name.lower())
     if value or parts is None:
         return name, value
-    ordered = []
+    ordered: list[tuple[bytes, bool]] = []
     while (part := parts.get(len(ordered))) is not None:
         ordered.append(part)
     if not any(extended for _, extended in ordered):

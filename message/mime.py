@@ -1,0 +1,211 @@
+"""The MIME scanner: where every part of a message lies and what it says it is (RFC 2045, RFC 2046, RFC 9051 7.5.2).
+
+Works from the outside inwards, with a list instead of the call stack: a multipart's delimiters bound its parts, so the
+boundaries of an outer part always win. Every level looks at an octet once: linear for a bounded depth. Past the
+bounds on depth, parts or header octets a part is one opaque leaf (security.md rows 60, 61). Never raises on bad mail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.config import Limits
+from message import media, summary
+from message.content import Content
+from message.delimiter import Finder
+from message.header import LIMITS, Head, split
+from message.media import Media
+from message.parts import Part, PartKind, Tree
+from message.transfer import Encoding
+from message.window import Window
+
+_MAX_BOUNDARY = 2048  # octets; RFC 2046 5.1.1 allows 70
+_HEADER_BUDGET = 4  # times limits.header_block: header octets of all inner parts that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Structure(Tree):
+    """A tree with all that a scan learns; `media` and `lines` (line ends in the content of text and message parts) are
+    indexed by `Part.index`, `envelopes` holds the ENVELOPE of each message inside. `unpack` gives a plain `Tree`."""
+
+    media: tuple[Media, ...]
+    lines: tuple[int, ...]
+    envelopes: Mapping[int, bytes]
+
+
+def scan(content: Content, limits: Limits = LIMITS) -> Structure:
+    """The structure of a message. Reads it in blocks; on the event loop use a thread for anything long."""
+    return _Scanner(content, limits).run()
+
+
+def opaque(content: Content, limits: Limits = LIMITS) -> Structure:
+    """The message as one leaf, for one whose structure is not worth keeping."""
+    return _Scanner(content, limits.model_copy(update={"mime_parts": 1})).run()
+
+
+@dataclass(slots=True)
+class _Open:
+    """A part whose children are being found. `position` is where the next delimiter is looked for."""
+
+    index: int
+    kind: PartKind
+    encoding: Encoding
+    header_start: int
+    body_start: int
+    body_end: int
+    depth: int
+    default: Media
+    finder: Finder | None
+    position: int
+    finished: bool
+    children: list[Part] = field(default_factory=list)
+
+    def close(self) -> Part:
+        return Part(
+            self.index, self.kind, self.encoding, self.header_start, self.body_start, self.body_end,
+            tuple(self.children),
+        )  # fmt: skip
+
+
+class _Scanner:
+    def __init__(self, content: Content, limits: Limits) -> None:
+        self._window = Window(content)
+        self._limits = limits
+        self._budget = _HEADER_BUDGET * limits.header_block
+        self._media: list[Media] = []
+        self._envelopes: dict[int, bytes] = {}
+
+    def run(self) -> Structure:
+        size = self._window.size
+        stack = [self._open(0, size, size, depth=0, default=media.PLAIN)]
+        while True:
+            child = self._child(stack[-1])
+            if child is not None:
+                stack.append(child)
+                continue
+            part = stack.pop().close()
+            if not stack:
+                tree = Tree(part)
+                return Structure(part, tuple(self._media), self._count_lines(tree), self._envelopes)
+            stack[-1].children.append(part)
+
+    def _child(self, parent: _Open) -> _Open | None:
+        if parent.finished:
+            return None
+        if parent.kind is PartKind.MESSAGE:
+            parent.finished = True
+            end = parent.body_end
+            return self._open(parent.body_start, end, end, depth=parent.depth + 1, default=media.PLAIN, message=True)
+        return self._next_part(parent)
+
+    def _next_part(self, parent: _Open) -> _Open | None:
+        """The part after the delimiter at `parent.position`; when there is none, the placeholder a multipart without
+        parts needs (RFC 9051 9 demands one body at least)."""
+        finder = parent.finder
+        if finder is None or len(self._media) >= self._limits.mime_parts:
+            return self._placeholder(parent)
+        if not parent.children:
+            first = finder.next(self._window, max(parent.body_start - 2, 0), parent.body_end)
+            if first is None or first.closing:
+                return self._placeholder(parent)
+            parent.position = first.end
+        start = parent.position
+        if len(self._media) == self._limits.mime_parts - 1:  # the last one we number takes all that remains
+            parent.finished = True
+            return self._leaf(start, start, max(start, parent.body_end), parent.depth + 1, media.OPAQUE)
+        after = finder.next(self._window, start - 2, parent.body_end)
+        if after is None:  # no closing delimiter: the part ends where the multipart does
+            parent.finished = True
+            stop = edge = parent.body_end
+        else:
+            parent.finished = after.closing
+            parent.position = after.end
+            stop, edge = after.start, after.start + 2
+        return self._open(start, stop, edge, depth=parent.depth + 1, default=parent.default)
+
+    def _placeholder(self, parent: _Open) -> _Open | None:
+        parent.finished = True
+        if parent.children:
+            return None
+        end = parent.body_end
+        return self._leaf(end, end, end, parent.depth + 1, media.PLAIN)
+
+    def _open(self, start: int, stop: int, edge: int, *, depth: int, default: Media, message: bool = False) -> _Open:
+        """The part in [start, stop). `edge` lies past the CRLF of the delimiter that follows, which also ends the last
+        header line of a part without content."""
+        header_end = self._header_end(start, edge)
+        body_end = max(stop, header_end)
+        head = self._head(start, header_end)
+        if head is None:
+            return self._leaf(start, header_end, body_end, depth, media.OPAQUE)
+        about = media.read(head, self._limits, default)
+        index = len(self._media)
+        if message:
+            self._envelopes[index] = summary.envelope(head, self._limits)
+        kind = _kind(about)
+        room = depth < self._limits.mime_depth and index + 1 < self._limits.mime_parts
+        if kind is PartKind.LEAF or not room:
+            return self._leaf(start, header_end, body_end, depth, about if kind is PartKind.LEAF else media.OPAQUE)
+        self._media.append(about)
+        return _Open(
+            index, kind, about.encoding, start, header_end, body_end, depth, _default(about), _finder(about),
+            header_end, False,
+        )  # fmt: skip
+
+    def _leaf(self, start: int, body: int, end: int, depth: int, about: Media) -> _Open:
+        index = len(self._media)
+        self._media.append(about)
+        return _Open(
+            index, PartKind.LEAF, about.encoding, start, body, end, depth, media.PLAIN, None, end, finished=True
+        )
+
+    def _header_end(self, start: int, edge: int) -> int:
+        """Past the empty line that ends the header; `edge` when there is none."""
+        if self._window.read(start, min(start + 2, edge)) == b"\r\n":
+            return start + 2
+        end = self._window.find(b"\r\n\r\n", start, edge)
+        return max(edge, start) if end < 0 else end + 4
+
+    def _head(self, start: int, end: int) -> Head | None:
+        """The header fields, or None when the budget for those of inner parts is spent."""
+        size = min(end - start, self._limits.header_block)
+        if start > 0:
+            self._budget -= size
+            if self._budget < 0:
+                return None
+        return split(self._window.read(start, start + size), self._limits)
+
+    def _count_lines(self, tree: Tree) -> tuple[int, ...]:
+        """Line ends of every text and message part in one pass over what they cover."""
+        spans = {
+            part.index: (part.body_start, part.body_end)
+            for part in tree.walk()
+            if part.kind is PartKind.MESSAGE or self._media[part.index].type == b"text"
+        }
+        edges = sorted([(start, 1) for start, _ in spans.values()] + [(end, -1) for _, end in spans.values()])
+        seen: dict[int, int] = {}
+        position = total = covering = 0
+        for edge, step in edges:
+            if covering:
+                total += self._window.count_lines(position, edge)
+            seen[edge] = total
+            position, covering = edge, covering + step
+        return tuple(
+            seen[spans[index][1]] - seen[spans[index][0]] if index in spans else 0 for index in range(len(self._media))
+        )
+
+
+def _kind(about: Media) -> PartKind:
+    if about.type == b"multipart":
+        return PartKind.MULTIPART
+    return PartKind.MESSAGE if about.is_message() else PartKind.LEAF
+
+
+def _default(about: Media) -> Media:
+    return media.DIGEST if about.subtype == b"digest" else media.PLAIN
+
+
+def _finder(about: Media) -> Finder | None:
+    boundary = about.parameter(b"boundary") if about.type == b"multipart" else None
+    return Finder(boundary) if boundary and len(boundary) <= _MAX_BOUNDARY else None

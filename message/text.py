@@ -1,0 +1,143 @@
+"""The text of a message as people read it, piece by piece: for SEARCH TEXT and BODY, for the index, for previews.
+
+Header values are decoded, text parts are decoded and freed of markup, messages inside count as text (RFC 9051 6.4.4).
+Bounded: no more than `limit` characters leave, blocks are short, nothing is decoded before it is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.config import Limits
+from message import charset, decode, mime
+from message.content import BLOCK, Content
+from message.header import LIMITS, Head, split
+from message.html import Stripper
+from message.media import Media
+from message.parts import Part, PartKind
+from message.transfer import decoded
+
+MAX_TEXT = 16 * 1024 * 1024  # characters of one message that are searched; far past anything written by people
+PREVIEW_LENGTH = 200  # characters; RFC 8970 3.1 allows 256
+_PREVIEW_BLOCK = 16 * 1024
+_PREVIEW_READ = 256 * 1024  # octets of one part that are looked at for a preview: style sheets come first
+# Invisible padding that newsletters put behind their first words.
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of text. `header`: it is a header value of the message itself (TEXT, not BODY); `field` its lower-case
+    name then. `part` is the part's index; pieces of one part that follow each other are one text cut anywhere."""
+
+    text: str
+    part: int
+    header: bool = False
+    field: str = ""
+
+
+def pieces(
+    content: Content, structure: mime.Structure | None = None, *, limit: int = MAX_TEXT, limits: Limits = LIMITS
+) -> Iterator[Piece]:
+    """Header values first, then the parts in their order: header values of messages inside, names of attachments,
+    text. Stops after `limit` characters."""
+    room = limit
+    for piece in _all(content, structure or mime.scan(content, limits), limits):
+        yield piece if len(piece.text) <= room else Piece(piece.text[:room], piece.part, piece.header, piece.field)
+        room -= len(piece.text)
+        if room <= 0:
+            return
+
+
+def _all(content: Content, structure: mime.Structure, limits: Limits) -> Iterator[Piece]:
+    inside = {part.children[0].index for part in structure.walk() if part.kind is PartKind.MESSAGE}
+    for part in structure.walk():
+        about = structure.media[part.index]
+        if part.index == 0 or part.index in inside:
+            yield from _header(_head(content, part, limits), part.index)
+        if part.index and (name := _filename(about)):
+            yield Piece(name, part.index)
+        if part.kind is PartKind.LEAF and about.type == b"text":
+            for text in part_text(content, part, about):
+                yield Piece(text, part.index)
+
+
+def _head(content: Content, part: Part, limits: Limits) -> Head:
+    stop = min(part.body_start, part.header_start + limits.header_block)
+    return split(content.read(part.header_start, stop), limits)
+
+
+def _header(head: Head, index: int) -> Iterator[Piece]:
+    for field in head.fields:
+        if field.name and (value := decode.words(field.value)):
+            yield Piece(value, index, index == 0, field.name.decode("ascii"))
+
+
+def _filename(about: Media) -> str:
+    disposition = about.disposition[1] if about.disposition else ()
+    return decode.filename(disposition, about.parameters)
+
+
+def part_text(content: Content, part: Part, about: Media, *, block: int = BLOCK) -> Iterator[str]:
+    """The decoded text of one text part in pieces, HTML without its markup."""
+    name = about.parameter(b"charset") or b""
+    letters = charset.Decoder(name.decode("ascii", "replace"))
+    stripper = Stripper() if about.subtype == b"html" else None
+    ranges = range(part.body_start, part.body_end, block)
+    octets = (content.read(start, min(start + block, part.body_end)) for start in ranges)
+    for data in decoded(about.encoding, octets):
+        text = letters.feed(data)
+        if text := stripper.feed(text) if stripper else text:
+            yield text
+    text = letters.feed(b"", final=True)
+    if text := stripper.feed(text) + stripper.flush() if stripper else text:
+        yield text
+
+
+def contains(content: Content, pattern: str, *, body_only: bool, structure: mime.Structure | None = None) -> bool:
+    """Whether the text holds `pattern` without regard to case (RFC 9051 6.4.4), across the cuts between pieces.
+
+    Blanks count as they are written, line ends as CRLF.
+    """
+    wanted = pattern.casefold()
+    tail, last = "", (-1, "")
+    for piece in pieces(content, structure):
+        if body_only and piece.header:
+            continue
+        text = piece.text.casefold()
+        if (piece.part, piece.field) == last and not piece.field:
+            text = tail + text
+        if wanted in text:
+            return True
+        last, tail = (piece.part, piece.field), text[len(text) - len(wanted) + 1 :] if len(wanted) > 1 else ""
+    return not wanted
+
+
+def preview(content: Content, structure: mime.Structure) -> str:
+    """At most 200 characters of the first readable text, blanks folded, nothing invisible (RFC 8970)."""
+    for subtype in (b"plain", b"html"):
+        for part in structure.walk():
+            about = structure.media[part.index]
+            attached = about.disposition is not None and about.disposition[0] == b"attachment"
+            if part.kind is PartKind.LEAF and (about.type, about.subtype) == (b"text", subtype) and not attached:
+                text = _first_words(content, part, about)
+                if text:
+                    return text
+    return ""
+
+
+def _first_words(content: Content, part: Part, about: Media) -> str:
+    gathered = ""
+    short = Part(
+        part.index, part.kind, part.encoding, part.header_start, part.body_start,
+        min(part.body_end, part.body_start + _PREVIEW_READ),
+    )  # fmt: skip
+    for text in part_text(content, short, about, block=_PREVIEW_BLOCK):
+        gathered = charset.shown(_INVISIBLE.sub("", gathered + text))
+        if len(gathered) >= PREVIEW_LENGTH:
+            break
+        if text[-1:].isspace():
+            gathered += " "
+    return gathered[:PREVIEW_LENGTH].strip()
