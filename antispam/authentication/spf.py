@@ -92,8 +92,8 @@ async def check_host(
         return SpfOutcome(Result.TEMPERROR, "dns")
     except _PermError as error:
         return SpfOutcome(Result.PERMERROR, str(error))
-    except SpfSyntaxError as error:
-        return SpfOutcome(Result.PERMERROR, str(error))
+    except SpfSyntaxError:
+        return SpfOutcome(Result.PERMERROR, "malformed-record")
 
 
 _REASONS = {Result.NONE: "no-record", Result.NEUTRAL: "neutral"}

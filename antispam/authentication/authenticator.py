@@ -1,0 +1,78 @@
+"""The one door to authentication: SPF, DKIM and iprev together, each with its own timeout, then DMARC.
+
+Knows when each is asked, not how. Nothing here raises for what a stranger can cause: every outcome is a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from antispam.authentication import dmarc, iprev, spf
+from antispam.authentication.dkim import DkimVerification
+from antispam.types import Authentication, Dkim, Result, Spf
+from core.address import Address
+from core.clock import Clock
+from core.config import Limits
+from core.domain import DomainError, to_ascii
+from core.envelope import Peer
+from core.resolver import Resolver
+from message.address_list import from_domains
+from message.header import split
+
+
+class Authenticator:
+    """`hostname` is ours: the receiver that SPF explanations name. One instance serves all messages of a process."""
+
+    def __init__(self, resolver: Resolver, clock: Clock, limits: Limits, hostname: str) -> None:
+        self._resolver = resolver
+        self._clock = clock
+        self._limits = limits
+        self._hostname = hostname
+
+    def begin(self, head: bytes) -> DkimVerification:
+        """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
+        return DkimVerification(head, self._limits)
+
+    async def authenticate(
+        self, peer: Peer, sender: Address | None, head: bytes, verification: DkimVerification
+    ) -> Authentication:
+        """What SPF, DKIM, iprev and DMARC say of the message whose header block is `head`. Each has its timeout."""
+        async with asyncio.TaskGroup() as group:
+            spf_task = group.create_task(self.spf(peer, sender))
+            dkim_task = group.create_task(self._dkim(verification))
+            iprev_task = group.create_task(iprev.check(peer.address, self._resolver))
+        found = from_domains(split(head, self._limits), self._limits)
+        verdict = await dmarc.evaluate(found.domains, spf_task.result(), dkim_task.result(), self._resolver)
+        return Authentication(spf_task.result(), dkim_task.result(), verdict, iprev_task.result())
+
+    async def spf(self, peer: Peer, sender: Address | None) -> Spf:
+        """SPF of the reverse-path, or of HELO for the null one (RFC 7208 2.4)."""
+        helo = _host(peer.helo)
+        name, domain = ("mailfrom", sender.domain) if sender is not None else ("helo", helo)
+        address = iprev.parse_address(peer.address)
+        if address is None:
+            return Spf(Result.NONE, name, domain, "no-address")
+        identity = spf.Identity(
+            address=address,
+            sender=f"{sender.local}@{sender.domain}" if sender is not None else f"postmaster@{helo}",
+            helo=helo,
+            receiver=self._hostname,
+            now=self._clock.now(),
+        )
+        outcome = await spf.check_host(identity, domain, self._resolver, timeout=self._limits.spf_timeout)
+        return Spf(outcome.result, name, domain, outcome.reason)
+
+    async def _dkim(self, verification: DkimVerification) -> tuple[Dkim, ...]:
+        try:
+            async with asyncio.timeout(self._limits.evidence_timeout):
+                return await verification.finish(self._resolver, self._clock.now())
+        except TimeoutError:
+            return (Dkim(Result.TEMPERROR, "", "", reason="timeout"),)
+
+
+def _host(helo: str) -> str:
+    """HELO as a domain, or "" when it is none: a literal or nonsense has no SPF (RFC 7208 2.3)."""
+    try:
+        return to_ascii(helo)
+    except DomainError:
+        return ""

@@ -1,0 +1,58 @@
+"""Does the client's address lead to a name that leads back to it (RFC 8601 3). The name goes into Received."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from antispam.types import Iprev, Result
+from core.domain import DomainError, to_ascii
+from core.resolver import Outcome, Resolver
+
+MAX_NAMES = 10
+TIMEOUT = 10.0
+
+
+async def check(address: str, resolver: Resolver, *, timeout: float = TIMEOUT) -> Iprev:
+    """`address` is the peer's. Only a confirmed and well-formed name is ever told (promise P9)."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await _check(address, resolver)
+    except TimeoutError:
+        return Iprev(Result.TEMPERROR)
+
+
+async def _check(address: str, resolver: Resolver) -> Iprev:
+    client = parse_address(address)
+    if client is None:
+        return Iprev(Result.NONE)
+    answer = await resolver.ptr(str(client))
+    if answer.outcome is Outcome.FAILED:
+        return Iprev(Result.TEMPERROR)
+    if not answer.records:
+        return Iprev(Result.PERMERROR)  # RFC 8601 3: no name published
+    doubt = False
+    for name in answer.records[:MAX_NAMES]:
+        forward = await (resolver.a(name) if client.version == 4 else resolver.aaaa(name))
+        doubt = doubt or forward.outcome is Outcome.FAILED
+        if any(ip_address(text) == client for text in forward.records) and _is_host(name):
+            return Iprev(Result.PASS, name)
+    return Iprev(Result.TEMPERROR if doubt else Result.FAIL)
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """A peer's address without its zone, an IPv4-mapped one as IPv4; None for a peer that has none (local mail)."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _is_host(name: str) -> bool:
+    try:
+        to_ascii(name)
+    except DomainError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""Authentication-Results, written and read (RFC 8601; authres is touched here only).
+
+authres writes whatever it is given, a CR LF too: so every value passes `_token` first and is left out when it is not
+plainly printable (promise P9, security.md row 83). What is read is somebody's claim; whose, the caller decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import authres
+from authres.core import AuthenticationResult, AuthenticationResultProperty, AuthResError
+
+from antispam.types import Authentication, Dkim, Dmarc, Iprev, Result, Spf
+
+MAX_DKIM = 10
+MAX_PARSED = 16 * 1024
+MAX_COMMENTS = 100
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=@:*-]{1,320}")
+_REASON = re.compile(r"[a-z0-9-]{1,60}")
+_DMARC_POLICIES = frozenset({"none", "quarantine", "reject"})
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One result of a field read: `properties` as ("header.d", "example.org"), values unquoted."""
+
+    method: str
+    result: str
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    authserv_id: str
+    claims: tuple[Claim, ...]
+
+
+def compose(authserv_id: str, authentication: Authentication, address: str) -> bytes:
+    """The field with its CRLF, one result a line. `authserv_id` is our hostname, `address` the peer's."""
+    results = [_spf(authentication.spf)]
+    results += [_dkim(item) for item in authentication.dkim[:MAX_DKIM]] or [_result("dkim", Result.NONE, "")]
+    results += [_dmarc(authentication.dmarc), _iprev(authentication.iprev, address)]
+    return _field(authserv_id, results)
+
+
+def compose_login(authserv_id: str, mechanism: str) -> bytes:
+    """The field for mail of a logged-in sender. Neither login nor client address are told (RFC 8601 7.9)."""
+    return _field(authserv_id, [_result("auth", Result.PASS, "", comment=_token(mechanism))])
+
+
+def parse(value: bytes) -> Claims | None:
+    """The claims of one unfolded field value; None when it is no valid Authentication-Results."""
+    if len(value) > MAX_PARSED or value.count(b"(") > MAX_COMMENTS:
+        return None
+    try:
+        header: Any = authres.all_features().parse_value(value.decode("utf-8"))
+    except (AuthResError, UnicodeDecodeError, ValueError, AttributeError, TypeError, IndexError):
+        # authres raises its own kind, and on odd shapes whatever its inner calls raise
+        return None
+    claims = tuple(_claim(item) for item in header.results if isinstance(item, AuthenticationResult))
+    return Claims(str(header.authserv_id), claims)
+
+
+def _claim(item: Any) -> Claim:
+    properties = tuple((f"{p.type}.{p.name}", str(p.value or "")) for p in item.properties)
+    return Claim(str(item.method), str(item.result), properties)
+
+
+def _field(authserv_id: str, results: Iterable[Any]) -> bytes:
+    header = authres.all_features().header(authserv_id=_token(authserv_id) or "localhost")
+    head = f"{header.HEADER_FIELD_NAME}: {header.authserv_id}"
+    return (";\r\n\t".join([head, *(str(item) for item in results)]) + "\r\n").encode("ascii")
+
+
+def _spf(spf: Spf) -> Any:
+    name = "helo" if spf.identity == "helo" else "mailfrom"
+    return _result("spf", spf.result, spf.reason, (("smtp", name, spf.domain),))
+
+
+def _dkim(dkim: Dkim) -> Any:
+    properties = (
+        ("header", "d", dkim.domain),
+        ("header", "i", dkim.identity),
+        ("header", "s", dkim.selector),
+        ("header", "a", dkim.algorithm),
+        ("header", "b", dkim.signature),
+    )
+    # A weak signature verifies, but must not read like one that vouches: RFC 8601 2.7.1 calls that "policy".
+    return _result("dkim", Result.POLICY if dkim.weak else dkim.result, dkim.reason, properties)
+
+
+def _dmarc(dmarc: Dmarc) -> Any:
+    policy = dmarc.policy if dmarc.policy in _DMARC_POLICIES else "none"
+    disposition = dmarc.disposition if dmarc.disposition in _DMARC_POLICIES else "none"
+    comment = f"p={policy} dis={disposition}" if dmarc.policy else ""
+    return _result("dmarc", dmarc.result, dmarc.reason, (("header", "from", dmarc.domain),), comment)
+
+
+def _iprev(iprev: Iprev, address: str) -> Any:
+    return _result("iprev", iprev.result, "", (("policy", "iprev", address),), _token(iprev.hostname))
+
+
+def _result(
+    method: str, result: Result, reason: str, properties: Iterable[tuple[str, str, str]] = (), comment: str = ""
+) -> Any:
+    """`reason` is told for what did not pass and only if it is one of our words."""
+    kept = [AuthenticationResultProperty(t, n, safe) for t, n, value in properties if (safe := _token(value))]
+    told = reason if result is not Result.PASS and _REASON.fullmatch(reason) else None
+    return AuthenticationResult(
+        method, result=result.value, result_comment=comment or None, reason=told, properties=kept
+    )
+
+
+def _token(value: str) -> str:
+    return value if _TOKEN.fullmatch(value) else ""
