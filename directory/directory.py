@@ -31,6 +31,8 @@ from directory.types import (
     Role,
 )
 
+__all__ = ["Directory", "ImportResult", "ImportRow"]
+
 
 class Directory(Protocol):
     """Raises `TemporaryError` when the database is away; other errors as in `core.errors`, with the codes of

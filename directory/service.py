@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from core.address import Address
 from core.clock import Clock
 from core.config import Limits
+from core.database import create_engine
 from core.ids import Ids
 from core.log import Secret, get
 from directory import policy, rules, scope
 from directory.boundary import Boundary
 from directory.codes import refusal
-from directory.database import Database, create_engine
+from directory.database import Database
 from directory.importing import Importer
 from directory.login import Login
 from directory.lookups import Lookups

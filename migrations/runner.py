@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from directory.database import SchemaError, async_url, create_engine, translated
+from core.database import SchemaError, async_url, create_engine, translated
 
 T = TypeVar("T")
 

@@ -20,7 +20,9 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "httpx2": ("antispam/rspamd.py",),
     "pydantic_settings": ("core/config.py",),
     "structlog": ("core/log.py",),
+    "asyncpg": ("core/database.py",),
     "sqlalchemy": (
+        "core/database.py",
         "directory/*.py",
         "directory/repositories/*.py",
         "delivery/queue/*.py",

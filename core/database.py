@@ -1,0 +1,107 @@
+"""How the house reaches an SQL database: URL, engine, pragmas, timeouts, meaning of failures (drivers named here only).
+
+SQLite: WAL, synchronous=FULL, foreign keys on, 5 s of patience for another writer; a transaction begun on an engine
+with the option `immediate` takes the write lock at its start, so that it never fails half way on a stale read.
+PostgreSQL: READ COMMITTED with timeouts. Refuses to know tables. Errors come out as `core.errors`: away or slow is
+`TemporaryError` (security.md, faults 156 and 158).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from core.config import ConfigError
+from core.errors import ConflictError, InvalidError, MailError, TemporaryError
+
+BUSY = 5.0  # seconds to wait for a lock, a free connection, a new connection
+COMMAND = 10.0  # seconds for one statement on PostgreSQL
+POOL = 5
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+# The database is away; connecting raises the drivers' own errors, before SQLAlchemy wraps anything.
+_AWAY: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, TimeoutError)
+with suppress(ImportError):  # the extra "postgres" may not be installed
+    import asyncpg  # type: ignore[import-untyped]  # it ships no types
+
+    _AWAY += (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class SchemaError(MailError):
+    """The database is not of the version this program was written for (fault 157)."""
+
+    code = "schema"
+
+
+def async_url(url: str) -> URL:
+    """The configuration's `sqlite:///…` or `postgresql://…` with its asynchronous driver. Raises `ConfigError`."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigError("database.url: not a database URL") from error
+    kind = parsed.drivername.partition("+")[0]
+    if kind not in DRIVERS:
+        raise ConfigError(f"database.url: {kind} is not supported (sqlite or postgresql)")
+    if "sslmode" in parsed.query:  # libpq's word; asyncpg's is ssl
+        parsed = parsed.update_query_dict({"ssl": str(parsed.query["sslmode"])}).difference_update_query(["sslmode"])
+    return parsed.set(drivername=DRIVERS[kind])
+
+
+def create_engine(url: str) -> AsyncEngine:
+    """An engine with our pragmas and timeouts; connects at first use. Raises `ConfigError`."""
+    parsed = async_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_async_engine(parsed, connect_args={"timeout": BUSY}, pool_timeout=BUSY)
+        event.listen(engine.sync_engine, "connect", _sqlite_pragmas)
+        event.listen(engine.sync_engine, "begin", _sqlite_begin)
+        return engine
+    return create_async_engine(
+        parsed,
+        connect_args={"timeout": BUSY, "command_timeout": COMMAND},
+        pool_size=POOL,
+        max_overflow=POOL,
+        pool_timeout=BUSY,
+        pool_recycle=1800,
+        pool_pre_ping=True,  # a server that came back is noticed before a statement is lost on a dead connection
+    )
+
+
+def _sqlite_pragmas(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by `_sqlite_begin`, not by the driver's guesses
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY * 1000)}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors of database and driver as ours. What a unique index or a foreign key refuses is a conflict; callers look
+    first, so only a race gets here (security.md row 130)."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConflictError("it was changed meanwhile; try again", code="conflict", cause=str(error.orig)) from error
+    except DataError as error:
+        raise InvalidError("a value cannot be stored", code="invalid-value", cause=str(error.orig)) from error
+    except DBAPIError as error:
+        raise unavailable(str(error.orig)) from error
+    except StatementError as error:  # a value the driver cannot even send
+        raise InvalidError("a value cannot be stored", code="invalid-value", cause=str(error.orig)) from error
+    except _AWAY as error:
+        raise unavailable(repr(error)) from error
+
+
+def unavailable(cause: str) -> TemporaryError:
+    return TemporaryError("database unavailable", code="database-unavailable", cause=cause)
