@@ -111,6 +111,7 @@ class Result:
     remote: str = ""
     diagnostic: str = ""
     relayed_dsn: bool = False  # the next hop supports DSN and took over its duties (RFC 3461 5.2.1)
+    final: bool = False  # it lies in a mailbox here: "delivered" rather than "relayed" (RFC 3464 2.3.3)
 
 
 class DeliveryAgent(Protocol):

@@ -41,7 +41,7 @@ def _add(connection: Connection, queue_id: str, new: NewRecipient, *, now: float
         insert(recipient).values(
             queue_id=queue_id,
             address=str(new.address),
-            domain=new.address.domain,
+            domain="" if new.local else new.address.domain,
             organisation_id=new.organisation_id,
             forwarded=new.forwarded,
             folder=new.folder,
@@ -49,7 +49,7 @@ def _add(connection: Connection, queue_id: str, new: NewRecipient, *, now: float
             orcpt=new.dsn.original,
             state=(State.ACTIVE if new.leased else State.WAITING).value,
             held=False,
-            attempts=new.attempts,
+            attempts=0,
             next_attempt=now + new.wait,
             last_attempt=0.0,
             last_status="",

@@ -18,16 +18,16 @@ Row = RowMapping
 
 @dataclass(frozen=True, slots=True)
 class NewRecipient:
-    """`organisation_id`: whose administrators handle it. `leased`: the caller delivers it itself and then tells the
-    result; should it die, the runner takes over when the lease is over."""
+    """`organisation_id`: whose administrators handle it. `local`: its mailbox is here. `leased`: the caller delivers it
+    itself and then tells the result; should it die, the runner takes over when the lease is over."""
 
     address: Address
     organisation_id: str = ""
     dsn: Dsn = field(default_factory=Dsn)
+    local: bool = False
     forwarded: bool = False
     folder: str = ""
     leased: bool = False
-    attempts: int = 0
     wait: float = 0.0  # seconds until its first attempt
 
 
@@ -73,6 +73,7 @@ class StoredRecipient:
     id: int
     queue_id: str
     address: Address
+    domain: str
     organisation_id: str
     dsn: Dsn
     forwarded: bool
@@ -113,6 +114,7 @@ def recipient_of(row: Row) -> StoredRecipient:
         id=row["id"],
         queue_id=row["queue_id"],
         address=addresses.parse(row["address"]),
+        domain=row["domain"],
         organisation_id=row["organisation_id"],
         dsn=Dsn(notify, row["orcpt"]),
         forwarded=row["forwarded"],

@@ -1,0 +1,184 @@
+"""The one durable step of every accepted message, inbound or submitted: mailboxes here, the queue for the rest.
+
+Order (design.md section 4.4): written and synced under a temporary name > what leaves or must wait is durably queued
+> made visible to each local recipient > answered. A failure before the first commit leaves nothing and is a 4xx;
+after it the answer is 250 and the rest is the queue's. What is queued together with local recipients holds those too,
+leased to us, so that no crash between two commits forgets one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from core import log
+from core.address import Address
+from core.envelope import Dsn, Envelope
+from core.errors import MailError, QuotaError, RefusedError, StorageError
+from core.status import Status, accepted, deferred
+from delivery.content import Rewritten
+from delivery.outcome import Rules
+from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.types import Result, ResultKind
+from directory.types import Account
+from message.content import Content
+from store.store import Staged, Store
+from store.types import INBOX, AccountRef, Placement
+
+AT_ONCE = 8  # mailboxes that one message is made visible in at a time
+RETRY_LOCAL = 30.0  # seconds until the runner tries a mailbox that could not take the message
+
+_log = log.get(__name__)
+
+DELIVERED = accepted("delivered", "delivered", "2.1.5")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One mailbox here: `address` is the recipient it was reached by."""
+
+    account: Account
+    address: Address
+    dsn: Dsn = field(default_factory=Dsn)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A message that was accepted. Its bytes are `head` + `body[skip:]`; a mailbox here gets `local_prefix` before
+    them. `folder` is for all local recipients; `outgoing` goes to the queue."""
+
+    envelope: Envelope
+    head: bytes
+    body: Content
+    skip: int
+    local_prefix: bytes
+    targets: tuple[Target, ...]
+    outgoing: tuple[NewRecipient, ...] = ()
+    folder: str = INBOX
+    account_id: str = ""
+
+
+def delivery_id(queue_id: str, account: Account) -> str:
+    """By this a redelivery after a crash is recognised (`Placement.delivery_id`)."""
+    return f"{queue_id}.{account.id}"
+
+
+class Committer:
+    """`Committer(store, queue, rules)`; shared by inbound and submission."""
+
+    def __init__(self, store: Store, queue: Queue, rules: Rules) -> None:
+        self._store = store
+        self._queue = queue
+        self._rules = rules
+
+    async def commit(self, plan: Plan) -> Status:
+        """250 when it is all durable; a 4xx when nothing was kept."""
+        try:
+            if not plan.targets:
+                await self._queue.enqueue(_queued(plan, plan.outgoing))
+                return _accepted(plan)
+            async with await self._stage(plan) as staged:
+                return await self._publish(plan, staged)
+        except MailError as error:
+            _log.warning("commit-failed", queue_id=plan.envelope.queue_id, code=error.code, **error.fields)
+            return refusal(error)
+
+    async def _stage(self, plan: Plan) -> Staged:
+        first = AccountRef.of(plan.targets[0].account)
+        return await self._store.stage(plan.local_prefix + plan.head, plan.body, first=first, skip=plan.skip)
+
+    async def _publish(self, plan: Plan, staged: Staged) -> Status:
+        if plan.outgoing or any("SUCCESS" in target.dsn.notify for target in plan.targets):
+            return await self._with_queue(plan, staged)
+        outcomes = await self._deliver(plan, staged)
+        failed = [target for target, error in outcomes if error is not None]
+        errors = [error for _, error in outcomes if error is not None]
+        if len(failed) == len(outcomes):
+            return refusal(errors[0])
+        if failed:  # the first is committed: the others are the queue's
+            waiting = [_local(target, plan.folder, wait=RETRY_LOCAL) for target in failed]
+            await self._queue.enqueue(_queued(plan, waiting))
+        return _accepted(plan)
+
+    async def _with_queue(self, plan: Plan, staged: Staged) -> Status:
+        """The queue's commit is the first one here: from then on the answer is 250."""
+        leased = [_local(target, plan.folder, leased=True) for target in plan.targets]
+        ids = await self._queue.enqueue(_queued(plan, [*leased, *plan.outgoing]))
+        outcomes = await self._deliver(plan, staged)
+        results = [local_result(id_, error) for id_, (_, error) in zip(ids, outcomes, strict=False)]
+        try:
+            await self._queue.apply(results, self._rules.judge)
+        except MailError as error:  # the leases run out and the runner delivers again, recognised by delivery_id
+            _log.warning("local-result-lost", queue_id=plan.envelope.queue_id, code=error.code)
+        return _accepted(plan)
+
+    async def _deliver(self, plan: Plan, staged: Staged) -> list[tuple[Target, MailError | None]]:
+        """Every target, a few at a time; one that fails does not stop the others."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(target: Target) -> tuple[Target, MailError | None]:
+            placement = Placement(folder=plan.folder, delivery_id=delivery_id(plan.envelope.queue_id, target.account))
+            async with gate:
+                try:
+                    await staged.deliver(AccountRef.of(target.account), placement)
+                except MailError as error:
+                    return target, error
+            return target, None
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(target)) for target in plan.targets]
+        return [task.result() for task in tasks]
+
+
+def _accepted(plan: Plan) -> Status:
+    return accepted(f"queued as {plan.envelope.queue_id}", "accepted")
+
+
+def _local(target: Target, folder: str, *, leased: bool = False, wait: float = 0.0) -> NewRecipient:
+    return NewRecipient(
+        target.account.address,
+        target.account.organisation_id,
+        target.dsn,
+        local=True,
+        folder=folder,
+        leased=leased,
+        wait=wait,
+    )
+
+
+def _queued(plan: Plan, recipients: Sequence[NewRecipient]) -> NewMessage:
+    envelope = plan.envelope
+    return NewMessage(
+        queue_id=envelope.queue_id,
+        sender=envelope.sender,
+        content=Rewritten(plan.head, plan.body, plan.skip),
+        recipients=tuple(recipients),
+        account_id=plan.account_id,
+        smtputf8=envelope.smtputf8,
+        body=envelope.body,
+        ret=envelope.ret,
+        envid=envelope.envid,
+        require_tls=envelope.require_tls,
+        local_prefix=plan.local_prefix,
+    )
+
+
+def local_result(recipient_id: int, error: MailError | None) -> Result:
+    """What a mailbox here said, as an agent's result. An error is never final: a full mailbox may empty, a disk be
+    replaced; time decides."""
+    if error is None:
+        return Result(recipient_id, ResultKind.DELIVERED, DELIVERED, final=True)
+    return Result(recipient_id, ResultKind.DEFERRED, refusal(error))
+
+
+def refusal(error: MailError) -> Status:
+    """An error of store or queue, told to the sending server (faults 149-152)."""
+    if isinstance(error, QuotaError):
+        return deferred("mailbox is full", "over-quota", "4.2.2", code=452)
+    if isinstance(error, StorageError):
+        return deferred("insufficient system storage", error.code, "4.3.1", code=452)
+    if isinstance(error, RefusedError):
+        return deferred("mailbox is unavailable", error.code, "4.2.0", code=450)
+    return deferred("try again later", error.code)

@@ -1,0 +1,94 @@
+"""How many jobs run where: a bounded window over all, a small adaptive number for each next hop.
+
+Fairness: a hop that is slow or dead holds few places and soon only one, so the others' mail is not delayed by it
+(security.md row 141). Numbers only; refuses to know time, database and network.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+
+from delivery.next_hop import NextHop
+from delivery.queue.claims import MAX_RECIPIENTS, Candidate, Choice
+
+FIRST = 5  # jobs at a time for a hop we know nothing of
+MOST = 20
+REMEMBERED = 10_000  # hops whose last number is kept
+
+
+class Destinations:
+    """`places` jobs at most at a time; per hop `FIRST`, one more for each full round of successes up to `MOST`, half
+    as many after a failure to reach it, never less than one."""
+
+    def __init__(self, places: int, next_hop: Callable[[str], NextHop]) -> None:
+        self._places = places
+        self._next_hop = next_hop
+        self._active: Counter[str] = Counter()
+        self._limits: OrderedDict[str, float] = OrderedDict()
+
+    @property
+    def active(self) -> int:
+        return self._active.total()
+
+    @property
+    def full(self) -> bool:
+        return self.active >= self._places
+
+    def limit(self, hop: str) -> int:
+        return int(self._limits.get(hop, FIRST))
+
+    def started(self, hop: str) -> None:
+        self._active[hop] += 1
+
+    def ended(self, hop: str, *, reached: bool) -> None:
+        self._active[hop] -= 1
+        if not self._active[hop]:
+            del self._active[hop]
+        limit = self._limits.pop(hop, float(FIRST))
+        self._limits[hop] = min(limit + 1 / limit, MOST) if reached else max(limit / 2, 1.0)
+        if len(self._limits) > REMEMBERED:
+            self._limits.popitem(last=False)
+
+    def selection(self) -> Selection:
+        """What may be taken now; a copy, because the queue asks it in its own thread."""
+        return Selection(self._places - self.active, Counter(self._active), dict(self._limits), self._next_hop)
+
+
+class Selection:
+    """Chooses from pages of due recipients (`delivery.queue.claims.Choose`), counting what it took so far."""
+
+    def __init__(
+        self, places: int, active: Counter[str], limits: dict[str, float], next_hop: Callable[[str], NextHop]
+    ) -> None:
+        self._places = places
+        self._active = active
+        self._limits = limits
+        self._next_hop = next_hop
+
+    def __call__(self, page: Sequence[Candidate]) -> Choice:
+        groups: dict[tuple[str, str], list[int]] = {}
+        full: set[str] = set()
+        for item in page:
+            hop = self._next_hop(item.domain).name
+            group = groups.get((item.queue_id, hop))
+            if group is None and self._places <= 0:
+                return _choice(groups, frozenset())  # nothing more fits, whatever the next page holds
+            if group is None and not self._take(hop):
+                full.add(item.domain)
+            elif group is None:
+                groups[item.queue_id, hop] = [item.id]
+            elif len(group) < MAX_RECIPIENTS:
+                group.append(item.id)
+        return _choice(groups, frozenset(full))
+
+    def _take(self, hop: str) -> bool:
+        if self._active[hop] >= int(self._limits.get(hop, FIRST)):
+            return False
+        self._active[hop] += 1
+        self._places -= 1
+        return True
+
+
+def _choice(groups: dict[tuple[str, str], list[int]], full: frozenset[str]) -> Choice:
+    return Choice(tuple(tuple(ids) for ids in groups.values()), full)

@@ -1,0 +1,115 @@
+"""Everything known about one message before it is judged, gathered concurrently, each source within its own time.
+
+A source that is away or slow gives its "unknown" value (promise P6). Refuses to judge: that is `delivery.policy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from antispam.types import Authentication, Dmarc, Iprev, Result, Spf, Unscanned, Verdict
+from core import log
+from core.address import Address
+from core.envelope import Envelope, Peer
+from message.address_list import From
+from message.content import Content
+
+_log = log.get(__name__)
+
+
+class BodyVerification(Protocol):
+    """Signatures being checked while the body arrives: `antispam.authentication` makes them from the head."""
+
+    def feed(self, block: bytes) -> None:
+        """Octets of the body, in order."""
+
+
+V = TypeVar("V", bound=BodyVerification)
+V_contra = TypeVar("V_contra", bound=BodyVerification, contravariant=True)
+
+
+class Authenticator(Protocol[V]):
+    """Who vouches for a message: SPF, DKIM, DMARC, iprev."""
+
+    def begin(self, head: bytes) -> V: ...
+
+    async def authenticate(
+        self, peer: Peer, sender: Address | None, head: bytes, verification: V
+    ) -> Authentication: ...
+
+
+class Scanner(Protocol):
+    """What the content looks like: Rspamd. `prefix`: header lines the message will carry in front."""
+
+    async def scan(
+        self, content: Content, prefix: bytes, envelope: Envelope, peer: Peer, user: str | None = None
+    ) -> Verdict | Unscanned: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    authentication: Authentication
+    scan: Verdict | Unscanned
+    author: From
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One message before the judges."""
+
+    envelope: Envelope
+    peer: Peer
+    content: Content
+    prefix: bytes
+    author: From
+
+
+async def gather(
+    case: Case, authenticator: Authenticator[V], verification: V, scanner: Scanner | None, *, timeout: float
+) -> Evidence:
+    """Ask all at once. Never raises for what is ordinary; takes at most `timeout` seconds."""
+    async with asyncio.TaskGroup() as group:
+        vouched = group.create_task(_authenticated(case, authenticator, verification, timeout))
+        scanned = group.create_task(_scanned(case, scanner, timeout))
+    return Evidence(vouched.result(), scanned.result(), case.author)
+
+
+async def _authenticated(
+    case: Case, authenticator: Authenticator[V], verification: V, timeout: float
+) -> Authentication:
+    envelope = case.envelope
+    try:
+        async with asyncio.timeout(timeout):
+            return await authenticator.authenticate(case.peer, envelope.sender, case.content.head, verification)
+    except TimeoutError:
+        _log.warning("authentication-timeout", queue_id=envelope.queue_id)
+    except Exception:  # a bug met by hostile mail: unknown, never accepted as vouched for
+        _log.exception("authentication-failed", queue_id=envelope.queue_id)
+    domain = case.author.domains[0] if case.author.domains else ""
+    return unknown_authentication(envelope.sender, domain)
+
+
+async def _scanned(case: Case, scanner: Scanner | None, timeout: float) -> Verdict | Unscanned:
+    if scanner is None:
+        return Unscanned("disabled")
+    try:
+        async with asyncio.timeout(timeout):
+            return await scanner.scan(case.content, case.prefix, case.envelope, case.peer)
+    except TimeoutError:
+        return Unscanned("timeout")
+    except Exception:
+        _log.exception("scan-failed", queue_id=case.envelope.queue_id)
+        return Unscanned("unavailable")
+
+
+def unknown_authentication(sender: Address | None, author_domain: str) -> Authentication:
+    """Nobody could be asked (RFC 8601 2.7: temperror)."""
+    domain = sender.domain if sender else ""
+    return Authentication(
+        spf=Spf(Result.TEMPERROR, "mailfrom", domain, "timeout"),
+        dkim=(),
+        dmarc=Dmarc(Result.TEMPERROR, author_domain, reason="timeout"),
+        iprev=Iprev(Result.TEMPERROR),
+    )

@@ -1,0 +1,99 @@
+"""The agent for mailboxes here: what waited in the queue for one of our accounts, and reports to our own senders.
+
+Follows aliases like RCPT does; an alias that leads outside is queued onward before the result says "done".
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from core.errors import MailError
+from core.ids import Ids
+from core.status import Status
+from delivery.commit import AT_ONCE, delivery_id, local_result
+from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.routing import Forward, Route, route
+from delivery.types import Job, JobRecipient, Result, ResultKind
+from directory.directory import Directory
+from store.store import Staged, Store
+from store.types import INBOX, AccountRef, Placement
+
+Routed = tuple[JobRecipient, Route]
+
+
+class LocalAgent:
+    """`LocalAgent(directory, store, queue, ids, alias_depth=…)` implements `DeliveryAgent`."""
+
+    def __init__(self, directory: Directory, store: Store, queue: Queue, ids: Ids, *, alias_depth: int) -> None:
+        self._directory = directory
+        self._store = store
+        self._queue = queue
+        self._ids = ids
+        self._depth = alias_depth
+
+    async def deliver(self, job: Job) -> list[Result]:
+        results: list[Result] = []
+        routed: list[Routed] = []
+        for item in job.recipients:
+            found = await self._route(item)
+            if isinstance(found, Result):
+                results.append(found)
+            else:
+                routed.append((item, found))
+        return results + await self._place(job, routed)
+
+    async def _route(self, item: JobRecipient) -> Route | Result:
+        try:
+            found = await route(self._directory, item.address, depth=self._depth)
+        except MailError as error:
+            return local_result(item.id, error)
+        return Result(item.id, ResultKind.FAILED, found) if isinstance(found, Status) else found
+
+    async def _place(self, job: Job, routed: list[Routed]) -> list[Result]:
+        first = next((AccountRef.of(account) for _, found in routed for account in found.accounts), None)
+        if first is None:
+            return [await self._recipient(job, item, found, None) for item, found in routed]
+        try:
+            async with await self._store.stage(job.local_prefix, job.content, first=first) as staged:
+                return await self._placed(job, routed, staged)
+        except MailError as error:
+            return [local_result(item.id, error) for item, _ in routed]
+
+    async def _placed(self, job: Job, routed: list[Routed], staged: Staged) -> list[Result]:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(item: JobRecipient, found: Route) -> Result:
+            async with gate:
+                return await self._recipient(job, item, found, staged)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item, found)) for item, found in routed]
+        return [task.result() for task in tasks]
+
+    async def _recipient(self, job: Job, item: JobRecipient, found: Route, staged: Staged | None) -> Result:
+        """All of one recipient's mailboxes; again for all of them if one fails (those that have it recognise it)."""
+        try:
+            if found.forwards:
+                await self._queue.enqueue(self._onward(job, item, found.forwards))
+            if staged is not None:
+                for account in found.accounts:
+                    placement = Placement(folder=item.folder or INBOX, delivery_id=delivery_id(job.queue_id, account))
+                    await staged.deliver(AccountRef.of(account), placement)
+        except MailError as error:
+            return local_result(item.id, error)
+        return local_result(item.id, None)
+
+    def _onward(self, job: Job, item: JobRecipient, forwards: tuple[Forward, ...]) -> NewMessage:
+        return NewMessage(
+            queue_id=self._ids.queue_id(),
+            sender=job.sender,
+            content=job.content,
+            recipients=tuple(NewRecipient(to.address, to.organisation_id, item.dsn, forwarded=True) for to in forwards),
+            smtputf8=job.smtputf8,
+            body=job.body,
+            ret=job.ret,
+            envid=job.envid,
+            require_tls=job.require_tls,
+            local_prefix=job.local_prefix,
+        )

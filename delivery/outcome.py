@@ -1,0 +1,97 @@
+"""What one delivery result means for one recipient: done, again later, or over; and what its sender is told.
+
+Pure: time and chance are arguments. RFC 5321 4.5.4.1 (retry), RFC 3461 4.1 and 5.2 (NOTIFY), RFC 3464 2.3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from core.config import Delivery
+from core.status import Status, refused
+from delivery.queue.results import Outcome
+from delivery.queue.rows import StoredMessage, StoredRecipient
+from delivery.queue.schema import Owed, State
+from delivery.types import Result, ResultKind
+
+JITTER = 0.2  # of an interval: what failed together must not come back together
+
+EXPIRED = refused("delivery time expired", "expired", "5.4.7")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """`intervals`: seconds until the next attempt after the first, second … failed one; the last one repeats."""
+
+    intervals: Sequence[int]
+    lifetime: int
+    delay_notice: int
+
+    @staticmethod
+    def of(config: Delivery) -> Backoff:
+        return Backoff(config.retry_seconds, config.lifetime_seconds, config.delay_notice_seconds)
+
+    def wait(self, attempts: int, chance: float) -> float:
+        """Seconds to wait after `attempts` failed ones (1, 2 …); `chance` in [0, 1) spreads it by ± 10 %."""
+        interval = self.intervals[min(attempts, len(self.intervals)) - 1]
+        return interval * (1 - JITTER / 2 + JITTER * chance)
+
+    @property
+    def horizon(self) -> float:
+        """No attempt is ever planned further away than this."""
+        return max(self.intervals) * (1 + JITTER)
+
+
+class Rules:
+    """`judge(message, recipient, result)` for the queue; `now` and `chance` are asked anew each time."""
+
+    def __init__(self, backoff: Backoff, *, now: Callable[[], float], chance: Callable[[], float]) -> None:
+        self.backoff = backoff
+        self._now = now
+        self._chance = chance
+
+    def judge(self, message: StoredMessage, recipient: StoredRecipient, result: Result) -> Outcome:
+        if result.kind is ResultKind.DELIVERED:
+            owed = _owed_for_success(message, recipient, result)
+            return Outcome(State.DELIVERED, 0.0, str(result.status), owed, "delivered", recipient.delay_told)
+        if result.kind is ResultKind.FAILED:
+            return _failed(message, recipient, result.status, result.status.reason)
+        return self._deferred(message, recipient, result)
+
+    def _deferred(self, message: StoredMessage, recipient: StoredRecipient, result: Result) -> Outcome:
+        now = self._now()
+        age = max(now - message.created, 0.0)  # a clock that went back makes nobody old (fault 163)
+        # The attempt that just failed was the last one: a message expires only after an attempt, so that neither a
+        # stopped queue nor a jump of the clock returns mail that nobody tried to deliver.
+        if age >= self.backoff.lifetime:
+            return _failed(message, recipient, EXPIRED, "expired", after=result.status)
+        late = age >= self.backoff.delay_notice and not recipient.delay_told
+        owed = Owed.DELAYED if late and wants(message, recipient, "DELAY") else Owed.NOTHING
+        due = now + self.backoff.wait(recipient.attempts + 1, self._chance())
+        told = recipient.delay_told or late
+        return Outcome(State.WAITING, due, str(result.status), owed, result.status.reason, told)
+
+
+def wants(message: StoredMessage, recipient: StoredRecipient, kind: str) -> bool:
+    """Is a notice of this kind (FAILURE, DELAY, SUCCESS) to be sent? RFC 3461 4.1: without NOTIFY failures are told,
+    and delays may be; NEVER stands alone. A null sender is never told anything (RFC 5321 4.5.5)."""
+    if message.sender is None:
+        return False
+    if not recipient.dsn.notify:
+        return kind != "SUCCESS"
+    return kind in recipient.dsn.notify
+
+
+def _failed(
+    message: StoredMessage, recipient: StoredRecipient, status: Status, reason: str, after: Status | None = None
+) -> Outcome:
+    owed = Owed.FAILED if wants(message, recipient, "FAILURE") else Owed.NOTHING
+    text = str(status) if after is None else f"{status} (last answer: {after})"
+    return Outcome(State.FAILED, 0.0, text, owed, reason, recipient.delay_told)
+
+
+def _owed_for_success(message: StoredMessage, recipient: StoredRecipient, result: Result) -> Owed:
+    if result.relayed_dsn or not wants(message, recipient, "SUCCESS"):
+        return Owed.NOTHING
+    return Owed.DELIVERED if result.final else Owed.RELAYED

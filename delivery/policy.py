@@ -1,0 +1,195 @@
+"""The decision about an inbound message: a pure function over evidence, one row per rule, each with its named reason.
+
+The reason reaches the reply, the log, the header X-Beffroi-Reason and the administrator alike. Rows are read from the
+top, the first that speaks decides: refusals that stand whatever else is unknown, then deferrals, then Junk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from antispam.types import Action, Result, Unscanned, Verdict
+from core.status import Status, accepted, deferred, refused
+from delivery.evidence import Evidence
+from message.address_list import FromDefect
+
+ENFORCING = frozenset({"quarantine", "reject"})
+
+
+class Disposition(Enum):
+    INBOX = "inbox"
+    JUNK = "junk"
+    DEFER = "defer"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`status` is what the sending server is told."""
+
+    disposition: Disposition
+    status: Status
+
+    @property
+    def reason(self) -> str:
+        return self.status.reason
+
+    @property
+    def delivers(self) -> bool:
+        return self.disposition in (Disposition.INBOX, Disposition.JUNK)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What bears on the decision besides the message. `protected`: a recipient is postmaster@ or abuse@ (RFC 5321
+    4.5.1). `accept_unscanned`: `antispam.when_unavailable` is "accept"."""
+
+    protected: bool = False
+    accept_unscanned: bool = False
+
+
+Rule = Callable[[Evidence, Context], Decision | None]
+
+
+def decide(evidence: Evidence, context: Context) -> Decision:
+    """The first rule that speaks, softened for postmaster@ and abuse@; else the inbox. Never raises."""
+    for rule in RULES:
+        decision = rule(evidence, context)
+        if decision is not None:
+            return _softened(decision, context)
+    unscanned = isinstance(evidence.scan, Unscanned)
+    return _inbox("accepted-unscanned" if unscanned else "accepted")
+
+
+def _softened(decision: Decision, context: Context) -> Decision:
+    """postmaster@ and abuse@ hear everybody: what others would be refused for, they find in Junk (row 56). All
+    recipients of the message do then: one answer is given for them together, and nothing is dropped in silence."""
+    if context.protected and decision.disposition is Disposition.REJECT:
+        return _junk(decision.reason)
+    return decision
+
+
+# --- rules that refuse -----------------------------------------------------------------------------------------------
+
+
+def several_authors(evidence: Evidence, _context: Context) -> Decision | None:
+    """Two From fields: one reader judges the one, another shows the other (RFC 5322 3.6; rows 51, 85)."""
+    if FromDefect.SEVERAL_FIELDS in evidence.author.defects:
+        return _reject(refused("message has more than one From field", "several-from", "5.7.1"))
+    return None
+
+
+def dmarc_unknown(evidence: Evidence, _context: Context) -> Decision | None:
+    """DNS failed for mail of a domain that is known to enforce: without any pass it has to come again, before the
+    refusal below, because what is unknown may still become one (fault 161)."""
+    if not _enforced_but_unknown(evidence) or _passes(evidence):
+        return None
+    return Decision(Disposition.DEFER, deferred("cannot verify the sender now", "dmarc-temperror", "4.4.3"))
+
+
+def dmarc_reject(evidence: Evidence, _context: Context) -> Decision | None:
+    dmarc = evidence.authentication.dmarc
+    if dmarc.result is Result.FAIL and dmarc.disposition == "reject":
+        return _reject(refused("rejected by the DMARC policy of the author's domain", "dmarc-reject", "5.7.1"))
+    return None
+
+
+def scanner_reject(evidence: Evidence, _context: Context) -> Decision | None:
+    if _action(evidence) is Action.REJECT:
+        return _reject(refused(_text(evidence, "message looks like spam"), "spam-reject", "5.7.1", code=554))
+    return None
+
+
+# --- rules that defer ------------------------------------------------------------------------------------------------
+
+
+def scanner_defer(evidence: Evidence, _context: Context) -> Decision | None:
+    if _action(evidence) is Action.DEFER:
+        text = _text(evidence, "try again later")
+        return Decision(Disposition.DEFER, deferred(text, "scanner-defer", "4.7.1"))
+    return None
+
+
+def unscanned(evidence: Evidence, context: Context) -> Decision | None:
+    """The scanner is away: never silently unscanned (promise P6, fault 160). "disabled" is the operator's choice."""
+    scan = evidence.scan
+    if not isinstance(scan, Unscanned) or scan.reason == "disabled" or context.accept_unscanned:
+        return None
+    return Decision(Disposition.DEFER, deferred("cannot check the message now", "unscanned", "4.7.1"))
+
+
+# --- rules that put aside --------------------------------------------------------------------------------------------
+
+
+def dmarc_unsure(evidence: Evidence, _context: Context) -> Decision | None:
+    """The same, but somebody else vouches: accepted (security.md, Decided), though not as if the author were known."""
+    if _enforced_but_unknown(evidence) and evidence.authentication.dmarc.result is Result.TEMPERROR:
+        return _junk("dmarc-temperror")
+    return None
+
+
+def dmarc_quarantine(evidence: Evidence, _context: Context) -> Decision | None:
+    dmarc = evidence.authentication.dmarc
+    if dmarc.result is Result.FAIL and dmarc.disposition == "quarantine":
+        return _junk("dmarc-quarantine")
+    return None
+
+
+def scanner_junk(evidence: Evidence, _context: Context) -> Decision | None:
+    return _junk("spam-junk") if _action(evidence) is Action.JUNK else None
+
+
+def unclear_author(evidence: Evidence, _context: Context) -> Decision | None:
+    """A From that names nobody for sure escapes DMARC and shows whatever its reader makes of it (rows 65, 85)."""
+    defects = sorted(defect.value for defect in evidence.author.defects)
+    return _junk(defects[0]) if defects else None
+
+
+RULES: tuple[Rule, ...] = (
+    several_authors,
+    dmarc_unknown,
+    dmarc_reject,
+    scanner_reject,
+    scanner_defer,
+    unscanned,
+    dmarc_unsure,
+    dmarc_quarantine,
+    scanner_junk,
+    unclear_author,
+)
+
+
+def _enforced_but_unknown(evidence: Evidence) -> bool:
+    vouched = evidence.authentication
+    if vouched.dmarc.policy not in ENFORCING or vouched.dmarc.result is Result.PASS:
+        return False
+    asked = (vouched.dmarc.result, vouched.spf.result, *(item.result for item in vouched.dkim))
+    return Result.TEMPERROR in asked
+
+
+def _passes(evidence: Evidence) -> bool:
+    vouched = evidence.authentication
+    good = any(item.result is Result.PASS and not item.weak for item in vouched.dkim)
+    return good or vouched.spf.result is Result.PASS
+
+
+def _action(evidence: Evidence) -> Action | None:
+    return evidence.scan.action if isinstance(evidence.scan, Verdict) else None
+
+
+def _text(evidence: Evidence, default: str) -> str:
+    return (evidence.scan.text if isinstance(evidence.scan, Verdict) else "") or default
+
+
+def _reject(status: Status) -> Decision:
+    return Decision(Disposition.REJECT, status)
+
+
+def _junk(reason: str) -> Decision:
+    return Decision(Disposition.JUNK, accepted("message accepted", reason))
+
+
+def _inbox(reason: str) -> Decision:
+    return Decision(Disposition.INBOX, accepted("message accepted", reason))

@@ -1,0 +1,265 @@
+"""The runner of the queue: claims what is due, gives each job to its agent with a deadline, writes results back.
+
+Owns all its tasks (one TaskGroup in `run`). A hint wakes it, and without one it looks every 2 s; what it holds is
+leased and renewed, so that a dead runner's work goes to another. Results are written until the database takes them:
+a result forgotten is a duplicate for the recipient (fault 146).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from core import log
+from core.clock import Clock
+from core.errors import MailError
+from core.status import Status, deferred
+from delivery.agents import Agents
+from delivery.destinations import Destinations
+from delivery.next_hop import HERE, NextHop, Routes
+from delivery.outcome import Rules
+from delivery.queue.claims import Claimed
+from delivery.queue.hints import HintListener
+from delivery.queue.queue import Queue
+from delivery.queue.results import Backlog, Settled
+from delivery.queue.schema import Owed
+from delivery.reporter import Reporter
+from delivery.types import Job, Result, ResultKind
+from message.content import Content
+
+POLL = 2.0  # seconds between looks without a hint (design.md section 5)
+PLACES = 200  # jobs at a time
+JOB_DEADLINE = 1800.0  # seconds; above all timeouts of one SMTP dialogue (RFC 5321 4.5.3.2)
+DRAIN = 30.0  # seconds that running jobs get when the runner is stopped (fault 148)
+WRITE_TRIES = 300  # one a second, while the lease is kept
+BACKLOG_WAIT = 1800.0  # longest time a domain's backlog is put off by one failed attempt
+
+_log = log.get(__name__)
+
+_BROKEN = deferred("local error in processing", "agent-error")
+_TOO_LONG = deferred("delivery took too long", "agent-timeout", "4.4.2")
+
+
+class Scheduler:
+    """`run()` until `stop()`. `reporter` pays what is owed to senders."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        agents: Agents,
+        rules: Rules,
+        reporter: Reporter,
+        routes: Routes,
+        *,
+        run_dir: Path,
+        clock: Clock,
+        places: int = PLACES,
+        deadline: float = JOB_DEADLINE,
+        drain: float = DRAIN,
+    ) -> None:
+        self._queue = queue
+        self._agents = agents
+        self._rules = rules
+        self._reporter = reporter
+        self._routes = routes
+        self._run_dir = run_dir
+        self._clock = clock
+        self._deadline = deadline
+        self._drain = drain
+        self._destinations = Destinations(places, routes.next_hop)
+        self._wake = asyncio.Event()
+        self._owing = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` ends when the running jobs are done or their time is over."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        listener = HintListener(self._run_dir, self._wake.set)
+        self._owing.set()  # a runner before us may have died between a failure and its report (fault 147)
+        try:
+            async with asyncio.TaskGroup() as group:
+                helpers = [group.create_task(self._keep_leases()), group.create_task(self._pay_debts())]
+                await self._work(group)
+                await self._finish_jobs()
+                for helper in helpers:
+                    helper.cancel()
+        finally:
+            listener.close()
+            with contextlib.suppress(MailError):
+                await self._queue.give_back()
+
+    # --- the loop ----------------------------------------------------------------------------------------------------
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                await self._start_due(group)
+                pause = await self._until_due()
+            except MailError as error:
+                _log.error("queue-unavailable", code=error.code, **error.fields)
+                pause = POLL
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+
+    async def _start_due(self, group: asyncio.TaskGroup) -> None:
+        due = await self._queue.next_due()
+        if due is None or due > self._clock.now() or self._destinations.full:
+            return
+        for claimed in await self._queue.claim(self._destinations.selection()):
+            hop = self._routes.next_hop(claimed.recipients[0].domain)
+            self._destinations.started(hop.name)
+            task = group.create_task(self._job(claimed, hop))
+            self._jobs.add(task)
+            task.add_done_callback(self._jobs.discard)
+
+    async def _until_due(self) -> float:
+        """Seconds to sleep without a wake-up. What is due but has no place is started when a job ends."""
+        due = await self._queue.next_due()
+        if due is None:
+            return POLL
+        return min(max(due - self._clock.now(), 0.0) or POLL, POLL)
+
+    async def _finish_jobs(self) -> None:
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=self._drain)
+        for task in self._jobs:
+            task.cancel()
+
+    # --- one job -----------------------------------------------------------------------------------------------------
+
+    async def _job(self, claimed: Claimed, hop: NextHop) -> None:
+        reached = True
+        try:
+            results = _complete(claimed, await self._deliver(claimed, hop))
+            reached = hop.name == HERE or not all(map(_unreached, results))
+            await self._write(claimed, results)
+            if not reached:
+                await self._put_off(claimed, results[0])
+        except MailError as error:
+            _log.error("delivery-not-recorded", queue_id=claimed.message.queue_id, code=error.code, **error.fields)
+        finally:
+            self._destinations.ended(hop.name, reached=reached)
+            self._wake.set()
+
+    async def _deliver(self, claimed: Claimed, hop: NextHop) -> Sequence[Result]:
+        """Never raises: whatever goes wrong with one job is a deferral of that job."""
+        try:
+            content = await self._queue.content(claimed.message)
+            async with asyncio.timeout(self._deadline):
+                return await self._agents.for_hop(hop.name).deliver(_job_of(claimed, hop, content))
+        except TimeoutError:
+            return _all(claimed, _TOO_LONG)
+        except MailError as error:
+            return _all(claimed, deferred(error.public, error.code))
+        except Exception:
+            _log.exception("agent-failed", queue_id=claimed.message.queue_id, next_hop=hop.name)
+            return _all(claimed, _BROKEN)
+
+    async def _write(self, claimed: Claimed, results: Sequence[Result]) -> None:
+        for attempt in range(1, WRITE_TRIES + 1):
+            try:
+                self._told(await self._queue.apply(results, self._rules.judge))
+                return
+            except MailError as error:
+                if attempt == WRITE_TRIES:
+                    raise
+                _log.warning("result-waits", queue_id=claimed.message.queue_id, code=error.code)
+            await asyncio.sleep(1.0)
+
+    async def _put_off(self, claimed: Claimed, result: Result) -> None:
+        """One host that does not answer speaks for all that is due for its domain (row 141)."""
+        now, backoff = self._clock.now(), self._rules.backoff
+        attempts = 1 + min(item.attempts for item in claimed.recipients)
+        backlog = Backlog(
+            domain=claimed.recipients[0].domain,
+            next_attempt=now + min(backoff.wait(attempts, 0.5), BACKLOG_WAIT),
+            status=result.status,
+            diagnostic=result.diagnostic,
+            expired=now - backoff.lifetime,
+            late=now - backoff.delay_notice,
+        )
+        self._told(await self._queue.put_off(backlog, self._rules.judge))
+
+    def _told(self, settled: Sequence[Settled]) -> None:
+        """One event per recipient and attempt; a failure that nobody is told about is told to the postmaster here."""
+        for item in settled:
+            _log.info(
+                "delivery-attempt",
+                queue_id=item.message.queue_id,
+                recipient=str(item.recipient.address),
+                attempt=item.recipient.attempts + 1,
+                outcome=item.outcome.state.value,
+                reason=item.outcome.reason,
+                status=item.outcome.last_status,
+                remote=item.result.remote,
+                diagnostic=item.result.diagnostic,
+            )
+            if item.outcome.state.value == "failed" and item.outcome.owed is Owed.NOTHING:
+                _log.warning("failure-not-reported", queue_id=item.message.queue_id, reason=item.outcome.reason)
+        if any(item.outcome.owed is not Owed.NOTHING for item in settled):
+            self._owing.set()
+
+    # --- helpers -----------------------------------------------------------------------------------------------------
+
+    async def _keep_leases(self) -> None:
+        while True:
+            try:
+                await self._queue.renew()
+                await self._queue.pull_back(self._rules.backoff.horizon)
+            except MailError as error:
+                _log.error("leases-not-renewed", code=error.code, **error.fields)
+            await asyncio.sleep(self._queue.lease / 4)
+
+    async def _pay_debts(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._queue.lease):
+                    await self._owing.wait()
+            self._owing.clear()
+            try:
+                if await self._reporter.pay():
+                    self._owing.set()
+            except MailError as error:
+                _log.error("reports-wait", code=error.code, **error.fields)
+
+
+def _job_of(claimed: Claimed, hop: NextHop, content: Content) -> Job:
+    message = claimed.message
+    return Job(
+        queue_id=message.queue_id,
+        sender=message.sender,
+        recipients=tuple(item.for_job() for item in claimed.recipients),
+        content=content,
+        next_hop=hop.name,
+        static=hop.static,
+        smtputf8=message.smtputf8,
+        body=message.body,
+        ret=message.ret,
+        envid=message.envid,
+        require_tls=message.require_tls,
+        account_id=message.account_id or None,
+        local_prefix=message.local_prefix,
+    )
+
+
+def _all(claimed: Claimed, status: Status) -> list[Result]:
+    return [Result(item.id, ResultKind.DEFERRED, status) for item in claimed.recipients]
+
+
+def _complete(claimed: Claimed, results: Sequence[Result]) -> list[Result]:
+    """One result per recipient, whatever the agent forgot."""
+    told = {result.recipient_id: result for result in results}
+    return [told.get(item.id) or Result(item.id, ResultKind.DEFERRED, _BROKEN) for item in claimed.recipients]
+
+
+def _unreached(result: Result) -> bool:
+    """No host of the destination answered: RFC 3463 3.5, 4.4.x without a remote that said so."""
+    return result.kind is ResultKind.DEFERRED and not result.remote and result.status.enhanced.startswith("4.4.")

@@ -1,0 +1,49 @@
+"""The window: bounded over all, small per hop, adaptive, fair (security.md row 141)."""
+
+from __future__ import annotations
+
+from delivery.destinations import FIRST, MOST, Destinations
+from delivery.next_hop import Routes
+from delivery.queue.claims import MAX_RECIPIENTS, Candidate
+
+
+def page(*domains: str) -> list[Candidate]:
+    return [Candidate(n, f"q{n}", domain) for n, domain in enumerate(domains)]
+
+
+def test_one_hop_gets_its_few_places_and_says_it_is_full() -> None:
+    choice = Destinations(100, Routes({}).next_hop).selection()(page(*["dead.test"] * 8, "well.test"))
+    assert len(choice.groups) == FIRST + 1
+    assert choice.full == {"dead.test"}
+
+
+def test_recipients_of_one_message_and_hop_travel_together_up_to_a_hundred() -> None:
+    candidates = [Candidate(n, "q1", "a.test" if n % 2 else "b.test") for n in range(300)]
+    smart = Destinations(100, Routes({"*": "smart.test:25"}).next_hop).selection()(candidates)
+    assert [len(group) for group in smart.groups] == [MAX_RECIPIENTS]
+    direct = Destinations(100, Routes({}).next_hop).selection()(candidates)
+    assert sorted(len(group) for group in direct.groups) == [MAX_RECIPIENTS, MAX_RECIPIENTS]
+
+
+def test_the_window_bounds_all_hops_together() -> None:
+    destinations = Destinations(3, Routes({}).next_hop)
+    for hop in ("a.test", "b.test"):
+        destinations.started(hop)
+    choice = destinations.selection()(page("c.test", "d.test", "e.test"))
+    assert len(choice.groups) == 1
+    assert choice.full == frozenset()
+    destinations.started("c.test")
+    assert destinations.full
+
+
+def test_success_widens_a_hop_to_its_most_and_failure_narrows_it_to_one() -> None:
+    destinations = Destinations(100, Routes({}).next_hop)
+    for _ in range(500):
+        destinations.started("a.test")
+        destinations.ended("a.test", reached=True)
+    assert destinations.limit("a.test") == MOST
+    for _ in range(10):
+        destinations.started("a.test")
+        destinations.ended("a.test", reached=False)
+    assert destinations.limit("a.test") == 1
+    assert destinations.active == 0

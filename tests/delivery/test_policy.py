@@ -1,0 +1,133 @@
+"""Every row of the decision, and the order between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from antispam.types import Action, Authentication, Dkim, Result, Unscanned, Verdict
+from core.address import parse
+from delivery.evidence import Evidence
+from delivery.policy import RULES, Context, decide
+from message.address_list import From, FromDefect
+from tests.fakes.delivery_world import vouched
+
+AUTHOR = From((parse("a@sender.test"),), ("sender.test",), frozenset())
+HAM = Verdict(Action.ACCEPT, 1.0, 15.0)
+CLEAN = vouched()
+T, F, P = Result.TEMPERROR, Result.FAIL, Result.PASS
+SIGNED = (Dkim(P, "list.test", "s1"),)
+
+
+def evidence(
+    authentication: Authentication = CLEAN, scan: Verdict | Unscanned = HAM, defects: frozenset[FromDefect] = frozenset()
+) -> Evidence:
+    return Evidence(authentication, scan, replace(AUTHOR, defects=defects))
+
+
+def scanned(action: Action, text: str = "") -> Verdict:
+    return Verdict(action, 9.0, 15.0, (), text)
+
+
+def defect(*kinds: FromDefect) -> frozenset[FromDefect]:
+    return frozenset(kinds)
+
+
+def told(given: Evidence, context: Context = Context()) -> str:  # noqa: B008  # frozen
+    decision = decide(given, context)
+    return f"{decision.disposition.value} {decision.status.code} {decision.status.enhanced} {decision.reason}"
+
+
+TWO_FROM = defect(FromDefect.SEVERAL_FIELDS)
+REJECTING = vouched(dmarc=F, policy="reject", disposition="reject")
+QUARANTINING = vouched(dmarc=F, policy="quarantine", disposition="quarantine")
+AWAY = Unscanned("unavailable")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (evidence(), "inbox 250 2.0.0 accepted"),
+        (evidence(vouched(spf=P, dmarc=P, policy="reject")), "inbox 250 2.0.0 accepted"),
+        (evidence(vouched(spf=F, dmarc=F, policy="none")), "inbox 250 2.0.0 accepted"),
+        # two From fields
+        (evidence(defects=TWO_FROM), "reject 550 5.7.1 several-from"),
+        (evidence(vouched(dmarc=P, policy="reject"), defects=TWO_FROM), "reject 550 5.7.1 several-from"),
+        # DMARC
+        (evidence(REJECTING), "reject 550 5.7.1 dmarc-reject"),
+        (evidence(QUARANTINING), "junk 250 2.0.0 dmarc-quarantine"),
+        (evidence(vouched(dmarc=F, policy="reject", disposition="quarantine")), "junk 250 2.0.0 dmarc-quarantine"),
+        (evidence(vouched(dmarc=F, policy="reject", disposition="none")), "inbox 250 2.0.0 accepted"),
+        # DNS away
+        (evidence(vouched(spf=T, dmarc=T)), "inbox 250 2.0.0 accepted"),
+        (evidence(vouched(spf=T, dmarc=T, policy="none")), "inbox 250 2.0.0 accepted"),
+        (evidence(vouched(spf=T, dmarc=T, policy="reject")), "defer 451 4.4.3 dmarc-temperror"),
+        (evidence(vouched(spf=T, dmarc=T, policy="quarantine")), "defer 451 4.4.3 dmarc-temperror"),
+        (evidence(vouched(spf=T, dmarc=F, policy="reject", disposition="reject")), "defer 451 4.4.3 dmarc-temperror"),
+        (evidence(vouched(spf=T, dkim=SIGNED, dmarc=T, policy="reject")), "junk 250 2.0.0 dmarc-temperror"),
+        (
+            evidence(vouched(spf=T, dkim=SIGNED, dmarc=F, policy="reject", disposition="reject")),
+            "reject 550 5.7.1 dmarc-reject",
+        ),
+        (
+            evidence(vouched(spf=T, dkim=[Dkim(P, "l.test", "s", weak=True)], dmarc=T, policy="reject")),
+            "defer 451 4.4.3 dmarc-temperror",
+        ),
+        (evidence(vouched(dkim=[Dkim(T, "x.test", "s")], dmarc=P, policy="reject")), "inbox 250 2.0.0 accepted"),
+        # the scanner
+        (evidence(scan=scanned(Action.REJECT)), "reject 554 5.7.1 spam-reject"),
+        (evidence(scan=scanned(Action.JUNK)), "junk 250 2.0.0 spam-junk"),
+        (evidence(scan=scanned(Action.DEFER)), "defer 451 4.7.1 scanner-defer"),
+        (evidence(scan=AWAY), "defer 451 4.7.1 unscanned"),
+        (evidence(scan=Unscanned("timeout")), "defer 451 4.7.1 unscanned"),
+        (evidence(scan=Unscanned("bad-answer")), "defer 451 4.7.1 unscanned"),
+        (evidence(scan=Unscanned("disabled")), "inbox 250 2.0.0 accepted-unscanned"),
+        # unclear authors
+        (evidence(defects=defect(FromDefect.ABSENT)), "junk 250 2.0.0 no-from"),
+        (evidence(defects=defect(FromDefect.SYNTAX, FromDefect.NO_DOMAIN)), "junk 250 2.0.0 address-without-domain"),
+        # the order between rows
+        (evidence(REJECTING, scanned(Action.JUNK)), "reject 550 5.7.1 dmarc-reject"),
+        (evidence(REJECTING, AWAY), "reject 550 5.7.1 dmarc-reject"),
+        (evidence(QUARANTINING, scanned(Action.REJECT)), "reject 554 5.7.1 spam-reject"),
+        (evidence(QUARANTINING, AWAY), "defer 451 4.7.1 unscanned"),
+        (evidence(QUARANTINING, scanned(Action.JUNK)), "junk 250 2.0.0 dmarc-quarantine"),
+        (evidence(vouched(dmarc=T, policy="reject"), scanned(Action.REJECT)), "defer 451 4.4.3 dmarc-temperror"),
+    ],
+)
+def test_the_decision_table(given: Evidence, expected: str) -> None:
+    assert told(given) == expected
+
+
+def test_h052_mail_in_the_name_of_our_own_domain_is_judged_by_its_dmarc() -> None:
+    """Nothing in the context says "ours": there is no local trust to abuse."""
+    assert "own" not in " ".join(Context.__slots__)
+    assert told(evidence(REJECTING)) == "reject 550 5.7.1 dmarc-reject"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (evidence(REJECTING), "junk 250 2.0.0 dmarc-reject"),
+        (evidence(scan=scanned(Action.REJECT)), "junk 250 2.0.0 spam-reject"),
+        (evidence(defects=TWO_FROM), "junk 250 2.0.0 several-from"),
+        (evidence(scan=AWAY), "defer 451 4.7.1 unscanned"),
+        (evidence(), "inbox 250 2.0.0 accepted"),
+    ],
+)
+def test_h056_postmaster_and_abuse_are_never_refused_for_content(given: Evidence, expected: str) -> None:
+    assert told(given, Context(protected=True)) == expected
+
+
+def test_f160_the_operator_may_choose_to_accept_unscanned_mail_and_it_is_named() -> None:
+    assert told(evidence(scan=AWAY), Context(accept_unscanned=True)) == "inbox 250 2.0.0 accepted-unscanned"
+    assert told(evidence(QUARANTINING, AWAY), Context(accept_unscanned=True)) == "junk 250 2.0.0 dmarc-quarantine"
+
+
+def test_the_scanners_own_words_reach_the_sender() -> None:
+    decision = decide(evidence(scan=scanned(Action.REJECT, "Gtube pattern")), Context())
+    assert str(decision.status) == "554 5.7.1 Gtube pattern"
+
+
+def test_every_rule_is_in_the_table_once() -> None:
+    assert len({rule.__name__ for rule in RULES}) == len(RULES) == 10
