@@ -17,6 +17,7 @@ from imap.errors import Code, No
 from imap.responses import Ok
 from imap.session import Selected, Session
 from imap.types import Feature, Ranges, ranges_of
+from imap.updates import announce_keywords
 from imap.view import View
 from store.types import Column, Flag, Message
 
@@ -78,7 +79,8 @@ class _Run:
     def __init__(self, session: Session, selected: Selected, view: View, todo: Plan, seen: Container[int]) -> None:
         self.answered = 0
         self._answer = Answer(session.writer)
-        self._mailbox = selected.mailbox
+        self._selected = selected
+        self._writer = session.writer
         self._view = view
         self._todo = todo
         self._seen = seen
@@ -96,11 +98,13 @@ class _Run:
         if number is None:
             return False
         attributes = self._attributes(row)
+        if FLAGS in attributes:
+            self._flags_told(row, with_modseq=_MODSEQ in attributes)
         if not self._todo.opens_file:
             await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, None))
             return True
         try:
-            file = await self._mailbox.open(row.uid)
+            file = await self._selected.mailbox.open(row.uid)
         except NotFoundError:  # expunged since the row was read
             return False
         try:
@@ -116,8 +120,14 @@ class _Run:
         if row.uid not in self._seen:
             return chosen
         extra = (FLAGS, _MODSEQ) if self._condstore else (FLAGS,)
-        self._view.told((row,))
         return chosen + tuple(item for item in extra if item not in chosen)
+
+    def _flags_told(self, row: Message, *, with_modseq: bool) -> None:
+        """No update repeats what this answer tells, unless the client is still owed the mod-sequence."""
+        if row.modseq > self._view.modseq and (with_modseq or not self._condstore):
+            self._view.told((row,))
+        if not self._selected.keywords.issuperset(row.keywords):
+            announce_keywords(self._writer, self._selected, row.keywords)
 
 
 FETCH = Command(name="FETCH", states=WHEN_SELECTED, parse=parse, handle=fetch, uses_sequence_numbers=True)

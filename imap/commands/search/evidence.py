@@ -27,7 +27,7 @@ from imap.commands.search.criteria import (
     Relation,
     Smaller,
 )
-from message import charset, dates, header
+from message import dates, decode, header
 from message.facts import KEPT_FIELDS
 from store.types import Message
 
@@ -105,7 +105,7 @@ class ByHeader:
     def _text_of(self, name: bytes) -> list[str]:
         texts = self._texts.get(name)
         if texts is None:
-            texts = [fold(charset.guess(field.value)) for field in self._fields if field.name == name]
+            texts = [fold(decode.words(field.value)) for field in self._fields if field.name == name]
             self._texts[name] = texts
         return texts
 
