@@ -17,6 +17,7 @@ class OpenDkim:
         self._port = free_port()
         self.milter = f"inet:127.0.0.1:{self._port}"
         self._keys = base / "keys"
+        self._published: dict[str, str] = {}
         self._config = base / "opendkim.conf"
         self._process: Process | None = None
 
@@ -31,8 +32,9 @@ class OpenDkim:
         self._process.wait_port(self._port)
 
     def publish(self, keys: Mapping[str, str]) -> None:
-        """`selector._domainkey.domain` > TXT value."""
-        self._keys.write_text("".join(f"{name} {value}\n" for name, value in keys.items()))
+        """Add `selector._domainkey.domain` > TXT value."""
+        self._published |= keys
+        self._keys.write_text("".join(f"{name} {value}\n" for name, value in self._published.items()))
 
     def stop(self) -> None:
         if self._process:
