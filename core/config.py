@@ -183,6 +183,7 @@ class Limits(Section):
     imap_bad_after_login: int = 20
     imap_idle: float = 1800.0  # RFC 9051 5.4: at least 30 minutes
     imap_login_timeout: float = 60.0
+    imap_stall: float = 60.0  # a peer that neither reads our answer nor sends its literal on
     imap_connections_per_account: int = 40
     # accounts
     folders: int = 1000

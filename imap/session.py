@@ -7,7 +7,7 @@ Holds facts and the doors to the outside as Protocols; decides nothing and knows
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,15 +51,21 @@ class Link(Protocol):
     async def rest_of_command(self) -> bytes:
         """What follows the literal, up to CRLF."""
 
+    def before_tls(self) -> None:
+        """Raises `Bye` when clear text was pipelined behind STARTTLS (security.md row 21)."""
+
     async def start_tls(self) -> None:
-        """Answer has been sent; from now on TLS. Raises `Bye` when clear text was pipelined (security.md row 21)."""
+        """The tagged OK has been sent; from now on TLS."""
 
     @property
     def can_start_tls(self) -> bool: ...
 
+    def logged_in(self, account: Account) -> None:
+        """Wider bounds and longer timeouts from now on; takes the account's seat. Raises `Bye` when none is free."""
+
 
 class Seats(Protocol):
-    """Counts connections, once per machine (security.md, Decided); `listeners.LocalSeats` counts one process."""
+    """Counts connections, once per machine (security.md, Decided); `seats.LocalSeats` counts one process."""
 
     def take_address(self, address: str) -> bool:
         """A connection before login; False when `limits.connections_per_address` are taken."""
@@ -120,7 +126,7 @@ class Session:
         self.features = Feature.NONE
         self.failed_logins = 0
         self.client_id: Sequence[tuple[str, str]] = ()
-        self.on_login: Callable[[Account], None] = lambda account: None
+        self.after_answer: Callable[[], Awaitable[None]] | None = None  # STARTTLS: what follows the tagged OK
         self._account: Account | None = None
         self._store: AccountStore | None = None
         self._selected: Selected | None = None
@@ -158,7 +164,7 @@ class Session:
     def logged_in(self, account: Account, store: AccountStore) -> None:
         self._account, self._store = account, store
         self.state = State.AUTHENTICATED
-        self.on_login(account)
+        self.link.logged_in(account)
 
     def select(self, selected: Selected) -> None:
         self._selected = selected

@@ -1,9 +1,10 @@
 """From a stream of octets to complete commands, without I/O (RFC 9051 4.3, RFC 7888).
 
 The driver feeds octets and asks `next_event` until it answers None; commands therefore come one by one and what is not
-asked for stays in the driver's socket. Bounds count whole commands, never single words (security.md finding 8): the text
-lines of one command together `line`, its literals together `literals`. Only CRLF ends a line. The message of APPEND is
-not collected but streamed; its head is an event of its own, so that the handler can refuse before a "+" is sent.
+asked for stays in the driver's socket. Bounds count whole commands, never single words (security.md finding 8): the
+text lines of one command together `line`, its literals together `literals`. Only CRLF ends a line. The message of
+APPEND is not collected but streamed; its head is an event of its own, so that the handler can refuse before a "+" is
+sent.
 
 What is over a bound is refused and then kept in step (rows 91-93): a client that waits for "+" gets its tagged answer
 instead; one that does not wait has the exact octets discarded, or is told BYE when they are too many.
@@ -118,6 +119,11 @@ class Framer:
     def pending(self) -> int:
         """Octets received and not consumed."""
         return len(self._buffer) - self._start
+
+    @property
+    def needed(self) -> int:
+        """Octets of the present literal that have not come yet."""
+        return self._need
 
     @property
     def midway(self) -> bool:

@@ -1,0 +1,50 @@
+"""What the server says it can do, per state and per TLS (RFC 9051 7.2.2, 6.2.1). Announced is only what works.
+
+The extensions are announced before login as well: clients that keep the first list (imaplib among them) lose nothing.
+"""
+
+from __future__ import annotations
+
+from imap.session import Session
+from imap.types import State
+
+BASE = (
+    "IMAP4rev1",  # RFC 3501
+    "LITERAL+",  # RFC 7888
+    "SASL-IR",  # RFC 4959
+    "ID",  # RFC 2971
+    "ENABLE",  # RFC 5161
+)
+MAIL = (
+    "IDLE",  # RFC 2177
+    "NAMESPACE",  # RFC 2342
+    "UIDPLUS",  # RFC 4315
+    "MOVE",  # RFC 6851
+    "UNSELECT",  # RFC 3691
+    "CHILDREN",  # RFC 3348
+    "SPECIAL-USE",  # RFC 6154
+    "CREATE-SPECIAL-USE",
+    "LIST-EXTENDED",  # RFC 5258
+    "LIST-STATUS",  # RFC 5819
+    "STATUS=SIZE",  # RFC 8438
+)
+MECHANISMS = ("PLAIN",)
+
+
+def may_send_password(session: Session) -> bool:
+    """Passwords only over TLS, unless the operator allows loopback for tests (security.md row 24)."""
+    link = session.link
+    return link.secure or (session.services.plaintext_on_loopback and link.loopback)
+
+
+def names(session: Session) -> list[str]:
+    """The capabilities of this moment, in a stable order."""
+    listed = [*BASE, *MAIL]
+    if session.state is State.NOT_AUTHENTICATED:
+        if session.link.can_start_tls:
+            listed.append("STARTTLS")
+        if may_send_password(session):
+            listed += [f"AUTH={mechanism}" for mechanism in MECHANISMS]
+        else:
+            listed.append("LOGINDISABLED")
+    return listed

@@ -1,0 +1,166 @@
+"""One socket as the IMAP server sees it: bounded input, back-pressure both ways, TLS in the middle (RFC 9051 6.2.1).
+
+Knows octets only. What the peer sends before we ask stays in the kernel once `HIGH_INPUT` is reached (security.md row
+102); what it does not read makes `drained` wait and finally fail (row 37). asyncio and uvloop are touched here and in
+`listeners`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+HIGH_INPUT = 64 * 1024
+HIGH_OUTPUT = 64 * 1024
+
+
+class Channel(asyncio.Protocol):
+    """`stall`: seconds a peer may leave our output unread. `read` and `drained` have one caller at a time."""
+
+    def __init__(self, stall: float) -> None:
+        self._stall = stall
+        self._transport: asyncio.Transport | None = None
+        self._input: list[bytes] = []
+        self._size = 0
+        self._paused = False
+        self._full = False
+        self._eof = False
+        self._lost = False
+        self._interrupt: BaseException | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._drainer: asyncio.Future[None] | None = None
+        self.watcher: Callable[[], None] | None = None  # called when there is something to read, or an end
+
+    # --- asyncio's side --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's have the methods, not the base class
+        self._transport.set_write_buffer_limits(high=HIGH_OUTPUT)
+
+    def data_received(self, data: bytes) -> None:
+        self._input.append(data)
+        self._size += len(data)
+        if self._size >= HIGH_INPUT and not self._paused:
+            self._paused = True
+            self._open.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """A peer that half-closes still gets its answers; TLS cannot half-close."""
+        self._eof = True
+        self._wake()
+        return not self.secure
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = self._eof = True
+        self._full = False
+        self._wake()
+        self._release(self._drainer)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._release(self._drainer)
+
+    @staticmethod
+    def _release(waiter: asyncio.Future[None] | None) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _wake(self) -> None:
+        self._release(self._reader)
+        if self.watcher is not None:
+            self.watcher()
+
+    # --- our side --------------------------------------------------------------------------------------------------
+
+    @property
+    def _open(self) -> asyncio.Transport:
+        if self._transport is None:
+            raise ConnectionResetError("not connected")
+        return self._transport
+
+    @property
+    def secure(self) -> bool:
+        return self._transport is not None and self._transport.get_extra_info("sslcontext") is not None
+
+    @property
+    def readable(self) -> bool:
+        """`read` will not wait."""
+        return bool(self._input) or self._eof or self._interrupt is not None
+
+    @property
+    def buffered(self) -> int:
+        return self._size
+
+    async def read(self) -> bytes:
+        """All that has arrived, waiting for something; b"" at the end. Raises what `interrupt` was given."""
+        while not self.readable:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        if self._interrupt is not None:
+            raise self._interrupt
+        data = self._input[0] if len(self._input) == 1 else b"".join(self._input)
+        self._input.clear()
+        self._size = 0
+        if self._paused and not self._lost:
+            self._paused = False
+            self._open.resume_reading()
+        return data
+
+    def send(self, data: bytes) -> None:
+        if self._lost or self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("the peer is gone")
+        self._transport.write(data)
+
+    async def drained(self) -> None:
+        if self._full:
+            self._drainer = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(self._stall):
+                    await self._drainer
+            except TimeoutError as error:
+                self.abort()
+                raise ConnectionAbortedError("the peer does not read") from error
+            finally:
+                self._drainer = None
+        if self._lost:
+            raise ConnectionResetError("the peer is gone")
+
+    async def start_tls(self, context: ssl.SSLContext, timeout: float) -> None:
+        """From here on TLS. The caller has looked that no input is buffered. Raises `OSError` (SSLError among them)."""
+        loop = asyncio.get_running_loop()
+        transport = await loop.start_tls(
+            self._open, self, context, server_side=True, ssl_handshake_timeout=timeout, ssl_shutdown_timeout=5.0
+        )
+        if transport is None:
+            raise ConnectionResetError("the peer left during the handshake")
+        self.connection_made(transport)
+
+    def hold(self) -> None:
+        """Read nothing more until TLS has started."""
+        self._open.pause_reading()
+
+    def interrupt(self, reason: BaseException) -> None:
+        """Make the present or next `read` raise `reason`: the server wants the connection to end."""
+        self._interrupt = reason
+        self._wake()
+
+    def close(self) -> None:
+        """Send what is buffered, then close."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close without sending what is buffered."""
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):
+                self._transport.abort()

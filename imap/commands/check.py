@@ -1,0 +1,14 @@
+"""CHECK (RFC 3501 6.4.1): nothing is ever left unwritten here, so it is NOOP in the selected state."""
+
+from __future__ import annotations
+
+from imap.command import WHEN_SELECTED, Command, no_arguments
+from imap.responses import Ok
+from imap.session import Session
+
+
+async def _handle(_: Session, __: None) -> Ok:
+    return Ok("CHECK completed")
+
+
+CHECK = Command("CHECK", WHEN_SELECTED, no_arguments, _handle)

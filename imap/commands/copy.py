@@ -1,0 +1,70 @@
+"""COPY, MOVE and their UID forms (RFC 9051 6.4.7, 6.4.8; RFC 4315, RFC 6851): all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imap import responses
+from imap.command import WHEN_SELECTED, Command
+from imap.commands.guards import require_writable
+from imap.errors import Code, No
+from imap.responses import Ok
+from imap.session import Selected, Session
+from imap.types import Ranges, SequenceSet
+from imap.wire.scanner import Scanner
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    wanted: SequenceSet
+    uid: bool
+    target: str
+
+
+def _parser(*, uid: bool) -> Callable[[Scanner], Transfer]:
+    def parse(scanner: Scanner) -> Transfer:
+        """copy = "COPY" SP sequence-set SP mailbox; move = "MOVE" SP sequence-set SP mailbox"""
+        scanner.space()
+        wanted = scanner.sequence_set()
+        scanner.space()
+        target = scanner.mailbox()
+        scanner.end()
+        return Transfer(wanted, uid, target)
+
+    return parse
+
+
+async def _ranges(session: Session, selected: Selected, asked: Transfer) -> Ranges:
+    """What is meant, once the target is known to exist: a client may create it and try again (TRYCREATE)."""
+    ranges = (await selected.numbered()).ranges(asked.wanted, uid=asked.uid)
+    if await session.store.folder(asked.target) is None:
+        raise No("no such mailbox", Code.TRYCREATE)
+    return ranges
+
+
+async def _copy(session: Session, asked: Transfer) -> Ok:
+    selected = session.selected
+    ranges = await _ranges(session, selected, asked)
+    if not ranges:
+        return Ok("nothing to copy")
+    copied = await selected.mailbox.copy(ranges, asked.target)
+    return Ok("COPY completed", responses.copy_uid(copied.uidvalidity, copied.pairs) if copied.pairs else Code.NONE)
+
+
+async def _move(session: Session, asked: Transfer) -> Ok:
+    """COPYUID comes untagged before the EXPUNGE responses (RFC 6851 4.3), which are the updates that follow."""
+    selected = require_writable(session)
+    ranges = await _ranges(session, selected, asked)
+    if ranges:
+        moved = await selected.mailbox.move(ranges, asked.target)
+        if moved.pairs:
+            code = responses.copy_uid(moved.uidvalidity, moved.pairs)
+            session.writer.write(responses.untagged("OK", "moved", code))
+    return Ok("MOVE completed")
+
+
+COPY = Command("COPY", WHEN_SELECTED, _parser(uid=False), _copy)
+UID_COPY = Command("UID COPY", WHEN_SELECTED, _parser(uid=True), _copy)
+MOVE = Command("MOVE", WHEN_SELECTED, _parser(uid=False), _move)
+UID_MOVE = Command("UID MOVE", WHEN_SELECTED, _parser(uid=True), _move)

@@ -1,0 +1,38 @@
+"""ENABLE (RFC 5161): unknown names are passed over, known ones answered once they count."""
+
+from __future__ import annotations
+
+from imap import responses
+from imap.command import AFTER_LOGIN, Command
+from imap.errors import Bad
+from imap.responses import Ok
+from imap.session import Session
+from imap.types import Feature, State
+from imap.wire.scanner import Scanner
+
+# What ENABLE can switch on; a row appears here together with its capability.
+ENABLEABLE: dict[str, Feature] = {}
+
+
+def _parse(scanner: Scanner) -> tuple[str, ...]:
+    """enable = "ENABLE" 1*(SP capability)"""
+    names = []
+    scanner.space()
+    names.append(scanner.keyword())
+    while scanner.try_space():
+        names.append(scanner.keyword())
+    scanner.end()
+    return tuple(names)
+
+
+async def _handle(session: Session, names: tuple[str, ...]) -> Ok:
+    if session.state is State.SELECTED:
+        raise Bad("ENABLE comes before SELECT")  # RFC 5161 3.1
+    known = [name for name in dict.fromkeys(names) if name in ENABLEABLE]
+    for name in known:
+        session.features |= ENABLEABLE[name]
+    session.writer.write(responses.enabled(known))
+    return Ok("ENABLE completed")
+
+
+ENABLE = Command("ENABLE", AFTER_LOGIN, _parse, _handle)

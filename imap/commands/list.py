@@ -1,0 +1,139 @@
+"""LIST with its extended form, and LSUB (RFC 9051 6.3.9, RFC 5258, RFC 5819, RFC 6154; RFC 3501 6.3.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imap import responses
+from imap.command import AFTER_LOGIN, Command
+from imap.commands import status
+from imap.errors import BadSyntax
+from imap.listing import Query, Row, Tree
+from imap.patterns import Pattern
+from imap.responses import Ok
+from imap.session import Session
+from imap.wire.scanner import Scanner
+
+MAX_PATTERNS = 20
+BATCH = 200  # rows between two drains
+SELECTION = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
+BASE_SELECTION = frozenset({"SUBSCRIBED", "SPECIAL-USE"})  # what RECURSIVEMATCH can go with (RFC 5258 3.1)
+RETURNED = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """`delimiter_only`: the pattern was empty, so the client asks for the delimiter."""
+
+    query: Query
+    status: tuple[str, ...] = ()
+    delimiter_only: bool = False
+
+
+def _parse_list(scanner: Scanner) -> List:
+    """list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]"""
+    scanner.space()
+    selection: set[str] | None = None
+    if scanner.peek() == b"(":
+        selection = _options(scanner, SELECTION)
+        scanner.space()
+        if "RECURSIVEMATCH" in selection and not selection & BASE_SELECTION:
+            raise BadSyntax("RECURSIVEMATCH needs another selection option")
+    reference = scanner.list_mailbox()
+    scanner.space()
+    several = scanner.peek() == b"("
+    texts = scanner.parenthesised(scanner.list_mailbox) if several else [scanner.list_mailbox()]
+    if len(texts) > MAX_PATTERNS:
+        raise BadSyntax("too many patterns")
+    returned, items = _returned(scanner)
+    scanner.end()
+    extended = selection is not None or several or returned is not None
+    chosen = selection or set[str]()
+    query = Query(
+        _patterns(reference, texts),
+        subscribed="SUBSCRIBED" in chosen,
+        special_use="SPECIAL-USE" in chosen,
+        recursive="RECURSIVEMATCH" in chosen,
+        return_subscribed="SUBSCRIBED" in (returned or ()),
+        extended=extended,
+    )
+    return List(query, items, delimiter_only=texts == [""] and not extended)
+
+
+def _parse_lsub(scanner: Scanner) -> List:
+    """lsub = "LSUB" SP mailbox SP list-mailbox"""
+    scanner.space()
+    reference = scanner.list_mailbox()
+    scanner.space()
+    text = scanner.list_mailbox()
+    scanner.end()
+    return List(Query(_patterns(reference, [text])), delimiter_only=text == "")
+
+
+def _patterns(reference: str | None, texts: Sequence[str | None]) -> tuple[Pattern, ...]:
+    """What is no canonical spelling of a name matches none (security.md row 96)."""
+    if reference is None:
+        return ()
+    return tuple(Pattern(reference, text) for text in texts if text is not None)
+
+
+def _options(scanner: Scanner, known: frozenset[str]) -> set[str]:
+    options = set(scanner.parenthesised(scanner.keyword, empty=True))
+    if not options <= known:
+        raise BadSyntax("unknown LIST option")
+    return options
+
+
+def _returned(scanner: Scanner) -> tuple[set[str] | None, tuple[str, ...]]:
+    """list-return-opts = "RETURN" SP "(" [return-option *(SP return-option)] ")" """
+    if scanner.at_end:
+        return None, ()
+    scanner.token(b" RETURN ")
+    items: tuple[str, ...] = ()
+
+    def option() -> str:
+        nonlocal items
+        name = scanner.keyword()
+        if name == "STATUS":
+            scanner.space()
+            items = status.parse_items(scanner)
+        elif name not in RETURNED:
+            raise BadSyntax("unknown LIST option")
+        return name
+
+    return set(scanner.parenthesised(option, empty=True)), items
+
+
+async def _tree(session: Session) -> Tree:
+    return Tree(await session.store.folders(), await session.store.subscriptions())
+
+
+async def _list(session: Session, asked: List) -> Ok:
+    if asked.delimiter_only:
+        session.writer.write(responses.listed("LIST", ["\\Noselect"], ""))
+    else:
+        await _write(session, "LIST", (await _tree(session)).listed(asked.query), asked.status)
+    return Ok("LIST completed")
+
+
+async def _lsub(session: Session, asked: List) -> Ok:
+    if asked.delimiter_only:
+        session.writer.write(responses.listed("LSUB", ["\\Noselect"], ""))
+    else:
+        await _write(session, "LSUB", (await _tree(session)).lsub(asked.query), ())
+    return Ok("LSUB completed")
+
+
+async def _write(session: Session, kind: str, rows: Sequence[Row], items: Sequence[str]) -> None:
+    utf8, writer = session.utf8, session.writer
+    for count, row in enumerate(rows, 1):
+        writer.write(responses.listed(kind, row.attributes, row.name, utf8=utf8, child_info=row.child_info))
+        if items and row.folder is not None:
+            writer.write(status.describe(row.folder, items, utf8=utf8))
+        if count % BATCH == 0:
+            await writer.drain()
+
+
+LIST = Command("LIST", AFTER_LOGIN, _parse_list, _list)
+LSUB = Command("LSUB", AFTER_LOGIN, _parse_lsub, _lsub)

@@ -1,0 +1,16 @@
+"""NAMESPACE (RFC 2342): the personal one only; shared mailboxes come with access control."""
+
+from __future__ import annotations
+
+from imap import responses
+from imap.command import AFTER_LOGIN, Command, no_arguments
+from imap.responses import Ok
+from imap.session import Session
+
+
+async def _handle(session: Session, _: None) -> Ok:
+    session.writer.write(responses.namespace())
+    return Ok("NAMESPACE completed")
+
+
+NAMESPACE = Command("NAMESPACE", AFTER_LOGIN, no_arguments, _handle)

@@ -1,0 +1,265 @@
+"""The life of one IMAP connection: greeting, commands one after the other, timeouts, the end.
+
+Joins channel, framing, session and dispatch, and is the `Link` that the few commands use which read by themselves
+(APPEND, AUTHENTICATE, IDLE, STARTTLS). Decides about time and bounds; knows no command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from core.log import context, get
+from directory.types import Account
+from imap import capability, dispatch, responses
+from imap.channel import Channel
+from imap.errors import Bad, BadSyntax, Bye, Code
+from imap.seats import Admission
+from imap.session import Services, Session
+from imap.types import State
+from imap.wire.framing import Bounds, Complete, Continue, Event, Framer, Piece, Refused, Rest, Streamed
+from imap.writer import Writer
+
+log = get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How a connection came in. `contexts` gives the TLS context of the moment (certificates are reloaded), None
+    when there is no TLS; `implicit`: TLS from the first octet (RFC 8314)."""
+
+    contexts: Callable[[], ssl.SSLContext] | None
+    implicit: bool
+
+
+class Connection:
+    """`run` is the task of the connection; `finish` and `cut` are the owner's ways to end it."""
+
+    def __init__(
+        self, services: Services, door: Door, table: dispatch.Table, channel: Channel, admission: Admission
+    ) -> None:
+        self._services = services
+        self._door = door
+        self._table = table
+        self._channel = channel
+        self._admission = admission
+        self._remote = admission.address
+        limits = services.limits
+        before = limits.imap_line_before_login
+        self._framer = Framer(Bounds(line=before, literals=before, discard=before, stream=False))
+        self._writer = Writer(channel)
+        self.session = Session(services, self, self._writer)
+        self._login_deadline = self._now() + limits.imap_login_timeout
+        self._bad = 0
+
+    # --- the loop --------------------------------------------------------------------------------------------------
+
+    async def run(self, connection_id: str) -> None:
+        """Serve until the end; raises only `CancelledError`."""
+        with context(conn=connection_id, peer=self._remote):
+            reason = "logout"
+            try:
+                await self._greet()
+                while self.session.state is not State.LOGOUT:
+                    await self._serve(await self._event())
+                    # A pipeline of commands that never wait must not keep other connections waiting (promise P7).
+                    await asyncio.sleep(0)
+            except Bye as bye:
+                reason = bye.text
+                await self._say_bye(bye)
+            except (OSError, TimeoutError) as error:
+                reason = type(error).__name__
+            finally:
+                self._end(reason)
+
+    async def _greet(self) -> None:
+        code = responses.capability_code(capability.names(self.session))
+        self._writer.write(responses.untagged("OK", "Beffroi ready", code))
+        await self._writer.drain()
+
+    async def _serve(self, event: Event) -> None:
+        match event:
+            case Complete(data) | Streamed(data):
+                answer = await dispatch.run(self.session, self._table, data)
+                if isinstance(event, Streamed) and not self._framer.abandon():
+                    raise Bye("literal too large", Code.TOOBIG)
+                self._count(answer.bad)
+            case Refused(tag, error, fatal):
+                if fatal:
+                    raise Bye(error.text, error.code)
+                status = "BAD" if isinstance(error, Bad) else "NO"
+                self._writer.write(responses.tagged(tag, status, error.text, error.code))
+                await self._writer.drain()
+                self._count(True)
+            case Continue():
+                await self._ask()
+            case Piece() | Rest():
+                raise RuntimeError("a literal nobody asked for")
+
+    async def _ask(self) -> None:
+        self._writer.write(responses.CONTINUE)
+        await self._writer.drain()
+
+    def _count(self, bad: bool) -> None:
+        """A client that speaks another protocol is not worth a session (rows 33, 94)."""
+        limits = self._services.limits
+        self._bad += bad
+        before_login = self.session.state is State.NOT_AUTHENTICATED
+        if self._bad >= (limits.imap_bad_before_login if before_login else limits.imap_bad_after_login):
+            raise Bye("too many invalid commands", Code.CLIENTBUG)
+
+    async def _say_bye(self, bye: Bye) -> None:
+        try:
+            self._writer.write(responses.untagged("BYE", bye.text, bye.code))
+            self._writer.flush()
+        except OSError:
+            return
+
+    def _end(self, reason: str) -> None:
+        self._channel.close()
+        if self.account_id is not None:
+            log.info("imap-session-ended", reason=reason, account=self.account_id, sent=self._writer.sent)
+        elif reason != "logout":
+            log.debug("imap-connection-ended", reason=reason)
+
+    # --- input -----------------------------------------------------------------------------------------------------
+
+    async def _event(self) -> Event:
+        began: float | None = None
+        while (event := self._framer.next_event()) is None:
+            if began is None and self._framer.midway:
+                began = self._now()
+            await self._read(self._patience(began))
+        return event
+
+    def _patience(self, began: float | None) -> float:
+        """Seconds to wait for more: until the login deadline, to finish a command that has begun (row 36), or for the
+        next command."""
+        limits = self._services.limits
+        if self.session.state is State.NOT_AUTHENTICATED:
+            return self._login_deadline - self._now()
+        return limits.imap_idle if began is None else began + limits.idle_command - self._now()
+
+    def _now(self) -> float:
+        return self._services.clock.monotonic()
+
+    async def _read(self, seconds: float) -> None:
+        if seconds <= 0:  # a peer whose octets always lie ready must not outlive its time
+            raise Bye("too slow", Code.NONE)
+        try:
+            async with asyncio.timeout(seconds):
+                data = await self._channel.read()
+        except TimeoutError as error:
+            raise Bye("idle for too long", Code.NONE) from error
+        if not data:
+            raise ConnectionResetError("the peer is gone")
+        self._framer.feed(data)
+
+    # --- Link: what handlers use -----------------------------------------------------------------------------------
+
+    @property
+    def remote(self) -> str:
+        return self._remote
+
+    @property
+    def secure(self) -> bool:
+        return self._channel.secure
+
+    @property
+    def loopback(self) -> bool:
+        return ip_address(self._remote).is_loopback
+
+    @property
+    def can_start_tls(self) -> bool:
+        return self._door.contexts is not None and not self._channel.secure
+
+    async def read_line(self, *, limit: int) -> bytes:
+        began = self._now()
+        while (line := self._framer.next_line(limit)) is None:
+            await self._read(self._patience(began))
+        return line
+
+    async def idle_line(self, wake: asyncio.Event, timeout: float) -> bytes | None:
+        self._channel.watcher = wake.set
+        try:
+            line = await self._line_at_hand()
+            if line is None:
+                async with asyncio.timeout(timeout):
+                    await wake.wait()
+                line = await self._line_at_hand()
+            return line
+        except TimeoutError:
+            return None
+        finally:
+            self._channel.watcher = None
+
+    async def _line_at_hand(self) -> bytes | None:
+        if self._channel.readable:
+            await self._read(self._services.limits.imap_stall)
+        return self._framer.next_line(self._services.limits.imap_line_before_login)
+
+    async def literal(self) -> AsyncIterator[bytes]:
+        limits = self._services.limits
+        if self._framer.accept():
+            await self._ask()
+        deadline = self._now() + limits.imap_stall + self._framer.needed / limits.minimum_rate
+        while True:
+            event = await self._literal_event(deadline)
+            if not isinstance(event, Piece):
+                raise RuntimeError("framing lost the literal")
+            if event.data:
+                yield event.data
+            if event.last:
+                return
+
+    async def rest_of_command(self) -> bytes:
+        event = await self._literal_event(self._now() + self._services.limits.imap_stall)
+        if not isinstance(event, Rest):
+            raise BadSyntax("command too long")
+        if event.more:
+            raise BadSyntax("one message per APPEND")
+        return event.data
+
+    async def _literal_event(self, deadline: float) -> Event:
+        """Neither a stall nor a trickle holds the spool for ever (row 36)."""
+        while (event := self._framer.next_event()) is None:
+            await self._read(min(self._services.limits.imap_stall, deadline - self._now()))
+        return event
+
+    def before_tls(self) -> None:
+        self._channel.hold()
+        if self._framer.pending or self._channel.buffered:
+            raise Bye("clear text after STARTTLS", Code.CLIENTBUG)
+
+    async def start_tls(self) -> None:
+        assert self._door.contexts is not None
+        self.before_tls()
+        await self._channel.start_tls(self._door.contexts(), self._services.limits.tls_handshake)
+        # Nothing said in the clear counts any more (RFC 9051 6.2.1, security.md row 22).
+        self._framer = Framer(self._framer.bounds)
+        self.session.client_id = ()
+
+    def logged_in(self, account: Account) -> None:
+        limits = self._services.limits
+        if not self._admission.log_in(account.id):
+            raise Bye("too many connections of this account", Code.LIMIT)
+        self._bad = 0
+        discard = 2 * max(limits.message_octets, limits.imap_literals)
+        self._framer.bounds = Bounds(limits.imap_line, limits.imap_literals, discard, stream=True)
+
+    # --- the owner's ways to end it --------------------------------------------------------------------------------
+
+    @property
+    def account_id(self) -> str | None:
+        return self._admission.account_id
+
+    def finish(self, bye: Bye) -> None:
+        """End as soon as the running command is done (clean stop, a suspended account)."""
+        self._channel.interrupt(bye)
+
+    def cut(self) -> None:
+        """End now, in the middle of whatever it is."""
+        self._channel.abort()

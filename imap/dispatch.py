@@ -1,0 +1,121 @@
+"""From one complete command to its tagged answer: find the row, check the state, parse, run, translate, tell updates.
+
+The only place where errors become NO, BAD or BYE. A bug is answered NO [SERVERBUG] and logged with its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import MailError
+from core.log import get
+from imap import responses, updates
+from imap.command import Command
+from imap.errors import Bad, BadSyntax, Bye, Code, ImapError, No, translate
+from imap.responses import Ok
+from imap.session import Session
+from imap.types import State
+from imap.wire.scanner import Scanner
+
+log = get(__name__)
+
+Table = Mapping[str, Command[Any]]  # the arguments' type is between a row's parse and its handle
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The tagged answer: `status` OK, NO or BAD; `bad` counts against the client."""
+
+    status: str
+    text: str
+    code: str = ""
+
+    @property
+    def bad(self) -> bool:
+        return self.status == "BAD"
+
+
+async def run(session: Session, table: Table, data: bytes) -> Answer:
+    """Run one command and send its answer. Raises `Bye` and `ConnectionError`, nothing else."""
+    scanner = Scanner(data, utf8=session.utf8)
+    tag, command, answer = "*", None, None
+    try:
+        tag = _tag(scanner)
+        command = _row(table, scanner)
+        answer = _ok(await _execute(session, command, scanner))
+    except ImapError as error:
+        if isinstance(error, Bye):
+            raise
+        answer = Answer("BAD" if isinstance(error, Bad) else "NO", error.text, error.code)
+    except MailError as error:
+        answer = _refusal(error)
+    except ConnectionError:
+        raise
+    except Exception:  # a bug of ours must cost one command, not the session
+        log.exception("imap-command-failed", command=command.name if command else "")
+        answer = Answer("NO", "internal error", Code.SERVERBUG)
+    if command is not None and command.tells_updates:
+        await _tell(session, command)
+    session.writer.write(responses.tagged(tag, answer.status, answer.text, answer.code))
+    await session.writer.drain()
+    follow, session.after_answer = session.after_answer, None
+    if follow is not None and answer.status == "OK":
+        await follow()
+    return answer
+
+
+def _tag(scanner: Scanner) -> str:
+    tag = scanner.tag()
+    if not scanner.try_space():
+        raise BadSyntax("command expected")
+    return tag
+
+
+def _row(table: Table, scanner: Scanner) -> Command[Any]:
+    name = scanner.keyword()
+    if name == "UID":
+        scanner.space()
+        name = f"UID {scanner.keyword()}"
+    command = table.get(name)
+    if command is None:
+        raise Bad("unknown command")
+    return command
+
+
+async def _execute(session: Session, command: Command[Any], scanner: Scanner) -> Ok:
+    if session.state not in command.states:
+        raise Bad(_WRONG_STATE[session.state])
+    arguments = command.parse(scanner)
+    return await command.handle(session, arguments)
+
+
+_WRONG_STATE = {
+    State.NOT_AUTHENTICATED: "log in first",
+    State.AUTHENTICATED: "not allowed in this state",
+    State.SELECTED: "not allowed in this state",
+    State.LOGOUT: "the session is over",
+}
+
+
+def _ok(done: Ok) -> Answer:
+    return Answer("OK", done.text, done.code)
+
+
+def _refusal(error: MailError) -> Answer:
+    no: No = translate(error)
+    log.info("imap-refused", reason=error.code, fields=error.fields)
+    return Answer("NO", no.text, no.code)
+
+
+async def _tell(session: Session, command: Command[Any]) -> None:
+    """Updates come before the tagged answer; a store that fails here changes nothing of what the command did."""
+    try:
+        await updates.tell(session, expunge=not command.uses_sequence_numbers)
+    except MailError as error:
+        log.warning("imap-updates-failed", reason=error.code)
+    except (ImapError, ConnectionError):
+        raise
+    except Exception:
+        log.exception("imap-updates-failed")

@@ -1,0 +1,49 @@
+"""From a name and a password to a logged-in session; shared by LOGIN and AUTHENTICATE.
+
+Knows what to answer, never whether a password is right: that is the directory's, in equal time for all.
+"""
+
+from __future__ import annotations
+
+from core.log import Secret, get
+from directory.types import LoggedIn, LoginRefused, LoginUnavailable
+from imap import capability, responses
+from imap.errors import Bye, Code, No
+from imap.responses import Ok
+from imap.session import Session
+from store.types import AccountRef
+
+log = get(__name__)
+
+MAX_FAILURES = 5  # per connection; the directory slows an address down long before a stranger gets far
+
+
+def require_privacy(session: Session) -> None:
+    """RFC 5530 3, security.md row 24: a password in the clear is refused before it is looked at."""
+    if not capability.may_send_password(session):
+        raise No("use TLS first", Code.PRIVACYREQUIRED)
+
+
+async def log_in(session: Session, identity: str, secret: Secret) -> Ok:
+    """Raises `No` for what is wrong and `Bye` after too many failures."""
+    services = session.services
+    result = await services.directory.login(identity, secret, protocol="imap", remote=session.link.remote)
+    match result:
+        case LoggedIn(account):
+            store = await services.store.account(AccountRef.of(account))
+            session.logged_in(account, store)
+            log.info("imap-login", account=account.id)
+            return Ok("logged in", responses.capability_code(capability.names(session)))
+        case LoginUnavailable():
+            raise No("login is not possible at the moment", Code.UNAVAILABLE)
+        case LoginRefused(reason):
+            log.info("imap-login-refused", reason=reason, identity=identity)
+            raise failed(session)
+
+
+def failed(session: Session) -> No | Bye:
+    """One answer for all causes: unknown, wrong, suspended and throttled look the same (promise P8)."""
+    session.failed_logins += 1
+    if session.failed_logins >= MAX_FAILURES:
+        return Bye("too many failed logins", Code.AUTHENTICATIONFAILED)
+    return No("authentication failed", Code.AUTHENTICATIONFAILED)

@@ -1,0 +1,82 @@
+"""Who may connect how often: per address before login, per account after it (security.md section 2, Decided).
+
+`LocalSeats` counts the connections of one process; a counter shared by the machine's workers replaces it behind
+`imap.session.Seats`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import ip_address
+
+from core.config import Limits
+from imap.session import Seats
+
+
+class Admission:
+    """The seat of one connection: counted for its address until login, for its account afterwards."""
+
+    def __init__(self, seats: Seats, address: str) -> None:
+        self._seats = seats
+        self.address = address
+        self.account_id: str | None = None
+        self._held = seats.take_address(address)
+
+    @property
+    def granted(self) -> bool:
+        return self._held
+
+    def log_in(self, account_id: str) -> bool:
+        """Change seats; False when the account has none left."""
+        if not self._seats.take_account(account_id, self.address):
+            return False
+        self._seats.leave_address(self.address)
+        self.account_id = account_id
+        return True
+
+    def leave(self) -> None:
+        """Idempotent."""
+        if not self._held:
+            return
+        self._held = False
+        if self.account_id is None:
+            self._seats.leave_address(self.address)
+        else:
+            self._seats.leave_account(self.account_id, self.address)
+
+
+class LocalSeats:
+    """Addresses in `limits.exempt` are not counted."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._addresses: Counter[str] = Counter()
+        self._accounts: Counter[str] = Counter()
+
+    def take_address(self, address: str) -> bool:
+        return self._take(self._addresses, address, address, self._limits.connections_per_address)
+
+    def leave_address(self, address: str) -> None:
+        self._leave(self._addresses, address)
+
+    def take_account(self, account_id: str, address: str) -> bool:
+        return self._take(self._accounts, account_id, address, self._limits.imap_connections_per_account)
+
+    def leave_account(self, account_id: str, address: str) -> None:
+        self._leave(self._accounts, account_id)
+
+    def _take(self, counts: Counter[str], key: str, address: str, limit: int) -> bool:
+        if counts[key] >= limit and not self._exempt(address):
+            return False
+        counts[key] += 1
+        return True
+
+    @staticmethod
+    def _leave(counts: Counter[str], key: str) -> None:
+        counts[key] -= 1
+        if counts[key] <= 0:
+            del counts[key]
+
+    def _exempt(self, address: str) -> bool:
+        peer = ip_address(address)
+        return any(peer in network for network in self._limits.exempt_networks)

@@ -1,0 +1,71 @@
+"""Telling a client what happened in its mailbox: EXPUNGE, EXISTS, FLAGS, FETCH at the end of commands and in IDLE.
+
+Reads `Mailbox.changes`, lets the view decide what is owed, writes the responses. When EXPUNGE may be told is the
+caller's knowledge (RFC 9051 5.2, 7.5.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from core.errors import NotFoundError
+from imap import responses
+from imap.errors import Bye, Code
+from imap.session import Selected, Session
+from imap.types import Feature, ranges_of
+from imap.view import Updates
+from imap.writer import Writer
+from store.types import Changes
+
+BATCH = 500  # responses between two drains
+
+
+async def tell(session: Session, *, expunge: bool) -> None:
+    """Tell all that happened since the last time; without `expunge` removals stay owed. Raises `Bye` when the mailbox
+    itself is gone (RFC 2180 3.3), `StorageError`."""
+    selected = session.selection
+    if selected is None:
+        return
+    view = selected.view
+    view.absorb(await _changes(selected))
+    if view.needs_map:
+        await selected.numbered()
+    await _write(session, selected, view.apply(expunge=expunge))
+
+
+async def _changes(selected: Selected) -> Changes:
+    try:
+        changes = await selected.mailbox.changes(selected.view.modseq, selected.view.uidnext)
+    except NotFoundError as error:
+        raise Bye("the selected mailbox was deleted", Code.UNAVAILABLE) from error
+    if changes.gone:
+        raise Bye("the selected mailbox was deleted", Code.UNAVAILABLE)
+    return changes
+
+
+async def _write(session: Session, selected: Selected, updates: Updates) -> None:
+    writer = session.writer
+    if Feature.QRESYNC in session.features and updates.vanished:
+        writer.write(responses.vanished(ranges_of(updates.vanished)))
+    else:
+        for number in updates.expunged:
+            writer.write(responses.expunge(number))
+    if updates.exists is not None:
+        writer.write(responses.exists(updates.exists))
+    announce_keywords(writer, selected, (word for update in updates.flags for word in update.have.keywords))
+    modseq = bool(session.features & (Feature.CONDSTORE | Feature.QRESYNC))
+    for count, update in enumerate(updates.flags, 1):
+        told = update.modseq if modseq else None
+        writer.write(responses.fetch_flags(update.number, update.have, uid=update.uid, modseq=told))
+        if count % BATCH == 0:
+            await writer.drain()
+
+
+def announce_keywords(writer: Writer, selected: Selected, keywords: Iterable[str]) -> None:
+    """FLAGS and PERMANENTFLAGS again when a keyword appears that the client was not told of (RFC 9051 7.3.5)."""
+    new = set(keywords) - selected.keywords
+    if new:
+        selected.keywords |= new
+        listed = sorted(selected.keywords)
+        writer.write(responses.flags(listed))
+        writer.write(responses.permanent_flags(listed, read_only=selected.read_only))
