@@ -1,0 +1,135 @@
+"""Compare the records a domain should publish with those the DNS shows (through any `core.resolver.Resolver`).
+
+Judges by meaning, not by spelling: another order of tags or a longer SPF record is still correct. What strangers
+publish is shown to administrators as printable text only (promise P9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from core.resolver import Outcome, Resolver
+from dkim_keys.records import DnsRecord, Kind
+from message.taglist import TagListError, parse, without_blanks
+
+MAX_SHOWN = 10
+MAX_LENGTH = 500
+
+
+class Status(Enum):
+    """INSECURE: published, but weaker than it should be. UNKNOWN: the DNS did not answer."""
+
+    CORRECT = "correct"
+    MISSING = "missing"
+    INCORRECT = "incorrect"
+    DUPLICATE = "duplicate"
+    INSECURE = "insecure"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCheck:
+    """`observed`: what was found at the name that concerns this record, as printable text."""
+
+    record: DnsRecord
+    status: Status
+    observed: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        return self.status is Status.CORRECT or (self.status is Status.MISSING and not self.record.required)
+
+
+async def check_domain(resolver: Resolver, records: Sequence[DnsRecord]) -> list[RecordCheck]:
+    """One check per record, in their order, asked at once. Never raises."""
+    return list(await asyncio.gather(*(check_record(resolver, record) for record in records)))
+
+
+async def check_record(resolver: Resolver, record: DnsRecord) -> RecordCheck:
+    outcome, values = await _observe(resolver, record)
+    if outcome is Outcome.FAILED:
+        return RecordCheck(record, Status.UNKNOWN, ())
+    wanted = [value for value in values if _CONCERNS[record.kind](value)]
+    status = _JUDGES[record.kind](record.value, wanted) if wanted else Status.MISSING
+    return RecordCheck(record, status, tuple(_shown(value) for value in wanted[:MAX_SHOWN]))
+
+
+async def _observe(resolver: Resolver, record: DnsRecord) -> tuple[Outcome, list[str]]:
+    if record.type == "MX":
+        mx = await resolver.mx(record.name)
+        return mx.outcome, [f"{item.preference} {item.host}." for item in mx.records]
+    txt = await resolver.txt(record.name)
+    return txt.outcome, [value.decode("utf-8", "backslashreplace") for value in txt.records]
+
+
+def _shown(value: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in value[:MAX_LENGTH])
+
+
+def _judge_mx(expected: str, found: list[str]) -> Status:
+    """Every MX must lead to us: a second host would take part of the mail."""
+    hosts = [value.partition(" ")[2] for value in found]
+    wanted = expected.partition(" ")[2]
+    if set(hosts) != {wanted}:
+        return Status.INCORRECT
+    return Status.DUPLICATE if len(hosts) > 1 else Status.CORRECT
+
+
+def _judge_spf(expected: str, found: list[str]) -> Status:
+    """RFC 7208 3.2: one record only. More senders than ours are the commune's business; an open end is not."""
+    if len(found) > 1:
+        return Status.DUPLICATE
+    terms = found[0].lower().split()
+    if not {term for term in expected.split() if not term.endswith("all")} <= {
+        term.removeprefix("+") for term in terms
+    }:
+        return Status.INCORRECT
+    return Status.CORRECT if {"-all", "~all"} & set(terms) else Status.INSECURE
+
+
+def _judge_dkim(expected: str, found: list[str]) -> Status:
+    if len(found) > 1:
+        return Status.DUPLICATE
+    try:
+        seen, wanted = parse(found[0].encode("utf-8")), parse(expected.encode("ascii"))
+    except TagListError:
+        return Status.INCORRECT
+    same = without_blanks(seen.get("p", "")) == wanted["p"] and seen.get("k", "rsa").lower() == wanted["k"]
+    if not same or seen.get("v", "DKIM1") != "DKIM1":
+        return Status.INCORRECT
+    return Status.INSECURE if "y" in without_blanks(seen.get("t", "")).lower().split(":") else Status.CORRECT
+
+
+_STRENGTH = {"none": 0, "quarantine": 1, "reject": 2}
+
+
+def _judge_dmarc(expected: str, found: list[str]) -> Status:
+    """A stricter policy than asked for is correct; a weaker one, or one in test mode (RFC 9989 t=y), is insecure."""
+    if len(found) > 1:
+        return Status.DUPLICATE
+    try:
+        seen, wanted = parse(found[0].encode("utf-8")), parse(expected.encode("ascii"))
+    except TagListError:
+        return Status.INCORRECT
+    strength = _STRENGTH.get(seen.get("p", "none").lower())
+    if strength is None:
+        return Status.INCORRECT
+    weaker = strength < _STRENGTH[wanted["p"]] or seen.get("t", "n").lower() == "y"
+    return Status.INSECURE if weaker else Status.CORRECT
+
+
+_JUDGES: dict[Kind, Callable[[str, list[str]], Status]] = {
+    Kind.MX: _judge_mx,
+    Kind.SPF: _judge_spf,
+    Kind.DKIM: _judge_dkim,
+    Kind.DMARC: _judge_dmarc,
+}
+_CONCERNS: dict[Kind, Callable[[str], bool]] = {
+    Kind.MX: lambda value: True,
+    Kind.SPF: lambda value: value.lower().split(" ")[0] == "v=spf1",
+    Kind.DKIM: lambda value: True,
+    Kind.DMARC: lambda value: value.startswith("v=DMARC1"),
+}
