@@ -27,7 +27,7 @@ faults: $(VENV)/.test packages
 	$(BIN)/pytest -q -m faults
 
 bench: $(VENV)/.test packages
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
 
 fuzz: $(VENV)/.test
 	$(BIN)/python -m tests.fuzz

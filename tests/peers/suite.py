@@ -78,12 +78,12 @@ class Suite:
 
     # --- the command line -------------------------------------------------------------------------------------
 
-    def cli(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         command = [BEFFROI, "--config", str(self.config), *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout)
 
-    def run(self, *arguments: str, stdin: str = "") -> str:
-        done = self.cli(*arguments, stdin=stdin)
+    def run(self, *arguments: str, stdin: str = "", timeout: float = 120) -> str:
+        done = self.cli(*arguments, stdin=stdin, timeout=timeout)
         if done.returncode:
             raise AssertionError(f"beffroi {' '.join(arguments)}: {done.returncode}\n{done.stderr}")
         return done.stdout

@@ -1,0 +1,1 @@
+"""Figures against Postfix + Dovecot, measured in the same run on the same machine: `make bench [ARGS=name …]`."""

@@ -1,0 +1,36 @@
+"""Memory of an idle TLS IMAP connection (logged in, INBOX selected, IDLE), server side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import uvloop
+
+from benchmarks.beffroi import beffroi
+from benchmarks.figures import Figure, pss_kib
+from benchmarks.load import Idlers
+from benchmarks.pair import PASSWORD, pair
+
+CONNECTIONS = 500
+USERS = 100
+
+
+async def _measure(port: int, users: list[str], pids: Callable[[], list[int]]) -> float:
+    idlers = Idlers()
+    await idlers.open(port, users, PASSWORD)  # a first connection of each: caches and open indexes are not the wire's
+    await asyncio.sleep(2)
+    before = pss_kib(pids())
+    await idlers.open(port, [users[i % len(users)] for i in range(CONNECTIONS)], PASSWORD)
+    await asyncio.sleep(2)
+    after = pss_kib(pids())
+    idlers.close()
+    return (after - before) / CONNECTIONS
+
+
+def run() -> Iterable[Figure]:
+    with pair(USERS) as peer:
+        theirs = uvloop.run(_measure(peer.imaps, peer.users, peer.pids))
+    with beffroi(USERS) as ours:
+        mine = uvloop.run(_measure(ours.suite.ports["imaps"], ours.users, ours.pids))
+    yield Figure("idle TLS IMAP connection", mine, "KiB", theirs, "<= 64 KiB", mine <= 64)

@@ -1,0 +1,147 @@
+"""Load over the wire, the same for both sides: an SMTP sender with many connections, an IMAP counter, an idler."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import uvloop
+
+
+@dataclass(frozen=True)
+class Sent:
+    """`seconds` from the first connection to the last 250; `latencies` of the final reply, in seconds."""
+
+    messages: int
+    seconds: float
+    latencies: tuple[float, ...]
+
+    @property
+    def p99(self) -> float:
+        return sorted(self.latencies)[int(len(self.latencies) * 0.99)]
+
+
+def message(size: int, sender: str, recipient: str, number: int) -> bytes:
+    head = (
+        f"From: {sender}\r\nTo: {recipient}\r\nSubject: message {number}\r\n"
+        f"Date: Sun, 22 Nov 2026 10:00:00 +0100\r\nMessage-ID: <{number}.{time.time_ns()}@bench>\r\n\r\n"
+    ).encode()
+    line = b"Les mots du conseil municipal, ligne apres ligne, jusqu'a la fin du registre.\r\n"
+    return (head + line * ((size - len(head)) // len(line) + 1))[: size - 2].rstrip(b"\r\n") + b"\r\n"
+
+
+async def _reply(reader: asyncio.StreamReader) -> bytes:
+    while True:
+        line = await asyncio.wait_for(reader.readline(), 120)
+        if line[3:4] != b"-":
+            return line
+
+
+async def _session(port: int, sender: str, jobs: list[tuple[str, bytes]], latencies: list[float]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await _reply(reader)
+    writer.write(b"EHLO mx.partner.test\r\n")
+    await _reply(reader)
+    for recipient, data in jobs:
+        writer.write(f"MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode())
+        for wanted in (b"250", b"250", b"354"):
+            line = await _reply(reader)
+            if not line.startswith(wanted):
+                raise AssertionError(line)
+        start = time.perf_counter()
+        writer.write(data + b".\r\n")
+        await writer.drain()
+        line = await _reply(reader)
+        if not line.startswith(b"250"):
+            raise AssertionError(line)
+        latencies.append(time.perf_counter() - start)
+    writer.write(b"QUIT\r\n")
+    await _reply(reader)
+    writer.close()
+
+
+async def _send(
+    port: int, sender: str, recipients: Sequence[str], size: int, count: int, connections: int, per_connection: int
+) -> Sent:
+    jobs = [
+        (recipients[i % len(recipients)], message(size, sender, recipients[i % len(recipients)], i))
+        for i in range(count)
+    ]
+    batches = [jobs[i : i + per_connection] for i in range(0, count, per_connection)]
+    latencies: list[float] = []
+
+    async def worker() -> None:
+        while batches:
+            await _session(port, sender, batches.pop(), latencies)
+
+    start = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(connections)))
+    return Sent(count, time.perf_counter() - start, tuple(latencies))
+
+
+def send(
+    port: int,
+    sender: str,
+    recipients: Sequence[str],
+    *,
+    size: int,
+    count: int,
+    connections: int,
+    per_connection: int = 1,
+) -> Sent:
+    """`count` messages of `size` octets over `connections` parallel connections, `per_connection` in each."""
+    return uvloop.run(_send(port, sender, recipients, size, count, connections, per_connection))
+
+
+async def _count(port: int, users: Sequence[str], password: str) -> int:
+    total = 0
+    context = ssl._create_unverified_context()
+    for user in users:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        await reader.readline()
+        writer.write(f'a LOGIN "{user}" "{password}"\r\nb STATUS INBOX (MESSAGES)\r\nc LOGOUT\r\n'.encode())
+        while line := await asyncio.wait_for(reader.readline(), 60):
+            if line.startswith(b"* STATUS"):
+                total += int(line.rpartition(b"MESSAGES ")[2].split(b")")[0])
+        writer.close()
+    return total
+
+
+def count(port: int, users: Sequence[str], password: str) -> int:
+    """Messages visible over IMAP in the INBOX of all users."""
+    return uvloop.run(_count(port, users, password))
+
+
+class Idlers:
+    """Many TLS connections that log in, SELECT and stay idle; used inside one running loop."""
+
+    def __init__(self) -> None:
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def open(
+        self, port: int, users: Sequence[str], password: str, *, idle: bool = True, parallel: int = 20
+    ) -> None:
+        context = ssl._create_unverified_context()
+        gate = asyncio.Semaphore(parallel)
+
+        async def one(user: str) -> None:
+            async with gate:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, limit=16384)
+                await reader.readline()
+                writer.write(f'a LOGIN "{user}" "{password}"\r\nb SELECT INBOX\r\n'.encode())
+                while not (line := await asyncio.wait_for(reader.readline(), 120)).startswith(b"b "):
+                    if line.startswith((b"a NO", b"a BAD", b"* BYE")) or not line:
+                        raise AssertionError(f"{user}: {line!r}")
+                if idle:
+                    writer.write(b"c IDLE\r\n")
+                    await asyncio.wait_for(reader.readline(), 60)
+                self._writers.append(writer)
+
+        await asyncio.gather(*(one(user) for user in users))
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
