@@ -104,7 +104,9 @@ def check(name: str) -> None:
 
     async def operation(config: Config) -> Sequence[RecordCheck]:
         async with open_directory(config) as directory:
-            return await check_domain(open_resolver(config), await expected_records(config, directory, name))
+            expected = await expected_records(config, directory, name)
+            async with open_resolver(config) as resolver:
+                return await check_domain(resolver, expected)
 
     checks = run(operation)
     rows: list[dict[str, object]] = [
