@@ -1,0 +1,124 @@
+"""The API over a real directory (SQLite, migrated), with a queue and a store that need no disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from admin_api.app import create_app
+from admin_api.services import Services
+from core.clock import SystemClock
+from core.config import Limits
+from core.errors import NotFoundError
+from core.ids import RandomIds
+from delivery.types import QueuedMessage, QueuedRecipient
+from directory.service import SqlDirectory
+from directory.types import Actor, Role
+from dkim_keys.keyring import Keyring
+from dkim_keys.sealing import initialise
+from migrations.runner import upgrade
+from tests.fakes.resolver import FakeResolver
+
+PASSWORD = "abeille-bouleau-cerise-42"
+
+
+class FakeUsage:
+    async def usage(self) -> tuple[int, int]:
+        return 4096, 3
+
+
+class FakeStore:
+    """What the API asks of the store: sizes, and the recycle bin."""
+
+    def __init__(self) -> None:
+        self.recycled: list[str] = []
+
+    async def account(self, _ref: object) -> FakeUsage:
+        return FakeUsage()
+
+    async def remove_account(self, ref: object) -> None:
+        self.recycled.append(str(getattr(ref, "id", "")))
+
+
+class FakeQueue:
+    """Messages of two organisations, bounded by organisation as the real administration is."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, QueuedMessage] = {}
+        self.done: list[tuple[str, str]] = []
+
+    def put(self, queue_id: str, organisation_id: str) -> None:
+        recipients = (QueuedRecipient("alice@partner.test", "waiting", 1, 0.0, "451 4.4.1 no answer"),)
+        self.messages[queue_id] = QueuedMessage(queue_id, "a@b.test", 10, 0.0, False, organisation_id, recipients)
+
+    async def list(self, organisation_id: str | None, *, limit: int = 1000) -> list[QueuedMessage]:
+        return [m for m in self.messages.values() if organisation_id in (None, m.organisation_id)][:limit]
+
+    async def show(self, organisation_id: str | None, queue_id: str) -> QueuedMessage:
+        found = self.messages.get(queue_id)
+        if found is None or organisation_id not in (None, found.organisation_id):
+            raise NotFoundError("no such message", code="unknown-message")
+        return found
+
+    async def _act(self, action: str, organisation_id: str | None, queue_id: str) -> None:
+        await self.show(organisation_id, queue_id)
+        self.done.append((action, queue_id))
+
+    async def retry(self, organisation_id: str | None, queue_id: str) -> None:
+        await self._act("retry", organisation_id, queue_id)
+
+    async def hold(self, organisation_id: str | None, queue_id: str) -> None:
+        await self._act("hold", organisation_id, queue_id)
+
+    async def release(self, organisation_id: str | None, queue_id: str) -> None:
+        await self._act("release", organisation_id, queue_id)
+
+    async def drop(self, organisation_id: str | None, queue_id: str) -> None:
+        await self._act("drop", organisation_id, queue_id)
+
+
+@dataclass
+class Api:
+    """A client and the tokens of three administrators: the operator and those of communes A and B."""
+
+    client: httpx2.AsyncClient
+    directory: SqlDirectory
+    queue: FakeQueue
+    store: FakeStore
+    operator: str
+    a: str
+    b: str
+    organisations: dict[str, str]
+
+    async def call(self, method: str, path: str, token: str = "", **options: object) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return await self.client.request(method, f"/v1{path}", headers=headers, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    clock = SystemClock()
+    ids = RandomIds(clock)
+    url = f"sqlite:///{tmp_path}/directory.db"
+    await asyncio.to_thread(upgrade, url)
+    directory = await SqlDirectory.open(url, clock=clock, ids=ids, limits=Limits())
+    keyring = Keyring(directory, initialise(tmp_path / "keys"), clock, ids)
+    queue, store = FakeQueue(), FakeStore()
+    services = Services("mx.dept.test", Limits(), directory, keyring, store, queue, FakeResolver(), clock)  # type: ignore[arg-type]
+    console = Actor.console()
+    tokens, organisations = {}, {}
+    for name in ("a", "b"):
+        organisations[name] = (await directory.add_organisation(console, f"Commune {name}")).id
+        _, token = await directory.add_administrator(console, f"admin {name}", Role.ORGANISATION, organisations[name])
+        tokens[name] = token.reveal()
+        queue.put(f"queued-{name}", organisations[name])
+    _, operator = await directory.add_administrator(console, "operator", Role.OPERATOR, None)
+    transport = httpx2.ASGITransport(create_app(services, "0"), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield Api(client, directory, queue, store, operator.reveal(), tokens["a"], tokens["b"], organisations)
+    await directory.close()

@@ -1,0 +1,108 @@
+"""Hostile requests: each gets its exact problem, quickly, and nothing inside leaks (h066, h123, h128, h129, h132)."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.admin_api.conftest import Api
+from tests.admin_api.test_routes import commune
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 422, "invalid-json"),
+        (b"[" * 10_000 + b"]" * 10_000, 422, "invalid-json"),
+        (b'{"name": ' + b'{"a":' * 5000 + b"1" + b"}" * 5001, 422, "invalid-json"),
+        (b'{"name": "a", "name": "b"}', 422, "invalid-json"),
+        (b'{"name": NaN}', 422, "invalid-json"),
+        (b'{"name": ' + b"9" * 1_000_000 + b"}", 422, "invalid-json"),
+        (b'{"name": "' + b"a" * MIB + b'"}', 413, "too-large"),
+        (b'{"name": "\xff"}', 422, "invalid-json"),
+        (b'"just a string"', 422, "invalid-request"),
+        (b'{"name": "a", "role": "operator"}', 422, "invalid-request"),
+        (b'{"name": "a\\r\\nBcc: x"}', 422, "invalid-request"),
+        (b'{"name": ""}', 422, "invalid-request"),
+        (b"", 422, "invalid-request"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+async def test_h129_a_bad_body_gets_its_exact_problem(api: Api, body: bytes, status: int, code: str) -> None:
+    start = time.perf_counter()
+    headers = {"Authorization": f"Bearer {api.operator}", "Content-Type": "application/json"}
+    answer = await api.client.post("/v1/organisations", content=body, headers=headers)
+    assert time.perf_counter() - start < 1.0
+    assert answer.status_code == status, answer.text
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["code"] == code
+    assert problem["detail"]
+    assert problem["detail_en"]
+    assert len((await api.call("GET", "/organisations", api.operator)).json()) == 2
+
+
+async def test_h129_a_compressed_body_is_refused(api: Api) -> None:
+    headers = {"Authorization": f"Bearer {api.operator}", "Content-Encoding": "gzip"}
+    assert (await api.client.post("/v1/organisations", content=b"\x1f\x8b", headers=headers)).status_code == 422
+
+
+async def test_h123_unknown_members_are_refused(api: Api) -> None:
+    domain = await commune(api)
+    wanted = {"address": f"maire@{domain}", "organisation_id": api.organisations["b"]}
+    answer = await api.call("POST", "/mailboxes", api.a, json=wanted)
+    assert answer.status_code == 422
+    assert "organisation_id" in answer.json()["errors"][0]["where"]
+
+
+async def test_h124_an_alias_cannot_capture_a_neighbours_address(api: Api) -> None:
+    await commune(api, "a")
+    neighbour = await commune(api, "b")
+    await api.call("POST", "/mailboxes", api.b, json={"address": f"maire@{neighbour}"})
+    alias = {"address": f"maire@{neighbour}", "targets": ["thief@partner.test"]}
+    assert (await api.call("POST", "/aliases", api.a, json=alias)).status_code == 404
+    box = {"address": f"new@{neighbour}"}
+    assert (await api.call("POST", "/mailboxes", api.a, json=box)).status_code == 404
+
+
+async def test_a_weak_password_is_refused_without_being_repeated(api: Api) -> None:
+    domain = await commune(api)
+    answer = await api.call("POST", "/mailboxes", api.a, json={"address": f"maire@{domain}", "password": "motdepasse"})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "weak-password"
+    assert "motdepasse" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/mailboxes/%00@x.test", "/mailboxes/a@b@c", "/domains/..%2f", "/queue/" + "x" * 200]
+)
+async def test_what_is_not_there_is_a_problem_too(api: Api, path: str) -> None:
+    answer = await api.call("GET", path, api.operator)
+    assert answer.status_code in (404, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_wrong_verb_is_a_problem_too(api: Api) -> None:
+    answer = await api.call("PUT", "/organisations", api.operator, json={})
+    assert answer.status_code == 405
+    assert answer.json()["code"] == "method-not-allowed"
+
+
+async def test_a_bug_shows_nothing_of_its_inside(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise ValueError("secret detail of the inside")
+
+    monkeypatch.setattr(type(api.directory), "organisations", broken)
+    answer = await api.call("GET", "/organisations", api.operator)
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "internal"
+    assert "secret detail" not in answer.text
+
+
+async def test_h132_the_schema_needs_loopback_or_a_token(api: Api) -> None:
+    assert "/v1/mailboxes" in (await api.client.get("/v1/openapi.json")).json()["paths"]
+    assert (await api.client.get("/docs")).status_code == 404
+    assert (await api.client.get("/health")).text == "ok\n"
