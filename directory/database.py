@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from core.database import SchemaError, translated
@@ -57,8 +57,14 @@ class Database:
                 raise
 
     async def check_schema(self) -> None:
-        """Raises `SchemaError` unless the database is of exactly our version, `TemporaryError` when it is away."""
-        found = await self._revision()
+        """Raises `SchemaError` unless the database is whole and of exactly our version, `TemporaryError` when it is
+        away (fault 157)."""
+        try:
+            found = await self._revision()
+        except TemporaryError as error:
+            if type(error.__cause__) is DatabaseError:  # its subclasses are errors of operation, this one is of content
+                raise SchemaError(f"the directory's database is damaged ({error.fields['cause']})") from error
+            raise
         if found != SCHEMA:
             hint = "run: beffroi migrate" if not found or found < SCHEMA else "it belongs to a newer program"
             raise SchemaError(f"the directory has version {found or 'none'}, this program needs {SCHEMA}; {hint}")
