@@ -1,0 +1,123 @@
+"""Trace fields: Received, Return-Path, the hop count, and what of a stranger's header must not stay.
+
+RFC 5321 4.4, RFC 3848 and RFC 6531 3.7.3 (the "with" types), RFC 8601 5 (forged results). Values come from a stranger
+and are reduced to harmless characters here, the last place before they become header lines (promise P9).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from core.address import Address
+from core.envelope import Listener, Peer
+from message import dates, parameters
+from message.header import Field, Head
+
+SOFTWARE = "Beffroi"
+_NOT_NAME = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
+_NOT_WORD = re.compile(r"[^A-Za-z0-9._-]")
+_MAX_NAME = 255  # RFC 5321 4.5.3.1.2
+# The name that stands for a client of ours: where staff work from is nobody else's business (RFC 2606 2).
+_OUR_CLIENT = "authenticated.invalid"
+
+
+def received(
+    peer: Peer, hostname: str, queue_id: str, recipients: Sequence[Address], when: float, *, smtputf8: bool = False
+) -> bytes:
+    """One Received field with its CRLF, folded. `hostname` is ours, `when` Unix seconds.
+
+    "for" appears with a single recipient only, so that Bcc stays blind (RFC 5321 7.2). The address and name of a
+    logged-in client stay out: they are personal data of staff and lie in our log under the queue id.
+    """
+    lines = [f"Received: {_from(peer)}".rstrip(), f"\tby {_name(hostname)} ({SOFTWARE})"]
+    lines.append(f"\twith {_with(peer, smtputf8)} id {_word(queue_id)}")
+    if peer.tls is not None:
+        lines.append(f"\t(using {_word(peer.tls.version)} with cipher {_word(peer.tls.cipher)} ({peer.tls.bits} bits))")
+    if len(recipients) == 1:
+        lines.append(f"\tfor <{recipients[0]}>")
+    return ("\r\n".join(line for line in lines if line) + f";\r\n\t{dates.format_date(when)}\r\n").encode()
+
+
+def _from(peer: Peer) -> str:
+    """Extended-Domain of RFC 5321 4.4: the name it gave, and what we know: its reverse name and its address."""
+    if peer.account_id is not None:
+        return f"from {_OUR_CLIENT}"
+    name = _name(peer.helo) or "unknown"
+    if peer.listener is Listener.LOCAL and not peer.address:
+        return f"from {name}"
+    return f"from {name} ({_name(peer.hostname) or 'unknown'} {_literal(peer.address)})"
+
+
+def _literal(text: str) -> str:
+    """An address literal of RFC 5321 4.1.3; an IPv4 address inside IPv6 is shown as what it is."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return "[unknown]"
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return f"[IPv6:{address}]" if address.version == 6 and mapped is None else f"[{mapped or address}]"
+
+
+def _with(peer: Peer, smtputf8: bool) -> str:
+    """RFC 3848: E for EHLO, S for TLS, A for a login; UTF8 in front when SMTPUTF8 was used (RFC 6531 4.3)."""
+    if peer.listener is Listener.LMTP:
+        base = "UTF8LMTP" if smtputf8 else "LMTP"
+    elif smtputf8:
+        base = "UTF8SMTP"
+    else:
+        extended = peer.extended or peer.tls is not None or peer.account_id is not None
+        base = "ESMTP" if extended else "SMTP"
+    return base + ("S" if peer.tls is not None else "") + ("A" if peer.account_id is not None else "")
+
+
+def _name(text: str) -> str:
+    return _NOT_NAME.sub("?", text[:_MAX_NAME])
+
+
+def _word(text: str) -> str:
+    return _NOT_WORD.sub("?", text[:_MAX_NAME]) or "unknown"
+
+
+def return_path(sender: Address | None) -> bytes:
+    """The field final delivery puts on top (RFC 5321 4.4)."""
+    return f"Return-Path: <{sender or ''}>\r\n".encode()
+
+
+def hops(head: Head) -> int:
+    """How many servers have seen it: the loop guard compares with `limits.hops` (RFC 5321 6.3)."""
+    return sum(field.name == b"received" for field in head.fields)
+
+
+# Fields that only the final delivery may write, whoever sent them.
+_OURS = frozenset((b"return-path",))
+_OUR_PREFIXES = (b"x-spam-", b"x-beffroi-")
+
+
+def without_forgeries(head: Head, authserv_id: str) -> Head:
+    """For mail from outside: without Return-Path, spam fields of our making, and Authentication-Results that claim to
+    be ours or whose claim cannot be read (RFC 8601 5, security.md row 84)."""
+    return head.without(lambda field: _forged(field, authserv_id))
+
+
+def without_bcc(head: Head) -> Head:
+    """For mail from a client (RFC 5322 3.6.3), Return-Path gone with it (RFC 5321 4.4)."""
+    return head.without_names(b"bcc", b"resent-bcc", b"return-path")
+
+
+def _forged(field: Field, authserv_id: str) -> bool:
+    if field.name in _OURS or field.name.startswith(_OUR_PREFIXES):
+        return True
+    return field.name == b"authentication-results" and _claims(field.value, authserv_id)
+
+
+def _claims(value: bytes, authserv_id: str) -> bool:
+    """Whether the authserv-id is ours as a lenient reader might see it: case, width, a final dot, a sub-name of it."""
+    words = parameters.parse(value, 0).head.split()
+    name = unicodedata.normalize("NFKC", words[0].decode("utf-8", "replace")).lower() if words else ""
+    if not name or "=?" in name or not name.isascii():
+        return True
+    ours = authserv_id.lower().rstrip(".")
+    return name.rstrip(".") == ours or name.startswith((f"{ours}/", f"{ours}."))
