@@ -99,8 +99,9 @@ def spans(uids: Sequence[int], view: Sequence[int], *, bridge: int) -> Ranges:
     index = bisect_left(view, uids[0])
     low = last = uids[0]
     for uid in uids[1:]:
-        position = bisect_left(view, uid, index + 1, min(index + bridge + 2, len(view)))
-        if position < len(view) and view[position] == uid:
+        beyond = min(index + bridge + 2, len(view))
+        position = bisect_left(view, uid, index + 1, beyond)
+        if position < beyond and view[position] == uid:
             index = position
         else:
             found.append((low, last))
