@@ -1,0 +1,120 @@
+"""Files that other programs put into a folder: copied into a file of ours with CRLF line ends, a new UID, the same flags
+and date; the original goes away after that.
+
+So no octet of a message ever depends on a file that somebody else holds open or linked (security.md rows 109, 110).
+Symbolic links, directories, other owners' files and absurd sizes are left alone and told in the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+import core.log
+from message.content import BytesContent, Content
+from store import records, stage
+from store.catalog import FolderRow
+from store.fsops import BLOCK, FileSystem
+from store.names import FileName, foreign_letters, fresh_unique
+from store.records import Prepared, Record
+from store.transaction import Transaction
+from store.types import Flag
+
+log = core.log.get(__name__)
+
+ABSURD = 8  # times the largest message we would accept
+
+
+def prepared_file(transaction: Transaction, row: FolderRow, name: str, size: int, date: int) -> Prepared:
+    """Read a file of ours in cur/ for the index."""
+    fd = transaction.fs.open_to_read(transaction.cur(row), name)
+    try:
+        content = stage.file_content(transaction.fs, fd, size)
+        return Prepared(
+            size, records.email_id(stage.digest_of(content)), date, transaction.tools.gather(in_memory(content))
+        )
+    finally:
+        os.close(fd)
+
+
+def in_memory(content: Content) -> Content:
+    """Short files are scanned from memory."""
+    return BytesContent(content.read(0, content.size)) if content.size <= stage.IN_MEMORY else content
+
+
+def adopt_all(transaction: Transaction, row: FolderRow, names: Sequence[str]) -> None:
+    """`names` in cur/, and everything in new/."""
+    for name in names:
+        _adopt(transaction, row, transaction.cur(row), name)
+    with transaction.directory(row) as parent:
+        new = transaction.fs.open_directory(parent, "new")
+    try:
+        for name in transaction.fs.names(new):
+            _adopt(transaction, row, new, name)
+    finally:
+        transaction.fs.close(new)
+
+
+def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str) -> None:
+    fs, handle = transaction.fs, transaction.handle
+    status = fs.stat(directory, name)
+    limit = transaction.tools.limits.message_octets * ABSURD
+    if not fs.is_plain(status) or status.st_uid != handle.owner or not 0 < status.st_size <= limit:
+        log.warning("store-odd-file", account=handle.ref.id, folder=row.id, size=status.st_size)
+        return
+    fd = fs.open_to_read(directory, name)
+    try:
+        file = _normalised(transaction, fd, status.st_size, max(0, int(status.st_mtime)))
+    finally:
+        os.close(fd)
+    try:
+        _place(transaction, row, file, name)
+    finally:
+        stage.discard(fs, file.directory, file.name)
+    transaction.sync_links()
+    with contextlib.suppress(FileNotFoundError):
+        fs.unlink(directory, name)
+    log.info("store-adopted", account=handle.ref.id, folder=row.id, size=file.prepared.size)
+
+
+def _normalised(transaction: Transaction, fd: int, size: int, date: int) -> stage.TemporaryFile:
+    """The octets with CRLF line ends, in a synced file under tmp/."""
+    fs, root = transaction.fs, transaction.handle.root
+    tmp = fs.open_directory(root, "tmp")
+    try:
+        spool = fs.temporary(tmp)
+    finally:
+        fs.close(tmp)
+    try:
+        length = _copy_with_crlf(fs, fd, size, spool)
+        return stage.write(transaction.tools, root, b"", stage.file_content(fs, spool, length), 0, date)
+    finally:
+        fs.close(spool)
+
+
+def _copy_with_crlf(fs: FileSystem, source: int, size: int, target: int) -> int:
+    """Lone LF becomes CRLF, CRLF stays, across block borders; the last line is ended. Returns the octets written."""
+    offset, held = 0, b""
+    for start in range(0, size, BLOCK):
+        block = held + fs.read(source, start, min(start + BLOCK, size))
+        held = b"\r" if block.endswith(b"\r") else b""
+        block = block[: len(block) - len(held)].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        fs.write(target, block, offset)
+        offset += len(block)
+        last = block[-1:]
+    tail = held + b"\n" if held else b"" if last == b"\n" else b"\r\n"
+    fs.write(target, tail, offset)
+    return offset + len(tail)
+
+
+def _place(transaction: Transaction, row: FolderRow, file: stage.TemporaryFile, name: str) -> None:
+    flags, letters = foreign_letters(name)
+    bits = letters & (1 << len(row.keywords)) - 1
+    uid = transaction.allocate(row, 1)
+    unique = fresh_unique(transaction.tools.ids.object_id())
+    made = FileName(transaction.now, unique, uid, file.prepared.size, flags & int(Flag(31)), bits)
+    transaction.link(file.directory, file.name, row, str(made))
+    thread = records.derived_thread(file.prepared.facts, file.prepared.email_id)
+    modseq = transaction.next_modseq(row)
+    transaction.insert(row, Record(uid, str(made), made.flags, bits, modseq, made.saved, thread, file.prepared))

@@ -1,0 +1,111 @@
+"""Folders as the index knows them: one mutable row while a transaction holds it, a `Folder` value for everybody else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+
+from store.index import Connection, Row
+from store.types import Folder
+
+COLUMNS = (
+    "number, id, name, directory, uidvalidity, uidnext, uid_floor, modseq, modseq_floor, forgotten, special_use, "
+    "subscribed, keywords, messages, unseen, deleted, size, changed"
+)
+_SELECT = f"SELECT {COLUMNS} FROM folders"  # noqa: S608 - constant text
+_INSERT = (
+    "INSERT INTO folders (id, name, directory, uidvalidity, uidnext, uid_floor, modseq, modseq_floor, forgotten, "
+    "special_use, subscribed, keywords, messages, unseen, deleted, size, changed) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+_UPDATE = (
+    "UPDATE folders SET id=?, name=?, directory=?, uidvalidity=?, uidnext=?, uid_floor=?, modseq=?, modseq_floor=?, "
+    "forgotten=?, special_use=?, subscribed=?, keywords=?, messages=?, unseen=?, deleted=?, size=?, changed=? "
+    "WHERE number=?"
+)
+
+
+@dataclass(slots=True)
+class FolderRow:
+    """One row of `folders`; `keywords` in bit order. `number` 0: not yet inserted."""
+
+    number: int
+    id: str
+    name: str
+    directory: str
+    uidvalidity: int
+    uidnext: int
+    uid_floor: int
+    modseq: int
+    modseq_floor: int
+    forgotten: int = 0
+    special_use: str = ""
+    subscribed: bool = True
+    keywords: tuple[str, ...] = ()
+    messages: int = 0
+    unseen: int = 0
+    deleted: int = 0
+    size: int = 0
+    changed: int = 0
+
+    def values(self) -> tuple[object, ...]:
+        """Everything after `number`, as the statements above bind it."""
+        row = [getattr(self, field.name) for field in fields(self)[1:]]
+        row[11] = json.dumps(self.keywords, ensure_ascii=False)
+        return tuple(row)
+
+    def value(self) -> Folder:
+        return Folder(
+            id=self.id,
+            name=self.name,
+            uidvalidity=self.uidvalidity,
+            uidnext=self.uidnext,
+            highest_modseq=self.modseq,
+            messages=self.messages,
+            unseen=self.unseen,
+            deleted=self.deleted,
+            size=self.size,
+            special_use=self.special_use,
+            subscribed=self.subscribed,
+        )
+
+    def words(self, bits: int) -> tuple[str, ...]:
+        """The keywords behind the bits."""
+        if not bits:
+            return ()
+        return tuple(word for bit, word in enumerate(self.keywords) if bits >> bit & 1)
+
+
+def _row(row: Row) -> FolderRow:
+    return FolderRow(*row[:11], bool(row[11]), tuple(json.loads(row[12])), *row[13:])
+
+
+def by_name(db: Connection, name: str) -> FolderRow | None:
+    row = db.one(f"{_SELECT} WHERE name = ?", (name,))
+    return None if row is None else _row(row)
+
+
+def by_id(db: Connection, folder_id: str) -> FolderRow | None:
+    row = db.one(f"{_SELECT} WHERE id = ?", (folder_id,))
+    return None if row is None else _row(row)
+
+
+def everything(db: Connection) -> list[FolderRow]:
+    """INBOX first, then by name."""
+    return [_row(row) for row in db.all(f"{_SELECT} ORDER BY name <> 'INBOX', name")]
+
+
+def insert(db: Connection, row: FolderRow) -> None:
+    db.run(_INSERT, row.values())
+    row.number = int(db.value("SELECT last_insert_rowid()"))
+
+
+def update(db: Connection, row: FolderRow) -> None:
+    db.run(_UPDATE, (*row.values(), row.number))
+
+
+def delete(db: Connection, row: FolderRow) -> None:
+    """The folder and every row that belongs to it."""
+    first, last = row.number << 32, (row.number + 1 << 32) - 1
+    for table in ("messages", "summaries", "heads", "sorting", "expunged", "doomed"):
+        db.run(f"DELETE FROM {table} WHERE key BETWEEN ? AND ?", (first, last))  # noqa: S608 - names from the line above
+    db.run("DELETE FROM folders WHERE number = ?", (row.number,))

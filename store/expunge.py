@@ -1,0 +1,75 @@
+"""Messages removed: journal, commit, answer; the files are unlinked behind (`store.flush`). RFC 9051 6.4.3, 6.4.9."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store import journal
+from store.catalog import FolderRow
+from store.records import keys_within
+from store.schema import UID_MASK, key
+from store.transaction import Transaction
+from store.types import Changes, Flag, Uid
+
+EVERYTHING = ((1, UID_MASK),)
+REMEMBERED = 50_000  # expunged UIDs kept one by one in a folder; older ones are told as "every absent UID"
+
+Removed = tuple[int, str, int, int]  # uid, file name, flags, size
+
+
+def expunge(
+    transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, int]] | None, only_deleted: bool
+) -> Changes:
+    """Those with \\Deleted within `ranges` (None: all)."""
+    row = transaction.folder(folder_id)
+    condition = f" AND flags & {int(Flag.DELETED)} <> 0" if only_deleted else ""
+    if only_deleted and row.deleted == 0:
+        return Changes(row.modseq, row.uidnext)
+    found: list[Removed] = []
+    for first, last in keys_within(row, EVERYTHING if ranges is None else ranges):
+        found += transaction.db.all(
+            f"SELECT key & {UID_MASK}, name, flags, size FROM messages WHERE key BETWEEN ? AND ?{condition} "  # noqa: S608
+            "ORDER BY key",
+            (first, last),
+        )
+    if found:
+        remove(transaction, row, found)
+    return Changes(row.modseq, row.uidnext, vanished=tuple(Uid(item[0]) for item in found))
+
+
+def remove(transaction: Transaction, row: FolderRow, found: Sequence[Removed]) -> None:
+    """Durably in the journal before the rows go: a lost index cannot bring them back (promise P5)."""
+    transaction.touch(row)
+    transaction.journal(row, [journal.removal([item[0] for item in found])])
+    modseq = transaction.next_modseq(row)
+    keys = [(key(row.number, item[0]),) for item in found]
+    for table in ("messages", "summaries", "heads", "sorting"):
+        transaction.db.many(f"DELETE FROM {table} WHERE key = ?", keys)  # noqa: S608 - names from the line above
+    transaction.db.many(
+        "INSERT OR REPLACE INTO expunged VALUES (?,?,?)", [(row_key, row.number, modseq) for (row_key,) in keys]
+    )
+    transaction.db.many(
+        "INSERT OR REPLACE INTO doomed VALUES (?,?)",
+        [(key(row.number, uid), name) for uid, name, _, _ in found],
+    )
+    _discount(transaction, row, found)
+    _forget_old(transaction, row)
+
+
+def _discount(transaction: Transaction, row: FolderRow, found: Sequence[Removed]) -> None:
+    size = sum(item[3] for item in found)
+    row.messages -= len(found)
+    row.size -= size
+    row.unseen -= sum(1 for item in found if not item[2] & Flag.SEEN)
+    row.deleted -= sum(1 for item in found if item[2] & Flag.DELETED)
+    transaction.db.run("UPDATE state SET octets = octets - ?, messages = messages - ?", (size, len(found)))
+
+
+def _forget_old(transaction: Transaction, row: FolderRow) -> None:
+    """Keep the table of expunged UIDs bounded; clients that stayed away longer get every absent UID instead."""
+    boundary = transaction.db.value(
+        "SELECT modseq FROM expunged WHERE folder = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?", (row.number, REMEMBERED)
+    )
+    if boundary is not None:
+        row.forgotten = max(row.forgotten, int(boundary))
+        transaction.db.run("DELETE FROM expunged WHERE folder = ? AND modseq <= ?", (row.number, boundary))

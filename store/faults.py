@@ -1,0 +1,40 @@
+"""What the disk and SQLite complain about, in words of the house.
+
+One translator: everything that leaves the store is a `core.errors` error. ENOSPC and EDQUOT are told apart
+(452 4.3.1, fault 149) from the rest (451).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+
+import apsw
+
+from core.errors import StorageError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class IndexDamagedError(Exception):
+    """The index cannot be read as one: it is thrown away and made again from the files (promise P5)."""
+
+
+def storage_error(error: OSError | apsw.Error) -> StorageError:
+    """`code` is "storage-full" or "storage"; the public text names no path."""
+    full = isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno in FULL)
+    if full:
+        return StorageError("insufficient storage", code="storage-full", cause=str(error))
+    return StorageError("storage failed", code="storage", cause=f"{type(error).__name__}: {error}")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Around everything a caller of the store waits for."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise IndexDamagedError(str(error)) from error
+    except (OSError, apsw.Error) as error:
+        raise storage_error(error) from error

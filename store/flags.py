@@ -1,0 +1,90 @@
+"""Flags and keywords: changed in the index first (STORE), written into file names behind (`store.flush`).
+
+RFC 9051 6.4.6, RFC 7162 3.1.3 (UNCHANGEDSINCE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from store import place, records
+from store.catalog import FolderRow
+from store.records import keys_within
+from store.schema import UID_MASK, key, signed, unsigned
+from store.transaction import Transaction
+from store.types import NO_FLAGS, Flag, FlagsChanged, Message, Uid
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """What STORE asks for. `replace`: the flags become exactly `add` and `add_keywords`."""
+
+    add: Flag = NO_FLAGS
+    remove: Flag = NO_FLAGS
+    replace: bool = False
+    add_keywords: Sequence[str] = ()
+    remove_keywords: Sequence[str] = ()
+    unchanged_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Bits:
+    """The change as masks: new = old & keep | add."""
+
+    keep: int
+    add: int
+    keep_words: int
+    add_words: int
+
+
+def store(
+    transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, int]], change: FlagChange
+) -> FlagsChanged:
+    """All rows of `ranges`, changed or not; one mod-sequence for those that changed."""
+    row = transaction.folder(folder_id)
+    bits = _bits(transaction, row, change)
+    messages: list[Message] = []
+    modified: list[Uid] = []
+    changed: list[tuple[int, int, int, int]] = []
+    modseq = 0
+    for first, last in keys_within(row, ranges):
+        rows = transaction.db.all(
+            f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",  # noqa: S608
+            (first, last),
+        )
+        for uid, flags, words, row_modseq in rows:
+            if change.unchanged_since is not None and row_modseq > change.unchanged_since:
+                modified.append(uid)
+                continue
+            new, new_words = flags & bits.keep | bits.add, unsigned(words) & bits.keep_words | bits.add_words
+            if (new, new_words) != (flags, unsigned(words)):
+                modseq = modseq or transaction.next_modseq(row)
+                row_modseq = modseq
+                changed.append((key(row.number, uid), flags, new, new_words))
+            messages.append(records.brief(row, uid, new, new_words, row_modseq))
+    _write(transaction, row, changed, modseq)
+    return FlagsChanged(tuple(messages), tuple(modified))
+
+
+def _bits(transaction: Transaction, row: FolderRow, change: FlagChange) -> _Bits:
+    add_words = place.keyword_bits(transaction, row, change.add_keywords) if change.add_keywords else 0
+    if change.replace:
+        return _Bits(0, int(change.add), 0, add_words)
+    gone = {word.casefold() for word in change.remove_keywords}
+    keep_words = sum(1 << bit for bit, word in enumerate(row.keywords) if word.casefold() not in gone)
+    return _Bits(~int(change.remove) & 31, int(change.add), keep_words, add_words)
+
+
+def _write(
+    transaction: Transaction, row: FolderRow, changed: Sequence[tuple[int, int, int, int]], modseq: int
+) -> None:
+    if not changed:
+        return
+    for _, old, new, _ in changed:
+        row.unseen += (old & 1) - (new & 1)
+        row.deleted += (new >> 3 & 1) - (old >> 3 & 1)
+    transaction.db.many(
+        "UPDATE messages SET flags = ?, keywords = ?, modseq = ?, unwritten = 1 WHERE key = ?",
+        [(new, signed(words), modseq, row_key) for row_key, _, new, words in changed],
+    )

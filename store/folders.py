@@ -1,0 +1,188 @@
+"""Folders made, renamed, deleted, subscribed. Inside a transaction that names the account's structure as touched.
+
+RFC 9051 6.3.4-6.3.8. A rename of several folders writes a synced intent first; whoever takes the lock after a crash
+completes it. A deleted folder goes to the recycle bin as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
+from store import catalog, journal, layout, sidefile
+from store.catalog import FolderRow
+from store.layout import NewFolder
+from store.names import folder_directory, folder_name
+from store.sidefile import Intent
+from store.transaction import Transaction
+from store.types import DELIMITER, INBOX
+
+SPECIAL_USES = frozenset({"\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash", "\\Important"})
+
+
+def create(transaction: Transaction, name: str, special_use: str = "") -> FolderRow:
+    """With missing parents (RFC 9051 6.3.4). Raises InvalidError, ConflictError, QuotaError."""
+    wanted = folder_name(name)
+    if special_use and special_use not in SPECIAL_USES:
+        raise InvalidError("special use is not known", code="invalid-special-use")
+    if transaction.named(wanted) is not None:
+        raise ConflictError("folder exists", code="folder-exists")
+    levels = wanted.split(DELIMITER)
+    for depth in range(1, len(levels)):
+        parent = DELIMITER.join(levels[:depth])
+        if transaction.named(parent) is None:
+            _create_one(transaction, parent, "")
+    return _create_one(transaction, wanted, special_use)
+
+
+def _create_one(transaction: Transaction, name: str, special_use: str) -> FolderRow:
+    count = int(transaction.db.value("SELECT count(*) FROM folders"))
+    if count >= transaction.tools.limits.folders:
+        raise QuotaError("too many folders", code="too-many-folders")
+    transaction.touch_structure()
+    fs, root = transaction.fs, transaction.handle.root
+    new = NewFolder(name, transaction.tools.ids.object_id(), next_uidvalidity(transaction), special_use)
+    directory = folder_directory(name, new.id)
+    if fs.exists(root, directory):
+        raise ConflictError("folder exists", code="folder-exists")
+    layout.make_folder(fs, root, new, f".new.{new.id}")
+    subscribed_before(transaction, name, remove=True)
+    row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
+    catalog.insert(transaction.db, row)
+    return transaction.folder(new.id)
+
+
+def next_uidvalidity(transaction: Transaction) -> int:
+    """Higher than any this account ever gave, durably so, even if the clock went back (RFC 9051 2.3.1.1, fault 163)."""
+    fs, root, ref = transaction.fs, transaction.handle.root, transaction.handle.ref
+    account = sidefile.read_account(fs, root)
+    highest = transaction.db.value("SELECT max(uidvalidity) FROM folders") or 0
+    last = max(account.last_uidvalidity if account else 0, int(highest))
+    value = max(transaction.now, last + 1)
+    account = account or sidefile.AccountFile(ref.id, ref.organisation_id, value)
+    sidefile.write_account(fs, root, replace(account, last_uidvalidity=value))
+    return value
+
+
+def existing(transaction: Transaction, name: str) -> FolderRow:
+    row = transaction.named(folder_name(name))
+    if row is None:
+        raise NotFoundError("no such folder", code="no-folder")
+    return row
+
+
+def family(transaction: Transaction, name: str) -> list[FolderRow]:
+    """The folder, if there is one, and everything below it."""
+    prefix = name + DELIMITER
+    rows = catalog.everything(transaction.db)
+    return [row for row in rows if row.name == name or row.name.startswith(prefix)]
+
+
+def rename(transaction: Transaction, old: str, new: str) -> None:
+    """With children; parents of the new name are made (RFC 9051 6.3.6). INBOX is handled by `Account.rename`."""
+    source, target = folder_name(old), folder_name(new)
+    rows = family(transaction, source)
+    if not rows:
+        raise NotFoundError("no such folder", code="no-folder")
+    if source == INBOX or target == INBOX or target.startswith(source + DELIMITER):
+        raise InvalidError("folder cannot be renamed to that", code="invalid-rename")
+    if family(transaction, target):
+        raise ConflictError("folder exists", code="folder-exists")
+    names = {row.id: folder_name(target + row.name[len(source) :]) for row in rows}
+    parent = target.rpartition(DELIMITER)[0]
+    if parent and transaction.named(parent) is None:
+        create(transaction, parent)
+    _move_directories(transaction, rows, names)
+
+
+def _move_directories(transaction: Transaction, rows: list[FolderRow], names: dict[str, str]) -> None:
+    fs, root = transaction.fs, transaction.handle.root
+    directories = {row.id: folder_directory(names[row.id], row.id) for row in rows}
+    transaction.touch_structure()
+    for row in rows:
+        if directories[row.id].startswith(".#"):  # a name too long for a directory lives in the side file
+            with transaction.directory(row) as fd:
+                sidefile.update_folder(fs, fd, name=names[row.id])
+    moves = tuple((row.directory, directories[row.id], names[row.id]) for row in rows)
+    if len(moves) > 1:
+        sidefile.write_intent(fs, root, Intent(moves))
+    for before, after, _ in moves:
+        if before != after:
+            fs.rename(root, before, root, after)
+    fs.sync(root)
+    if len(moves) > 1:
+        sidefile.remove_intent(fs, root)
+    for row in rows:
+        held = transaction.folder(row.id)
+        held.name, held.directory = names[row.id], directories[row.id]
+        catalog.update(transaction.db, held)
+        transaction.next_modseq(held)
+
+
+def delete(transaction: Transaction, name: str, recycle: int) -> None:
+    """Into the directory `recycle` (the account's recycle bin). The subscription stays (RFC 9051 6.3.8)."""
+    row = existing(transaction, name)
+    if row.name == INBOX:
+        raise InvalidError("INBOX cannot be deleted", code="invalid-delete")
+    transaction.touch_structure()
+    fs, root = transaction.fs, transaction.handle.root
+    if row.subscribed:
+        subscribed_before(transaction, row.name, add=True)
+    fs.rename(root, row.directory, recycle, f"folder.{transaction.now}.{row.id}")
+    fs.sync(recycle)
+    fs.sync(root)
+    transaction.hint(row)
+    catalog.delete(transaction.db, row)
+    transaction.forget(row)
+    transaction.db.run(
+        "UPDATE state SET octets = octets - ?, messages = messages - ?", (row.size, row.messages)
+    )
+
+
+def subscribe(transaction: Transaction, name: str, subscribed: bool) -> None:
+    """A name without a folder can lose its subscription, but not gain one (NotFoundError)."""
+    wanted = folder_name(name)
+    row = transaction.named(wanted)
+    if row is not None:
+        with transaction.directory(row) as fd:
+            sidefile.update_folder(transaction.fs, fd, subscribed=subscribed)
+        row.subscribed = subscribed
+    elif subscribed:
+        raise NotFoundError("no such folder", code="no-folder")
+    else:
+        subscribed_before(transaction, wanted, remove=True)
+
+
+def subscribed_before(transaction: Transaction, name: str, *, add: bool = False, remove: bool = False) -> None:
+    """The account file's list of subscribed names that have no folder."""
+    fs, root = transaction.fs, transaction.handle.root
+    account = sidefile.read_account(fs, root)
+    if account is None or (name in account.subscriptions) == add:
+        return
+    if add or remove:
+        names = {*account.subscriptions, name} if add else set(account.subscriptions) - {name}
+        sidefile.write_account(fs, root, replace(account, subscriptions=tuple(sorted(names))))
+
+
+def set_special_use(transaction: Transaction, row: FolderRow, special_use: str) -> None:
+    with transaction.directory(row) as fd:
+        sidefile.update_folder(transaction.fs, fd, special_use=special_use)
+    row.special_use = special_use
+
+
+def compact_journal(transaction: Transaction, row: FolderRow) -> None:
+    """Write the journal again without what no file needs any more."""
+    with transaction.directory(row) as fd, contextlib.suppress(FileNotFoundError):
+        if journal.size(transaction.fs, fd) < journal.COMPACT_AT:
+            return
+        first, last = row.number << 32, (row.number + 1 << 32) - 1
+        present = {
+            key & 0xFFFFFFFF
+            for (key,) in transaction.db.all("SELECT key FROM messages WHERE key BETWEEN ? AND ?", (first, last))
+        }
+        pending = {
+            key & 0xFFFFFFFF
+            for (key,) in transaction.db.all("SELECT key FROM doomed WHERE key BETWEEN ? AND ?", (first, last))
+        }
+        journal.compact(transaction.fs, fd, present, pending)

@@ -1,0 +1,285 @@
+"""Every file-system call the store makes on mail and its side files, in one place.
+
+Knows: directories are held by descriptor and names are resolved relative to them, symbolic links are never followed
+(security.md row 109), writes are completed or fail, a failed sync is final (promise P3). Each call is told to an
+optional recorder, so that a torture test can replay any prefix of them with unsynced ones dropped (fault 155).
+Refuses to know what a file means. Errors are plain `OSError`; `store.faults` turns them into words of the house.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+BLOCK = 256 * 1024
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that changed something, as a replay needs it: `path` and `target` are paths from the first directory
+    opened by name, `data` the octets written at `offset`, `value` a size or time."""
+
+    name: str
+    path: str
+    target: str = ""
+    data: bytes = b""
+    offset: int = 0
+    value: float = 0
+
+
+Recorder = Callable[[Call], None]
+
+
+class FileSystem:
+    """The calls. One instance per store; thread-safe, as each call is."""
+
+    def __init__(self, recorder: Recorder | None = None) -> None:
+        self._recorder = recorder
+        self._paths: dict[int, str] = {}
+        self.failed_syncs = 0  # fault 152: after three, whoever accepts mail should stop
+
+    # -- directories ---------------------------------------------------------------------------------------------
+
+    def open_root(self, path: str) -> int:
+        fd = os.open(path, DIRECTORY)
+        self._opened(fd, path)
+        return fd
+
+    def open_directory(self, parent: int, name: str) -> int:
+        """Raises NotADirectoryError (ENOTDIR or ELOOP) for anything that is no directory, symbolic links too."""
+        fd = os.open(name, DIRECTORY, dir_fd=parent)
+        self._opened(fd, self._path(parent, name))
+        return fd
+
+    def real_path(self, directory: int) -> str:
+        """The name of an open directory without any symbolic link: for SQLite, which opens by name."""
+        return os.readlink(f"/proc/self/fd/{directory}")
+
+    def make_directory(self, parent: int, name: str) -> None:
+        os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
+        self._note("mkdir", parent, name)
+
+    def remove_directory(self, parent: int, name: str) -> None:
+        os.rmdir(name, dir_fd=parent)
+        self._note("rmdir", parent, name)
+
+    def names(self, directory: int) -> list[str]:
+        return os.listdir(directory)
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def create(self, directory: int, name: str) -> int:
+        """A new empty file, mode 0600; fails when the name exists."""
+        fd = os.open(name, CREATE, FILE_MODE, dir_fd=directory)
+        self._opened(fd, self._path(directory, name))
+        self._note("create", directory, name)
+        return fd
+
+    def open_to_read(self, directory: int, name: str) -> int:
+        return os.open(name, READ, dir_fd=directory)
+
+    def open_to_update(self, directory: int, name: str) -> int:
+        """Read and write; made when absent (the lock file, a journal)."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, flags, FILE_MODE, dir_fd=directory)
+        self._opened(fd, self._path(directory, name))
+        return fd
+
+    def temporary(self, directory: int) -> int:
+        """A file without a name, for a spool that need not survive (O_TMPFILE; create and unlink where it is missing)."""
+        try:
+            return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, FILE_MODE, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+                raise
+        name = f"spool.{os.getpid()}.{os.urandom(8).hex()}"
+        fd = os.open(name, CREATE, FILE_MODE, dir_fd=directory)
+        os.unlink(name, dir_fd=directory)
+        return fd
+
+    def close(self, fd: int) -> None:
+        self._paths.pop(fd, None)
+        os.close(fd)
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        """All of `data` at `offset`: short writes are completed (fault 151)."""
+        view = memoryview(data)
+        done = 0
+        while done < len(view):
+            done += os.pwrite(fd, view[done:], offset + done)
+        self._note_fd("write", fd, data=data, offset=offset)
+
+    def read(self, fd: int, start: int, stop: int) -> bytes:
+        """Octets `start` to `stop`; fewer only at the end of the file."""
+        size = stop - start
+        data = os.pread(fd, size, start)
+        while len(data) < size:
+            more = os.pread(fd, size - len(data), start + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def copy_range(self, source: int, start: int, size: int, target: int, offset: int) -> None:
+        """`size` octets from one open file to another, inside the kernel where it can."""
+        done = 0
+        while done < size:
+            done += self._copy_some(source, start + done, size - done, target, offset + done)
+        if self._recorder:
+            self._note_fd("write", target, data=self.read(target, offset, offset + size), offset=offset)
+
+    def _copy_some(self, source: int, start: int, size: int, target: int, offset: int) -> int:
+        try:
+            copied = os.copy_file_range(source, target, size, start, offset)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            data = os.pread(source, min(size, BLOCK), start)
+            copied = os.pwrite(target, data, offset) if data else 0
+        if copied == 0:
+            raise OSError(errno.EIO, "the source of a copy is shorter than announced")
+        return copied
+
+    def reserve(self, fd: int, start: int, size: int) -> None:
+        """Space for `size` more octets, or ENOSPC now rather than in the middle of a message."""
+        try:
+            os.posix_fallocate(fd, start, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+
+    def set_time(self, fd: int, seconds: int) -> None:
+        """The modification time, which is INTERNALDATE."""
+        os.utime(fd, (seconds, seconds))
+        self._note_fd("utime", fd, value=seconds)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+        self._note_fd("truncate", fd, value=size)
+
+    # -- durability --------------------------------------------------------------------------------------------------
+
+    def sync(self, fd: int) -> None:
+        """Data, size, times; for a directory its names. A failure is final: what was to be synced counts as lost."""
+        with self._counting_failures():
+            os.fsync(fd)
+        self._note_fd("fsync", fd)
+
+    def sync_data(self, fd: int) -> None:
+        with self._counting_failures():
+            os.fdatasync(fd)
+        self._note_fd("fdatasync", fd)
+
+    @contextlib.contextmanager
+    def _counting_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self.failed_syncs += 1
+            raise
+
+    # -- names -------------------------------------------------------------------------------------------------------
+
+    def link(self, source: int, name: str, target: int, new: str) -> None:
+        """A second name; fails when `new` exists, never follows a symbolic link."""
+        os.link(name, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        self._note("link", source, name, self._path(target, new))
+
+    def rename(self, source: int, name: str, target: int, new: str) -> None:
+        os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
+        self._note("rename", source, name, self._path(target, new))
+
+    def unlink(self, directory: int, name: str) -> None:
+        os.unlink(name, dir_fd=directory)
+        self._note("unlink", directory, name)
+
+    def stat(self, directory: int, name: str) -> os.stat_result:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+
+    def status(self, fd: int) -> os.stat_result:
+        return os.fstat(fd)
+
+    def exists(self, directory: int, name: str) -> bool:
+        try:
+            self.stat(directory, name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_plain(self, status: os.stat_result) -> bool:
+        return stat.S_ISREG(status.st_mode)
+
+    # -- locks -------------------------------------------------------------------------------------------------------
+
+    def lock(self, fd: int) -> None:
+        """Wait for the exclusive lock; the kernel queues waiters fairly and frees it when its holder dies."""
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def try_lock(self, fd: int) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(self, fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+    # -- whole small files -------------------------------------------------------------------------------------------
+
+    def read_file(self, directory: int, name: str, limit: int) -> bytes:
+        """A side file, at most `limit` octets of it. Raises FileNotFoundError."""
+        fd = self.open_to_read(directory, name)
+        try:
+            return self.read(fd, 0, limit)
+        finally:
+            os.close(fd)
+
+    def replace_file(self, directory: int, name: str, data: bytes) -> None:
+        """The old or the new content, whatever happens: temporary name, sync, rename, sync of the directory."""
+        temporary = f".{name}.new"
+        with contextlib.suppress(FileNotFoundError):
+            self.unlink(directory, temporary)
+        fd = self.create(directory, temporary)
+        try:
+            self.write(fd, data, 0)
+            self.sync(fd)
+        finally:
+            self.close(fd)
+        self.rename(directory, temporary, directory, name)
+        self.sync(directory)
+
+    # -- recording ---------------------------------------------------------------------------------------------------
+
+    def _opened(self, fd: int, path: str) -> None:
+        if self._recorder:
+            self._paths[fd] = path
+
+    def _path(self, directory: int, name: str) -> str:
+        return f"{self._paths.get(directory, '?')}/{name}" if self._recorder else ""
+
+    def _note(self, call: str, directory: int, name: str, target: str = "") -> None:
+        if self._recorder:
+            self._recorder(Call(call, self._path(directory, name), target))
+
+    def _note_fd(self, call: str, fd: int, data: bytes = b"", offset: int = 0, value: float = 0) -> None:
+        if self._recorder:
+            self._recorder(Call(call, self._paths.get(fd, "?"), data=data, offset=offset, value=value))
+
+
+def boot_id() -> str:
+    """Names this run of the kernel: what the page cache held is still true while it stays the same."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown"

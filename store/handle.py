@@ -1,0 +1,165 @@
+"""One account open in this process: its directory, lock, index connections and the descriptors of its folders.
+
+Knows when its index is not the one it opened any more. Refuses to know what is stored in it. Descriptors are kept in
+two bounded sets, one for the event loop and one for the thread that holds the account lock, so that neither closes
+what the other is using.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from core.clock import Clock
+from core.config import Limits
+from core.errors import StorageError
+from core.ids import Ids
+from message.content import Content
+from message.facts import Facts
+from store import index as index_file
+from store.fsops import FileSystem
+from store.index import Connection, Index
+from store.lockfile import AccountLock
+from store.types import AccountRef
+
+OPEN_FOLDERS = 24  # descriptors of cur/ kept open on each side
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every part of the store is given: calls, time, names, bounds, the scanner, which boot this is."""
+
+    fs: FileSystem
+    clock: Clock
+    ids: Ids
+    limits: Limits
+    gather: Callable[[Content], Facts]
+    boot: str
+
+
+class Descriptors:
+    """The cur/ directories of an account's folders, by folder id (so that a rename changes nothing)."""
+
+    def __init__(self, fs: FileSystem, root: int) -> None:
+        self._fs, self._root = fs, root
+        self._open: OrderedDict[str, int] = OrderedDict()
+
+    def cur(self, folder_id: str, directory: str) -> int:
+        fd = self._open.get(folder_id)
+        if fd is None:
+            fd = open_cur(self._fs, self._root, directory)
+            self._open[folder_id] = fd
+        else:
+            self._open.move_to_end(folder_id)
+        return fd
+
+    def trim(self) -> None:
+        """Close the longest unused ones past the bound; only where no descriptor given out is still in use."""
+        while len(self._open) > OPEN_FOLDERS:
+            self._fs.close(self._open.popitem(last=False)[1])
+
+    def close(self) -> None:
+        while self._open:
+            self._fs.close(self._open.popitem()[1])
+
+
+@contextlib.contextmanager
+def folder_directory(fs: FileSystem, root: int, directory: str) -> Iterator[int]:
+    """The directory that holds a folder's side file and journal; INBOX's ("") is the account's own."""
+    if not directory:
+        yield root
+        return
+    fd = fs.open_directory(root, directory)
+    try:
+        yield fd
+    finally:
+        fs.close(fd)
+
+
+def open_cur(fs: FileSystem, root: int, directory: str) -> int:
+    with folder_directory(fs, root, directory) as parent:
+        return fs.open_directory(parent, "cur")
+
+
+class Handle:
+    """See the module. `pins` counts batches under way; the pool closes only what nobody pins."""
+
+    def __init__(self, tools: Tools, ref: AccountRef, root: int) -> None:
+        self.tools = tools
+        self.fs = tools.fs
+        self.ref = ref
+        self.root = root
+        self.owner = self.fs.status(root).st_uid
+        self.lock = AccountLock(self.fs, root)
+        self.reading = Descriptors(self.fs, root)
+        self.writing = Descriptors(self.fs, root)
+        self.pins = 0
+        self.dirty = False  # something waits for the flusher
+        self.touched = False  # something was written since the last clean stop
+        self._index: Index | None = None
+
+    @property
+    def index(self) -> Index:
+        if self._index is None:
+            raise StorageError("the account is not open", code="storage")
+        return self._index
+
+    @property
+    def reader(self) -> Connection:
+        """For the event loop thread alone."""
+        return self.index.read
+
+    @property
+    def writer(self) -> Connection:
+        """For the holder of the account lock alone."""
+        return self.index.writer
+
+    def read_cur(self, folder_id: str, directory: str) -> int:
+        """A folder's cur/ for the event loop thread; good until the next call."""
+        self.reading.trim()
+        return self.reading.cur(folder_id, directory)
+
+    def is_current(self) -> bool:
+        return self._index is not None and self._index.is_current()
+
+    def load(self) -> bool:
+        """Open the index. False: it had to be made empty, and the files must be read. Under the account lock."""
+        self.unload()
+        index, found = self._opened()
+        self._index = index
+        index.attach()
+        return found
+
+    def _opened(self) -> tuple[Index, bool]:
+        """The present index, or a new one where it is absent, damaged, another account's or another version's."""
+        for name in index_file.INDEX_FILES:
+            self._refuse_odd(name)
+        path = self.fs.real_path(self.root)
+        fresh = not self.fs.exists(self.root, index_file.INDEX_FILE)
+        if not fresh:
+            index = index_file.open_sound(self.fs, self.root, path, self.ref.id)
+            if index is not None:
+                return index, True
+        index_file.discard(self.fs, self.root)
+        index = Index(self.fs, self.root, path)
+        index.make(self.ref.id)
+        return index, False
+
+    def _refuse_odd(self, name: str) -> None:
+        """A symbolic link or a directory planted in the place of an index file is removed or refused (row 109)."""
+        if self.fs.exists(self.root, name) and not self.fs.is_plain(self.fs.stat(self.root, name)):
+            self.fs.unlink(self.root, name)
+
+    def unload(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+
+    def close(self) -> None:
+        self.unload()
+        self.reading.close()
+        self.writing.close()
+        self.lock.close()
+        self.fs.close(self.root)

@@ -1,0 +1,161 @@
+"""The index file of one account: two connections to one SQLite file (apsw is touched here and in `faults` only).
+
+The reader is used on the event loop thread alone, the writer by the one thread that holds the account lock; so a
+reader never sees half a transaction. WAL with synchronous=NORMAL: the files are the truth, and `store.flusher` syncs a
+dirty WAL at least every second. No live database file is ever opened by plain `open()`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apsw
+
+from store.faults import IndexDamagedError
+from store.fsops import FileSystem
+from store.schema import TABLES, VERSION
+
+INDEX_FILE = "index.db"
+INDEX_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm", f"{INDEX_FILE}-journal")
+BUSY_MS = 5000  # fault 156
+CACHE_KIB = 1024
+CHECKPOINT_PAGES = 2000
+
+Row = tuple[Any, ...]  # what SQLite gives: a seam
+
+
+class Connection:
+    """Our few words over one apsw connection."""
+
+    def __init__(self, path: str, *, create: bool) -> None:
+        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+        self._raw = apsw.Connection(path, flags=flags | apsw.SQLITE_OPEN_NOFOLLOW)
+        self._raw.set_busy_timeout(BUSY_MS)
+        self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.all(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{CACHE_KIB}")
+        self._raw.wal_autocheckpoint(CHECKPOINT_PAGES)
+
+    def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        return self._raw.execute(sql, values).fetchall()
+
+    def one(self, sql: str, values: Sequence[object] = ()) -> Row | None:
+        row: Row | None = self._raw.execute(sql, values).fetchone()
+        return row
+
+    def value(self, sql: str, values: Sequence[object] = ()) -> Any:
+        """The first column of the first row, None without a row."""
+        row = self._raw.execute(sql, values).fetchone()
+        return None if row is None else row[0]
+
+    def run(self, sql: str, values: Sequence[object] = ()) -> None:
+        self._raw.execute(sql, values)
+
+    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        self._raw.executemany(sql, rows)
+
+    @property
+    def changes(self) -> int:
+        return self._raw.changes()
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._raw.in_transaction
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """One consistent view over several questions; no await may happen inside."""
+        self._raw.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._raw.in_transaction:
+                self._raw.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def durable(self) -> Iterator[None]:
+        """Commits inside are synced, and with them all earlier ones of this WAL."""
+        self.all("PRAGMA synchronous=FULL")
+        try:
+            yield
+        finally:
+            self.all("PRAGMA synchronous=NORMAL")
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class Index:
+    """Both connections, and the identity of the file they are on."""
+
+    def __init__(self, fs: FileSystem, root: int, path: str) -> None:
+        """`root` is the account's directory, `path` its name without any symbolic link, as SQLite opens it."""
+        self._fs = fs
+        self._root = root
+        self.writer = Connection(f"{path}/{INDEX_FILE}", create=True)
+        self.reader: Connection | None = None
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+
+    def check(self, account: str) -> bool:
+        """True when the file is an index of ours of this version and account; False when it must be made."""
+        if self.writer.value("PRAGMA user_version") != VERSION:
+            return False
+        return bool(self.writer.value("SELECT account FROM state") == account)
+
+    def make(self, account: str) -> None:
+        """Empty tables in an empty file."""
+        self.writer.run("BEGIN IMMEDIATE")
+        self.writer.run(TABLES)
+        self.writer.run("INSERT INTO state VALUES (1, ?, -1, 0, 0, 0)", (account,))
+        self.writer.run(f"PRAGMA user_version={VERSION}")
+        self.writer.run("COMMIT")
+
+    def attach(self) -> None:
+        """Open the reader and remember which file this is."""
+        self.reader = Connection(f"{self._path}/{INDEX_FILE}", create=False)
+        status = self._fs.stat(self._root, INDEX_FILE)
+        self._identity = (status.st_dev, status.st_ino)
+
+    def is_current(self) -> bool:
+        """False once the file was deleted or replaced under us."""
+        try:
+            status = self._fs.stat(self._root, INDEX_FILE)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    @property
+    def read(self) -> Connection:
+        if self.reader is None:
+            raise IndexDamagedError("index is not attached")
+        return self.reader
+
+    def close(self) -> None:
+        if self.reader is not None:
+            self.reader.close()
+        self.writer.close()
+
+
+def discard(fs: FileSystem, root: int) -> None:
+    """Throw the index files away; who has them open notices by `is_current`."""
+    for name in INDEX_FILES:
+        with contextlib.suppress(FileNotFoundError):
+            fs.unlink(root, name)
+
+
+def open_sound(fs: FileSystem, root: int, path: str, account: str) -> Index | None:
+    """The index that lies there; None when it is damaged, another account's, or of another version (fault 157)."""
+    try:
+        index = Index(fs, root, path)
+    except (apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError):
+        return None
+    try:
+        sound = index.check(account)
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.IOError):
+        sound = False
+    if not sound:
+        index.close()
+        return None
+    return index

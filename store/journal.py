@@ -1,0 +1,126 @@
+"""A folder's journal: what neither file names nor the side file can carry. Removals, thread ids, keywords past 26.
+
+Lines `<crc32> <kind> <payload>`, appended and synced before what they tell is acknowledged. A torn tail (or any line
+whose checksum is wrong) is ignored; every append starts on a new line, so it never heals into one. It is small: it is
+written again without what is no longer needed when it has grown (`compact`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from store.fsops import FileSystem
+
+JOURNAL = "beffroi-journal"
+MAX_OCTETS = 64 * 1024 * 1024
+COMPACT_AT = 256 * 1024
+
+REMOVED, THREAD, KEYWORDS = "E", "T", "K"
+
+
+@dataclass(slots=True)
+class Journal:
+    """What the lines add up to: UIDs removed (never to come back), thread ids by UID, keyword bits from 26 up."""
+
+    removed: set[int] = field(default_factory=set)
+    threads: dict[int, str] = field(default_factory=dict)
+    keywords: dict[int, int] = field(default_factory=dict)
+
+
+def removal(uids: Sequence[int]) -> str:
+    return f"{REMOVED} {ranges_text(uids)}"
+
+
+def thread(uid: int, thread_id: str) -> str:
+    return f"{THREAD} {uid} {thread_id}"
+
+
+def keywords(uid: int, bits: int) -> str:
+    return f"{KEYWORDS} {uid} {bits:x}"
+
+
+def append(fs: FileSystem, directory: int, lines: Iterable[str]) -> None:
+    """Durable when it returns. The file was made, and its name synced, with the folder."""
+    data = b"\n" + b"".join(_line(line) for line in lines)
+    fd = fs.open_to_update(directory, JOURNAL)
+    try:
+        fs.write(fd, data, fs.status(fd).st_size)
+        fs.sync_data(fd)
+    finally:
+        fs.close(fd)
+
+
+def read(fs: FileSystem, directory: int) -> Journal:
+    """Later lines win. An absent journal is an empty one."""
+    journal = Journal()
+    try:
+        data = fs.read_file(directory, JOURNAL, MAX_OCTETS)
+    except FileNotFoundError:
+        return journal
+    for line in data.split(b"\n"):
+        _apply(journal, _checked(line))
+    return journal
+
+
+def size(fs: FileSystem, directory: int) -> int:
+    try:
+        return fs.stat(directory, JOURNAL).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def compact(fs: FileSystem, directory: int, present: set[int], unlinked_later: set[int]) -> None:
+    """Keep what present messages need and the removals whose files may still exist. Under the account's lock."""
+    journal = read(fs, directory)
+    lines = [thread(uid, value) for uid, value in journal.threads.items() if uid in present]
+    lines += [keywords(uid, bits) for uid, bits in journal.keywords.items() if uid in present and bits]
+    pending = sorted(journal.removed & unlinked_later)
+    lines += [removal(pending)] if pending else []
+    fs.replace_file(directory, JOURNAL, b"".join(_line(line) for line in lines))
+
+
+def _line(text: str) -> bytes:
+    data = text.encode("ascii")
+    return b"%08x %s\n" % (zlib.crc32(data), data)
+
+
+def _checked(line: bytes) -> str:
+    head, _, data = line.partition(b" ")
+    if len(head) != 8 or head != b"%08x" % zlib.crc32(data):
+        return ""
+    return data.decode("ascii", "replace")
+
+
+def _apply(journal: Journal, text: str) -> None:
+    kind, _, payload = text.partition(" ")
+    if kind == REMOVED:
+        journal.removed.update(parse_ranges(payload))
+    elif kind in (THREAD, KEYWORDS):
+        uid, _, value = payload.partition(" ")
+        if kind == THREAD:
+            journal.threads[int(uid)] = value
+        else:
+            journal.keywords[int(uid)] = int(value, 16)
+
+
+def ranges(uids: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending UIDs as inclusive pairs."""
+    pairs: list[tuple[int, int]] = []
+    for uid in uids:
+        if pairs and pairs[-1][1] + 1 == uid:
+            pairs[-1] = (pairs[-1][0], uid)
+        else:
+            pairs.append((uid, uid))
+    return pairs
+
+
+def ranges_text(uids: Iterable[int]) -> str:
+    return ",".join(f"{first}:{last}" for first, last in ranges(uids))
+
+
+def parse_ranges(text: str) -> Iterable[int]:
+    for pair in text.split(","):
+        first, _, last = pair.partition(":")
+        yield from range(int(first), int(last) + 1)

@@ -1,0 +1,157 @@
+"""How an account and a folder are laid out on disk, and made so that a crash leaves all of them or nothing.
+
+Both are built under a temporary name, synced from the leaves up, then renamed into place (promise P3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from dataclasses import dataclass
+
+from core.ids import Ids
+from store import sidefile
+from store.fsops import FileSystem
+from store.journal import JOURNAL
+from store.names import account_directory, folder_directory
+from store.sidefile import AccountFile, FolderFile
+from store.types import INBOX, AccountRef
+
+MARKER = "store.beffroi"
+DOMAINS, RECYCLE, SPOOL = "domains", "recycle", "spool"
+MAILDIR = ("cur", "new", "tmp")
+
+# Folder name > special use (RFC 6154); made with the account, in this order.
+STANDARD = {
+    INBOX: "",
+    "Drafts": "\\Drafts",
+    "Sent": "\\Sent",
+    "Junk": "\\Junk",
+    "Trash": "\\Trash",
+    "Archive": "\\Archive",
+}
+UID_BLOCK, MODSEQ_BLOCK = 1_000, 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewFolder:
+    """What a folder starts with; its floors are raised at the first use."""
+
+    name: str
+    id: str
+    uidvalidity: int
+    special_use: str = ""
+
+    def file(self) -> FolderFile:
+        directory = folder_directory(self.name, self.id)
+        return FolderFile(
+            id=self.id,
+            uidvalidity=self.uidvalidity,
+            uid_floor=1,
+            modseq_floor=1,
+            special_use=self.special_use,
+            name=self.name if directory.startswith(".#") else "",
+        )
+
+
+def fill_folder(fs: FileSystem, directory: int, file: FolderFile) -> None:
+    """The inside of a folder: cur, new, tmp, an empty journal, the side file; all synced."""
+    for name in MAILDIR:
+        fs.make_directory(directory, name)
+        _sync_directory(fs, directory, name)
+    journal = fs.create(directory, JOURNAL)
+    try:
+        fs.sync(journal)
+    finally:
+        fs.close(journal)
+    sidefile.write_folder(fs, directory, file)
+
+
+def _sync_directory(fs: FileSystem, parent: int, name: str) -> None:
+    fd = fs.open_directory(parent, name)
+    try:
+        fs.sync(fd)
+    finally:
+        fs.close(fd)
+
+
+def make_folder(fs: FileSystem, root: int, new: NewFolder, temporary: str) -> None:
+    """A folder beside INBOX's cur/. Raises FileExistsError (or ENOTEMPTY) when its directory is there."""
+    fs.make_directory(root, temporary)
+    fd = fs.open_directory(root, temporary)
+    try:
+        fill_folder(fs, fd, new.file())
+        fs.rename(root, temporary, root, folder_directory(new.name, new.id))
+        fs.sync(root)
+    except OSError:
+        remove_tree(fs, root, temporary)
+        raise
+    finally:
+        fs.close(fd)
+
+
+def open_account(fs: FileSystem, domains: int, ref: AccountRef, ids: Ids, now: int) -> int:
+    """The account's directory, made with its standard folders at first use. Two makers: the second takes the first's."""
+    name = account_directory(ref.local)
+    domain = _open_domain(fs, domains, ref.domain)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            return fs.open_directory(domain, name)
+        _make_account(fs, domain, name, ref, ids, now)
+        return fs.open_directory(domain, name)
+    finally:
+        fs.close(domain)
+
+
+def _open_domain(fs: FileSystem, domains: int, domain: str) -> int:
+    """Domain names were checked as A-labels by `core.domain`; "/" or a leading dot cannot be in one."""
+    if "/" in domain or domain.startswith(".") or not domain:
+        raise OSError(errno.EINVAL, "not a domain directory")
+    with contextlib.suppress(FileNotFoundError):
+        return fs.open_directory(domains, domain)
+    with contextlib.suppress(FileExistsError):
+        fs.make_directory(domains, domain)
+    fs.sync(domains)
+    return fs.open_directory(domains, domain)
+
+
+def _make_account(fs: FileSystem, domain: int, name: str, ref: AccountRef, ids: Ids, now: int) -> None:
+    temporary = f".new.{ids.object_id()}"
+    fs.make_directory(domain, temporary)
+    root = fs.open_directory(domain, temporary)
+    try:
+        _fill_account(fs, root, ref, ids, now)
+        fs.rename(domain, temporary, domain, name)
+        fs.sync(domain)
+    except OSError as error:
+        remove_tree(fs, domain, temporary)
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+    finally:
+        fs.close(root)
+
+
+def _fill_account(fs: FileSystem, root: int, ref: AccountRef, ids: Ids, now: int) -> None:
+    for offset, (name, use) in enumerate(STANDARD.items()):
+        new = NewFolder(name, ids.object_id(), now + offset, use)
+        if name == INBOX:
+            fill_folder(fs, root, new.file())
+        else:
+            make_folder(fs, root, new, f".new.{new.id}")
+    file = AccountFile(ref.id, ref.organisation_id, last_uidvalidity=now + len(STANDARD) - 1)
+    sidefile.write_account(fs, root, file)
+
+
+def remove_tree(fs: FileSystem, parent: int, name: str) -> None:
+    """What a failed or crashed making left under its temporary name; as much of it as can be removed."""
+    with contextlib.suppress(OSError):
+        fd = fs.open_directory(parent, name)
+        try:
+            for entry in fs.names(fd):
+                try:
+                    fs.unlink(fd, entry)
+                except IsADirectoryError:
+                    remove_tree(fs, fd, entry)
+        finally:
+            fs.close(fd)
+        fs.remove_directory(parent, name)

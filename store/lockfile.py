@@ -1,0 +1,97 @@
+"""The account lock: one writer at a time among all threads and processes, and what the last writer left behind.
+
+Knows two things: `flock` on `beffroi.lock` (blocking, fair, freed by the kernel when its holder dies), and the word in
+that file: boot id, generation of the index, state, and the folders being written. The word is what tells a crash in
+the middle of a write ("busy"), a power loss (another boot and not "clean"), and an index that is not the one we left
+(another generation): an older copy, or another account's (faults 157, 159). It is written without sync: after a kill
+the page cache still holds it, after a power loss the boot id differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from store.fsops import FileSystem
+
+LOCK_FILE = "beffroi.lock"
+WORD_SIZE = 256
+ALL = "*"
+
+
+class State(Enum):
+    IDLE = "idle"
+    BUSY = "busy"
+    CLEAN = "clean"  # synced, with exact floors
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """`folders`: numbers of the folders a busy writer had touched, or `("*",)` for the structure itself."""
+
+    boot: str
+    generation: int
+    state: State
+    folders: tuple[str, ...] = ()
+
+    def pack(self) -> bytes:
+        text = f"1 {self.boot} {self.generation} {self.state.value} {','.join(self.folders)}"
+        if len(text) > WORD_SIZE - 2:
+            return Word(self.boot, self.generation, self.state, (ALL,)).pack()
+        return text.encode("ascii").ljust(WORD_SIZE - 1) + b"\n"
+
+    @staticmethod
+    def unpack(data: bytes) -> Word | None:
+        """None for an empty or damaged word: nothing is known then."""
+        try:
+            version, boot, generation, state, *folders = data.decode("ascii").split()
+            if version != "1":
+                return None
+            touched = tuple(folders[0].split(",")) if folders else ()
+            return Word(boot, int(generation), State(state), touched)
+        except ValueError:
+            return None
+
+
+class AccountLock:
+    """The lock of one account as one process holds it. `held()` blocks: call it in a worker thread."""
+
+    def __init__(self, fs: FileSystem, root: int) -> None:
+        self._fs = fs
+        self._root = root
+        self._fd = fs.open_to_update(root, LOCK_FILE)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        self._acquire()
+        try:
+            yield
+        finally:
+            self._fs.unlock(self._fd)
+
+    def try_held(self) -> bool:
+        """True when the lock was free and is now ours; give it back with `release`."""
+        return self._fs.try_lock(self._fd)
+
+    def release(self) -> None:
+        self._fs.unlock(self._fd)
+
+    def _acquire(self) -> None:
+        self._fs.lock(self._fd)
+        while self._fs.status(self._fd).st_nlink == 0:  # deleted by hand: lock the file that others see now
+            self._fs.close(self._fd)
+            self._fd = self._fs.open_to_update(self._root, LOCK_FILE)
+            self._fs.lock(self._fd)
+
+    def read(self) -> Word | None:
+        return Word.unpack(self._fs.read(self._fd, 0, WORD_SIZE))
+
+    def write(self, word: Word, *, sync: bool = False) -> None:
+        self._fs.write(self._fd, word.pack(), 0)
+        if sync:
+            self._fs.sync(self._fd)
+
+    def close(self) -> None:
+        self._fs.close(self._fd)

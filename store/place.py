@@ -1,0 +1,109 @@
+"""A staged message put into a folder: delivery and APPEND. Runs inside a transaction, in the order of design.md 5."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from core.errors import InvalidError, NotFoundError, QuotaError
+from store import folders, journal, records
+from store.catalog import FolderRow
+from store.layout import STANDARD
+from store.names import KEYWORD_LETTERS, FileName, delivery_unique, folder_name, fresh_unique
+from store.records import Record
+from store.stage import TemporaryFile
+from store.transaction import Transaction
+from store.types import Appended, ModSeq, Placement, Uid
+
+# RFC 9051 9: flag-keyword = atom; atom-specials and controls are out. "\" starts a system flag.
+_KEYWORD = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
+
+
+def deliver(transaction: Transaction, file: TemporaryFile, placement: Placement, quota: int) -> Appended:
+    """One message into one folder; a delivery known already answers what it became (fault 145)."""
+    unique = ""
+    if placement.delivery_id:
+        unique = delivery_unique(placement.delivery_id)
+        before = _delivered(transaction, unique)
+        if before is not None:
+            return before
+    check_quota(transaction, quota, file.prepared.size)
+    row = target(transaction, placement.folder)
+    appended = _put(transaction, row, file, placement, unique)
+    if unique:
+        transaction.db.run(
+            "INSERT INTO deliveries VALUES (?,?,?,?,?,?)",
+            (unique, row.id, row.uidvalidity, appended.uid, appended.modseq, transaction.now),
+        )
+    return appended
+
+
+def append(
+    transaction: Transaction, items: Sequence[tuple[TemporaryFile, Placement]], quota: int
+) -> tuple[Appended, ...]:
+    """All into one folder, in order (RFC 3502)."""
+    check_quota(transaction, quota, sum(file.prepared.size for file, _ in items))
+    results = []
+    for file, placement in items:
+        row = target(transaction, placement.folder)
+        results.append(_put(transaction, row, file, placement, ""))
+    return tuple(results)
+
+
+def _delivered(transaction: Transaction, unique: str) -> Appended | None:
+    row = transaction.db.one("SELECT folder, uidvalidity, uid, modseq FROM deliveries WHERE id = ?", (unique,))
+    return None if row is None else Appended(row[0], row[1], Uid(row[2]), ModSeq(row[3]))
+
+
+def check_quota(transaction: Transaction, quota: int, size: int) -> None:
+    if quota and int(transaction.db.value("SELECT octets FROM state")) + size > quota:
+        raise QuotaError("mailbox is over quota")
+
+
+def target(transaction: Transaction, name: str) -> FolderRow:
+    """A folder by name; a standard one that is missing is made."""
+    wanted = folder_name(name)
+    row = transaction.named(wanted)
+    if row is None and wanted in STANDARD:
+        row = folders.create(transaction, wanted, STANDARD[wanted])
+    if row is None:
+        raise NotFoundError("no such folder", code="no-folder")
+    return row
+
+
+def _put(
+    transaction: Transaction, row: FolderRow, file: TemporaryFile, placement: Placement, unique: str
+) -> Appended:
+    prepared = file.prepared
+    bits = keyword_bits(transaction, row, placement.keywords) if placement.keywords else 0
+    uid = transaction.allocate(row, 1)
+    unique = unique or fresh_unique(transaction.tools.ids.object_id())
+    name = str(FileName(transaction.now, unique, uid, prepared.size, int(placement.flags), bits))
+    transaction.link(file.directory, file.name, row, name)
+    modseq = transaction.next_modseq(row)
+    thread = _thread(transaction, row, uid, bits, file)
+    transaction.insert(
+        row, Record(uid, name, int(placement.flags), bits, modseq, transaction.now, thread, prepared)
+    )
+    return Appended(row.id, row.uidvalidity, Uid(uid), ModSeq(modseq))
+
+
+def _thread(transaction: Transaction, row: FolderRow, uid: int, bits: int, file: TemporaryFile) -> str:
+    """The thread's id; journalled with the keywords past 26 where the file cannot tell them."""
+    derived = records.derived_thread(file.prepared.facts, file.prepared.email_id)
+    thread = records.known_thread(transaction.db, file.prepared.facts) or derived
+    lines = [] if thread == derived else [journal.thread(uid, thread)]
+    if bits >> KEYWORD_LETTERS:
+        lines.append(journal.keywords(uid, bits))
+    if lines:
+        transaction.touch(row)
+        transaction.journal(row, lines)
+    return thread
+
+
+def keyword_bits(transaction: Transaction, row: FolderRow, words: Sequence[str]) -> int:
+    """Raises InvalidError for what is no keyword or too long (h098)."""
+    for word in words:
+        if not _KEYWORD.fullmatch(word) or len(word) > transaction.tools.limits.keyword_length:
+            raise InvalidError("keyword is not allowed", code="invalid-keyword")
+    return transaction.keyword_bits(row, list(words))

@@ -1,0 +1,223 @@
+"""Messages as the index knows them: what is inserted, and how rows come back as `Message` values.
+
+Refuses to know files and locks; statements only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.ids import base32
+from message.facts import Facts
+from store.catalog import FolderRow
+from store.index import Connection, Row
+from store.schema import UID_MASK, key, signed, unsigned
+from store.types import Column, Flag, Message, ModSeq, Uid
+
+BATCH = 512  # rows read at once
+_FLAGS = tuple(Flag(bits) for bits in range(32))
+MAX_LOOKUPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message whose file is written and synced: what the index will hold of it."""
+
+    size: int
+    email_id: str
+    internal_date: int
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message to insert: `flags` and `keywords` are bits, `name` its file name in cur/."""
+
+    uid: int
+    name: str
+    flags: int
+    keywords: int
+    modseq: int
+    save_date: int
+    thread_id: str
+    prepared: Prepared
+    unwritten: bool = False
+
+
+def insert(db: Connection, folder: FolderRow, record: Record) -> None:
+    """All rows of one message; the folder's counters are the caller's."""
+    row_key, made, facts = key(folder.number, record.uid), record.prepared, record.prepared.facts
+    db.run(
+        "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            row_key,
+            folder.number,
+            record.modseq,
+            record.flags,
+            signed(record.keywords),
+            record.unwritten,
+            made.internal_date,
+            record.save_date,
+            facts.sent_date or 0,
+            made.size,
+            made.email_id,
+            record.thread_id,
+            record.name,
+        ),
+    )
+    db.run("INSERT INTO summaries VALUES (?,?,?,?)", (row_key, facts.envelope, facts.bodystructure, facts.body))
+    db.run("INSERT INTO heads VALUES (?,?,?,?)", (row_key, facts.headers, facts.parts, _text(facts.preview)))
+    db.run(
+        "INSERT INTO sorting VALUES (?,?,?,?)",
+        (row_key, _text(facts.base_subject), _text(facts.message_id), _text("\n".join(facts.references))),
+    )
+    if facts.message_id:
+        db.run("INSERT OR IGNORE INTO threads VALUES (?,?)", (_hashed(facts.message_id), record.thread_id))
+
+
+def _text(value: str) -> str:
+    """What SQLite can hold: lone surrogates of undecodable input become question marks."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _hashed(message_id: str) -> bytes:
+    return hashlib.sha256(message_id.encode("utf-8", "surrogatepass")).digest()[:12]
+
+
+# -- object ids (RFC 8474) -----------------------------------------------------------------------------------------
+
+
+def email_id(digest: bytes) -> str:
+    """EMAILID: the first 100 bits of the SHA-256 of the message's octets."""
+    return "M" + base32(int.from_bytes(digest[:13]) >> 4, 20)
+
+
+def derived_thread(facts: Facts, email: str) -> str:
+    """THREADID as the octets alone tell it: by the root of References, else by Message-ID, else by itself."""
+    root = facts.references[0] if facts.references else facts.message_id
+    if not root:
+        return "T" + email[1:]
+    return "T" + base32(int.from_bytes(hashlib.sha256(root.encode("utf-8", "surrogatepass")).digest()[:13]) >> 4, 20)
+
+
+def known_thread(db: Connection, facts: Facts) -> str | None:
+    """The thread of the first message among this one, its parents and its root that the account has seen."""
+    ids = [facts.message_id, *facts.references[:MAX_LOOKUPS], *facts.references[-MAX_LOOKUPS:]]
+    for message_id in dict.fromkeys(filter(None, ids)):
+        thread = db.value("SELECT thread FROM threads WHERE message = ?", (_hashed(message_id),))
+        if thread is not None:
+            return str(thread)
+    return None
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+# What each column flag brings: the `Message` fields, in the order their table's columns are selected.
+_COLUMNS: dict[Column, tuple[str, tuple[str, ...]]] = {
+    Column.DATES: ("m", ("internal_date", "save_date", "size")),
+    Column.IDS: ("m", ("email_id", "thread_id")),
+    Column.SENT: ("m", ("sent_date",)),
+    Column.ENVELOPE: ("s", ("envelope",)),
+    Column.STRUCTURE: ("s", ("bodystructure", "body")),
+    Column.PARTS: ("h", ("parts",)),
+    Column.HEADERS: ("h", ("headers",)),
+    Column.PREVIEW: ("h", ("preview",)),
+}
+_JOINS = {"s": " JOIN summaries s USING (key)", "h": " JOIN heads h USING (key)"}
+_ORDER = (
+    "internal_date",
+    "save_date",
+    "size",
+    "email_id",
+    "thread_id",
+    "envelope",
+    "bodystructure",
+    "body",
+    "parts",
+    "headers",
+    "preview",
+    "sent_date",
+)
+_EMPTY = {"preview": "''", "email_id": "''", "thread_id": "''"}
+_EMPTY |= dict.fromkeys(("internal_date", "save_date", "size", "sent_date"), "0")
+_statements: dict[Column, str] = {}
+
+
+def _statement(columns: Column) -> str:
+    """SELECT whose row is exactly a `Message`'s fields; what was not asked for is a constant."""
+    if columns not in _statements:
+        wanted = {name: table for flag, (table, names) in _COLUMNS.items() if columns & flag for name in names}
+        chosen = [f"{wanted[name]}.{name}" if name in wanted else _EMPTY.get(name, "x''") for name in _ORDER]
+        joins = "".join(_JOINS[table] for table in sorted(set(wanted.values())) if table in _JOINS)
+        _statements[columns] = (
+            f"SELECT key & {UID_MASK}, m.flags, m.keywords, m.modseq, {', '.join(chosen)} FROM messages m{joins} "  # noqa: S608
+            f"WHERE key BETWEEN ? AND ? ORDER BY key LIMIT {BATCH}"
+        )
+    return _statements[columns]
+
+
+def batch(db: Connection, folder: FolderRow, first: int, last: int, columns: Column) -> list[Message]:
+    """At most `BATCH` messages with UIDs `first` to `last`, ascending."""
+    rows = db.all(_statement(columns), (key(folder.number, first), key(folder.number, last)))
+    return [message(folder, row) for row in rows]
+
+
+def message(folder: FolderRow, row: Row) -> Message:
+    """`row`: uid, flags, keywords, modseq, then any further `Message` fields in their order."""
+    uid, flags, bits, *rest = row
+    words = folder.words(unsigned(bits)) if bits else ()
+    return Message(uid, _FLAGS[flags & 31], words, *rest)
+
+
+def brief(folder: FolderRow, uid: int, flags: int, bits: int, modseq: int) -> Message:
+    """A message as a flag change tells it."""
+    return Message(Uid(uid), _FLAGS[flags & 31], folder.words(bits) if bits else (), ModSeq(modseq))
+
+
+def changed_since(db: Connection, folder: FolderRow, modseq: int) -> list[Message]:
+    rows = db.all(
+        f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE folder = ? AND modseq > ? ORDER BY key",  # noqa: S608
+        (folder.number, modseq),
+    )
+    return [message(folder, row) for row in rows]
+
+
+def vanished_since(db: Connection, folder: FolderRow, modseq: int, uidnext: int) -> tuple[Uid, ...]:
+    """UIDs below `uidnext` expunged after `modseq`; before what is remembered, every absent UID (design.md 5)."""
+    if modseq < folder.forgotten:
+        present = set(uids_below(db, folder, uidnext))
+        return tuple(Uid(uid) for uid in range(1, min(uidnext, folder.uidnext)) if uid not in present)
+    rows = db.all(
+        f"SELECT key & {UID_MASK} FROM expunged WHERE folder = ? AND modseq > ? AND key < ? ORDER BY key",  # noqa: S608
+        (folder.number, modseq, key(folder.number, uidnext)),
+    )
+    return tuple(row[0] for row in rows)
+
+
+def uids_below(db: Connection, folder: FolderRow, uidnext: int) -> list[int]:
+    """Ascending. Read from the narrow index rather than from the table."""
+    rows = db.all(
+        f"SELECT key & {UID_MASK} FROM messages INDEXED BY messages_by_modseq WHERE folder = ? AND key < ?",  # noqa: S608
+        (folder.number, key(folder.number, uidnext)),
+    )
+    return sorted(row[0] for row in rows)
+
+
+def first_unseen(db: Connection, folder: FolderRow) -> int:
+    """Sequence number of the first unseen message, 0 if none. Counts towards the nearer end."""
+    first = db.value("SELECT min(key) FROM messages WHERE folder = ? AND flags & 1 = 0", (folder.number,))
+    if first is None:
+        return 0
+    if (first & UID_MASK) * 2 < folder.uidnext:
+        below = "SELECT count(*) FROM messages WHERE key BETWEEN ? AND ?"
+        return int(db.value(below, (key(folder.number, 1), first)))
+    above = db.value("SELECT count(*) FROM messages WHERE key BETWEEN ? AND ?", (first, key(folder.number, UID_MASK)))
+    return folder.messages - int(above) + 1
+
+
+def keys_within(folder: FolderRow, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """UID ranges as key ranges, cut to what a UID can be."""
+    pairs = ((max(1, first), min(last, UID_MASK)) for first, last in ranges)
+    return [(key(folder.number, first), key(folder.number, last)) for first, last in pairs if first <= last]

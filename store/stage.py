@@ -1,0 +1,120 @@
+"""A message on its way to its file: written once under a temporary name, synced, scanned, then linked where it belongs.
+
+Knows how prefix and content become exact octets, their hash and their facts. An inode is shared between accounts of one
+organisation only (design.md section 5): for each other organisation the file is copied once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+
+from message.content import BytesContent, Content, head_length
+from store.fsops import BLOCK, FileSystem
+from store.handle import Tools
+from store.records import Prepared, email_id
+from store.spool import FileContent, SpooledContent
+
+IN_MEMORY = 256 * 1024
+HEAD = 512 * 1024  # a header block is looked for in so many octets
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryFile:
+    """A synced file without a visible name: `directory` is a descriptor of an account's tmp/."""
+
+    directory: int
+    name: str
+    prepared: Prepared
+
+
+def write(tools: Tools, root: int, prefix: bytes, content: Content, skip: int, date: int) -> TemporaryFile:
+    """`prefix` + `content[skip:]` as a synced file in tmp/ of the account directory `root`. Runs in a worker thread.
+
+    Raises OSError; nothing is left then.
+    """
+    fs = tools.fs
+    directory = fs.open_directory(root, "tmp")
+    name = f"{date}.{tools.ids.object_id()}.{os.getpid()}"
+    try:
+        fd = fs.create(directory, name)
+    except OSError:
+        fs.close(directory)
+        raise
+    try:
+        prepared = _fill(tools, fd, prefix, content, skip, date)
+    except BaseException:
+        fs.close(fd)
+        discard(fs, directory, name)
+        raise
+    fs.close(fd)
+    return TemporaryFile(directory, name, prepared)
+
+
+def _fill(tools: Tools, fd: int, prefix: bytes, content: Content, skip: int, date: int) -> Prepared:
+    size = len(prefix) + content.size - skip
+    if size <= IN_MEMORY:
+        data = prefix + content.read(skip, content.size)
+        tools.fs.write(fd, data, 0)
+        tools.fs.set_time(fd, date)
+        tools.fs.sync(fd)
+        whole: Content = BytesContent(data)
+        digest = hashlib.sha256(data).digest()
+    else:
+        tools.fs.reserve(fd, 0, size)
+        _write_long(tools.fs, fd, prefix, content, skip)
+        tools.fs.set_time(fd, date)
+        tools.fs.sync(fd)
+        whole = file_content(tools.fs, fd, size)
+        digest = digest_of(whole)
+    return Prepared(size, email_id(digest), date, tools.gather(whole))
+
+
+def _write_long(fs: FileSystem, fd: int, prefix: bytes, content: Content, skip: int) -> None:
+    fs.write(fd, prefix, 0)
+    offset = len(prefix)
+    if isinstance(content, SpooledContent):
+        fs.copy_range(content.fd, skip, content.size - skip, fd, offset)
+        return
+    for start in range(skip, content.size, BLOCK):
+        block = content.read(start, min(start + BLOCK, content.size))
+        fs.write(fd, block, offset)
+        offset += len(block)
+
+
+def digest_of(content: Content) -> bytes:
+    """SHA-256 of the octets, block by block."""
+    digest = hashlib.sha256()
+    for start in range(0, content.size, BLOCK):
+        digest.update(content.read(start, min(start + BLOCK, content.size)))
+    return digest.digest()
+
+
+def file_content(fs: FileSystem, fd: int, size: int) -> FileContent:
+    """An open file as a `Content`, its header block in memory."""
+    start = fs.read(fd, 0, min(size, HEAD))
+    return FileContent(fs, fd, size, start[: head_length(start)])
+
+
+def copy(tools: Tools, file: TemporaryFile, root: int, date: int) -> TemporaryFile:
+    """The same octets in a file of its own, under another account's tmp/."""
+    fd = tools.fs.open_to_read(file.directory, file.name)
+    try:
+        content = file_content(tools.fs, fd, file.prepared.size)
+        return write(_already(tools, file.prepared), root, b"", content, 0, date)
+    finally:
+        os.close(fd)
+
+
+def _already(tools: Tools, prepared: Prepared) -> Tools:
+    """The same tools with a scanner that answers at once: the octets were scanned before."""
+    return Tools(tools.fs, tools.clock, tools.ids, tools.limits, lambda _content: prepared.facts, tools.boot)
+
+
+def discard(fs: FileSystem, directory: int, name: str) -> None:
+    """Remove the temporary name and let go of its directory; what stays behind is swept after a day."""
+    with contextlib.suppress(OSError):
+        fs.unlink(directory, name)
+    fs.close(directory)

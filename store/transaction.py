@@ -1,0 +1,268 @@
+"""One batch of changes to one account, under its lock: what is linked, synced, committed and undone together.
+
+The order of design.md section 5 lives here: allocate UIDs > link > sync each folder once > commit rows. Floors are
+raised, durably, before a UID or mod-sequence above them can leave (promise P4). An operation that fails is undone
+alone; a sync or commit that fails undoes the batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from core.errors import InvalidError, NotFoundError
+from store import catalog, journal, records, sidefile
+from store.catalog import FolderRow
+from store.handle import Handle, folder_directory
+from store.index import Connection
+from store.layout import MODSEQ_BLOCK, UID_BLOCK
+from store.lockfile import ALL, State, Word
+from store.records import Record
+from store.schema import UID_MASK, key
+from store.types import Flag, Hint
+
+KEYWORD_BITS = 64
+
+
+class Transaction:
+    """Between `begin` and `commit`. Rows of folders are kept while an operation runs and written after it."""
+
+    def __init__(self, handle: Handle, *, quiet: bool = False) -> None:
+        """`quiet`: leave the lock's word alone (recovery, which begins again when it is cut off)."""
+        self.handle = handle
+        self._quiet = quiet
+        self.fs = handle.fs
+        self.tools = handle.tools
+        self.now = int(handle.tools.clock.now())
+        self.hints: dict[str, Hint] = {}
+        self._generation = 0
+        self._folders: dict[str, FolderRow] = {}
+        self._linked: list[tuple[int, str]] = []
+        self._unsynced: set[int] = set()
+        self._touched: list[str] = []
+
+    @property
+    def db(self) -> Connection:
+        return self.handle.writer
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The lock is held, and the index is known to be the one the last writer left (`store.recover`)."""
+        self.handle.writing.trim()
+        self.db.run("BEGIN IMMEDIATE")
+        self._generation = int(self.db.value("SELECT generation FROM state"))
+        self._tell(State.BUSY, self._generation)
+
+    def commit(self) -> None:
+        """Sync what was linked, then commit. On failure call `abort`: nothing of the batch is acknowledged."""
+        self.sync_links()
+        self._remember_times()
+        self.db.run("UPDATE state SET generation = generation + 1")
+        self.db.run("COMMIT")
+        self._linked.clear()
+        self._touched.clear()
+        self._tell(State.IDLE, self._generation + 1)
+        self.handle.touched = True
+        self.handle.dirty = True
+
+    def abort(self) -> None:
+        """Undo every link and row; what the disk says afterwards is found out by the next writer if we cannot tell."""
+        self._unlink_new(0)
+        if self.db.in_transaction:
+            self.db.run("ROLLBACK")
+        self._folders.clear()
+        with contextlib.suppress(OSError):
+            self._tell(State.BUSY, self._generation)
+
+    @contextlib.contextmanager
+    def operation(self) -> Iterator[None]:
+        """One operation of the batch: all of it or nothing."""
+        mark, hints = len(self._linked), dict(self.hints)
+        self.db.run("SAVEPOINT operation")
+        try:
+            yield
+            self._save_folders()
+            self.db.run("RELEASE operation")
+        except BaseException:
+            self.db.run("ROLLBACK TO operation")
+            self.db.run("RELEASE operation")
+            self._folders.clear()
+            self.hints = hints
+            self._unlink_new(mark)
+            raise
+
+    def pause(self) -> None:
+        """Commit what a rebuild has so far; it is found again if the rest is cut off."""
+        self._save_folders()
+        self.db.run("COMMIT")
+        self.db.run("BEGIN IMMEDIATE")
+
+    def _unlink_new(self, mark: int) -> None:
+        while len(self._linked) > mark:
+            directory, name = self._linked.pop()
+            with contextlib.suppress(OSError):
+                self.fs.unlink(directory, name)
+
+    def _tell(self, state: State, generation: int) -> None:
+        if not self._quiet:
+            self.handle.lock.write(Word(self.tools.boot, generation, state, tuple(self._touched)))
+
+    # -- folders -------------------------------------------------------------------------------------------------------
+
+    def folder(self, folder_id: str) -> FolderRow:
+        """Raises NotFoundError when it is gone."""
+        row = self._folders.get(folder_id)
+        if row is None:
+            row = catalog.by_id(self.db, folder_id)
+            if row is None:
+                raise NotFoundError("no such folder", code="no-folder")
+            self._folders[row.id] = row
+        return row
+
+    def named(self, name: str) -> FolderRow | None:
+        """By name, through the index; the same object while the operation runs."""
+        folder_id = self.db.value("SELECT id FROM folders WHERE name = ?", (name,))
+        return None if folder_id is None else self.folder(str(folder_id))
+
+    def touch(self, row: FolderRow) -> None:
+        """Say, before anything on disk changes, which folder the next writer must look at if we die."""
+        self._touch(str(row.number))
+
+    def touch_structure(self) -> None:
+        self._touch(ALL)
+
+    def _touch(self, what: str) -> None:
+        if what not in self._touched:
+            self._touched.append(what)
+            self._tell(State.BUSY, self._generation)
+
+    def forget_rows(self) -> None:
+        """After statements that changed folder rows behind our back."""
+        self._folders.clear()
+
+    def cur(self, row: FolderRow) -> int:
+        return self.handle.writing.cur(row.id, row.directory)
+
+    @contextlib.contextmanager
+    def directory(self, row: FolderRow) -> Iterator[int]:
+        with folder_directory(self.fs, self.handle.root, row.directory) as fd:
+            yield fd
+
+    def _save_folders(self) -> None:
+        for row in self._folders.values():
+            catalog.update(self.db, row)
+
+    def _remember_times(self) -> None:
+        """The time of each cur/ we changed: another value later is somebody else's change."""
+        for number in self._touched:
+            if number != ALL:
+                self._remember_time(int(number))
+
+    def _remember_time(self, number: int) -> None:
+        row = self.db.one("SELECT id, directory FROM folders WHERE number = ?", (number,))
+        if row is not None:
+            changed = self.fs.status(self.handle.writing.cur(row[0], row[1])).st_mtime_ns
+            self.db.run("UPDATE folders SET changed = ? WHERE number = ?", (changed, number))
+
+    def hint(self, row: FolderRow) -> None:
+        self.hints[row.id] = Hint(self.handle.ref.id, row.id, row.modseq)
+
+    # -- numbers -------------------------------------------------------------------------------------------------------
+
+    def allocate(self, row: FolderRow, count: int) -> int:
+        """The first of `count` new UIDs."""
+        first = row.uidnext
+        if first + count > UID_MASK:
+            raise InvalidError("the folder has no UIDs left", code="uids-exhausted")
+        if first + count > row.uid_floor:
+            self._raise_floors(row, uid_floor=first + count + UID_BLOCK, modseq_floor=row.modseq_floor)
+        row.uidnext = first + count
+        return first
+
+    def next_modseq(self, row: FolderRow) -> int:
+        """One higher than any before in this folder."""
+        if row.modseq + 1 > row.modseq_floor:
+            self._raise_floors(row, uid_floor=row.uid_floor, modseq_floor=row.modseq + MODSEQ_BLOCK)
+        row.modseq += 1
+        self.hint(row)
+        return row.modseq
+
+    def _raise_floors(self, row: FolderRow, *, uid_floor: int, modseq_floor: int) -> None:
+        """Durable before the first use. A folder's first block raises both, for one sync instead of two."""
+        if row.uid_floor == row.uidnext:
+            uid_floor = max(uid_floor, row.uidnext + UID_BLOCK)
+        if row.modseq_floor == row.modseq:
+            modseq_floor = max(modseq_floor, row.modseq + MODSEQ_BLOCK)
+        with self.directory(row) as fd:
+            sidefile.update_folder(self.fs, fd, uid_floor=uid_floor, modseq_floor=modseq_floor)
+        row.uid_floor, row.modseq_floor = uid_floor, modseq_floor
+
+    def keyword_bits(self, row: FolderRow, words: Iterator[str] | tuple[str, ...] | list[str]) -> int:
+        """Bits of these keywords; unknown ones get the folder's next letters, durably (keywords compare without case)."""
+        known = {word.casefold(): bit for bit, word in enumerate(row.keywords)}
+        fresh = tuple(dict.fromkeys(word for word in words if word.casefold() not in known))
+        wanted = [known[word.casefold()] for word in words if word.casefold() in known]
+        if fresh:
+            wanted += range(len(row.keywords), len(row.keywords) + len(fresh))
+            self._add_keywords(row, fresh)
+        return sum(1 << bit for bit in set(wanted))
+
+    def _add_keywords(self, row: FolderRow, fresh: tuple[str, ...]) -> None:
+        words = row.keywords + fresh
+        if len(words) > min(self.tools.limits.keywords, KEYWORD_BITS):
+            raise InvalidError("too many keywords in this folder", code="too-many-keywords")
+        with self.directory(row) as fd:
+            sidefile.update_folder(self.fs, fd, keywords=words)
+        row.keywords = words
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def link(self, source: int, name: str, row: FolderRow, new: str) -> None:
+        """Give a synced file its name in a folder. Visible to nobody who asks the index until the commit."""
+        self.touch(row)
+        directory = self.cur(row)
+        self.fs.link(source, name, directory, new)
+        self._linked.append((directory, new))
+        self._unsynced.add(directory)
+
+    def linked(self, row: FolderRow, name: str) -> None:
+        """A file that was made in cur/ otherwise; removed when the operation fails."""
+        directory = self.cur(row)
+        self._linked.append((directory, name))
+        self._unsynced.add(directory)
+
+    def sync_links(self) -> None:
+        """Once per folder and batch."""
+        while self._unsynced:
+            self.fs.sync(self._unsynced.pop())
+
+    def journal(self, row: FolderRow, lines: list[str]) -> None:
+        with self.directory(row) as fd:
+            journal.append(self.fs, fd, lines)
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    def insert(self, row: FolderRow, record: Record) -> None:
+        records.insert(self.db, row, record)
+        self.count(row, record.flags, record.prepared.size, 1)
+
+    def count(self, row: FolderRow, flags: int, size: int, sign: int, messages: int = 1) -> None:
+        """Counters of the folder and the account for messages that come (+1) or go (-1)."""
+        row.messages += sign * messages
+        row.size += sign * size
+        row.unseen += 0 if flags & Flag.SEEN else sign * messages
+        row.deleted += sign * messages if flags & Flag.DELETED else 0
+        self.db.run(
+            "UPDATE state SET octets = octets + ?, messages = messages + ?", (sign * size, sign * messages)
+        )
+
+    def expunge_row(self, row: FolderRow, uid: int, name: str, flags: int, size: int, modseq: int) -> None:
+        """The message leaves the index; its file, when `name` is given, is unlinked behind."""
+        row_key = key(row.number, uid)
+        for table in ("messages", "summaries", "heads", "sorting"):
+            self.db.run(f"DELETE FROM {table} WHERE key = ?", (row_key,))  # noqa: S608 - names from the line above
+        self.db.run("INSERT OR REPLACE INTO expunged VALUES (?,?,?)", (row_key, row.number, modseq))
+        if name:
+            self.db.run("INSERT OR REPLACE INTO doomed VALUES (?,?)", (row_key, name))
+        self.count(row, flags, size, -1)
