@@ -84,7 +84,8 @@ _BY_CAUSE: dict[str, Code] = {
     "too-many-folders": Code.LIMIT,
     "too-many-keywords": Code.LIMIT,
     "keyword-too-long": Code.LIMIT,
-    "too-big": Code.TOOBIG,
+    "too-large": Code.TOOBIG,
+    "no-message": Code.EXPUNGEISSUED,
 }
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from imap import responses
-from imap.command import AFTER_LOGIN, Command
-from imap.errors import Bad
+from imap.command import Command
 from imap.responses import Ok
 from imap.session import Session
 from imap.types import Feature, State
@@ -26,8 +25,6 @@ def _parse(scanner: Scanner) -> tuple[str, ...]:
 
 
 async def _handle(session: Session, names: tuple[str, ...]) -> Ok:
-    if session.state is State.SELECTED:
-        raise Bad("ENABLE comes before SELECT")  # RFC 5161 3.1
     known = [name for name in dict.fromkeys(names) if name in ENABLEABLE]
     for name in known:
         session.features |= ENABLEABLE[name]
@@ -35,4 +32,5 @@ async def _handle(session: Session, names: tuple[str, ...]) -> Ok:
     return Ok("ENABLE completed")
 
 
-ENABLE = Command("ENABLE", AFTER_LOGIN, _parse, _handle)
+# RFC 5161 3.1: before any mailbox is selected
+ENABLE = Command("ENABLE", frozenset({State.AUTHENTICATED}), _parse, _handle)
