@@ -7,10 +7,8 @@ context manager, so that whatever was opened is closed in the reverse order, how
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 
-from antispam.authentication.authenticator import Authenticator
 from antispam.rspamd import Rspamd
 from core.clock import Clock, SystemClock
 from core.config import Config

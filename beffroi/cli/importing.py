@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from beffroi.cli.console import console, refuse, run
 from beffroi.wiring import open_directory
 from core.config import Config
-from directory.directory import ImportResult
 from directory.import_csv import ImportFileError, read_rows
-from directory.types import Actor
+from directory.types import Actor, ImportResult, ImportRow
 
 
 def import_mailboxes(path: Path, *, dry_run: bool) -> None:
@@ -33,11 +32,11 @@ def import_mailboxes(path: Path, *, dry_run: bool) -> None:
         raise SystemExit(1)
 
 
-async def _import(config: Config, rows: list[object], *, dry_run: bool) -> list[dict[str, object]]:
+async def _import(config: Config, rows: Sequence[ImportRow], *, dry_run: bool) -> list[dict[str, object]]:
     report: list[dict[str, object]] = []
     async with open_directory(config) as directory:
         with _progress(len(rows)) as bar:
-            async for result in directory.import_accounts(Actor.console(), rows, dry_run=dry_run):  # type: ignore[arg-type]
+            async for result in directory.import_accounts(Actor.console(), rows, dry_run=dry_run):
                 bar()
                 report.append(_row(result))
                 if not console.json and (result.error or result.warning):
@@ -50,7 +49,7 @@ def _row(result: ImportResult) -> dict[str, object]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[object]:
+def _progress(total: int) -> Iterator[Callable[[], None]]:
     """A bar on standard error where that is a terminal, nothing elsewhere."""
     from rich.console import Console as Terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

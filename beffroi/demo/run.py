@@ -63,7 +63,8 @@ def run(folder: Path) -> int:
 
 
 def _beffroi(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "beffroi", *arguments], capture_output=True, text=True)
+    command = [sys.executable, "-m", "beffroi", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - our own program
     if done.returncode:
         raise DemoError(done.stderr.strip())
     return done.stdout
@@ -73,7 +74,9 @@ def _serve(place: Place) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "beffroi", "serve", "--config", str(place.config)]
     with place.log.open("a") as log:
         # A session of its own: Ctrl-C at the terminal reaches us, and we stop the suite in order.
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        server = subprocess.Popen(  # noqa: S603 - our own program
+            command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        )
     assert server.stdout is not None
     timer = threading.Timer(START, server.kill)
     timer.start()

@@ -44,7 +44,7 @@ class Worker:
         self._sockets = [(door.role, door.sockets[role.index]) for door in doors]
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -52,24 +52,29 @@ class Worker:
 
     async def run(self, lifeline: int) -> None:
         """Start, watch and restart. Ends when `stop` was called, or when the first start fails."""
-        attempt, started = 0, False
+        if not await self._start(lifeline):
+            self.failed_start = not self._stopping.is_set()
+            self.ready.set()  # whoever waits for us need not wait longer
+            return
+        attempt = 0
         loop = asyncio.get_running_loop()
-        while not self._stopping:
+        while True:
             since = loop.time()
-            started = await self._start(lifeline) or started
-            if not started:
-                self.failed_start = True
-                self.ready.set()
+            code = await self._exit_code()
+            if self._stopping.is_set():
                 return
-            assert self._process is not None
-            code = await self._process.wait()
             self.ready.clear()
-            if self._stopping:
-                return
             attempt = 0 if loop.time() - since > STABLE_AFTER else attempt + 1
             delay = RESTART_DELAYS[min(attempt, len(RESTART_DELAYS) - 1)]
             _log.error("worker-died", worker=self.role.name, exit_code=code, restart_in=delay)
-            await asyncio.sleep(delay)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+                return
+            await self._start(lifeline)
+
+    async def _exit_code(self) -> int:
+        assert self._process is not None
+        return await self._process.wait()
 
     async def _start(self, lifeline: int) -> bool:
         reader, writer = os.pipe()
@@ -119,7 +124,7 @@ class Worker:
                 self._process.send_signal(number)
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self.signal(signal.SIGTERM)
 
     def kill(self) -> None:
