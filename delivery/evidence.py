@@ -44,7 +44,7 @@ class Scanner(Protocol):
     """What the content looks like: Rspamd. `prefix`: header lines the message will carry in front."""
 
     async def scan(
-        self, content: Content, prefix: bytes, envelope: Envelope, peer: Peer, user: str | None = None
+        self, content: Content, prefix: bytes, envelope: Envelope, peer: Peer, user: str = ""
     ) -> Verdict | Unscanned: ...
 
 

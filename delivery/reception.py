@@ -7,13 +7,15 @@ Bounded: the head by `limits.header_*` (552 5.3.4), the whole by `limits.message
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic
 
 from core import log
 from core.config import Limits
 from core.errors import MailError
 from core.status import Status, deferred, refused
 from delivery.commit import refusal
-from delivery.evidence import BodyVerification
+from delivery.evidence import V
 from message import header
 from message.content import Content
 from message.header import Defect, Head
@@ -27,21 +29,36 @@ _OVERSIZE = Defect.FIELD_TOO_LONG | Defect.BLOCK_TOO_LONG | Defect.TOO_MANY_FIEL
 
 _log = log.get(__name__)
 
-Complete = Callable[[Content, Head], Awaitable[Status]]
-Begin = Callable[[bytes], BodyVerification]
+
+@dataclass(frozen=True, slots=True)
+class Arrived(Generic[V]):
+    """A whole message. `eight_bit`: it has octets above 127, whatever BODY= promised (RFC 6152)."""
+
+    content: Content
+    head: Head
+    eight_bit: bool
+    verification: V
 
 
-class SpooledReception:
-    """`begin(head)` is called once with the header block, `complete(content, head)` once with the whole message."""
+class SpooledReception(Generic[V]):
+    """`begin(head)` is called once with the header block and its answer fed the body; `complete` is called once with
+    the whole message."""
 
-    def __init__(self, spool: Spool, limits: Limits, complete: Complete, begin: Begin | None = None) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        limits: Limits,
+        begin: Callable[[bytes], V],
+        complete: Callable[[Arrived[V]], Awaitable[Status]],
+    ) -> None:
         self._spool = spool
         self._limits = limits
         self._complete = complete
         self._begin = begin
         self._start = bytearray()
         self._head: Head | None = None
-        self._verification: BodyVerification | None = None
+        self._verification: V | None = None
+        self._eight_bit = False
         self._refusal: Status | None = None
         self._size = 0
 
@@ -49,6 +66,7 @@ class SpooledReception:
         if self._refusal is not None:
             return
         self._size += len(block)
+        self._eight_bit = self._eight_bit or not block.isascii()
         if self._size > self._limits.message_octets:
             self._refusal = TOO_LARGE
         elif self._head is None:
@@ -61,9 +79,9 @@ class SpooledReception:
         try:
             if self._refusal is None and self._head is None:  # no empty line: all of it is head (RFC 5322 2.1)
                 self._behead(bytes(self._start), b"")
-            if self._refusal is not None or self._head is None:
+            if self._refusal is not None or self._head is None or self._verification is None:
                 return self._refusal or ABORTED
-            return await self._complete(self._spool.content(), self._head)
+            return await self._complete(Arrived(self._spool.content(), self._head, self._eight_bit, self._verification))
         except MailError as error:
             _log.warning("reception-failed", code=error.code, **error.fields)
             return refusal(error)
@@ -91,9 +109,8 @@ class SpooledReception:
             self._refusal = HEADER_TOO_LARGE
             return
         self._head = fields
-        if self._begin is not None:
-            self._verification = self._begin(head)
-            self._verification.feed(body)
+        self._verification = self._begin(head)
+        self._verification.feed(body)
 
     async def _keep(self, block: bytes) -> None:
         if self._refusal is not None:

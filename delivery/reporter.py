@@ -1,4 +1,4 @@
-"""Pays what is owed to senders: makes each report, decides where it goes, queues it in the debt's own transaction.
+"""Pays what is owed to senders: makes each report and queues it in the debt's own transaction.
 
 What a report says is `delivery.bounce`'s. A debt whose report cannot be made is dropped with an event, not retried for
 ever. Reports to senders of ours are local deliveries, others go out; a report itself never causes one (null sender).
@@ -6,16 +6,71 @@ ever. Reports to senders of ours are local deliveries, others go out; a report i
 
 from __future__ import annotations
 
+import asyncio
+
 from core import log
 from core.clock import Clock
 from core.errors import ConflictError
 from core.ids import Ids
-from core.envelope import Dsn
-from delivery.bounce import compose
+from delivery import bounce
 from delivery.queue.queue import Queue
 from delivery.queue.reports import MESSAGES, Debt
-from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.queue.rows import NewMessage
 from directory.directory import Directory
-from message.content import BytesContent
 
 _log = log.get(__name__)
+
+
+class Reporter:
+    """`hostname` is ours; `lifetime` seconds a message is tried, told to senders of delayed mail."""
+
+    def __init__(
+        self, queue: Queue, directory: Directory, *, hostname: str, lifetime: float, clock: Clock, ids: Ids
+    ) -> None:
+        self._queue = queue
+        self._directory = directory
+        self._hostname = hostname
+        self._lifetime = lifetime
+        self._clock = clock
+        self._ids = ids
+
+    async def pay(self) -> bool:
+        """Pay a page of debts; True when there may be more. Raises `TemporaryError` when the queue or the directory
+        is away: the debts wait."""
+        debts = await self._queue.debts()
+        for debt in debts:
+            report = await self._report(debt)
+            try:
+                await self._queue.settle(debt, report)
+            except ConflictError:
+                continue  # another worker was quicker
+            _log.info(
+                "report-queued" if report else "report-dropped",
+                queue_id=debt.message.queue_id,
+                report=report.queue_id if report else "",
+                kind=debt.owed.value,
+                sender=str(debt.message.sender or ""),
+                recipients=[str(item.address) for item in debt.recipients],
+            )
+        return len({debt.message.queue_id for debt in debts}) >= MESSAGES
+
+    async def _report(self, debt: Debt) -> NewMessage | None:
+        sender = debt.message.sender
+        if sender is None:
+            return None
+        ours = await self._directory.hosted_domain(sender.domain) is not None
+        original = await self._queue.content(debt.message)
+        try:
+            return await asyncio.to_thread(
+                bounce.compose,
+                debt,
+                original,
+                hostname=self._hostname,
+                ours=ours,
+                lifetime=self._lifetime,
+                ids=self._ids,
+                now=self._clock.now(),
+            )
+        except Exception:  # hostile bytes in an original must not stop everybody's reports
+            _log.exception("report-failed", queue_id=debt.message.queue_id)
+            return None

@@ -85,7 +85,8 @@ chunk = Table(
 )
 
 # `organisation_id`: whose administrators may see and handle this recipient (promise P8). `domain`: of the address,
-# what fairness and static routes go by; "" for a recipient whose mailbox is here. `folder`: where a local delivery goes, "" is the inbox. `owed`: see `Owed`.
+# what fairness and static routes go by; "" for a recipient whose mailbox is here. `folder`: where a local delivery
+# goes, "" is the inbox. `owed`: see `Owed`.
 recipient = Table(
     "queue_recipient",
     metadata,

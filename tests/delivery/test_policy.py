@@ -21,7 +21,9 @@ SIGNED = (Dkim(P, "list.test", "s1"),)
 
 
 def evidence(
-    authentication: Authentication = CLEAN, scan: Verdict | Unscanned = HAM, defects: frozenset[FromDefect] = frozenset()
+    authentication: Authentication = CLEAN,
+    scan: Verdict | Unscanned = HAM,
+    defects: frozenset[FromDefect] = frozenset(),
 ) -> Evidence:
     return Evidence(authentication, scan, replace(AUTHOR, defects=defects))
 

@@ -26,7 +26,9 @@ HEAD = b"From: a@one.test\r\nTo: b@two.test\r\n\r\n"
 
 
 def new(queue_id: str, *recipients: str, body: bytes = b"bonjour\r\n", org: str = "o1", **extra: bool) -> NewMessage:
-    items = tuple(NewRecipient(parse(text), org, Dsn(frozenset({"FAILURE"}), "rfc822;x"), **extra) for text in recipients)
+    items = tuple(
+        NewRecipient(parse(text), org, Dsn(frozenset({"FAILURE"}), "rfc822;x"), **extra) for text in recipients
+    )
     return NewMessage(queue_id, parse("a@one.test"), BytesContent(HEAD + body), items, account_id="acc")
 
 

@@ -43,7 +43,9 @@ async def test_an_alias_leads_to_accounts_and_outside_with_its_own_organisation(
     found = await find(directory, "conseil@ville.test")
     assert accounts(found) == ["agent@ville.test", "maire@ville.test"]
     assert isinstance(found, Route)
-    assert [(str(item.address), item.organisation_id) for item in found.forwards] == [("elu@ailleurs.test", "ville.test")]
+    assert [(str(item.address), item.organisation_id) for item in found.forwards] == [
+        ("elu@ailleurs.test", "ville.test")
+    ]
 
 
 async def test_an_account_reached_twice_counts_once(directory: FakeDirectory) -> None:

@@ -206,7 +206,7 @@ class FakeScanner:
         self.scanned: list[tuple[bytes, Envelope]] = []
 
     async def scan(
-        self, content: Content, prefix: bytes, envelope: Envelope, peer: Peer, user: str | None = None
+        self, content: Content, prefix: bytes, envelope: Envelope, peer: Peer, user: str = ""
     ) -> Verdict | Unscanned:
         self.scanned.append((prefix + content.read(0, content.size), envelope))
         if isinstance(self.opinion, Exception):

@@ -1,0 +1,173 @@
+"""A message from the world (MX role): from the first RCPT to 250 (design.md section 4).
+
+Knows the order of steps; each step is a file of its own. Implements `delivery.types.Acceptor`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic
+
+from core import log
+from core.address import Address
+from core.clock import Clock
+from core.config import Config
+from core.envelope import Dsn, Envelope, Peer
+from core.errors import MailError
+from core.status import Status, accepted, deferred, refused
+from delivery import stamp
+from delivery.commit import Committer, Plan, refusal
+from delivery.envelopes import envelope_of
+from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather
+from delivery.policy import Context, Decision, Disposition, decide
+from delivery.reception import TOO_LARGE, Arrived, SpooledReception
+from delivery.routing import is_protected, judge_recipient
+from delivery.spread import Spread, spread
+from delivery.types import MailParameters, Reception, Transaction
+from directory.directory import Directory
+from message import trace
+from message.address_list import from_domains
+from message.header import Head
+from store.store import Store
+from store.types import INBOX
+
+JUNK = "Junk"
+
+SENDER_OK = accepted("sender OK", "sender-accepted", "2.1.0")
+TOO_MANY = deferred("too many recipients", "too-many-recipients", "4.5.3", code=452)
+LOOP = refused("this message is going in circles", "mail-loop", "5.4.6", code=554)
+
+_log = log.get(__name__)
+
+
+class Inbound(Generic[V]):
+    """`scanner` None: no Rspamd is configured. One instance serves all sessions of a process."""
+
+    def __init__(
+        self,
+        config: Config,
+        directory: Directory,
+        store: Store,
+        authenticator: Authenticator[V],
+        scanner: Scanner | None,
+        committer: Committer,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._limits = config.limits
+        self._directory = directory
+        self._store = store
+        self._authenticator = authenticator
+        self._scanner = scanner
+        self._committer = committer
+        self._clock = clock
+
+    # --- what a session asks -----------------------------------------------------------------------------------------
+
+    async def sender(self, peer: Peer, address: Address | None, parameters: MailParameters) -> Status:
+        return TOO_LARGE if parameters.size > self._limits.message_octets else SENDER_OK
+
+    async def recipient(self, transaction: Transaction, address: Address, dsn: Dsn) -> Status:
+        count = len(transaction.recipients)
+        # Security.md row 53: a bounce is for one; a null sender with many recipients is none.
+        if count >= self._limits.recipients_mx or (transaction.sender is None and count):
+            return TOO_MANY
+        size = transaction.parameters.size
+        try:
+            return await judge_recipient(
+                self._directory, self._store, address, depth=self._limits.alias_depth, size=size
+            )
+        except MailError as error:
+            _log.warning("recipient-unresolved", queue_id=transaction.queue_id, code=error.code, **error.fields)
+            return refusal(error)
+
+    def begin(self, transaction: Transaction) -> Reception:
+        spool = self._store.spool(limit=self._limits.message_octets, declared=transaction.parameters.size)
+
+        async def complete(arrived: Arrived[V]) -> Status:
+            return await self.accept(transaction, arrived)
+
+        return SpooledReception(spool, self._limits, self._authenticator.begin, complete)
+
+    # --- the way of one message --------------------------------------------------------------------------------------
+
+    async def accept(self, transaction: Transaction, arrived: Arrived[V]) -> Status:
+        """250: durable and visible, or durably queued. Else nobody gets it."""
+        envelope = envelope_of(transaction, eight_bit=arrived.eight_bit)
+        if looped(arrived.head, self._config):
+            return self._closed(envelope, LOOP)
+        evidence = await self._gather(transaction, envelope, arrived)
+        decision = decide(evidence, self._context(envelope))
+        if not decision.delivers:
+            return self._closed(envelope, decision.status)
+        found = await spread(self._directory, transaction.recipients, depth=self._limits.alias_depth)
+        if found.refusal is not None:
+            return self._closed(envelope, found.refusal)
+        plan = self._plan(
+            _Judged(transaction, envelope, arrived, evidence, decision), _quiet(found, evidence, decision)
+        )
+        status = await self._committer.commit(plan)
+        return self._closed(envelope, status, decision)
+
+    async def _gather(self, transaction: Transaction, envelope: Envelope, arrived: Arrived[V]) -> Evidence:
+        case = Case(
+            envelope=envelope,
+            peer=transaction.peer,
+            content=arrived.content,
+            prefix=b"",
+            author=from_domains(arrived.head, self._limits),
+        )
+        timeout = self._limits.evidence_timeout
+        return await gather(case, self._authenticator, arrived.verification, self._scanner, timeout=timeout)
+
+    def _context(self, envelope: Envelope) -> Context:
+        return Context(
+            protected=any(is_protected(item.address) for item in envelope.recipients),
+            accept_unscanned=self._config.antispam.when_unavailable == "accept",
+        )
+
+    def _plan(self, judged: _Judged[V], found: Spread) -> Plan:
+        received = stamp.Hop(self._config.hostname, judged.envelope, judged.transaction.peer, self._clock.now())
+        return Plan(
+            envelope=judged.envelope,
+            head=stamp.inbound(judged.arrived.head, received, judged.evidence, judged.decision),
+            body=judged.arrived.content,
+            skip=len(judged.arrived.content.head),
+            local_prefix=trace.return_path(judged.envelope.sender),
+            targets=found.targets,
+            outgoing=found.outgoing,
+            folder=JUNK if judged.decision.disposition is Disposition.JUNK else INBOX,
+        )
+
+    def _closed(self, envelope: Envelope, status: Status, decision: Decision | None = None) -> Status:
+        """One event for each message, whatever became of it."""
+        _log.info(
+            "message-accepted" if status.ok else "message-refused",
+            queue_id=envelope.queue_id,
+            sender=str(envelope.sender or ""),
+            recipients=[str(item.address) for item in envelope.recipients],
+            decision=decision.disposition.value if decision else "",
+            reason=decision.reason if decision and status.ok else status.reason,
+            status=str(status),
+        )
+        return status
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged(Generic[V]):
+    transaction: Transaction
+    envelope: Envelope
+    arrived: Arrived[V]
+    evidence: Evidence
+    decision: Decision
+
+
+def looped(head: Head, config: Config) -> bool:
+    """RFC 5321 6.3: too many hops, or too many of them ours (an alias that leads out and back; row 134)."""
+    return trace.hops(head) >= config.limits.hops
+
+
+def _quiet(found: Spread, evidence: Evidence, decision: Decision) -> Spread:
+    """Whose sender may be forged is told nothing by mail (backscatter, row 135): Junk never, success only when SPF or
+    DMARC vouch for the sender."""
+    return found.silent() if decision.disposition is Disposition.JUNK else found

@@ -1,0 +1,58 @@
+"""All recipients of one message, sorted: mailboxes here, addresses elsewhere; each once, whatever leads there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from core.address import Address
+from core.envelope import Dsn
+from core.status import Status
+from delivery.commit import Target
+from delivery.queue.rows import NewRecipient
+from delivery.routing import RELAY, UNKNOWN, route
+from directory.directory import Directory
+
+SILENT = Dsn(frozenset({"NEVER"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """`outgoing` holds addresses elsewhere, and those of ours that were accepted at RCPT and are gone since: these
+    fail in the queue, so that their sender hears of it. `refusal` is set when nobody at all is left."""
+
+    targets: tuple[Target, ...]
+    outgoing: tuple[NewRecipient, ...]
+    refusal: Status | None = None
+
+    def silent(self) -> Spread:
+        """Nobody is told anything about this message: what was put aside as unwanted causes no mail to strangers."""
+        return Spread(
+            tuple(replace(item, dsn=SILENT) for item in self.targets),
+            tuple(replace(item, dsn=SILENT) for item in self.outgoing),
+            self.refusal,
+        )
+
+
+async def spread(
+    directory: Directory, recipients: Iterable[tuple[Address, Dsn]], *, depth: int, relay_for: str | None = None
+) -> Spread:
+    """Resolve what RCPT accepted. `relay_for`: the organisation of a logged-in sender, who may send anywhere; None
+    for strangers, who may not. Raises `TemporaryError` when the directory is away."""
+    targets: dict[str, Target] = {}
+    outgoing: dict[str, NewRecipient] = {}
+    lost: list[tuple[NewRecipient, Status]] = []
+    for address, dsn in recipients:
+        found = await route(directory, address, depth=depth)
+        if found is RELAY and relay_for is not None:
+            outgoing[address.key] = NewRecipient(address, relay_for, dsn)
+        elif isinstance(found, Status):
+            lost.append((NewRecipient(address, relay_for or "", dsn, local=True), found))
+        else:
+            for account in found.accounts:
+                targets.setdefault(account.id, Target(account, address, dsn))
+            for to in found.forwards:
+                outgoing.setdefault(to.address.key, NewRecipient(to.address, to.organisation_id, dsn, forwarded=True))
+    if not targets and not outgoing:
+        return Spread((), (), lost[0][1] if lost else UNKNOWN)
+    return Spread(tuple(targets.values()), (*outgoing.values(), *(item for item, _ in lost)))

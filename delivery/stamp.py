@@ -1,0 +1,94 @@
+"""The new header block of a message: what strangers forged goes, what we know is put on top.
+
+No field names a single recipient (but "for" in Received when there is only one), so that one file serves several
+mailboxes. Return-Path is not here: it belongs to the final delivery alone (RFC 5321 4.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from antispam.authentication import results
+from antispam.types import Action, Result, Unscanned, Verdict
+from core.address import Address
+from core.envelope import Envelope, Peer
+from delivery.evidence import Evidence
+from delivery.policy import Decision, Disposition
+from message import compose, trace
+from message.header import Head
+
+MAX_SYMBOLS = 40
+_SPAM_WORDS = frozenset({Action.JUNK, Action.REJECT})
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """This server and this moment. `when` in Unix seconds."""
+
+    hostname: str
+    envelope: Envelope
+    peer: Peer
+    when: float
+
+    def received(self, hostname: str = "") -> bytes:
+        """`hostname`: the confirmed reverse name of the peer, "" when there is none."""
+        return trace.received(
+            replace(self.peer, hostname=hostname),
+            self.hostname,
+            self.envelope.queue_id,
+            [item.address for item in self.envelope.recipients],
+            self.when,
+            smtputf8=self.envelope.smtputf8,
+        )
+
+
+def inbound(head: Head, hop: Hop, evidence: Evidence, decision: Decision) -> bytes:
+    """Received, Authentication-Results, X-Spam-*, X-Beffroi-Reason, then the rest without forgeries (row 84)."""
+    vouched = evidence.authentication
+    confirmed = vouched.iprev.hostname if vouched.iprev.result is Result.PASS else ""
+    fields = (
+        hop.received(confirmed),
+        results.compose(hop.hostname, vouched, hop.peer.address),
+        *spam_fields(evidence.scan, decision),
+    )
+    return b"".join(fields) + bytes(trace.without_forgeries(head, hop.hostname))
+
+
+def spam_fields(scan: Verdict | Unscanned, decision: Decision) -> list[bytes]:
+    """What mail clients and users' filters read. Unscanned mail says so (promise P6)."""
+    junk = decision.disposition is Disposition.JUNK
+    fields = [compose.raw_field("X-Spam-Flag", "YES" if junk else "NO")]
+    answer = "Yes" if junk else "No"
+    if isinstance(scan, Unscanned):
+        fields.append(compose.raw_field("X-Spam-Status", f"{answer}, unscanned={scan.reason}"))
+    else:
+        symbols = ",".join(scan.symbols[:MAX_SYMBOLS]) or "none"
+        status = f"{answer}, score={scan.score:.2f} required={scan.required:.2f} tests={symbols.replace(',', ', ')}"
+        fields.append(compose.raw_field("X-Spam-Status", status))
+        fields.append(compose.raw_field("X-Spam-Score", f"{scan.score:.2f}"))
+    fields.append(compose.raw_field("X-Beffroi-Reason", decision.reason))
+    return fields
+
+
+def submitted(head: Head, hop: Hop, *, message_id: str) -> bytes:
+    """What the mail client left out is added (RFC 6409 8.1, 8.2), Bcc and claims of ours are removed, Received on top.
+    `message_id` without brackets."""
+    clean = trace.without_bcc(trace.without_forgeries(head, hop.hostname))
+    added = b""
+    if clean.first(b"message-id") is None:
+        added += compose.raw_field("Message-ID", f"<{message_id}>")
+    if clean.first(b"date") is None:
+        added += compose.date(hop.when)
+    return hop.received() + added + closed(bytes(clean))
+
+
+def closed(head: bytes) -> bytes:
+    """A header block ends with its empty line, and a message without a body has a header block all the same."""
+    if head.endswith(b"\r\n\r\n") or head == b"\r\n":
+        return head
+    return head.removesuffix(b"\r\n") + b"\r\n\r\n"
+
+
+def logged_in(sender: Address | None, hostname: str) -> bytes:
+    """What a mailbox here gets on top of a colleague's mail: Return-Path, and that its author had logged in."""
+    return trace.return_path(sender) + results.compose_login(hostname, "")

@@ -1,0 +1,217 @@
+"""A message from one of our own people (submission role): checked, completed, signed, kept (design.md section 4).
+
+The login owns the envelope sender and every author in the header (RFC 6409 6.1); what the mail client left out is
+added, what it must not tell is removed, and the signature comes last. Implements `delivery.types.Acceptor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Protocol
+
+from core import log
+from core.address import Address
+from core.clock import Clock
+from core.config import Config
+from core.envelope import Dsn, Envelope, Peer
+from core.errors import MailError
+from core.ids import Ids
+from core.status import Status, deferred, refused
+from delivery import stamp
+from delivery.authorship import NOT_YOURS, Authors, not_owned, read_authors
+from delivery.commit import Committer, Plan, refusal
+from delivery.envelopes import envelope_of
+from delivery.inbound import LOOP, SENDER_OK, TOO_MANY, looped
+from delivery.queue.queue import Queue
+from delivery.reception import TOO_LARGE, Arrived, SpooledReception
+from delivery.routing import ACCEPTED, RELAY, judge_recipient
+from delivery.spread import Spread, spread
+from delivery.types import MailParameters, Reception, Transaction
+from directory.directory import Directory
+from directory.types import Account, State
+from dkim_keys.sign import BodyDigest, Signer, sign
+from store.store import Store
+
+NO_LOGIN = refused("authentication required", "no-login", "5.7.0", code=530)
+SUSPENDED = refused("this account is suspended", "suspended", "5.7.1")
+DAILY_LIMIT = deferred("too many recipients today, try again tomorrow", "daily-limit", "4.7.1", code=450)
+
+_log = log.get(__name__)
+
+
+class Keys(Protocol):
+    """Whose signature a domain's mail gets: `dkim_keys.keyring.Keyring`."""
+
+    async def signers(self, domain: str) -> tuple[Signer, ...]:
+        """Empty for a domain without keys."""
+
+
+class Submission:
+    """One instance serves all sessions of a process; `Transaction.peer.account_id` is the login."""
+
+    def __init__(
+        self,
+        config: Config,
+        directory: Directory,
+        store: Store,
+        keys: Keys,
+        committer: Committer,
+        queue: Queue,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._config = config
+        self._limits = config.limits
+        self._directory = directory
+        self._store = store
+        self._keys = keys
+        self._committer = committer
+        self._queue = queue
+        self._clock = clock
+        self._ids = ids
+
+    # --- what a session asks -----------------------------------------------------------------------------------------
+
+    async def sender(self, peer: Peer, address: Address | None, parameters: MailParameters) -> Status:
+        """The null sender is allowed: a read receipt (RFC 8098 3) has it; its From is checked with the message."""
+        if parameters.size > self._limits.message_octets:
+            return TOO_LARGE
+        try:
+            account = await self._account(peer)
+            if isinstance(account, Status):
+                return account
+            owned = address is None or await self._directory.may_send_as(account, address)
+        except MailError as error:
+            return refusal(error)
+        return SENDER_OK if owned else NOT_YOURS
+
+    async def recipient(self, transaction: Transaction, address: Address, dsn: Dsn) -> Status:
+        count = len(transaction.recipients)
+        if count >= self._limits.recipients_submission:
+            return TOO_MANY
+        try:
+            account = await self._account(transaction.peer)
+            if isinstance(account, Status):
+                return account
+            if self._limited(transaction.peer):
+                sent = await self._queue.sent_recently(account.id)
+                if sent + count + 1 > self._limits.account_recipients_per_day:
+                    return DAILY_LIMIT
+            status = await judge_recipient(
+                self._directory, self._store, address, depth=self._limits.alias_depth, size=transaction.parameters.size
+            )
+        except MailError as error:
+            _log.warning("recipient-unresolved", queue_id=transaction.queue_id, code=error.code, **error.fields)
+            return refusal(error)
+        return ACCEPTED if status is RELAY else status
+
+    def begin(self, transaction: Transaction) -> Reception:
+        spool = self._store.spool(limit=self._limits.message_octets, declared=transaction.parameters.size)
+
+        async def complete(arrived: Arrived[BodyDigest]) -> Status:
+            return await self.accept(transaction, arrived)
+
+        return SpooledReception(spool, self._limits, lambda _head: BodyDigest(), complete)
+
+    # --- the way of one message --------------------------------------------------------------------------------------
+
+    async def accept(self, transaction: Transaction, arrived: Arrived[BodyDigest]) -> Status:
+        """250: durable. Otherwise nobody gets it."""
+        envelope = envelope_of(transaction, eight_bit=arrived.eight_bit)
+        account = await self._account(transaction.peer)
+        if isinstance(account, Status):
+            return self._closed(envelope, account)
+        authors = read_authors(arrived.head, self._limits)
+        refused_as = await self._refused(account, envelope, arrived, authors)
+        if refused_as is not None or isinstance(authors, Status):
+            return self._closed(envelope, refused_as or NOT_YOURS, account)
+        found = await spread(
+            self._directory,
+            transaction.recipients,
+            depth=self._limits.alias_depth,
+            relay_for=account.organisation_id,
+        )
+        if found.refusal is not None:
+            return self._closed(envelope, found.refusal, account)
+        if not await self._charged(transaction.peer, account, len(envelope.recipients)):
+            return self._closed(envelope, DAILY_LIMIT, account)
+        plan = await self._plan(account, transaction, envelope, arrived, authors.domain, found)
+        return self._closed(envelope, await self._committer.commit(plan), account)
+
+    async def _refused(
+        self, account: Account, envelope: Envelope, arrived: Arrived[BodyDigest], authors: Authors | Status
+    ) -> Status | None:
+        if looped(arrived.head, self._config):
+            return LOOP
+        if isinstance(authors, Status):
+            return authors
+        names: Sequence[Address] = authors.names if envelope.sender is None else (envelope.sender, *authors.names)
+        stranger = await not_owned(self._directory, account, names)
+        if stranger is None:
+            return None
+        _log.warning("sender-not-owned", queue_id=envelope.queue_id, account=account.id, address=str(stranger))
+        return NOT_YOURS
+
+    async def _plan(
+        self,
+        account: Account,
+        transaction: Transaction,
+        envelope: Envelope,
+        arrived: Arrived[BodyDigest],
+        domain: str,
+        found: Spread,
+    ) -> Plan:
+        now = self._clock.now()
+        hop = stamp.Hop(self._config.hostname, envelope, transaction.peer, now)
+        head = stamp.submitted(arrived.head, hop, message_id=f"{self._ids.object_id()}@{domain}")
+        signers = await self._keys.signers(domain)
+        if not signers:
+            _log.warning("message-unsigned", queue_id=envelope.queue_id, domain=domain)
+        else:
+            head = sign(head, arrived.verification.digest(), signers, now) + head
+        return Plan(
+            envelope=envelope,
+            head=head,
+            body=arrived.content,
+            skip=len(arrived.content.head),
+            local_prefix=stamp.logged_in(envelope.sender, self._config.hostname),
+            targets=found.targets,
+            outgoing=found.outgoing,
+            account_id=account.id,
+        )
+
+    # --- small questions ---------------------------------------------------------------------------------------------
+
+    async def _account(self, peer: Peer) -> Account | Status:
+        """Asked at each step: a suspension counts within seconds, not at the next login."""
+        account = await self._directory.account_by_id(peer.account_id) if peer.account_id else None
+        if account is None:
+            return NO_LOGIN
+        return account if account.state is State.ACTIVE else SUSPENDED
+
+    def _limited(self, peer: Peer) -> bool:
+        """`limits.exempt`: networks without per-account limits (the mairie's own application servers)."""
+        try:
+            address = ip_address(peer.address)
+        except ValueError:
+            return True
+        return not any(address in network for network in self._limits.exempt_networks)
+
+    async def _charged(self, peer: Peer, account: Account, recipients: int) -> bool:
+        if not self._limited(peer):
+            return True
+        return await self._queue.charge(account.id, recipients, self._limits.account_recipients_per_day)
+
+    def _closed(self, envelope: Envelope, status: Status, account: Account | None = None) -> Status:
+        _log.info(
+            "message-accepted" if status.ok else "message-refused",
+            queue_id=envelope.queue_id,
+            account=account.id if account else "",
+            sender=str(envelope.sender or ""),
+            recipients=[str(item.address) for item in envelope.recipients],
+            decision="submitted" if status.ok else "",
+            reason=status.reason,
+            status=str(status),
+        )
+        return status
