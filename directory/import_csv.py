@@ -17,6 +17,7 @@ from directory.types import ImportRow
 
 MAX_FILE = 32 * 1024 * 1024  # octets
 MAX_ROWS = 100_000
+_COLUMN_NAMES = ("adress", "address", "mail", "courriel", "boîte", "boite", "compte", "account", "user", "login")
 _HASH_HEAD = re.compile(r"(?:\{ARGON2ID\})?\$argon2id\$v=\d+\$m=\d+")
 
 
@@ -36,14 +37,16 @@ def parse(data: bytes) -> Iterator[ImportRow]:
     text = _decoded(data)
     separator = _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    count = 0
+    count, first = 0, True
     try:
         for fields in reader:
-            if not any(field.strip() for field in fields) or (count == 0 and _is_header(fields)):
-                count = max(count, int(bool(fields)))
+            if not any(field.strip() for field in fields):
+                continue
+            header, first = first and _is_header(fields), False
+            if header:
                 continue
             count += 1
-            if count > MAX_ROWS + 1:
+            if count > MAX_ROWS:
                 raise ImportFileError(f"line {reader.line_num}: more than {MAX_ROWS} rows; split the file")
             yield _row(reader.line_num, _whole_hash(fields), separator)
     except csv.Error as error:
@@ -69,7 +72,9 @@ def _separator(text: str) -> str:
 
 
 def _is_header(fields: list[str]) -> bool:
-    return "@" not in fields[0]
+    """A first line that names its columns. Anything else without "@" is a row, to be refused with its line number."""
+    first = fields[0].casefold()
+    return "@" not in first and any(word in first for word in _COLUMN_NAMES)
 
 
 def _whole_hash(fields: list[str]) -> list[str]:

@@ -48,7 +48,8 @@ def weakness(password: str, address: Address) -> str:
     core = _letters(folded)
     if core in _OBVIOUS or any(core == word * (len(core) // len(word)) for word in _OBVIOUS):
         return "common-word"
-    return "contains-address" if _names(core, address) else ""
+    whole = address.key in password.casefold() and len(password) < len(address.key) + MIN_LENGTH
+    return "contains-address" if whole or _names(core, address) else ""
 
 
 def _names(core: str, address: Address) -> bool:

@@ -76,7 +76,9 @@ async def test_local_parts_that_will_do(directory: SqlDirectory, local: str) -> 
     assert (await mailbox(directory, f"{local}@brou.test")).address.local == local
 
 
-@pytest.mark.parametrize("name", ["localhost", "a..test", "m\u0430irie.test", "[127.0.0.1]", "-a.test", "x" * 64 + ".test"])
+@pytest.mark.parametrize(
+    "name", ["localhost", "a..test", "m\u0430irie.test", "[127.0.0.1]", "-a.test", "x" * 64 + ".test"]
+)
 async def test_h049_domains_that_deceive_or_do_not_fit(directory: SqlDirectory, name: str) -> None:
     await directory.add_organisation(OPERATOR, "Brou")
     assert await code_of(directory.add_domain(OPERATOR, name, "Brou")) == "invalid-domain"

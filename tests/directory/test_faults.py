@@ -1,0 +1,163 @@
+"""The database away, slow, locked, or cut off in the middle (security.md, faults 156 and 158)."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import database as seam
+from core.clock import ManualClock
+from core.config import ConfigError, Limits
+from core.database import async_url
+from core.errors import ConflictError, TemporaryError
+from core.ids import RandomIds
+from directory.service import SqlDirectory
+from directory.types import LoggedIn, LoginUnavailable
+from tests.directory.helpers import GOOD, LOCAL, OPERATOR, at, commune, mailbox
+from tests.fakes import postgres
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:////var/lib/x.db", "sqlite+aiosqlite:////var/lib/x.db"),
+        ("postgresql://u@h/db", "postgresql+asyncpg://u@h/db"),
+        ("postgres://u@h:5433/db?sslmode=require", "postgresql+asyncpg://u@h:5433/db?ssl=require"),
+        ("postgresql+psycopg://u@h/db", "postgresql+asyncpg://u@h/db"),
+    ],
+)
+def test_configured_urls_get_our_drivers(url: str, expected: str) -> None:
+    assert async_url(url).render_as_string(hide_password=False) == expected
+
+
+@pytest.mark.parametrize("url", ["", "x", "mysql://h/db", "sqlite"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        async_url(url)
+
+
+async def test_f158_postgresql_stops_and_comes_back(clock: ManualClock) -> None:
+    with postgres.running() as server:
+        url = server.create("directory")
+        from migrations import runner
+
+        await asyncio.to_thread(runner.upgrade, url)
+        directory = await SqlDirectory.open(url, clock=clock, ids=RandomIds(), limits=Limits())
+        await commune(directory, "Brou", "brou.test")
+        anne = await mailbox(directory, "anne@brou.test", GOOD)
+        await asyncio.to_thread(server.stop)
+        clock.advance(10)
+        for _ in range(2):
+            with pytest.raises(TemporaryError):
+                await directory.resolve(anne.address)
+            with pytest.raises(TemporaryError):
+                await directory.suspend(OPERATOR, anne.address)
+            answer = await directory.login("anne@brou.test", GOOD, protocol="imap", remote=LOCAL)
+            assert answer == LoginUnavailable()
+        with pytest.raises(TemporaryError):
+            await SqlDirectory.open(url, clock=clock, ids=RandomIds(), limits=Limits())
+        await asyncio.to_thread(server.start)
+        assert await directory.account_by_id(anne.id) == anne
+        answer = await directory.login("anne@brou.test", GOOD, protocol="imap", remote=LOCAL)
+        assert answer == LoggedIn(anne)
+        await directory.close()
+
+
+async def test_f156_a_locked_sqlite_file_delays_writers_only_and_not_forever(
+    sqlite_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seam, "BUSY", 0.3)
+    directory = await SqlDirectory.open(sqlite_url, clock=clock, ids=RandomIds(), limits=Limits())
+    await commune(directory, "Brou", "brou.test")
+    anne = await mailbox(directory, "anne@brou.test")
+    clock.advance(10)
+    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    begin = time.monotonic()
+    with pytest.raises(TemporaryError):
+        await directory.suspend(OPERATOR, anne.address)
+    assert 0.2 < time.monotonic() - begin < 5.0
+    assert await directory.account_by_id(anne.id) == anne
+    holder.execute("ROLLBACK")
+    holder.close()
+    await directory.suspend(OPERATOR, anne.address)
+    await directory.close()
+
+
+async def test_sqlite_is_opened_durable_and_with_foreign_keys(directory: SqlDirectory) -> None:
+    async with directory._database.read() as session:
+        connection = await session.connection()
+        values = [
+            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    assert values == ["wal", 2, 1, 5000]
+
+
+def broken() -> OperationalError:
+    return OperationalError("COMMIT", {}, Exception("connection lost"), connection_invalidated=True)
+
+
+async def test_f158_a_commit_that_happened_behind_a_broken_connection_is_found(
+    both: SqlDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = AsyncSession.commit
+
+    async def lost_after(self: AsyncSession) -> None:
+        await commit(self)
+        raise broken()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncSession, "commit", lost_after)
+        organisation = await both.add_organisation(OPERATOR, "Brou")
+    assert list(await both.organisations(OPERATOR)) == [organisation]
+
+
+async def test_f158_a_commit_that_did_not_happen_is_not_assumed(
+    both: SqlDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost_before(self: AsyncSession) -> None:
+        await self.rollback()
+        raise broken()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncSession, "commit", lost_before)
+        with pytest.raises(TemporaryError):
+            await both.add_organisation(OPERATOR, "Brou")
+    assert list(await both.organisations(OPERATOR)) == []
+    assert await both.add_organisation(OPERATOR, "Brou")
+
+
+async def test_what_only_the_database_notices_is_a_conflict(
+    both: SqlDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look before the change is blinded: the unique index stands behind it."""
+    from directory.repositories.accounts import Accounts
+
+    async def blind(self: Accounts, keys: object) -> set[str]:
+        return set()
+
+    await commune(both, "Brou", "brou.test")
+    await mailbox(both, "anne@brou.test")
+    monkeypatch.setattr(Accounts, "taken", blind)
+    with pytest.raises(ConflictError):
+        await mailbox(both, "ANNE@brou.test")
+    with pytest.raises(ConflictError):
+        await both.add_alias(OPERATOR, at("anne@brou.test"), [at("x@y.test")])
+
+
+async def test_a_cancelled_operation_leaves_nothing_behind(both: SqlDirectory) -> None:
+    for turn in range(10):
+        task = asyncio.create_task(both.add_organisation(OPERATOR, f"O{turn}"))
+        for _ in range(turn * 3):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert await both.add_organisation(OPERATOR, "Brou")
+    names = [item.name for item in await both.organisations(OPERATOR)]
+    assert names.count("Brou") == 1
