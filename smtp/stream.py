@@ -20,6 +20,16 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _AUTH = re.compile(rb"AUTH ", re.IGNORECASE)
 
 
+def has_unread(stream: asyncio.StreamReader) -> bool:
+    """Whether octets arrived that nobody has read. asyncio offers no public look; a private one is taken here only."""
+    return bool(_unread(stream))
+
+
+def _unread(stream: asyncio.StreamReader) -> bytearray:
+    buffer: bytearray = vars(stream)["_buffer"]
+    return buffer
+
+
 class LineFault(Exception):
     """The line is refused; `reply` says how, `close` whether the session ends."""
 
@@ -48,14 +58,12 @@ class PeerReader:
 
     @property
     def waiting(self) -> bool:
-        """Whether octets arrived that nobody has read."""
-        # asyncio offers no public look at what a StreamReader holds; this is the one place that takes a private one.
-        return bool(self._buffer) or bool(self.stream._buffer)  # type: ignore[attr-defined]
+        return bool(self._buffer) or has_unread(self.stream)
 
     @property
     def line_waiting(self) -> bool:
         """Whether another whole line is here already, so that replies may be gathered (RFC 2920 3.2)."""
-        return b"\n" in self._buffer or b"\n" in self.stream._buffer  # type: ignore[attr-defined]
+        return b"\n" in self._buffer or b"\n" in _unread(self.stream)
 
     async def readuntil(self) -> bytes:
         """The next command line with its CRLF. Raises `LineFault`, `Hangup`."""
@@ -92,7 +100,7 @@ class PeerReader:
     def forget(self) -> None:
         """Drop what was read in clear before a handshake."""
         self._buffer.clear()
-        self.stream._buffer.clear()  # type: ignore[attr-defined]
+        _unread(self.stream).clear()
 
     async def _line(self, most: int) -> bytes:
         """Up to and with the next LF. Past `most` octets without one the peer is not talking SMTP."""

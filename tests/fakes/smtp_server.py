@@ -23,7 +23,6 @@ from directory.types import Account, LoggedIn, LoginRefused, LoginResult, State
 from smtp.conversation import Service
 from smtp.guards import LocalGate
 from smtp.listeners import Server, serve
-from smtp.tls import ServerTls
 
 PASSWORD = "mot de passe de test"
 

@@ -1,0 +1,224 @@
+"""The delivery agent for the outside world: targets, attempts in their order, one result per recipient.
+
+Implements `delivery.types.DeliveryAgent`. What is ordinary never raises. A recipient that was refused for now at one
+server is offered to the next; after a whole message was sent and its answer lost, only the queue may try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from core.config import Config, parse_endpoint
+from core.log import get
+from core.resolver import Resolver
+from core.status import Status, deferred, refused
+from delivery.types import Job, JobRecipient, Result, ResultKind
+from smtp.outbound.connection import Broken, Caller, Connection
+from smtp.outbound.dialogue import Answers, Capabilities, Encryption, NoTls, Refused, transaction
+from smtp.outbound.mx import MxResolver, Target
+from smtp.outbound.pool import Pool
+from smtp.outbound.requirements import is_eight_bit
+from smtp.outbound.results import from_answer, from_status, session_refused, unreachable
+from smtp.outbound.stuffing import BareLineEnd
+from smtp.outbound.tls_policy import Opportunistic, TlsPolicies, TlsPolicy
+
+log = get(__name__)
+
+MAX_ATTEMPTS = 10  # targets per job
+DEADLINE = 3600.0  # seconds per job, whatever the peers do
+
+NO_TLS = deferred("TLS is required and the server does not offer it", "no-tls", "4.7.10")
+BARE_LINE_END = refused("Message holds bare CR or LF", "bare-line-end", "5.6.0", 554)
+BAD_ROUTE = deferred("The route to this destination is misconfigured", "bad-route", "4.3.5")
+TOO_LONG = deferred("Delivery took too long", "delivery-deadline", "4.4.7")
+BUG = deferred("Internal error", "bug", "4.3.0")
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of a job so far. `final` are the answers that stand; the others may be tried elsewhere."""
+
+    job: Job
+    results: dict[int, Result] = field(default_factory=dict)
+    stop: bool = False
+
+    @property
+    def open(self) -> tuple[JobRecipient, ...]:
+        """Who may still be offered to another server."""
+        if self.stop:
+            return ()
+        return tuple(
+            recipient
+            for recipient in self.job.recipients
+            if (known := self.results.get(recipient.id)) is None or known.kind is ResultKind.DEFERRED
+        )
+
+    def all(self, recipients: Sequence[JobRecipient], status: Status, host: str = "") -> None:
+        self.results.update({recipient.id: from_status(recipient, status, host) for recipient in recipients})
+
+
+class SmtpAgent:
+    """`close` ends the idle connections."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        mx: MxResolver,
+        policies: TlsPolicies,
+        *,
+        pool: Pool | None = None,
+        deadline: float = DEADLINE,
+    ) -> None:
+        self._caller = caller
+        self._mx = mx
+        self._policies = policies
+        self._pool = pool or Pool()
+        self._deadline = deadline
+
+    @classmethod
+    def create(cls, config: Config, resolver: Resolver) -> SmtpAgent:
+        """As the suite runs it."""
+        mx = MxResolver(
+            resolver,
+            port=config.delivery.port,
+            ours=our_mx(config.listen.mx),
+            allow_private=config.delivery.allow_private,
+            shuffle=random.SystemRandom().shuffle,
+        )
+        caller = Caller(config.hostname, tuple(config.delivery.bind))
+        return cls(caller, mx, Opportunistic(config.delivery.ca_file))
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def deliver(self, job: Job) -> list[Result]:
+        progress = Progress(job)
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._deliver(progress)
+        except TimeoutError:
+            log.warning("smtp-delivery-deadline", queue_id=job.queue_id, next_hop=job.next_hop)
+        except Exception:  # the last resort of one job: the others go on, this one is tried again
+            log.exception("smtp-delivery-bug", queue_id=job.queue_id, next_hop=job.next_hop)
+            progress.all([r for r in job.recipients if r.id not in progress.results], BUG)
+        progress.all([r for r in job.recipients if r.id not in progress.results], TOO_LONG)
+        return [progress.results[recipient.id] for recipient in job.recipients]
+
+    async def _deliver(self, progress: Progress) -> None:
+        job = progress.job
+        targets = await self._targets(job)
+        if isinstance(targets, Status):
+            progress.all(job.recipients, targets)
+            return
+        for target in targets[:MAX_ATTEMPTS]:
+            if not progress.open:
+                return
+            await self._attempt(progress, target)
+
+    async def _targets(self, job: Job) -> list[Target] | Status:
+        if not job.static:
+            return await self._mx.targets(job.next_hop)
+        try:
+            host, port = parse_endpoint(job.next_hop)
+        except ValueError:
+            return BAD_ROUTE
+        return await self._mx.fixed(host, port)
+
+    async def _attempt(self, progress: Progress, target: Target) -> None:
+        """One server; whatever it comes to is noted for everybody who is still open."""
+        recipients = progress.open
+        policy = await self._policies.policy(progress.job, target)
+        try:
+            connection = await self._connect(target, policy)
+        except Broken as error:
+            progress.all(recipients, unreachable(target.host, target.address, error.reason), target.host)
+        except Refused as error:
+            progress.all(recipients, session_refused(error.reply), target.host)
+        except NoTls:
+            progress.all(recipients, NO_TLS, target.host)
+        else:
+            await self._transact(progress, recipients, connection)
+        self._log(progress, recipients, target)
+
+    async def _connect(self, target: Target, policy: TlsPolicy) -> Connection:
+        kept = await self._pool.take(target, policy.label)
+        if kept is not None:
+            return kept
+        try:
+            return await Connection.open(self._caller, target, policy, policy.encryption)
+        except Broken as error:
+            # RFC 7435 3: what is only opportunistic falls back to what would have been without it.
+            if not error.tls or policy.encryption is not Encryption.OFFERED or error.reason == "injected-reply":
+                raise
+        return await Connection.open(self._caller, target, policy, Encryption.NEVER)
+
+    async def _transact(self, progress: Progress, recipients: tuple[JobRecipient, ...], connection: Connection) -> None:
+        answers: Answers = {}
+        target, offered = connection.target, connection.capabilities
+        reusable = False
+        try:
+            reusable = await self._send(progress.job, recipients, connection, answers)
+            missing = unreachable(target.host, target.address, "bad-dialogue")
+        except Broken as error:
+            progress.stop = error.uncertain
+            missing = unreachable(target.host, target.address, error.reason)
+        except BareLineEnd:
+            missing = BARE_LINE_END
+        finally:
+            self._part(connection, reusable)
+        for recipient in recipients:
+            answer = answers.get(recipient.id, missing)
+            progress.results[recipient.id] = from_answer(recipient, answer, target.host, offered)
+
+    async def _send(
+        self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
+    ) -> bool:
+        offered: Capabilities = connection.capabilities
+        eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
+        talk = transaction(job, recipients, offered, answers, eight_bit=eight_bit)
+        return await connection.drive(talk, job.content)
+
+    def _part(self, connection: Connection, reusable: bool) -> None:
+        if reusable:
+            self._pool.give(connection)
+        else:
+            connection.close()
+
+    def _log(self, progress: Progress, recipients: tuple[JobRecipient, ...], target: Target) -> None:
+        kinds = [progress.results[recipient.id].kind for recipient in recipients if recipient.id in progress.results]
+        log.info(
+            "smtp-attempt",
+            queue_id=progress.job.queue_id,
+            host=target.host,
+            address=target.address,
+            port=target.port,
+            **{kind.value: kinds.count(kind) for kind in ResultKind},
+        )
+
+
+def our_mx(endpoints: Sequence[str]) -> Callable[[str, int], bool]:
+    """Whether an address and port is one at which we listen as MX; a wildcard listens at every local address."""
+    listening = [parse_endpoint(endpoint) for endpoint in endpoints]
+
+    def ours(address: str, port: int) -> bool:
+        return any(
+            port == our_port and (address == our_address or (our_address in ("0.0.0.0", "::") and is_local(address)))
+            for our_address, our_port in listening
+        )
+
+    return ours
+
+
+def is_local(address: str) -> bool:
+    """Whether a packet to `address` would stay on this machine: only a local address can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

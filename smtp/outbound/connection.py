@@ -1,0 +1,220 @@
+"""One connection to a remote server: streams, patience, TLS; drives the generators of `dialogue`.
+
+Every wait ends (RFC 5321 4.5.3.2). Whatever goes wrong is one exception, `Broken`, which tells when: after the final
+dot a message may have been taken, and only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from core.envelope import Tls
+from message.content import BLOCK, Content
+from smtp.outbound.dialogue import Capabilities, Encryption, Receive, Send, Stage, StartTls, Talk
+from smtp.outbound.dialogue import opening as opening_talk
+from smtp.outbound.dialogue import reset as reset_talk
+from smtp.outbound.mx import Target
+from smtp.outbound.reply_parser import RemoteReply, ReplyFault, ReplyParser
+from smtp.outbound.stuffing import BareLineEnd, DotStuffer
+from smtp.outbound.tls_policy import TlsPolicy
+from smtp.stream import has_unread
+from smtp.tls import facts
+
+Value = TypeVar("Value")
+
+READ = 16 * 1024
+# RFC 5321 4.5.3.2.1 to .6, in seconds; for the rest what is ordinary.
+PATIENCE: Mapping[Stage, float] = {
+    Stage.GREETING: 300.0,
+    Stage.EHLO: 300.0,
+    Stage.STARTTLS: 120.0,
+    Stage.MAIL: 300.0,
+    Stage.RCPT: 300.0,
+    Stage.DATA: 120.0,
+    Stage.BLOCK: 180.0,
+    Stage.FINAL: 600.0,
+    Stage.QUIT: 2.0,
+}
+CONNECT = 30.0
+HANDSHAKE = 30.0
+PROBE = 10.0  # for RSET on a kept connection
+
+
+class Broken(Exception):
+    """The connection is gone. `reason` is a stable word; `uncertain`: the whole message was sent, its answer was
+    not seen; `tls`: the handshake failed."""
+
+    def __init__(self, reason: str, *, uncertain: bool = False, tls: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.uncertain = uncertain
+        self.tls = tls
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who we are: the name in EHLO, the addresses to call from (one per family), our patience."""
+
+    hostname: str
+    bind: tuple[str, ...] = ()
+    patience: Mapping[Stage, float] = PATIENCE
+    connect: float = CONNECT
+
+    def local(self, address: str) -> tuple[str, int] | None:
+        return next(((source, 0) for source in self.bind if (":" in source) == (":" in address)), None)
+
+
+class Connection:
+    """Open with `Connection.open`; owned by who opened it until `close` or `quit`."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        target: Target,
+        policy: TlsPolicy,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.target = target
+        self.policy = policy
+        self.tls: Tls | None = None
+        self.capabilities = Capabilities({})
+        self.uses = 0
+        self._caller = caller
+        self._reader = reader
+        self._writer = writer
+        self._parser = ReplyParser()
+        self._sent_all = False
+
+    @classmethod
+    async def open(cls, caller: Caller, target: Target, policy: TlsPolicy, encryption: Encryption) -> Connection:
+        """Connect and greet. Raises `Broken`, `Refused`, `NoTls`."""
+        try:
+            async with asyncio.timeout(caller.connect):
+                reader, writer = await asyncio.open_connection(
+                    target.address, target.port, local_addr=caller.local(target.address), limit=READ
+                )
+        except TimeoutError as error:
+            raise Broken("connect-timeout") from error
+        except OSError as error:
+            raise Broken("connect-failed") from error
+        connection = cls(caller, target, policy, reader, writer)
+        try:
+            connection.capabilities = await connection.drive(opening_talk(caller.hostname, encryption))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def alive(self) -> bool:
+        """Whether a kept connection still serves (and has forgotten the last transaction)."""
+        try:
+            async with asyncio.timeout(PROBE):
+                return await self.drive(reset_talk())
+        except (Broken, TimeoutError):
+            return False
+
+    async def drive(self, talk: Talk[Value], content: Content | None = None) -> Value:
+        """Run a dialogue to its value. Raises `Broken`, and what the dialogue raises."""
+        self._sent_all = False
+        answer: RemoteReply | None = None
+        try:
+            while True:
+                op = talk.send(answer)
+                answer = None
+                if isinstance(op, Send):
+                    await self._write(op.data, Stage.BLOCK)
+                elif isinstance(op, Receive):
+                    answer = await self._reply(op.stage)
+                elif isinstance(op, StartTls):
+                    await self._handshake()
+                elif content is not None:
+                    await self._body(content)
+        except StopIteration as stop:
+            value: Value = stop.value
+            return value
+        finally:
+            talk.close()
+
+    async def quit(self) -> None:
+        """A polite end; nobody waits for it long."""
+        with contextlib.suppress(Broken):
+            await self._write(b"QUIT\r\n", Stage.QUIT)
+            await self._reply(Stage.QUIT)
+        self.close()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Cut without a word: the way to take back a message whose final dot was not sent."""
+        self._writer.transport.abort()
+
+    async def _reply(self, stage: Stage) -> RemoteReply:
+        try:
+            async with asyncio.timeout(self._caller.patience[stage]):
+                while (reply := self._parser.pop()) is None:
+                    data = await self._reader.read(READ)
+                    if not data:
+                        raise self._broken("connection-lost")
+                    self._parser.feed(data)
+        except TimeoutError as error:
+            raise self._broken(f"timeout-{stage.value}") from error
+        except ReplyFault as error:
+            raise self._broken(error.reason) from error
+        except (OSError, ssl.SSLError) as error:
+            raise self._broken("connection-lost") from error
+        return reply
+
+    def _broken(self, reason: str) -> Broken:
+        return Broken(reason, uncertain=self._sent_all)
+
+    async def _write(self, data: bytes, stage: Stage) -> None:
+        try:
+            self._writer.write(data)
+            async with asyncio.timeout(self._caller.patience[stage]):
+                await self._writer.drain()
+        except TimeoutError as error:
+            raise self._broken(f"timeout-{stage.value}") from error
+        except (OSError, ssl.SSLError) as error:
+            raise self._broken("connection-lost") from error
+
+    async def _handshake(self) -> None:
+        """Whatever the server said in clear beyond its 220 might be injected: then there is no TLS (row 26)."""
+        if self._parser.pending:
+            raise Broken("injected-reply", tls=True)
+        try:
+            async with asyncio.timeout(HANDSHAKE):
+                await self._writer.start_tls(self.policy.context, server_hostname=self.target.host)
+        except ssl.SSLCertVerificationError as error:
+            raise Broken("certificate-not-trusted", tls=True) from error
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            raise Broken("tls-failed", tls=True) from error
+        if has_unread(self._reader):
+            raise Broken("injected-reply", tls=True)
+        self.tls = facts(self._writer.get_extra_info("ssl_object"))
+
+    async def _body(self, content: Content) -> None:
+        """Raises `Broken`; for bare line ends after cutting the connection, so that no part counts as a message."""
+        stuffer = DotStuffer()
+        try:
+            for start in range(0, content.size, BLOCK):
+                block = await _read(content, start, min(start + BLOCK, content.size))
+                await self._write(stuffer.feed(block), Stage.BLOCK)
+            end = stuffer.end()
+        except BareLineEnd:
+            self.abort()
+            raise
+        self._sent_all = True
+        await self._write(end, Stage.BLOCK)
+
+
+async def _read(content: Content, start: int, stop: int) -> bytes:
+    if stop <= len(content.head):
+        return content.read(start, stop)
+    return await asyncio.to_thread(content.read, start, stop)

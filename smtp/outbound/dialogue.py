@@ -1,0 +1,258 @@
+"""The client's side of SMTP, sans-I/O (RFC 5321 3 and 4): generators that say what to send and await.
+
+`opening` goes from the banner to a session with known capabilities, TLS among them; `transaction` brings one message
+to its recipients, pipelined when offered (RFC 2920). They yield `Op`s and are sent the reply to each `Receive`;
+`connection` does the I/O. Answers per recipient are put into a dict of the caller's, so that what was learnt before a
+connection broke is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from core.status import Status
+from delivery.types import Job, JobRecipient
+from smtp import xtext
+from smtp.outbound.reply_parser import RemoteReply
+from smtp.outbound.requirements import unmet
+
+Value = TypeVar("Value")
+Answers = dict[int, RemoteReply | Status]  # by recipient id
+
+
+class Stage(Enum):
+    """What is waited for; RFC 5321 4.5.3.2 gives each its patience."""
+
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    STARTTLS = "starttls"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    BLOCK = "block"
+    FINAL = "final"
+    QUIT = "quit"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Handshake now; whoever drives raises when it fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendBody:
+    """The message, dot-stuffed, with its final dot."""
+
+
+Op = Send | Receive | StartTls | SendBody
+Talk = Generator[Op, RemoteReply | None, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Upper-case EHLO keywords with their parameters; none after HELO."""
+
+    keywords: dict[str, str]
+
+    def __contains__(self, keyword: str) -> bool:
+        return keyword in self.keywords
+
+    @property
+    def size(self) -> int:
+        """The fixed limit of RFC 1870 3, 0 when there is none."""
+        value = self.keywords.get("SIZE", "").split(" ")[0]
+        return int(value) if value.isdecimal() and len(value) <= 20 else 0
+
+
+class Refused(Exception):
+    """The server will not serve this session; `reply` is its word."""
+
+    def __init__(self, reply: RemoteReply, stage: Stage) -> None:
+        super().__init__(reply.diagnostic)
+        self.reply = reply
+        self.stage = stage
+
+
+class NoTls(Exception):
+    """TLS is required and not offered, or was refused."""
+
+
+class Encryption(Enum):
+    NEVER = "never"  # a second try after a failed opportunistic handshake
+    OFFERED = "offered"
+    REQUIRED = "required"
+
+
+def opening(hostname: str, encryption: Encryption) -> Talk[Capabilities]:
+    """Banner to capabilities. Raises `Refused`, `NoTls`."""
+    greeting = yield from _receive(Stage.GREETING)
+    if not greeting.ok:
+        raise Refused(greeting, Stage.GREETING)
+    capabilities = yield from _hello(hostname)
+    if encryption is Encryption.NEVER:
+        return capabilities
+    if "STARTTLS" not in capabilities:
+        if encryption is Encryption.REQUIRED:
+            raise NoTls
+        return capabilities
+    answer = yield from _ask("STARTTLS", Stage.STARTTLS)
+    if answer.code != 220:
+        if encryption is Encryption.REQUIRED:
+            raise NoTls
+        return capabilities
+    yield StartTls()
+    return (yield from _hello(hostname))  # RFC 3207 4.2: what was said in clear is forgotten
+
+
+def reset() -> Talk[bool]:
+    """Whether a kept connection is still good."""
+    return (yield from _ask("RSET", Stage.EHLO)).ok
+
+
+def transaction(
+    job: Job,
+    recipients: tuple[JobRecipient, ...],
+    capabilities: Capabilities,
+    answers: Answers,
+    *,
+    eight_bit: bool = False,
+) -> Talk[bool]:
+    """One message. Fills `answers` for every recipient it learns about; True when the connection is good for more."""
+    obstacle = unmet(job, recipients, capabilities, eight_bit)
+    if obstacle is not None:
+        answers.update({recipient.id: obstacle for recipient in recipients})
+        return True
+    mail = _mail(job, capabilities)
+    rcpts = [_rcpt(recipient, capabilities) for recipient in recipients]
+    if "PIPELINING" in capabilities:
+        yield Send(_lines(mail, *rcpts, "DATA"))
+        return (yield from _pipelined(recipients, answers))
+    return (yield from _stepwise(mail, rcpts, recipients, answers))
+
+
+def _pipelined(recipients: tuple[JobRecipient, ...], answers: Answers) -> Talk[bool]:
+    refusal = _refusal((yield from _receive(Stage.MAIL)))
+    taken: list[int] = []
+    for recipient in recipients:
+        reply = yield from _receive(Stage.RCPT)
+        _note(recipient, refusal or reply, taken, answers)
+    data = yield from _receive(Stage.DATA)
+    if data.code == 354 and not taken:
+        # RFC 2920 3.1: nobody is left, yet the server waits for a message: an empty one, for nobody.
+        yield Send(b".\r\n")
+        yield from _receive(Stage.FINAL)
+        return True
+    return (yield from _body(data, taken, answers))
+
+
+def _stepwise(mail: str, rcpts: list[str], recipients: tuple[JobRecipient, ...], answers: Answers) -> Talk[bool]:
+    refusal = _refusal((yield from _ask(mail, Stage.MAIL)))
+    taken: list[int] = []
+    for recipient, line in zip(recipients, rcpts, strict=True):
+        reply = refusal or (yield from _ask(line, Stage.RCPT))
+        _note(recipient, reply, taken, answers)
+    if not taken:
+        return True
+    return (yield from _body((yield from _ask("DATA", Stage.DATA)), taken, answers))
+
+
+def _body(data: RemoteReply, taken: list[int], answers: Answers) -> Talk[bool]:
+    if data.code != 354:
+        answers.update({recipient: _no_success(data) for recipient in taken})
+        return data.code not in (421, 250)
+    yield SendBody()
+    final = yield from _receive(Stage.FINAL)
+    answers.update(dict.fromkeys(taken, final if final.ok else _no_success(final)))
+    return final.code != 421
+
+
+def _refusal(mail: RemoteReply) -> RemoteReply | None:
+    return None if mail.ok else _no_success(mail)
+
+
+def _note(recipient: JobRecipient, reply: RemoteReply, taken: list[int], answers: Answers) -> None:
+    if reply.ok:
+        taken.append(recipient.id)
+    else:
+        answers[recipient.id] = _no_success(reply)
+
+
+def _no_success(reply: RemoteReply) -> RemoteReply:
+    """A 2xx or 3xx where it makes no sense is no delivery: try again later."""
+    return reply if reply.code >= 400 else RemoteReply(451, reply.lines)
+
+
+def _hello(hostname: str) -> Talk[Capabilities]:
+    reply = yield from _ask(f"EHLO {hostname}", Stage.EHLO)
+    if reply.ok:
+        return Capabilities(dict(_keyword(line) for line in reply.lines[1:]))
+    if not reply.permanent or reply.code == 554:
+        raise Refused(reply, Stage.EHLO)
+    reply = yield from _ask(f"HELO {hostname}", Stage.EHLO)  # RFC 5321 3.2: fall back
+    if not reply.ok:
+        raise Refused(reply, Stage.EHLO)
+    return Capabilities({})
+
+
+def _keyword(line: str) -> tuple[str, str]:
+    keyword, _, parameters = line.partition(" ")
+    return keyword.upper(), parameters
+
+
+def _mail(job: Job, capabilities: Capabilities) -> str:
+    parts = [f"MAIL FROM:<{job.sender or ''}>"]
+    if "SIZE" in capabilities:
+        parts.append(f"SIZE={job.content.size}")
+    if "8BITMIME" in capabilities and job.body == "8BITMIME":
+        parts.append("BODY=8BITMIME")
+    if "SMTPUTF8" in capabilities and job.smtputf8:
+        parts.append("SMTPUTF8")
+    if "REQUIRETLS" in capabilities and job.require_tls:
+        parts.append("REQUIRETLS")
+    if "DSN" in capabilities:
+        parts += [f"RET={job.ret}"] if job.ret else []
+        parts += [f"ENVID={xtext.encode(job.envid)}"] if job.envid else []
+    return " ".join(parts)
+
+
+def _rcpt(recipient: JobRecipient, capabilities: Capabilities) -> str:
+    parts = [f"RCPT TO:<{recipient.address}>"]
+    if "DSN" in capabilities:
+        dsn = recipient.dsn
+        parts += [f"NOTIFY={','.join(sorted(dsn.notify))}"] if dsn.notify else []
+        kind, _, original = dsn.original.partition(";")
+        # A bare UTF-8 ORCPT (RFC 6533) is left out rather than sent to who may not know it.
+        parts += [f"ORCPT={kind};{xtext.encode(original)}"] if original and original.isascii() else []
+    return " ".join(parts)
+
+
+def _ask(line: str, stage: Stage) -> Talk[RemoteReply]:
+    yield Send(_lines(line))
+    return (yield from _receive(stage))
+
+
+def _receive(stage: Stage) -> Talk[RemoteReply]:
+    reply = yield Receive(stage)
+    if reply is None:
+        raise RuntimeError("a Receive must be answered with a reply")
+    return reply
+
+
+def _lines(*lines: str) -> bytes:
+    """The last guard against a command inside a command (aiosmtplib GHSA-v3q9-hj7j-63hq; security.md finding 6)."""
+    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
+        raise ValueError("a command line holds a line end")
+    return "".join(f"{line}\r\n" for line in lines).encode("utf-8")

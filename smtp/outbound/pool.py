@@ -1,0 +1,85 @@
+"""Connections that served well wait a few seconds for the next message to the same server (RFC 5321 4.5.4.1)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from smtp.outbound.connection import Connection
+from smtp.outbound.mx import Target
+
+IDLE = 5.0  # seconds a connection waits
+MAX_IDLE = 50  # connections in all
+MAX_USES = 100  # messages per connection
+
+Key = tuple[str, str, int, str]
+
+
+class Pool:
+    """Owns the connections that are idle; a connection in use belongs to who took it."""
+
+    def __init__(self, *, idle: float = IDLE) -> None:
+        self._idle_seconds = idle
+        self._idle: dict[Key, list[tuple[Connection, asyncio.TimerHandle]]] = {}
+        self._count = 0
+        self._closed = False
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def take(self, target: Target, label: str) -> Connection | None:
+        """A connection that just proved to be alive, or None."""
+        key = _key(target, label)
+        while waiting := self._idle.get(key):
+            connection, timer = waiting.pop()
+            timer.cancel()
+            self._forget(key)
+            if await self._alive(connection):
+                return connection
+            connection.close()
+        return None
+
+    def give(self, connection: Connection) -> None:
+        """Back after a transaction that left it in good order."""
+        connection.uses += 1
+        if self._closed or self._count >= MAX_IDLE or connection.uses >= MAX_USES or self._idle_seconds <= 0:
+            self._quit(connection)
+            return
+        key = _key(connection.target, connection.policy.label)
+        timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, key, connection)
+        self._idle.setdefault(key, []).append((connection, timer))
+        self._count += 1
+
+    async def close(self) -> None:
+        self._closed = True
+        for waiting in self._idle.values():
+            for connection, timer in waiting:
+                timer.cancel()
+                self._quit(connection)
+        self._idle.clear()
+        self._count = 0
+        if self._leaving:
+            await asyncio.gather(*self._leaving)
+
+    async def _alive(self, connection: Connection) -> bool:
+        try:
+            return await connection.alive()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+
+    def _expire(self, key: Key, connection: Connection) -> None:
+        self._idle[key] = [entry for entry in self._idle[key] if entry[0] is not connection]
+        self._forget(key)
+        self._quit(connection)
+
+    def _forget(self, key: Key) -> None:
+        self._count -= 1
+        if not self._idle[key]:
+            del self._idle[key]
+
+    def _quit(self, connection: Connection) -> None:
+        task = asyncio.get_running_loop().create_task(connection.quit())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+def _key(target: Target, label: str) -> Key:
+    return target.host, target.address, target.port, label

@@ -1,0 +1,49 @@
+"""What a message needs of a server before it may be offered (RFC 1870, RFC 6152, RFC 6531, RFC 8689). Pure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from core.status import Status, refused
+from delivery.types import Job, JobRecipient
+from message.content import Content, blocks
+
+TOO_BIG = refused("Message is larger than the next server accepts", "too-big-for-next-hop", "5.3.4", 552)
+NO_8BIT = refused("Message is 8-bit and the next server takes 7-bit only", "no-8bitmime", "5.6.3", 554)
+NO_UTF8 = refused("Message is internationalized and the next server is not", "no-smtputf8", "5.6.7", 553)
+NO_REQUIRETLS = refused("Next server does not support REQUIRETLS", "no-requiretls", "5.7.30", 550)
+
+
+class Offered(Protocol):
+    """What EHLO announced: keywords, and the size limit (0: none)."""
+
+    def __contains__(self, keyword: str, /) -> bool: ...
+
+    @property
+    def size(self) -> int: ...
+
+
+def unmet(job: Job, recipients: tuple[JobRecipient, ...], offered: Offered, eight_bit: bool) -> Status | None:
+    """The first requirement that the server's EHLO leaves open, None when the message may go. `eight_bit`: the content
+    has octets beyond ASCII (need only be known when 8BITMIME is not offered)."""
+    if offered.size and job.content.size > offered.size:
+        return TOO_BIG
+    if "SMTPUTF8" not in offered and needs_utf8(job, recipients):
+        return NO_UTF8
+    if "8BITMIME" not in offered and eight_bit:
+        return NO_8BIT  # RFC 6152 3: convert or bounce; converting would break every signature
+    # RFC 8689 4.2.1: a message that requires TLS goes only where the requirement is carried on.
+    if job.require_tls and "REQUIRETLS" not in offered:
+        return NO_REQUIRETLS
+    return None
+
+
+def is_eight_bit(content: Content) -> bool:
+    """Reads the whole content: call it in a thread."""
+    return not all(block.isascii() for block in blocks(content))
+
+
+def needs_utf8(job: Job, recipients: tuple[JobRecipient, ...]) -> bool:
+    """RFC 6531 3.2: addresses or header fields beyond ASCII, whatever the submitter announced."""
+    addresses = [recipient.address for recipient in recipients] + ([job.sender] if job.sender else [])
+    return any(not address.ascii for address in addresses) or (job.smtputf8 and not job.content.head.isascii())
