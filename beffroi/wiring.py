@@ -6,19 +6,37 @@ context manager, so that whatever was opened is closed in the reverse order, how
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
+from antispam.authentication.authenticator import Authenticator
 from antispam.rspamd import Rspamd
 from core.clock import Clock, SystemClock
 from core.config import Config
 from core.dns import DnsResolver
 from core.ids import Ids, RandomIds
 from core.log import Secret
+from core.resolver import Resolver
+from delivery.agents import Agents
+from delivery.commit import Committer
+from delivery.inbound import Inbound
+from delivery.local import LocalAgent
+from delivery.next_hop import Routes
+from delivery.outcome import Backoff, Rules
+from delivery.queue.queue import Queue
+from delivery.reporter import Reporter
+from delivery.scheduler import Scheduler
+from delivery.submission import Submission
+from delivery.types import Acceptor, DeliveryAgent, QueueAdministration
 from directory.directory import Directory
 from directory.service import SqlDirectory
 from dkim_keys.keyring import Keyring
 from dkim_keys.sealing import load as load_master_key
+from smtp.outbound.agent import SmtpAgent
+from store.service import MaildirStore
+from store.store import Store
 
 CLOCK: Clock = SystemClock()
 IDS: Ids = RandomIds(CLOCK)
@@ -47,11 +65,97 @@ def open_keyring(config: Config, directory: Directory) -> Keyring:
 
 
 @asynccontextmanager
-async def open_rspamd(config: Config) -> AsyncIterator[Rspamd]:
+async def open_store(config: Config) -> AsyncIterator[Store]:
+    store = MaildirStore(config.data, clock=CLOCK, ids=IDS, limits=config.limits)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_whole_queue(config: Config) -> AsyncIterator[Queue]:
+    queue = Queue(config.queue_file, config.run_dir, clock=CLOCK)
+    await queue.open()
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@asynccontextmanager
+async def open_queue(config: Config) -> AsyncIterator[QueueAdministration]:
+    async with open_whole_queue(config) as queue:
+        yield queue.administration
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What lives as long as a front process, whatever is reloaded."""
+
+    directory: Directory
+    store: Store
+    queue: Queue
+    resolver: DnsResolver
+
+
+@asynccontextmanager
+async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        yield Rooms(
+            directory=await enter(open_directory(config)),
+            store=await enter(open_store(config)),
+            queue=await enter(open_whole_queue(config)),
+            resolver=await enter(open_resolver(config)),
+        )
+
+
+def rules(config: Config) -> Rules:
+    return Rules(Backoff.of(config.delivery), now=CLOCK.now, chance=random.SystemRandom().random)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptors:
+    """What SMTP sessions ask; made anew at each reload. `rspamd` is theirs to close."""
+
+    inbound: Acceptor
+    submission: Acceptor
+    rspamd: Rspamd
+
+
+def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
+    committer = Committer(rooms.store, rooms.queue, rules(config))
+    rspamd = make_rspamd(config)
+    authenticator = Authenticator(rooms.resolver, CLOCK, config.limits, config.hostname)
+    scanner = rspamd if config.antispam.rspamd else None
+    inbound = Inbound(config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK)
+    keyring = open_keyring(config, rooms.directory)
+    submission = Submission(config, rooms.directory, rooms.store, keyring, committer, rooms.queue, CLOCK, IDS)
+    return Acceptors(inbound, submission, rspamd)
+
+
+def make_rspamd(config: Config) -> Rspamd:
     settings = config.antispam
     password = Secret(settings.rspamd_password) if settings.rspamd_password else None
-    rspamd = Rspamd(settings.rspamd, CLOCK, controller=settings.rspamd_controller, password=password)
-    try:
-        yield rspamd
-    finally:
-        await rspamd.close()
+    return Rspamd(settings.rspamd, CLOCK, controller=settings.rspamd_controller, password=password)
+
+
+def make_agent(config: Config, resolver: Resolver) -> SmtpAgent:
+    """The agent `delivery` knows only by its Protocol."""
+    return SmtpAgent.create(config, resolver)
+
+
+def make_scheduler(config: Config, rooms: Rooms, remote: DeliveryAgent) -> Scheduler:
+    local = LocalAgent(rooms.directory, rooms.store, rooms.queue, IDS, alias_depth=config.limits.alias_depth)
+    reporter = Reporter(rooms.queue, rooms.directory, config.hostname, CLOCK, IDS)
+    return Scheduler(
+        rooms.queue,
+        Agents(local, remote),
+        rules(config),
+        reporter,
+        Routes(config.delivery.routes),
+        run_dir=config.run_dir,
+        clock=CLOCK,
+    )

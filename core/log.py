@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol
 
 import structlog
@@ -62,8 +62,12 @@ def context(**fields: object) -> Iterator[None]:
         yield
 
 
-def configure(level: str = "info", *, stream: Any = None) -> None:
-    """Once per process, before anything is logged. A closed or full stream never stops the mail (fault 169)."""
+Observer = Callable[[MutableMapping[str, Any]], None]
+
+
+def configure(level: str = "info", *, stream: Any = None, observer: Observer | None = None) -> None:
+    """Once per process, before anything is logged. A closed or full stream never stops the mail (fault 169).
+    `observer` sees each event that is logged (the metrics do)."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -71,6 +75,7 @@ def configure(level: str = "info", *, stream: Any = None) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _bounded,
+            *([_observed(observer)] if observer else []),
             structlog.processors.JSONRenderer(serializer=_to_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
@@ -86,11 +91,19 @@ def _level(name: str) -> int:
     return {"debug": 10, "info": 20, "warning": 30, "error": 40}[name]
 
 
-def _bounded(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def _bounded(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if isinstance(value, str) and len(value) > MAX_FIELD and key != "exception":
             event[key] = value[:MAX_FIELD] + "…"
     return event
+
+
+def _observed(observer: Observer) -> Callable[..., MutableMapping[str, Any]]:
+    def processor(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        observer(event)
+        return event
+
+    return processor
 
 
 def _to_json(event: Mapping[str, Any], **_options: object) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from beffroi import metrics
 from beffroi.supervisor import privileges
 from beffroi.supervisor.instance import Instance
 from beffroi.supervisor.process import Role, Worker
@@ -50,6 +51,7 @@ class _Supervisor:
 
     async def run(self) -> int:
         _write_settings(self._settings, self._config)
+        metrics.clear(self._config.run_dir / "metrics")
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)

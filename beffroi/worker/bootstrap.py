@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import uvloop
 
+from beffroi import metrics
 from core import log
 from core.config import Config
 
@@ -67,7 +68,8 @@ Start = Callable[[Assignment, Config], Awaitable[Running]]
 
 def run(assignment: Assignment, start: Start) -> None:
     config = assignment.config()
-    log.configure(config.log_level, stream=sys.stderr)
+    metrics.prepare(config.run_dir / "metrics")
+    log.configure(config.log_level, stream=sys.stderr, observer=metrics.counter())
     with log.context(worker=f"{assignment.kind}-{assignment.index}"):
         uvloop.run(_live(assignment, config, start))
 

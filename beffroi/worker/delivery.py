@@ -1,0 +1,73 @@
+"""The delivery process: the queue's runner with its local and remote agents, and the small background jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import AsyncExitStack
+
+from beffroi.wiring import Rooms, make_agent, make_scheduler, open_keyring, open_rooms
+from beffroi.worker.bootstrap import Assignment
+from core import log
+from core.config import Config
+from core.errors import MailError
+from delivery.scheduler import Scheduler
+from dkim_keys.keyring import Keyring
+from smtp.outbound.agent import SmtpAgent
+
+ROTATION = 3600.0  # seconds between two looks at DKIM keys that wait for their records
+
+_log = log.get(__name__)
+
+
+class Runner:
+    def __init__(self, config: Config, rooms: Rooms, stack: AsyncExitStack) -> None:
+        self._rooms = rooms
+        self._stack = stack
+        self._agent: SmtpAgent = make_agent(config, rooms.resolver)
+        self._scheduler: Scheduler = make_scheduler(config, rooms, self._agent)
+        self._running = asyncio.create_task(self._scheduler.run())
+        self._rotation = asyncio.create_task(self._rotate(open_keyring(config, rooms.directory)))
+
+    async def reload(self, config: Config) -> None:
+        """The window is emptied first: two schedulers never hold claims of one process."""
+        await self._stop_scheduler()
+        await self._agent.close()
+        self._agent = make_agent(config, self._rooms.resolver)
+        self._scheduler = make_scheduler(config, self._rooms, self._agent)
+        self._running = asyncio.create_task(self._scheduler.run())
+
+    async def drain(self) -> None:
+        await self._stop_scheduler()
+
+    async def close(self) -> None:
+        self._rotation.cancel()
+        self._running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._rotation
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._running
+        await self._agent.close()
+        await self._stack.aclose()
+
+    async def _stop_scheduler(self) -> None:
+        self._scheduler.stop()
+        await self._running
+
+    async def _rotate(self, keyring: Keyring) -> None:
+        while True:
+            await asyncio.sleep(ROTATION)
+            try:
+                await keyring.activate_due(self._rooms.resolver)
+            except MailError as error:
+                _log.warning("dkim-rotation-put-off", code=error.code)
+
+
+async def start(_assignment: Assignment, config: Config) -> Runner:
+    stack = AsyncExitStack()
+    try:
+        rooms = await stack.enter_async_context(open_rooms(config))
+        return Runner(config, rooms, stack)
+    except BaseException:
+        await stack.aclose()
+        raise

@@ -1,0 +1,123 @@
+"""A front process: SMTP sessions (MX, submission) and IMAP sessions on the sockets it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+from beffroi.wiring import CLOCK, IDS, Acceptors, Rooms, make_acceptors, open_rooms
+from beffroi.worker.bootstrap import Assignment
+from core import log
+from core.config import Config
+from core.envelope import Listener
+from core.tls import ServerTls
+from imap.listeners import Mode
+from imap.listeners import Server as ImapServer
+from imap.seats import LocalSeats
+from imap.session import Services as ImapServices
+from smtp.conversation import Service as SmtpService
+from smtp.guards import Gate, LocalGate
+from smtp.listeners import Server as SmtpServer
+from smtp.listeners import serve as serve_smtp
+
+_log = log.get(__name__)
+
+SMTP_DOORS = {"mx": Listener.MX, "submission": Listener.SUBMISSION, "submissions": Listener.SUBMISSIONS}
+IMAP_DOORS = {"imap": Mode.STARTTLS, "imaps": Mode.IMPLICIT}
+
+
+class Front:
+    """Holds the sessions' services; `reload` replaces what new sessions get."""
+
+    def __init__(self, config: Config, rooms: Rooms, stack: AsyncExitStack) -> None:
+        self._rooms = rooms
+        self._stack = stack
+        # A context per service: a session ticket of one is worthless at another (security.md row 32).
+        names = (*SMTP_DOORS, *IMAP_DOORS)
+        self._tls = {name: ServerTls(config.certificate_file, config.key_file) for name in names}
+        self._acceptors = make_acceptors(config, rooms)
+        self._gate: Gate = LocalGate(config.limits)
+        self._seats = LocalSeats(config.limits)
+        self._smtp: dict[str, SmtpService] = {}
+        self._imap_services = self._imap_of(config)
+        self._set_smtp(config)
+        self._servers: list[SmtpServer] = []
+        self._imap = ImapServer(lambda: self._imap_services)
+
+    async def serve(self, sockets: tuple[tuple[str, socket.socket], ...]) -> None:
+        for role, sock in sockets:
+            if role in SMTP_DOORS:
+                self._servers.append(await serve_smtp(sock, SMTP_DOORS[role], lambda role=role: self._smtp[role]))  # type: ignore[misc]
+            elif role in IMAP_DOORS:
+                self._imap.serve(sock, IMAP_DOORS[role], self._context_of(role))
+            else:
+                _log.warning("door-not-served", role=role)
+
+    def _context_of(self, role: str):  # type: ignore[no-untyped-def]
+        tls = self._tls[role]
+
+        def context() -> ssl.SSLContext:
+            return tls.context
+
+        return context
+
+    def _imap_of(self, config: Config) -> ImapServices:
+        return ImapServices(
+            directory=self._rooms.directory,
+            store=self._rooms.store,
+            limits=config.limits,
+            clock=CLOCK,
+            seats=self._seats,
+            hostname=config.hostname,
+            version=version("beffroi"),
+            plaintext_on_loopback=config.auth.plaintext_on_loopback,
+        )
+
+    def _set_smtp(self, config: Config) -> None:
+        for name, role in SMTP_DOORS.items():
+            submission = role is not Listener.MX
+            self._smtp[name] = SmtpService(
+                hostname=config.hostname,
+                role=role,
+                limits=config.limits,
+                auth=config.auth,
+                acceptor=self._acceptors.submission if submission else self._acceptors.inbound,
+                ids=IDS,
+                clock=CLOCK,
+                gate=self._gate,
+                tls=self._tls[name],
+                logins=self._rooms.directory if submission else None,
+            )
+
+    async def reload(self, config: Config) -> None:
+        for tls in self._tls.values():
+            tls.reload()
+        old: Acceptors = self._acceptors
+        self._acceptors = make_acceptors(config, self._rooms)
+        self._imap_services = self._imap_of(config)
+        self._set_smtp(config)
+        # Messages under way keep the old scanner until they are done; its idle connections cost nothing.
+        self._stack.push_async_callback(old.rspamd.close)
+
+    async def drain(self) -> None:
+        await asyncio.gather(*(server.close() for server in self._servers), self._imap.close())
+
+    async def close(self) -> None:
+        await self.drain()
+        await self._acceptors.rspamd.close()
+        await self._stack.aclose()
+
+
+async def start(assignment: Assignment, config: Config) -> Front:
+    stack = AsyncExitStack()
+    try:
+        rooms = await stack.enter_async_context(open_rooms(config))
+        front = Front(config, rooms, stack)
+        await front.serve(assignment.sockets)
+    except BaseException:
+        await stack.aclose()
+        raise
+    return front
