@@ -44,7 +44,7 @@ class Answer:
         self._write(b"* %d FETCH (%b" % (number, b" ".join(words)))
         separator = b" " if words else b""
         for body, value in values:
-            self._write(separator + body.label() + b" ")
+            self._write(separator + body.label + b" ")
             await self._value(value, source)
             separator = b" "
         self._write(b")\r\n")

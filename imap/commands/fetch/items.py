@@ -7,7 +7,7 @@ index value looks on the wire; refuses to know sections (`section`) and sockets.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imap import responses
 from imap.commands.fetch.section import Partial, Section, Text
@@ -26,20 +26,21 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An item made of message text. `name` is what the answer calls it, "BODY" standing for BODY[section]<origin>.
+    """An item made of message text, under the name the client used; `peek` false sets \\Seen (RFC 9051 6.4.5).
 
-    `peek` false sets \\Seen (RFC 9051 6.4.5).
+    `label` is what the answer calls it: BODY[section]<origin octet>, without the length (RFC 9051 7.5.2).
     """
 
     name: bytes
     section: Section
     peek: bool
     partial: Partial | None = None
+    label: bytes = field(init=False, compare=False)
 
-    def label(self) -> bytes:
-        """RFC 9051 7.5.2: BODY[section]<origin octet>; the origin comes back without the length."""
-        if self.name != b"BODY":
-            return self.name
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.name if self.name != b"BODY" else self._body_label())
+
+    def _body_label(self) -> bytes:
         origin = b"<%d>" % self.partial.start if self.partial else b""
         return b"BODY[%b]%b" % (self.section.label(), origin)
 

@@ -6,7 +6,7 @@ bytes are read. All numbers are octets from the start of the message.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from imap.wire import encode
@@ -31,11 +31,23 @@ SUBSETS = frozenset({Text.FIELDS, Text.FIELDS_NOT})
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """`path` () is the message itself, (1, 2) part 1.2; `fields` as the client spelled them, for the two subsets."""
+    """`path` () is the message itself, (1, 2) part 1.2; `fields` as the client spelled them, for the two subsets.
+
+    `wanted`: the field names in lower case, as headers are searched. `in_index`: the kept fields of the index answer it
+    exactly (a subset of the message's own header, of kept fields only). Both are asked once per message, made once.
+    """
 
     path: tuple[int, ...] = ()
     text: Text = Text.WHOLE
     fields: tuple[bytes, ...] = ()
+    wanted: frozenset[bytes] = field(init=False, compare=False)
+    in_index: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        wanted = frozenset(name.lower() for name in self.fields)
+        in_index = not self.path and self.text is Text.FIELDS and wanted <= KEPT_FIELDS
+        object.__setattr__(self, "wanted", wanted)
+        object.__setattr__(self, "in_index", in_index)
 
     def label(self) -> bytes:
         """What stands between the brackets of the answer; clients match it with what they asked."""
@@ -44,16 +56,6 @@ class Section:
         if self.text not in SUBSETS:
             return name
         return name + b" (" + b" ".join(encode.astring(field) for field in self.fields) + b")"
-
-    @property
-    def wanted(self) -> frozenset[bytes]:
-        """The field names in lower case, as header splitting tells them."""
-        return frozenset(field.lower() for field in self.fields)
-
-    @property
-    def in_index(self) -> bool:
-        """The kept fields of the index answer it exactly: a subset of the message's own header, all fields kept."""
-        return not self.path and self.text is Text.FIELDS and self.wanted <= KEPT_FIELDS
 
 
 @dataclass(frozen=True, slots=True)

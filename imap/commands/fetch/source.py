@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from core.config import Limits
 from imap.commands.fetch.items import Body
 from imap.commands.fetch.section import SUBSETS, Section, Span, Text, clip
-from message import header, parts
+from message import fields, parts
 from message.content import BLOCK
 from store.store import MessageFile
 from store.types import Message
@@ -19,8 +18,6 @@ from store.types import Message
 # A part's header has no bound of its own; fields beyond this are not found.
 # A part's header has no bound of its own; fields beyond this are not found.
 MAX_HEADER = 1024 * 1024
-
-_BOUNDS = Limits(header_block=MAX_HEADER, header_fields=20_000)
 
 # Which octets of the message a section-text is cut from.
 _PIECES: dict[Text, parts.Text] = {
@@ -80,9 +77,7 @@ class Source:
 
 def subset(head: bytes, section: Section) -> bytes:
     """The fields a header-list keeps, in the message's order, and the empty line (RFC 9051 6.4.5.1)."""
-    wanted, keep = section.wanted, section.text is Text.FIELDS
-    fields = header.split(head, _BOUNDS).fields
-    return b"".join([field.raw for field in fields if (field.name in wanted) is keep]) + b"\r\n"
+    return fields.chosen(head, section.wanted, keep=section.text is Text.FIELDS) + b"\r\n"
 
 
 def _cut(body: Body, octets: bytes) -> bytes:

@@ -27,7 +27,7 @@ from imap.commands.search.criteria import (
     Relation,
     Smaller,
 )
-from message import dates, decode, header
+from message import dates, decode, fields
 from message.facts import KEPT_FIELDS
 from store.types import Message
 
@@ -35,6 +35,7 @@ from store.types import Message
 _SURE_DAYS = 2
 _SECONDS_A_DAY = 86400
 _EPOCH = date(1970, 1, 1).toordinal()
+_ODD_BLANK = re.compile(r"  |[\t\n\r\f\v\x1c-\x1f]")
 _WHITE_SPACE = re.compile(r"\s+")
 
 
@@ -86,33 +87,40 @@ class ByHeader:
     __slots__ = ("_fields", "_texts", "_whole")
 
     def __init__(self, head: bytes, *, whole: bool) -> None:
-        self._fields = header.split(head).fields
+        self._fields = list(fields.walk(head))
         self._texts: dict[bytes, list[str]] = {}
         self._whole = whole
 
     def known(self, leaf: Leaf) -> bool | None:
         match leaf:
-            case HeaderHas(field=field, pattern=pattern):
-                if not self._whole and field not in KEPT_FIELDS:
+            case HeaderHas(field=name, pattern=pattern):
+                if not self._whole and name not in KEPT_FIELDS:
                     return None
                 wanted = fold(pattern)
-                return any(wanted in text for text in self._text_of(field))
+                return any(wanted in text for text in self._text_of(name))
             case Dated(of=DateOf.SENT, relation=relation, day=day):
                 return self._sent(relation, day)
             case _:
                 return None
 
-    def _text_of(self, name: bytes) -> list[str]:
-        texts = self._texts.get(name)
+    def _text_of(self, wanted: bytes) -> list[str]:
+        texts = self._texts.get(wanted)
         if texts is None:
-            texts = [fold(decode.words(field.value)) for field in self._fields if field.name == name]
-            self._texts[name] = texts
+            texts = [_readable(fields.value(raw)) for name, raw in self._fields if name == wanted]
+            self._texts[wanted] = texts
         return texts
 
     def _sent(self, relation: Relation, day: int) -> bool:
         """The day as its sender wrote it (RFC 9051 6.4.4); a message without a usable Date matches nothing."""
-        sent = next((dates.parse(field.value) for field in self._fields if field.name == b"date"), None)
+        sent = next((dates.parse(fields.value(raw)) for name, raw in self._fields if name == b"date"), None)
         return sent is not None and compare(sent.local.toordinal(), relation, day)
+
+
+def _readable(octets: bytes) -> str:
+    """A header value in the form it is compared in; plain ASCII, the usual case, needs no decoding."""
+    if octets.isascii() and b"=?" not in octets:
+        return fold(octets.decode("ascii"))
+    return fold(decode.words(octets))
 
 
 def contains(ranges: Sequence[tuple[int, int]], number: int) -> bool:
@@ -131,7 +139,7 @@ def compare(day: int, relation: Relation, bound: int) -> bool:
 def fold(text: str) -> str:
     """The form in which two texts are compared: white space as one blank, case and compatibility forms gone."""
     if text.isascii():
-        return _WHITE_SPACE.sub(" ", text).lower()
+        return (_WHITE_SPACE.sub(" ", text) if _ODD_BLANK.search(text) else text).lower()
     return _WHITE_SPACE.sub(" ", unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()))
 
 

@@ -35,7 +35,7 @@ def test_macros_stand_alone_only(name: bytes) -> None:
 
 @pytest.mark.parametrize("name", sorted(RFC822))
 def test_old_names_answer_under_their_own_name(name: bytes) -> None:
-    assert body(name).label() == name
+    assert body(name).label == name
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_sections_of_the_grammar(written: bytes, section: Section) -> None:
 
 
 def test_the_label_names_section_and_origin_as_the_client_may_expect_them() -> None:
-    assert body(b"body.peek[1.header.fields (Date nil)]<5.10>").label() == b'BODY[1.HEADER.FIELDS (Date "nil")]<5>'
-    assert body(b"BODY[]").label() == b"BODY[]"
-    assert body(b"BODY[2.mime]").label() == b"BODY[2.MIME]"
+    assert body(b"body.peek[1.header.fields (Date nil)]<5.10>").label == b'BODY[1.HEADER.FIELDS (Date "nil")]<5>'
+    assert body(b"BODY[]").label == b"BODY[]"
+    assert body(b"BODY[2.mime]").label == b"BODY[2.MIME]"
 
 
 def test_body_without_brackets_is_the_structure() -> None:

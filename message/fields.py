@@ -1,0 +1,36 @@
+"""A header block walked fast, without judging: which fields, where. For reading thousands of stored headers a second.
+
+Cuts exactly where `header.split` cuts (a test compares them) and stops at the empty line; knows no defect, no bound and
+no value. Linear in every input. Serves IMAP's header subsets and searches (RFC 9051 6.4.5.1, 6.4.4; RFC 5322 2.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterator
+
+# A field ends at the first CRLF that no white space follows; a lone CR or LF is data. Possessive, so nothing is tried
+# twice. Group 1 is the name: ftext, the obsolete blanks before the colon allowed; a line that is no field has none.
+_FIELD = re.compile(rb"(?:([!-9;-~]++)[ \t]*+:)?+[^\r]*+(?:\r(?!\n(?![ \t]))[^\r]*+)*+(?:\r\n)?+")
+_FOLD = re.compile(rb"\r\n(?=[ \t])")
+
+
+def walk(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(name in lower case, raw octets with the final CRLF) of each field; the name is b"" where the line is none."""
+    position, end = 0, len(head)
+    while position < end and not head.startswith(b"\r\n", position):
+        match = _FIELD.match(head, position)
+        if match is None:  # every part of the pattern may be empty, so it always matches
+            return
+        yield (match[1] or b"").lower(), match[0]
+        position = match.end()
+
+
+def chosen(head: bytes, names: Container[bytes], *, keep: bool = True) -> bytes:
+    """The raw fields whose lower-case name is in `names` (or, without `keep`, is not), joined in their order."""
+    return b"".join([raw for name, raw in walk(head) if (name in names) is keep])
+
+
+def value(raw: bytes) -> bytes:
+    """The value of a field that has a name, unfolded and stripped (RFC 5322 2.2.3)."""
+    return _FOLD.sub(b"", raw.partition(b":")[2]).strip(b" \t\r\n")

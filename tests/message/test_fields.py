@@ -1,0 +1,38 @@
+"""The fast walk over a header block cuts where the judging split cuts, and is linear."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from core.config import Limits
+from message import fields, header
+
+WIDE = Limits(header_block=10**7, header_fields=10**6)
+TOKENS = [b"From", b":", b" ", b"\t", b"\r\n", b"\r", b"\n", b"x", b"\r\n\r\n", b"A-b", b"\0", b"\xe9", b"\r\r\n"]
+
+
+def test_it_cuts_where_split_cuts() -> None:
+    dice = random.Random(5322)
+    for _ in range(5000):
+        head = b"".join(dice.choice(TOKENS) for _ in range(dice.randrange(14)))
+        split = header.split(head, WIDE).fields
+        assert list(fields.walk(head)) == [(field.name, field.raw) for field in split]
+        for field in split:
+            if field.name:
+                assert fields.value(field.raw) == field.value
+
+
+def test_chosen_fields_keep_order_octets_and_repetitions() -> None:
+    head = b"To: a\r\nfrom : b\r\n c\r\nTo: d\r\nodd line\r\n\r\nTo: body\r\n"
+    assert fields.chosen(head, {b"from", b"to"}) == b"To: a\r\nfrom : b\r\n c\r\nTo: d\r\n"
+    assert fields.chosen(head, {b"to"}, keep=False) == b"from : b\r\n c\r\nodd line\r\n"
+
+
+@pytest.mark.parametrize("unit", [b"\r", b"a:\r\n ", b"a", b" ", b"a ", b"\r\r\n ", b":", b"a:\r\n"])
+def test_it_is_linear_in_every_shape(unit: bytes) -> None:
+    began = time.process_time()
+    sum(len(raw) for _, raw in fields.walk(unit * (2**20 // len(unit))))
+    assert time.process_time() - began < 2
