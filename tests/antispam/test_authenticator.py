@@ -1,0 +1,108 @@
+"""The door: all four together on whole messages, with the envelope deciding what SPF looks at."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from antispam.authentication import Authenticator
+from antispam.types import Authentication, Result
+from core.address import Address
+from core.clock import ManualClock
+from core.config import Limits
+from core.envelope import Listener, Peer
+from message.content import head_length
+from tests.antispam.dkim_tools import MESSAGE, NOW, resolver, signed
+from tests.fakes.resolver import FakeResolver
+
+SENDER = Address("maire", "x.test")
+
+
+def peer(address: str = "192.0.2.1", helo: str = "mail.x.test") -> Peer:
+    return Peer(address, 25, Listener.MX, "c1", helo=helo)
+
+
+def world() -> FakeResolver:
+    dns = resolver()
+    dns.add("x.test", "TXT", "v=spf1 ip4:192.0.2.1 -all")
+    dns.add("mail.x.test", "TXT", "v=spf1 a -all")
+    dns.add("mail.x.test", "A", "192.0.2.1")
+    dns.add("_dmarc.x.test", "TXT", "v=DMARC1; p=reject")
+    dns.add("192.0.2.1", "PTR", "mail.x.test")
+    return dns
+
+
+async def judge(dns: FakeResolver, message: bytes, who: Peer, sender: Address | None = SENDER) -> Authentication:
+    door = Authenticator(dns, ManualClock(NOW), Limits(), "mx.dept.test")
+    cut = head_length(message)
+    verification = door.begin(message[:cut])
+    verification.feed(message[cut:])
+    return await door.authenticate(who, sender, message[:cut], verification)
+
+
+async def test_good_mail_passes_everything() -> None:
+    result = await judge(world(), signed(), peer())
+    assert (result.spf.result, result.spf.identity, result.spf.domain) == (Result.PASS, "mailfrom", "x.test")
+    assert [item.result for item in result.dkim] == [Result.PASS]
+    assert (result.dmarc.result, result.dmarc.domain) == (Result.PASS, "x.test")
+    assert (result.iprev.result, result.iprev.hostname) == (Result.PASS, "mail.x.test")
+
+
+async def test_forged_mail_is_what_the_owner_asks_to_reject() -> None:
+    result = await judge(world(), MESSAGE, peer("203.0.113.66", "evil.test"))
+    assert result.spf.result is Result.FAIL
+    assert result.dkim == ()
+    assert (result.dmarc.result, result.dmarc.disposition) == (Result.FAIL, "reject")
+
+
+async def test_the_null_sender_is_judged_by_helo() -> None:
+    result = await judge(world(), MESSAGE, peer(), sender=None)
+    assert (result.spf.result, result.spf.identity, result.spf.domain) == (Result.PASS, "helo", "mail.x.test")
+    assert result.dmarc.result is Result.PASS
+
+
+@pytest.mark.parametrize("helo", ["", "[192.0.2.1]", "localhost", "a b", "x.test\x00"])
+async def test_a_helo_that_is_no_domain_has_no_spf(helo: str) -> None:
+    assert (await judge(world(), MESSAGE, peer(helo=helo), sender=None)).spf.result is Result.NONE
+
+
+async def test_local_mail_without_address_is_no_fault() -> None:
+    result = await judge(world(), MESSAGE, peer(address=""))
+    assert (result.spf.result, result.iprev.result) == (Result.NONE, Result.NONE)
+
+
+async def test_h085_two_from_fields_are_both_judged() -> None:
+    dns = world()
+    dns.add("_dmarc.bank.test", "TXT", "v=DMARC1; p=reject")
+    result = await judge(dns, b"From: a@bank.test\r\n" + signed(), peer())
+    assert (result.dmarc.domain, result.dmarc.disposition) == ("bank.test", "reject")
+    both = MESSAGE.replace(b"<maire@x.test>", b"<maire@x.test>, <a@bank.test>")
+    assert (await judge(dns, both, peer())).dmarc.domain == "bank.test"
+
+
+async def test_f161_dns_away_is_temporary_everywhere() -> None:
+    dns = FakeResolver(failing=["x.test", "sel._domainkey.x.test", "_dmarc.x.test", "192.0.2.1"])
+    result = await judge(dns, signed(), peer())
+    assert {result.spf.result, result.dkim[0].result, result.dmarc.result, result.iprev.result} == {Result.TEMPERROR}
+
+
+async def test_the_checks_run_together() -> None:
+    names = ["x.test", "sel._domainkey.x.test", "192.0.2.1"]
+    dns = world()
+    dns.slow = dict.fromkeys(names, 0.2)
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    result = await judge(dns, signed(), peer())
+    assert result.dmarc.result is Result.PASS
+    assert loop.time() - start < 0.55
+
+
+async def test_cancelling_stops_at_once() -> None:
+    dns = world()
+    dns.slow = {"x.test": 60}
+    task = asyncio.create_task(judge(dns, signed(), peer()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 2)
