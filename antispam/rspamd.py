@@ -159,8 +159,6 @@ def read_verdict(reply: bytes) -> Verdict:
     action = ACTIONS.get(str(data.get("action")))
     if action is None:
         raise _BadAnswerError("unknown action")
-    if data.get("is_skipped") is True:
-        raise _BadAnswerError("message was skipped")
     symbols = data.get("symbols", {})
     if not isinstance(symbols, dict):
         raise _BadAnswerError("symbols are no object")

@@ -148,6 +148,12 @@ async def test_actions(name: str, action: Action) -> None:
     assert verdict.action is action
 
 
+async def test_a_verdict_without_full_scan_counts() -> None:
+    """rspamd answers GTUBE, and mail its operator exempted, with is_skipped: the action stands."""
+    verdict = await scan(ok(reply(action="reject", is_skipped=True, messages={"smtp_message": "Gtube pattern"})))
+    assert verdict == Verdict(Action.REJECT, 1.5, 15.0, (), "Gtube pattern")
+
+
 async def test_connections_are_kept() -> None:
     async with server(ok(reply())) as (url, requests, connections), client(url) as rspamd:
         for _ in range(5):
@@ -192,7 +198,7 @@ async def test_h143_symbols_and_text_are_checked() -> None:
         ok(reply(action="dance")),
         ok(reply(action=None)), ok(reply(action=["reject"])), ok(reply(score="1")), ok(reply(score=True)),
         ok(b'{"action": "no action", "score": NaN}'), ok(b'{"action": "no action", "score": 1e999}'),
-        ok(reply(symbols=[])), ok(reply(is_skipped=True)), ok(b"x" * (MAX_REPLY + 1)), ok(reply(), "500 Oops"),
+        ok(reply(symbols=[])), ok(b"x" * (MAX_REPLY + 1)), ok(reply(), "500 Oops"),
         ok(reply(), "302 Found"), ok(reply(), "204 No Content"), b"NOT HTTP\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"action\":",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
