@@ -61,7 +61,7 @@ def _report(item: StoredRecipient, action: dsn.Action, retry_until: float) -> ds
         status=read_status(item.last_status),
         remote=item.remote,
         diagnostic=item.diagnostic,
-        original=item.dsn.original,
+        original=item.dsn.original.replace("+", "+2B"),  # kept decoded; the report takes xtext (RFC 3461 4)
         last_attempt=item.last_attempt,
         retry_until=retry_until,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic
 
+from antispam.types import Result
 from core import log
 from core.address import Address
 from core.clock import Clock
@@ -22,7 +23,7 @@ from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather
 from delivery.policy import Context, Decision, Disposition, decide
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import is_protected, judge_recipient
-from delivery.spread import Spread, spread
+from delivery.spread import Spread, silent, spread, without_success
 from delivery.types import MailParameters, Reception, Transaction
 from directory.directory import Directory
 from message import trace
@@ -168,6 +169,10 @@ def looped(head: Head, config: Config) -> bool:
 
 
 def _quiet(found: Spread, evidence: Evidence, decision: Decision) -> Spread:
-    """Whose sender may be forged is told nothing by mail (backscatter, row 135): Junk never, success only when SPF or
-    DMARC vouch for the sender."""
-    return found.silent() if decision.disposition is Disposition.JUNK else found
+    """Whose sender may be forged is told nothing by mail (backscatter, row 135): about Junk nothing at all, about
+    success only who sends from where the sender's domain says."""
+    if decision.disposition is Disposition.JUNK:
+        return found.asking(silent)
+    spf = evidence.authentication.spf
+    vouched = spf.result is Result.PASS and spf.identity == "mailfrom"
+    return found if vouched else found.asking(without_success)

@@ -33,7 +33,8 @@ POLL = 2.0  # seconds between looks without a hint (design.md section 5)
 PLACES = 200  # jobs at a time
 JOB_DEADLINE = 1800.0  # seconds; above all timeouts of one SMTP dialogue (RFC 5321 4.5.3.2)
 DRAIN = 30.0  # seconds that running jobs get when the runner is stopped (fault 148)
-WRITE_TRIES = 300  # one a second, while the lease is kept
+WRITE_TRIES = 300  # of writing down a result, while the lease is kept
+WRITE_PAUSE = 1.0  # seconds between them
 BACKLOG_WAIT = 1800.0  # longest time a domain's backlog is put off by one failed attempt
 
 _log = log.get(__name__)
@@ -58,6 +59,7 @@ class Scheduler:
         places: int = PLACES,
         deadline: float = JOB_DEADLINE,
         drain: float = DRAIN,
+        poll: float = POLL,
     ) -> None:
         self._queue = queue
         self._agents = agents
@@ -68,6 +70,7 @@ class Scheduler:
         self._clock = clock
         self._deadline = deadline
         self._drain = drain
+        self._poll = poll
         self._destinations = Destinations(places, routes.next_hop)
         self._wake = asyncio.Event()
         self._owing = asyncio.Event()
@@ -104,7 +107,7 @@ class Scheduler:
                 pause = await self._until_due()
             except MailError as error:
                 _log.error("queue-unavailable", code=error.code, **error.fields)
-                pause = POLL
+                pause = self._poll
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
@@ -124,8 +127,8 @@ class Scheduler:
         """Seconds to sleep without a wake-up. What is due but has no place is started when a job ends."""
         due = await self._queue.next_due()
         if due is None:
-            return POLL
-        return min(max(due - self._clock.now(), 0.0) or POLL, POLL)
+            return self._poll
+        return min(max(due - self._clock.now(), 0.0) or self._poll, self._poll)
 
     async def _finish_jobs(self) -> None:
         if self._jobs:
@@ -172,7 +175,7 @@ class Scheduler:
                 if attempt == WRITE_TRIES:
                     raise
                 _log.warning("result-waits", queue_id=claimed.message.queue_id, code=error.code)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(WRITE_PAUSE)
 
     async def _put_off(self, claimed: Claimed, result: Result) -> None:
         """One host that does not answer speaks for all that is due for its domain (row 141)."""

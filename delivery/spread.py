@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from core.address import Address
@@ -25,13 +25,25 @@ class Spread:
     outgoing: tuple[NewRecipient, ...]
     refusal: Status | None = None
 
-    def silent(self) -> Spread:
-        """Nobody is told anything about this message: what was put aside as unwanted causes no mail to strangers."""
+    def asking(self, change: Callable[[Dsn], Dsn]) -> Spread:
+        """With other wishes for notices."""
         return Spread(
-            tuple(replace(item, dsn=SILENT) for item in self.targets),
-            tuple(replace(item, dsn=SILENT) for item in self.outgoing),
+            tuple(replace(item, dsn=change(item.dsn)) for item in self.targets),
+            tuple(replace(item, dsn=change(item.dsn)) for item in self.outgoing),
             self.refusal,
         )
+
+
+def silent(_dsn: Dsn) -> Dsn:
+    """Nobody is told anything."""
+    return SILENT
+
+
+def without_success(dsn: Dsn) -> Dsn:
+    """Failures and delays as asked, successes not. (An empty NOTIFY would mean the default, RFC 3461 4.1.)"""
+    if "SUCCESS" not in dsn.notify:
+        return dsn
+    return replace(dsn, notify=dsn.notify - {"SUCCESS"} or SILENT.notify)
 
 
 async def spread(

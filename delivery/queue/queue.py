@@ -105,6 +105,7 @@ class Queue:
     async def settle(self, debt: Debt, report: NewMessage | None) -> None:
         now = self._clock.now()
         await self._database.write(lambda c: reports.settle(c, debt, report, now=now))
+        self._hints.send()
 
     # --- leases ------------------------------------------------------------------------------------------------------
 
