@@ -19,13 +19,13 @@ from core.errors import TemporaryError
 from core.ids import Ids
 from core.log import Secret, get
 from core.status import Status, deferred
+from core.tls import ServerTls
 from delivery.types import Acceptor, Transaction
 from directory.sasl import Challenge
 from directory.types import LoginResult
 from smtp.guards import Gate
 from smtp.parameters import Offers
 from smtp.replies import Reply
-from smtp.tls import ServerTls
 
 log = get(__name__)
 

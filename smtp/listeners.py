@@ -19,10 +19,14 @@ BACKLOG = 1024
 class Server:
     """One listener and its open sessions. `close` is the owner's duty."""
 
-    def __init__(self, role: Listener) -> None:
-        self.role = role
+    def __init__(self, service: Service) -> None:
+        self.service = service  # replaced at a reload: new sessions get the new one
         self._server: asyncio.Server | None = None
         self._sessions: set[SmtpProtocol] = set()
+
+    @property
+    def role(self) -> Listener:
+        return self.service.role
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -65,6 +69,8 @@ class Server:
 async def serve(sock: socket.socket, service: Service) -> Server:
     """Serve on a bound socket; the role is the service's."""
     loop = asyncio.get_running_loop()
-    server = Server(service.role)
-    server.attach(await loop.create_server(lambda: SmtpProtocol(service, server, loop), sock=sock, backlog=BACKLOG))
+    server = Server(service)
+    server.attach(
+        await loop.create_server(lambda: SmtpProtocol(server.service, server, loop), sock=sock, backlog=BACKLOG)
+    )
     return server

@@ -188,14 +188,13 @@ class SmtpProtocol(SMTP):
                     await super()._handle_client()
             except Hangup:
                 pass
-            except (OSError, ssl.SSLError) as error:
-                self.reason = f"connection-{type(error).__name__.lower()}"
             finally:
                 self._leave(self._dialogue)
 
     async def handle_exception(self, error: Exception) -> Any:
         assert self._dialogue is not None
-        return await self._dialogue.fault(error)
+        await self._dialogue.fault(error)
+        return None  # whatever was to say is said
 
     def _leave(self, session: Session) -> None:
         self._disarm()
@@ -230,7 +229,10 @@ class SmtpProtocol(SMTP):
         """A peer that does not read its replies has as long as one that does not speak (row 37)."""
         self._flush()
         self.expect()
-        await self._writer.drain()
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise Hangup from error
 
     def _flush(self) -> None:
         if self._held and self._link is not None:

@@ -99,19 +99,19 @@ class Session:
         if self.talk.commands % BREATH == 0:
             await asyncio.sleep(0)
 
-    async def fault(self, error: Exception) -> Reply | None:
+    async def fault(self, error: Exception) -> None:
         """The last resort: a bad line, or a bug, which is told to the log and not to the peer."""
         self.talk.exchange = None
         if isinstance(error, LineFault):
             if error.close:
                 self._link.end(error.reply, "bad-line")
-                return None
-            await self._answer(Step(error.reply, blame=Blame.ERROR))
-            return None
+            else:
+                await self._answer(Step(error.reply, blame=Blame.ERROR))
+            return
         log.exception("smtp-bug", peer=self.talk.peer.address)
         self.talk.reset()
         self._link.expect()
-        return replies.INTERNAL
+        await self._answer(Step(replies.INTERNAL, blame=Blame.ERROR))
 
     def _must_be_last(self, command: Command) -> bool:
         """RFC 2920 3.1; before EHLO, and after HELO, nothing at all is pipelined."""

@@ -88,11 +88,7 @@ class PeerReader:
             data = bytes(self._buffer[:size])
             del self._buffer[:size]
             return data
-        data = await self.stream.read(size)
-        if not data:
-            raise Hangup
-        self.received += len(data)
-        return data
+        return await self._read(size)
 
     def unread(self, data: bytes) -> None:
         self._buffer[:0] = data
@@ -104,6 +100,8 @@ class PeerReader:
 
     async def _line(self, most: int) -> bytes:
         """Up to and with the next LF. Past `most` octets without one the peer is not talking SMTP."""
+        if self.closed:
+            raise Hangup
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             if len(self._buffer) > most:
@@ -112,20 +110,26 @@ class PeerReader:
             data = await self._fill()
             if self._first:
                 self._greeting_line(data)
-        if self.closed:
-            raise Hangup
         line = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
         return line
 
     async def _fill(self) -> bytes:
+        data = await self._read(READ)
+        self._buffer += data
+        return data
+
+    async def _read(self, size: int) -> bytes:
+        """A broken connection breaks again at every read: it must end the session, or aiosmtpd's loop never would."""
         if self.closed:
             raise Hangup
-        data = await self.stream.read(READ)
+        try:
+            data = await self.stream.read(size)
+        except OSError as error:
+            raise Hangup from error
         if not data:
             raise Hangup
         self.received += len(data)
-        self._buffer += data
         return data
 
     def _greeting_line(self, data: bytes) -> None:

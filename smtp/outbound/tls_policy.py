@@ -10,10 +10,10 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.tls import harden
 from delivery.types import Job
 from smtp.outbound.dialogue import Encryption
 from smtp.outbound.mx import Target
-from smtp.tls import harden
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import trustme
 
@@ -142,13 +143,25 @@ async def running(what: Service) -> AsyncIterator[Server]:
         yield server
     finally:
         await server.close(grace=1.0)
+        await Wire.close_all()
 
 
 class Wire:
-    """A client that says exactly what it is told; `say` returns one whole reply as text."""
+    """A client that says exactly what it is told; `say` returns one whole reply as text. `running` closes them all."""
+
+    opened: ClassVar[list[Wire]] = []
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        self.opened.append(self)
+
+    @classmethod
+    async def close_all(cls) -> None:
+        while cls.opened:
+            wire = cls.opened.pop()
+            wire.writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await wire.writer.wait_closed()
 
     @classmethod
     async def connect(cls, server: Server, *, greeting: bool = True) -> Wire:

@@ -1,0 +1,374 @@
+"""Server sessions over loopback sockets: order of commands, replies, limits (security.md 3.1, 3.3, 3.4)."""
+
+import asyncio
+import re
+
+import pytest
+
+from core.envelope import Listener
+from core.errors import TemporaryError
+from core.status import refused
+from tests.fakes.smtp_server import FakeAcceptor, Wire, running, service
+
+PLAIN_REPLY = re.compile(r"\d{3}[ -]")
+ENHANCED = re.compile(r"(\d)\d\d[ -]\1\.\d{1,3}\.\d{1,3} ")
+
+
+async def test_a_message_goes_through_and_the_session_goes_on() -> None:
+    acceptor = FakeAcceptor()
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        for number in range(3):
+            await wire.envelope()
+            assert await wire.say(f"Subject: {number}\r\n\r\n..dot\r\n.") == "250 2.0.0 Queued"
+        assert await wire.say("QUIT") == "221 2.0.0 Goodbye"
+        assert await wire.closed()
+    assert acceptor.messages == [f"Subject: {n}\r\n\r\n.dot\r\n".encode() for n in range(3)]
+    transaction = acceptor.receptions[0].transaction
+    assert transaction.peer.helo == "client.test"
+    assert transaction.peer.listener is Listener.MX
+    assert str(transaction.sender) == "a@client.test"
+
+
+async def test_ehlo_is_one_write_with_everything_we_do() -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        wire.send("EHLO client.test")
+        text = (await wire.reader.read(4096)).decode()
+        assert text.startswith("250-mx.mairie.test\r\n")
+        keywords = {line[4:].split(" ")[0] for line in text.splitlines()[1:]}
+        assert keywords == {*"PIPELINING SIZE 8BITMIME SMTPUTF8 ENHANCEDSTATUSCODES DSN LIMITS HELP".split()}
+        assert "SIZE 62914560" in text
+        assert "LIMITS RCPTMAX=500" in text
+        wire.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "answer"),
+    [
+        (["MAIL FROM:<a@b.fr>"], "503 5.5.1"),
+        (["EHLO x", "RCPT TO:<agent@mairie.test>"], "503 5.5.1"),
+        (["EHLO x", "DATA"], "503 5.5.1"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "MAIL FROM:<a@b.fr>"], "503 5.5.1"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "DATA"], "503 5.5.1"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<unknown@mairie.test>", "DATA"], "554 5.5.1"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<unknown@mairie.test>"], "550 5.1.1"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<x@other.org>"], "550 5.7.1"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<@mairie.test:x@other.org>"], "550 5.7.1"),
+        (["EHLO x", "MAIL FROM:<banned@b.fr>"], "550 5.7.1"),
+        (["EHLO x", "MAIL FROM:<banned@b.fr>", "RCPT TO:<agent@mairie.test>"], "503 5.5.1"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "EHLO x", "RCPT TO:<agent@mairie.test>"], "503 5.5.1"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "RSET", "RCPT TO:<agent@mairie.test>"], "503 5.5.1"),
+        (["HELO x", "MAIL FROM:<a@b.fr> SIZE=1"], "555 5.5.4"),
+        (["EHLO x", "MAIL FROM:<a@b.fr> SIZE=62914561"], "552 5.3.4"),
+        (["EHLO x", "MAIL FROM:<é@b.fr>"], "550 5.6.7"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<é@mairie.test>"], "553 5.6.7"),
+        (["EHLO"], "501 5.5.4"),
+        (["EHLO <script>"], "501 5.5.4"),
+        (["EHLO " + "x" * 256], "501 5.5.4"),
+        (["VRFY agent@mairie.test"], "252 2.1.5"),
+        (["VRFY unknown@mairie.test"], "252 2.1.5"),
+        (["VRFY é@mairie.test"], "553 5.6.7"),
+        (["EXPN list"], "502 5.5.1"),
+        (["HELP"], "214-2.0.0"),
+        (["NOOP ignored"], "250 2.0.0"),
+        (["RSET"], "250 2.0.0"),
+        (["QUIT now"], "501 5.5.4"),
+        (["XYZZY"], "500 5.5.1"),
+        (["XCLIENT ADDR=1.2.3.4"], "500 5.5.1"),
+        (["BDAT 10 LAST"], "500 5.5.1"),
+        (["AUTH PLAIN AGEAYg=="], "502 5.5.1"),
+        (["STARTTLS"], "502 5.5.1"),
+        ([""], "500 5.5.2"),
+        (["É"], "500 5.5.2"),
+        (["NOOP a\x00b"], "500 5.5.2"),
+        (["NOOP a\rb"], "500 5.5.2"),
+        (["NOOP \x1b[2J"], "500 5.5.2"),
+        (["EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<Postmaster>"], "250 2.1.5"),
+    ],
+)
+async def test_replies(lines: list[str], answer: str) -> None:
+    """Rows 14, 15, 17-19, 43-47, 55 on the wire; each refusal leaves the session usable."""
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        reply = ""
+        for line in lines:
+            reply = await wire.say(line)
+        assert reply.startswith(answer)
+        assert (await wire.say("NOOP")) == "250 2.0.0 OK"
+        wire.close()
+
+
+async def test_every_reply_but_the_greetings_has_an_enhanced_code() -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        for line in ("HELO x", "EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<agent@mairie.test>"):
+            reply = await wire.say(line)
+            assert line[1:4] in ("ELO", "HLO") or ENHANCED.match(reply)
+        assert (await wire.say("DATA")).startswith("354 ")
+        for line in ("x\r\n.", "NOOP", "HELP", "VRFY x", "FOO", "QUIT"):
+            assert ENHANCED.match(await wire.say(line))
+
+
+@pytest.mark.parametrize("line", [b"NOOP\n", b"NOOP \xff\xfe\r\n", b"NOOP \x0b\r\n"])
+async def test_bad_lines_are_refused_and_the_session_goes_on(line: bytes) -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        assert (await wire.say(line)).startswith("500 5.5.2")
+        assert (await wire.say("NOOP")).startswith("250")
+        wire.close()
+
+
+@pytest.mark.parametrize(("length", "answer"), [(2048, "250 2.0.0"), (2049, "500 5.5.2")])
+async def test_the_command_line_has_a_limit(length: int, answer: str) -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        assert (await wire.say("NOOP " + "x" * (length - 7))).startswith(answer)
+        assert (await wire.say("NOOP")).startswith("250")
+        wire.close()
+
+
+async def test_h018_a_line_without_end_closes_the_connection() -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        assert (await wire.say(b"EHLO " + b"x" * 65536)).startswith("500 5.5.2")
+        assert await wire.closed()
+
+
+async def test_pipelined_groups_are_answered_in_order() -> None:
+    acceptor = FakeAcceptor()
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        wire.send("MAIL FROM:<a@b.fr>\r\nRCPT TO:<unknown@mairie.test>\r\nRCPT TO:<agent@mairie.test>\r\nDATA")
+        codes = [(await wire.reply())[:3] for _ in range(4)]
+        assert codes == ["250", "550", "250", "354"]
+        wire.send("Subject: x\r\n\r\nx\r\n.\r\nMAIL FROM:<a@b.fr>\r\nRCPT TO:<agent@mairie.test>\r\nDATA")
+        assert [(await wire.reply())[:3] for _ in range(4)] == ["250", "250", "250", "354"]
+        assert (await wire.say(".")).startswith("250")
+        wire.close()
+    assert acceptor.messages == [b"Subject: x\r\n\r\nx\r\n", b""]
+
+
+@pytest.mark.parametrize(
+    "burst",
+    [
+        b"EHLO x\r\nMAIL FROM:<a@b.fr>\r\n",
+        b"NOOP\r\nEHLO x\r\n",
+        b"HELO x\r\nMAIL FROM:<a@b.fr>\r\n",
+    ],
+)
+async def test_h010_pipelining_before_ehlo_is_cut(burst: bytes) -> None:
+    acceptor = FakeAcceptor()
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        assert (await wire.say(burst)).startswith("554 5.5.0")
+        assert await wire.closed()
+    assert not acceptor.senders
+
+
+async def test_h010_data_sent_before_354_is_cut_and_nothing_kept() -> None:
+    acceptor = FakeAcceptor()
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        await wire.say("MAIL FROM:<a@b.fr>")
+        await wire.say("RCPT TO:<agent@mairie.test>")
+        assert (await wire.say("DATA\r\nSubject: x\r\n\r\nx\r\n.")).startswith("554 5.5.0")
+        assert await wire.closed()
+    assert not acceptor.receptions
+
+
+async def test_h010_who_talks_before_the_banner_is_cut() -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server, greeting=False)
+        # The banner and these octets cross on the wire; either the early or the pipelining guard sees them.
+        wire.send("EHLO spam\r\nMAIL FROM:<a@b.fr>\r\nRCPT TO:<agent@mairie.test>\r\nDATA")
+        assert b"554 5.5.0" in await wire.reader.read()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"GET / HTTP/1.1\r\nHost: mx.mairie.test\r\n\r\n",
+        b"POST /x HTTP/1.1\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n",
+    ],
+)
+async def test_h016_h019_h033_another_protocol_is_shown_the_door(first: bytes) -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        reply = await wire.say(first)
+        assert reply == "500 5.5.1 This is a mail server"
+        assert await wire.closed()
+
+
+async def test_h012_nothing_survives_a_refusal_at_the_end_of_data() -> None:
+    acceptor = FakeAcceptor(verdict=refused("Spam", "spam", "5.7.1", 554))
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        await wire.envelope()
+        assert await wire.say("x\r\n.") == "554 5.7.1 Spam"
+        assert (await wire.say("RCPT TO:<agent@mairie.test>")).startswith("503")
+        assert (await wire.say("DATA")).startswith("503")
+        wire.close()
+
+
+@pytest.mark.parametrize("verb", ["NOOP", "RSET", "VRFY x", "HELP"])
+async def test_h015_junk_has_an_end(verb: str) -> None:
+    async with running(service(limits={"junk_commands": 5})) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        for _ in range(4):
+            assert (await wire.say(verb))[0] == "2"
+        assert (await wire.say(verb)).startswith("421 4.7.0")
+        assert await wire.closed()
+
+
+async def test_a_message_forgives_junk() -> None:
+    async with running(service(limits={"junk_commands": 3})) as server:
+        wire = await Wire.connect(server)
+        for _ in range(4):
+            await wire.envelope()
+            await wire.say("x\r\n.")
+            assert (await wire.say("NOOP")).startswith("250")
+        wire.close()
+
+
+async def test_h015_errors_slow_down_and_end_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtp.guards.TARPIT", 0.01)
+    async with running(service(limits={"errors_soft": 3, "errors_hard": 6})) as server:
+        wire = await Wire.connect(server)
+        for _ in range(5):
+            assert (await wire.say("FOO")).startswith("500")
+        assert (await wire.say("FOO")).startswith("500")
+        assert (await wire.reply()).startswith("421 4.7.0")
+        assert await wire.closed()
+
+
+async def test_h039_a_harvester_is_cut_and_a_list_with_dead_addresses_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtp.guards.TARPIT", 0.0)
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        await wire.say("MAIL FROM:<a@b.fr>")
+        for number in range(20):
+            assert (await wire.say(f"RCPT TO:<unknown{number}@mairie.test>")).startswith("550 5.1.1")
+        assert (await wire.say("RCPT TO:<unknown@mairie.test>")).startswith("550 5.1.1")
+        assert (await wire.reply()).startswith("421 4.7.0")
+        other = await Wire.connect(server)
+        await other.ehlo()
+        await other.say("MAIL FROM:<a@b.fr>")
+        for number in range(30):
+            assert (await other.say(f"RCPT TO:<agent{number}@mairie.test>")).startswith("250")
+            assert (await other.say(f"RCPT TO:<unknown{number}@mairie.test>")).startswith("550 5.1.1")
+        wire.close()
+        other.close()
+
+
+async def test_the_limit_of_recipients_is_temporary() -> None:
+    async with running(service(limits={"recipients_mx": 2})) as server:
+        wire = await Wire.connect(server)
+        assert "LIMITS RCPTMAX=2" in await wire.ehlo()
+        await wire.say("MAIL FROM:<a@b.fr>")
+        for number in range(2):
+            assert (await wire.say(f"RCPT TO:<agent{number}@mairie.test>")).startswith("250")
+        assert (await wire.say("RCPT TO:<agent9@mairie.test>")).startswith("452 4.5.3")
+        wire.close()
+
+
+async def test_a_recipient_named_twice_counts_once() -> None:
+    acceptor = FakeAcceptor()
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        await wire.say("MAIL FROM:<a@b.fr>")
+        for _ in range(2):
+            assert (await wire.say("RCPT TO:<agent@mairie.test>")).startswith("250")
+        await wire.say("DATA")
+        await wire.say(".")
+        wire.close()
+    assert len(acceptor.receptions[0].transaction.recipients) == 1
+
+
+async def test_h053_a_bounce_has_one_recipient_on_the_mx() -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        await wire.say("MAIL FROM:<>")
+        assert (await wire.say("RCPT TO:<agent@mairie.test>")).startswith("250")
+        assert (await wire.say("RCPT TO:<autre@mairie.test>")).startswith("452 4.5.3")
+        wire.close()
+
+
+async def test_a_bug_is_451_and_tells_nothing() -> None:
+    async with running(service(acceptor=FakeAcceptor(fault=KeyError("secret")))) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        reply = await wire.say("MAIL FROM:<a@b.fr>")
+        assert reply == "451 4.3.0 Internal error, try again later"
+        assert (await wire.say("NOOP")).startswith("250")
+        wire.close()
+
+
+async def test_what_is_away_is_451() -> None:
+    async with running(service(acceptor=FakeAcceptor(fault=TemporaryError("database")))) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say("MAIL FROM:<a@b.fr>")).startswith("451 4.3.0")
+        wire.close()
+
+
+async def test_h035_too_many_connections_from_one_address() -> None:
+    async with running(service(limits={"connections_per_address": 2})) as server:
+        first, second = await Wire.connect(server), await Wire.connect(server)
+        third = await Wire.connect(server, greeting=False)
+        assert (await third.reply()).startswith("421 4.7.0")
+        assert await third.closed()
+        await first.say("QUIT")
+        assert await first.closed()
+        async with asyncio.timeout(5):
+            while server.sessions > 1:
+                await asyncio.sleep(0.01)
+        fourth = await Wire.connect(server)
+        for wire in (second, fourth):
+            wire.close()
+
+
+async def test_an_idle_session_is_told_and_closed() -> None:
+    async with running(service(limits={"idle_before_mail": 0.2})) as server:
+        wire = await Wire.connect(server)
+        assert (await wire.reply()).startswith("421 4.4.2")
+        assert await wire.closed()
+
+
+async def test_h036_dripping_octets_of_a_command_do_not_buy_time() -> None:
+    async with running(service(limits={"idle_before_mail": 0.4})) as server:
+        wire = await Wire.connect(server)
+
+        async def drip() -> None:
+            for octet in b"NOOP " + b"x" * 200:
+                wire.send(bytes([octet]))
+                await asyncio.sleep(0.05)
+
+        task = asyncio.create_task(drip())
+        assert (await wire.reply()).startswith("421 4.4.2")
+        task.cancel()
+        wire.close()
+
+
+async def test_closing_the_server_says_so_to_the_idle_and_lets_a_message_finish() -> None:
+    acceptor = FakeAcceptor()
+    async with running(service(acceptor=acceptor)) as server:
+        idle, busy = await Wire.connect(server), await Wire.connect(server)
+        await busy.envelope()
+        closing = asyncio.create_task(server.close(grace=10))
+        assert (await idle.reply()).startswith("421 4.3.2")
+        assert (await busy.say("x\r\n.")).startswith("250 2.0.0")
+        assert (await busy.reply()).startswith("421 4.3.2")
+        await closing
+    assert acceptor.messages == [b"x\r\n"]
+    idle.close()
+    busy.close()
