@@ -54,6 +54,10 @@ class Server:
     def connections(self) -> int:
         return len(self._connections)
 
+    def use(self, services: Services) -> None:
+        """What sessions that come from now on share: a reload's."""
+        self._services = services
+
     def serve(self, sock: socket.socket, mode: Mode, contexts: Callable[[], ssl.SSLContext] | None) -> None:
         """Accept on a bound, listening (or not yet listening) TCP socket; the server owns it from now on. `contexts`
         is asked once per TLS handshake; None means no TLS at all (STARTTLS is then not offered)."""

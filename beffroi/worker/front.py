@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
-from beffroi.wiring import CLOCK, IDS, Acceptors, Rooms, make_acceptors, open_rooms
+from beffroi.wiring import CLOCK, IDS, Rooms, make_acceptors, open_rooms
 from beffroi.worker.bootstrap import Assignment
 from core import log
 from core.config import Config
@@ -41,69 +42,66 @@ class Front:
         self._acceptors = make_acceptors(config, rooms)
         self._gate: Gate = LocalGate(config.limits)
         self._seats = LocalSeats(config.limits)
-        self._smtp: dict[str, SmtpService] = {}
-        self._imap_services = self._imap_of(config)
-        self._set_smtp(config)
-        self._servers: list[SmtpServer] = []
-        self._imap = ImapServer(lambda: self._imap_services)
+        self._config = config
+        self._servers: dict[str, list[SmtpServer]] = {name: [] for name in SMTP_DOORS}
+        self._imap = ImapServer(self._imap_services())
 
     async def serve(self, sockets: tuple[tuple[str, socket.socket], ...]) -> None:
         for role, sock in sockets:
             if role in SMTP_DOORS:
-                self._servers.append(await serve_smtp(sock, SMTP_DOORS[role], lambda role=role: self._smtp[role]))  # type: ignore[misc]
+                self._servers[role].append(await serve_smtp(sock, self._service(role)))
             elif role in IMAP_DOORS:
                 self._imap.serve(sock, IMAP_DOORS[role], self._context_of(role))
             else:
                 _log.warning("door-not-served", role=role)
 
-    def _context_of(self, role: str):  # type: ignore[no-untyped-def]
-        tls = self._tls[role]
+    def _context_of(self, role: str) -> Callable[[], ssl.SSLContext]:
+        return lambda: self._tls[role].context
 
-        def context() -> ssl.SSLContext:
-            return tls.context
-
-        return context
-
-    def _imap_of(self, config: Config) -> ImapServices:
+    def _imap_services(self) -> ImapServices:
         return ImapServices(
             directory=self._rooms.directory,
             store=self._rooms.store,
-            limits=config.limits,
+            limits=self._config.limits,
             clock=CLOCK,
             seats=self._seats,
-            hostname=config.hostname,
+            hostname=self._config.hostname,
             version=version("beffroi"),
-            plaintext_on_loopback=config.auth.plaintext_on_loopback,
+            plaintext_on_loopback=self._config.auth.plaintext_on_loopback,
         )
 
-    def _set_smtp(self, config: Config) -> None:
-        for name, role in SMTP_DOORS.items():
-            submission = role is not Listener.MX
-            self._smtp[name] = SmtpService(
-                hostname=config.hostname,
-                role=role,
-                limits=config.limits,
-                auth=config.auth,
-                acceptor=self._acceptors.submission if submission else self._acceptors.inbound,
-                ids=IDS,
-                clock=CLOCK,
-                gate=self._gate,
-                tls=self._tls[name],
-                logins=self._rooms.directory if submission else None,
-            )
+    def _service(self, name: str) -> SmtpService:
+        role = SMTP_DOORS[name]
+        submission = role is not Listener.MX
+        return SmtpService(
+            hostname=self._config.hostname,
+            role=role,
+            limits=self._config.limits,
+            auth=self._config.auth,
+            acceptor=self._acceptors.submission if submission else self._acceptors.inbound,
+            ids=IDS,
+            clock=CLOCK,
+            gate=self._gate,
+            tls=self._tls[name],
+            logins=self._rooms.directory if submission else None,
+        )
 
     async def reload(self, config: Config) -> None:
         for tls in self._tls.values():
             tls.reload()
-        old: Acceptors = self._acceptors
+        old, self._config = self._acceptors, config
         self._acceptors = make_acceptors(config, self._rooms)
-        self._imap_services = self._imap_of(config)
-        self._set_smtp(config)
+        self._imap.use(self._imap_services())
+        for name, servers in self._servers.items():
+            for server in servers:
+                server.service = self._service(name)
         # Messages under way keep the old scanner until they are done; its idle connections cost nothing.
         self._stack.push_async_callback(old.rspamd.close)
 
     async def drain(self) -> None:
-        await asyncio.gather(*(server.close() for server in self._servers), self._imap.close())
+        await asyncio.gather(
+            *(server.close() for servers in self._servers.values() for server in servers), self._imap.close()
+        )
 
     async def close(self) -> None:
         await self.drain()

@@ -51,7 +51,8 @@ class Web:
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE,
                 limit_concurrency=200,
-                **(_tls(self._config) if role == "https" else {}),
+                ssl_certfile=str(self._config.certificate_file) if role == "https" else None,
+                ssl_keyfile=str(self._config.key_file) if role == "https" else None,
             )
             server = _Server(settings)
             self._servers.append(server)
@@ -72,10 +73,6 @@ class Web:
     async def close(self) -> None:
         await self.drain()
         await self._stack.aclose()
-
-
-def _tls(config: Config) -> dict[str, str]:
-    return {"ssl_certfile": str(config.certificate_file), "ssl_keyfile": str(config.key_file)}
 
 
 def _services(config: Config, rooms: Rooms) -> Services:

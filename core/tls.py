@@ -1,0 +1,44 @@
+"""TLS contexts of every listener (ANSSI TLS guide; RFC 3207, RFC 8314).
+
+TLS 1.2 and 1.3 only, ephemeral elliptic-curve keys, authenticated ciphers, no compression, no renegotiation (rows 29,
+30). Each service has a context of its own, so a session ticket of one is worthless at another (row 32).
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def harden(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The floor for both directions."""
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+class ServerTls:
+    """One service's certificate and context; `reload` takes new files without dropping a connection."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Raises `OSError` or `ssl.SSLError` when the files cannot be used."""
+        self._certificate, self._key = certificate, key
+        self._context = self._load()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For the next handshake; connections under way keep the one they began with."""
+        return self._context
+
+    def reload(self) -> None:
+        """Raises like the constructor; the last good certificate then stays in use (fault 166)."""
+        self._context = self._load()
+
+    def _load(self) -> ssl.SSLContext:
+        context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
+        context.load_cert_chain(self._certificate, self._key)
+        return context
