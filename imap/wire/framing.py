@@ -91,6 +91,7 @@ class _Mode(Enum):
     REST = "rest"  # after a streamed literal
     SKIP_LINE = "skip-line"
     SKIP_LITERAL = "skip-literal"
+    OVER = "over"  # a fatal refusal was given: nothing is read any more
 
 
 class Framer:
@@ -241,7 +242,7 @@ class Framer:
         if self._sync:
             self._reset()
             return Refused(tag, error, fatal=False)
-        return Refused(tag, error, fatal=not self._skip_literal(size))
+        return self._refused(tag, error, fatal=not self._skip_literal(size))
 
     def _too_long(self, line: bytes | None) -> Refused:
         tag = _tag(bytes(self._command) or line or bytes(self._buffer[self._start : self._start + 128]))
@@ -251,7 +252,14 @@ class Framer:
             self._after_skipped_line(_LITERAL.search(line[-_TAIL:]))
         self._command.clear()
         # Before login nothing is owed to a stranger who sends that much.
-        return Refused(tag, Bad("command too long", Code.TOOBIG), fatal=not self.bounds.stream)
+        return self._refused(tag, Bad("command too long", Code.TOOBIG), fatal=not self.bounds.stream)
+
+    def _refused(self, tag: str, error: ImapError, *, fatal: bool) -> Refused:
+        if fatal:
+            self._mode = _Mode.OVER
+            self._buffer.clear()
+            self._start = self._scan = 0
+        return Refused(tag, error, fatal)
 
     def _skip_line(self) -> Event | None:
         line = self._take_line()
@@ -261,7 +269,7 @@ class Framer:
             self._start += drop
             self._scan = max(self._scan, self._start)
             if self._skipped > self.bounds.discard:
-                return Refused("*", Bad("line without end"), fatal=True)
+                return self._refused("*", Bad("line without end"), fatal=True)
             return None
         self._after_skipped_line(_LITERAL.search(line[-_TAIL:]))
         return None
@@ -281,7 +289,7 @@ class Framer:
 
     def _skip_more(self) -> Event | None:
         if self._need > self.bounds.discard:
-            return Refused("*", Bad("literal too large"), fatal=True)
+            return self._refused("*", Bad("literal too large"), fatal=True)
         self._need -= len(self._take(self._need))
         if not self._need:
             self._mode, self._skipped = _Mode.SKIP_LINE, 0

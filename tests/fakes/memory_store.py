@@ -70,7 +70,8 @@ class Box:
         self.raw[uid] = raw
         self.messages[uid] = Message(
             uid, flags, tuple(keywords), ModSeq(self.modseq), date, date, len(raw), f"M{uid}", f"T{uid}",
-            facts.envelope, facts.bodystructure, facts.body, facts.parts, facts.headers, facts.preview, facts.sent_date or 0,
+            facts.envelope, facts.bodystructure, facts.body, facts.parts, facts.headers, facts.preview,
+            facts.sent_date or 0,
         )  # fmt: skip
         return uid
 

@@ -1,0 +1,146 @@
+"""Sequence numbers never shift under a client: the view against a client that counts along."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from imap.errors import Bad
+from imap.types import FlagSet, SeqNum
+from imap.view import NOTHING, View
+from imap.wire import sequence
+from store.types import NO_FLAGS, Changes, Flag, Folder, Message, ModSeq, Snapshot, Uid
+
+
+def snapshot(count: int, uidnext: int, modseq: int = 10) -> Snapshot:
+    folder = Folder("f", "INBOX", 1, uidnext, modseq, count, 0, 0, 0)
+    return Snapshot(folder, 1, uidnext, modseq, count, 0)
+
+
+def row(uid: int, modseq: int, flags: Flag = NO_FLAGS) -> Message:
+    return Message(Uid(uid), flags, modseq=ModSeq(modseq))
+
+
+def view(*uids: int) -> View:
+    made = View(snapshot(len(uids), max(uids, default=0) + 1))
+    made.build(uids)
+    return made
+
+
+def gone(modseq: int, uidnext: int, *uids: int) -> Changes:
+    return Changes(modseq, uidnext, vanished=tuple(Uid(uid) for uid in uids))
+
+
+def test_numbers_and_uids() -> None:
+    made = view(2, 5, 9)
+    assert (made.number_of(5), made.number_of(6), made.uid_of(3)) == (2, None, 9)
+    assert made.from_numbers(sequence.parse(b"1:2")) == ((2, 5),)
+    assert made.from_numbers(sequence.parse(b"1,3")) == ((2, 2), (9, 9))
+    assert made.from_uids(sequence.parse(b"1:6")) == ((1, 6),)
+    assert made.from_uids(sequence.parse(b"20:*")) == ((9, 9),)
+    assert made.from_uids(sequence.parse(b"*:1")) == ((1, 9),)
+    assert list(made.known(((1, 6),))) == [2, 5]
+
+
+def test_h099_a_range_past_the_end_is_cut_and_a_number_past_it_is_bad() -> None:
+    made = view(2, 5, 9)
+    assert made.from_numbers(sequence.parse(b"2:4294967295")) == ((5, 9),)
+    assert made.from_numbers(sequence.parse(b"9:*")) == ((9, 9),)
+    with pytest.raises(Bad):
+        made.from_numbers(sequence.parse(b"4"))
+    assert made.from_numbers(sequence.parse(b"4"), strict=False) == ()
+
+
+def test_an_empty_mailbox_has_no_messages_and_no_error_for_all() -> None:
+    made = view()
+    assert made.from_numbers(sequence.parse(b"1:*")) == ()
+    assert made.from_uids(sequence.parse(b"1:*")) == ()
+
+
+def test_removals_are_owed_until_they_may_be_told() -> None:
+    made = view(2, 5, 9, 11)
+    made.absorb(gone(11, 12, 5, 9))
+    assert made.apply(expunge=False) == NOTHING
+    assert made.exists == 4
+    assert made.number_of(11) == 4
+    assert made.is_gone(5)
+    updates = made.apply(expunge=True)
+    assert updates.expunged == (SeqNum(3), SeqNum(2))
+    assert updates.exists is None
+    assert (made.exists, made.number_of(11)) == (2, 2)
+
+
+def test_new_messages_are_told_while_removals_are_owed() -> None:
+    made = view(2, 5)
+    made.absorb(Changes(12, 8, messages=(row(7, 12),), vanished=(Uid(2),)))
+    assert made.apply(expunge=False).exists == 3
+    updates = made.apply(expunge=True)
+    assert (updates.expunged, updates.exists) == ((1,), None)
+    assert list(made.uids) == [5, 7]
+
+
+def test_arrivals_and_removals_together_add_up() -> None:
+    made = view(2, 5)
+    made.absorb(Changes(12, 8, messages=(row(7, 12),), vanished=(Uid(2),)))
+    updates = made.apply(expunge=True)
+    assert (updates.expunged, updates.exists) == ((1,), 2)
+
+
+def test_flags_are_told_once_and_own_changes_not_at_all() -> None:
+    made = view(2, 5)
+    made.told([row(2, 11, Flag.SEEN)])
+    made.absorb(Changes(12, 6, messages=(row(2, 11, Flag.SEEN), row(5, 12, Flag.DRAFT))))
+    (update,) = made.apply(expunge=True).flags
+    assert (update.number, update.uid, update.have) == (2, 5, FlagSet(Flag.DRAFT))
+    assert made.apply(expunge=True) == NOTHING
+
+
+def test_a_later_change_by_another_is_told_though_ours_was_known() -> None:
+    made = view(2)
+    made.told([row(2, 11, Flag.SEEN)])
+    made.absorb(Changes(12, 3, messages=(row(2, 12, NO_FLAGS),)))
+    assert [update.have for update in made.apply(expunge=True).flags] == [FlagSet(NO_FLAGS)]
+
+
+def test_counting_needs_no_map_until_a_number_is_needed() -> None:
+    made = View(snapshot(3, 10))
+    made.absorb(Changes(11, 13, messages=(row(12, 11),)))
+    assert not made.needs_map
+    assert made.apply(expunge=True).exists == 4
+    made.absorb(gone(12, 13, 4))
+    assert made.needs_map
+    made.build([2, 4, 9])
+    assert made.apply(expunge=True).expunged == (2,)
+    assert list(made.uids) == [2, 9, 12]
+
+
+def test_a_client_that_counts_along_always_agrees() -> None:
+    """Random histories: the client only applies EXPUNGE and EXISTS, and must end with the same numbers."""
+    seed = random.Random(7)
+    for _ in range(200):
+        present = list(range(1, seed.randrange(1, 12)))
+        uidnext, modseq = len(present) + 1, 10
+        made = View(snapshot(len(present), uidnext, modseq))
+        made.build(present)
+        client: list[int | None] = list(present)  # None: arrived, UID not asked for
+        for _ in range(20):
+            modseq += 1
+            arrived = list(range(uidnext, uidnext + seed.randrange(3)))
+            known = uidnext
+            uidnext += len(arrived)
+            leaving = [uid for uid in present if seed.random() < 0.2]
+            present = [uid for uid in present if uid not in leaving] + arrived
+            rows = tuple(row(uid, modseq) for uid in arrived)
+            made.absorb(Changes(modseq, uidnext, rows, tuple(Uid(uid) for uid in leaving if uid < known)))
+            updates = made.apply(expunge=seed.random() < 0.5)
+            for number in updates.expunged:
+                client.pop(number - 1)
+            if updates.exists is not None:
+                assert updates.exists >= len(client)
+                client += [None] * (updates.exists - len(client))
+            assert len(client) == made.exists
+            assert all(uid in (None, made.uid_of(number)) for number, uid in enumerate(client, 1))
+            client = list(made.uids)
+        made.apply(expunge=True)
+        assert list(made.uids) == present
