@@ -10,7 +10,7 @@ import asyncio
 
 from core import log
 from core.clock import Clock
-from core.errors import ConflictError
+from core.errors import ConflictError, StorageError
 from core.ids import Ids
 from delivery import bounce
 from delivery.queue.queue import Queue
@@ -39,11 +39,14 @@ class Reporter:
         is away: the debts wait."""
         debts = await self._queue.debts()
         for debt in debts:
-            report = await self._report(debt)
             try:
+                report = await self._report(debt)
                 await self._queue.settle(debt, report)
             except ConflictError:
                 continue  # another worker was quicker
+            except StorageError as error:  # of one message's bytes perhaps: the others' senders are told first
+                _log.error("report-waits", queue_id=debt.message.queue_id, code=error.code, **error.fields)
+                continue
             _log.info(
                 "report-queued" if report else "report-dropped",
                 queue_id=debt.message.queue_id,

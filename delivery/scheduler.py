@@ -148,6 +148,8 @@ class Scheduler:
                 await self._put_off(claimed, results[0])
         except MailError as error:
             _log.error("delivery-not-recorded", queue_id=claimed.message.queue_id, code=error.code, **error.fields)
+        except Exception:  # a bug met by one message: its lease runs out, everybody else's mail goes on
+            _log.exception("job-failed", queue_id=claimed.message.queue_id)
         finally:
             self._destinations.ended(hop.name, reached=reached)
             self._wake.set()
@@ -232,6 +234,8 @@ class Scheduler:
                     self._owing.set()
             except MailError as error:
                 _log.error("reports-wait", code=error.code, **error.fields)
+            except Exception:  # a bug in one report must not stop deliveries
+                _log.exception("reports-failed")
 
 
 def _job_of(claimed: Claimed, hop: NextHop, content: Content) -> Job:

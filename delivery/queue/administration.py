@@ -90,32 +90,36 @@ def _list(connection: Connection, organisation_id: str | None, limit: int) -> li
     mine = select(recipient.c.queue_id).where(_within(organisation_id))
     rows = connection.execute(
         select(message).where(message.c.queue_id.in_(mine)).order_by(message.c.created, message.c.queue_id).limit(limit)
-    ).mappings()
-    return [_queued(connection, organisation_id, row) for row in rows.all()]
+    )
+    return _queued(connection, organisation_id, rows.mappings().all())
 
 
 def _show(connection: Connection, organisation_id: str | None, queue_id: str) -> QueuedMessage:
     _known(connection, organisation_id, queue_id)
-    row = connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().one()
-    return _queued(connection, organisation_id, row)
+    rows = connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().all()
+    return _queued(connection, organisation_id, rows)[0]
 
 
-def _queued(connection: Connection, organisation_id: str | None, row: Row) -> QueuedMessage:
-    rows: Sequence[Row] = (
-        connection.execute(select(recipient).where(_within(organisation_id, row["queue_id"])).order_by(recipient.c.id))
-        .mappings()
-        .all()
-    )
-    owners = {item["organisation_id"] for item in rows}
+def _queued(connection: Connection, organisation_id: str | None, messages: Sequence[Row]) -> list[QueuedMessage]:
+    """The messages with those of their recipients that the administrator may see."""
+    of_message: dict[str, list[Row]] = {row["queue_id"]: [] for row in messages}
+    shown = _within(organisation_id) & recipient.c.queue_id.in_(list(of_message))
+    for row in connection.execute(select(recipient).where(shown).order_by(recipient.c.id)).mappings():
+        of_message[row["queue_id"]].append(row)
+    return [_as_value(row, of_message[row["queue_id"]]) for row in messages]
+
+
+def _as_value(row: Row, recipients: Sequence[Row]) -> QueuedMessage:
+    owners = {item["organisation_id"] for item in recipients}
     return QueuedMessage(
         queue_id=row["queue_id"],
         sender=row["sender"],
         size=row["size"],
         created=row["created"],
-        held=any(item["held"] for item in rows),
+        held=any(item["held"] for item in recipients),
         organisation_id=owners.pop() if len(owners) == 1 else "",
         recipients=tuple(
             QueuedRecipient(item["address"], item["state"], item["attempts"], item["next_attempt"], item["last_status"])
-            for item in rows
+            for item in recipients
         ),
     )

@@ -55,9 +55,9 @@ def claim(
     for _ in range(ROUNDS):
         page = _due(connection, now, closed)
         choice = choose(page)
-        for group in choice.groups:
-            _lease(connection, group, now=now, owner=owner, until=until)
-            claimed.append(_load(connection, group))
+        if choice.groups:
+            _lease(connection, choice.groups, owner=owner, until=until)
+            claimed += _load(connection, choice.groups)
         if len(page) < PAGE or choice.full <= closed:
             break
         closed |= choice.full
@@ -81,7 +81,8 @@ def _due(connection: Connection, now: float, closed: Collection[str]) -> list[Ca
     return [Candidate(row.id, row.queue_id, row.domain) for row in rows]
 
 
-def _lease(connection: Connection, ids: Sequence[int], *, now: float, owner: str, until: float) -> None:
+def _lease(connection: Connection, groups: Sequence[Sequence[int]], *, owner: str, until: float) -> None:
+    ids = [id_ for group in groups for id_ in group]
     connection.execute(
         update(recipient)
         .where(recipient.c.id.in_(ids))
@@ -89,11 +90,14 @@ def _lease(connection: Connection, ids: Sequence[int], *, now: float, owner: str
     )
 
 
-def _load(connection: Connection, ids: Sequence[int]) -> Claimed:
-    rows = connection.execute(select(recipient).where(recipient.c.id.in_(ids)).order_by(recipient.c.id)).mappings()
-    recipients = tuple(recipient_of(row) for row in rows.all())
-    row = connection.execute(select(message).where(message.c.queue_id == recipients[0].queue_id)).mappings().one()
-    return Claimed(message_of(row), recipients)
+def _load(connection: Connection, groups: Sequence[Sequence[int]]) -> list[Claimed]:
+    ids = [id_ for group in groups for id_ in group]
+    rows = connection.execute(select(recipient).where(recipient.c.id.in_(ids))).mappings()
+    stored = {item.id: item for item in map(recipient_of, rows)}
+    queue_ids = {item.queue_id for item in stored.values()}
+    parents = connection.execute(select(message).where(message.c.queue_id.in_(queue_ids))).mappings()
+    messages = {item.queue_id: item for item in map(message_of, parents)}
+    return [Claimed(messages[stored[group[0]].queue_id], tuple(stored[id_] for id_ in group)) for group in groups]
 
 
 def next_due(connection: Connection) -> float | None:
