@@ -1,5 +1,5 @@
-"""Files that other programs put into a folder: copied into a file of ours with CRLF line ends, a new UID, the same flags
-and date; the original goes away after that.
+"""Files that other programs put into a folder: copied into a file of ours with CRLF line ends, a new UID, the same
+flags and date; the original goes away after that.
 
 So no octet of a message ever depends on a file that somebody else holds open or linked (security.md rows 109, 110).
 Symbolic links, directories, other owners' files and absurd sizes are left alone and told in the log.

@@ -1,4 +1,4 @@
-"""Folders as the index knows them: one mutable row while a transaction holds it, a `Folder` value for everybody else."""
+"""Folders as the index knows them: one mutable row while a transaction holds it, a `Folder` value for others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ COLUMNS = (
 _SELECT = f"SELECT {COLUMNS} FROM folders"  # noqa: S608 - constant text
 _INSERT = (
     "INSERT INTO folders (id, name, directory, uidvalidity, uidnext, uid_floor, modseq, modseq_floor, forgotten, "
-    "special_use, subscribed, keywords, messages, unseen, deleted, size, changed) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "special_use, subscribed, keywords, messages, unseen, deleted, size, changed) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _UPDATE = (
     "UPDATE folders SET id=?, name=?, directory=?, uidvalidity=?, uidnext=?, uid_floor=?, modseq=?, modseq_floor=?, "
@@ -76,7 +77,9 @@ class FolderRow:
 
 
 def _row(row: Row) -> FolderRow:
-    return FolderRow(*row[:11], bool(row[11]), tuple(json.loads(row[12])), *row[13:])
+    values = list(row)
+    values[11], values[12] = bool(values[11]), tuple(json.loads(values[12]))
+    return FolderRow(*values)
 
 
 def by_name(db: Connection, name: str) -> FolderRow | None:

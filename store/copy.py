@@ -84,8 +84,10 @@ def _copy(
     for name, item in zip(made, found, strict=True):
         _link(transaction, source, row, item, str(name))
     _insert_rows(transaction, source, row, found, made, modseq)
-    _journal(transaction, row, found, made)
-    return Copied(row.uidvalidity, tuple((Uid(item.uid), Uid(name.uid)) for name, item in zip(made, found, strict=True)))
+    _journal(transaction, source, row, found, made)
+    return Copied(
+        row.uidvalidity, tuple((Uid(item.uid), Uid(name.uid)) for name, item in zip(made, found, strict=True))
+    )
 
 
 def _unique(transaction: Transaction, item: _Source, keep: bool) -> str:
@@ -123,9 +125,8 @@ def _link_anew(transaction: Transaction, directory: int, row: FolderRow, item: _
     fd = transaction.fs.open_to_read(directory, item.name)
     try:
         content = stage.file_content(transaction.fs, fd, item.size)
-        file = stage.write(
-            stage.without_scan(transaction.tools), transaction.handle.root, b"", content, 0, item.internal_date
-        )
+        tools = stage.with_facts(transaction.tools, stage.NO_FACTS)  # the rows are copied, not made
+        file = stage.write(tools, transaction.handle.root, b"", content, 0, item.internal_date)
     finally:
         os.close(fd)
     try:
@@ -190,21 +191,15 @@ def _count(transaction: Transaction, row: FolderRow, found: Sequence[_Source]) -
 
 
 def _journal(
-    transaction: Transaction, row: FolderRow, found: Sequence[_Source], made: Sequence[FileName]
+    transaction: Transaction, source: FolderRow, row: FolderRow, found: Sequence[_Source], made: Sequence[FileName]
 ) -> None:
-    """What the new file names cannot tell: keywords past 26, threads that the octets alone do not give."""
+    """What the new file names cannot tell: keywords past 26, and threads that the octets alone do not give, which are
+    exactly those that the source's journal tells."""
     lines = [journal.keywords(name.uid, name.keywords) for name in made if name.keywords >> KEYWORD_LETTERS]
-    told = _told_threads(transaction, row, found, made)
-    if lines or told:
-        transaction.journal(row, lines + told)
-
-
-def _told_threads(
-    transaction: Transaction, row: FolderRow, found: Sequence[_Source], made: Sequence[FileName]
-) -> list[str]:
-    """The index does not say whether a thread was derived, so it is derived again from the sorting rows."""
-    lines = []
-    for name, item in zip(made, found, strict=True):
-        if stage.sorted_thread(transaction.db, key(row.number, name.uid)) != item.thread_id:
-            lines.append(journal.thread(name.uid, item.thread_id))
-    return lines
+    with transaction.directory(source) as fd:
+        told = journal.read(transaction.fs, fd).threads
+    lines += [
+        journal.thread(name.uid, item.thread_id) for name, item in zip(made, found, strict=True) if item.uid in told
+    ]
+    if lines:
+        transaction.journal(row, lines)

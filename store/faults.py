@@ -38,3 +38,13 @@ def translated() -> Iterator[None]:
         raise IndexDamagedError(str(error)) from error
     except (OSError, apsw.Error) as error:
         raise storage_error(error) from error
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Where an index that is damaged even after it was made again is just a failing disk."""
+    try:
+        with translated():
+            yield
+    except IndexDamagedError as error:
+        raise StorageError("storage failed", code="storage-index", cause=str(error)) from error

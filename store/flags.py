@@ -76,9 +76,7 @@ def _bits(transaction: Transaction, row: FolderRow, change: FlagChange) -> _Bits
     return _Bits(~int(change.remove) & 31, int(change.add), keep_words, add_words)
 
 
-def _write(
-    transaction: Transaction, row: FolderRow, changed: Sequence[tuple[int, int, int, int]], modseq: int
-) -> None:
+def _write(transaction: Transaction, row: FolderRow, changed: Sequence[tuple[int, int, int, int]], modseq: int) -> None:
     if not changed:
         return
     for _, old, new, _ in changed:

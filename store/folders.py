@@ -127,6 +127,8 @@ def delete(transaction: Transaction, name: str, recycle: int) -> None:
         raise InvalidError("INBOX cannot be deleted", code="invalid-delete")
     transaction.touch_structure()
     fs, root = transaction.fs, transaction.handle.root
+    with transaction.directory(row) as fd:  # in the bin the directory's name no longer tells the folder's
+        sidefile.update_folder(fs, fd, name=row.name)
     if row.subscribed:
         subscribed_before(transaction, row.name, add=True)
     fs.rename(root, row.directory, recycle, f"folder.{transaction.now}.{row.id}")
@@ -135,9 +137,7 @@ def delete(transaction: Transaction, name: str, recycle: int) -> None:
     transaction.hint(row)
     catalog.delete(transaction.db, row)
     transaction.forget(row)
-    transaction.db.run(
-        "UPDATE state SET octets = octets - ?, messages = messages - ?", (row.size, row.messages)
-    )
+    transaction.db.run("UPDATE state SET octets = octets - ?, messages = messages - ?", (row.size, row.messages))
 
 
 def subscribe(transaction: Transaction, name: str, subscribed: bool) -> None:

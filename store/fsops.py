@@ -95,7 +95,7 @@ class FileSystem:
         return fd
 
     def temporary(self, directory: int) -> int:
-        """A file without a name, for a spool that need not survive (O_TMPFILE; create and unlink where it is missing)."""
+        """A file without a name, for what need not survive (O_TMPFILE; create and unlink where it is missing)."""
         try:
             return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, FILE_MODE, dir_fd=directory)
         except OSError as error:

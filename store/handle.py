@@ -7,6 +7,7 @@ what the other is using.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from core.ids import Ids
 from message.content import Content
 from message.facts import Facts
 from store import index as index_file
+from store import sidefile
 from store.fsops import FileSystem
 from store.index import Connection, Index
 from store.lockfile import AccountLock
@@ -96,9 +98,12 @@ class Handle:
         self.reading = Descriptors(self.fs, root)
         self.writing = Descriptors(self.fs, root)
         self.pins = 0
+        self.unpinned = asyncio.Event()
+        self.unpinned.set()
         self.dirty = False  # something waits for the flusher
         self.touched = False  # something was written since the last clean stop
         self._index: Index | None = None
+        self._retired: list[Connection] = []
 
     @property
     def index(self) -> Index:
@@ -116,6 +121,18 @@ class Handle:
         """For the holder of the account lock alone."""
         return self.index.writer
 
+    @contextlib.contextmanager
+    def pinned(self) -> Iterator[None]:
+        """On the event loop: whoever works with the account beyond one step keeps it open."""
+        self.pins += 1
+        self.unpinned.clear()
+        try:
+            yield
+        finally:
+            self.pins -= 1
+            if not self.pins:
+                self.unpinned.set()
+
     def read_cur(self, folder_id: str, directory: str) -> int:
         """A folder's cur/ for the event loop thread; good until the next call."""
         self.reading.trim()
@@ -126,11 +143,35 @@ class Handle:
 
     def load(self) -> bool:
         """Open the index. False: it had to be made empty, and the files must be read. Under the account lock."""
-        self.unload()
+        self._check_owner()
+        self._retire()
         index, found = self._opened()
-        self._index = index
         index.attach()
+        self._index = index
         return found
+
+    def _check_owner(self) -> None:
+        """The directory belongs to this account: never another's that had the address before (promise P8)."""
+        file = sidefile.read_account(self.fs, self.root)
+        if file is None:
+            highest = int(self.tools.clock.now())
+            file = sidefile.AccountFile(self.ref.id, self.ref.organisation_id, highest)
+            sidefile.write_account(self.fs, self.root, file)
+        if file.id != self.ref.id:
+            raise StorageError("the mailbox is not available", code="storage-owner", found=file.id, wanted=self.ref.id)
+
+    def _retire(self) -> None:
+        """Stop using an index. Its reader may be at work on the event loop, which closes it later."""
+        if self._index is not None:
+            self._index.writer.close()
+            if self._index.reader is not None:
+                self._retired.append(self._index.reader)
+            self._index = None
+
+    def close_retired(self) -> None:
+        """On the event loop thread."""
+        while self._retired:
+            self._retired.pop().close()
 
     def _opened(self) -> tuple[Index, bool]:
         """The present index, or a new one where it is absent, damaged, another account's or another version's."""
@@ -152,13 +193,14 @@ class Handle:
         if self.fs.exists(self.root, name) and not self.fs.is_plain(self.fs.stat(self.root, name)):
             self.fs.unlink(self.root, name)
 
-    def unload(self) -> None:
-        if self._index is not None:
-            self._index.close()
-            self._index = None
+    def discard_index(self) -> None:
+        self._retire()
+        index_file.discard(self.fs, self.root)
 
     def close(self) -> None:
-        self.unload()
+        """Nobody uses the handle any more."""
+        self._retire()
+        self.close_retired()
         self.reading.close()
         self.writing.close()
         self.lock.close()

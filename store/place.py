@@ -71,9 +71,7 @@ def target(transaction: Transaction, name: str) -> FolderRow:
     return row
 
 
-def _put(
-    transaction: Transaction, row: FolderRow, file: TemporaryFile, placement: Placement, unique: str
-) -> Appended:
+def _put(transaction: Transaction, row: FolderRow, file: TemporaryFile, placement: Placement, unique: str) -> Appended:
     prepared = file.prepared
     bits = keyword_bits(transaction, row, placement.keywords) if placement.keywords else 0
     uid = transaction.allocate(row, 1)
@@ -82,9 +80,7 @@ def _put(
     transaction.link(file.directory, file.name, row, name)
     modseq = transaction.next_modseq(row)
     thread = _thread(transaction, row, uid, bits, file)
-    transaction.insert(
-        row, Record(uid, name, int(placement.flags), bits, modseq, transaction.now, thread, prepared)
-    )
+    transaction.insert(row, Record(uid, name, int(placement.flags), bits, modseq, transaction.now, thread, prepared))
     return Appended(row.id, row.uidvalidity, Uid(uid), ModSeq(modseq))
 
 

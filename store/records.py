@@ -95,8 +95,11 @@ def email_id(digest: bytes) -> str:
 
 
 def derived_thread(facts: Facts, email: str) -> str:
-    """THREADID as the octets alone tell it: by the root of References, else by Message-ID, else by itself."""
-    root = facts.references[0] if facts.references else facts.message_id
+    """THREADID as the octets alone tell it: by the root of References, else by Message-ID, else by itself.
+
+    `references` is In-Reply-To before References, so the root is second when both are there.
+    """
+    root = facts.references[:2][-1] if facts.references else facts.message_id
     if not root:
         return "T" + email[1:]
     return "T" + base32(int.from_bytes(hashlib.sha256(root.encode("utf-8", "surrogatepass")).digest()[:13]) >> 4, 20)
@@ -221,3 +224,13 @@ def keys_within(folder: FolderRow, ranges: Sequence[tuple[int, int]]) -> list[tu
     """UID ranges as key ranges, cut to what a UID can be."""
     pairs = ((max(1, first), min(last, UID_MASK)) for first, last in ranges)
     return [(key(folder.number, first), key(folder.number, last)) for first, last in pairs if first <= last]
+
+
+def counted(db: Connection, folder: FolderRow) -> tuple[int, int, int, int, int]:
+    """(messages, unseen, deleted, octets, highest UID) as the rows themselves tell."""
+    row = db.one(
+        f"SELECT count(*), coalesce(sum(flags & 1 = 0), 0), coalesce(sum(flags & 8 <> 0), 0), "  # noqa: S608
+        f"coalesce(sum(size), 0), coalesce(max(key) & {UID_MASK}, 0) FROM messages WHERE folder = ?",
+        (folder.number,),
+    )
+    return row if row is not None else (0, 0, 0, 0, 0)  # type: ignore[return-value]  # five integers

@@ -9,11 +9,11 @@ start from. UIDs come from file names, so clients download nothing again (promis
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import core.log
-from store import adopt, catalog, journal, layout, records, sidefile
+from store import adopt, catalog, folders, journal, layout, records, sidefile
 from store.catalog import FolderRow
 from store.handle import Handle, folder_directory
 from store.journal import Journal
@@ -157,7 +157,9 @@ def _folders_on_disk(transaction: Transaction) -> list[_Found]:
             layout.remove_tree(fs, root, directory)
             continue
         item = _folder_at(transaction, directory)
-        if item is not None and item.file.id in found:  # a directory copied by hand: the copy becomes a folder of its own
+        if (
+            item is not None and item.file.id in found
+        ):  # a directory copied by hand: the copy becomes a folder of its own
             item = _with_new_identity(transaction, item)
         if item is not None:
             found[item.file.id] = item
@@ -194,24 +196,12 @@ def _with_new_identity(transaction: Transaction, item: _Found) -> _Found:
             row.id, row.uidvalidity, row.uid_floor, row.modseq_floor, row.special_use, row.subscribed, row.keywords
         )
     else:
-        uidvalidity = next_uidvalidity(transaction)
+        uidvalidity = folders.next_uidvalidity(transaction)
         use = layout.STANDARD.get(item.name, "")
         file = FolderFile(transaction.tools.ids.object_id(), uidvalidity, 1, 1, use, keywords=item.file.keywords)
     with folder_directory(transaction.fs, transaction.handle.root, item.directory) as fd:
         sidefile.write_folder(transaction.fs, fd, file)
     return _Found(item.directory, file, item.name)
-
-
-def next_uidvalidity(transaction: Transaction) -> int:
-    """Higher than any this account ever gave, durably so, even if the clock went back (fault 163)."""
-    fs, root, ref = transaction.fs, transaction.handle.root, transaction.handle.ref
-    account = sidefile.read_account(fs, root)
-    highest = transaction.db.value("SELECT max(uidvalidity) FROM folders") or 0
-    last = max(account.last_uidvalidity if account else 0, int(highest))
-    value = max(transaction.now, last + 1)
-    account = account or sidefile.AccountFile(ref.id, ref.organisation_id, value)
-    sidefile.write_account(fs, root, replace(account, last_uidvalidity=value))
-    return value
 
 
 def _new_row(transaction: Transaction, item: _Found) -> FolderRow:
@@ -268,9 +258,12 @@ def scan_folder(transaction: Transaction, folder_id: str, trust: Trust) -> None:
     with transaction.directory(row) as fd:
         told = journal.read(transaction.fs, fd)
     known = _rows(transaction, row)
-    doomed = {name for (name,) in transaction.db.all(
-        "SELECT name FROM doomed WHERE key BETWEEN ? AND ?", (key(row.number, 0), key(row.number, UID_MASK))
-    )}
+    doomed = {
+        name
+        for (name,) in transaction.db.all(
+            "SELECT name FROM doomed WHERE key BETWEEN ? AND ?", (key(row.number, 0), key(row.number, UID_MASK))
+        )
+    }
     names = set(transaction.fs.names(transaction.cur(row)))
     scan = _Scan(transaction, row, told, known, trust)
     scan.match(names - doomed)
@@ -405,17 +398,8 @@ class _Scan:
         row.forgotten = row.modseq
 
     def _recount(self) -> None:
-        counts = self.transaction.db.one(
-            "SELECT count(*), coalesce(sum(flags & 1 = 0), 0), coalesce(sum(flags & 8 <> 0), 0), coalesce(sum(size), 0), "
-            f"coalesce(max(key) & {UID_MASK}, 0) FROM messages WHERE folder = ?",  # noqa: S608
-            (self.row.number,),
-        )
-        if counts is not None:
-            self.row.messages, self.row.unseen, self.row.deleted, self.row.size = counts[:4]
-            self.row.uidnext = max(self.row.uidnext, counts[4] + 1)
-        status = self.transaction.fs.status(self.transaction.cur(self.row))
-        self.row.changed = status.st_mtime_ns
-
-
-def parse_base(name: str) -> str:
-    return name.partition(":2,")[0]
+        row = self.row
+        row.messages, row.unseen, row.deleted, row.size, highest = records.counted(self.transaction.db, row)
+        row.uidnext = max(row.uidnext, highest + 1)
+        status = self.transaction.fs.status(self.transaction.cur(row))
+        row.changed = status.st_mtime_ns

@@ -21,7 +21,7 @@ RESERVE = 4 * 1024 * 1024  # reserved at once when the client declared no size
 class FileContent:
     """An open file as a `message.content.Content`; who opened it closes it."""
 
-    __slots__ = ("_fs", "fd", "_size", "_head")
+    __slots__ = ("_fs", "_head", "_size", "fd")
 
     def __init__(self, fs: FileSystem, fd: int, size: int, head: bytes) -> None:
         self._fs, self.fd, self._size, self._head = fs, fd, size, head

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from message.content import BytesContent, Content, head_length
+from message.facts import Facts
 from store.fsops import BLOCK, FileSystem
 from store.handle import Tools
 from store.records import Prepared, email_id
@@ -103,14 +104,17 @@ def copy(tools: Tools, file: TemporaryFile, root: int, date: int) -> TemporaryFi
     fd = tools.fs.open_to_read(file.directory, file.name)
     try:
         content = file_content(tools.fs, fd, file.prepared.size)
-        return write(_already(tools, file.prepared), root, b"", content, 0, date)
+        return write(with_facts(tools, file.prepared.facts), root, b"", content, 0, date)
     finally:
         os.close(fd)
 
 
-def _already(tools: Tools, prepared: Prepared) -> Tools:
+NO_FACTS = Facts(b"", b"", b"", b"", b"", "", None, "", (), "")
+
+
+def with_facts(tools: Tools, facts: Facts) -> Tools:
     """The same tools with a scanner that answers at once: the octets were scanned before."""
-    return Tools(tools.fs, tools.clock, tools.ids, tools.limits, lambda _content: prepared.facts, tools.boot)
+    return replace(tools, gather=lambda _content: facts)
 
 
 def discard(fs: FileSystem, directory: int, name: str) -> None:

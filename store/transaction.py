@@ -8,7 +8,7 @@ alone; a sync or commit that fails undoes the batch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from core.errors import InvalidError, NotFoundError
 from store import catalog, journal, records, sidefile
@@ -34,6 +34,7 @@ class Transaction:
         self.fs = handle.fs
         self.tools = handle.tools
         self.now = int(handle.tools.clock.now())
+        self.unfinished = False  # the flusher has more to do here
         self.hints: dict[str, Hint] = {}
         self._generation = 0
         self._folders: dict[str, FolderRow] = {}
@@ -63,8 +64,6 @@ class Transaction:
         self._linked.clear()
         self._touched.clear()
         self._tell(State.IDLE, self._generation + 1)
-        self.handle.touched = True
-        self.handle.dirty = True
 
     def abort(self) -> None:
         """Undo every link and row; what the disk says afterwards is found out by the next writer if we cannot tell."""
@@ -137,6 +136,10 @@ class Transaction:
             self._touched.append(what)
             self._tell(State.BUSY, self._generation)
 
+    def forget(self, row: FolderRow) -> None:
+        """The folder is gone."""
+        self._folders.pop(row.id, None)
+
     def forget_rows(self) -> None:
         """After statements that changed folder rows behind our back."""
         self._folders.clear()
@@ -198,8 +201,8 @@ class Transaction:
             sidefile.update_folder(self.fs, fd, uid_floor=uid_floor, modseq_floor=modseq_floor)
         row.uid_floor, row.modseq_floor = uid_floor, modseq_floor
 
-    def keyword_bits(self, row: FolderRow, words: Iterator[str] | tuple[str, ...] | list[str]) -> int:
-        """Bits of these keywords; unknown ones get the folder's next letters, durably (keywords compare without case)."""
+    def keyword_bits(self, row: FolderRow, words: Sequence[str]) -> int:
+        """Bits of these keywords; unknown ones get the next letters, durably. Keywords compare without case."""
         known = {word.casefold(): bit for bit, word in enumerate(row.keywords)}
         fresh = tuple(dict.fromkeys(word for word in words if word.casefold() not in known))
         wanted = [known[word.casefold()] for word in words if word.casefold() in known]
@@ -253,9 +256,7 @@ class Transaction:
         row.size += sign * size
         row.unseen += 0 if flags & Flag.SEEN else sign * messages
         row.deleted += sign * messages if flags & Flag.DELETED else 0
-        self.db.run(
-            "UPDATE state SET octets = octets + ?, messages = messages + ?", (sign * size, sign * messages)
-        )
+        self.db.run("UPDATE state SET octets = octets + ?, messages = messages + ?", (sign * size, sign * messages))
 
     def expunge_row(self, row: FolderRow, uid: int, name: str, flags: int, size: int, modseq: int) -> None:
         """The message leaves the index; its file, when `name` is given, is unlinked behind."""

@@ -1,0 +1,140 @@
+"""One account as protocols and delivery see it: its folders, its size, what is appended to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar
+
+from core.errors import InvalidError, NotFoundError
+from message.content import Content
+from store import catalog, copy, expunge, folders, place, recycle, sidefile, stage
+from store.accounts import Accounts, Entry
+from store.changes import ChangeHub
+from store.faults import whole
+from store.handle import Tools
+from store.index import Connection
+from store.mailbox import FolderView
+from store.names import folder_name
+from store.stage import TemporaryFile
+from store.store import Mailbox
+from store.transaction import Transaction
+from store.types import INBOX, AccountRef, Appended, Folder, Hint, Placement
+
+T = TypeVar("T")
+
+
+class Account:
+    """Implements `store.store.AccountStore`. Light: the heavy parts live in `Accounts` and come and go."""
+
+    def __init__(
+        self, accounts: Accounts, hub: ChangeHub, tools: Tools, pool: Executor, ref: AccountRef, recycle_root: int
+    ) -> None:
+        self._accounts, self._hub, self._tools, self._pool = accounts, hub, tools, pool
+        self._ref, self._recycle_root = ref, recycle_root
+
+    @property
+    def ref(self) -> AccountRef:
+        return self._ref
+
+    async def _entry(self) -> Entry:
+        return await self._accounts.use(self._ref)
+
+    async def _read(self, ask: Callable[[Connection], T]) -> T:
+        entry = await self._entry()
+        with whole(), entry.handle.reader.reading():
+            return ask(entry.handle.reader)
+
+    async def _write(self, work: Callable[[Transaction], T]) -> T:
+        return await (await self._entry()).writer.submit(work)
+
+    # -- folders -------------------------------------------------------------------------------------------------------
+
+    async def folders(self) -> Sequence[Folder]:
+        return await self._read(lambda db: [row.value() for row in catalog.everything(db)])
+
+    async def folder(self, name: str) -> Folder | None:
+        try:
+            wanted = folder_name(name)
+        except InvalidError:  # a name that cannot exist does not
+            return None
+        row = await self._read(lambda db: catalog.by_name(db, wanted))
+        return None if row is None else row.value()
+
+    async def mailbox(self, name: str) -> Mailbox:
+        folder = await self.folder(name)
+        if folder is None:
+            raise NotFoundError("no such folder", code="no-folder")
+        return FolderView(self._accounts, self._ref, folder.id, self._pool)
+
+    async def create(self, name: str, *, special_use: str = "") -> Folder:
+        row = await self._write(lambda transaction: folders.create(transaction, name, special_use))
+        return row.value()
+
+    async def rename(self, old: str, new: str) -> None:
+        if folder_name(old) == INBOX:
+            await self._write(lambda transaction: _empty_inbox_into(transaction, new))
+        else:
+            await self._write(lambda transaction: folders.rename(transaction, old, new))
+
+    async def delete(self, name: str) -> None:
+        def work(transaction: Transaction) -> None:
+            with recycle.opened(self._tools.fs, self._recycle_root, self._ref.id) as directory:
+                folders.delete(transaction, name, directory)
+
+        await self._write(work)
+
+    async def subscribe(self, name: str, subscribed: bool) -> None:
+        await self._write(lambda transaction: folders.subscribe(transaction, name, subscribed))
+
+    async def subscriptions(self) -> Sequence[str]:
+        """Reads the account's side file for names without a folder."""
+        entry = await self._entry()
+        present = [folder.name for folder in await self.folders() if folder.subscribed]
+        with whole():
+            file = sidefile.read_account(entry.handle.fs, entry.handle.root)
+        return [*present, *(file.subscriptions if file else ())]
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    async def append(self, items: Sequence[tuple[Content, Placement]]) -> Sequence[Appended]:
+        entry = await self._entry()
+        loop = asyncio.get_running_loop()
+        staged: list[TemporaryFile] = []
+
+        def stage_next(content: Content, placement: Placement) -> None:
+            staged.append(self._stage(entry.handle.root, content, placement))
+
+        with entry.handle.pinned():
+            try:
+                for content, placement in items:
+                    await asyncio.shield(loop.run_in_executor(self._pool, stage_next, content, placement))
+                pairs = [(file, placement) for file, (_, placement) in zip(staged, items, strict=True)]
+                return await entry.writer.submit(lambda transaction: place.append(transaction, pairs, self._ref.quota))
+            finally:
+                await asyncio.shield(loop.run_in_executor(self._pool, _discard_all, self._tools, staged))
+
+    def _stage(self, root: int, content: Content, placement: Placement) -> TemporaryFile:
+        date = self._tools.clock.now() if placement.internal_date is None else placement.internal_date
+        with whole():
+            return stage.write(self._tools, root, b"", content, 0, int(date))
+
+    async def usage(self) -> tuple[int, int]:
+        row = await self._read(lambda db: db.one("SELECT octets, messages FROM state"))
+        return (row[0], row[1]) if row else (0, 0)
+
+    def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
+        return self._hub.listen(self._ref, callback)
+
+
+def _discard_all(tools: Tools, files: Sequence[TemporaryFile]) -> None:
+    for file in files:
+        stage.discard(tools.fs, file.directory, file.name)
+
+
+def _empty_inbox_into(transaction: Transaction, new: str) -> None:
+    """INBOX renamed: its messages move to a new folder, an empty INBOX stays (RFC 9051 6.3.6)."""
+    folders.create(transaction, new)
+    inbox = folders.existing(transaction, INBOX)
+    copy.move(transaction, inbox.id, expunge.EVERYTHING, new)

@@ -1,0 +1,199 @@
+"""The open accounts of this process: a bounded set, least recently used first out, and the flusher that serves them.
+
+Opening and closing run in worker threads. Closing an account that was written to is a clean stop of it (`floors`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import core.log
+from core.errors import MailError
+from store import floors, layout, writer
+from store.faults import IndexDamagedError, translated, whole
+from store.flush import flush, forget_deliveries
+from store.handle import Handle, Tools
+from store.transaction import Transaction
+from store.types import AccountRef, Hint
+from store.writer import Writer
+
+log = core.log.get(__name__)
+
+FLUSH_EVERY = 1.0  # seconds a flag change may exist in the index alone (promise P5 allows two)
+FLUSH_TOGETHER = 4  # accounts flushed at once
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Entry:
+    handle: Handle
+    writer: Writer
+
+
+class Accounts:
+    """See the module. `domains` is a descriptor of DATA/domains; `limit` accounts stay open while nobody uses them."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        domains: int,
+        pool: Executor,
+        publish: Callable[[Sequence[Hint]], None],
+        limit: int,
+    ) -> None:
+        self._tools, self._domains, self._pool, self._publish, self._limit = tools, domains, pool, publish, limit
+        self._open: OrderedDict[Key, Entry] = OrderedDict()
+        self._opening: dict[Key, asyncio.Future[Entry]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def use(self, ref: AccountRef) -> Entry:
+        """The account, open and with its present index. Does not suspend when it was open."""
+        key = (ref.domain, ref.local)
+        entry = self._open.get(key)
+        if entry is not None and entry.handle.is_current() and entry.handle.ref.id == ref.id:
+            self._open.move_to_end(key)
+            entry.handle.close_retired()
+            return entry
+        if entry is not None:
+            self._let_go(key)
+        return await self._opened(key, ref)
+
+    def opened(self, ref: AccountRef) -> Entry | None:
+        """The account if it is open already."""
+        return self._open.get((ref.domain, ref.local))
+
+    async def _opened(self, key: Key, ref: AccountRef) -> Entry:
+        future = self._opening.get(key)
+        if future is None:
+            future = asyncio.ensure_future(self._open_now(key, ref))
+            self._opening[key] = future
+        return await asyncio.shield(future)
+
+    async def _open_now(self, key: Key, ref: AccountRef) -> Entry:
+        try:
+            handle = await asyncio.get_running_loop().run_in_executor(self._pool, self.open_handle, ref)
+            entry = self._open[key] = Entry(handle, Writer(handle, self._pool, self._publish))
+        finally:
+            self._opening.pop(key, None)
+        self._evict()
+        return entry
+
+    def open_handle(self, ref: AccountRef, *, fresh: bool = False) -> Handle:
+        """Blocking: the directory (made at first use), the index made true; `fresh`: made again from the files.
+        Raises StorageError."""
+        tools = self._tools
+        with whole():
+            root = layout.open_account(tools.fs, self._domains, ref, tools.ids, int(tools.clock.now()))
+            handle = Handle(tools, ref, root)
+            try:
+                with handle.lock.held():
+                    _load(handle, fresh)
+            except BaseException:
+                handle.close()
+                raise
+            return handle
+
+    # -- closing -------------------------------------------------------------------------------------------------------
+
+    def _evict(self) -> None:
+        spare = len(self._open) - self._limit
+        for key in [key for key, entry in self._open.items() if not entry.handle.pins][: max(0, spare)]:
+            self._let_go(key)
+
+    def _let_go(self, key: Key) -> None:
+        entry = self._open.pop(key)
+        task = asyncio.create_task(self._close(entry))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close(self, entry: Entry) -> None:
+        await entry.writer.idle()
+        await entry.handle.unpinned.wait()  # somebody who got the entry before it left the set
+        await asyncio.get_running_loop().run_in_executor(self._pool, _close_handle, entry.handle)
+
+    async def release(self, ref: AccountRef) -> None:
+        """Close one account now (it is about to be moved away)."""
+        key = (ref.domain, ref.local)
+        if key in self._open:
+            self._let_go(key)
+        await self._settled()
+
+    async def _settled(self) -> None:
+        while self._closing:
+            await asyncio.wait(set(self._closing))
+
+    async def close(self) -> None:
+        """All of them, cleanly."""
+        while self._opening:
+            await asyncio.wait(set(self._opening.values()))
+        for key in list(self._open):
+            self._let_go(key)
+        await self._settled()
+
+    # -- flushing ------------------------------------------------------------------------------------------------------
+
+    async def run_flusher(self) -> None:
+        """Until cancelled: every second, whatever waits in the accounts written to."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            await self.flush_all()
+
+    async def flush_all(self) -> None:
+        """One turn for every account that needs one."""
+        turns = asyncio.Semaphore(FLUSH_TOGETHER)
+        waiting = [entry for entry in self._open.values() if entry.handle.dirty]
+        await asyncio.gather(*(self._flush(entry, turns) for entry in waiting))
+
+    async def _flush(self, entry: Entry, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            entry.handle.dirty = False
+            try:
+                await entry.writer.submit(flush, durable=True)
+            except MailError as error:
+                entry.handle.dirty = True
+                log.warning("store-flush-failed", account=entry.handle.ref.id, **error.fields)
+
+
+def _load(handle: Handle, fresh: bool) -> None:
+    """Open the index; one that turns out to be damaged while it is read is made again."""
+    try:
+        with translated():
+            writer.reload(handle, damaged=fresh)
+    except IndexDamagedError as error:
+        log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
+        writer.reload(handle, damaged=True)
+
+
+def _close_handle(handle: Handle) -> None:
+    """A clean stop when something was written; whatever fails then is found by the next opening."""
+    try:
+        if handle.touched and handle.is_current():
+            with handle.lock.held(), translated():
+                writer.ready(handle)
+                _last_flush(handle)
+                floors.settle(handle)
+    except (MailError, OSError, IndexDamagedError) as error:
+        log.warning("store-close-failed", account=handle.ref.id, cause=str(error))
+    finally:
+        handle.close()
+
+
+def _last_flush(handle: Handle) -> None:
+    unfinished = True
+    while unfinished:
+        transaction = Transaction(handle)
+        transaction.begin()
+        try:
+            with transaction.operation():
+                flush(transaction)
+                forget_deliveries(transaction)
+            transaction.commit()
+        except BaseException:
+            transaction.abort()
+            raise
+        unfinished = transaction.unfinished

@@ -1,0 +1,87 @@
+"""A staged message on its way into accounts: implements `store.store.Staged`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import Self
+
+from core.errors import MailError, StorageError
+from message.content import Content
+from store import place, stage
+from store.accounts import Accounts, Entry
+from store.faults import whole
+from store.handle import Tools
+from store.stage import TemporaryFile
+from store.types import AccountRef, Appended, Placement
+
+FileKey = tuple[str, int]  # organisation, internal date: who shares an inode
+
+
+class StagedMessage:
+    """One synced file per organisation (and per date, which is the file's time); its temporary names go at the end."""
+
+    def __init__(self, accounts: Accounts, tools: Tools, pool: Executor) -> None:
+        self._accounts, self._tools, self._pool = accounts, tools, pool
+        self._files: dict[FileKey, TemporaryFile] = {}
+        self._first: TemporaryFile | None = None
+        self._making = asyncio.Lock()
+        self._now = int(tools.clock.now())
+
+    async def write(self, prefix: bytes, content: Content, first: AccountRef, skip: int) -> None:
+        """Once, before anything else. Raises StorageError; nothing is left then."""
+        entry = await self._accounts.use(first)
+        file = await self._in_thread(entry, lambda: self._write(entry.handle.root, prefix, content, skip))
+        self._first = self._files[first.organisation_id, self._now] = file
+
+    async def _in_thread(self, entry: Entry, work: Callable[[], TemporaryFile]) -> TemporaryFile:
+        """When the caller is cancelled meanwhile, the file that comes out is removed."""
+        loop = asyncio.get_running_loop()
+        with entry.handle.pinned():
+            future = loop.run_in_executor(self._pool, work)
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                with contextlib.suppress(MailError):
+                    self._discard([await future])
+                raise
+
+    def _write(self, root: int, prefix: bytes, content: Content, skip: int) -> TemporaryFile:
+        with whole():
+            return stage.write(self._tools, root, prefix, content, skip, self._now)
+
+    async def deliver(self, account: AccountRef, placement: Placement) -> Appended:
+        entry = await self._accounts.use(account)
+        file = await self._file_for(entry, account, placement)
+        return await entry.writer.submit(lambda transaction: place.deliver(transaction, file, placement, account.quota))
+
+    async def _file_for(self, entry: Entry, account: AccountRef, placement: Placement) -> TemporaryFile:
+        date = self._now if placement.internal_date is None else int(placement.internal_date)
+        key = (account.organisation_id, date)
+        async with self._making:
+            if key not in self._files:
+                self._files[key] = await self._in_thread(entry, lambda: self._copy(entry.handle.root, date))
+            return self._files[key]
+
+    def _copy(self, root: int, date: int) -> TemporaryFile:
+        if self._first is None:
+            raise StorageError("nothing was staged")
+        with whole():
+            return stage.copy(self._tools, self._first, root, date)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        files = list(self._files.values())
+        self._files.clear()
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, self._discard, files))
+
+    def _discard(self, files: list[TemporaryFile]) -> None:
+        for file in files:
+            stage.discard(self._tools.fs, file.directory, file.name)

@@ -1,0 +1,95 @@
+"""What is done behind the answers: flag letters into file names, unlinking of expunged files, journals kept small.
+
+At most so much per turn, so that nobody waits long for the account. Everything here may be cut off at any point.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+from store import catalog, folders, journal, recover
+from store.catalog import FolderRow
+from store.names import KEYWORD_LETTERS, with_letters
+from store.recover import Trust
+from store.schema import UID_BITS, UID_MASK, unsigned
+from store.transaction import Transaction
+
+LETTERS_PER_TURN = 1_000
+UNLINKS_PER_TURN = 2_000
+DELIVERIES_KEPT = 8 * 86_400  # longer than any queue's life
+
+_Waiting = tuple[int, str, int, int]  # key, file name, flags, keywords
+
+
+def flush(transaction: Transaction) -> None:
+    """One turn; `transaction.unfinished` tells that another is needed."""
+    letters, files = _write_letters(transaction), _unlink(transaction)
+    transaction.unfinished = transaction.unfinished or letters or files
+
+
+def _write_letters(transaction: Transaction) -> bool:
+    rows = transaction.db.all(
+        "SELECT m.key, m.name, m.flags, m.keywords FROM folders f JOIN messages m INDEXED BY messages_unwritten "
+        "ON m.folder = f.number AND m.unwritten LIMIT ?",
+        (LETTERS_PER_TURN,),
+    )
+    by_folder: dict[int, list[_Waiting]] = defaultdict(list)
+    for key, name, flags, bits in rows:
+        by_folder[key >> UID_BITS].append((key, name, flags, unsigned(bits)))
+    for number, waiting in by_folder.items():
+        _rename_all(transaction, _row(transaction, number), waiting)
+    return len(rows) == LETTERS_PER_TURN
+
+
+def _row(transaction: Transaction, number: int) -> FolderRow:
+    return transaction.folder(str(transaction.db.value("SELECT id FROM folders WHERE number = ?", (number,))))
+
+
+def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Waiting]) -> None:
+    """Journal what letters cannot say, rename, sync the folder, then tell the rows."""
+    transaction.touch(row)
+    lines = [
+        journal.keywords(key & UID_MASK, bits)
+        for key, _, _, bits in waiting
+        if bits >> KEYWORD_LETTERS or len(row.keywords) > KEYWORD_LETTERS
+    ]
+    if lines:
+        transaction.journal(row, lines)
+    directory = transaction.cur(row)
+    done: list[tuple[str, int]] = []
+    missing = False
+    for key, name, flags, bits in waiting:
+        new = with_letters(name, flags, bits)
+        try:
+            if new != name:
+                transaction.fs.rename(directory, name, directory, new)
+            done.append((new, key))
+        except FileNotFoundError:
+            missing = True
+    transaction.fs.sync(directory)
+    transaction.db.many("UPDATE messages SET name = ?, unwritten = 0 WHERE key = ?", done)
+    if missing:  # somebody renamed or removed files under us
+        recover.scan_folder(transaction, row.id, Trust.WHOLE)
+
+
+def _unlink(transaction: Transaction) -> bool:
+    rows = transaction.db.all("SELECT key, name FROM doomed LIMIT ?", (UNLINKS_PER_TURN,))
+    known = {row.number: row for row in catalog.everything(transaction.db)} if rows else {}
+    shrunk: set[str] = set()
+    for key, name in rows:
+        row = known.get(key >> UID_BITS)
+        if row is not None:
+            transaction.touch(row)
+            with contextlib.suppress(FileNotFoundError):
+                transaction.fs.unlink(transaction.cur(row), name)
+            shrunk.add(row.id)
+    transaction.db.many("DELETE FROM doomed WHERE key = ?", [(key,) for key, _ in rows])
+    for folder_id in shrunk:
+        folders.compact_journal(transaction, transaction.folder(folder_id))
+    return len(rows) == UNLINKS_PER_TURN
+
+
+def forget_deliveries(transaction: Transaction) -> None:
+    transaction.db.run("DELETE FROM deliveries WHERE at < ?", (transaction.now - DELIVERIES_KEPT,))

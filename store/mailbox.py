@@ -1,0 +1,206 @@
+"""One folder as a session sees it, by its id. Short reads run on the event loop, everything else through the writer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar
+
+from core.errors import NotFoundError, StorageError
+from store import catalog, copy, expunge, flags, outside, records, search
+from store.accounts import Accounts, Entry
+from store.catalog import FolderRow
+from store.faults import IndexDamagedError, whole
+from store.files import OpenFile
+from store.flags import FlagChange
+from store.handle import Handle
+from store.index import Connection
+from store.recover import Trust, scan_folder
+from store.schema import key
+from store.store import MessageFile, UidRanges
+from store.types import (
+    NO_FLAGS,
+    AccountRef,
+    Changes,
+    Column,
+    Copied,
+    Flag,
+    FlagsChanged,
+    Message,
+    Snapshot,
+    Uid,
+)
+
+T = TypeVar("T")
+
+
+class FolderView:
+    """Implements `store.store.Mailbox`."""
+
+    def __init__(self, accounts: Accounts, ref: AccountRef, folder_id: str, pool: Executor) -> None:
+        self._accounts, self._ref, self._id, self._pool = accounts, ref, folder_id, pool
+
+    @property
+    def folder_id(self) -> str:
+        return self._id
+
+    async def _read(self, ask: Callable[[Connection, FolderRow], T]) -> T:
+        """One consistent view; `ask` runs on the loop and is short. A damaged index is made again by the writer."""
+        for _ in range(2):
+            entry = await self._accounts.use(self._ref)
+            try:
+                with whole(), entry.handle.reader.reading():
+                    return ask(entry.handle.reader, self._row(entry.handle))
+            except StorageError as error:
+                if error.code != "storage-index":
+                    raise
+                await entry.writer.submit(_notice_damage)
+        raise StorageError("storage failed", code="storage-index")
+
+    def _row(self, handle: Handle) -> FolderRow:
+        row = catalog.by_id(handle.reader, self._id)
+        if row is None:
+            raise NotFoundError("no such folder", code="no-folder")
+        return row
+
+    async def _entry(self) -> Entry:
+        return await self._accounts.use(self._ref)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    async def snapshot(self) -> Snapshot:
+        entry = await self._entry()
+        if outside.suspicious(entry.handle, self._id):
+            await entry.writer.submit(lambda transaction: outside.examine(transaction, self._id))
+        return await self._read(_snapshot)
+
+    async def uids(self, snapshot: Snapshot) -> Sequence[int]:
+        def ask(db: Connection, row: FolderRow) -> list[int]:
+            present = records.uids_below(db, row, snapshot.uidnext)
+            gone = records.vanished_since(db, row, snapshot.modseq, snapshot.uidnext)
+            return sorted({*present, *gone}) if gone else present
+
+        return await self._read(ask)
+
+    async def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
+        for first, last in ranges:
+            start = first
+            while start <= last:
+                batch = await self._read(lambda db, row, at=start, end=last: records.batch(db, row, at, end, columns))  # type: ignore[misc]  # bound at once
+                if batch:
+                    yield batch
+                if len(batch) < records.BATCH:
+                    break
+                start = batch[-1].uid + 1
+                await asyncio.sleep(0)
+
+    async def open(self, uid: Uid) -> MessageFile:
+        """ENOENT > re-read the row > scan the folder > report (design.md section 5)."""
+        for attempt in range(3):
+            entry = await self._entry()
+            name, directory = await self._read(lambda db, row: (_name(db, row, uid), row.directory))
+            try:
+                with whole():
+                    return self._open_named(entry.handle, directory, name)
+            except StorageError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+            if attempt == 1:
+                await entry.writer.submit(lambda transaction: scan_folder(transaction, self._id, Trust.WHOLE))
+        raise NotFoundError("the message is gone", code="no-message")
+
+    def _open_named(self, handle: Handle, directory: str, name: str) -> OpenFile:
+        fs = handle.fs
+        fd = fs.open_to_read(handle.read_cur(self._id, directory), name)
+        status = fs.status(fd)
+        if not fs.is_plain(status) or status.st_uid != handle.owner:
+            fs.close(fd)
+            raise StorageError("the message cannot be read", code="storage-odd-file")
+        return OpenFile(fs, fd, status.st_size, self._pool)
+
+    async def changes(self, since: int, uidnext: int) -> Changes:
+        def ask(db: Connection, row: FolderRow) -> Changes:
+            if since >= row.modseq:
+                return Changes(row.modseq, row.uidnext)
+            messages = tuple(records.changed_since(db, row, since))
+            return Changes(row.modseq, row.uidnext, messages, records.vanished_since(db, row, since, uidnext))
+
+        try:
+            return await self._read(ask)
+        except NotFoundError:
+            return Changes(since, uidnext, gone=True)
+
+    async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
+        found: list[int] = []
+        async for batch in self.rows(ranges, Column.PARTS):
+            entry = await self._entry()
+            names = await self._read(
+                lambda db, row, batch=batch: [  # type: ignore[misc]  # bound at once
+                    (message.uid, _name(db, row, message.uid, required=False), message.parts) for message in batch
+                ]
+            )
+            directory = (await self._read(lambda db, row: row)).directory
+            found += await search.contained(
+                entry.handle, self._id, directory, names, pattern, body_only=body_only, pool=self._pool
+            )
+        return found
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    async def store_flags(
+        self,
+        ranges: UidRanges,
+        *,
+        add: Flag = NO_FLAGS,
+        remove: Flag = NO_FLAGS,
+        replace: bool = False,
+        add_keywords: Sequence[str] = (),
+        remove_keywords: Sequence[str] = (),
+        unchanged_since: int | None = None,
+    ) -> FlagsChanged:
+        change = FlagChange(add, remove, replace, tuple(add_keywords), tuple(remove_keywords), unchanged_since)
+        entry = await self._entry()
+        return await entry.writer.submit(lambda transaction: flags.store(transaction, self._id, ranges, change))
+
+    async def expunge(self, ranges: UidRanges | None, *, only_deleted: bool = True) -> Changes:
+        entry = await self._entry()
+        return await entry.writer.submit(
+            lambda transaction: expunge.expunge(transaction, self._id, ranges, only_deleted)
+        )
+
+    async def copy(self, ranges: UidRanges, target: str) -> Copied:
+        entry = await self._entry()
+        quota = self._ref.quota
+        return await entry.writer.submit(lambda transaction: copy.copy(transaction, self._id, ranges, target, quota))
+
+    async def move(self, ranges: UidRanges, target: str) -> Copied:
+        entry = await self._entry()
+        return await entry.writer.submit(lambda transaction: copy.move(transaction, self._id, ranges, target))
+
+
+def _snapshot(db: Connection, row: FolderRow) -> Snapshot:
+    return Snapshot(
+        folder=row.value(),
+        uidvalidity=row.uidvalidity,
+        uidnext=row.uidnext,
+        modseq=row.modseq,
+        messages=row.messages,
+        recent_unseen=records.first_unseen(db, row) if row.unseen else 0,
+        keywords=row.keywords,
+    )
+
+
+def _name(db: Connection, row: FolderRow, uid: int, *, required: bool = True) -> str:
+    """The file's name; a message just expunged still has one until its file is unlinked."""
+    row_key = key(row.number, uid)
+    name = db.value("SELECT name FROM messages WHERE key = ?", (row_key,))
+    name = name or db.value("SELECT name FROM doomed WHERE key = ?", (row_key,))
+    if name is None and required:
+        raise NotFoundError("no such message", code="no-message")
+    return str(name or "")
+
+
+def _notice_damage(transaction: object) -> None:
+    """The writer meets the damage itself and makes the index again (`store.writer`)."""
+    raise IndexDamagedError("a reader met damage")

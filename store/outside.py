@@ -1,0 +1,54 @@
+"""Has somebody else changed a folder's files? Cheap enough to ask at every SELECT (security.md row 110).
+
+Two questions to the kernel: the time of cur/, which our own commits note down, and whether new/ holds anything.
+"""
+
+from __future__ import annotations
+
+from store import catalog, recover
+from store.catalog import FolderRow
+from store.handle import Handle
+from store.lockfile import State
+from store.recover import Trust
+from store.transaction import Transaction
+
+
+def suspicious(handle: Handle, folder_id: str) -> bool:
+    """On the loop thread. False while a writer is at work: its commit will note the time. Asked in an order that makes
+    a commit in between look suspicious rather than innocent."""
+    row = catalog.by_id(handle.reader, folder_id)
+    if row is None:
+        return False
+    changed = _changed(handle, row)
+    word = handle.lock.read()
+    if word is not None and word.state is State.BUSY:
+        return False
+    row = catalog.by_id(handle.reader, folder_id)
+    return row is not None and changed != row.changed and bool(row.changed)
+
+
+def _changed(handle: Handle, row: FolderRow) -> int:
+    """The time of cur/ in nanoseconds; -1 when new/ holds something or the folder is not there."""
+    try:
+        prefix = f"{row.directory}/" if row.directory else ""
+        if _holds(handle, f"{prefix}new"):
+            return -1
+        return handle.fs.stat(handle.root, f"{prefix}cur").st_mtime_ns
+    except OSError:
+        return -1
+
+
+def _holds(handle: Handle, directory: str) -> bool:
+    fd = handle.fs.open_directory(handle.root, directory)
+    try:
+        return bool(handle.fs.names(fd))
+    finally:
+        handle.fs.close(fd)
+
+
+def examine(transaction: Transaction, folder_id: str) -> None:
+    """Look again under the lock, and make index and files agree when they do not."""
+    row = transaction.folder(folder_id)
+    if _changed(transaction.handle, row) != row.changed:
+        transaction.touch(row)
+        recover.scan_folder(transaction, folder_id, Trust.WHOLE)

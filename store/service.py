@@ -1,0 +1,314 @@
+"""The store of one installation: class `MaildirStore`, the only thing the composition root makes.
+
+Knows the data directory and who serves whom; refuses to start over a directory that is not ours (fault 170).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import stat
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import core.log
+from core.clock import Clock, SystemClock
+from core.config import Limits
+from core.errors import StorageError
+from core.ids import Ids, RandomIds
+from message import facts
+from message.content import Content
+from message.facts import Facts
+from store import catalog, layout, outside, recycle, verify
+from store.account import Account
+from store.accounts import Accounts
+from store.changes import ChangeHub
+from store.delivery import StagedMessage
+from store.faults import whole
+from store.fsops import FileSystem, Recorder, boot_id
+from store.handle import Handle, Tools
+from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
+from store.names import account_directory
+from store.spool import SpoolFile
+from store.store import AccountStore, Spool, Staged
+from store.types import AccountRef, Hint
+
+log = core.log.get(__name__)
+
+THREADS = 24  # blocking calls at once: syncs mostly, which the kernel merges
+DESCRIPTORS_PER_ACCOUNT = 16
+MOST_OPEN = 1_000
+_MARKER_TEXT = b"beffroi store, format 1\n"
+
+
+def initialise(data: Path) -> None:
+    """Make `data` a store: directories and the marker files without which no process starts. Harmless when repeated."""
+    fs = FileSystem()
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root = fs.open_root(str(data))
+    try:
+        for name in (layout.DOMAINS, layout.RECYCLE, layout.SPOOL, "run"):
+            with contextlib.suppress(FileExistsError):
+                fs.make_directory(root, name)
+        domains = fs.open_directory(root, layout.DOMAINS)
+        try:
+            for directory in (root, domains):
+                if not fs.exists(directory, layout.MARKER):
+                    fs.replace_file(directory, layout.MARKER, _MARKER_TEXT)
+        finally:
+            fs.close(domains)
+        fs.sync(root)
+    finally:
+        fs.close(root)
+
+
+class MaildirStore:
+    """Implements `store.store.Store`.
+
+    `data`: the installation's directory, prepared by `initialise`. `clock`, `ids`, `limits`: of the house. `gather`:
+    the scanner (tests give a small one). `open_accounts`: how many accounts stay open, None derives it from the limit
+    of descriptors. `recorder`: is told every file-system call. `boot`: names this run of the kernel (tests simulate a
+    power loss with another).
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        limits: Limits | None = None,
+        gather: Callable[[Content], Facts] = facts.gather,
+        open_accounts: int | None = None,
+        recorder: Recorder | None = None,
+        boot: str | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self._data = data
+        self._fs = FileSystem(recorder)
+        self._tools = Tools(
+            self._fs, clock, ids or RandomIds(clock), limits or Limits(), gather, boot_id() if boot is None else boot
+        )
+        self._limit = open_accounts or _affordable_accounts()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+        self._directories = contextlib.ExitStack()
+        self._accounts: Accounts | None = None
+        self._hub: ChangeHub | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._generations: dict[str, int] = {}
+
+    @property
+    def failed_syncs(self) -> int:
+        """Syncs that failed since the start; after three, whoever accepts mail should stop (fault 152)."""
+        return self._fs.failed_syncs
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        await self._in_thread(self._open_directories)
+        self._accounts = Accounts(self._tools, self._domains, self._pool, self._publish, self._limit)
+        self._hub = ChangeHub(self._fs, self._changes, self._look, self._tools.ids.object_id()[:8])
+        with whole():
+            self._hub.open()
+        self._start(self._accounts.run_flusher())
+        self._start(self._hub.run_looks())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(_tell_death)
+        self._tasks.append(task)
+
+    def _open_directories(self) -> None:
+        fs = self._fs
+        try:
+            root = self._keep(fs.open_root(str(self._data)))
+            self._domains = self._keep(fs.open_directory(root, layout.DOMAINS))
+            self._recycle = self._keep(fs.open_directory(root, layout.RECYCLE))
+            self._spool = self._keep(fs.open_directory(root, layout.SPOOL))
+            for directory in (root, self._domains):
+                _check_directory(fs, directory)
+            run = self._keep(fs.open_directory(root, "run"))
+            with contextlib.suppress(FileExistsError):
+                fs.make_directory(run, "changes")
+            self._changes = self._keep(fs.open_directory(run, "changes"))
+            fs.close(fs.temporary(self._spool))  # a read-only disk is told now
+        except OSError as error:
+            self._directories.close()
+            raise StorageError(
+                f"{self._data} is not a usable store: {error.strerror}; `beffroi init` makes one, "
+                "and a disk may not be mounted",
+                code="storage-missing",
+            ) from error
+
+    def _keep(self, fd: int) -> int:
+        self._directories.callback(self._fs.close, fd)
+        return fd
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if self._accounts is not None:
+            await self._accounts.close()
+            self._accounts = None
+        if self._hub is not None:
+            self._hub.close()
+            self._hub = None
+        await self._in_thread(self._directories.close)
+        self._pool.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    @property
+    def _open_accounts(self) -> Accounts:
+        if self._accounts is None:
+            raise StorageError("the store is not open")
+        return self._accounts
+
+    @property
+    def _open_hub(self) -> ChangeHub:
+        if self._hub is None:
+            raise StorageError("the store is not open")
+        return self._hub
+
+    # -- mail ----------------------------------------------------------------------------------------------------------
+
+    async def account(self, ref: AccountRef) -> AccountStore:
+        await self._open_accounts.use(ref)
+        return Account(self._open_accounts, self._open_hub, self._tools, self._pool, ref, self._recycle)
+
+    def spool(self, *, limit: int, declared: int = 0) -> Spool:
+        return SpoolFile(self._fs, self._spool, self._pool, limit=limit, declared=declared)
+
+    async def stage(self, prefix: bytes, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
+        staged = StagedMessage(self._open_accounts, self._tools, self._pool)
+        await staged.write(prefix, content, first, skip)
+        return staged
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def _publish(self, hints: Sequence[Hint]) -> None:
+        if self._hub is not None:
+            self._hub.publish(hints)
+
+    async def _look(self, ref: AccountRef) -> Sequence[Hint]:
+        """Where the folders stand, when the lock file tells that something was committed; outside changes are found
+        in accounts that are open."""
+        entry = self._open_accounts.opened(ref)
+        word = entry.handle.lock.read() if entry is not None else self._word(ref)
+        if entry is not None and entry.handle.is_current():
+            await self._examine(entry.handle, entry.writer.submit)
+        if word is not None and self._generations.get(ref.id) == word.generation and word.state is not State.BUSY:
+            return ()
+        entry = await self._open_accounts.use(ref)
+        with whole():
+            rows = catalog.everything(entry.handle.reader)
+        if word is not None:
+            self._generations[ref.id] = word.generation
+        return [Hint(ref.id, row.id, row.modseq) for row in rows]
+
+    async def _examine(self, handle: Handle, submit: Callable[..., Coroutine[Any, Any, None]]) -> None:
+        with whole():
+            rows = catalog.everything(handle.reader)
+            odd = [row.id for row in rows if outside.suspicious(handle, row.id)]
+        for folder_id in odd:
+            await submit(lambda transaction, odd_id=folder_id: outside.examine(transaction, odd_id))
+
+    def _word(self, ref: AccountRef) -> Word | None:
+        """The lock file's word of an account that is not open here."""
+        try:
+            path = f"{ref.domain}/{account_directory(ref.local)}/{LOCK_FILE}"
+            return Word.unpack(self._fs.read_file(self._domains, path, WORD_SIZE))
+        except OSError:
+            return None
+
+    # -- administration ------------------------------------------------------------------------------------------------
+
+    async def remove_account(self, ref: AccountRef) -> None:
+        await self._open_accounts.release(ref)
+        await self._in_thread(self._remove, ref)
+
+    def _remove(self, ref: AccountRef) -> None:
+        if ref.id not in {found.id for found in verify.accounts_on_disk(self._fs, self._domains, ref.domain)}:
+            return
+        handle = self._open_accounts.open_handle(ref)
+        try:
+            with handle.lock.held(), whole():
+                recycle.remove_account(handle, self._domains, self._recycle)
+        finally:
+            handle.close()
+
+    async def verify(self, domain: str | None) -> Sequence[str]:
+        faults: list[str] = []
+        for ref in await self._in_thread(self._found, domain):
+            faults += await self._in_thread(self._verify, ref)
+        return faults
+
+    async def rebuild(self, domain: str | None) -> int:
+        """Each account is briefly locked; other processes go over to the new index at their next step."""
+        count = 0
+        for ref in await self._in_thread(self._found, domain):
+            count += await self._in_thread(self._rebuild, ref)
+        return count
+
+    def _found(self, domain: str | None) -> list[AccountRef]:
+        with whole():
+            return list(verify.accounts_on_disk(self._fs, self._domains, domain))
+
+    def _verify(self, ref: AccountRef) -> list[str]:
+        with whole():
+            root = layout.open_account(self._fs, self._domains, ref, self._tools.ids, int(self._tools.clock.now()))
+            try:
+                missing = not verify.has_index(self._fs, root)
+            finally:
+                self._fs.close(root)
+        if missing:
+            return [f"{ref.local}@{ref.domain}: index is missing"]
+        try:
+            handle = self._open_accounts.open_handle(ref)
+        except StorageError as error:
+            return [f"{ref.local}@{ref.domain}: {error.public}"]
+        try:
+            with handle.lock.held(), whole():
+                return verify.verify_account(handle)
+        finally:
+            handle.close()
+
+    def _rebuild(self, ref: AccountRef) -> int:
+        handle = self._open_accounts.open_handle(ref, fresh=True)
+        try:
+            return int(handle.writer.value("SELECT messages FROM state"))
+        finally:
+            handle.close()
+
+
+def _check_directory(fs: FileSystem, directory: int) -> None:
+    """Ours by its marker, writable by us alone, on a file system that tells "a" from "A" (row 112)."""
+    if not fs.exists(directory, layout.MARKER):
+        raise FileNotFoundError(2, f"the marker file {layout.MARKER} is missing")
+    if fs.exists(directory, layout.MARKER.upper()):
+        raise OSError(22, "the file system does not tell upper from lower case")
+    status = fs.status(directory)
+    if status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
+        raise PermissionError(1, "others may write into it")
+    if os.geteuid() not in (0, status.st_uid):
+        raise PermissionError(1, "it belongs to another user")
+
+
+def _affordable_accounts() -> int:
+    """An open account holds about a dozen descriptors; half of what the process may have goes to them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = MOST_OPEN if soft == resource.RLIM_INFINITY else soft // 2 // DESCRIPTORS_PER_ACCOUNT
+    return max(8, min(MOST_OPEN, allowed))
+
+
+def _tell_death(task: asyncio.Task[None]) -> None:
+    """A background task ends by cancellation only; anything else is a bug that must be seen."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("store-task-died", cause=repr(task.exception()))

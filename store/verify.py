@@ -1,0 +1,112 @@
+"""Files against index, account by account: what an operator runs after a crash and before trusting a backup.
+
+An account whose index is missing is told as such and left alone; opening it (or `rebuild`) makes the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from store import catalog, journal, records, sidefile
+from store.catalog import FolderRow
+from store.fsops import FileSystem
+from store.handle import Handle, folder_directory
+from store.index import INDEX_FILE
+from store.names import account_local, parse
+from store.schema import UID_MASK, key
+from store.types import AccountRef
+
+
+def accounts_on_disk(fs: FileSystem, domains: int, domain: str | None) -> Iterator[AccountRef]:
+    """Every account directory, as its side file names it; `domain` None: all domains."""
+    for name in sorted(fs.names(domains)) if domain is None else [domain]:
+        try:
+            fd = fs.open_directory(domains, name)
+        except (NotADirectoryError, FileNotFoundError):
+            continue
+        try:
+            for entry in sorted(fs.names(fd)):
+                ref = None if entry.startswith(".") else _ref(fs, fd, name, entry)
+                if ref is not None:
+                    yield ref
+        finally:
+            fs.close(fd)
+
+
+def _ref(fs: FileSystem, domain: int, domain_name: str, entry: str) -> AccountRef | None:
+    try:
+        root = fs.open_directory(domain, entry)
+    except OSError:
+        return None
+    try:
+        file = sidefile.read_account(fs, root)
+        return AccountRef(file.id, file.organisation, domain_name, account_local(entry)) if file else None
+    except ValueError:
+        return None
+    finally:
+        fs.close(root)
+
+
+def has_index(fs: FileSystem, root: int) -> bool:
+    return fs.exists(root, INDEX_FILE)
+
+
+def verify_account(handle: Handle) -> list[str]:
+    """Under the account lock, with the index made true. One line per fault."""
+    label = f"{handle.ref.local}@{handle.ref.domain}"
+    faults: list[str] = []
+    for row in catalog.everything(handle.writer):
+        faults += [f"{label} {row.name}: {fault}" for fault in _verify_folder(handle, row)]
+    answer = handle.writer.value("PRAGMA quick_check")
+    if answer != "ok":
+        faults.append(f"{label}: index is damaged: {answer}")
+    return faults
+
+
+def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
+    fs = handle.fs
+    cur = handle.writing.cur(row.id, row.directory)
+    span = (key(row.number, 0), key(row.number, UID_MASK))
+    doomed = {name for (name,) in handle.writer.all("SELECT name FROM doomed WHERE key BETWEEN ? AND ?", span)}
+    files = set(fs.names(cur)) - doomed
+    rows = {
+        name: (uid, size)
+        for uid, name, size in handle.writer.all(
+            f"SELECT key & {UID_MASK}, name, size FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608
+            span,
+        )
+    }
+    yield from (f"UID {rows[name][0]} has no file" for name in sorted(rows.keys() - files))
+    yield from (f"file {name!r} is not in the index" for name in sorted(files - rows.keys()))
+    for name in sorted(files & rows.keys()):
+        yield from _verify_file(handle, cur, name, *rows[name])
+    yield from _verify_counts(handle, row)
+    with folder_directory(handle.fs, handle.root, row.directory) as fd:
+        removed = journal.read(fs, fd).removed
+    yield from (f"UID {uid} is removed but present" for name, (uid, _) in sorted(rows.items()) if uid in removed)
+
+
+def _verify_file(handle: Handle, cur: int, name: str, uid: int, size: int) -> Iterator[str]:
+    made = parse(name)
+    status = handle.fs.stat(cur, name)
+    if not handle.fs.is_plain(status) or status.st_uid != handle.owner:
+        yield f"UID {uid}: not a plain file of ours"
+    elif made is None or made.uid != uid or made.size != size or status.st_size != size:
+        yield f"UID {uid}: file has {status.st_size} octets, index and name tell {size}"
+
+
+def _verify_counts(handle: Handle, row: FolderRow) -> Iterator[str]:
+    counted = records.counted(handle.writer, row)
+    told = (row.messages, row.unseen, row.deleted, row.size)
+    if counted[:4] != told:
+        yield f"counts {counted[:4]} are told as {told}"
+    if counted[4] >= row.uidnext:
+        yield f"UIDNEXT {row.uidnext} is not above UID {counted[4]}"
+    if row.uid_floor < row.uidnext or row.modseq_floor < row.modseq:
+        yield "floors are too low"
+    with folder_directory(handle.fs, handle.root, row.directory) as fd:
+        file = sidefile.read_folder(handle.fs, fd)
+    if file is None or (file.id, file.uidvalidity) != (row.id, row.uidvalidity):
+        yield "identity differs from the side file"
+    elif file.uid_floor < row.uidnext or file.modseq_floor < row.modseq:
+        yield "floors of the side file are too low"
