@@ -101,7 +101,7 @@ def _pairs(pairs: Pairs) -> Pairs:
 
 
 def _cut(value: bytes | None) -> bytes | None:
-    return None if value is None else _short(b" ".join(value.split()))
+    return None if value is None else _short(value)
 
 
 def _short(value: bytes) -> bytes:

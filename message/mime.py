@@ -78,7 +78,7 @@ class _Scanner:
 
     def run(self) -> Structure:
         size = self._window.size
-        stack = [self._open(0, size, size, depth=0, default=media.PLAIN)]
+        stack = [self._open(0, size, depth=0, default=media.PLAIN)]
         while True:
             child = self._child(stack[-1])
             if child is not None:
@@ -95,8 +95,8 @@ class _Scanner:
             return None
         if parent.kind is PartKind.MESSAGE:
             parent.finished = True
-            end = parent.body_end
-            return self._open(parent.body_start, end, end, depth=parent.depth + 1, default=media.PLAIN, message=True)
+            depth = parent.depth + 1
+            return self._open(parent.body_start, parent.body_end, depth=depth, default=media.PLAIN, message=True)
         return self._next_part(parent)
 
     def _next_part(self, parent: _Open) -> _Open | None:
@@ -117,12 +117,12 @@ class _Scanner:
         after = finder.next(self._window, start - 2, parent.body_end)
         if after is None:  # no closing delimiter: the part ends where the multipart does
             parent.finished = True
-            stop = edge = parent.body_end
+            stop = parent.body_end
         else:
             parent.finished = after.closing
             parent.position = after.end
-            stop, edge = after.start, after.start + 2
-        return self._open(start, stop, edge, depth=parent.depth + 1, default=parent.default)
+            stop = after.start
+        return self._open(start, stop, depth=parent.depth + 1, default=parent.default)
 
     def _placeholder(self, parent: _Open) -> _Open | None:
         parent.finished = True
@@ -131,11 +131,11 @@ class _Scanner:
         end = parent.body_end
         return self._leaf(end, end, end, parent.depth + 1, media.PLAIN)
 
-    def _open(self, start: int, stop: int, edge: int, *, depth: int, default: Media, message: bool = False) -> _Open:
-        """The part in [start, stop). `edge` lies past the CRLF of the delimiter that follows, which also ends the last
-        header line of a part without content."""
-        header_end = self._header_end(start, edge)
-        body_end = max(stop, header_end)
+    def _open(self, start: int, stop: int, *, depth: int, default: Media, message: bool = False) -> _Open:
+        """The part in [start, stop). When two delimiter lines follow each other they share a CRLF, which belongs to the
+        second one (RFC 2046 5.1.1): the part between is empty, and `stop` lies before `start`."""
+        body_end = max(start, stop)
+        header_end = self._header_end(start, body_end)
         head = self._head(start, header_end)
         if head is None:
             return self._leaf(start, header_end, body_end, depth, media.OPAQUE)
@@ -160,12 +160,12 @@ class _Scanner:
             index, PartKind.LEAF, about.encoding, start, body, end, depth, media.PLAIN, None, end, finished=True
         )
 
-    def _header_end(self, start: int, edge: int) -> int:
-        """Past the empty line that ends the header; `edge` when there is none."""
-        if self._window.read(start, min(start + 2, edge)) == b"\r\n":
+    def _header_end(self, start: int, stop: int) -> int:
+        """Past the empty line that ends the header; `stop` when there is none."""
+        if self._window.read(start, min(start + 2, stop)) == b"\r\n":
             return start + 2
-        end = self._window.find(b"\r\n\r\n", start, edge)
-        return max(edge, start) if end < 0 else end + 4
+        end = self._window.find(b"\r\n\r\n", start, stop)
+        return stop if end < 0 else end + 4
 
     def _head(self, start: int, end: int) -> Head | None:
         """The header fields, or None when the budget for those of inner parts is spent."""

@@ -94,6 +94,8 @@ def _quads(data: bytes) -> bytes:
 
 # Starts at the first blank of a run only: without the look-behind a long run of blanks would be quadratic.
 _TRAILING = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
+# What is no escape is text. `a2b_qp` has its own ideas of that, which depend on where the octets are cut.
+_NO_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
 _HELD_BLANKS = 1024  # a run of blanks longer than any legal line is text, not transport padding
 
 
@@ -112,8 +114,8 @@ class _QuotedPrintable:
         return _unquote(data[:cut])
 
     def flush(self) -> bytes:
-        held, self._held = self._held, b""
-        return _unquote(held.rstrip(b" \t"))
+        held, self._held = self._held.rstrip(b" \t\r"), b""
+        return _unquote(held.removesuffix(b"="))
 
 
 def _hold(data: bytes) -> int:
@@ -126,7 +128,7 @@ def _hold(data: bytes) -> int:
 
 
 def _unquote(data: bytes) -> bytes:
-    return binascii.a2b_qp(_TRAILING.sub(b"", data))
+    return binascii.a2b_qp(_NO_ESCAPE.sub(b"=3D", _TRAILING.sub(b"", data)))
 
 
 def decoder(kind: Encoding) -> Decoder | None:
