@@ -1,0 +1,86 @@
+"""The queue's SQL on a real PostgreSQL: nothing in it is SQLite's alone (`delivery.queue.database` is the only seam)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from core.address import parse
+from core.database import create_engine
+from core.errors import NotFoundError
+from core.status import accepted, deferred
+from delivery.destinations import Destinations
+from delivery.next_hop import Routes
+from delivery.outcome import Backoff, Rules
+from delivery.queue import administration, claims, content, entering, reports, results, schema
+from delivery.queue.results import Backlog
+from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.types import Result, ResultKind
+from message.content import BytesContent
+from tests.fakes.postgres import running
+
+T = TypeVar("T")
+NOW = 1_790_000_000.0
+RULES = Rules(Backoff((300,), 432_000, 14_400), now=lambda: NOW, chance=lambda: 0.5)
+HEAD = b"From: a@one.test\r\n\r\n"
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[AsyncEngine]:
+    with running() as server:
+        made = create_engine(server.create("queue"))
+        yield made
+        await made.dispose()
+
+
+async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
+    async def run(act: Callable[[Connection], T]) -> T:
+        async with engine.begin() as connection:
+            return await connection.run_sync(act)
+
+    await run(schema.metadata.create_all)
+    to = tuple(NewRecipient(parse(f"x@{name}.test"), "o1") for name in ("good", "bad", "late"))
+    to += (NewRecipient(parse("x@gone.test"), "o1", wait=1.0),)
+    new = NewMessage("q1", parse("a@one.test"), BytesContent(HEAD + b"x" * 600_000), to, local_prefix=b"X: y\r\n")
+    ids = await run(lambda c: entering.enqueue(c, new, now=NOW, owner="", until=0.0))
+    assert len(set(ids)) == 4
+    assert await run(lambda c: entering.charge(c, "acc", 4, 5, NOW))
+    assert not await run(lambda c: entering.charge(c, "acc", 2, 5, NOW))
+    assert await run(claims.next_due) == NOW
+
+    window = Destinations(9, Routes({}).next_hop).selection()
+    taken = await run(lambda c: claims.claim(c, window, (), now=NOW, owner="w1", until=NOW + 60))
+    assert [len(job.recipients) for job in taken] == [1, 1, 1]
+    assert taken[0].message.local_prefix == b"X: y\r\n"
+    database: Any = None
+    loaded = await run(lambda c: content.load(c, database, "q1", new.content.size, len(HEAD)))
+    assert (loaded.head, loaded.size) == (HEAD, new.content.size)
+    assert await run(lambda c: claims.renew(c, "w1", NOW + 90)) == 3
+    assert await run(lambda c: claims.recover(c, owner="w2", now=NOW, longest=600)) == 0
+
+    outcomes = [
+        Result(ids[0], ResultKind.DELIVERED, accepted()),
+        Result(ids[1], ResultKind.FAILED, deferred("no", "no")),
+        Result(ids[2], ResultKind.DEFERRED, deferred("busy", "busy")),
+    ]
+    settled = await run(lambda c: results.apply(c, outcomes, RULES.judge, owner="w1", now=NOW))
+    assert [item.outcome.state.value for item in settled] == ["delivered", "failed", "waiting"]
+    backlog = Backlog("gone.test", NOW + 300, deferred("away", "away", "4.4.1"), "", NOW - 1e6, NOW - 1e5)
+    assert await run(lambda c: results.put_off(c, backlog, RULES.judge, now=NOW + 2)) == []
+    assert await run(lambda c: claims.pull_back(c, now=NOW, horizon=1.0)) == 2
+
+    [debt] = await run(reports.debts)
+    report = NewMessage("r1", None, BytesContent(HEAD), (NewRecipient(parse("a@one.test"), "o1", local=True),))
+    await run(lambda c: reports.settle(c, debt, report, now=NOW))
+    listed = await run(lambda c: administration._list(c, "o1", 10))
+    assert [item.queue_id for item in listed] == ["q1", "r1"]
+    assert await run(lambda c: administration._list(c, "o2", 10)) == []
+    with pytest.raises(NotFoundError):
+        await run(lambda c: administration._show(c, "o2", "q1"))
+    assert await run(lambda c: claims.give_back(c, owner="w1", now=NOW)) == 0
+    await run(lambda c: results.remove(c, "q1"))
+    assert [item.queue_id for item in await run(lambda c: administration._list(c, None, 10))] == ["r1"]
