@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import TypeVar
 
 from core.errors import InvalidError, NotFoundError
@@ -12,6 +13,7 @@ from message.content import Content
 from store import catalog, copy, expunge, folders, place, recycle, sidefile, stage
 from store.accounts import Accounts, Entry
 from store.changes import ChangeHub
+from store.delivery import discard_all, stage_in_thread
 from store.faults import whole
 from store.handle import Tools
 from store.index import Connection
@@ -103,17 +105,21 @@ class Account:
         loop = asyncio.get_running_loop()
         staged: list[TemporaryFile] = []
 
-        def stage_next(content: Content, placement: Placement) -> None:
-            staged.append(self._stage(entry.handle.root, content, placement))
-
         with entry.handle.pinned():
             try:
                 for content, placement in items:
-                    await asyncio.shield(loop.run_in_executor(self._pool, stage_next, content, placement))
+                    staged.append(
+                        await stage_in_thread(
+                            self._pool,
+                            self._tools,
+                            entry,
+                            partial(self._stage, entry.handle.root, content, placement),
+                        )
+                    )
                 pairs = [(file, placement) for file, (_, placement) in zip(staged, items, strict=True)]
                 return await entry.writer.submit(lambda transaction: place.append(transaction, pairs, self._ref.quota))
             finally:
-                await asyncio.shield(loop.run_in_executor(self._pool, _discard_all, self._tools, staged))
+                await asyncio.shield(loop.run_in_executor(self._pool, discard_all, self._tools, staged))
 
     def _stage(self, root: int, content: Content, placement: Placement) -> TemporaryFile:
         date = self._tools.clock.now() if placement.internal_date is None else placement.internal_date
@@ -126,11 +132,6 @@ class Account:
 
     def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hub.listen(self._ref, callback)
-
-
-def _discard_all(tools: Tools, files: Sequence[TemporaryFile]) -> None:
-    for file in files:
-        stage.discard(tools.fs, file.directory, file.name)
 
 
 def _empty_inbox_into(transaction: Transaction, new: str) -> None:

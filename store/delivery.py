@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import Self
@@ -34,20 +34,10 @@ class StagedMessage:
     async def write(self, prefix: bytes, content: Content, first: AccountRef, skip: int) -> None:
         """Once, before anything else. Raises StorageError; nothing is left then."""
         entry = await self._accounts.use(first)
-        file = await self._in_thread(entry, lambda: self._write(entry.handle.root, prefix, content, skip))
+        file = await stage_in_thread(
+            self._pool, self._tools, entry, lambda: self._write(entry.handle.root, prefix, content, skip)
+        )
         self._first = self._files[first.organisation_id, self._now] = file
-
-    async def _in_thread(self, entry: Entry, work: Callable[[], TemporaryFile]) -> TemporaryFile:
-        """When the caller is cancelled meanwhile, the file that comes out is removed."""
-        loop = asyncio.get_running_loop()
-        with entry.handle.pinned():
-            future = loop.run_in_executor(self._pool, work)
-            try:
-                return await asyncio.shield(future)
-            except asyncio.CancelledError:
-                with contextlib.suppress(MailError):
-                    self._discard([await future])
-                raise
 
     def _write(self, root: int, prefix: bytes, content: Content, skip: int) -> TemporaryFile:
         with whole():
@@ -63,7 +53,9 @@ class StagedMessage:
         key = (account.organisation_id, date)
         async with self._making:
             if key not in self._files:
-                self._files[key] = await self._in_thread(entry, lambda: self._copy(entry.handle.root, date))
+                self._files[key] = await stage_in_thread(
+                    self._pool, self._tools, entry, lambda: self._copy(entry.handle.root, date)
+                )
             return self._files[key]
 
     def _copy(self, root: int, date: int) -> TemporaryFile:
@@ -80,8 +72,24 @@ class StagedMessage:
     ) -> None:
         files = list(self._files.values())
         self._files.clear()
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, self._discard, files))
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, discard_all, self._tools, files))
 
-    def _discard(self, files: list[TemporaryFile]) -> None:
-        for file in files:
-            stage.discard(self._tools.fs, file.directory, file.name)
+
+async def stage_in_thread(
+    pool: Executor, tools: Tools, entry: Entry, work: Callable[[], TemporaryFile]
+) -> TemporaryFile:
+    """Keep the account open meanwhile; when the caller is cancelled, the file that comes out is removed."""
+    with entry.handle.pinned():
+        future = asyncio.get_running_loop().run_in_executor(pool, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            with contextlib.suppress(MailError):
+                discard_all(tools, [await future])
+            raise
+
+
+def discard_all(tools: Tools, files: Sequence[TemporaryFile]) -> None:
+    """Remove the temporary names. What cannot be removed is swept after a day."""
+    for file in files:
+        stage.discard(tools.fs, file.directory, file.name)

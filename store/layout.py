@@ -91,7 +91,7 @@ def make_folder(fs: FileSystem, root: int, new: NewFolder, temporary: str) -> No
 
 
 def open_account(fs: FileSystem, domains: int, ref: AccountRef, ids: Ids, now: int) -> int:
-    """The account's directory, made with its standard folders at first use; of two makers the later takes the earlier's."""
+    """The account's directory, made with its standard folders at first use. Two makers end up with one."""
     name = account_directory(ref.local)
     domain = _open_domain(fs, domains, ref.domain)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import TypeVar
 
 from core.errors import NotFoundError, StorageError
@@ -87,7 +88,7 @@ class FolderView:
         for first, last in ranges:
             start = first
             while start <= last:
-                batch = await self._read(lambda db, row, at=start, end=last: records.batch(db, row, at, end, columns))  # type: ignore[misc]  # bound at once
+                batch = await self._read(partial(records.batch, first=start, last=last, columns=columns))
                 if batch:
                     yield batch
                 if len(batch) < records.BATCH:
@@ -133,16 +134,16 @@ class FolderView:
 
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         found: list[int] = []
-        async for batch in self.rows(ranges, Column.PARTS):
+        async for batch in self.rows(ranges, Column.NONE):
             entry = await self._entry()
-            names = await self._read(
-                lambda db, row, batch=batch: [  # type: ignore[misc]  # bound at once
-                    (message.uid, _name(db, row, message.uid, required=False), message.parts) for message in batch
-                ]
-            )
-            directory = (await self._read(lambda db, row: row)).directory
+
+            def ask(db: Connection, row: FolderRow, uids: list[int]) -> tuple[str, list[tuple[int, str]]]:
+                return row.directory, [(uid, _name(db, row, uid, required=False)) for uid in uids]
+
+            uids = [int(message.uid) for message in batch]
+            directory, names = await self._read(partial(ask, uids=uids))
             found += await search.contained(
-                entry.handle, self._id, directory, names, pattern, body_only=body_only, pool=self._pool
+                entry.handle, directory, names, pattern, body_only=body_only, pool=self._pool
             )
         return found
 

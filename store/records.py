@@ -233,4 +233,4 @@ def counted(db: Connection, folder: FolderRow) -> tuple[int, int, int, int, int]
         f"coalesce(sum(size), 0), coalesce(max(key) & {UID_MASK}, 0) FROM messages WHERE folder = ?",
         (folder.number,),
     )
-    return row if row is not None else (0, 0, 0, 0, 0)  # type: ignore[return-value]  # five integers
+    return row if row is not None else (0, 0, 0, 0, 0)

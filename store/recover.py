@@ -63,7 +63,8 @@ def agree(handle: Handle, *, found: bool = True) -> None:
     trust = judge(word, generation, clean, handle.tools.boot) if found else Trust.NOTHING
     if trust is Trust.WHOLE:
         return
-    log.info("store-recovery", account=handle.ref.id, trust=trust.value)
+    if word is not None:  # a new account has no past
+        log.info("store-recovery", account=handle.ref.id, trust=trust.value)
     touched = word.folders if word is not None and trust is Trust.TOUCHED else (ALL,)
     next_generation = 1 + max(generation, word.generation if word else 0)
     with handle.writer.durable():
@@ -311,7 +312,7 @@ class _Scan:
             self._remove_leftover(made.uid, name)
         elif made.uid in self._seen or any(made.uid == other.uid for other, _ in self._new):
             self._foreign.append(name)
-        elif made.uid in self.known and parse_base(self.known[made.uid].name) == made.base:
+        elif made.uid in self.known and _base(self.known[made.uid].name) == made.base:
             self._adopt_letters(self.known[made.uid], made, name)
         elif self._was_expunged(made.uid) or (made.uid in self.known and self._believes_rows):
             self._foreign.append(name)
@@ -403,3 +404,7 @@ class _Scan:
         row.uidnext = max(row.uidnext, highest + 1)
         status = self.transaction.fs.status(self.transaction.cur(row))
         row.changed = status.st_mtime_ns
+
+
+def _base(name: str) -> str:
+    return name.partition(":2,")[0]

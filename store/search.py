@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from message.mime import Structure
 from message.text import contains
 from store import stage
 from store.adopt import in_memory
@@ -18,12 +17,11 @@ from store.handle import Handle, open_cur
 
 TOGETHER = 32  # messages looked at in one turn of a thread
 
-Candidate = tuple[int, str, bytes]  # uid, file name, packed structure
+Candidate = tuple[int, str]  # uid, file name
 
 
 async def contained(
     handle: Handle,
-    folder_id: str,
     directory: str,
     candidates: Sequence[Candidate],
     pattern: str,
@@ -47,15 +45,15 @@ def _look(handle: Handle, directory: str, candidates: Sequence[Candidate], patte
     with whole():
         cur = open_cur(fs, handle.root, directory)
         try:
-            for uid, name, packed in candidates:
-                if name and _matches(handle, cur, name, packed, pattern, body_only):
+            for uid, name in candidates:
+                if name and _matches(handle, cur, name, pattern, body_only):
                     found.append(uid)
         finally:
             fs.close(cur)
     return found
 
 
-def _matches(handle: Handle, cur: int, name: str, packed: bytes, pattern: str, body_only: bool) -> bool:
+def _matches(handle: Handle, cur: int, name: str, pattern: str, body_only: bool) -> bool:
     fs = handle.fs
     try:
         fd = fs.open_to_read(cur, name)
@@ -63,6 +61,6 @@ def _matches(handle: Handle, cur: int, name: str, packed: bytes, pattern: str, b
         return False
     try:
         content = in_memory(stage.file_content(fs, fd, fs.status(fd).st_size))
-        return contains(content, pattern, body_only=body_only, structure=Structure.unpack(packed))
+        return contains(content, pattern, body_only=body_only)
     finally:
         fs.close(fd)
