@@ -31,7 +31,7 @@ from message.content import Content
 
 POLL = 2.0  # seconds between looks without a hint (design.md section 5)
 PLACES = 200  # jobs at a time
-JOB_DEADLINE = 1800.0  # seconds; above all timeouts of one SMTP dialogue (RFC 5321 4.5.3.2)
+JOB_DEADLINE = 7200.0  # seconds; the last resort: an agent's own deadline comes first, because it knows what is done
 DRAIN = 30.0  # seconds that running jobs get when the runner is stopped (fault 148)
 WRITE_TRIES = 300  # of writing down a result, while the lease is kept
 WRITE_PAUSE = 1.0  # seconds between them
@@ -40,6 +40,7 @@ BACKLOG_WAIT = 1800.0  # longest time a domain's backlog is put off by one faile
 _log = log.get(__name__)
 
 _BROKEN = deferred("local error in processing", "agent-error")
+_AWAY = frozenset({"4.4.0", "4.4.1", "4.4.3"})
 _TOO_LONG = deferred("delivery took too long", "agent-timeout", "4.4.2")
 
 
@@ -268,5 +269,6 @@ def _complete(claimed: Claimed, results: Sequence[Result]) -> list[Result]:
 
 
 def _unreached(result: Result) -> bool:
-    """No host of the destination answered: RFC 3463 3.5, 4.4.x without a remote that said so."""
-    return result.kind is ResultKind.DEFERRED and not result.remote and result.status.enhanced.startswith("4.4.")
+    """The destination itself is away: no host answers or serves us now, or its DNS fails (RFC 3463 3.5). A connection
+    lost on the way (4.4.2) is not: one poisonous message must not hold up the others."""
+    return result.kind is ResultKind.DEFERRED and result.status.enhanced in _AWAY

@@ -109,7 +109,8 @@ class Database:
         try:
             done, _ = await asyncio.wait({waiter}, timeout=self._busy + 1)
         except asyncio.CancelledError:
-            future.cancel()
+            if not future.cancel():
+                await _settled(waiter)
             raise
         if not done and future.cancel():
             raise TemporaryError("the queue is busy", code="queue-busy")
@@ -253,6 +254,14 @@ def _translated(error: Exception) -> MailError:
     if isinstance(cause, OSError) or code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT):
         return StorageError("the queue cannot be written", code="queue-storage", error=str(cause))
     return TemporaryError("the queue is unavailable", code="queue-unavailable", error=str(cause))
+
+
+async def _settled(waiter: asyncio.Future[Any]) -> None:
+    """Until a write that runs has ended, however often its caller is cancelled: it still reads the message's bytes,
+    which the caller will let go of."""
+    while not waiter.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({waiter})
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

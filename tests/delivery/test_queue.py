@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -355,3 +356,25 @@ async def test_f149_a_full_disk_is_a_storage_error_and_the_queue_recovers(queue:
         await queue.enqueue(new("big", "b@two.test", body=b"x" * 2_000_000))
     await queue.enqueue(new("small", "b@two.test"))
     assert [item.queue_id for item in await queue.administration.list(None)] == ["small"]
+
+
+async def test_a_cancelled_caller_waits_for_the_write_that_still_reads_its_bytes(queue: Queue) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    class Slow(BytesContent):
+        def read(self, start: int, stop: int) -> bytes:
+            begun.set()
+            assert gate.wait(10)
+            return super().read(start, stop)
+
+    message = NewMessage("q1", None, Slow(HEAD), (NewRecipient(parse("b@two.test")),))
+    task = asyncio.create_task(queue.enqueue(message))
+    await asyncio.to_thread(begun.wait, 10)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [item.queue_id for item in await queue.administration.list(None)] == ["q1"]

@@ -1,4 +1,4 @@
-"""The queue's SQL on a real PostgreSQL: nothing in it is SQLite's alone (`delivery.queue.database` is the only seam)."""
+"""The queue's SQL on a real PostgreSQL: nothing in it is SQLite's alone but what `database` keeps to itself."""
 
 from __future__ import annotations
 

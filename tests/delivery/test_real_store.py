@@ -1,0 +1,111 @@
+"""Delivery on the real store: what was answered 250 is in the Maildirs, exactly, and once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import TemporaryError
+from store.service import MaildirStore, initialise
+from store.types import AccountRef, Column
+from tests.delivery.conftest import World
+from tests.delivery.test_scheduler import empty, running, until
+
+MAIL = b"From: a@sender.test\r\nTo: maire@ville.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
+
+
+@pytest.fixture
+async def real(tmp_path: Path, world: World) -> AsyncIterator[World]:
+    initialise(tmp_path)
+    store = MaildirStore(tmp_path, clock=world.clock)
+    await store.open()
+    world.store = store
+    world.committer._store = store
+    yield world
+    await store.close()
+
+
+async def messages(world: World, address: str, folder: str = "INBOX") -> list[bytes]:
+    account = await world.store.account(AccountRef.of(world.directory.accounts[address]))
+    mailbox = await account.mailbox(folder)
+    found = []
+    async for batch in mailbox.rows([(1, 2**32 - 1)], Column.NONE):
+        for row in batch:
+            file = await mailbox.open(row.uid)
+            found.append(await file.read(0, file.size))
+            file.close()
+    return found
+
+
+async def test_one_message_to_three_mailboxes_of_two_communes(real: World) -> None:
+    status = await real.send(real.inbound(), MAIL, "maire@ville.test", "agent@ville.test", "voisin@bourg.test")
+    assert status.ok
+    copies = [await messages(real, name) for name in ("maire@ville.test", "agent@ville.test", "voisin@bourg.test")]
+    assert [len(copy) for copy in copies] == [1, 1, 1]
+    assert len({copy[0] for copy in copies}) == 1
+    assert copies[0][0].startswith(b"Return-Path: <a@sender.test>\r\nReceived: ")
+    assert copies[0][0].endswith(MAIL)
+
+
+async def test_a_large_message_goes_through_the_spool_file_byte_for_byte(real: World) -> None:
+    body = bytes(range(32, 127)) * 10 + b"\r\n"
+    large = MAIL + body * 2000
+    real.directory.alias("conseil@ville.test", "maire@ville.test", "elu@ailleurs.test")
+    assert (await real.send(real.inbound(), large, "conseil@ville.test", block=65536)).ok
+    [stored] = await messages(real, "maire@ville.test")
+    assert stored.endswith(large)
+    async with running(real.scheduler()):
+        sent: list[bytes] = []
+
+        def answer(job: Any) -> Any:
+            from tests.fakes.delivery_world import delivered
+
+            sent.append(job.content.head + job.content.read(len(job.content.head), job.content.size))
+            return delivered(job)
+
+        real.remote.answer = answer
+        await until(lambda: empty(real))
+    assert sent[0].endswith(large)
+
+
+async def test_junk_lands_in_the_junk_folder(real: World) -> None:
+    assert (await real.send(real.inbound(), b"Subject: no author\r\n\r\nx\r\n", "maire@ville.test")).ok
+    assert len(await messages(real, "maire@ville.test", "Junk")) == 1
+    assert await messages(real, "maire@ville.test") == []
+
+
+async def test_f145_a_redelivery_after_a_lost_result_is_recognised(real: World) -> None:
+    real.directory.alias("conseil@ville.test", "maire@ville.test", "elu@ailleurs.test")
+
+    async def lost(*_args: object) -> Any:
+        raise TemporaryError("busy")
+
+    apply, real.queue.apply = real.queue.apply, lost  # type: ignore[method-assign,assignment]  # a fault
+    assert (await real.send(real.inbound(), MAIL, "conseil@ville.test")).ok
+    real.queue.apply = apply  # type: ignore[method-assign]  # healed
+    real.clock.advance(601)
+    runner = real.another_queue(lease=0.2)
+    await runner.open()
+    async with running(real.scheduler(runner)):
+        await until(lambda: empty(real))
+    await runner.close()
+    assert len(await messages(real, "maire@ville.test")) == 1
+    assert len(real.remote.jobs) == 1
+
+
+async def test_a_bounce_lands_in_the_mailbox_of_its_sender(real: World) -> None:
+    from core.status import refused
+    from delivery.types import Result, ResultKind
+
+    gone = refused("no such user", "remote-refused", "5.1.1")
+    real.remote.answer = lambda job: [Result(item.id, ResultKind.FAILED, gone, "mx") for item in job.recipients]
+    mail = MAIL.replace(b"a@sender.test", b"maire@ville.test")
+    sent = await real.send(real.submission(), mail, "x@far.test", sender="maire@ville.test", account="maire@ville.test")
+    assert sent.ok
+    async with running(real.scheduler()):
+        await until(lambda: empty(real))
+    [report] = await messages(real, "maire@ville.test")
+    assert b"Action: failed" in report
