@@ -1,7 +1,6 @@
 """The object graph: which class implements which face, and in what order things open and close.
 
-The only place that joins `delivery` with the SMTP client and the rooms with their neighbours. Everything is an async
-context manager, so that whatever was opened is closed in the reverse order, however a process ends.
+The only place that joins `delivery` with the SMTP client and the rooms with their neighbours.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ from dataclasses import dataclass
 
 from antispam.authentication.authenticator import Authenticator
 from antispam.rspamd import Rspamd
-from core.clock import Clock, SystemClock
+from beffroi.rooms import CLOCK, IDS, open_directory, open_keyring, open_queue, open_resolver, open_store
 from core.config import Config
 from core.dns import DnsResolver
-from core.ids import Ids, RandomIds
 from core.log import Secret
 from core.resolver import Resolver
 from delivery.agents import Agents
@@ -29,65 +27,10 @@ from delivery.queue.queue import Queue
 from delivery.reporter import Reporter
 from delivery.scheduler import Scheduler
 from delivery.submission import Submission
-from delivery.types import Acceptor, DeliveryAgent, QueueAdministration
+from delivery.types import Acceptor, DeliveryAgent
 from directory.directory import Directory
-from directory.service import SqlDirectory
-from dkim_keys.keyring import Keyring
-from dkim_keys.sealing import load as load_master_key
 from smtp.outbound.agent import SmtpAgent
-from store.service import MaildirStore
 from store.store import Store
-
-CLOCK: Clock = SystemClock()
-IDS: Ids = RandomIds(CLOCK)
-
-
-@asynccontextmanager
-async def open_directory(config: Config) -> AsyncIterator[SqlDirectory]:
-    directory = await SqlDirectory.open(config.database_url, clock=CLOCK, ids=IDS, limits=config.limits)
-    try:
-        yield directory
-    finally:
-        await directory.close()
-
-
-@asynccontextmanager
-async def open_resolver(config: Config) -> AsyncIterator[DnsResolver]:
-    resolver = DnsResolver(config.dns.resolvers, config.dns.timeout, CLOCK)
-    try:
-        yield resolver
-    finally:
-        await resolver.close()
-
-
-def open_keyring(config: Config, directory: Directory) -> Keyring:
-    return Keyring(directory, load_master_key(config.keys_dir), CLOCK, IDS)
-
-
-@asynccontextmanager
-async def open_store(config: Config) -> AsyncIterator[Store]:
-    store = MaildirStore(config.data, clock=CLOCK, ids=IDS, limits=config.limits)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def open_whole_queue(config: Config) -> AsyncIterator[Queue]:
-    queue = Queue(config.queue_file, config.run_dir, clock=CLOCK)
-    await queue.open()
-    try:
-        yield queue
-    finally:
-        await queue.close()
-
-
-@asynccontextmanager
-async def open_queue(config: Config) -> AsyncIterator[QueueAdministration]:
-    async with open_whole_queue(config) as queue:
-        yield queue.administration
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +50,7 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
         yield Rooms(
             directory=await enter(open_directory(config)),
             store=await enter(open_store(config)),
-            queue=await enter(open_whole_queue(config)),
+            queue=await enter(open_queue(config)),
             resolver=await enter(open_resolver(config)),
         )
 
@@ -149,7 +92,14 @@ def make_agent(config: Config, resolver: Resolver) -> SmtpAgent:
 
 def make_scheduler(config: Config, rooms: Rooms, remote: DeliveryAgent) -> Scheduler:
     local = LocalAgent(rooms.directory, rooms.store, rooms.queue, IDS, alias_depth=config.limits.alias_depth)
-    reporter = Reporter(rooms.queue, rooms.directory, config.hostname, CLOCK, IDS)
+    reporter = Reporter(
+        rooms.queue,
+        rooms.directory,
+        hostname=config.hostname,
+        lifetime=config.delivery.lifetime_seconds,
+        clock=CLOCK,
+        ids=IDS,
+    )
     return Scheduler(
         rooms.queue,
         Agents(local, remote),

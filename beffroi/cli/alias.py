@@ -6,7 +6,7 @@ import typer
 
 from beffroi.cli.console import console, run
 from beffroi.cli.parse import address_argument
-from beffroi.wiring import open_directory
+from beffroi.rooms import open_directory
 from core.config import Config
 from directory.types import Actor, Alias
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from beffroi.cli.console import console, run
-from beffroi.wiring import open_directory, open_keyring
+from beffroi.rooms import open_directory, open_keyring
 from core.config import Config
 from directory.types import Actor, DkimKey
 from dkim_keys.records import dkim_records

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from beffroi.cli.console import console, run
-from beffroi.wiring import open_directory, open_keyring, open_resolver
+from beffroi.rooms import open_directory, open_keyring, open_resolver
 from core.config import Config
 from core.domain import to_unicode
 from directory.directory import Directory

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from beffroi.cli.console import console, refuse, run
-from beffroi.wiring import open_directory
+from beffroi.rooms import open_directory
 from core.config import Config
 from directory.import_csv import ImportFileError, read_rows
 from directory.types import Actor, ImportResult, ImportRow

@@ -10,7 +10,7 @@ import typer
 
 from beffroi.cli.console import console, refuse, run
 from beffroi.cli.parse import address_argument, octets
-from beffroi.wiring import open_directory, open_store
+from beffroi.rooms import open_directory, open_store
 from core.address import Address
 from core.config import Config
 from core.log import Secret

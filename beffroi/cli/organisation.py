@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from beffroi.cli.console import console, run
-from beffroi.wiring import open_directory
+from beffroi.rooms import open_directory
 from core.config import Config
 from directory.types import Actor, Organisation
 

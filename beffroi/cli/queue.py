@@ -9,7 +9,7 @@ from dataclasses import asdict
 import typer
 
 from beffroi.cli.console import console, run
-from beffroi.wiring import open_queue
+from beffroi.rooms import open_queue_administration
 from core.config import Config
 from delivery.types import QueueAdministration, QueuedMessage
 
@@ -32,7 +32,7 @@ def list_() -> None:
     """What is queued, oldest first."""
 
     async def operation(config: Config) -> list[QueuedMessage]:
-        async with open_queue(config) as queue:
+        async with open_queue_administration(config) as queue:
             return await queue.list(None)
 
     rows = [view(message) for message in run(operation)]
@@ -44,7 +44,7 @@ def show(queue_id: str) -> None:
     """One message with the state and last answer of each recipient."""
 
     async def operation(config: Config) -> QueuedMessage:
-        async with open_queue(config) as queue:
+        async with open_queue_administration(config) as queue:
             return await queue.show(None, queue_id)
 
     message = run(operation)
@@ -55,7 +55,7 @@ def show(queue_id: str) -> None:
 
 def _act(queue_id: str, action: Callable[[QueueAdministration], Awaitable[None]], done: str) -> None:
     async def operation(config: Config) -> None:
-        async with open_queue(config) as queue:
+        async with open_queue_administration(config) as queue:
             await action(queue)
 
     run(operation)

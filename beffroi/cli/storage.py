@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from beffroi.cli.console import console, run
-from beffroi.wiring import open_store
+from beffroi.rooms import open_store
 from core.config import Config
 
 app = typer.Typer(no_args_is_help=True, help="The message store.")

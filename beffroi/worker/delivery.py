@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from contextlib import AsyncExitStack
 
-from beffroi.wiring import Rooms, make_agent, make_scheduler, open_keyring, open_rooms
+from beffroi.rooms import open_keyring
+from beffroi.wiring import Rooms, make_agent, make_scheduler, open_rooms
 from beffroi.worker.bootstrap import Assignment
 from core import log
 from core.config import Config

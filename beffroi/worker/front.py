@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
-from beffroi.wiring import CLOCK, IDS, Rooms, make_acceptors, open_rooms
+from beffroi.rooms import CLOCK, IDS
+from beffroi.wiring import Rooms, make_acceptors, open_rooms
 from beffroi.worker.bootstrap import Assignment
 from core import log
 from core.config import Config

@@ -13,7 +13,8 @@ import uvicorn
 from admin_api.app import create_app
 from admin_api.services import Services
 from beffroi import metrics
-from beffroi.wiring import CLOCK, Rooms, open_keyring, open_rooms
+from beffroi.rooms import CLOCK, open_keyring
+from beffroi.wiring import Rooms, open_rooms
 from beffroi.worker.bootstrap import Assignment
 from core import log
 from core.config import Config

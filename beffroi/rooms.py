@@ -1,0 +1,85 @@
+"""Opening one room at a time: what a command of the command line needs, and what `beffroi.wiring` joins.
+
+Each room is an async context manager, so that what was opened is closed, however a process ends. Rooms are imported
+when they are opened: `beffroi organisation list` does not pay for the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from core.clock import Clock, SystemClock
+from core.config import Config
+from core.ids import Ids, RandomIds
+
+if TYPE_CHECKING:
+    from core.dns import DnsResolver
+    from delivery.queue.queue import Queue
+    from delivery.types import QueueAdministration
+    from directory.directory import Directory
+    from dkim_keys.keyring import Keyring
+    from store.store import Store
+
+CLOCK: Clock = SystemClock()
+IDS: Ids = RandomIds(CLOCK)
+
+
+@asynccontextmanager
+async def open_directory(config: Config) -> AsyncIterator[Directory]:
+    from directory.service import SqlDirectory
+
+    directory = await SqlDirectory.open(config.database_url, clock=CLOCK, ids=IDS, limits=config.limits)
+    try:
+        yield directory
+    finally:
+        await directory.close()
+
+
+@asynccontextmanager
+async def open_resolver(config: Config) -> AsyncIterator[DnsResolver]:
+    from core.dns import DnsResolver
+
+    resolver = DnsResolver(config.dns.resolvers, config.dns.timeout, CLOCK)
+    try:
+        yield resolver
+    finally:
+        await resolver.close()
+
+
+def open_keyring(config: Config, directory: Directory) -> Keyring:
+    from dkim_keys.keyring import Keyring
+    from dkim_keys.sealing import load
+
+    return Keyring(directory, load(config.keys_dir), CLOCK, IDS)
+
+
+@asynccontextmanager
+async def open_store(config: Config) -> AsyncIterator[Store]:
+    from store.service import MaildirStore
+
+    store = MaildirStore(config.data, clock=CLOCK, ids=IDS, limits=config.limits)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_queue(config: Config) -> AsyncIterator[Queue]:
+    from delivery.queue.queue import Queue
+
+    queue = Queue(config.queue_file, config.run_dir, clock=CLOCK)
+    await queue.open()
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@asynccontextmanager
+async def open_queue_administration(config: Config) -> AsyncIterator[QueueAdministration]:
+    async with open_queue(config) as queue:
+        yield queue.administration
