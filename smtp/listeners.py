@@ -8,12 +8,12 @@ import socket
 from core.envelope import Listener
 from core.log import get
 from smtp.conversation import Service
+from smtp.implicit import BACKLOG, ImplicitTls
 from smtp.protocol import SmtpProtocol
 
 log = get(__name__)
 
 GRACE = 30.0  # seconds that open transactions get at a clean stop (fault 148)
-BACKLOG = 1024
 
 
 class Server:
@@ -21,7 +21,8 @@ class Server:
 
     def __init__(self, service: Service) -> None:
         self.service = service  # replaced at a reload: new sessions get the new one
-        self._server: asyncio.Server | None = None
+        self._listening: asyncio.Server | None = None
+        self._implicit: ImplicitTls | None = None
         self._sessions: set[SmtpProtocol] = set()
 
     @property
@@ -30,15 +31,23 @@ class Server:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        sockets = self._server.sockets if self._server else ()
-        return [entry.getsockname()[:2] for entry in sockets]
+        sockets = self._listening.sockets if self._listening else ()
+        return [entry.getsockname()[:2] for entry in (*sockets, *([self._implicit.sock] if self._implicit else []))]
 
     @property
     def sessions(self) -> int:
         return len(self._sessions)
 
-    def attach(self, server: asyncio.Server) -> None:
-        self._server = server
+    async def listen(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        if self.role is Listener.SUBMISSIONS:
+            self._implicit = ImplicitTls(
+                sock, lambda: self.service, lambda: SmtpProtocol(self.service, self, loop, counted=True)
+            )
+        else:
+            self._listening = await loop.create_server(
+                lambda: SmtpProtocol(self.service, self, loop), sock=sock, backlog=BACKLOG
+            )
 
     def add(self, session: SmtpProtocol) -> None:
         self._sessions.add(session)
@@ -49,8 +58,10 @@ class Server:
     async def close(self, grace: float = GRACE) -> None:
         """Accept nothing new, say 421 to the idle, let messages under way finish within `grace` seconds, cut the
         rest. Idempotent."""
-        if self._server is not None:
-            self._server.close()
+        if self._listening is not None:
+            self._listening.close()
+        if self._implicit is not None:
+            await self._implicit.close()
         for session in list(self._sessions):
             session.stop()
         tasks = {session.task for session in self._sessions if session.task is not None}
@@ -68,9 +79,6 @@ class Server:
 
 async def serve(sock: socket.socket, service: Service) -> Server:
     """Serve on a bound socket; the role is the service's."""
-    loop = asyncio.get_running_loop()
     server = Server(service)
-    server.attach(
-        await loop.create_server(lambda: SmtpProtocol(server.service, server, loop), sock=sock, backlog=BACKLOG)
-    )
+    await server.listen(sock)
     return server

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiosmtpd.smtp import SMTP
 
-from core.envelope import Listener, Peer
+from core.envelope import Peer
 from core.log import context, get
 from smtp import replies
 from smtp.commands import COMMANDS, UNKNOWN
@@ -65,12 +65,16 @@ class SmtpProtocol(SMTP):
     command_size_limit = 1 << 30
     command_size_limits = _Unbounded()
 
-    def __init__(self, service: Service, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, service: Service, server: Server, loop: asyncio.AbstractEventLoop, *, counted: bool = False
+    ) -> None:
+        """`counted`: the gate let the peer in already."""
         super().__init__(
             None, data_size_limit=None, enable_SMTPUTF8=True, hostname=service.hostname, ident=BANNER, loop=loop
         )
         self.reason = "peer-left"
         self.stopping = False
+        self._counted = counted
         self._service = service
         self._owner = server
         self._dialogue: Session | None = None
@@ -87,11 +91,13 @@ class SmtpProtocol(SMTP):
         link = cast(asyncio.Transport, transport)  # uvloop's own transports are no subclasses
         peer = link.get_extra_info("peername") or ("0.0.0.0", 0)
         address = plain_address(peer[0])
-        if not self._service.gate.enter(address):
+        if not self._counted and not self._service.gate.enter(address):
             self._turn_away(link, address)
             return
         self._link = link
-        who = Peer(address, peer[1], self._service.role, self._service.ids.queue_id())
+        tls = facts(link.get_extra_info("ssl_object"))
+        self._encrypted = tls is not None
+        who = Peer(address, peer[1], self._service.role, self._service.ids.queue_id(), tls=tls)
         self._dialogue = Session(Conversation(self._service, who), self)
         self._smtp_methods = _Table(self._dialogue)
         self._owner.add(self)
@@ -99,8 +105,7 @@ class SmtpProtocol(SMTP):
 
     def _turn_away(self, transport: asyncio.Transport, address: str) -> None:
         log.warning("smtp-turned-away", peer=address, listener=self._service.role.value)
-        if self._service.role is not Listener.SUBMISSIONS:  # nothing can be said before a handshake
-            transport.write(replies.TOO_MANY_CONNECTIONS.encode())
+        transport.write(replies.TOO_MANY_CONNECTIONS.encode())
         transport.close()
 
     def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -263,10 +268,11 @@ class SmtpProtocol(SMTP):
         assert self._link is not None
         assert self._dialogue is not None
         self.rest()
-        if first:
-            self._writer.write(first)
+        self._writer.write(first)
+        # From the caller's look at the buffer to the switch of protocols nothing is awaited; what is in the buffer
+        # afterwards came under TLS, maybe together with the end of the handshake.
+        self.source.forget()
         try:
-            # From the caller's look at the buffer to the switch of protocols nothing was awaited.
             transport = await self.loop.start_tls(
                 self._link,
                 self,
@@ -287,7 +293,6 @@ class SmtpProtocol(SMTP):
 
     def _adopt(self, transport: asyncio.Transport) -> None:
         """Python 3.11's streams have no public way to change the transport of a server's reader and writer."""
-        self.source.forget()
         self.transport = self._link = self._transport = transport
         self._over_ssl = self._encrypted = True
         for stream in (self._writer, self.source.stream):

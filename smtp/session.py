@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
-from core.envelope import Listener
 from core.log import get
 from core.status import Status, deferred
 from delivery.types import Reception, Transaction
@@ -72,10 +71,8 @@ class Session:
         self._link = link
 
     async def begin(self) -> bool:
-        """TLS at once on the implicit port, then silence until the banner (row 10). False: the session is over."""
+        """Silence until the banner (row 10). False: the session is over."""
         link = self._link
-        if self.talk.service.role is Listener.SUBMISSIONS and not await link.handshake(b""):
-            return False
         for _ in range(3):  # what came together with the connection needs a turn or two of the loop to be seen
             await asyncio.sleep(0)
         if not link.source.waiting:
