@@ -98,6 +98,11 @@ class Channel(asyncio.Protocol):
     def buffered(self) -> int:
         return self._size
 
+    @property
+    def unsent(self) -> int:
+        """Octets that the peer has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     async def read(self) -> bytes:
         """All that has arrived, waiting for something; b"" at the end. Raises what `interrupt` was given."""
         while not self.readable:

@@ -152,7 +152,7 @@ class World:
 
     async def __aenter__(self) -> World:
         self.server = Server(self.services)
-        context = server_context()
+        self.context = context = server_context()
         self.plain, self.tls = self._socket(), self._socket()
         self.server.serve(self.plain, Mode.STARTTLS, lambda: context)
         self.server.serve(self.tls, Mode.IMPLICIT, lambda: context)

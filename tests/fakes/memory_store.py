@@ -235,8 +235,7 @@ class MemoryAccount:
     async def create(self, name: str, *, special_use: str = "") -> Folder:
         if name in self.boxes:
             raise ConflictError("folder exists", code="folder-exists")
-        if any(level in ("", ".", "..") for level in name.split("/")):
-            raise InvalidError("folder name is not allowed", code="invalid-name")
+        _check(name)
         levels = name.split("/")
         for depth in range(1, len(levels)):
             above = "/".join(levels[:depth])
@@ -249,6 +248,7 @@ class MemoryAccount:
     async def rename(self, old: str, new: str) -> None:
         if new in self.boxes:
             raise ConflictError("folder exists", code="folder-exists")
+        _check(new)
         if old == INBOX:
             await self.create(new)
             await MemoryBox(self, self.boxes[INBOX]).move([(1, 2**32)], new)
@@ -300,6 +300,11 @@ class MemoryAccount:
     @property
     def listeners(self) -> int:
         return len(self._listeners)
+
+
+def _check(name: str) -> None:
+    if any(level in ("", ".", "..") for level in name.split("/")):
+        raise InvalidError("folder name is not allowed", code="invalid-name")
 
 
 class MemorySpool:

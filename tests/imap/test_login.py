@@ -1,0 +1,298 @@
+"""Before and at login: greeting, TLS, passwords, bounds against strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import ssl
+
+import pytest
+
+from core.config import Limits
+from imap.listeners import Mode
+from tests.fakes.imap_world import PASSWORD, Client, World, client_context
+
+MANY = b"x" * 9000
+
+
+def plain(identity: str = "alice@mairie.test", password: str = PASSWORD, authorization: str = "") -> bytes:
+    return base64.b64encode(f"{authorization}\0{identity}\0{password}".encode())
+
+
+async def test_the_greeting_tells_what_is_possible() -> None:
+    async with World(plaintext=False) as world:
+        clear, tls = await world.connect(), await world.connect(tls=True)
+        assert clear.greeting.startswith(b"* OK [CAPABILITY IMAP4rev1 ")
+        assert b" STARTTLS LOGINDISABLED]" in clear.greeting
+        assert b"AUTH=" not in clear.greeting
+        assert b" AUTH=PLAIN]" in tls.greeting
+        assert b"STARTTLS" not in tls.greeting
+        assert b"LOGINDISABLED" not in tls.greeting
+
+
+async def test_login_over_tls() -> None:
+    async with World(plaintext=False) as world:
+        client = await world.connect(tls=True)
+        (done,) = await client.ok(f'LOGIN "Alice@Mairie.test" {{{len(PASSWORD)}+}}\r\n{PASSWORD}'.encode())
+        assert done.startswith(b"a OK [CAPABILITY IMAP4rev1")
+        assert b"AUTH=" not in done
+        assert world.directory.seen == [("Alice@Mairie.test", "imap", "127.0.0.1")]
+        assert (await client.ask(b"LOGIN a b"))[-1].startswith(b"a BAD")
+
+
+@pytest.mark.parametrize("command", [b"LOGIN alice@mairie.test " + PASSWORD.split()[0].encode(), b"AUTHENTICATE PLAIN"])
+async def test_h024_a_password_without_tls_is_refused_unread(command: bytes) -> None:
+    async with World(plaintext=False) as world:
+        client = await world.connect()
+        assert (await client.ask(command))[-1].startswith(b"a NO [PRIVACYREQUIRED]")
+        assert world.directory.seen == []
+
+
+async def test_unknown_and_wrong_look_the_same_and_five_are_enough() -> None:
+    async with World() as world:
+        client = await world.connect()
+        answers = [
+            (await client.ask(b"LOGIN %b wrong" % name))[-1] for name in (b"alice@mairie.test", b"nobody@mairie.test")
+        ]
+        assert answers[0] == answers[1]
+        assert answers[0].startswith(b"a NO [AUTHENTICATIONFAILED]")
+        for _ in range(2):
+            await client.ask(b"LOGIN x y")
+        await client.raw(b"a LOGIN x y\r\n")
+        assert (await client.ended()).startswith(b"* BYE [AUTHENTICATIONFAILED]")
+
+
+async def test_a_directory_that_is_away_is_said_so() -> None:
+    async with World() as world:
+        world.directory.unavailable = True
+        client = await world.connect()
+        assert (await client.ask(b"LOGIN a b"))[-1].startswith(b"a NO [UNAVAILABLE]")
+
+
+async def test_authenticate_plain_with_and_without_initial_response() -> None:
+    async with World() as world:
+        first, second = await world.connect(), await world.connect()
+        await first.ok(b"AUTHENTICATE PLAIN " + plain())
+        await second.raw(b"a authenticate plain\r\n")
+        assert await second.line() == b"+ "
+        await second.raw(plain() + b"\r\n")
+        assert (await second.until(b"a"))[-1].startswith(b"a OK")
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b"*", b"a BAD"),  # RFC 9051 6.2.2 says BAD for both of the first two
+        (b"!!!", b"a BAD"),
+        (base64.b64encode(b"x"), b"a NO [AUTHENTICATIONFAILED]"),
+        (base64.b64encode(b"\0\xff\xfe\0x"), b"a NO [AUTHENTICATIONFAILED]"),
+        (plain(authorization="bob@mairie.test"), b"a NO [AUTHENTICATIONFAILED]"),
+    ],
+)
+async def test_h095_broken_exchanges_fail_and_leave_the_session_in_step(line: bytes, answer: bytes) -> None:
+    async with World() as world:
+        client = await world.connect()
+        await client.raw(b"a AUTHENTICATE PLAIN\r\n")
+        assert await client.line() == b"+ "
+        await client.raw(line + b"\r\n")
+        assert (await client.until(b"a"))[-1].startswith(answer)
+        await client.login()
+
+
+async def test_h095_leaving_in_the_middle_harms_nobody() -> None:
+    async with World() as world:
+        leaver, stayer = await world.connect(), await world.login()
+        await leaver.raw(b"a AUTHENTICATE PLAIN\r\n")
+        await leaver.line()
+        await leaver.close()
+        await stayer.ok(b"NOOP")
+
+
+async def test_unsupported_mechanisms_are_refused() -> None:
+    async with World() as world:
+        client = await world.connect()
+        assert (await client.ask(b"AUTHENTICATE GSSAPI"))[-1].startswith(b"a NO [CANNOT]")
+
+
+async def test_starttls_then_login() -> None:
+    async with World(plaintext=False) as world:
+        client = await world.connect()
+        await client.ok(b"STARTTLS")
+        await client.writer.start_tls(client_context(), server_hostname="127.0.0.1")
+        lines = await client.ok(b"CAPABILITY")
+        assert b"AUTH=PLAIN" in lines[0]
+        assert b"STARTTLS" not in lines[0]
+        assert (await client.ask(b"STARTTLS"))[-1].startswith(b"a BAD")  # h023
+        await client.login()
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_h021_clear_text_behind_starttls_ends_the_connection(later: bool) -> None:
+    async with World() as world:
+        client = await world.connect()
+        await client.raw(b"a STARTTLS\r\n" + (b"" if later else b"b LOGIN alice@mairie.test x\r\n"))
+        if later:
+            await client.until(b"a")
+            await client.raw(b"b LOGIN alice@mairie.test x\r\n")
+        rest = await client.ended()
+        assert not [line for line in rest.split(b"\r\n") if line.startswith(b"b ")]
+        assert world.directory.seen == []
+
+
+async def test_h022_what_was_said_before_tls_is_forgotten() -> None:
+    async with World() as world:
+        client = await world.connect()
+        await client.ok(b'ID ("name" "mitm")')
+        await client.ok(b"STARTTLS")
+        await client.writer.start_tls(client_context(), server_hostname="127.0.0.1")
+        await client.ok(b"NOOP")
+        (connection,) = world.server._connections
+        assert connection.session.client_id == ()
+
+
+async def test_h025_clear_text_on_the_tls_port_gets_no_banner() -> None:
+    async with World() as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.tls_port)
+        writer.write(b"a CAPABILITY\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert b"OK" not in await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+
+
+async def test_h033_another_protocol_is_not_worth_a_session() -> None:
+    async with World() as world:
+        client = await world.connect()
+        await client.raw(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: y\r\nX: y\r\n\r\n")
+        rest = await client.ended()
+        assert rest.count(b" BAD ") == 3
+        assert rest.split(b"\r\n")[-2].startswith(b"* BYE")
+
+
+async def test_h036_the_login_deadline_holds_whatever_is_sent() -> None:
+    async with World(limits=Limits(imap_login_timeout=0.4)) as world:
+        quiet, slow, busy = await world.connect(), await world.connect(), await world.connect()
+
+        async def trickle(client: Client, piece: bytes) -> None:
+            try:
+                while True:
+                    await client.raw(piece)
+                    await asyncio.sleep(0.02)
+            except OSError:
+                return
+
+        tasks = [asyncio.create_task(trickle(slow, b"x")), asyncio.create_task(trickle(busy, b"a NOOP\r\n"))]
+        for client in (quiet, slow, busy):
+            async with asyncio.timeout(5):
+                while line := await client.line():
+                    last = line
+                assert last.startswith(b"* BYE")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_h091_a_literal_too_large_before_login() -> None:
+    async with World() as world:
+        client = await world.connect()
+        for size in (b"4294967296", b"99999999999999999999"):
+            assert (await client.ask(b"LOGIN {%b}" % size))[-1].startswith(b"a BAD")
+        other = await world.connect()
+        await other.raw(b"a LOGIN {99999999+}\r\n")
+        assert (await other.ended()).startswith(b"* BYE")
+
+
+async def test_h093_a_million_parentheses_before_login() -> None:
+    async with World() as world:
+        client = await world.connect()
+        await client.raw(b"a SEARCH " + b"(" * 100_000)
+        assert (await client.ended()).startswith(b"* BYE [TOOBIG]")
+
+
+async def test_commands_need_their_state() -> None:
+    async with World() as world:
+        client = await world.connect()
+        for command in (b"SELECT INBOX", b"FETCH 1 FLAGS"):
+            assert (await client.ask(command))[-1].startswith(b"a BAD")
+        await client.login()
+        for command in (b"FETCH 1 FLAGS", b"STARTTLS", b"CLOSE", b"UID", b"UID NOOP", b"FOO", b"NOOP x", b"NOOP "):
+            assert (await client.ask(command))[-1].startswith(b"a BAD"), command
+        await client.ok(b"nOoP")
+
+
+async def test_too_many_connections_from_one_address_and_of_one_account() -> None:
+    async with World(limits=Limits(connections_per_address=2, imap_connections_per_account=2)) as world:
+        await world.login()
+        await world.login()  # a login frees the seat of the address
+        third, _ = await world.connect(), await world.connect()
+        assert (await world.connect()).greeting.startswith(b"* BYE [LIMIT]")
+        await third.raw(f'a LOGIN alice@mairie.test "{PASSWORD}"\r\n'.encode())
+        assert (await third.ended()).startswith(b"* BYE [LIMIT]")
+
+
+async def test_exempt_networks_are_not_counted() -> None:
+    limits = Limits(connections_per_address=1, exempt=["127.0.0.0/8"])
+    async with World(limits=limits) as world:
+        await world.connect()
+        assert (await world.connect()).greeting.startswith(b"* OK")
+
+
+async def test_h117_sessions_of_a_suspended_account_end_within_five_seconds() -> None:
+    async with World() as world:
+        world.directory.add("bob")
+        idle, waiting, other = await world.login(), await world.login(), await world.login("bob")
+        await idle.ok(b"SELECT INBOX")
+        await idle.raw(b"a IDLE\r\n")
+        await idle.line()
+        world.directory.suspend(world.alice)
+        async with asyncio.timeout(5):
+            assert (await idle.ended()).startswith(b"* BYE")
+            assert (await waiting.ended()).startswith(b"* BYE")
+        await other.ok(b"NOOP")
+
+
+async def test_a_clean_stop_says_bye_and_lets_commands_finish() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.raw(b"a IDLE\r\n")
+        await client.line()
+        await world.server.close(grace=2)
+        assert (await client.ended()).startswith(b"* BYE [UNAVAILABLE]")
+        with pytest.raises(OSError):
+            await world.connect()
+
+
+async def test_a_half_closed_peer_still_gets_its_answers() -> None:
+    async with World() as world:
+        client = await world.connect()
+        await client.raw(b"a NOOP\r\nb LOGOUT\r\n")
+        client.writer.write_eof()
+        assert (await client.ended()).endswith(b"b OK LOGOUT completed\r\n")
+
+
+async def test_a_stalled_handshake_ends() -> None:
+    async with World(limits=Limits(tls_handshake=0.3)) as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.tls_port)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionResetError):
+                await reader.read()
+        writer.close()
+        assert (await world.connect(tls=True)).greeting.startswith(b"* OK")
+
+
+async def test_renewed_certificates_are_used_without_a_restart() -> None:
+    async with World() as world:
+        asked: list[ssl.SSLContext] = []
+        door_context = world.context
+
+        def contexts() -> ssl.SSLContext:
+            asked.append(door_context)
+            return door_context
+
+        sock = world._socket()
+        world.server.serve(sock, Mode.IMPLICIT, contexts)
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1], ssl=client_context())
+            assert (await reader.readline()).startswith(b"* OK")
+            writer.close()
+        assert len(asked) == 2
