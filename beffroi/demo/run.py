@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import imaplib
 import json
 import signal
@@ -154,13 +153,12 @@ def _await_arrival(place: Place, user: str, password: str, message_id: str) -> N
     context = ssl.create_default_context(cafile=str(place.folder / "tls/certificate.pem"))
     context.check_hostname = False
     deadline = time.monotonic() + ARRIVAL
-    with contextlib.closing(imaplib.IMAP4_SSL("127.0.0.1", place.ports["imaps"], ssl_context=context, timeout=30)) as c:
+    with imaplib.IMAP4_SSL("127.0.0.1", place.ports["imaps"], ssl_context=context, timeout=30) as c:
         c.login(user, password)
         while time.monotonic() < deadline:
             for folder in ("INBOX", "Junk"):
                 c.select(folder, readonly=True)
                 if c.search(None, "HEADER", "Message-ID", f'"{message_id}"')[1] not in ([b""], [None]):
-                    c.logout()
                     return
             time.sleep(0.2)
     raise DemoError(f"the first message did not arrive at {user} within {ARRIVAL:.0f} s; see {place.log}")
