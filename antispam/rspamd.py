@@ -131,12 +131,14 @@ class Rspamd:
         self, url: str, headers: list[tuple[str, str]], body: AsyncIterator[bytes], *, learning: bool = False
     ) -> bytes:
         """The reply's octets, at most MAX_REPLY of them."""
+        # Raw octets, nothing inflated: a small compressed reply must not become a large one in here.
+        headers = [*headers, ("Accept-Encoding", "identity")]
         encoded = [(name.encode("ascii"), value.encode("utf-8")) for name, value in headers]
         async with self._client.stream("POST", url, headers=encoded, content=body) as response:
             if response.status_code not in ((200, 204, 208) if learning else (200,)):
                 raise _BadAnswerError(f"status {response.status_code}")
             reply = bytearray()
-            async for piece in response.aiter_bytes():
+            async for piece in response.aiter_raw():
                 reply += piece
                 if len(reply) > MAX_REPLY:
                     raise _BadAnswerError("reply too long")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -208,6 +209,18 @@ async def test_h143_nonsense_is_unscanned_never_half_believed(answer: bytes) -> 
     result = await scan(answer, close=True, total_timeout=5)
     assert isinstance(result, Unscanned)
     assert result.reason in ("bad-answer", "unavailable")
+
+
+async def test_h143_a_good_reply_of_1_mib_is_read_and_one_octet_more_refused() -> None:
+    good = json.dumps(reply()).encode()
+    assert isinstance(await scan(ok(good.ljust(MAX_REPLY))), Verdict)
+    assert await scan(ok(good.ljust(MAX_REPLY + 1))) == Unscanned("bad-answer")
+
+
+async def test_h143_a_compressed_reply_is_not_inflated() -> None:
+    packed = gzip.compress(json.dumps(reply()).encode() + b" " * MAX_REPLY * 4)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(packed), packed)
+    assert await scan(answer) == Unscanned("bad-answer")
 
 
 async def test_h008_a_control_character_never_becomes_a_header() -> None:
