@@ -23,6 +23,8 @@ from store.types import Column, Flag, Message
 
 _log = log.get(__name__)
 
+TURN = 16  # messages read from their files between two turns of the loop
+
 _MODSEQ = ATTRIBUTES[b"MODSEQ"]
 
 
@@ -90,6 +92,8 @@ class _Run:
         for row in rows:
             if await self._row(row):
                 self.answered += 1
+            if self._todo.opens_file and self.answered % TURN == 0:
+                await asyncio.sleep(0)
         # Rows may come without suspending; other sessions of this process get their turn here (promise P7).
         await asyncio.sleep(0)
 
