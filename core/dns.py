@@ -40,6 +40,7 @@ _log = get(__name__)
 
 PAYLOAD = 1232  # DNS flag day 2020: no fragments on any usual path
 TRIES = 2
+CONCURRENT = 64  # questions on the wire: more only wait for one another, and their timeouts would slander the resolver
 MAX_CNAMES = 8
 _NAME = re.compile(r"[!-~]+")  # printable ASCII; a control character never reaches a question (promise P9)
 _FAULTS = (dns.exception.DNSException, OSError, EOFError, ValueError)
@@ -76,6 +77,7 @@ class DnsResolver:
         self._servers = tuple(_server(text, clock) for text in resolvers)
         self._timeout = timeout
         self._cache = cache if cache is not None else DnsCache(clock)
+        self._slots = asyncio.Semaphore(CONCURRENT)
         self._pending: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
 
     async def close(self) -> None:
@@ -124,7 +126,7 @@ class DnsResolver:
 
     async def _ask(self, key: tuple[str, str], convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), self._slots:
                 reply = await self._tries(key)
             answer = Answer(reply.outcome, tuple(convert(rdata) for rdata in reply.records), reply.secure)
         except (TimeoutError, *_FAULTS) as error:

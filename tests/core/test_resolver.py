@@ -134,6 +134,17 @@ async def test_equal_questions_under_way_are_asked_once_and_survive_one_caller_l
         assert callers[0].cancelled()
 
 
+async def test_a_burst_waits_its_turn_and_every_question_is_answered(clock: ManualClock) -> None:
+    def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message:
+        return answering(f"{question.question[0].name} 60 A 192.0.2.1")(question, tcp)
+
+    async with DnsServer(answer) as server:
+        resolver = DnsResolver([server.address], 30, clock)
+        answers = await asyncio.gather(*(resolver.a(f"n{n}.test") for n in range(400)))
+        assert {item.outcome for item in answers} == {Outcome.OK}
+        assert len(server.questions) == 400, "none was asked twice for want of patience"
+
+
 async def test_truncated_answers_are_asked_again_over_tcp(clock: ManualClock) -> None:
     def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message:
         response = answering("x.test. 60 TXT whole" if tcp else "x.test. 60 TXT part")(question, tcp)
