@@ -17,6 +17,7 @@ from core.config import Limits
 TARPIT = 1.0  # seconds before each reply once a session has made too many errors
 MAX_TARPIT = 10.0  # for recipients that do not exist the wait grows up to here
 LOGIN_FAILURES = 3  # per session; the directory slows down across sessions
+SUSPECT_SHARE = 0.5  # refused among asked recipients above which each further refusal takes longer
 HARVEST_MINIMUM = 20  # a session that asks for more unknown users than this, most of them unknown, is ended
 HARVEST_SHARE = 0.8
 RATE_GRACE = 30.0  # seconds of waiting for data before its speed is judged
@@ -63,8 +64,9 @@ class Budget:
         """A list with a few dead addresses is ordinary; many unknown among few known is harvesting (row 39)."""
         self.refused_recipients += 1
         beyond = self.refused_recipients - self.limits.errors_soft
-        wait = min(TARPIT * beyond, MAX_TARPIT) if beyond > 0 else 0.0
         asked = self.refused_recipients + self.accepted_recipients
+        suspect = beyond > 0 and self.refused_recipients > SUSPECT_SHARE * asked
+        wait = min(TARPIT * beyond, MAX_TARPIT) if suspect else 0.0
         harvesting = self.refused_recipients > HARVEST_MINIMUM and self.refused_recipients > HARVEST_SHARE * asked
         return wait, harvesting
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from core.envelope import Tls
@@ -62,7 +62,7 @@ class Caller:
 
     hostname: str
     bind: tuple[str, ...] = ()
-    patience: Mapping[Stage, float] = PATIENCE
+    patience: Mapping[Stage, float] = field(default_factory=lambda: PATIENCE)
     connect: float = CONNECT
 
     def local(self, address: str) -> tuple[str, int] | None:

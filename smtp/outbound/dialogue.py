@@ -145,6 +145,8 @@ def transaction(
 
 def _pipelined(recipients: tuple[JobRecipient, ...], answers: Answers) -> Talk[bool]:
     refusal = _refusal((yield from _receive(Stage.MAIL)))
+    if refusal is not None:  # noted before the other replies, which may never come
+        answers.update({recipient.id: refusal for recipient in recipients})
     taken: list[int] = []
     for recipient in recipients:
         reply = yield from _receive(Stage.RCPT)
