@@ -1,6 +1,7 @@
 """A circuit breaker: a dependency that failed several times in a row is left alone for a while (faults 160, 161).
 
-Knows the clock only, not what failed. After the rest one caller is let through; its outcome decides.
+Knows the clock only, not what failed. After the rest callers are let through again; the first failure among them
+starts the next rest, the first success ends it all.
 """
 
 from __future__ import annotations
