@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from core import address
 from core.config import Limits
@@ -48,8 +49,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     """`kind`: "atom", "quoted", "literal", "special", or "broken" for what never ends. `spaced`: blank before it."""
 
     kind: str

@@ -18,7 +18,7 @@ from core.ids import Ids
 from message import dates
 
 _WIDTH = 76
-_WORD_OCTETS = 45  # of UTF-8 in one encoded word: 60 characters of base64 and the frame stay within 75 (RFC 2047 2)
+_WORD_OCTETS = 36  # of UTF-8 in one encoded word: with its frame 60 characters, so that "Subject: " fits before it
 _NAME = re.compile(r"[!-9;-~]+")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # RFC 5322 3.2.3 atext and blanks: a display name of these needs no quotes.
@@ -161,12 +161,14 @@ def _encoded(text: str) -> list[str]:
 
 
 def _assemble(name: str, words: Sequence[str]) -> bytes:
-    """Fold before the word that would pass the width; a fold never makes a line of blanks only (RFC 5322 3.2.2)."""
+    """Fold before the word that would pass the width (RFC 2047 2: 76 columns where encoded words are); a fold never
+    makes a line of blanks only (RFC 5322 3.2.2), and right after the name only an encoded word is worth one."""
     if not _NAME.fullmatch(name):
         raise InvalidError("malformed header name", code="header-name")
     lines, line = [], f"{name}:"
     for word in words:
-        if len(line) + 1 + len(word) > _WIDTH and line.strip() and word and line != f"{name}:":
+        first = line == f"{name}:" and not word.startswith("=?")
+        if len(line) + 1 + len(word) > _WIDTH and line.strip() and word and not first:
             lines.append(line)
             line = ""
         line += f" {word}"

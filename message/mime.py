@@ -22,6 +22,7 @@ from message.window import Window
 
 _MAX_BOUNDARY = 2048  # octets; RFC 2046 5.1.1 allows 70
 _HEADER_BUDGET = 4  # times limits.header_block: header octets of all inner parts that are looked at
+_ENVELOPE_BUDGET = 512 * 1024  # octets of ENVELOPE of all messages inside; past it a message inside is opaque
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class _Scanner:
         self._window = Window(content)
         self._limits = limits
         self._budget = _HEADER_BUDGET * limits.header_block
+        self._envelope_room = _ENVELOPE_BUDGET
         self._media: list[Media] = []
         self._envelopes: dict[int, bytes] = {}
 
@@ -143,8 +145,9 @@ class _Scanner:
         index = len(self._media)
         if message:
             self._envelopes[index] = summary.envelope(head, self._limits)
+            self._envelope_room -= len(self._envelopes[index])
         kind = _kind(about)
-        room = depth < self._limits.mime_depth and index + 1 < self._limits.mime_parts
+        room = depth < self._limits.mime_depth and index + 1 < self._limits.mime_parts and self._envelope_room > 0
         if kind is PartKind.LEAF or not room:
             return self._leaf(start, header_end, body_end, depth, about if kind is PartKind.LEAF else media.OPAQUE)
         self._media.append(about)

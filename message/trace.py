@@ -117,7 +117,7 @@ def _claims(value: bytes, authserv_id: str) -> bool:
     """Whether the authserv-id is ours as a lenient reader might see it: case, width, a final dot, a sub-name of it."""
     words = parameters.parse(value, 0).head.split()
     name = unicodedata.normalize("NFKC", words[0].decode("utf-8", "replace")).lower() if words else ""
-    if not name or "=?" in name or not name.isascii():
+    if not name or b"=?" in value.partition(b";")[0] or not name.isascii():
         return True
     ours = authserv_id.lower().rstrip(".")
     return name.rstrip(".") == ours or name.startswith((f"{ours}/", f"{ours}."))

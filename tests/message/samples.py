@@ -6,6 +6,24 @@ import base64
 import quopri
 import random
 
+ODD = [
+    b"\r\nbody only\r\n",
+    b"From: a@b\r\n",
+    b"no colon\r\n\r\nx\r\n",
+    b"From : a@b.fr\r\nSubject:   sp  \t x \r\n \tfold\r\n\ttab  \r\n\r\n",
+    b"From: a@b\r\nFrom: c@d\r\nTo: a@b\r\nTo: e@f\r\nSubject: one\r\nSubject: two\r\nMessage-ID: <1>\r\n\r\n",
+    b'To: undisclosed:;, g:y@z,b;, bad, "q\\"d" <u@v> (com), a @ b . c, <@r:u@h>\r\nSender:\r\nReply-To: <a>\r\n\r\n',
+    "From: Élodie <a@b>\r\nSubject: été\r\n\r\n".encode(),
+    b"Content-Type: text/html; charset=\r\nContent-Disposition: inline\r\nContent-ID:\r\n\r\nx\r\ny",
+    b"Content-Type: text/plain; x*0*=utf-8'fr'a; x*1=b; y*0=c; y*1=d\r\n\r\nx",
+    b"Content-Type: multipart/mixed\r\n\r\nx",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b\r\n\r\n--b--\r\n",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\npre\r\n--b\r\n\r\n\r\n--b\r\nA: b\r\n--b--\r\nepi\r\n",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nnever closed\r\n",
+    b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nFrom: x@y\r\n\r\nz\r\n--b--\r\n",
+    b"Content-Type: message/rfc822\r\n\r\nFrom: x@y\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nz",
+    b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nRnJvbTogYUBiCg==\r\n",
+]
 _WORDS = "maire conseil délibération séance état-civil urbanisme facture école œuvre 3€ réunion ordre du jour".split()
 
 

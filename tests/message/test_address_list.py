@@ -45,8 +45,11 @@ def test_h072_groups() -> None:
     assert [entry.kind.value for entry in parse(b"open: a@b")] == ["group", "address", "end"]
 
 
-@pytest.mark.parametrize("value", [b"a@b c@d", b"<a@b", b"a@", b"@b", b"<>", b'"x" <a@b> <c@d>', b"<a@b>c@d", b"a@b..c",
-                                   b'"open <a@b>', b"(open a@b", b"a\\@b <c@d>", b".a@b", b"a@b@c", b"a@[1] b"])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [b"a@b c@d", b"<a@b", b"a@", b"@b", b"<>", b'"x" <a@b> <c@d>', b"<a@b>c@d", b"a@b..c",
+                                   b'"open <a@b>', b"(open a@b", b"a\\@b <c@d>", b".a@b", b"a@b@c", b"a@[1] b"],
+)  # fmt: skip
 def test_what_breaks_the_grammar_is_unsound(value: bytes) -> None:
     assert not all(entry.sound for entry in parse(value))
 

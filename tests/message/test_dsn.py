@@ -1,0 +1,166 @@
+"""Notifications are written for people and machines, and read back."""
+
+import email
+
+import pytest
+
+from core.address import parse
+from core.ids import RandomIds
+from core.status import Status, accepted, deferred, refused
+from message import dsn, dsn_read, mime
+from message.content import BytesContent
+from message.dsn import Action, Notice, RecipientReport
+from message.header import split
+
+ORIGINAL = b"From: a@mairie.test\r\nSubject: caf\r\nMessage-ID: <o@x>\r\n\r\nbody line\r\n"
+UNKNOWN = refused("No such user", "unknown-user", "5.1.1")
+
+
+def report(
+    address: str = "x@y.test", action: Action = Action.FAILED, status: Status = UNKNOWN, **more: object
+) -> RecipientReport:
+    return RecipientReport(parse(address), action, status, **more)  # type: ignore[arg-type]  # a test's shorthand
+
+
+def written(*recipients: RecipientReport, original: bytes = ORIGINAL, ret: str = "", envid: str = "") -> bytes:
+    notice = Notice("mx.dept.test", parse("postmaster@mx.dept.test"), parse("maire@mairie.test"), "q1", 1_795_362_216,
+                    recipients, envid, ret)  # fmt: skip
+    data = dsn.write(notice, BytesContent(original), ids=RandomIds(), now=1_795_362_300)
+    assert b"\n" not in data.replace(b"\r\n", b"")
+    assert b"\r" not in data.replace(b"\r\n", b"")
+    return data
+
+
+def parts(data: bytes) -> list[tuple[str, bytes]]:
+    tree = mime.scan(BytesContent(data))
+    return [
+        (f"{tree.media[part.index].type.decode()}/{tree.media[part.index].subtype.decode()}",
+         data[part.body_start : part.body_end])
+        for part in tree.root.children
+    ]  # fmt: skip
+
+
+def test_a_failure_for_people_and_machines() -> None:
+    data = written(report(remote="mx.y.test", diagnostic="550 5.1.1 no such\r\nuser", original="rfc822;x+2Bz@y.test",
+                          last_attempt=1_795_362_290), envid="E+1")  # fmt: skip
+    head = split(data)
+    assert (
+        head.value(b"subject") == b"=?utf-8?b?" + head.value(b"subject")[10:]
+        if b"=?" in head.value(b"subject")
+        else True
+    )  # type: ignore[index,operator]  # present
+    assert head.value(b"auto-submitted") == b"auto-replied"
+    assert head.value(b"to") == b"maire@mairie.test"
+    (human, status, original) = parts(data)
+    assert [item[0] for item in (human, status, original)] == [
+        "text/plain",
+        "message/delivery-status",
+        "message/rfc822",
+    ]
+    assert original[1] == ORIGINAL
+    assert status[1] == (
+        b"Reporting-MTA: dns; mx.dept.test\r\nOriginal-Envelope-Id: E+1\r\n"
+        b"Arrival-Date: Sun, 22 Nov 2026 15:43:36 +0000\r\nX-Beffroi-Queue-Id: q1\r\n\r\n"
+        b"Original-Recipient: rfc822; x+z@y.test\r\nFinal-Recipient: rfc822; x@y.test\r\nAction: failed\r\n"
+        b"Status: 5.1.1\r\nRemote-MTA: dns; mx.y.test\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n"
+        b"Last-Attempt-Date: Sun, 22 Nov 2026 15:44:50 +0000\r\n"
+    )
+
+
+def test_the_human_part_is_french_then_english() -> None:
+    message = email.message_from_bytes(written(report(remote="mx.y.test", diagnostic="550 no")))
+    first = message.get_payload(0)
+    assert isinstance(first, email.message.Message)
+    payload = first.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    text = payload.decode()
+    assert text.index("Cette adresse n'existe pas.") < text.index("This address does not exist.")
+    assert "Votre message du 22/11/2026 à 15:43 (UTC)" in text
+    assert "Réponse de mx.y.test : 550 no" in text
+    assert text.count("x@y.test") == 2
+
+
+def test_it_is_read_back() -> None:
+    data = written(
+        report(diagnostic="550 no", remote="mx.y.test"),
+        report("late@y.test", Action.DELAYED, deferred("Busy", "busy", "4.4.1"), retry_until=1_795_400_000),
+        report("ok@y.test", Action.RELAYED, accepted()),
+        envid="E1",
+    )
+    found = dsn_read.read(BytesContent(data))
+    assert found is not None
+    assert (found.reporting_mta, found.envid) == ("mx.dept.test", "E1")
+    assert [(item.address, item.action, item.status, item.failed) for item in found.recipients] == [
+        ("x@y.test", "failed", "5.1.1", True),
+        ("late@y.test", "delayed", "4.4.1", False),
+        ("ok@y.test", "relayed", "2.0.0", False),
+    ]
+    assert found.recipients[0].diagnostic == "550 no"
+    assert found.recipients[0].remote == "mx.y.test"
+    assert found.returned is not None
+    assert data[slice(*found.returned)] == ORIGINAL
+
+
+@pytest.mark.parametrize(
+    ("action", "ret", "size", "media"),
+    [
+        (Action.FAILED, "", 10, "message/rfc822"),
+        (Action.FAILED, "FULL", 10, "message/rfc822"),
+        (Action.FAILED, "HDRS", 10, "text/rfc822-headers"),
+        (Action.FAILED, "", dsn.RETURN_LIMIT - len(ORIGINAL), "message/rfc822"),
+        (Action.FAILED, "", dsn.RETURN_LIMIT - len(ORIGINAL) + 1, "text/rfc822-headers"),
+        (Action.DELAYED, "FULL", 10, "text/rfc822-headers"),
+        (Action.DELIVERED, "FULL", 10, "text/rfc822-headers"),
+    ],
+)
+def test_what_is_returned(action: Action, ret: str, size: int, media: str) -> None:
+    status = {Action.FAILED: UNKNOWN, Action.DELAYED: deferred("x", "x")}.get(action, accepted())
+    data = written(report(action=action, status=status), original=ORIGINAL + b"x" * size, ret=ret)
+    kind, content = parts(data)[2]
+    assert kind == media
+    assert (content == ORIGINAL + b"x" * size) == (media == "message/rfc822")
+    assert content.startswith(b"From: a@mairie.test\r\n")
+
+
+def test_international_addresses_and_headers() -> None:
+    data = written(report("élu@mairie.test"), original="Subject: é\r\n\r\nx\r\n".encode())
+    kinds = [kind for kind, _ in parts(data)]
+    assert kinds == ["text/plain", "message/global-delivery-status", "message/global"]
+    found = dsn_read.read(BytesContent(data))
+    assert found is not None
+    assert found.recipients[0].address == "élu@mairie.test"
+    eight_bit = written(report(), original=b"Subject: x\r\n\r\n\xe9\r\n")
+    assert parts(eight_bit)[2][0] == "message/rfc822"
+    assert b"Content-Transfer-Encoding: 8bit\r\n\r\nSubject: x" in eight_bit
+
+
+def test_h066_nothing_of_a_remote_server_makes_a_line() -> None:
+    evil = "x\r\nAction: delivered\r\n\r\nFinal-Recipient: rfc822; y@z\x1b[31m\u2028"
+    data = written(report(remote=evil, diagnostic=evil, original=f"rfc822;{evil}+0D+0AStatus: 2.0.0"), envid=evil)
+    found = dsn_read.read(BytesContent(data))
+    assert found is not None
+    assert [(item.action, item.status) for item in found.recipients] == [("failed", "5.1.1")]
+    assert b"\x1b" not in data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"Subject: x\r\n\r\n", b"Content-Type: multipart/report; boundary=b\r\n\r\n--b--",
+     b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--"],
+)  # fmt: skip
+def test_what_is_no_notification_is_none(data: bytes) -> None:
+    assert dsn_read.read(BytesContent(data)) is None
+
+
+def test_a_foreign_notification_with_faults_is_read_as_far_as_it_goes() -> None:
+    status = b"Reporting-MTA: x.test\r\n\r\n\r\nFinal-Recipient: a@b.test\r\nAction: FAILED (no)\r\nStatus: 9.9.9\r\n"
+    many = b"\r\nFinal-Recipient: rfc822;n@b.test\r\nAction: failed\r\n" * 2000
+    data = (
+        b"Content-Type: multipart/report; report-type=Delivery-Status; boundary=b\r\n\r\n--b\r\n"
+        b"Content-Type: message/delivery-status\r\n\r\n" + status + many + b"--b--"
+    )
+    found = dsn_read.read(BytesContent(data))
+    assert found is not None
+    assert found.reporting_mta == "x.test"
+    assert (found.recipients[0].address, found.recipients[0].action, found.recipients[0].status) == ("a@b.test", "", "")
+    assert len(found.recipients) == 1000

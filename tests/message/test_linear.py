@@ -1,0 +1,130 @@
+"""Fourfold input takes about fourfold time, whatever shape it has (security.md rows 58-63, 68)."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from message import facts, text
+from message.content import BytesContent
+from message.html import Stripper
+from message.transfer import Encoding, decoded
+
+SMALL, LARGE = 250_000, 1_000_000
+HEADER_SMALL, HEADER_LARGE = 15_000, 60_000
+SLACK = 0.05  # seconds of noise on a loaded machine
+
+
+def repeated(unit: bytes, size: int) -> bytes:
+    return (unit * (size // len(unit) + 1))[:size]
+
+
+def linear(work: Callable[[int], object], small: int, large: int) -> None:
+    """CPU time of this thread, the best of a few tries: other processes do not count."""
+    for _ in range(4):
+        before = spent(work, small)
+        after = spent(work, large)
+        if after <= 2.5 * (large / small) * before + SLACK:
+            return
+    raise AssertionError(f"{small} took {before:.3f} s, {large} took {after:.3f} s")
+
+
+def spent(work: Callable[[int], object], size: int) -> float:
+    start = time.thread_time()
+    work(size)
+    return time.thread_time() - start
+
+
+def multipart(body: bytes, boundary: bytes = b"b", subtype: bytes = b"mixed") -> bytes:
+    return b"From: a@b\r\nContent-Type: multipart/%b; boundary=%b\r\n\r\n%b" % (subtype, boundary, body)
+
+
+def nested(depth: int, size: int) -> bytes:
+    out = b""
+    for level in range(depth):
+        out += b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (level, level)
+    return out + b"\r\n" + b"x" * (size - len(out))
+
+
+BOMBS: dict[str, Callable[[int], bytes]] = {
+    "h058_tiny_fields": lambda n: repeated(b"a:b\r\n", n) + b"\r\n",
+    "h058_one_field": lambda n: b"To: " + b"a" * n + b"\r\n\r\n",
+    "h058_folds": lambda n: b"To: " + repeated(b"x\r\n ", n) + b"\r\n\r\n",
+    "h060_parts": lambda n: multipart(repeated(b"--b\r\n\r\nx\r\n", n)),
+    "h060_digest": lambda n: multipart(repeated(b"--b\r\n\r\nFrom: a@b\r\n\r\nx\r\n", n), subtype=b"digest"),
+    "h060_headers_without_end": lambda n: multipart(repeated(b"--b\r\nA: b\r\n", n)),
+    "h061_depth": lambda n: nested(2000, n + 200_000),
+    "h061_depth_within_bounds": lambda n: nested(45, n),
+    "h061_messages": lambda n: repeated(b"Content-Type: message/rfc822\r\n\r\n", n),
+    "h061_multiparts": lambda n: multipart(
+        repeated(b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n", n)
+    ),
+    "h061_almost_boundaries": lambda n: multipart(repeated(b"\r\n--bX", n)),
+    "h061_long_padding": lambda n: multipart(repeated(b"\r\n--b" + b" " * 900 + b"x", n)),
+    "empty_lines": lambda n: b"\r\n" * (n // 2),
+    "h068_quoted_printable_blanks": lambda n: b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b" " * n,
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_messages(name: str) -> None:
+    linear(lambda size: facts.gather(BytesContent(BOMBS[name](size))), SMALL, LARGE)
+
+
+UNITS = [
+    b"(", b'"', b"\\", b"<", b"@", b":", b";", b"[", b".", b'"\\', b"(\\", b"<@", b"a ", b"=?", b"=?a?q?", b"a@b,",
+         b"=?utf-8?q?a?= ", b"(a)", b" ", b"\t", b"[fwd:", b"re:", b"[a]", b"(fwd)", b";a=b", b";a*0=b", b"*", b"1 ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_h063_header_values(unit: bytes) -> None:
+    def work(size: int) -> None:
+        value = repeated(unit, size)
+        names = (b"From", b"Subject", b"Date", b"Content-Type")
+        facts.gather(BytesContent(b"".join(b"%b: %b\r\n" % (name, value) for name in names) + b"\r\n"))
+
+    linear(work, HEADER_SMALL, HEADER_LARGE)
+
+
+@pytest.mark.parametrize("kind", [Encoding.BASE64, Encoding.QUOTED_PRINTABLE])
+@pytest.mark.parametrize("unit", [b" ", b"=", b"=\r\n", b"= ", b"a \r", b"=4", b"=\r", b"A "])
+def test_h068_transfer_encodings(kind: Encoding, unit: bytes) -> None:
+    def work(size: int) -> None:
+        data = repeated(unit, size)
+        for _ in decoded(kind, [data[at : at + 16384] for at in range(0, size, 16384)]):
+            pass
+
+    linear(work, SMALL, LARGE)
+
+
+@pytest.mark.parametrize("unit", ["<", "<a", "<a>", "<!--", "<!-", "<script>", "<style", "&", "&#1", "</", ">", "<p>a"])
+def test_html(unit: str) -> None:
+    def work(size: int) -> None:
+        stripper = Stripper()
+        data = (unit * size)[:size]
+        for at in range(0, size, 16384):
+            stripper.feed(data[at : at + 16384])
+        stripper.flush()
+
+    linear(work, SMALL // 4, LARGE // 4)
+
+
+def test_search() -> None:
+    def work(size: int) -> None:
+        data = b"Content-Type: text/html\r\n\r\n" + repeated(b"<b>a</b> ", size)
+        assert not text.contains(BytesContent(data), "zz", body_only=True)
+
+    linear(work, SMALL // 4, LARGE // 4)
+
+
+def test_ten_megabytes_take_a_tenth_of_the_stdlib(record_property: Callable[[str, object], None]) -> None:
+    import email
+
+    line = b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3ODkw\r\n"
+    attachment = b"--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    data = multipart(b"--b\r\n\r\nBonjour\r\n" + attachment + line * (10_000_000 // len(line)) + b"\r\n--b--\r\n")
+    ours = min(spent(lambda _: facts.gather(BytesContent(data)), 0) for _ in range(3))
+    theirs = min(spent(lambda _: email.message_from_bytes(data), 0) for _ in range(2))
+    record_property("times_faster", round(theirs / ours, 1))
+    assert theirs >= 10 * ours
