@@ -55,24 +55,12 @@ class NewFolder:
 
 
 def fill_folder(fs: FileSystem, directory: int, file: FolderFile) -> None:
-    """The inside of a folder: cur, new, tmp, an empty journal, the side file; all synced."""
+    """The inside of a folder: cur, new, tmp, an empty journal, and last the side file, whose writing syncs the names
+    of all. What is empty needs no sync of its own."""
     for name in MAILDIR:
         fs.make_directory(directory, name)
-        _sync_directory(fs, directory, name)
-    journal = fs.create(directory, JOURNAL)
-    try:
-        fs.sync(journal)
-    finally:
-        fs.close(journal)
+    fs.close(fs.create(directory, JOURNAL))
     sidefile.write_folder(fs, directory, file)
-
-
-def _sync_directory(fs: FileSystem, parent: int, name: str) -> None:
-    fd = fs.open_directory(parent, name)
-    try:
-        fs.sync(fd)
-    finally:
-        fs.close(fd)
 
 
 def make_folder(fs: FileSystem, root: int, new: NewFolder, temporary: str) -> None:
@@ -132,12 +120,19 @@ def _make_account(fs: FileSystem, domain: int, name: str, ref: AccountRef, ids: 
 
 
 def _fill_account(fs: FileSystem, root: int, ref: AccountRef, ids: Ids, now: int) -> None:
+    """Nobody sees `root` yet, so folders take their final names at once; the account's side file syncs those."""
     for offset, (name, use) in enumerate(STANDARD.items()):
         new = NewFolder(name, ids.object_id(), now + offset, use)
         if name == INBOX:
             fill_folder(fs, root, new.file())
-        else:
-            make_folder(fs, root, new, f".new.{new.id}")
+            continue
+        directory = folder_directory(name, new.id)
+        fs.make_directory(root, directory)
+        fd = fs.open_directory(root, directory)
+        try:
+            fill_folder(fs, fd, new.file())
+        finally:
+            fs.close(fd)
     file = AccountFile(ref.id, ref.organisation_id, last_uidvalidity=now + len(STANDARD) - 1)
     sidefile.write_account(fs, root, file)
 

@@ -1,0 +1,44 @@
+"""Short words for the store's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from store.service import MaildirStore
+from store.store import Mailbox
+from store.types import AccountRef, Appended, Column, Message, Placement, Uid
+from tests.fakes.mail import content
+from tests.store.conftest import AUTRE, MAIRIE, VOISIN
+
+__all__ = ["AUTRE", "EVERY", "MAIRIE", "VOISIN", "all_rows", "cur", "deliver", "inbox_of", "read", "refs_in_tmp"]
+EVERY = Column(255)
+WHOLE = ((1, 0xFFFFFFFF),)
+
+
+async def deliver(store: MaildirStore, ref: AccountRef, number: int, placement: Placement | None = None) -> Appended:
+    async with await store.stage(b"", content(number), first=ref) as staged:
+        return await staged.deliver(ref, placement or Placement())
+
+
+async def inbox_of(store: MaildirStore, ref: AccountRef = MAIRIE, name: str = "INBOX") -> Mailbox:
+    return await (await store.account(ref)).mailbox(name)
+
+
+async def all_rows(mailbox: Mailbox, columns: Column = EVERY) -> list[Message]:
+    return [message async for batch in mailbox.rows(WHOLE, columns) for message in batch]
+
+
+async def read(mailbox: Mailbox, uid: int) -> bytes:
+    file = await mailbox.open(Uid(uid))
+    try:
+        return await file.read(0, file.size)
+    finally:
+        file.close()
+
+
+def cur(data: Path, ref: AccountRef, folder: str = "") -> list[Path]:
+    return sorted((data / "domains" / ref.domain / ref.local / folder / "cur").iterdir())
+
+
+def refs_in_tmp(data: Path) -> int:
+    return sum(1 for path in (data / "domains").rglob("tmp/*"))
