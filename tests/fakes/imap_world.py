@@ -131,16 +131,19 @@ class Client:
 
 
 class World:
-    """`async with World() as world:` one server with a plain and a TLS door, one account "alice", an empty store."""
+    """`async with World() as world:` one server with a plain and a TLS door, one account "alice", an empty store in
+    memory, or the one given."""
 
-    def __init__(self, *, limits: Limits | None = None, plaintext: bool = True, quota: int = 0) -> None:
+    def __init__(
+        self, *, limits: Limits | None = None, plaintext: bool = True, quota: int = 0, store: Store | None = None
+    ) -> None:
         self.directory = MemoryDirectory()
         self.alice = self.directory.add("alice", quota=quota)
         self.store = MemoryStore()
         self.limits = limits or Limits()
         self.services = Services(
             directory=cast(Directory, self.directory),
-            store=cast(Store, self.store),
+            store=store or cast(Store, self.store),
             limits=self.limits,
             clock=SystemClock(),
             seats=LocalSeats(self.limits),

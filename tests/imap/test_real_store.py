@@ -1,0 +1,134 @@
+"""The main transcripts again, on the real store in a temporary directory, with a second process' worth of delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from imap.session import Services
+from message.content import BytesContent
+from store.service import MaildirStore, initialise
+from store.types import AccountRef, Placement
+from tests.fakes.imap_world import Client, World
+
+MAIL = b"Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"
+
+
+@contextlib.asynccontextmanager
+async def real(path: Path) -> AsyncIterator[tuple[World, MaildirStore]]:
+    initialise(path / "data")
+    store = MaildirStore(path / "data")
+    await store.open()
+    try:
+        async with World(store=store) as world:
+            yield world, store
+    finally:
+        await store.close()
+
+
+async def deliver(store: MaildirStore, services: Services, raw: bytes = MAIL) -> None:
+    account = await services.directory.account_by_id("id-alice")
+    assert account is not None
+    ref = AccountRef.of(account)
+    async with await store.stage(b"", BytesContent(raw), first=ref) as staged:
+        await staged.deliver(ref, Placement())
+
+
+async def test_a_day_in_a_mailbox(tmp_path: Path) -> None:
+    async with real(tmp_path) as (world, store):
+        client = await world.login()
+        lines = await client.ok(b'LIST "" *')
+        assert b'* LIST (\\HasNoChildren \\Trash) "/" Trash' in lines
+        assert len(lines) == 7
+        await client.ok(b"SELECT INBOX")
+        await deliver(store, world.services)
+        assert b"* 1 EXISTS" in await client.ok(b"NOOP")
+        assert (await client.append(b"INBOX", MAIL, b"(\\Seen $Work) "))[0] == b"* 2 EXISTS"
+        assert (await client.ok(b"FETCH 2 (FLAGS BODY.PEEK[])"))[-2].endswith(b"BODY[] {%d}\r\n%b)" % (len(MAIL), MAIL))
+        assert (await client.ok(b"STORE 1 +FLAGS (\\Deleted)"))[0] == b"* 1 FETCH (FLAGS (\\Deleted))"
+        assert (await client.ok(b"COPY 1:2 Archive"))[-1].endswith(b" 1:2 1:2] COPY completed")
+        assert await client.ok(b"EXPUNGE") == [b"* 1 EXPUNGE", b"a OK EXPUNGE completed"]
+        assert (await client.ok(b"MOVE 1 Trash"))[-2:] == [b"* 1 EXPUNGE", b"a OK MOVE completed"]
+        assert (await client.ok(b"STATUS Archive (MESSAGES UNSEEN SIZE)"))[0] == (
+            b"* STATUS Archive (MESSAGES 2 UNSEEN 1 SIZE %d)" % (2 * len(MAIL))
+        )
+        await client.ok(b"CREATE D&AOk-cisions/2026")
+        await client.ok(b"RENAME D&AOk-cisions Archives")
+        assert b'* LIST (\\HasNoChildren) "/" Archives/2026' in await client.ok(b'LIST "" Archives/*')
+        await client.ok(b"UNSUBSCRIBE Archives/2026")
+        assert b'* LSUB () "/" Archives/2026' not in await client.ok(b'LSUB "" *')
+        await client.ok(b"DELETE Archives/2026")
+        for name in (b"..", b"a/../b", b"&AAA-", b'"%b"' % (b"x" * 4096), b"/".join([b"l"] * 200)):
+            assert (await client.ask(b"CREATE " + name))[-1].startswith(b"a NO [CANNOT]"), name
+
+
+async def test_idle_hears_a_delivery(tmp_path: Path) -> None:
+    async with real(tmp_path) as (world, store):
+        client = await world.login()
+        await client.ok(b"SELECT INBOX")
+        await client.raw(b"a IDLE\r\n")
+        await client.line()
+        loop = asyncio.get_running_loop()
+        await deliver(store, world.services)
+        delivered = loop.time()
+        assert await client.line() == b"* 1 EXISTS"
+        assert loop.time() - delivered < 1
+        await client.raw(b"DONE\r\n")
+        assert (await client.until(b"a"))[-1].startswith(b"a OK")
+
+
+async def test_what_was_answered_is_there_after_a_restart(tmp_path: Path) -> None:
+    async with real(tmp_path) as (world, _):
+        client = await world.login()
+        await client.append(b"INBOX", MAIL, b'($Work) "17-Jul-1996 02:44:25 -0700" ')
+        before = [line for line in await client.ok(b"SELECT INBOX") if b"UID" in line]
+    async with real(tmp_path) as (world, _):
+        client = await world.login()
+        assert [line for line in await client.ok(b"SELECT INBOX") if b"UID" in line] == before
+        assert (await client.ok(b"FETCH 1 (FLAGS INTERNALDATE)"))[0] == (
+            b'* 1 FETCH (FLAGS ($Work) INTERNALDATE "17-Jul-1996 09:44:25 +0000")'
+        )
+
+
+RACING = [
+    b"STORE 1:3 +FLAGS.SILENT \\Deleted",
+    b"EXPUNGE",
+    b"UID MOVE 2:4 Trash",
+    b"COPY 1:2 INBOX",
+    b"UID FETCH 1:* FLAGS",
+    b"FETCH 1:* UID",
+    b"UID STORE 1:* -FLAGS \\Deleted",
+]
+
+
+async def test_h104_racing_sessions_end_with_the_same_mailbox(tmp_path: Path) -> None:
+    """While mail arrives and INBOX is renamed: all sessions agree at the end, and no message is lost or doubled."""
+    async with real(tmp_path) as (world, store):
+        clients = [await world.login() for _ in range(4)]
+        for client in clients:
+            await client.ok(b"SELECT INBOX")
+
+        async def work(client: Client, seed: random.Random) -> None:
+            for _ in range(15):
+                lines = await client.ask(seed.choice(RACING))
+                assert b"SERVERBUG" not in lines[-1]
+
+        async def mail() -> None:
+            for number in range(20):
+                await deliver(store, world.services, MAIL + b"%d\r\n" % number)
+
+        async def rename() -> None:
+            mover = await world.login()
+            await mover.ok(b"RENAME INBOX Vieux")
+
+        await asyncio.gather(*(work(c, random.Random(n)) for n, c in enumerate(clients)), mail(), rename())
+        for client in clients:
+            await client.ok(b"NOOP")
+        beliefs = [await client.ask(b"FETCH 1:* (UID FLAGS)") for client in clients]
+        assert all(belief == beliefs[0] for belief in beliefs)
+        fresh = await world.login()
+        await fresh.ok(b"EXAMINE INBOX")
+        assert await fresh.ask(b"FETCH 1:* (UID FLAGS)") == beliefs[0]
