@@ -6,16 +6,19 @@ Follows aliases like RCPT does; an alias that leads outside is queued onward bef
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from core.errors import MailError
 from core.ids import Ids
 from core.status import Status
-from delivery.commit import AT_ONCE, delivery_id, local_result
+from delivery.commit import AT_ONCE, RETRY_LOCAL, delivery_id, local_result
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.routing import Forward, Route, route
+from delivery.spread import with_original
 from delivery.types import Job, JobRecipient, Result, ResultKind
 from directory.directory import Directory
+from directory.types import Account
 from store.store import Staged, Store
 from store.types import INBOX, AccountRef, Placement
 
@@ -72,24 +75,34 @@ class LocalAgent:
         return [task.result() for task in tasks]
 
     async def _recipient(self, job: Job, item: JobRecipient, found: Route, staged: Staged | None) -> Result:
-        """All of one recipient's mailboxes; again for all of them if one fails (those that have it recognise it)."""
+        """All of one recipient's mailboxes. What an alias names besides, and those of its mailboxes that could not take
+        the message, get queue rows of their own, once: a full mailbox must not repeat or hold up the others."""
+        failed = [(account, error) for account in found.accounts if (error := await _put(job, item, account, staged))]
+        if len(found.accounts) == 1 and not found.forwards:
+            return local_result(item.id, failed[0][1] if failed else None)
         try:
-            if found.forwards:
-                await self._queue.enqueue(self._onward(job, item, found.forwards))
-            if staged is not None:
-                for account in found.accounts:
-                    placement = Placement(folder=item.folder or INBOX, delivery_id=delivery_id(job.queue_id, account))
-                    await staged.deliver(AccountRef.of(account), placement)
+            if failed or found.forwards:
+                await self._queue.enqueue(self._onward(job, item, found.forwards, [account for account, _ in failed]))
         except MailError as error:
             return local_result(item.id, error)
         return local_result(item.id, None)
 
-    def _onward(self, job: Job, item: JobRecipient, forwards: tuple[Forward, ...]) -> NewMessage:
+    def _onward(
+        self, job: Job, item: JobRecipient, forwards: Sequence[Forward], accounts: Sequence[Account]
+    ) -> NewMessage:
+        dsn = with_original(item.dsn, item.address)
+        outside = [NewRecipient(to.address, to.organisation_id, dsn, forwarded=True) for to in forwards]
+        again = [
+            NewRecipient(
+                account.address, account.organisation_id, dsn, local=True, folder=item.folder, wait=RETRY_LOCAL
+            )
+            for account in accounts
+        ]
         return NewMessage(
             queue_id=self._ids.queue_id(),
             sender=job.sender,
             content=job.content,
-            recipients=tuple(NewRecipient(to.address, to.organisation_id, item.dsn, forwarded=True) for to in forwards),
+            recipients=(*outside, *again),
             smtputf8=job.smtputf8,
             body=job.body,
             ret=job.ret,
@@ -97,3 +110,15 @@ class LocalAgent:
             require_tls=job.require_tls,
             local_prefix=job.local_prefix,
         )
+
+
+async def _put(job: Job, item: JobRecipient, account: Account, staged: Staged | None) -> MailError | None:
+    """Into one mailbox; a mailbox that has it already recognises it."""
+    if staged is None:
+        return None
+    placement = Placement(folder=item.folder or INBOX, delivery_id=delivery_id(job.queue_id, account))
+    try:
+        await staged.deliver(AccountRef.of(account), placement)
+    except MailError as error:
+        return error
+    return None

@@ -220,6 +220,7 @@ class Scheduler:
             try:
                 await self._queue.renew()
                 await self._queue.pull_back(self._rules.backoff.horizon)
+                await self._queue.tidy()
             except MailError as error:
                 _log.error("leases-not-renewed", code=error.code, **error.fields)
             await asyncio.sleep(self._queue.lease / 4)

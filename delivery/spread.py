@@ -46,6 +46,12 @@ def without_success(dsn: Dsn) -> Dsn:
     return replace(dsn, notify=dsn.notify - {"SUCCESS"} or SILENT.notify)
 
 
+def with_original(dsn: Dsn, address: Address) -> Dsn:
+    """An address that is replaced stays known: reports name what the sender wrote (RFC 3461 5.2.1, ORCPT)."""
+    kind = "rfc822" if address.ascii else "utf-8"
+    return dsn if dsn.original else replace(dsn, original=f"{kind};{address}")
+
+
 async def spread(
     directory: Directory, recipients: Iterable[tuple[Address, Dsn]], *, depth: int, relay_for: str | None = None
 ) -> Spread:
@@ -59,12 +65,14 @@ async def spread(
         if found is RELAY and relay_for is not None:
             outgoing[address.key] = NewRecipient(address, relay_for, dsn)
         elif isinstance(found, Status):
-            lost.append((NewRecipient(address, relay_for or "", dsn, local=True), found))
+            owner = await directory.hosted_domain(address.domain)
+            lost.append((NewRecipient(address, owner.organisation_id if owner else "", dsn, local=True), found))
         else:
             for account in found.accounts:
                 targets.setdefault(account.id, Target(account, address, dsn))
             for to in found.forwards:
-                outgoing.setdefault(to.address.key, NewRecipient(to.address, to.organisation_id, dsn, forwarded=True))
+                onward = NewRecipient(to.address, to.organisation_id, with_original(dsn, address), forwarded=True)
+                outgoing.setdefault(to.address.key, onward)
     if not targets and not outgoing:
         return Spread((), (), lost[0][1] if lost else UNKNOWN)
     return Spread(tuple(targets.values()), (*outgoing.values(), *(item for item, _ in lost)))

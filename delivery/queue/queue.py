@@ -124,6 +124,9 @@ class Queue:
         now = self._clock.now()
         return await self._database.write(lambda c: claims.pull_back(c, now=now, horizon=horizon))
 
+    async def tidy(self) -> None:
+        await self._database.tidy()
+
     async def give_back(self) -> int:
         now = self._clock.now()
         return await self._database.write(lambda c: claims.give_back(c, owner=self.owner, now=now))

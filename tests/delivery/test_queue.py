@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from core.address import parse
 from core.clock import ManualClock
@@ -378,3 +379,27 @@ async def test_a_cancelled_caller_waits_for_the_write_that_still_reads_its_bytes
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [item.queue_id for item in await queue.administration.list(None)] == ["q1"]
+
+
+async def test_the_room_of_delivered_messages_goes_back_to_the_disk(queue: Queue) -> None:
+    await queue.enqueue(new("big", "b@two.test", body=b"x" * 3_000_000))
+    await queue.administration.drop(None, "big")
+    for _ in range(3):
+        await queue.tidy()
+    count = await queue._database.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
+    assert count is not None
+    assert count < 100
+
+
+async def test_a_bug_in_one_operation_fails_that_one_only(queue: Queue) -> None:
+    def bug(connection: Connection) -> None:
+        connection.exec_driver_sql("INSERT INTO queue_about VALUES ('bug', '1')")
+        raise ZeroDivisionError
+
+    answers = await asyncio.gather(
+        queue._database.write(bug), queue.enqueue(new("q1", "b@two.test")), return_exceptions=True
+    )
+    assert isinstance(answers[0], TemporaryError)
+    assert answers[1] == [1]
+    about = await queue._database.read(lambda c: c.exec_driver_sql("SELECT key FROM queue_about").scalars().all())
+    assert about == ["version"]

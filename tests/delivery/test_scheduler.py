@@ -383,6 +383,19 @@ async def test_a_local_recipient_whose_alias_leads_out_is_queued_onward(world: W
     assert len(world.store.inbox("maire@ville.test")) == 1
 
 
+async def test_a_full_mailbox_behind_an_alias_neither_repeats_nor_holds_up_the_others(world: World) -> None:
+    world.directory.alias("dehors@ville.test", "elu@ailleurs.test", "maire@ville.test", "agent@ville.test")
+    world.store.failures["deliver:maire@ville.test"] = [StorageError("full")]
+    async with running(world.scheduler()):
+        await put(world, "dehors@ville.test", sender="", local=True)
+        await until(lambda: world.remote.jobs and world.store.inbox("agent@ville.test"))
+        world.clock.advance(31)
+        await until(lambda: empty(world))
+    assert len(world.remote.jobs) == 1
+    assert len(world.store.inbox("agent@ville.test")) == 1
+    assert len(world.store.inbox("maire@ville.test")) == 1
+
+
 async def test_success_is_told_when_the_next_hop_does_not(world: World) -> None:
     async with running(world.scheduler()):
         await put(world, "x@far.test", dsn=Dsn(frozenset({"SUCCESS"})))
