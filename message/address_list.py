@@ -83,39 +83,58 @@ def parse(value: bytes, limits: Limits = LIMITS, room: int | None = None) -> tup
 
     `room` lowers the bound when several fields share one list.
     """
-    bound = limits.addresses_per_field if room is None else room
-    entries: list[Entry] = []
-    open_group = False
-    pending: list[_Token] = []
-    in_angle = in_route = False
-    for token in _tokens(value):
-        if len(entries) >= bound:
-            return tuple([*entries, END] if open_group else entries)
+    return _Lister(limits.addresses_per_field if room is None else room).run(_tokens(value))
+
+
+class _Lister:
+    """Cuts the tokens at the separators that count: not inside <…>'s route, and one level of group."""
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._entries: list[Entry] = []
+        self._pending: list[_Token] = []
+        self._in_group = self._in_angle = self._in_route = False
+
+    def run(self, tokens: Iterator[_Token]) -> tuple[Entry, ...]:
+        for token in tokens:
+            if len(self._entries) >= self._bound:
+                self._pending = []
+                break
+            self._take(token)
+        self._flush()
+        if self._in_group:
+            self._entries.append(END)
+        return tuple(self._entries)
+
+    def _take(self, token: _Token) -> None:
         mark = token.text if token.kind == "special" else b""
-        if mark == b"<" and not in_angle:
-            in_angle, in_route = True, False
+        if mark == b":" and not self._in_angle and not self._in_group:
+            self._entries.append(Entry(Kind.GROUP, local=_phrase(self._pending) or b""))
+            self._pending, self._in_group = [], True
+        elif mark in (b",", b";") and not self._in_route:
+            self._flush()
+            if mark == b";" and self._in_group:
+                self._entries.append(END)
+                self._in_group = False
+        else:
+            self._track_angle(mark)
+            self._pending.append(token)
+
+    def _track_angle(self, mark: bytes) -> None:
+        """RFC 5322 4.4: obs-angle-addr holds [obs-route] addr-spec; obs-route = "@" domain *("," "@" domain) ":" """
+        if mark == b"<" and not self._in_angle:
+            self._in_angle, self._in_route = True, False
         elif mark == b">":
-            in_angle = False
-        elif in_angle and mark == b"@" and pending[-1].text == b"<" and pending[-1].kind == "special":
-            in_route = True  # RFC 5322 4.4: obs-route = "@" domain *("," "@" domain) ":"
-        elif mark == b":" and in_route:
-            in_route = False
-        elif mark == b":" and not in_angle and not open_group:
-            entries.append(Entry(Kind.GROUP, local=_phrase(pending) or b""))
-            open_group, pending = True, []
-            continue
-        elif (mark == b"," and not in_route) or (mark == b";" and not in_route):
-            _append(entries, pending)
-            pending, in_angle = [], False
-            if mark == b";" and open_group:
-                entries.append(END)
-                open_group = False
-            continue
-        pending.append(token)
-    _append(entries, pending)
-    if open_group:
-        entries.append(END)
-    return tuple(entries)
+            self._in_angle = self._in_route = False
+        elif mark == b"@" and self._in_angle and self._pending[-1].kind == "special" and self._pending[-1].text == b"<":
+            self._in_route = True
+        elif mark == b":":
+            self._in_route = False
+
+    def _flush(self) -> None:
+        if self._pending:  # RFC 5322 4.4: empty elements between commas are allowed and mean nothing
+            self._entries.append(_entry(self._pending))
+        self._pending, self._in_angle, self._in_route = [], False, False
 
 
 def parse_fields(head: Head, name: bytes, limits: Limits = LIMITS) -> tuple[Entry, ...]:
@@ -127,11 +146,6 @@ def parse_fields(head: Head, name: bytes, limits: Limits = LIMITS) -> tuple[Entr
             break
         entries.extend(parse(field.value, limits, room))
     return tuple(entries)
-
-
-def _append(entries: list[Entry], tokens: list[_Token]) -> None:
-    if tokens:  # RFC 5322 4.4: empty elements between commas are allowed and mean nothing
-        entries.append(_entry(tokens))
 
 
 def _entry(tokens: list[_Token]) -> Entry:

@@ -8,8 +8,8 @@ from tests.fuzz.message import one_input
 from tests.message.samples import ODD, message
 
 TOKENS = [
-    b"\r\n", b"\r", b"\n", b"\0", b"--", b"=?utf-8?q?", b"?=", b'"', b"\\", b"(", b")", b"<", b">", b"@", b",", b";", b":",
-    b"Content-Type: ", b"multipart/mixed; boundary=", b"message/rfc822", b"base64", b"\xff", b"*0*=", b"\r\n\r\n",
+    b"\r\n", b"\r", b"\n", b"\0", b"--", b"=?utf-8?q?", b"?=", b'"', b"\\", b"(", b")", b"<", b">", b"@", b",", b";",
+    b":", b"Content-Type: ", b"multipart/mixed; boundary=", b"message/rfc822", b"base64", b"\xff", b"*0*=", b"\r\n\r\n",
     b"charset=utf-7", b"charset=utf-16", b"<script>", b"&#", b"Date: 1 Jan 2000 1:1", b"From: ",
 ]  # fmt: skip
 
