@@ -143,6 +143,10 @@ class Accounts:
             await asyncio.sleep(FLUSH_EVERY)
             await self.flush_all()
 
+    @property
+    def has_work(self) -> bool:
+        return any(entry.handle.dirty for entry in self._open.values())
+
     async def flush_all(self) -> None:
         """One turn for every account that needs one."""
         turns = asyncio.Semaphore(FLUSH_TOGETHER)

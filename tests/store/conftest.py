@@ -1,8 +1,10 @@
-"""One store per test in a directory of its own."""
+"""One store per test in a directory of its own, in memory where the machine offers that: syncs cost nothing there, and
+the tests of faults use a real disk."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from store.types import AccountRef
 MAIRIE = AccountRef("acc1", "org1", "mairie.test", "maire")
 VOISIN = AccountRef("acc2", "org1", "mairie.test", "secretariat")
 AUTRE = AccountRef("acc3", "org2", "autre.test", "maire")
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
@@ -22,9 +25,10 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    initialise(tmp_path / "data")
-    return tmp_path / "data"
+def data() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="store", dir=MEMORY if MEMORY.is_dir() else None) as directory:
+        initialise(Path(directory) / "data")
+        yield Path(directory) / "data"
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""Hints: in the process, between processes, and healed when lost."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from core.clock import ManualClock
+from store.service import MaildirStore
+from store.types import Flag, Hint
+from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
+
+
+async def _until(hints: list[Hint], count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(hints) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_listener_is_told_before_the_answer(store: MaildirStore) -> None:
+    account = await store.account(MAIRIE)
+    hints: list[Hint] = []
+    stop = account.listen(hints.append)
+    appended = await deliver(store, MAIRIE, 1)
+    assert hints == [Hint("acc1", appended.folder_id, appended.modseq)]
+    await deliver(store, VOISIN, 1)
+    assert len(hints) == 1
+    stop()
+    stop()
+    await deliver(store, MAIRIE, 2)
+    assert len(hints) == 1
+
+
+async def test_a_failing_listener_harms_nobody(store: MaildirStore) -> None:
+    account = await store.account(MAIRIE)
+    hints: list[Hint] = []
+
+    def fails(_hint: Hint) -> None:
+        raise ValueError("bug")
+
+    account.listen(fails)
+    account.listen(hints.append)
+    await deliver(store, MAIRIE, 1)
+    assert len(hints) == 1
+
+
+async def test_another_process_is_told(store: MaildirStore, data: Path, clock: ManualClock) -> None:
+    other = MaildirStore(data, clock=clock)
+    await other.open()
+    hints: list[Hint] = []
+    (await other.account(MAIRIE)).listen(hints.append)
+    await deliver(store, MAIRIE, 1)
+    await _until(hints, 1)
+    snapshot = await (await inbox_of(other)).snapshot()
+    assert (snapshot.messages, snapshot.modseq) == (1, hints[0].modseq)
+    await (await inbox_of(other)).store_flags([(1, 1)], add=Flag.SEEN)
+    assert (await (await inbox_of(store)).snapshot()).folder.unseen == 0
+    await other.close()
+
+
+async def test_a_lost_hint_is_healed_by_a_look(store: MaildirStore, data: Path, clock: ManualClock) -> None:
+    hints: list[Hint] = []
+    account = await store.account(MAIRIE)
+    account.listen(hints.append)
+    other = MaildirStore(data, clock=clock)
+    await other.open()
+    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign,assignment]  # the datagram is lost
+    await deliver(other, MAIRIE, 1)
+    await _until(hints, 1)
+    await other.close()
+
+
+async def test_dead_sockets_are_swept(store: MaildirStore, data: Path) -> None:
+    import socket
+
+    dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    dead.bind(str(data / "run/changes/1.dead"))
+    dead.close()
+    await deliver(store, MAIRIE, 1)
+    assert not (data / "run/changes/1.dead").exists()
+
+
+async def test_a_file_dropped_into_new_by_another_program_is_adopted(store: MaildirStore, data: Path) -> None:
+    hints: list[Hint] = []
+    account = await store.account(MAIRIE)
+    account.listen(hints.append)
+    new = data / "domains/mairie.test/maire/new"
+    (new / "1790000000.M1P2.autre").write_bytes(b"Subject: LF\n\nune ligne\nsans fin")
+    await _until(hints, 1)
+    inbox = await account.mailbox("INBOX")
+    file = await inbox.open(next(iter([row.uid async for batch in inbox.rows([(1, 9)], 0) for row in batch])))  # type: ignore[arg-type]
+    assert await file.read(0, 99) == b"Subject: LF\r\n\r\nune ligne\r\nsans fin\r\n"
+    file.close()
+    assert list(new.iterdir()) == []

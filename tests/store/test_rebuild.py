@@ -1,0 +1,331 @@
+"""Promise P5: every index file can be deleted, be old, be broken, be another's; clients notice nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock
+from message.content import BytesContent
+from store.service import MaildirStore
+from store.types import AccountRef, Flag, Message, Placement, Uid
+from tests.fakes.mail import content, mail
+from tests.store.helpers import AUTRE, MAIRIE, all_rows, deliver, inbox_of
+
+Picture = dict[str, object]
+
+
+def index_files(data: Path) -> list[Path]:
+    return [path for path in (data / "domains").rglob("*") if "index" in path.name and path.is_file()]
+
+
+def index_only(data: Path) -> list[str]:
+    """The names that are not index files must not contain the word."""
+    return [path.name for path in index_files(data) if not path.name.startswith("index.db")]
+
+
+async def opened(data: Path, clock: ManualClock, **options: object) -> MaildirStore:
+    store = MaildirStore(data, clock=clock, **options)  # type: ignore[arg-type]
+    await store.open()
+    return store
+
+
+async def fill(store: MaildirStore) -> None:
+    account = await store.account(MAIRIE)
+    reply = mail(3, extra="In-Reply-To: <m1@exemple.test>\r\nReferences: <m0@exemple.test>\r\n")
+    for number in (1, 2):
+        await deliver(store, MAIRIE, number, Placement(delivery_id=f"q{number}"))
+    await account.append([(BytesContent(reply), Placement(internal_date=1e9, keywords=("$A",)))])
+    await account.append([(content(number), Placement("Sent", flags=Flag.SEEN)) for number in range(4, 9)])
+    await account.create("index/Élus")
+    inbox = await inbox_of(store)
+    await inbox.store_flags([(1, 1)], add=Flag.ANSWERED | Flag.SEEN, add_keywords=["Projet"])
+    sent = await inbox_of(store, name="Sent")
+    await sent.move([(2, 3)], "index/Élus")
+    await sent.copy([(1, 1)], "Archive")
+    await sent.expunge([(4, 4)], only_deleted=False)
+
+
+def _without_modseq(row: Message) -> Message:
+    import dataclasses
+
+    return dataclasses.replace(row, modseq=0)  # type: ignore[arg-type]
+
+
+async def picture(store: MaildirStore) -> Picture:
+    """All that a client can ask, without mod-sequences and UIDNEXT, which may only rise."""
+    account = await store.account(MAIRIE)
+    found: Picture = {}
+    for folder in await account.folders():
+        rows = [_without_modseq(row) for row in await all_rows(await account.mailbox(folder.name))]
+        found[folder.name] = (folder.id, folder.uidvalidity, folder.special_use, folder.subscribed, rows)
+    found["usage"] = await account.usage()
+    return found
+
+
+async def numbers(store: MaildirStore) -> dict[str, tuple[int, int]]:
+    account = await store.account(MAIRIE)
+    return {folder.id: (folder.uidnext, folder.highest_modseq) for folder in await account.folders()}
+
+
+def delete(data: Path) -> None:
+    for path in index_files(data):
+        path.unlink()
+
+
+def corrupt(data: Path) -> None:
+    for path in index_files(data):
+        if path.name == "index.db":
+            octets = bytearray(path.read_bytes())
+            octets[100 : len(octets)] = b"\xa5" * (len(octets) - 100)
+            path.write_bytes(octets)
+
+
+def truncate(data: Path) -> None:
+    for path in index_files(data):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(data: Path) -> None:
+    for path in index_files(data):
+        path.write_bytes(b"")
+
+
+def another_version(data: Path) -> None:
+    import apsw
+
+    for path in index_files(data):
+        if path.name == "index.db":
+            connection = apsw.Connection(str(path))
+            connection.execute("PRAGMA user_version=99")
+            connection.close()
+
+
+def symlink(data: Path) -> None:
+    for path in index_files(data):
+        path.unlink()
+    (data / "domains/mairie.test/maire/index.db").symlink_to(data / "store.beffroi")
+
+
+@pytest.mark.parametrize("damage", [delete, corrupt, truncate, empty, another_version, symlink])
+async def test_f157_f159_an_index_that_is_lost_or_damaged_is_made_again(
+    data: Path, clock: ManualClock, damage: Callable[[Path], None]
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    before, counts = await picture(store), await numbers(store)
+    await store.close()
+    assert index_only(data) == []
+    damage(data)
+    store = await opened(data, clock)
+    assert await picture(store) == before
+    assert await numbers(store) == counts  # a clean stop wrote exact floors
+    assert await store.verify(None) == []
+    await store.close()
+
+
+async def test_p4_numbers_never_go_back_after_a_kill_with_a_lost_index(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.flush()
+    before, counts = await picture(store), await numbers(store)
+    delete(data)  # no clean stop: the floors are all that is known
+    again = await opened(data, clock)
+    assert await picture(again) == before
+    after = await numbers(again)
+    assert all(after[folder][0] >= uidnext and after[folder][1] >= modseq for folder, (uidnext, modseq) in counts.items())
+    inbox = await inbox_of(again)
+    snapshot = await inbox.snapshot()
+    changes = await inbox.changes(1, snapshot.uidnext)
+    assert {row.uid for row in changes.messages} == {1, 2, 3}
+    sent = await inbox_of(again, name="Sent")
+    old = await sent.changes(1, 6)
+    assert old.vanished == (2, 3, 4)
+    appended = await deliver(again, MAIRIE, 77)
+    assert appended.uid >= counts[appended.folder_id][0]
+    assert appended.modseq > counts[appended.folder_id][1]
+    await again.close()
+    await store.close()
+
+
+async def test_f159_an_index_older_than_the_files(data: Path, clock: ManualClock, tmp_path: Path) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.close()
+    root = data / "domains/mairie.test/maire"
+    shutil.copy(root / "index.db", tmp_path / "old.db")
+    shutil.copy(root / "index.db-wal", tmp_path / "old.db-wal")
+    store = await opened(data, clock)
+    inbox = await inbox_of(store)
+    await deliver(store, MAIRIE, 20)
+    await inbox.expunge([(2, 2)], only_deleted=False)
+    await inbox.store_flags([(3, 3)], add=Flag.FLAGGED)
+    before, counts = await picture(store), await numbers(store)
+    await store.close()
+    delete(data)
+    shutil.copy(tmp_path / "old.db", root / "index.db")
+    shutil.copy(tmp_path / "old.db-wal", root / "index.db-wal")
+    store = await opened(data, clock)
+    assert await picture(store) == before
+    after = await numbers(store)
+    assert all(after[folder][0] >= uidnext and after[folder][1] >= modseq for folder, (uidnext, modseq) in counts.items())
+    assert await store.verify(None) == []
+    await store.close()
+
+
+async def test_f159_an_index_from_another_account(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await deliver(store, AUTRE, 1)
+    before = await picture(store)
+    await store.close()
+    root, other = data / "domains/mairie.test/maire", data / "domains/autre.test/maire"
+    delete_here = [path for path in root.iterdir() if "index" in path.name]
+    for path in delete_here:
+        path.unlink()
+    for path in other.iterdir():
+        if "index" in path.name:
+            shutil.copy(path, root / path.name)
+    store = await opened(data, clock)
+    assert await picture(store) == before
+    await store.close()
+
+
+async def test_f155_after_a_power_loss_no_modseq_is_believed(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock, boot="before")
+    await fill(store)
+    await store.flush()
+    before, counts = await picture(store), await numbers(store)
+    again = await opened(data, clock, boot="after")
+    assert await picture(again) == before
+    after = await numbers(again)
+    inbox = await (await again.account(MAIRIE)).folder("INBOX")
+    assert inbox is not None
+    assert after[inbox.id][1] > counts[inbox.id][1]
+    assert after[inbox.id][0] > counts[inbox.id][0]
+    await again.close()
+    await store.close()
+
+
+async def test_a_clean_stop_survives_a_reboot_exactly(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock, boot="before")
+    await fill(store)
+    counts = await numbers(store)
+    await store.close()
+    again = await opened(data, clock, boot="after")
+    assert await numbers(again) == counts
+    await again.close()
+
+
+async def test_an_index_deleted_under_a_running_store(store: MaildirStore, data: Path) -> None:
+    await fill(store)
+    await store.flush()
+    before = await picture(store)
+    delete(data)
+    assert await picture(store) == before
+    delete(data)
+    await deliver(store, MAIRIE, 30)
+    rows = await all_rows(await inbox_of(store))
+    assert len(rows) == 4
+    assert rows[-1].uid > 3
+
+
+async def test_a_lost_side_file_is_restored_from_the_index(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    before = await picture(store)
+    await store.close()
+    root = data / "domains/mairie.test/maire"
+    (root / ".Sent/beffroi-folder").unlink()
+    (root / "beffroi.lock").unlink()
+    store = await opened(data, clock)
+    assert await picture(store) == before
+    await store.close()
+
+
+async def test_rebuild_and_verify_as_the_operator_runs_them(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await deliver(store, AUTRE, 1)
+    before = await picture(store)
+    assert await store.verify(None) == []
+    assert await store.rebuild("autre.test") == 1
+    assert await store.rebuild(None) == 10
+    assert await picture(store) == before
+    assert await store.verify(None) == []
+    await store.close()
+    delete(data)
+    store = await opened(data, clock)
+    assert await store.verify("autre.test") == ["maire@autre.test: index is missing"]
+    await store.close()
+
+
+async def test_verify_tells_what_is_wrong(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.flush()
+    cur = data / "domains/mairie.test/maire/cur"
+    first, second, third = sorted(cur.iterdir(), key=lambda path: int(path.name.split("U=")[1].split(",")[0]))
+    first.unlink()
+    second.write_bytes(b"x")
+    (cur / "odd").mkdir()
+    faults = await store.verify("mairie.test")
+    assert any("UID 1 has no file" in line for line in faults)
+    assert any("UID 2: file has 1 octets" in line for line in faults)
+    assert any("'odd' is not in the index" in line for line in faults)
+    assert third.exists()
+    await store.close()
+
+
+async def test_h110_files_changed_by_hand_heal_without_mixing_contents(store: MaildirStore, data: Path) -> None:
+    for number in range(1, 7):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    snapshot = await inbox.snapshot()
+    cur = data / "domains/mairie.test/maire/cur"
+    files = {int(path.name.split("U=")[1].split(",")[0]): path for path in cur.iterdir()}
+    files[1].unlink()
+    files[2].rename(files[2].with_name(files[2].name + "PQz"))  # letters we do not know, a keyword nobody named
+    shutil.copy(files[3], cur / files[3].name.replace("Ma", "Mb"))  # two files claim UID 3
+    files[4].rename(cur / "sans-lettres")
+    (cur / ("x" * 255)).write_bytes(mail(90))
+    (cur / "1.vide.hote:2,S").write_bytes(b"")
+    with (cur / "1.creux.hote:2,S").open("wb") as file:
+        file.truncate(3_000_000_000)
+    assert (await inbox.snapshot()).messages == 7
+    rows = await all_rows(inbox)
+    assert [row.uid for row in rows][:4] == [2, 3, 5, 6]
+    for row in rows[4:]:
+        assert row.uid > 6
+    bodies = sorted([await _body(inbox, row.uid) for row in rows])
+    assert bodies == sorted([mail(2), mail(3), mail(3), mail(4), mail(5), mail(6), mail(90)])
+    changes = await inbox.changes(snapshot.modseq, snapshot.uidnext)
+    assert set(changes.vanished) == {1, 4}
+
+
+async def _body(mailbox: object, uid: int) -> bytes:
+    from tests.store.helpers import read
+
+    return await read(mailbox, uid)  # type: ignore[arg-type]
+
+
+async def test_an_expunged_uid_never_comes_back(store: MaildirStore, data: Path, tmp_path: Path) -> None:
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    (path,) = (data / "domains/mairie.test/maire/cur").iterdir()
+    shutil.copy2(path, tmp_path / "kept")
+    await inbox.expunge([(1, 1)], only_deleted=False)
+    await store.flush()
+    shutil.copy2(tmp_path / "kept", path)  # somebody restores the old file by hand
+    await inbox.snapshot()
+    await store.flush()
+    assert Uid(1) not in {row.uid for row in await all_rows(inbox)}
+
+
+async def test_refs_without_an_organisation_in_common_do_not_meet(store: MaildirStore) -> None:
+    same_local = AccountRef("acc4", "org2", "autre.test", "maire")
+    await deliver(store, MAIRIE, 1)
+    assert await (await store.account(same_local)).usage() == (0, 0)
