@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Protocol
 
@@ -151,6 +152,7 @@ def exempt(address: str, limits: Limits) -> bool:
     return any(peer.version == network.version and peer in network for network in limits.exempt_networks)
 
 
+@lru_cache(maxsize=4096)
 def _groups(address: str) -> tuple[str, str]:
     peer = ip_address(address)
     host, network = (32, 24) if isinstance(peer, IPv4Address) else (64, 56)

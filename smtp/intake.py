@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from core.clock import Clock
 from core.status import Status, refused
 from delivery.types import Reception
-from message.content import BLOCK
 from smtp.data import DataDecoder
 from smtp.guards import RateMeter
-from smtp.stream import PeerReader
+from smtp.stream import READ, PeerReader
 
 DISCARD = 4  # a message that grows past so many times the limit is not even read to its end
 
@@ -56,7 +55,7 @@ class Intake:
     async def _next(self) -> bytes:
         self.wait()
         begin = self.clock.monotonic()
-        data = await self.reader.block(BLOCK)
+        data = await self.reader.block(READ)
         self.rest()
         self.meter.add(self.clock.monotonic() - begin, len(data))
         if self.meter.too_slow:

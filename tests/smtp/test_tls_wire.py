@@ -273,6 +273,7 @@ async def test_leaving_in_the_middle_of_an_exchange_leaves_nothing_open() -> Non
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.interop
 async def test_swaks_sends_over_tls_with_auth(tls: ServerTls, tmp_path: Path) -> None:
     swaks = shutil.which("swaks")
     assert swaks, "the Debian package swaks is missing"
