@@ -77,7 +77,7 @@ class Connection:
 
     async def _greet(self) -> None:
         code = responses.capability_code(capability.names(self.session))
-        self._writer.write(responses.untagged("OK", "Beffroi ready", code))
+        self._writer.write(responses.untagged("OK", f"{self._services.hostname} Beffroi ready", code))
         await self._writer.drain()
 
     async def _serve(self, event: Event) -> None:

@@ -39,31 +39,34 @@ class Answer:
 
 async def run(session: Session, table: Table, data: bytes) -> Answer:
     """Run one command and send its answer. Raises `Bye` and `ConnectionError`, nothing else."""
-    scanner = Scanner(data, utf8=session.utf8)
-    tag, command, answer = "*", None, None
-    try:
-        tag = _tag(scanner)
-        command = _row(table, scanner)
-        answer = _ok(await _execute(session, command, scanner))
-    except ImapError as error:
-        if isinstance(error, Bye):
-            raise
-        answer = Answer("BAD" if isinstance(error, Bad) else "NO", error.text, error.code)
-    except MailError as error:
-        answer = _refusal(error)
-    except ConnectionError:
-        raise
-    except Exception:  # a bug of ours must cost one command, not the session
-        log.exception("imap-command-failed", command=command.name if command else "")
-        answer = Answer("NO", "internal error", Code.SERVERBUG)
-    if command is not None and command.tells_updates:
-        await _tell(session, command)
+    tag, command, answer = await _attempt(session, table, Scanner(data, utf8=session.utf8))
+    parting = await _tell(session, command) if command is not None and command.tells_updates else None
     session.writer.write(responses.tagged(tag, answer.status, answer.text, answer.code))
     await session.writer.drain()
+    if parting is not None:
+        raise parting
     follow, session.after_answer = session.after_answer, None
     if follow is not None and answer.status == "OK":
         await follow()
     return answer
+
+
+async def _attempt(session: Session, table: Table, scanner: Scanner) -> tuple[str, Command[Any] | None, Answer]:
+    """The tag ("*" when there was none), the row (None: unknown) and what is to be answered."""
+    tag, command = "*", None
+    try:
+        tag = _tag(scanner)
+        command = _row(table, scanner)
+        return tag, command, _ok(await _execute(session, command, scanner))
+    except (Bye, ConnectionError):
+        raise
+    except ImapError as error:
+        return tag, command, Answer("BAD" if isinstance(error, Bad) else "NO", error.text, error.code)
+    except MailError as error:
+        return tag, command, _refusal(error)
+    except Exception:  # a bug of ours must cost one command, not the session
+        log.exception("imap-command-failed", command=command.name if command else "")
+        return tag, command, Answer("NO", "internal error", Code.SERVERBUG)
 
 
 def _tag(scanner: Scanner) -> str:
@@ -109,13 +112,17 @@ def _refusal(error: MailError) -> Answer:
     return Answer("NO", no.text, no.code)
 
 
-async def _tell(session: Session, command: Command[Any]) -> None:
-    """Updates come before the tagged answer; a store that fails here changes nothing of what the command did."""
+async def _tell(session: Session, command: Command[Any]) -> Bye | None:
+    """Updates come before the tagged answer; a store that fails here changes nothing of what the command did, and a
+    mailbox that is gone ends the session only after the answer: what was done must be known as done (promise P1)."""
     try:
         await updates.tell(session, expunge=not command.uses_sequence_numbers)
     except MailError as error:
         log.warning("imap-updates-failed", reason=error.code)
-    except (ImapError, ConnectionError):
+    except Bye as bye:
+        return bye
+    except ConnectionError:
         raise
     except Exception:
         log.exception("imap-updates-failed")
+    return None

@@ -152,6 +152,7 @@ async def test_deleting_the_selected_mailbox_closes_it() -> None:
         assert (await client.ok(b"DELETE x"))[0].startswith(b"* OK [CLOSED]")
         assert (await client.ask(b"CHECK"))[-1].startswith(b"a BAD")
         await other.raw(b"a NOOP\r\n")  # RFC 2180 3.3
+        assert (await other.until(b"a"))[-1].startswith(b"a OK")
         assert (await other.ended()).startswith(b"* BYE")
 
 

@@ -1,0 +1,149 @@
+"""What a command costs when it fails: errors of the house, bugs, disks, mailboxes that vanish."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from core.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    MailError,
+    NotFoundError,
+    QuotaError,
+    StorageError,
+    TemporaryError,
+)
+from imap.command import Command, no_arguments
+from imap.commands import idle
+from imap.errors import No, translate
+from imap.responses import Ok
+from imap.session import Session
+from imap.types import State
+from tests.fakes.imap_session import desk
+from tests.fakes.imap_world import World, selected
+from tests.fakes.memory_mailbox import MemoryMailbox
+from tests.fakes.memory_store import MemoryAccount, MemorySpool
+
+MAIL = b"Subject: one\r\n\r\nbody\r\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotFoundError("x"), "NONEXISTENT"),
+        (ConflictError("x"), "ALREADYEXISTS"),
+        (InvalidError("x"), "CANNOT"),
+        (ForbiddenError("x"), "NOPERM"),
+        (QuotaError("x"), "OVERQUOTA"),
+        (QuotaError("x", code="too-many-folders"), "LIMIT"),
+        (InvalidError("x", code="too-many-keywords"), "LIMIT"),
+        (InvalidError("x", code="too-large"), "TOOBIG"),
+        (NotFoundError("x", code="no-message"), "EXPUNGEISSUED"),
+        (StorageError("x"), "UNAVAILABLE"),
+        (TemporaryError("x"), "UNAVAILABLE"),
+        (MailError("x"), ""),
+    ],
+)
+def test_every_error_of_the_house_has_its_code(error: MailError, code: str) -> None:
+    assert translate(error).code == code
+
+
+def test_what_is_said_is_printable() -> None:
+    assert translate(MailError("a\r\nb é")).text == "a??b ?"
+    assert translate(MailError("")).text == "cannot"
+
+
+def failing(error: Exception) -> dict[str, Command[None]]:
+    async def handle(session: Session, _: None) -> Ok:
+        raise error
+
+    return {"FAIL": Command("FAIL", frozenset(State), no_arguments, handle)}
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (RuntimeError("secret"), b"a NO [SERVERBUG] internal error\r\n"),
+        (StorageError("storage failed"), b"a NO [UNAVAILABLE] storage failed\r\n"),
+        (No("no", "CANNOT"), b"a NO [CANNOT] no\r\n"),
+    ],
+)
+async def test_a_bug_costs_one_command(error: Exception, answer: bytes) -> None:
+    made = await desk(MemoryMailbox(), failing(error))
+    assert await made.ask(b"a fail") == answer
+    assert await made.ask(b"b FAIL x") == b"b BAD unexpected text after the command\r\n"
+
+
+async def test_a_dead_connection_is_no_answer() -> None:
+    made = await desk(MemoryMailbox(), failing(ConnectionResetError()))
+    with pytest.raises(ConnectionResetError):
+        await made.ask(b"a FAIL")
+
+
+@pytest.mark.parametrize("line", [b"", b" ", b"a", b"a ", b"+ NOOP", b"* NOOP", b"\xff NOOP", b"a{ NOOP", b"a  NOOP"])
+async def test_lines_that_are_no_commands_are_bad(line: bytes) -> None:
+    made = await desk(MemoryMailbox(), {})
+    assert b" BAD " in await made.ask(line)
+
+
+async def test_what_was_done_is_answered_before_a_vanished_mailbox_ends_the_session() -> None:
+    async with World() as world:
+        one, two = await world.login(), await world.login()
+        await one.ok(b"CREATE x")
+        await one.ok(b"SELECT x")
+        await two.ok(b"DELETE x")
+        assert (await one.append(b"INBOX", MAIL))[-1].startswith(b"a OK [APPENDUID")
+        assert (await one.ended()).startswith(b"* BYE")
+
+
+async def test_a_disk_that_fails_during_append_leaves_the_session_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: MemorySpool, block: bytes) -> None:
+        raise StorageError("insufficient storage", code="storage-full")
+
+    async with World() as world, selected(world) as client:
+        monkeypatch.setattr(MemorySpool, "write", fail)
+        lines = await client.append(b"INBOX", b"z LOGOUT\r\n" * 50_000)
+        assert lines == [b"a NO [UNAVAILABLE] insufficient storage"]
+        await client.ok(b"NOOP")
+        assert all(spool.closed for spool in world.store.spools)
+
+
+async def test_a_disk_that_fails_at_the_commit_acknowledges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: MemoryAccount, items: object) -> object:
+        raise StorageError("storage failed")
+
+    async with World() as world, selected(world) as client:
+        monkeypatch.setattr(MemoryAccount, "append", fail)
+        assert (await client.append(b"INBOX", MAIL))[-1] == b"a NO [UNAVAILABLE] storage failed"
+
+
+async def test_idle_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "STILL_HERE", 0.05)
+    async with World() as world, selected(world) as client:
+        await client.raw(b"a IDLE\r\n")
+        lines = [await client.line() for _ in range(3)]
+        assert lines == [b"+ idling", b"* OK still here", b"* OK still here"]
+        await client.raw(b"DONE\r\n")
+        await client.until(b"a")
+
+
+async def test_idle_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    tell = idle.updates.tell
+
+    async def counted(session: Session, *, expunge: bool) -> None:
+        nonlocal looks
+        looks += 1
+        await tell(session, expunge=expunge)
+
+    async with World() as world, selected(world) as client:
+        monkeypatch.setattr(idle.updates, "tell", counted)
+        await client.raw(b"a IDLE\r\n")
+        await client.line()
+        (await world.account()).deliver(MAIL)
+        assert await client.line() == b"* 1 EXISTS"
+        await asyncio.sleep(0.3)
+        assert looks <= 3
