@@ -19,7 +19,7 @@ from core.config import Limits
 from core.errors import InvalidError, MailError, TemporaryError
 from core.log import Secret, get
 from directory.database import Database
-from directory.passwords import Passwords
+from directory.passwords import DUMMY, Passwords
 from directory.repositories.credentials import Credentials, Opening
 from directory.throttle import Throttle, network_of
 from directory.types import LoggedIn, LoginRefused, LoginResult, LoginUnavailable, State
@@ -142,7 +142,7 @@ class Login:
 
     async def _check(self, attempt: Attempt, proof: bytes) -> bool:
         await self._sleep(self._throttle.wait(attempt.remote, attempt.identity))
-        right = await self._passwords.verify(attempt.stored or self._passwords.dummy, attempt.password)
+        right = await self._passwords.verify(attempt.stored or DUMMY, attempt.password)
         if right and attempt.stored:
             self._throttle.succeeded(attempt.remote, attempt.identity)
             self._proofs.keep_right(proof)

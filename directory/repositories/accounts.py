@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.address import Address
@@ -53,35 +53,21 @@ class Accounts:
         return found
 
     async def by_key(self, key: str) -> StoredAccount | None:
-        return await self._one(_select().where(AddressRow.key == key))
+        return await self._one(_BY_KEY, {"key": key})
 
     async def by_id(self, account_id: str) -> StoredAccount | None:
-        return await self._one(_select().where(AccountRow.id == account_id))
+        return await self._one(_BY_ID, {"id": account_id})
 
     async def holder(self, key: str) -> StoredAccount | str | None:
         """What has this address: an account, or the id of an alias."""
-        query = (
-            select(*ACCOUNT_COLUMNS, AliasRow.id.label("alias_id"))
-            .select_from(AddressRow)
-            .join(DomainRow, AddressRow.domain_id == DomainRow.id)
-            .join(OrganisationRow, DomainRow.organisation_id == OrganisationRow.id)
-            .outerjoin(AccountRow, AccountRow.address_id == AddressRow.id)
-            .outerjoin(AliasRow, AliasRow.address_id == AddressRow.id)
-            .where(AddressRow.key == key)
-        )
-        row = (await self._session.execute(query)).first()
+        row = (await self._session.execute(_HOLDER, {"key": key})).first()
         if row is None:
             return None
         return stored(row) if row.account_id is not None else str(row.alias_id)
 
     async def first_of(self, organisation_id: str) -> StoredAccount | None:
         """The oldest one that can log in, else the oldest."""
-        return await self._one(
-            _select()
-            .where(AccountRow.organisation_id == organisation_id)
-            .order_by(AccountRow.state != State.ACTIVE.value, AccountRow.created_ms, AddressRow.key)
-            .limit(1)
-        )
+        return await self._one(_FIRST_OF, {"organisation": organisation_id})
 
     async def all(self, bound: str | None, domain: str | None) -> Sequence[Account]:
         """As administrators see them, by domain and address."""
@@ -100,19 +86,9 @@ class Accounts:
         await self._session.execute(delete(AccountRow).where(AccountRow.id == account_id))
         await self._session.execute(delete(AddressRow).where(AddressRow.key == key))
 
-    async def _one(self, query: Select[*tuple[Any, ...]]) -> StoredAccount | None:
-        row = (await self._session.execute(query)).first()
+    async def _one(self, query: Select[*tuple[Any, ...]], values: dict[str, str]) -> StoredAccount | None:
+        row = (await self._session.execute(query, values)).first()
         return stored(row) if row else None
-
-
-def _select() -> Select[*tuple[Any, ...]]:
-    return (
-        select(*ACCOUNT_COLUMNS)
-        .select_from(AccountRow)
-        .join(AddressRow, AccountRow.address_id == AddressRow.id)
-        .join(DomainRow, AddressRow.domain_id == DomainRow.id)
-        .join(OrganisationRow, AccountRow.organisation_id == OrganisationRow.id)
-    )
 
 
 ACCOUNT_COLUMNS = (
@@ -126,6 +102,36 @@ ACCOUNT_COLUMNS = (
     AccountRow.state.label("state"),
     DomainRow.state.label("domain_state"),
     OrganisationRow.state.label("organisation_state"),
+)
+
+
+def _select() -> Select[*tuple[Any, ...]]:
+    return (
+        select(*ACCOUNT_COLUMNS)
+        .select_from(AccountRow)
+        .join(AddressRow, AccountRow.address_id == AddressRow.id)
+        .join(DomainRow, AddressRow.domain_id == DomainRow.id)
+        .join(OrganisationRow, AccountRow.organisation_id == OrganisationRow.id)
+    )
+
+
+# The statements on every message's way are built once: building them costs more than running them.
+_BY_KEY = _select().where(AddressRow.key == bindparam("key"))
+_BY_ID = _select().where(AccountRow.id == bindparam("id"))
+_FIRST_OF = (
+    _select()
+    .where(AccountRow.organisation_id == bindparam("organisation"))
+    .order_by(AccountRow.state != State.ACTIVE.value, AccountRow.created_ms, AddressRow.key)
+    .limit(1)
+)
+_HOLDER = (
+    select(*ACCOUNT_COLUMNS, AliasRow.id.label("alias_id"))
+    .select_from(AddressRow)
+    .join(DomainRow, AddressRow.domain_id == DomainRow.id)
+    .join(OrganisationRow, DomainRow.organisation_id == OrganisationRow.id)
+    .outerjoin(AccountRow, AccountRow.address_id == AddressRow.id)
+    .outerjoin(AliasRow, AliasRow.address_id == AddressRow.id)
+    .where(AddressRow.key == bindparam("key"))
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from directory.models import AccountRow, AddressRow, CredentialRow, DomainRow, OrganisationRow
@@ -31,22 +31,25 @@ class NewCredential:
     created_ms: int
 
 
+# Built once: every login asks it.
+_OPENING = (
+    select(*ACCOUNT_COLUMNS, CredentialRow.secret_hash)
+    .select_from(AccountRow)
+    .join(AddressRow, AccountRow.address_id == AddressRow.id)
+    .join(DomainRow, AddressRow.domain_id == DomainRow.id)
+    .join(OrganisationRow, AccountRow.organisation_id == OrganisationRow.id)
+    .outerjoin(CredentialRow, and_(CredentialRow.account_id == AccountRow.id, CredentialRow.kind == PASSWORD))
+    .where(AddressRow.key == bindparam("key"))
+)
+
+
 class Credentials:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def opening(self, key: str) -> Opening | None:
         """What the holder of the address `key` logs in with; None when it is no account."""
-        query = (
-            select(*ACCOUNT_COLUMNS, CredentialRow.secret_hash)
-            .select_from(AccountRow)
-            .join(AddressRow, AccountRow.address_id == AddressRow.id)
-            .join(DomainRow, AddressRow.domain_id == DomainRow.id)
-            .join(OrganisationRow, AccountRow.organisation_id == OrganisationRow.id)
-            .outerjoin(CredentialRow, and_(CredentialRow.account_id == AccountRow.id, CredentialRow.kind == PASSWORD))
-            .where(AddressRow.key == key)
-        )
-        row = (await self._session.execute(query)).first()
+        row = (await self._session.execute(_OPENING, {"key": key})).first()
         return Opening(stored(row).effective, row.secret_hash or "") if row else None
 
     async def add(self, items: Sequence[NewCredential]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, exists, insert, select
+from sqlalchemy import bindparam, delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from directory.models import AddressRow, DomainRow
 from directory.types import Domain, State
 
 _COLUMNS = (DomainRow.id, DomainRow.name, DomainRow.organisation_id, DomainRow.state)
+_BY_NAME = select(*_COLUMNS).where(DomainRow.name == bindparam("name"))
 
 
 class Domains:
@@ -29,7 +30,7 @@ class Domains:
         )
 
     async def by_name(self, name: str) -> Domain | None:
-        row = (await self._session.execute(select(*_COLUMNS).where(DomainRow.name == name))).first()
+        row = (await self._session.execute(_BY_NAME, {"name": name})).first()
         return _value(*row) if row else None
 
     async def all(self, bound: str | None) -> Sequence[Domain]:

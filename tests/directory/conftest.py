@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from core.clock import ManualClock
 from core.config import Limits
 from core.ids import RandomIds
+from directory.models import Base, StateRow
 from directory.service import SqlDirectory
 from migrations import runner
 from tests.fakes import postgres
-
-_names = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +23,7 @@ def postgres_server() -> Iterator[postgres.Postgres]:
     try:
         with postgres.running() as server:
             runner.upgrade(server.create("migrated"))
+            server.create("shared", template="migrated")
             yield server
     except postgres.MissingPostgres as error:
         pytest.fail(f"PostgreSQL is needed: {error}")
@@ -43,10 +43,9 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: postgres.Postgres) -> Iterator[str]:
-    name = f"test{next(_names)}"
-    yield postgres_server.create(name, template="migrated")
-    postgres_server.drop(name)
+def postgres_url(postgres_server: postgres.Postgres) -> str:
+    """One database for all tests; `both` empties it."""
+    return postgres_server.url("shared")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -64,8 +63,17 @@ def clock() -> ManualClock:
 async def both(url: str, clock: ManualClock) -> AsyncIterator[SqlDirectory]:
     """A directory on SQLite and, again, on PostgreSQL."""
     directory = await SqlDirectory.open(url, clock=clock, ids=RandomIds(), limits=Limits())
+    if url.startswith("postgresql"):
+        await empty(directory)
     yield directory
     await directory.close()
+
+
+async def empty(directory: SqlDirectory) -> None:
+    names = ", ".join(table.name for table in Base.metadata.sorted_tables if table is not StateRow.__table__)
+    async with directory._database.write() as session:
+        await session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        await session.execute(text("UPDATE directory_state SET version = 0, operator_postmaster = NULL"))
 
 
 @pytest.fixture

@@ -41,31 +41,28 @@ def test_other_urls_are_refused(url: str) -> None:
         async_url(url)
 
 
-async def test_f158_postgresql_stops_and_comes_back(clock: ManualClock) -> None:
-    with postgres.running() as server:
-        url = server.create("directory")
-        from migrations import runner
-
-        await asyncio.to_thread(runner.upgrade, url)
-        directory = await SqlDirectory.open(url, clock=clock, ids=RandomIds(), limits=Limits())
-        await commune(directory, "Brou", "brou.test")
-        anne = await mailbox(directory, "anne@brou.test", GOOD)
-        await asyncio.to_thread(server.stop)
+async def test_f158_postgresql_stops_and_comes_back(postgres_server: postgres.Postgres, clock: ManualClock) -> None:
+    postgres_server.drop("stopping")
+    url = postgres_server.create("stopping", template="migrated")
+    directory = await SqlDirectory.open(url, clock=clock, ids=RandomIds(), limits=Limits())
+    await commune(directory, "Brou", "brou.test")
+    anne = await mailbox(directory, "anne@brou.test", GOOD)
+    await asyncio.to_thread(postgres_server.stop)
+    try:
         clock.advance(10)
         for _ in range(2):
             with pytest.raises(TemporaryError):
                 await directory.resolve(anne.address)
             with pytest.raises(TemporaryError):
                 await directory.suspend(OPERATOR, anne.address)
-            answer = await directory.login("anne@brou.test", GOOD, protocol="imap", remote=LOCAL)
-            assert answer == LoginUnavailable()
+            assert await directory.login("anne@brou.test", GOOD, protocol="imap", remote=LOCAL) == LoginUnavailable()
         with pytest.raises(TemporaryError):
             await SqlDirectory.open(url, clock=clock, ids=RandomIds(), limits=Limits())
-        await asyncio.to_thread(server.start)
-        assert await directory.account_by_id(anne.id) == anne
-        answer = await directory.login("anne@brou.test", GOOD, protocol="imap", remote=LOCAL)
-        assert answer == LoggedIn(anne)
-        await directory.close()
+    finally:
+        await asyncio.to_thread(postgres_server.start)
+    assert await directory.account_by_id(anne.id) == anne
+    assert await directory.login("anne@brou.test", GOOD, protocol="imap", remote=LOCAL) == LoggedIn(anne)
+    await directory.close()
 
 
 async def test_f156_a_locked_sqlite_file_delays_writers_only_and_not_forever(

@@ -73,10 +73,10 @@ class Postgres:
             time.sleep(0.05)
         raise RuntimeError((self.base / "log").read_text())
 
-    def stop(self) -> None:
-        """At once, clients are cut off."""
+    def stop(self, *, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: clients are cut off, data is kept. SIGQUIT: at once, like a crash."""
         if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(how)
             self.process.wait(30)
 
 
@@ -100,7 +100,7 @@ def running() -> Iterator[Postgres]:
         server.start()
         yield server
     finally:
-        server.stop()
+        server.stop(how=signal.SIGQUIT)
         shutil.rmtree(base, ignore_errors=True)
 
 
