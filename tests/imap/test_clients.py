@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import imaplib
 import random
+from collections.abc import Callable
 from pathlib import Path
 
+import imapclient
 import uvloop
 
 from imap import capability
@@ -51,6 +53,30 @@ async def test_imaplib_over_tls() -> None:
 async def test_imaplib_over_starttls() -> None:
     async with World(plaintext=False) as world:
         await asyncio.to_thread(_imaplib_session, world.plain_port, starttls=True)
+
+
+async def test_imapclient_lists_idles_and_moves() -> None:
+    def session(port: int, loop: asyncio.AbstractEventLoop, deliver: Callable[[], object]) -> None:
+        with imapclient.IMAPClient("127.0.0.1", port, ssl_context=client_context(), timeout=10) as client:
+            client.login("alice@mairie.test", PASSWORD)
+            assert client.find_special_folder(b"\\Trash") == "Trash"
+            client.create_folder("Délibérations")
+            assert "Délibérations" in [name for _, _, name in client.list_folders()]
+            assert client.select_folder("INBOX")[b"EXISTS"] == 0
+            client.idle()
+            loop.call_soon_threadsafe(deliver)
+            assert client.idle_check(timeout=10) == [(1, b"EXISTS")]
+            client.idle_done()
+            uids = client.search(["SUBJECT", "bonjour"])
+            assert client.fetch(uids, ["ENVELOPE"])[uids[0]][b"ENVELOPE"].subject == b"bonjour"
+            client.add_flags(uids, [b"\\Flagged"])
+            client.move(uids, "Délibérations")
+            assert client.folder_status("Délibérations", ["MESSAGES"])[b"MESSAGES"] == 1
+
+    async with World(plaintext=False) as world:
+        account = await world.account()
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(session, world.tls_port, loop, lambda: account.deliver(MAIL))
 
 
 async def test_imaplib_authenticates_with_plain() -> None:
