@@ -170,11 +170,12 @@ class Session:
         intake = self._intake(reception)
         try:
             status = await self._message(intake, reception)
-        except TooSlow:
-            self._link.end(replies.TOO_SLOW, "too-slow")
-            raise Hangup from None
-        except FarTooBig:
-            self._link.end(replies.TOO_BIG, "far-too-big")
+        except (Hangup, TooSlow, FarTooBig) as error:
+            if isinstance(error, TooSlow):
+                self._link.end(replies.TOO_SLOW, "too-slow")
+            elif isinstance(error, FarTooBig):
+                self._link.end(replies.TOO_BIG, "far-too-big")
+            _log_transaction(transaction, Status(421, "4.4.2", "", self._link.reason), intake.decoder.size)
             raise Hangup from None
         finally:
             self.talk.reset()

@@ -100,7 +100,7 @@ async def test_a_large_message_comes_in_bounded_blocks_with_back_pressure() -> N
     assert acceptor.receptions[0].blocks >= len(message) / (BLOCK + 5)
 
 
-async def test_h020_cut_before_the_dot_nothing_is_kept() -> None:
+async def test_h020_cut_before_the_dot_nothing_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     acceptor = FakeAcceptor()
     async with running(service(acceptor=acceptor)) as server:
         wire = await Wire.connect(server)
@@ -108,7 +108,11 @@ async def test_h020_cut_before_the_dot_nothing_is_kept() -> None:
         wire.send(b"Subject: x\r\n\r\nhalf\r\n.\r")
         wire.close()
         await _until(lambda: acceptor.receptions[0].ended == "aborted")
+        await _until(lambda: server.sessions == 0)
     assert acceptor.messages == []
+    told = capsys.readouterr().out
+    assert "smtp-transaction" in told
+    assert "reason=peer-left" in told
 
 
 async def test_h020_a_whole_message_is_delivered_though_the_peer_left() -> None:

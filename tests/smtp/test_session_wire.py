@@ -313,6 +313,18 @@ async def test_a_bug_is_451_and_tells_nothing() -> None:
         wire.close()
 
 
+async def test_a_bug_that_repeats_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtp.guards.TARPIT", 0.0)
+    limits = {"errors_hard": 3}
+    async with running(service(acceptor=FakeAcceptor(fault=KeyError("secret")), limits=limits)) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        for _ in range(3):
+            assert (await wire.say("MAIL FROM:<a@b.fr>")).startswith("451 4.3.0")
+        assert (await wire.reply()).startswith("421")
+        assert await wire.closed()
+
+
 async def test_what_is_away_is_451() -> None:
     async with running(service(acceptor=FakeAcceptor(fault=TemporaryError("database")))) as server:
         wire = await Wire.connect(server)

@@ -246,7 +246,10 @@ async def test_auth_login(wire: Wire) -> None:
         (["AUTH PLAIN " + "QUFB" * 3100], "500 5.5.2"),
     ],
 )
-async def test_h095_h115_bad_exchanges(wire: Wire, lines: list[str], answer: str) -> None:
+async def test_h095_h115_bad_exchanges(
+    wire: Wire, lines: list[str], answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smtp.guards.TARPIT", 0.0)
     reply = ""
     for line in lines:
         reply = await wire.say(line)
@@ -259,6 +262,24 @@ async def test_h113_a_session_has_three_passwords(wire: Wire, monkeypatch: pytes
         assert (await wire.say(f"AUTH PLAIN {plain(password='wrong')}")).startswith("535 5.7.8")
     assert (await wire.reply()).startswith("421 4.7.0")
     assert await wire.closed()
+
+
+async def test_no_password_reaches_the_log(
+    wire: Wire, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise P10, wrong passwords too."""
+    monkeypatch.setattr("smtp.guards.TARPIT", 0.0)
+    secret = "sesame-ouvre-toi-42"
+    await wire.say(f"AUTH PLAIN {plain(password=secret)}")
+    await wire.say("AUTH LOGIN")
+    await wire.say(base64.b64encode(USER.encode()).decode())
+    await wire.say(base64.b64encode(secret.encode()).decode())
+    await wire.say("QUIT")
+    assert await wire.closed()
+    told = "".join(capsys.readouterr())
+    assert "smtp-connection" in told
+    for form in (secret, plain(password=secret), base64.b64encode(secret.encode()).decode()):
+        assert form not in told
 
 
 async def test_leaving_in_the_middle_of_an_exchange_leaves_nothing_open() -> None:
