@@ -120,4 +120,4 @@ def _claims(value: bytes, authserv_id: str) -> bool:
     if not name or b"=?" in value.partition(b";")[0] or not name.isascii():
         return True
     ours = authserv_id.lower().rstrip(".")
-    return name.rstrip(".") == ours or name.startswith((f"{ours}/", f"{ours}."))
+    return name == ours or name.startswith((f"{ours}/", f"{ours}."))

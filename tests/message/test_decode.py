@@ -58,6 +58,11 @@ def test_characters_that_blocks_split_stay_whole(text: str, size: int, name: str
     assert "".join([*pieces, reader.feed(b"", final=True)]) == charset.decode(data, name)
 
 
+def test_a_guess_that_fails_late_keeps_what_was_held() -> None:
+    reader = charset.Decoder()
+    assert [reader.feed("é".encode()), reader.feed(b"a\xc3"), reader.feed(b"(", final=True)] == ["é", "a", "Ã("]
+
+
 def _cut(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 

@@ -98,13 +98,14 @@ def test_h068_transfer_encodings(kind: Encoding, unit: bytes) -> None:
     linear(work, SMALL, LARGE)
 
 
+@pytest.mark.parametrize("block", [16384, LARGE])
 @pytest.mark.parametrize("unit", ["<", "<a", "<a>", "<!--", "<!-", "<script>", "<style", "&", "&#1", "</", ">", "<p>a"])
-def test_html(unit: str) -> None:
+def test_html(unit: str, block: int) -> None:
     def work(size: int) -> None:
         stripper = Stripper()
         data = (unit * size)[:size]
-        for at in range(0, size, 16384):
-            stripper.feed(data[at : at + 16384])
+        for at in range(0, size, block):
+            stripper.feed(data[at : at + block])
         stripper.flush()
 
     linear(work, SMALL // 4, LARGE // 4)

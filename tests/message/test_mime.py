@@ -229,6 +229,12 @@ def test_a_delimiter_across_a_block_border_is_found(shift: int) -> None:
     assert [data[part.body_start : part.body_end] for part in tree.root.children] == [first, b"last"]
 
 
+@pytest.mark.parametrize("shift", range(-6, 6))
+def test_a_header_end_across_a_block_border_is_found(shift: int) -> None:
+    data = b"A: " + b"x" * (BLOCK - 3 + shift) + b"\r\n\r\nbody"
+    assert cut(data, of(data), (), Text.TEXT) == b"body"
+
+
 class Blocks(BytesContent):
     """Tells how long the longest read was."""
 
