@@ -63,6 +63,9 @@ class Accounts:
             self._let_go(key)
         return await self._opened(key, ref)
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def opened(self, ref: AccountRef) -> Entry | None:
         """The account if it is open already."""
         return self._open.get((ref.domain, ref.local))
@@ -92,7 +95,9 @@ class Accounts:
             handle = Handle(tools, ref, root)
             try:
                 with handle.lock.held():
-                    _load(handle, fresh)
+                    _load(handle)
+                    if fresh:
+                        _load_fresh(handle)
             except BaseException:
                 handle.close()
                 raise
@@ -163,14 +168,21 @@ class Accounts:
                 log.warning("store-flush-failed", account=entry.handle.ref.id, **error.fields)
 
 
-def _load(handle: Handle, fresh: bool) -> None:
+def _load(handle: Handle) -> None:
     """Open the index; one that turns out to be damaged while it is read is made again."""
     try:
         with translated():
-            writer.reload(handle, damaged=fresh)
+            writer.reload(handle)
     except IndexDamagedError as error:
         log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
         writer.reload(handle, damaged=True)
+
+
+def _load_fresh(handle: Handle) -> None:
+    """Write down what only the index knows (flags not yet in file names), then make it again from the files."""
+    writer.ready(handle)
+    _last_flush(handle)
+    writer.reload(handle, damaged=True)
 
 
 def _close_handle(handle: Handle) -> None:

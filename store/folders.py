@@ -173,6 +173,8 @@ def set_special_use(transaction: Transaction, row: FolderRow, special_use: str) 
 
 def compact_journal(transaction: Transaction, row: FolderRow) -> None:
     """Write the journal again without what no file needs any more."""
+    if transaction.has_journalled:  # lines that a failing commit would cut off again
+        return
     with transaction.directory(row) as fd, contextlib.suppress(FileNotFoundError):
         if journal.size(transaction.fs, fd) < journal.COMPACT_AT:
             return

@@ -52,6 +52,16 @@ def append(fs: FileSystem, directory: int, lines: Iterable[str]) -> None:
         fs.close(fd)
 
 
+def cut(fs: FileSystem, directory: int, length: int) -> None:
+    """Take back what was appended past `length` octets: what it told did not happen. Durable when it returns."""
+    fd = fs.open_to_update(directory, JOURNAL)
+    try:
+        fs.truncate(fd, length)
+        fs.sync(fd)
+    finally:
+        fs.close(fd)
+
+
 def read(fs: FileSystem, directory: int) -> Journal:
     """Later lines win. An absent journal is an empty one."""
     journal = Journal()

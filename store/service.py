@@ -29,7 +29,7 @@ from store.accounts import Accounts
 from store.changes import ChangeHub
 from store.delivery import StagedMessage
 from store.faults import whole
-from store.fsops import FileSystem, Recorder, boot_id
+from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
 from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
 from store.names import account_directory
@@ -71,8 +71,8 @@ class MaildirStore:
 
     `data`: the installation's directory, prepared by `initialise`. `clock`, `ids`, `limits`: of the house. `gather`:
     the scanner (tests give a small one). `open_accounts`: how many accounts stay open, None derives it from the limit
-    of descriptors. `recorder`: is told every file-system call. `boot`: names this run of the kernel (tests simulate a
-    power loss with another).
+    of descriptors. `fs`: the calls (one with a recorder, or one that fails). `boot`: names this run of the kernel
+    (tests simulate a power loss with another).
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class MaildirStore:
         limits: Limits | None = None,
         gather: Callable[[Content], Facts] = facts.gather,
         open_accounts: int | None = None,
-        recorder: Recorder | None = None,
+        fs: FileSystem | None = None,
         boot: str | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._data = data
-        self._fs = FileSystem(recorder)
+        self._fs = fs or FileSystem()
         self._tools = Tools(
             self._fs, clock, ids or RandomIds(clock), limits or Limits(), gather, boot_id() if boot is None else boot
         )
@@ -105,6 +105,11 @@ class MaildirStore:
     def failed_syncs(self) -> int:
         """Syncs that failed since the start; after three, whoever accepts mail should stop (fault 152)."""
         return self._fs.failed_syncs
+
+    @property
+    def open_accounts(self) -> int:
+        """How many accounts this process holds open."""
+        return len(self._open_accounts)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+import core.log
 from core.errors import InvalidError, NotFoundError
 from store import catalog, journal, records, sidefile
 from store.catalog import FolderRow
@@ -21,7 +22,13 @@ from store.records import Record
 from store.schema import UID_MASK, key
 from store.types import Flag, Hint
 
+log = core.log.get(__name__)
+
 KEYWORD_BITS = 64
+
+
+class UndoFailedError(Exception):
+    """The disk failed twice, in an operation and in undoing it: the whole batch is given up."""
 
 
 class Transaction:
@@ -39,6 +46,7 @@ class Transaction:
         self._generation = 0
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
+        self._journalled: list[tuple[str, int]] = []  # directory of a folder, size of its journal before
         self._unsynced: set[int] = set()
         self._touched: list[str] = []
 
@@ -62,12 +70,17 @@ class Transaction:
         self.db.run("UPDATE state SET generation = generation + 1")
         self.db.run("COMMIT")
         self._linked.clear()
+        self._journalled.clear()
         self._touched.clear()
         self._tell(State.IDLE, self._generation + 1)
 
     def abort(self) -> None:
-        """Undo every link and row; what the disk says afterwards is found out by the next writer if we cannot tell."""
-        self._unlink_new(0)
+        """Undo every line, link and row. What cannot be undone is found by the next writer, whom the word tells where
+        to look."""
+        try:
+            self._undo(0, 0)
+        except UndoFailedError as error:
+            log.error("store-undo-failed", account=self.handle.ref.id, cause=str(error))
         if self.db.in_transaction:
             self.db.run("ROLLBACK")
         self._folders.clear()
@@ -77,31 +90,41 @@ class Transaction:
     @contextlib.contextmanager
     def operation(self) -> Iterator[None]:
         """One operation of the batch: all of it or nothing."""
-        mark, hints = len(self._linked), dict(self.hints)
+        links, lines, hints = len(self._linked), len(self._journalled), dict(self.hints)
         self.db.run("SAVEPOINT operation")
         try:
             yield
             self._save_folders()
             self.db.run("RELEASE operation")
         except BaseException:
+            self._undo(links, lines)
             self.db.run("ROLLBACK TO operation")
             self.db.run("RELEASE operation")
             self._folders.clear()
             self.hints = hints
-            self._unlink_new(mark)
             raise
+
+    def _undo(self, links: int, lines: int) -> None:
+        """Journals first: a removal that stays written must keep the new names of what it removed (a move). Where a
+        line cannot be cut off any more the names stay too, and the next writer completes what the journal tells."""
+        while len(self._journalled) > lines:
+            directory, size = self._journalled.pop()
+            try:
+                with folder_directory(self.fs, self.handle.root, directory) as fd:
+                    journal.cut(self.fs, fd, size)
+            except OSError as error:
+                self._linked.clear()
+                raise UndoFailedError(str(error)) from error
+        while len(self._linked) > links:
+            descriptor, name = self._linked.pop()
+            with contextlib.suppress(OSError):
+                self.fs.unlink(descriptor, name)
 
     def pause(self) -> None:
         """Commit what a rebuild has so far; it is found again if the rest is cut off."""
         self._save_folders()
         self.db.run("COMMIT")
         self.db.run("BEGIN IMMEDIATE")
-
-    def _unlink_new(self, mark: int) -> None:
-        while len(self._linked) > mark:
-            directory, name = self._linked.pop()
-            with contextlib.suppress(OSError):
-                self.fs.unlink(directory, name)
 
     def _tell(self, state: State, generation: int) -> None:
         if not self._quiet:
@@ -241,8 +264,15 @@ class Transaction:
             self.fs.sync(self._unsynced.pop())
 
     def journal(self, row: FolderRow, lines: list[str]) -> None:
+        """Durable when it returns; cut off again when the operation or the batch fails."""
+        self.touch(row)
         with self.directory(row) as fd:
+            self._journalled.append((row.directory, journal.size(self.fs, fd)))
             journal.append(self.fs, fd, lines)
+
+    @property
+    def has_journalled(self) -> bool:
+        return bool(self._journalled)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from store import recover
 from store.faults import IndexDamagedError, storage_error, translated
 from store.handle import Handle
 from store.lockfile import State, Word
-from store.transaction import Transaction
+from store.transaction import Transaction, UndoFailedError
 from store.types import Hint
 
 log = core.log.get(__name__)
@@ -175,7 +175,7 @@ def _perform(transaction: Transaction, operation: _Operation[Any]) -> None:
     try:
         with transaction.operation(), translated():
             operation.result = operation.work(transaction)
-    except IndexDamagedError:
+    except (IndexDamagedError, UndoFailedError):
         raise
     except Exception as error:
         operation.error = error

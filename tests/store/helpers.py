@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from store.service import MaildirStore
@@ -10,7 +11,19 @@ from store.types import AccountRef, Appended, Column, Message, Placement, Uid
 from tests.fakes.mail import content
 from tests.store.conftest import AUTRE, MAIRIE, VOISIN
 
-__all__ = ["AUTRE", "EVERY", "MAIRIE", "VOISIN", "all_rows", "cur", "deliver", "inbox_of", "read", "refs_in_tmp"]
+__all__ = [
+    "AUTRE",
+    "EVERY",
+    "MAIRIE",
+    "VOISIN",
+    "all_rows",
+    "by_hand",
+    "cur",
+    "deliver",
+    "inbox_of",
+    "read",
+    "refs_in_tmp",
+]
 EVERY = Column(255)
 WHOLE = ((1, 0xFFFFFFFF),)
 
@@ -38,6 +51,12 @@ async def read(mailbox: Mailbox, uid: int) -> bytes:
 
 def cur(data: Path, ref: AccountRef, folder: str = "") -> list[Path]:
     return sorted((data / "domains" / ref.domain / ref.local / folder / "cur").iterdir())
+
+
+def by_hand(directory: Path) -> None:
+    """After a change by hand: a file system in memory tells time in ticks, so make sure that this one shows."""
+    now = directory.stat().st_mtime_ns + 1_000_000
+    os.utime(directory, ns=(now, now))
 
 
 def refs_in_tmp(data: Path) -> int:

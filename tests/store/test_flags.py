@@ -10,7 +10,7 @@ from core.clock import ManualClock
 from core.errors import InvalidError
 from store.service import MaildirStore
 from store.types import NO_FLAGS, Flag, Placement
-from tests.store.helpers import EVERY, MAIRIE, WHOLE, all_rows, cur, deliver, inbox_of
+from tests.store.helpers import EVERY, MAIRIE, WHOLE, all_rows, by_hand, cur, deliver, inbox_of
 
 
 async def _three(store: MaildirStore) -> None:
@@ -120,6 +120,7 @@ async def test_letters_changed_by_hand_are_adopted(store: MaildirStore, data: Pa
     before = (await inbox.snapshot()).modseq
     (path,) = cur(data, MAIRIE)
     path.rename(path.with_name(path.name[:-1] + "FS"))
+    by_hand(path.parent)
     assert (await inbox.snapshot()).modseq > before
     (row,) = await all_rows(inbox)
     assert row.flags == Flag.SEEN | Flag.FLAGGED

@@ -13,7 +13,7 @@ from message.content import BytesContent
 from store.service import MaildirStore
 from store.types import AccountRef, Flag, Message, Placement, Uid
 from tests.fakes.mail import content, mail
-from tests.store.helpers import AUTRE, MAIRIE, all_rows, deliver, inbox_of
+from tests.store.helpers import AUTRE, MAIRIE, all_rows, by_hand, deliver, inbox_of
 
 Picture = dict[str, object]
 
@@ -136,7 +136,9 @@ async def test_p4_numbers_never_go_back_after_a_kill_with_a_lost_index(data: Pat
     again = await opened(data, clock)
     assert await picture(again) == before
     after = await numbers(again)
-    assert all(after[folder][0] >= uidnext and after[folder][1] >= modseq for folder, (uidnext, modseq) in counts.items())
+    assert all(
+        after[folder][0] >= uidnext and after[folder][1] >= modseq for folder, (uidnext, modseq) in counts.items()
+    )
     inbox = await inbox_of(again)
     snapshot = await inbox.snapshot()
     changes = await inbox.changes(1, snapshot.uidnext)
@@ -171,7 +173,9 @@ async def test_f159_an_index_older_than_the_files(data: Path, clock: ManualClock
     store = await opened(data, clock)
     assert await picture(store) == before
     after = await numbers(store)
-    assert all(after[folder][0] >= uidnext and after[folder][1] >= modseq for folder, (uidnext, modseq) in counts.items())
+    assert all(
+        after[folder][0] >= uidnext and after[folder][1] >= modseq for folder, (uidnext, modseq) in counts.items()
+    )
     assert await store.verify(None) == []
     await store.close()
 
@@ -253,7 +257,7 @@ async def test_rebuild_and_verify_as_the_operator_runs_them(data: Path, clock: M
     before = await picture(store)
     assert await store.verify(None) == []
     assert await store.rebuild("autre.test") == 1
-    assert await store.rebuild(None) == 10
+    assert await store.rebuild(None) == 9
     assert await picture(store) == before
     assert await store.verify(None) == []
     await store.close()
@@ -295,6 +299,7 @@ async def test_h110_files_changed_by_hand_heal_without_mixing_contents(store: Ma
     (cur / "1.vide.hote:2,S").write_bytes(b"")
     with (cur / "1.creux.hote:2,S").open("wb") as file:
         file.truncate(3_000_000_000)
+    by_hand(cur)
     assert (await inbox.snapshot()).messages == 7
     rows = await all_rows(inbox)
     assert [row.uid for row in rows][:4] == [2, 3, 5, 6]
@@ -320,6 +325,7 @@ async def test_an_expunged_uid_never_comes_back(store: MaildirStore, data: Path,
     await inbox.expunge([(1, 1)], only_deleted=False)
     await store.flush()
     shutil.copy2(tmp_path / "kept", path)  # somebody restores the old file by hand
+    by_hand(path.parent)
     await inbox.snapshot()
     await store.flush()
     assert Uid(1) not in {row.uid for row in await all_rows(inbox)}
