@@ -27,9 +27,7 @@ def _printable(text: str) -> str:
     return text
 
 
-AddressText = Annotated[
-    str, Field(max_length=320, examples=["mairie@commune.fr"]), AfterValidator(_is_address)
-]
+AddressText = Annotated[str, Field(max_length=320, examples=["mairie@commune.fr"]), AfterValidator(_is_address)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 DomainText = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_printable)]
 Quota = Annotated[int, Field(ge=0, le=2**53, description="Octets; 0 is unlimited.")]

@@ -11,6 +11,9 @@ from core.config import Config, ConfigError, load
 from core.domain import DomainError, to_ascii
 from core.errors import MailError
 
+# Keys of the outside contract whose service comes with a later version: a value is refused, never ignored.
+NOT_YET = ("lmtp", "https", "proxy_from")
+
 TEMPLATE = """\
 # Beffroi. Every key: docs/operations.md. Each can also be set as BEFFROI_SECTION__KEY in the environment.
 hostname = "{hostname}"
@@ -72,6 +75,9 @@ def check_installation(config: Config) -> None:
     A missing data directory is never created here: it may be an unmounted disk (fault 170)."""
     from migrations.runner import current, head
 
+    for key in NOT_YET:
+        if getattr(config.listen, key):
+            raise ConfigError(f"listen.{key}: this version cannot serve it; leave it empty")
     if not config.data.is_dir():
         raise ConfigError(f"{config.data}: no such directory (is the disk mounted? a new installation: beffroi init)")
     _check_certificate(config)

@@ -9,7 +9,7 @@ import typer
 from beffroi.cli import (
     admin,
     alias,
-    demonstration,
+    demo,
     dkim,
     domain,
     installation,
@@ -34,7 +34,7 @@ COMMANDS = (
     ("check-config", installation.check_config),
     ("migrate", installation.migrate),
     ("status", installation.status),
-    ("demo", demonstration.demo),
+    ("demo", demo.demo),
 )
 FAMILIES = (
     ("organisation", organisation.app),

@@ -13,6 +13,7 @@ from core import log
 from core.config import Config
 from core.errors import MailError
 from delivery.scheduler import Scheduler
+from dkim_keys.domain_setup import ensure_keys
 from dkim_keys.keyring import Keyring
 from smtp.outbound.agent import SmtpAgent
 
@@ -56,12 +57,14 @@ class Runner:
         await self._running
 
     async def _rotate(self, keyring: Keyring) -> None:
+        """At start, keys for a domain that was added by a process killed before it made them; then the rotation."""
         while True:
-            await asyncio.sleep(ROTATION)
             try:
+                await ensure_keys(self._rooms.directory, keyring)
                 await keyring.activate_due(self._rooms.resolver)
             except MailError as error:
                 _log.warning("dkim-rotation-put-off", code=error.code)
+            await asyncio.sleep(ROTATION)
 
 
 async def start(_assignment: Assignment, config: Config) -> Runner:
