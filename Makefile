@@ -29,8 +29,8 @@ faults: $(VENV)/.test packages
 bench: $(VENV)/.test packages
 	$(BIN)/python -m benchmarks $(ARGS)
 
-fuzz: $(VENV)/.test
-	$(BIN)/python -m tests.fuzz
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 packages:
 	@deploy/packages.sh
@@ -45,6 +45,10 @@ $(VENV)/.run: $(VENV)/.venv requirements/run.lock pyproject.toml
 $(VENV)/.test: $(VENV)/.venv requirements/test.lock pyproject.toml
 	@deploy/install.sh $(VENV) requirements/test.lock
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.fuzz: $(VENV)/.test requirements/fuzz.lock
+	@deploy/install.sh $(VENV) requirements/fuzz.lock
+	@touch $@
 
 clean:
 	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache
