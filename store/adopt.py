@@ -71,7 +71,7 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str) 
     try:
         _place(transaction, row, file, name)
     finally:
-        stage.discard(fs, file.directory, file.name)
+        stage.discard(fs, file)
     transaction.sync_links()
     with contextlib.suppress(FileNotFoundError):
         fs.unlink(directory, name)
@@ -83,7 +83,7 @@ def _normalised(transaction: Transaction, fd: int, size: int, date: int) -> stag
     fs, root = transaction.fs, transaction.handle.root
     tmp = fs.open_directory(root, "tmp")
     try:
-        spool = fs.temporary(tmp)
+        spool = fs.scratch(tmp)
     finally:
         fs.close(tmp)
     try:
@@ -114,7 +114,7 @@ def _place(transaction: Transaction, row: FolderRow, file: stage.TemporaryFile, 
     uid = transaction.allocate(row, 1)
     unique = fresh_unique(transaction.tools.ids.object_id())
     made = FileName(transaction.now, unique, uid, file.prepared.size, flags & int(Flag(31)), bits)
-    transaction.link(file.directory, file.name, row, str(made))
+    transaction.place(file, row, str(made))
     thread = records.derived_thread(file.prepared.facts, file.prepared.email_id)
     modseq = transaction.next_modseq(row)
     transaction.insert(row, Record(uid, str(made), made.flags, bits, modseq, made.saved, thread, file.prepared))

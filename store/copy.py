@@ -130,9 +130,9 @@ def _link_anew(transaction: Transaction, directory: int, row: FolderRow, item: _
     finally:
         os.close(fd)
     try:
-        transaction.link(file.directory, file.name, row, name)
+        transaction.place(file, row, name)
     finally:
-        stage.discard(transaction.fs, file.directory, file.name)
+        stage.discard(transaction.fs, file)
 
 
 def _insert_rows(
@@ -187,7 +187,8 @@ def _count(transaction: Transaction, row: FolderRow, found: Sequence[_Source]) -
     row.size += size
     row.unseen += sum(1 for item in found if not item.flags & Flag.SEEN)
     row.deleted += sum(1 for item in found if item.flags & Flag.DELETED)
-    transaction.db.run("UPDATE state SET octets = octets + ?, messages = messages + ?", (size, len(found)))
+    transaction.octets += size
+    transaction.messages += len(found)
 
 
 def _journal(

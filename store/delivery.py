@@ -92,4 +92,4 @@ async def stage_in_thread(
 def discard_all(tools: Tools, files: Sequence[TemporaryFile]) -> None:
     """Remove the temporary names. What cannot be removed is swept after a day."""
     for file in files:
-        stage.discard(tools.fs, file.directory, file.name)
+        stage.discard(tools.fs, file)

@@ -62,7 +62,8 @@ def _discount(transaction: Transaction, row: FolderRow, found: Sequence[Removed]
     row.size -= size
     row.unseen -= sum(1 for item in found if not item[2] & Flag.SEEN)
     row.deleted -= sum(1 for item in found if item[2] & Flag.DELETED)
-    transaction.db.run("UPDATE state SET octets = octets - ?, messages = messages - ?", (size, len(found)))
+    transaction.octets -= size
+    transaction.messages -= len(found)
 
 
 def _forget_old(transaction: Transaction, row: FolderRow) -> None:

@@ -137,7 +137,8 @@ def delete(transaction: Transaction, name: str, recycle: int) -> None:
     transaction.hint(row)
     catalog.delete(transaction.db, row)
     transaction.forget(row)
-    transaction.db.run("UPDATE state SET octets = octets - ?, messages = messages - ?", (row.size, row.messages))
+    transaction.octets -= row.size
+    transaction.messages -= row.messages
 
 
 def subscribe(transaction: Transaction, name: str, subscribed: bool) -> None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -39,12 +41,51 @@ class Call:
 Recorder = Callable[[Call], None]
 
 
+class Turn:
+    """One worker thread computes at a time; the others wait here, not for the interpreter.
+
+    Threads that only make short system calls would else hand the interpreter to each other at every call, which was
+    measured to double the time of a delivery. A sync gives the turn away while it waits. Never wait for an account's
+    lock with the turn in hand: its holder may be waiting for the turn.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._mine = threading.local()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        if getattr(self._mine, "yes", False):
+            yield
+            return
+        with self._lock:
+            self._mine.yes = True
+            try:
+                yield
+            finally:
+                self._mine.yes = False
+
+    @contextlib.contextmanager
+    def given(self) -> Iterator[None]:
+        """Let others compute while this thread waits; nothing happens without the turn."""
+        if not getattr(self._mine, "yes", False):
+            yield
+            return
+        self._lock.release()
+        try:
+            yield
+        finally:
+            self._lock.acquire()
+
+
 class FileSystem:
     """The calls. One instance per store; thread-safe, as each call is."""
 
     def __init__(self, recorder: Recorder | None = None) -> None:
         self._recorder = recorder
         self._paths: dict[int, str] = {}
+        self._nameless = itertools.count()
+        self.turn = Turn()
         self.failed_syncs = 0  # fault 152: after three, whoever accepts mail should stop
 
     # -- directories ---------------------------------------------------------------------------------------------
@@ -84,6 +125,15 @@ class FileSystem:
         self._note("create", directory, name)
         return fd
 
+    def scratch(self, directory: int) -> int:
+        """A file for what need not survive: it never gets a name that stays."""
+        fd = self.nameless(directory)
+        if fd is None:
+            name = f"scratch.{os.getpid()}.{os.urandom(8).hex()}"
+            fd = self.create(directory, name)
+            self.unlink(directory, name)
+        return fd
+
     def open_to_read(self, directory: int, name: str) -> int:
         return os.open(name, READ, dir_fd=directory)
 
@@ -94,16 +144,18 @@ class FileSystem:
         self._opened(fd, self._path(directory, name))
         return fd
 
-    def temporary(self, directory: int) -> int:
-        """A file without a name, for what need not survive (O_TMPFILE; create and unlink where it is missing)."""
+    def nameless(self, directory: int) -> int | None:
+        """A new file that has no name until `link_open`, so that a crash leaves nothing; None where the file system
+        cannot do that (NFS, CephFS)."""
         try:
-            return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, FILE_MODE, dir_fd=directory)
+            fd = os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, FILE_MODE, dir_fd=directory)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
                 raise
-        name = f"spool.{os.getpid()}.{os.urandom(8).hex()}"
-        fd = os.open(name, CREATE, FILE_MODE, dir_fd=directory)
-        os.unlink(name, dir_fd=directory)
+            return None
+        if self._recorder:
+            self._paths[fd] = self._path(directory, f"#{next(self._nameless)}")
+            self._recorder(Call("nameless", self._paths[fd]))
         return fd
 
     def close(self, fd: int) -> None:
@@ -170,22 +222,23 @@ class FileSystem:
 
     def sync(self, fd: int) -> None:
         """Data, size, times; for a directory its names. A failure is final: what was to be synced counts as lost."""
-        with self._counting_failures():
+        with self._waiting():
             os.fsync(fd)
         self._note_fd("fsync", fd)
 
     def sync_data(self, fd: int) -> None:
-        with self._counting_failures():
+        with self._waiting():
             os.fdatasync(fd)
         self._note_fd("fdatasync", fd)
 
     @contextlib.contextmanager
-    def _counting_failures(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            self.failed_syncs += 1
-            raise
+    def _waiting(self) -> Iterator[None]:
+        with self.turn.given():
+            try:
+                yield
+            except OSError:
+                self.failed_syncs += 1
+                raise
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -193,6 +246,12 @@ class FileSystem:
         """A second name; fails when `new` exists, never follows a symbolic link."""
         os.link(name, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
         self._note("link", source, name, self._path(target, new))
+
+    def link_open(self, fd: int, target: int, new: str) -> None:
+        """A name for an open nameless file; fails when `new` exists (open(2), O_TMPFILE)."""
+        os.link(f"/proc/self/fd/{fd}", new, dst_dir_fd=target, follow_symlinks=True)
+        if self._recorder:
+            self._recorder(Call("link", self._paths.get(fd, "?"), self._path(target, new)))
 
     def rename(self, source: int, name: str, target: int, new: str) -> None:
         os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)

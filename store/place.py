@@ -56,7 +56,7 @@ def _delivered(transaction: Transaction, unique: str) -> Appended | None:
 
 
 def check_quota(transaction: Transaction, quota: int, size: int) -> None:
-    if quota and int(transaction.db.value("SELECT octets FROM state")) + size > quota:
+    if quota and transaction.used() + size > quota:
         raise QuotaError("mailbox is over quota")
 
 
@@ -77,7 +77,7 @@ def _put(transaction: Transaction, row: FolderRow, file: TemporaryFile, placemen
     uid = transaction.allocate(row, 1)
     unique = unique or fresh_unique(transaction.tools.ids.object_id())
     name = str(FileName(transaction.now, unique, uid, prepared.size, int(placement.flags), bits))
-    transaction.link(file.directory, file.name, row, name)
+    transaction.place(file, row, name)
     modseq = transaction.next_modseq(row)
     thread = _thread(transaction, row, uid, bits, file)
     transaction.insert(row, Record(uid, name, int(placement.flags), bits, modseq, transaction.now, thread, prepared))

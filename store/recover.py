@@ -266,9 +266,11 @@ def scan_folder(transaction: Transaction, folder_id: str, trust: Trust) -> None:
         )
     }
     names = set(transaction.fs.names(transaction.cur(row)))
+    octets, messages = transaction.octets - row.size, transaction.messages - row.messages
     scan = _Scan(transaction, row, told, known, trust)
     scan.match(names - doomed)
     scan.finish()
+    transaction.octets, transaction.messages = octets + row.size, messages + row.messages
 
 
 def _rows(transaction: Transaction, row: FolderRow) -> dict[int, _Known]:

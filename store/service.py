@@ -140,7 +140,7 @@ class MaildirStore:
             with contextlib.suppress(FileExistsError):
                 fs.make_directory(run, "changes")
             self._changes = self._keep(fs.open_directory(run, "changes"))
-            fs.close(fs.temporary(self._spool))  # a read-only disk is told now
+            fs.close(fs.scratch(self._spool))  # a read-only disk is told now
         except OSError as error:
             self._directories.close()
             raise StorageError(

@@ -101,7 +101,7 @@ class SpoolFile:
             self._append(block)
 
     def _open(self) -> None:
-        self._fd = self._fs.temporary(self._directory)
+        self._fd = self._fs.scratch(self._directory)
         memory = b"".join(self._pieces)
         self._pieces.clear()
         self._start, self._size = memory, 0

@@ -24,11 +24,13 @@ HEAD = 512 * 1024  # a header block is looked for in so many octets
 
 @dataclass(frozen=True, slots=True)
 class TemporaryFile:
-    """A synced file without a visible name: `directory` is a descriptor of an account's tmp/."""
+    """A synced file that nobody sees: open as `fd`, without a name; where the file system cannot do that, under `name`
+    in tmp/, held as `directory`."""
 
-    directory: int
-    name: str
+    fd: int
     prepared: Prepared
+    directory: int = -1
+    name: str = ""
 
 
 def write(tools: Tools, root: int, prefix: bytes, content: Content, skip: int, date: int) -> TemporaryFile:
@@ -38,39 +40,64 @@ def write(tools: Tools, root: int, prefix: bytes, content: Content, skip: int, d
     """
     fs = tools.fs
     directory = fs.open_directory(root, "tmp")
-    name = f"{date}.{tools.ids.object_id()}.{os.getpid()}"
     try:
-        fd = fs.create(directory, name)
-    except OSError:
+        fd, name = _create(tools, directory, date)
+        try:
+            prepared = _fill(tools, fd, prefix, content, skip, date)
+        except BaseException:
+            fs.close(fd)
+            if name:
+                fs.unlink(directory, name)
+            raise
+    except BaseException:
         fs.close(directory)
         raise
-    try:
-        prepared = _fill(tools, fd, prefix, content, skip, date)
-    except BaseException:
-        fs.close(fd)
-        discard(fs, directory, name)
-        raise
-    fs.close(fd)
-    return TemporaryFile(directory, name, prepared)
+    if name:
+        return TemporaryFile(fd, prepared, directory, name)
+    fs.close(directory)
+    return TemporaryFile(fd, prepared)
+
+
+def _create(tools: Tools, directory: int, date: int) -> tuple[int, str]:
+    fd = tools.fs.nameless(directory)
+    if fd is not None:
+        return fd, ""
+    name = f"{date}.{tools.ids.object_id()}.{os.getpid()}"
+    return tools.fs.create(directory, name), name
+
+
+def link(fs: FileSystem, file: TemporaryFile, target: int, new: str) -> None:
+    """Give it a name in the directory `target`."""
+    if file.name:
+        fs.link(file.directory, file.name, target, new)
+    else:
+        fs.link_open(file.fd, target, new)
+
+
+def discard(fs: FileSystem, file: TemporaryFile) -> None:
+    """Let go of it; a temporary name that cannot be removed is swept after a day."""
+    fs.close(file.fd)
+    if file.name:
+        with contextlib.suppress(OSError):
+            fs.unlink(file.directory, file.name)
+        fs.close(file.directory)
 
 
 def _fill(tools: Tools, fd: int, prefix: bytes, content: Content, skip: int, date: int) -> Prepared:
     size = len(prefix) + content.size - skip
     if size <= IN_MEMORY:
-        data = prefix + content.read(skip, content.size)
-        tools.fs.write(fd, data, 0)
-        tools.fs.set_time(fd, date)
-        tools.fs.sync(fd)
-        whole: Content = BytesContent(data)
-        digest = hashlib.sha256(data).digest()
-    else:
-        tools.fs.reserve(fd, 0, size)
-        _write_long(tools.fs, fd, prefix, content, skip)
-        tools.fs.set_time(fd, date)
-        tools.fs.sync(fd)
-        whole = file_content(tools.fs, fd, size)
-        digest = digest_of(whole)
-    return Prepared(size, email_id(digest), date, tools.gather(whole))
+        with tools.fs.turn.taken():
+            data = prefix + content.read(skip, content.size)
+            tools.fs.write(fd, data, 0)
+            tools.fs.set_time(fd, date)
+            tools.fs.sync(fd)
+            return Prepared(size, email_id(hashlib.sha256(data).digest()), date, tools.gather(BytesContent(data)))
+    tools.fs.reserve(fd, 0, size)
+    _write_long(tools.fs, fd, prefix, content, skip)
+    tools.fs.set_time(fd, date)
+    tools.fs.sync(fd)
+    whole = file_content(tools.fs, fd, size)
+    return Prepared(size, email_id(digest_of(whole)), date, tools.gather(whole))
 
 
 def _write_long(fs: FileSystem, fd: int, prefix: bytes, content: Content, skip: int) -> None:
@@ -101,12 +128,8 @@ def file_content(fs: FileSystem, fd: int, size: int) -> FileContent:
 
 def copy(tools: Tools, file: TemporaryFile, root: int, date: int) -> TemporaryFile:
     """The same octets in a file of its own, under another account's tmp/."""
-    fd = tools.fs.open_to_read(file.directory, file.name)
-    try:
-        content = file_content(tools.fs, fd, file.prepared.size)
-        return write(with_facts(tools, file.prepared.facts), root, b"", content, 0, date)
-    finally:
-        os.close(fd)
+    content = file_content(tools.fs, file.fd, file.prepared.size)
+    return write(with_facts(tools, file.prepared.facts), root, b"", content, 0, date)
 
 
 NO_FACTS = Facts(b"", b"", b"", b"", b"", "", None, "", (), "")
@@ -115,10 +138,3 @@ NO_FACTS = Facts(b"", b"", b"", b"", b"", "", None, "", (), "")
 def with_facts(tools: Tools, facts: Facts) -> Tools:
     """The same tools with a scanner that answers at once: the octets were scanned before."""
     return replace(tools, gather=lambda _content: facts)
-
-
-def discard(fs: FileSystem, directory: int, name: str) -> None:
-    """Remove the temporary name and let go of its directory; what stays behind is swept after a day."""
-    with contextlib.suppress(OSError):
-        fs.unlink(directory, name)
-    fs.close(directory)

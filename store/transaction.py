@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import core.log
 from core.errors import InvalidError, NotFoundError
-from store import catalog, journal, records, sidefile
+from store import catalog, journal, records, sidefile, stage
 from store.catalog import FolderRow
 from store.handle import Handle, folder_directory
 from store.index import Connection
@@ -20,6 +20,7 @@ from store.layout import MODSEQ_BLOCK, UID_BLOCK
 from store.lockfile import ALL, State, Word
 from store.records import Record
 from store.schema import UID_MASK, key
+from store.stage import TemporaryFile
 from store.types import Flag, Hint
 
 log = core.log.get(__name__)
@@ -44,6 +45,7 @@ class Transaction:
         self.unfinished = False  # the flusher has more to do here
         self.hints: dict[str, Hint] = {}
         self._generation = 0
+        self.octets = self.messages = 0  # what the account gains; written with the commit
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
         self._journalled: list[tuple[str, int]] = []  # directory of a folder, size of its journal before
@@ -61,13 +63,17 @@ class Transaction:
         self.handle.writing.trim()
         self.db.run("BEGIN IMMEDIATE")
         self._generation = int(self.db.value("SELECT generation FROM state"))
-        self._tell(State.BUSY, self._generation)
 
     def commit(self) -> None:
         """Sync what was linked, then commit. On failure call `abort`: nothing of the batch is acknowledged."""
         self.sync_links()
         self._remember_times()
-        self.db.run("UPDATE state SET generation = generation + 1")
+        if not self._touched:
+            self._tell(State.BUSY, self._generation)
+        self.db.run(
+            "UPDATE state SET generation = generation + 1, octets = octets + ?, messages = messages + ?",
+            (self.octets, self.messages),
+        )
         self.db.run("COMMIT")
         self._linked.clear()
         self._journalled.clear()
@@ -91,6 +97,7 @@ class Transaction:
     def operation(self) -> Iterator[None]:
         """One operation of the batch: all of it or nothing."""
         links, lines, hints = len(self._linked), len(self._journalled), dict(self.hints)
+        octets, messages = self.octets, self.messages
         self.db.run("SAVEPOINT operation")
         try:
             yield
@@ -101,7 +108,7 @@ class Transaction:
             self.db.run("ROLLBACK TO operation")
             self.db.run("RELEASE operation")
             self._folders.clear()
-            self.hints = hints
+            self.hints, self.octets, self.messages = hints, octets, messages
             raise
 
     def _undo(self, links: int, lines: int) -> None:
@@ -244,17 +251,21 @@ class Transaction:
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    def link(self, source: int, name: str, row: FolderRow, new: str) -> None:
+    def place(self, file: TemporaryFile, row: FolderRow, new: str) -> None:
         """Give a synced file its name in a folder. Visible to nobody who asks the index until the commit."""
         self.touch(row)
         directory = self.cur(row)
-        self.fs.link(source, name, directory, new)
-        self._linked.append((directory, new))
-        self._unsynced.add(directory)
+        stage.link(self.fs, file, directory, new)
+        self._placed(directory, new)
 
-    def linked(self, row: FolderRow, name: str) -> None:
-        """A file that was made in cur/ otherwise; removed when the operation fails."""
+    def link(self, source: int, name: str, row: FolderRow, new: str) -> None:
+        """A further name of a message's file, in a folder."""
+        self.touch(row)
         directory = self.cur(row)
+        self.fs.link(source, name, directory, new)
+        self._placed(directory, new)
+
+    def _placed(self, directory: int, name: str) -> None:
         self._linked.append((directory, name))
         self._unsynced.add(directory)
 
@@ -280,13 +291,18 @@ class Transaction:
         records.insert(self.db, row, record)
         self.count(row, record.flags, record.prepared.size, 1)
 
-    def count(self, row: FolderRow, flags: int, size: int, sign: int, messages: int = 1) -> None:
-        """Counters of the folder and the account for messages that come (+1) or go (-1)."""
-        row.messages += sign * messages
+    def count(self, row: FolderRow, flags: int, size: int, sign: int) -> None:
+        """Counters of the folder and the account for one message that comes (+1) or goes (-1)."""
+        row.messages += sign
         row.size += sign * size
-        row.unseen += 0 if flags & Flag.SEEN else sign * messages
-        row.deleted += sign * messages if flags & Flag.DELETED else 0
-        self.db.run("UPDATE state SET octets = octets + ?, messages = messages + ?", (sign * size, sign * messages))
+        row.unseen += 0 if flags & Flag.SEEN else sign
+        row.deleted += sign if flags & Flag.DELETED else 0
+        self.octets += sign * size
+        self.messages += sign
+
+    def used(self) -> int:
+        """Octets of the account, with what this transaction did."""
+        return int(self.db.value("SELECT octets FROM state")) + self.octets
 
     def expunge_row(self, row: FolderRow, uid: int, name: str, flags: int, size: int, modseq: int) -> None:
         """The message leaves the index; its file, when `name` is given, is unlinked behind."""

@@ -8,7 +8,6 @@ cancelled or lost patience): then nothing of it happens (promise P2); one that h
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -40,9 +39,14 @@ class _Operation(Generic[T]):
     future: asyncio.Future[T]
     durable: bool
     claim: threading.Lock = field(default_factory=threading.Lock)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     begun: bool = False
     result: T | None = None
     error: BaseException | None = field(default=None)
+
+    def lose_patience(self) -> None:
+        if self.claim.acquire(blocking=False) and not self.future.done():
+            self.future.set_exception(StorageError("the mailbox is busy", code="storage-busy"))
 
 
 class Writer:
@@ -61,20 +65,7 @@ class Writer:
         if self._running is None:
             self._running = asyncio.create_task(self._drain())
         with self._handle.pinned():
-            return await self._wait(operation)
-
-    async def _wait(self, operation: _Operation[T]) -> T:
-        try:
-            done, _ = await asyncio.wait((operation.future,), timeout=PATIENCE)
-            if not done and operation.claim.acquire(blocking=False):
-                raise StorageError("the mailbox is busy", code="storage-busy")
-            return await asyncio.shield(operation.future)
-        except asyncio.CancelledError:
-            if not operation.claim.acquire(
-                blocking=False
-            ):  # begun: it will be committed or not, and is over when we leave
-                await asyncio.wait((operation.future,))
-            raise
+            return await _outcome(operation)
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
@@ -124,9 +115,12 @@ class Writer:
         handle = self._handle
         with handle.lock.held():
             ready(handle)
-            durable = any(operation.durable for operation in batch)
-            with handle.writer.durable() if durable else contextlib.nullcontext():
-                transaction = _transact(handle, batch)
+            if any(operation.durable for operation in batch):
+                with handle.writer.durable():
+                    transaction = _transact(handle, batch)
+            else:
+                with handle.fs.turn.taken():
+                    transaction = _transact(handle, batch)
             handle.touched = True
             if transaction.unfinished or not all(operation.durable for operation in batch):
                 handle.dirty = True
@@ -144,6 +138,20 @@ def _transact(handle: Handle, batch: Sequence[_Operation[Any]]) -> Transaction:
         transaction.abort()
         raise
     return transaction
+
+
+async def _outcome(operation: _Operation[T]) -> T:
+    """Its result. Taken back when it has not begun after `PATIENCE`, or when the caller is cancelled; once begun it
+    will be committed or not, and is over when we leave."""
+    timer = asyncio.get_running_loop().call_later(PATIENCE, operation.lose_patience)
+    try:
+        return await operation.future
+    except asyncio.CancelledError:
+        if not operation.claim.acquire(blocking=False):
+            await operation.over.wait()
+        raise
+    finally:
+        timer.cancel()
 
 
 def ready(handle: Handle) -> None:
@@ -192,6 +200,7 @@ def _fail_all(batch: Sequence[_Operation[Any]], error: Exception) -> None:
 
 
 def _answer(operation: _Operation[Any]) -> None:
+    operation.over.set()
     if operation.future.done():
         return
     if isinstance(operation.error, asyncio.CancelledError):

@@ -12,10 +12,11 @@ import pytest
 from core.clock import ManualClock
 from core.errors import NotFoundError, QuotaError
 from message.content import BytesContent
+from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.types import AccountRef, Appended, Column, Flag, Message, Placement, Uid
 from tests.fakes.mail import content, mail
-from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, cur, deliver, read, refs_in_tmp
+from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of, read, refs_in_tmp
 
 
 async def test_a_delivered_message_is_there_with_all_its_facts(store: MaildirStore, clock: ManualClock) -> None:
@@ -84,12 +85,29 @@ async def test_an_inode_is_shared_inside_an_organisation_and_never_between_two(s
     assert cur(data, AUTRE)[0].read_bytes() == mail(1)
 
 
-async def test_no_temporary_name_is_left_behind(store: MaildirStore, data: Path) -> None:
+class OldFileSystem(FileSystem):
+    """NFS and CephFS make no nameless files."""
+
+    def nameless(self, directory: int) -> int | None:
+        return None
+
+
+@pytest.mark.parametrize("fs", [FileSystem, OldFileSystem])
+async def test_no_temporary_name_is_left_behind(data: Path, fs: type[FileSystem]) -> None:
+    store = MaildirStore(data, fs=fs())
+    await store.open()
     async with await store.stage(b"", content(1), first=MAIRIE) as staged:
         await staged.deliver(MAIRIE, Placement())
         await staged.deliver(AUTRE, Placement())
-        assert refs_in_tmp(data) == 2
+        assert refs_in_tmp(data) == (2 if fs is OldFileSystem else 0)
     assert refs_in_tmp(data) == 0
+    assert await read(await inbox_of(store, AUTRE), 1) == mail(1)
+    spool = store.spool(limit=10**6)
+    await spool.write(b"x" * 300_000)
+    assert list((data / "spool").iterdir()) == []
+    await spool.close()
+    assert await store.verify(None) == []
+    await store.close()
 
 
 async def test_a_date_of_its_own_is_the_file_s_time(store: MaildirStore, data: Path, clock: ManualClock) -> None:
