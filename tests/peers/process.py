@@ -63,6 +63,17 @@ def answers(port: int, host: str = "127.0.0.1") -> bool:
     return False
 
 
+def children(parent: int) -> list[int]:
+    """The pids of the living children of a process (zombies do not count)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            state, owner = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(owner) == parent and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
 def wait_until(condition: Callable[[], object], *, timeout: float = START, what: str = "condition") -> None:
     """Poll until true; the failure names what was waited for."""
     deadline = time.monotonic() + timeout

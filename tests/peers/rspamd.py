@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.peers.process import MissingPackage, Process, free_ports, peer_directory, program
+from tests.peers.process import MissingPackage, Process, children, free_ports, peer_directory, program
 
 # Modules that would ask the Internet, or need what is not here.
 OFF = (
@@ -27,7 +29,8 @@ class Rspamd:
         self.controller_url = f"http://127.0.0.1:{self.controller}"
         self.password = "controller"
         self._base, self._dns_port = base, dns_port
-        self._processes: list[Process] = []
+        self._redis: Process | None = None
+        self._scanner: Process | None = None
 
     def start(self) -> None:
         if not STOCK.is_dir():
@@ -41,18 +44,34 @@ class Rspamd:
             for path in (self._base / name, *(self._base / name).rglob("*")):
                 shutil.chown(path, "_rspamd", "_rspamd")
         self._start_redis()
+        self.up()
+
+    def up(self) -> None:
+        """Start rspamd itself, at first or after `down`, on the same port."""
         variables = {"CONFDIR": "etc", "LOCAL_CONFDIR": "etc", "DBDIR": "db", "RUNDIR": "run", "LOGDIR": "log"}
         command = [program("rspamd", "rspamd"), "-f", "-u", "_rspamd", "-g", "_rspamd"]
         command += ["-p", str(self._base / "run/pid"), "-c", str(self._base / "etc/rspamd.conf")]
         command += [f"--var={key}={self._base / folder}" for key, folder in variables.items()]
-        process = Process(command, self._base / "log" / "output")
-        self._processes.append(process)
-        process.wait_port(self.port)
-        process.wait_port(self.controller)
+        self._scanner = Process(command, self._base / "log" / "output")
+        self._scanner.wait_port(self.port)
+        self._scanner.wait_port(self.controller)
+
+    def down(self) -> None:
+        """End rspamd, so that its port refuses connections; Redis stays."""
+        if self._scanner:
+            self._scanner.stop()
+            self._scanner = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """To its main process and its workers (SIGSTOP: the kernel still accepts connections, nobody answers)."""
+        assert self._scanner is not None
+        for pid in (self._scanner.pid, *children(self._scanner.pid)):
+            os.kill(pid, number)
 
     def stop(self) -> None:
-        for process in reversed(self._processes):
-            process.stop()
+        self.down()
+        if self._redis:
+            self._redis.stop()
 
     def check(self, message: bytes, headers: Mapping[str, str]) -> dict[str, object]:
         """What rspamd itself thinks of a message: an independent judge of our signatures."""
@@ -63,9 +82,8 @@ class Rspamd:
     def _start_redis(self) -> None:
         command = [program("redis-server", "redis-server"), "--bind", "127.0.0.1", "--port", str(self.redis)]
         command += ["--dir", str(self._base / "redis"), "--save", "", "--appendonly", "no"]
-        process = Process(command, self._base / "redis" / "output")
-        self._processes.append(process)
-        process.wait_port(self.redis)
+        self._redis = Process(command, self._base / "redis" / "output")
+        self._redis.wait_port(self.redis)
 
     def _no_outside_maps(self) -> None:
         for path in (self._base / "etc/modules.d").glob("*.conf"):
@@ -86,7 +104,8 @@ class Rspamd:
             f'dns {{ nameserver = ["127.0.0.1:{self._dns_port}"]; timeout = 1s; retransmits = 2; }}\n'
             # loopback senders would otherwise skip SPF, DKIM and DMARC
             "check_local = true;\nlocal_addrs = [];\nmap_watch_interval = 60min;\n"
-            'rrd = "";\ndisable_hyperscan = true;\n'
+            # every test pattern counts, also those that ask for a lesser action than reject
+            'rrd = "";\ndisable_hyperscan = true;\ngtube_patterns = "all";\n'
             f'tempdir = "{self._base}/run";\nurl_tld = "{self._base}/etc/tld.dat";\n'
         )
         (local / "redis.conf").write_text(f'servers = "127.0.0.1:{self.redis}";\n')

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.peers.process import Process, free_ports, peer_directory, wait_until
+from tests.peers.process import Process, children, free_ports, peer_directory, wait_until
 
 HOSTNAME = "mx.dept.test"
 BEFFROI = str(Path(sys.executable).with_name("beffroi"))
@@ -147,13 +147,10 @@ class Suite:
     def workers(self, kind: str) -> list[int]:
         """The pids of the running workers of one kind, read from their environment as ps would."""
         found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                status = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(status[1]) != self.supervisor or status[0] == "Z":
-                    continue
-                if f'"kind": "{kind}"'.encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
+        for pid in children(self.supervisor):
+            with contextlib.suppress(OSError):
+                if f'"kind": "{kind}"'.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                    found.append(pid)
         return found
 
     # --- REST -------------------------------------------------------------------------------------------------
