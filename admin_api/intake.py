@@ -1,7 +1,8 @@
-"""The bounds of a request, applied before the framework sees it (h129): body size, encoding, JSON depth and keys."""
+"""The bounds of a request, applied before the framework sees it (h129): body size, time, encoding, JSON depth, keys."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from admin_api import problems
 
 MAX_DEPTH = 32
+PATIENCE = 30.0  # seconds for a whole body, as strangers send it too (h036)
 
 
 class _Refused(Exception):
@@ -20,19 +22,24 @@ class _Refused(Exception):
 
 
 class Intake:
-    """Reads the whole body, at most `limit` octets, checks it, and hands it on in one piece."""
+    """Reads the whole body, `limit` octets within `patience` seconds at most, checks it, hands it on in one piece."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, patience: float = PATIENCE) -> None:
         self._app = app
         self._limit = limit
+        self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
-            body = await self._read(scope, receive)
+            async with asyncio.timeout(self._patience):
+                body = await self._read(scope, receive)
             _check_json(body)
+        except TimeoutError:
+            await problems.response(408, "too-slow")(scope, receive, send)
+            return
         except _Refused as refused:
             await refused.response(scope, receive, send)
             return
@@ -71,7 +78,8 @@ def _check_json(body: bytes) -> None:
         raise _Refused(422, "invalid-json") from error
 
 
-_TOKENS = re.compile(rb'"(?:[^"\\\\]|\\\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# A string that never ends is one token to the end of the body, and nothing is tried twice: the scan is linear.
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def _depth(body: bytes) -> int:

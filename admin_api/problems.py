@@ -42,6 +42,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "invalid-json": ("Le corps de la requête n'est pas un JSON valable.", "The body is not acceptable JSON."),
     "invalid-request": ("La requête est mal formée : voir « errors ».", "The request is malformed: see errors."),
     "too-large": ("La requête est trop volumineuse.", "The request is too large."),
+    "too-slow": ("La requête est arrivée trop lentement.", "The request came too slowly."),
     "over-quota": ("Il n'y a plus de place.", "There is no room left."),
     "temporary": ("Le service est momentanément indisponible.", "Temporarily unavailable; try again."),
     "internal": ("Une erreur interne est survenue ; elle a été consignée.", "An internal error; it was logged."),
@@ -95,7 +96,14 @@ CLASSES: tuple[tuple[type[MailError], int, str], ...] = (
     (TemporaryError, 503, "temporary"),
     (MailError, 500, "internal"),
 )
-_HTTP_CODES = {401: "unauthorized", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "invalid-json"}
+_HTTP_CODES = {
+    400: "invalid-json",
+    401: "unauthorized",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    503: "temporary",
+}
 
 
 def body(status: int, code: str, fallback: str = "invalid", **extra: object) -> dict[str, object]:

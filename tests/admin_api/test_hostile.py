@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from admin_api.intake import Intake, _depth
+from core.errors import TemporaryError
 from tests.admin_api.conftest import Api
 from tests.admin_api.test_routes import commune
 
@@ -106,3 +110,76 @@ async def test_h132_the_schema_needs_loopback_or_a_token(api: Api) -> None:
     assert "/v1/mailboxes" in (await api.client.get("/v1/openapi.json")).json()["paths"]
     assert (await api.client.get("/docs")).status_code == 404
     assert (await api.client.get("/health")).text == "ok\n"
+
+
+@pytest.mark.parametrize("unit", [b'\\\\"', b'\\"', b'"', b'"\\', b"\\", b'"\\\\'], ids=repr)
+async def test_h129_a_string_that_never_ends_costs_no_more_than_its_length(api: Api, unit: bytes) -> None:
+    """The scan for brackets once began anew at each quote: minutes for one anonymous request."""
+    body = (b'"' + unit * MIB)[:MIB]
+    start = time.perf_counter()
+    answer = await api.client.post("/v1/organisations", content=body)
+    assert time.perf_counter() - start < 2.0
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "depth"),
+    [
+        (b'["\\\\", [[[[]]]], "\\\\"]', 5),
+        (b'["\\"[[[[", "]"]', 1),
+        (b'{"a\\\\\\"[": [1]}', 2),
+        (b'["[[[[', 1),
+    ],
+)
+def test_h129_brackets_are_counted_outside_strings_only(body: bytes, depth: int) -> None:
+    assert _depth(body) == depth
+
+
+async def test_h036_a_body_that_trickles_in_is_given_up() -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def application(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError("must not be reached")
+
+    async with asyncio.timeout(5):
+        await Intake(application, 1000, patience=0.2)({"type": "http", "headers": []}, receive, send)
+    assert sent[0]["status"] == 408
+
+
+async def test_h132_an_unhealthy_directory_is_a_temporary_problem(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> None:
+        raise TemporaryError("database unavailable")
+
+    monkeypatch.setattr(type(api.directory), "hosted_domain", away)
+    answer = await api.client.get("/health")
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "temporary"
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "1000000000", "-1", "x"])
+async def test_h131_a_page_is_bounded(api: Api, limit: str) -> None:
+    assert (await api.call("GET", f"/mailboxes?limit={limit}", api.operator)).status_code == 422
+
+
+async def test_h131_pages_follow_each_other(api: Api) -> None:
+    domain = await commune(api)
+    for name in ("anne", "bruno", "claire"):
+        await api.call("POST", "/mailboxes", api.a, json={"address": f"{name}@{domain}"})
+    first = (await api.call("GET", "/mailboxes?limit=2", api.a)).json()
+    rest = (await api.call("GET", f"/mailboxes?limit=2&after={first[-1]['address']}", api.a)).json()
+    assert [box["address"].partition("@")[0] for box in first + rest] == ["anne", "bruno", "claire"]
+
+
+async def test_h126_no_other_origin_may_read_and_no_cookie_counts(api: Api) -> None:
+    headers = {"Origin": "https://evil.test", "Cookie": f"token={api.operator}"}
+    answer = await api.client.get("/v1/me", headers=headers)
+    assert answer.status_code == 401
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert "set-cookie" not in answer.headers
