@@ -14,7 +14,7 @@ from core.errors import MailError
 from core.ids import Ids
 from core.log import get
 from directory.database import CommitUnknown, Database
-from directory.repositories.audit import Audit, Line
+from directory.repositories.audit import DENIED, Audit, Line
 from directory.scope import Denied
 from directory.types import Actor
 from directory.work import Work
@@ -66,7 +66,7 @@ class Boundary:
 
     async def denied(self, actor: Actor, denied: Denied) -> None:
         """Row 121: the attempt is written down; that it cannot be is no reason to answer otherwise."""
-        line = Line("denied", denied.target, actor.organisation_id, outcome="denied")
+        line = Line("denied", denied.target, actor.organisation_id, outcome=DENIED)
         _log.warning("access-denied", actor=actor.name, organisation=actor.organisation_id, target=denied.target)
         try:
             async with self._database.write() as session:

@@ -63,8 +63,10 @@ class Aliases:
         await self._session.execute(delete(AliasRow).where(AliasRow.id == alias.id))
         await self._session.execute(delete(AddressRow).where(AddressRow.key == alias.address.key))
 
-    async def drop_target(self, key: str) -> None:
-        await self._session.execute(delete(AliasTargetRow).where(AliasTargetRow.key == key))
+    async def drop_target(self, key: str, alias_ids: Collection[str]) -> None:
+        """Of these aliases only."""
+        here = AliasTargetRow.alias_id.in_(list(alias_ids))
+        await self._session.execute(delete(AliasTargetRow).where(AliasTargetRow.key == key, here))
 
     async def _targets_of(self, aliases: Select[*tuple[Any, ...]]) -> Mapping[str, tuple[Address, ...]]:
         ids = aliases.order_by(None).with_only_columns(AliasRow.id, maintain_column_froms=True)

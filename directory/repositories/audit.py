@@ -12,6 +12,9 @@ from directory.models import AuditRow, StateRow
 from directory.types import Actor, AuditEntry, Role
 
 
+DENIED = "denied"  # an outcome
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One fact for the audit, before it has a time and an operation."""
@@ -48,10 +51,11 @@ class Audit:
         return bool(await self._session.scalar(select(exists().where(AuditRow.operation == operation))))
 
     async def latest(self, bound: str | None, limit: int) -> Sequence[AuditEntry]:
-        """Newest first."""
+        """Newest first. What was denied is told to operators only: to the one who tried it would tell that the thing
+        exists (promise P8)."""
         query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
         if bound is not None:
-            query = query.where(AuditRow.organisation_id == bound)
+            query = query.where(AuditRow.organisation_id == bound, AuditRow.outcome != DENIED)
         return [_value(row) for row in await self._session.scalars(query)]
 
 

@@ -67,13 +67,15 @@ async def set_state(work: Work, actor: Actor, address: Address, state: State) ->
 
 
 async def remove(work: Work, actor: Actor, address: Address) -> Account:
-    """Aliases forget it as a target; one that leads here alone must be removed first, else its mail had no way."""
+    """Aliases forget it as a target; one that leads here alone must be removed first, else its mail had no way.
+    Another organisation's aliases neither hinder nor change: that they exist is not to be told (promise P8), and to
+    them this was an address outside."""
     account = (await scope.account(work, actor, address)).own
     key = account.address.key
-    aliases = await work.aliases.leading_to([key])
-    if any(all(target.key == key for target in alias.targets) for alias in aliases):
+    own = [a for a in await work.aliases.leading_to([key]) if a.organisation_id == account.organisation_id]
+    if any(all(target.key == key for target in alias.targets) for alias in own):
         raise refusal("alias-leads-here")
-    await work.aliases.drop_target(key)
+    await work.aliases.drop_target(key, [alias.id for alias in own])
     await work.accounts.remove(account.id, key)
     work.tell("mailbox-removed", str(account.address), account.organisation_id)
     return account

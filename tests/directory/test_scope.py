@@ -125,6 +125,23 @@ async def test_h121_the_attempt_is_audited_for_the_one_who_tried(directory: SqlD
     assert entry.organisation_id == actor.organisation_id
 
 
+async def test_h121_the_audit_does_not_tell_the_one_who_tried_that_it_exists(directory: SqlDirectory) -> None:
+    actor = await two_communes(directory)
+    before = await directory.audit(actor)
+    for address in ("paul@vert.test", "paul@nulle.test"):
+        with pytest.raises(NotFoundError):
+            await directory.account(actor, at(address))
+    assert await directory.audit(actor) == before
+
+
+async def test_h124_a_neighbours_alias_keeps_nobody_from_removing_a_mailbox(both: SqlDirectory) -> None:
+    """It once answered alias-leads-here: a refusal from outside, that told of the neighbour's alias as well."""
+    actor = await two_communes(both)
+    neighbours = await both.add_alias(OPERATOR, at("piege@vert.test"), [at("anne@brou.test")])
+    await both.remove_account(actor, at("anne@brou.test"))
+    assert [alias for alias in await both.aliases(OPERATOR) if alias.id == neighbours.id] == [neighbours]
+
+
 async def state(directory: SqlDirectory) -> object:
     return (
         list(await directory.organisations(OPERATOR)),
