@@ -20,6 +20,7 @@ def settle(handle: Handle) -> None:
         db.run("UPDATE folders SET uid_floor = uidnext, modseq_floor = modseq")
         db.run("UPDATE state SET clean = 1, generation = ?", (generation,))
         db.run("COMMIT")
+    db.shrink()
     for row in inexact:
         with folder_directory(handle.fs, handle.root, row.directory) as fd:
             sidefile.update_folder(handle.fs, fd, uid_floor=row.uidnext, modseq_floor=row.modseq)

@@ -21,7 +21,7 @@ INDEX_FILE = "index.db"
 INDEX_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm", f"{INDEX_FILE}-journal")
 BUSY_MS = 5000  # fault 156
 CACHE_KIB = 1024
-CHECKPOINT_PAGES = 2000
+CHECKPOINT_PAGES = 1000
 
 Row = tuple[Any, ...]  # what SQLite gives: a seam
 
@@ -81,6 +81,16 @@ class Connection:
             yield
         finally:
             self.all("PRAGMA synchronous=NORMAL")
+
+    def shrink(self) -> None:
+        """Empty the WAL into the database, as far as no other process reads in it just now."""
+        self._raw.set_busy_timeout(0)
+        try:
+            self._raw.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            pass
+        finally:
+            self._raw.set_busy_timeout(BUSY_MS)
 
     def close(self) -> None:
         self._raw.close()

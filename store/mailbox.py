@@ -18,7 +18,7 @@ from store.flags import FlagChange
 from store.handle import Handle
 from store.index import Connection
 from store.recover import Trust, scan_folder
-from store.schema import key
+from store.schema import UID_MASK, key
 from store.store import MessageFile, UidRanges
 from store.types import (
     NO_FLAGS,
@@ -85,8 +85,8 @@ class FolderView:
         return await self._read(ask)
 
     async def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
-        for first, last in ranges:
-            start = first
+        for start, end in ranges:
+            last = min(end, UID_MASK)
             while start <= last:
                 batch = await self._read(partial(records.batch, first=start, last=last, columns=columns))
                 if batch:

@@ -149,6 +149,14 @@ async def test_f159_flags_and_keywords_survive_the_loss_of_the_index(data: Path,
     await store.close()
 
 
+async def test_ranges_may_end_past_the_highest_uid(store: MaildirStore) -> None:
+    await _three(store)
+    inbox = await inbox_of(store)
+    for last in (3, 0xFFFFFFFF, 1 << 32, 1 << 70):
+        assert [row.uid async for batch in inbox.rows([(2, last)], EVERY) for row in batch] == [2, 3]
+        assert len((await inbox.store_flags([(2, last)], add=Flag.SEEN)).messages) == 2
+
+
 async def test_a_change_over_many_rows_is_one_modseq(store: MaildirStore) -> None:
     account = await store.account(MAIRIE)
     from tests.fakes.mail import content
