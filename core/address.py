@@ -14,6 +14,7 @@ from core.domain import DomainError, to_ascii, to_unicode
 
 MAX_LOCAL = 64  # octets, RFC 5321 4.5.3.1.1
 MAX_ADDRESS = 254  # octets of local@domain, RFC 5321 4.5.3.1.3 less the brackets
+_MAX_WIRE = MAX_ADDRESS + MAX_LOCAL  # with a quoted local part, whose quotes and escapes count for nothing
 SUBADDRESS = "+"
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
@@ -67,14 +68,18 @@ def parse(text: str, *, utf8: bool = True) -> Address:
     """
     if not text.isascii() and not utf8:
         raise AddressError("internationalised address without SMTPUTF8")
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_ADDRESS + MAX_LOCAL:
+    if len(text.encode("utf-8", "surrogatepass")) > _MAX_WIRE:
         raise AddressError("address is too long")
     quoted = _QUOTED.match(text)
     end = quoted.end() if quoted else text.rfind("@")
     if end < 0 or text[end : end + 1] != "@":
         raise AddressError("malformed address")
     local = _unquote(text[:end]) if quoted else _dot_string(text[:end])
-    return Address(_checked_local(local), _domain(text[end + 1 :]))
+    address = Address(_checked_local(local), _domain(text[end + 1 :]))
+    # A-labels may be thrice as long as what was typed: what is written down must be readable again.
+    if len(str(address).encode("utf-8")) > _MAX_WIRE:
+        raise AddressError("address is too long")
+    return address
 
 
 def parse_path(path: str, *, utf8: bool = False) -> Address | None:

@@ -99,3 +99,18 @@ def test_the_wire_form_parses_back_to_the_same_value(local: str) -> None:
     except AddressError:
         return
     assert parse(str(address)) == address
+
+
+def test_h050_what_is_accepted_can_be_read_again_from_its_own_written_form() -> None:
+    """A short U-label spelling of a long domain, with a local part full of escapes, became an address that the queue
+    wrote down and could not read: every claim failed from then on."""
+    domain = ".".join(["é"] * 31) + ".fr"
+    for quotes in range(1, 64):
+        text = '"' + '\\"' * quotes + f'"@{domain}'
+        try:
+            address = parse(text)
+        except AddressError:
+            continue
+        assert parse(str(address)) == address
+    with pytest.raises(AddressError, match="too long"):
+        parse('"' + '\\"' * 60 + f'"@{domain}')
