@@ -257,7 +257,7 @@ async def _target(state: _State, spec: MacroString | None, domain: str) -> str:
     """The name a term is about: the current domain, or its expanded domain-spec."""
     if spec is None:
         return domain
-    return spf_macro.shorten(spec.expand(await _values(state, spec, domain)))
+    return spec.name(await _values(state, spec, domain))
 
 
 async def _values(state: _State, spec: MacroString, domain: str) -> dict[str, str]:

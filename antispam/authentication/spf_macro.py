@@ -49,7 +49,18 @@ class MacroString:
 
     def expand(self, values: Mapping[str, str]) -> str:
         """`values` has every letter used, in lower case."""
-        return "".join(p if isinstance(p, str) else _transform(p, values[p.letter]) for p in self.pieces)
+        return "".join(_expanded(piece, values) for piece in self.pieces)
+
+    def name(self, values: Mapping[str, str]) -> str:
+        """The expansion as a domain name. Only its end can stay, so only that is made: a giant record costs nothing."""
+        pieces: list[str] = []
+        octets = 0
+        for piece in reversed(self.pieces):
+            pieces.append(_expanded(piece, values))
+            octets += len(pieces[-1])
+            if octets > 2 * MAX_EXPANDED:
+                break
+        return shorten("".join(reversed(pieces)))
 
 
 def parse(text: str, letters: str = DOMAIN_LETTERS) -> MacroString:
@@ -89,11 +100,14 @@ def parse_domain_spec(text: str) -> MacroString:
 
 
 def shorten(name: str) -> str:
-    """An expanded name that fits: labels are removed from the left past 253 characters (RFC 7208 7.3)."""
+    """An expanded name that fits: labels are removed from the left past 253 characters (RFC 7208 7.3). A last label
+    that is longer by itself stays; nobody asks for it."""
     name = name.removesuffix(".")
-    while len(name) > MAX_EXPANDED and "." in name:
-        name = name.partition(".")[2]
-    return name
+    if len(name) <= MAX_EXPANDED:
+        return name
+    # One cut, because a record of 64 KiB expands to megabytes and a label at a time would copy them for minutes.
+    dot = name.find(".", len(name) - MAX_EXPANDED - 1)
+    return name[dot + 1 :] if dot >= 0 else name[name.rfind(".") + 1 :]
 
 
 def _piece(match: re.Match[str], letters: str) -> str | Letter:
@@ -106,6 +120,10 @@ def _piece(match: re.Match[str], letters: str) -> str | Letter:
     if digits and not int(digits[:4]):
         raise MacroError("macro keeps zero parts")
     return Letter(letter.lower(), int(digits[:4] or 0), bool(reverse), delimiters or ".", letter.isupper())
+
+
+def _expanded(piece: str | Letter, values: Mapping[str, str]) -> str:
+    return piece if isinstance(piece, str) else _transform(piece, values[piece.letter])
 
 
 def _transform(piece: Letter, value: str) -> str:

@@ -107,6 +107,21 @@ def test_h074_an_expanded_name_loses_labels_on_the_left_past_253() -> None:
     assert shorten("a" * 300) == "a" * 300, "one label that cannot be cut is left for DNS to refuse"
 
 
+def test_h074_a_giant_macro_is_a_name_in_no_time() -> None:
+    """Labels were removed one at a time from megabytes: one message held the process for minutes."""
+    values = {"s": "a." * 31 + "a@b.test"}
+    giant = parse_domain_spec("%{s}" * 16_000 + ".x.test")
+    start = time.perf_counter()
+    name = giant.name(values)
+    long = shorten("a." * 1_000_000 + "x.test")
+    assert time.perf_counter() - start < 0.5
+    assert len(name) <= 253
+    assert name.endswith("a.a@b.test.x.test")
+    assert len(long) <= 253
+    assert long.endswith(".a.x.test")
+    assert name == shorten(giant.expand(values))
+
+
 def test_domain_spec_ends_in_a_domain_or_a_macro() -> None:
     for good in ("x.test", "x.test.", "%{d}", "x.%{d}", "x.t-1", "x.1a"):
         parse_domain_spec(good)
