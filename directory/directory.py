@@ -25,6 +25,7 @@ from directory.types import (
     ImportResult,
     ImportRow,
     KeyState,
+    LoggedIn,
     LoginResult,
     Organisation,
     Resolution,
@@ -58,6 +59,12 @@ class Directory(Protocol):
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         """Argon2id in a bounded pool, a keyed cache of verified passwords, equal time for unknown users.
         `protocol`: "imap", "smtp"; `remote`: the peer's address, for the log."""
+
+    async def version(self) -> int:
+        """Rises with every administrative change, by whichever process: while it stands still, so does everything."""
+
+    async def still_open(self, login: LoggedIn) -> bool:
+        """False once the account is suspended or gone, or has another password than it had at that login (row 117)."""
 
     async def administrator(self, token: Secret) -> Administrator | None:
         """Who holds this bearer token; only a hash of it is stored."""

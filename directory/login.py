@@ -174,7 +174,9 @@ class Login:
         if attempt.opening is None:
             return LoginRefused("bad-credentials")
         account = attempt.opening.account
-        return LoggedIn(account) if account.state is State.ACTIVE else LoginRefused("suspended")
+        if account.state is not State.ACTIVE:
+            return LoginRefused("suspended")
+        return LoggedIn(account, attempt.opening.credential)
 
 
 def canonical(identity: str) -> str:

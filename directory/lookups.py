@@ -17,6 +17,7 @@ from directory.repositories.accounts import Accounts, StoredAccount
 from directory.repositories.administrators import Administrators
 from directory.repositories.aliases import Aliases
 from directory.repositories.audit import DirectoryState
+from directory.repositories.credentials import Credentials
 from directory.repositories.domains import Domains
 from directory.repositories.grants import Grants
 from directory.types import (
@@ -26,6 +27,7 @@ from directory.types import (
     Domain,
     ForeignDomain,
     LocalAccount,
+    LoggedIn,
     Resolution,
     State,
     UnknownUser,
@@ -97,6 +99,21 @@ class Lookups:
             return None
         self._accounts.put(account_id, found.effective, epoch)
         return found.effective
+
+    async def version(self) -> int:
+        async with self._database.read() as session:
+            return await DirectoryState(session).version()
+
+    async def still_open(self, login: LoggedIn) -> bool:
+        """Never cached: it is asked because something has changed."""
+        async with self._database.read() as session:
+            now = await Credentials(session).opening(login.account.address.key)
+        return (
+            now is not None
+            and now.account.id == login.account.id
+            and now.account.state is State.ACTIVE
+            and now.credential == login.credential
+        )
 
     async def administrator(self, token_hash: str) -> Administrator | None:
         """Never cached: a token that was taken away stops at once (row 117)."""

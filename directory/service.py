@@ -36,6 +36,7 @@ from directory.types import (
     ImportResult,
     ImportRow,
     KeyState,
+    LoggedIn,
     LoginResult,
     Organisation,
     Resolution,
@@ -92,6 +93,12 @@ class SqlDirectory:
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         return await self._login.login(identity, secret, protocol=protocol, remote=remote)
+
+    async def version(self) -> int:
+        return await self._lookups.version()
+
+    async def still_open(self, login: LoggedIn) -> bool:
+        return await self._lookups.still_open(login)
 
     async def administrator(self, token: Secret) -> Administrator | None:
         return await self._lookups.administrator(administrators.token_hash(token.reveal()))

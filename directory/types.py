@@ -110,7 +110,11 @@ Resolution = LocalAccount | AliasOf | UnknownUser | ForeignDomain
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
+    """`credential` names what was logged in with: a new password has a new name, and `Directory.still_open` then says
+    that this login is over."""
+
     account: Account
+    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)

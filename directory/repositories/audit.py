@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from directory.models import AuditRow, StateRow
 from directory.types import Actor, AuditEntry, Role
 
-
 DENIED = "denied"  # an outcome
 
 

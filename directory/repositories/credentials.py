@@ -17,10 +17,12 @@ PASSWORD = "password"
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """An account (state as it counts) and its stored password hash, "" when it has none."""
+    """An account (state as it counts), its stored password hash and that credential's id, both "" when it has none.
+    A hash made again for the same password keeps the id."""
 
     account: Account
     secret_hash: str
+    credential: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class NewCredential:
 
 # Built once: every login asks it.
 _OPENING = (
-    select(*ACCOUNT_COLUMNS, CredentialRow.secret_hash)
+    select(*ACCOUNT_COLUMNS, CredentialRow.secret_hash, CredentialRow.id.label("credential_id"))
     .select_from(AccountRow)
     .join(AddressRow, AccountRow.address_id == AddressRow.id)
     .join(DomainRow, AddressRow.domain_id == DomainRow.id)
@@ -50,7 +52,7 @@ class Credentials:
     async def opening(self, key: str) -> Opening | None:
         """What the holder of the address `key` logs in with; None when it is no account."""
         row = (await self._session.execute(_OPENING, {"key": key})).first()
-        return Opening(stored(row).effective, row.secret_hash or "") if row else None
+        return Opening(stored(row).effective, row.secret_hash or "", row.credential_id or "") if row else None
 
     async def add(self, items: Sequence[NewCredential]) -> None:
         if items:

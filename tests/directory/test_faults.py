@@ -61,7 +61,9 @@ async def test_f158_postgresql_stops_and_comes_back(postgres_server: postgres.Po
     finally:
         await asyncio.to_thread(postgres_server.start)
     assert await directory.account_by_id(anne.id) == anne
-    assert await directory.login("anne@brou.test", GOOD, protocol="imap", remote=LOCAL) == LoggedIn(anne)
+    answer = await directory.login("anne@brou.test", GOOD, protocol="imap", remote=LOCAL)
+    assert isinstance(answer, LoggedIn)
+    assert answer.account == anne
     await directory.close()
 
 

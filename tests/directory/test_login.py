@@ -78,7 +78,9 @@ async def test_the_right_password_opens_and_the_second_time_costs_no_hash(desk: 
 async def test_on_postgresql_too(both: SqlDirectory) -> None:
     await commune(both, "Brou", "brou.test")
     anne = await mailbox(both, ANNE, GOOD)
-    assert await both.login(ANNE, GOOD, protocol="imap", remote=LOCAL) == LoggedIn(anne)
+    answer = await both.login(ANNE, GOOD, protocol="imap", remote=LOCAL)
+    assert isinstance(answer, LoggedIn)
+    assert answer.account == anne
     assert await both.login(ANNE, Secret("x"), protocol="imap", remote=LOCAL) == BAD
 
 
@@ -113,6 +115,38 @@ async def test_h117_a_changed_password_counts_at_once(desk: Desk, directory: Sql
     await directory.set_password(OPERATOR, at(ANNE), Secret("un autre mot long"))
     assert await desk.try_(ANNE, GOOD.reveal()) == BAD
     assert isinstance(await desk.try_(ANNE, "un autre mot long"), LoggedIn)
+
+
+async def test_h117_a_login_is_over_with_its_password_its_account_and_its_commune(both: SqlDirectory) -> None:
+    await commune(both, "Brou", "brou.test")
+    await mailbox(both, ANNE, GOOD)
+    changes = (
+        lambda: both.set_password(OPERATOR, at(ANNE), GOOD),
+        lambda: both.suspend(OPERATOR, at(ANNE)),
+        lambda: both.suspend_organisation(OPERATOR, "Brou"),
+        lambda: both.remove_account(OPERATOR, at(ANNE)),
+    )
+    for change in changes:
+        login = await both.login(ANNE, GOOD, protocol="imap", remote=LOCAL)
+        assert isinstance(login, LoggedIn)
+        version = await both.version()
+        assert await both.still_open(login)
+        assert await both.version() == version
+        await change()
+        assert not await both.still_open(login)
+        assert await both.version() > version
+        await both.resume_organisation(OPERATOR, "Brou")
+        if change is not changes[-1]:
+            await both.resume(OPERATOR, at(ANNE))
+
+
+async def test_h117_a_hash_made_again_for_the_same_password_ends_no_login(desk: Desk, directory: SqlDirectory) -> None:
+    old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("vieux secret")
+    rows = [ImportRow(1, "paul@brou.test", Secret(old))]
+    assert [result.error async for result in directory.import_accounts(CONSOLE, rows, dry_run=False)] == [""]
+    login = await desk.try_("paul@brou.test", "vieux secret")
+    assert isinstance(login, LoggedIn)
+    assert await directory.still_open(login)
 
 
 async def test_h117_a_suspension_counts_at_once_and_is_told_only_to_who_knows_the_password(
