@@ -23,6 +23,11 @@ class Breaker:
     def available(self) -> bool:
         return self._failures < self._threshold or self._clock.monotonic() >= self._until
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the next failure starts a rest: the moment to make sure that it is the dependency that fails."""
+        return self._failures + 1 >= self._threshold
+
     def succeeded(self) -> None:
         self._failures = 0
 

@@ -40,6 +40,7 @@ _log = get(__name__)
 
 PAYLOAD = 1232  # DNS flag day 2020: no fragments on any usual path
 TRIES = 2
+PROBE = 1.0  # seconds for a question that a living resolver answers from itself
 CONCURRENT = 64  # questions on the wire: more only wait for one another, and their timeouts would slander the resolver
 MAX_CNAMES = 8
 _NAME = re.compile(r"[!-~]+")  # printable ASCII; a control character never reaches a question (promise P9)
@@ -156,18 +157,34 @@ class DnsResolver:
 
     async def _try(self, server: _Server, key: tuple[str, str]) -> _Reply:
         try:
-            response = await self._exchange(server, _question(*key))
+            response = await self._exchange(server, _question(*key), each=self._timeout / TRIES)
         except _FAULTS as error:
-            server.breaker.failed()
-            if not server.breaker.available:
-                _log.warning("resolver-resting", resolver=f"{server.host}:{server.port}", cause=type(error).__name__)
+            await self._blame(server, type(error).__name__)
             return _Reply(Outcome.FAILED)
         server.breaker.succeeded()
         return _read(response, trusted=server.loopback)
 
-    async def _exchange(self, server: _Server, question: dns.message.Message) -> dns.message.Message:
+    async def _blame(self, server: _Server, cause: str) -> None:
+        """Is the resolver away, or only slow to find names whose servers do not answer? A stranger makes those up, ten
+        with one message, and must not take everybody's DNS away. So before it rests it is asked what it knows by itself
+        (RFC 6761 6.3, localhost); whatever it says, it is there."""
+        if server.breaker.doubtful and await self._there(server):
+            server.breaker.succeeded()
+            return
+        server.breaker.failed()
+        if not server.breaker.available:
+            _log.warning("resolver-resting", resolver=f"{server.host}:{server.port}", cause=cause)
+
+    async def _there(self, server: _Server) -> bool:
+        try:
+            # Half of what one try gets, so that the answer comes while its question still has time.
+            await self._exchange(server, _question("localhost", "A"), each=min(PROBE, self._timeout / TRIES / 2))
+        except _FAULTS:
+            return False
+        return True
+
+    async def _exchange(self, server: _Server, question: dns.message.Message, each: float) -> dns.message.Message:
         """UDP, then TCP when truncated. Answers that fit no question of ours are waited past, not believed (row 89)."""
-        each = self._timeout / TRIES
         try:
             return await dns.asyncquery.udp(
                 question,

@@ -234,6 +234,21 @@ async def test_f161_a_silent_resolver_costs_the_timeout_and_then_rests(clock: Ma
         silent.recv(2048)
 
 
+async def test_f161_names_that_nobody_answers_do_not_put_the_resolver_to_rest(clock: ManualClock) -> None:
+    """Ten selectors at a silent server, in one message of a stranger, took away everybody's DNS for ten seconds: the
+    DMARC of whoever came then could not be asked."""
+
+    def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message | None:
+        name = question.question[0].name.to_text(True)
+        return None if name.endswith("tarpit.test") else answering(f"{name}. 60 A 192.0.2.1")(question, tcp)
+
+    async with DnsServer(answer) as server:
+        resolver = DnsResolver([server.address], 0.4, clock)
+        answers = await asyncio.gather(*(resolver.a(f"{n}.tarpit.test") for n in range(10)))
+        assert {item.outcome for item in answers} == {Outcome.FAILED}
+        assert (await resolver.a("x.test")).outcome is Outcome.OK
+
+
 async def test_f161_the_second_resolver_answers_while_the_first_is_silent(clock: ManualClock) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
