@@ -105,7 +105,7 @@ class Rspamd:
             # loopback senders would otherwise skip SPF, DKIM and DMARC
             "check_local = true;\nlocal_addrs = [];\nmap_watch_interval = 60min;\n"
             # every test pattern counts, also those that ask for a lesser action than reject
-            'rrd = "";\ndisable_hyperscan = true;\ngtube_patterns = "all";\n'
+            'rrd = "";\ndisable_hyperscan = true;\nenable_test_patterns = true;\n'
             f'tempdir = "{self._base}/run";\nurl_tld = "{self._base}/etc/tld.dat";\n'
         )
         (local / "redis.conf").write_text(f'servers = "127.0.0.1:{self.redis}";\n')
