@@ -1,0 +1,183 @@
+"""docs/rfcs.md says what the code says: every capability and citation has a row, every module and test it names exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from core.config import Limits
+from core.envelope import Listener
+from imap import capability
+from smtp.outbound.connection import PATIENCE
+from smtp.outbound.dialogue import Stage
+from smtp.parameters import MAIL_PARAMETERS, RCPT_PARAMETERS
+from tests.fakes.smtp_server import Wire, running, service
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/rfcs.md"
+CITING = ("smtp", "imap", "antispam", "dkim_keys", "message", "delivery")
+DONE = ("yes", "partial")
+
+# What a server says > the (RFC, words of the row's subject) that stand for it.
+IMAP_CAPABILITIES = {
+    "IMAP4rev1": ("3501", "SELECT"),
+    "LITERAL+": ("7888", "LITERAL+"),
+    "SASL-IR": ("4959", "SASL-IR"),
+    "ID": ("2971", "ID"),
+    "ENABLE": ("5161", "ENABLE"),
+    "IDLE": ("2177", "IDLE"),
+    "NAMESPACE": ("2342", "NAMESPACE"),
+    "UIDPLUS": ("4315", "UIDPLUS"),
+    "MOVE": ("6851", "MOVE"),
+    "UNSELECT": ("3691", "UNSELECT"),
+    "CHILDREN": ("3348", "CHILDREN"),
+    "SPECIAL-USE": ("6154", "SPECIAL-USE"),
+    "CREATE-SPECIAL-USE": ("6154", "CREATE-SPECIAL-USE"),
+    "LIST-EXTENDED": ("5258", "LIST-EXTENDED"),
+    "LIST-STATUS": ("5819", "LIST-STATUS"),
+    "STATUS=SIZE": ("8438", "STATUS=SIZE"),
+    "AUTH=PLAIN": ("4616", "PLAIN"),
+    "STARTTLS": ("9051", "STARTTLS"),
+    "LOGINDISABLED": ("9051", "LOGINDISABLED"),
+}
+EHLO_KEYWORDS = {
+    "PIPELINING": ("2920", "PIPELINING"),
+    "SIZE": ("1870", "SIZE"),
+    "STARTTLS": ("3207", "STARTTLS"),
+    "AUTH": ("4954", "AUTH"),
+    "8BITMIME": ("6152", "8BITMIME"),
+    "SMTPUTF8": ("6531", "SMTPUTF8"),
+    "ENHANCEDSTATUSCODES": ("2034", "ENHANCEDSTATUSCODES"),
+    "DSN": ("3461", "DSN"),
+    "REQUIRETLS": ("8689", "REQUIRETLS"),
+    "LIMITS": ("9422", "LIMITS"),
+    "HELP": ("5321", "HELP"),
+}
+SMTP_PARAMETERS = {
+    "SIZE": "1870",
+    "BODY": "6152",
+    "SMTPUTF8": "6531",
+    "RET": "3461",
+    "ENVID": "3461",
+    "AUTH": "4954",
+    "REQUIRETLS": "8689",
+    "NOTIFY": "3461",
+    "ORCPT": "3461",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`status` is yes, partial or no; `missing` what the page says after the colon."""
+
+    line: int
+    rfcs: tuple[str, ...]
+    subject: str
+    status: str
+    missing: str
+    where: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    found = []
+    for number, line in enumerate(PAGE.read_text(encoding="utf-8").splitlines(), 1):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and cells[0][:1].isdigit():
+            assert len(cells) == 6, f"line {number}: {len(cells)} cells"
+            status, _, missing = cells[3].partition(":")
+            names = [re.findall(r"`([^`]+)`", cell) for cell in cells[4:]]
+            found.append(
+                Row(number, tuple(cells[0].split(", ")), cells[2], status, missing.strip(), *map(tuple, names))
+            )
+    return tuple(found)
+
+
+def done(rfc: str, word: str) -> bool:
+    exact = re.compile(rf"(?<![A-Za-z0-9-]){re.escape(word)}(?![A-Za-z0-9])")
+    return any(rfc in row.rfcs and exact.search(row.subject) and row.status in DONE for row in rows())
+
+
+@cache
+def functions(path: Path) -> frozenset[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_every_row_says_yes_with_a_test_or_what_is_missing() -> None:
+    assert len(rows()) > 200
+    for row in rows():
+        assert row.status in ("yes", "partial", "no"), f"line {row.line}: {row.status}"
+        assert row.status != "yes" or not row.missing, f"line {row.line}: yes, but {row.missing}"
+        if row.status == "yes":
+            assert row.tests, f"line {row.line}: yes without a test"
+            assert row.where, f"line {row.line}: yes without a module"
+        if row.status == "partial":
+            assert row.missing, f"line {row.line}: partial does not say what is missing"
+
+
+def test_every_module_and_test_it_names_exists() -> None:
+    for row in rows():
+        for module in row.where:
+            assert (ROOT / module).is_file(), f"line {row.line}: {module}"
+        for name in row.tests:
+            path, _, function = name.partition("::")
+            file = ROOT / "tests" / path
+            assert file.is_file(), f"line {row.line}: {path}"
+            assert not function or function in functions(file), f"line {row.line}: {name}"
+
+
+def test_every_imap_capability_is_on_the_page() -> None:
+    announced = {*capability.BASE, *capability.MAIL, *(f"AUTH={name}" for name in capability.MECHANISMS)}
+    announced |= {"STARTTLS", "LOGINDISABLED"}
+    assert announced == set(IMAP_CAPABILITIES)
+    for name, (rfc, word) in IMAP_CAPABILITIES.items():
+        assert done(rfc, word), f"{name}: no row of RFC {rfc} with {word}"
+
+
+async def test_every_ehlo_keyword_is_on_the_page() -> None:
+    """The keywords that depend on TLS and role are in the table of this test; the others are asked on the wire."""
+    async with running(service(role=Listener.MX)) as server:
+        wire = await Wire.connect(server)
+        said = {line[4:].split(" ")[0] for line in (await wire.say("EHLO client.test")).splitlines()[1:]}
+        wire.close()
+    assert said == set(EHLO_KEYWORDS) - {"STARTTLS", "AUTH", "REQUIRETLS"}
+    for name, (rfc, word) in EHLO_KEYWORDS.items():
+        assert done(rfc, word), f"{name}: no row of RFC {rfc} with {word}"
+
+
+def test_every_smtp_parameter_is_on_the_page() -> None:
+    assert {*MAIL_PARAMETERS, *RCPT_PARAMETERS} == set(SMTP_PARAMETERS)
+    for name, rfc in SMTP_PARAMETERS.items():
+        assert done(rfc, name), f"{name}: no row of RFC {rfc}"
+
+
+@pytest.mark.parametrize("package", CITING)
+def test_every_rfc_cited_in_the_code_has_a_row(package: str) -> None:
+    known = {rfc for row in rows() for rfc in row.rfcs}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for rfc in re.findall(r"RFCs? ([0-9]{3,5})\b", path.read_text(encoding="utf-8")):
+            assert rfc in known, f"{path.relative_to(ROOT)} cites RFC {rfc}"
+
+
+# RFC 5321 4.5.3.2.1 to 4.5.3.2.6, in minutes
+LEAST_PATIENCE = {
+    Stage.GREETING: 5,
+    Stage.MAIL: 5,
+    Stage.RCPT: 5,
+    Stage.DATA: 2,
+    Stage.BLOCK: 3,
+    Stage.FINAL: 10,
+}
+
+
+def test_patience_is_not_below_the_rfcs() -> None:
+    for stage, minutes in LEAST_PATIENCE.items():
+        assert PATIENCE[stage] >= minutes * 60, stage
+    assert Limits().imap_idle >= 30 * 60  # RFC 9051 5.4
