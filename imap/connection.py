@@ -52,6 +52,7 @@ class Connection:
         self._framer = Framer(Bounds(line=before, literals=before, discard=before, stream=False))
         self._writer = Writer(channel)
         self.session = Session(services, self, self._writer)
+        self.checked = -1  # the directory's version at which the login was last known to stand
         self._login_deadline = self._now() + limits.imap_login_timeout
         self._bad = 0
 

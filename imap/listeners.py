@@ -17,7 +17,7 @@ from ipaddress import IPv6Address, ip_address
 
 from core.errors import MailError
 from core.log import get
-from directory.types import State as AccountState
+from directory.types import LoggedIn
 from imap.channel import Channel
 from imap.commands.table import TABLE
 from imap.connection import Connection, Door
@@ -27,9 +27,9 @@ from imap.session import Services
 
 log = get(__name__)
 
-WATCH = 2.0  # seconds between two looks at the accounts of living sessions (security.md row 117: at most 5 s)
+WATCH = 2.0  # seconds between two looks at the logins of living sessions (security.md row 117: at most 5 s)
 GRACE = 20.0  # seconds for running commands at a clean stop
-CUT = 2.0  # seconds that a suspended account's running command gets
+CUT = 2.0  # seconds that the running command of a login that is over gets
 ACCEPT_PAUSE = 0.2  # after an error of accept(), out of descriptors mostly
 
 
@@ -68,7 +68,7 @@ class Server:
         door = Door(contexts, implicit=mode is Mode.IMPLICIT)
         self._doors.append((asyncio.create_task(self._accept(sock, door)), sock))
         if self._watch is None:
-            self._watch = asyncio.create_task(self._look_after_accounts())
+            self._watch = asyncio.create_task(self._look_after_logins())
 
     async def close(self, grace: float = GRACE) -> None:
         """Accept nothing more, let running commands finish within `grace` seconds, then cut. Idempotent."""
@@ -159,29 +159,33 @@ class Server:
         finally:
             self._connections.discard(connection)
 
-    # --- suspended accounts ----------------------------------------------------------------------------------------
+    # --- logins that are over --------------------------------------------------------------------------------------
 
-    async def _look_after_accounts(self) -> None:
-        """End the sessions of accounts that are gone or suspended (row 117)."""
+    async def _look_after_logins(self) -> None:
+        """End the sessions of accounts that are gone, suspended or have a new password (row 117)."""
         while True:
             await asyncio.sleep(WATCH)
             try:
-                for account_id in {c.account_id for c in self._connections if c.account_id is not None}:
-                    if not await self._is_active(account_id):
-                        self._end_sessions(account_id)
+                await self._end_stale_logins()
+            except MailError as error:  # the directory is away: nobody is thrown out for that (promise P6)
+                log.warning("imap-watch-put-off", reason=error.code)
             except Exception:  # this watch must not end before the server
                 log.exception("imap-watch-failed")
 
-    async def _is_active(self, account_id: str) -> bool:
-        try:
-            account = await self._services.directory.account_by_id(account_id)
-        except MailError:
-            return True  # the directory is away: nobody is thrown out for that (promise P6)
-        return account is not None and account.state is AccountState.ACTIVE
+    async def _end_stale_logins(self) -> None:
+        """While the directory has not changed, ten thousand quiet sessions cost one question."""
+        directory = self._services.directory
+        version = await directory.version()
+        waiting = [c for c in self._connections if c.session.login is not None and c.checked != version]
+        for login in {c.session.login for c in waiting if c.session.login is not None}:
+            if not await directory.still_open(login):
+                self._end_sessions(login)
+        for connection in waiting:
+            connection.checked = version
 
-    def _end_sessions(self, account_id: str) -> None:
-        ended = [c for c in self._connections if c.account_id == account_id]
-        log.info("imap-account-ended", account=account_id, sessions=len(ended))
+    def _end_sessions(self, login: LoggedIn) -> None:
+        ended = [c for c in self._connections if c.session.login == login]
+        log.info("imap-login-ended", account=login.account.id, sessions=len(ended))
         for connection in ended:
             connection.finish(Bye("this account is not available", Code.UNAVAILABLE))
             asyncio.get_running_loop().call_later(CUT, connection.cut)

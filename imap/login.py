@@ -1,19 +1,18 @@
 """From a name and a password to a logged-in session; shared by LOGIN and AUTHENTICATE.
 
-Knows what to answer, never whether a password is right: that is the directory's, in equal time for all.
+Knows what to answer, never whether a password is right: that is the directory's, in equal time for all. The directory
+logs it too, without what is no address: people type passwords into the name field (promise P10).
 """
 
 from __future__ import annotations
 
-from core.log import Secret, get
+from core.log import Secret
 from directory.types import LoggedIn, LoginRefused, LoginUnavailable
 from imap import capability, responses
 from imap.errors import Bye, Code, No
 from imap.responses import Ok
 from imap.session import Session
 from store.types import AccountRef
-
-log = get(__name__)
 
 MAX_FAILURES = 5  # per connection; the directory slows an address down long before a stranger gets far
 
@@ -29,15 +28,12 @@ async def log_in(session: Session, identity: str, secret: Secret) -> Ok:
     services = session.services
     result = await services.directory.login(identity, secret, protocol="imap", remote=session.link.remote)
     match result:
-        case LoggedIn(account):
-            store = await services.store.account(AccountRef.of(account))
-            session.logged_in(account, store)
-            log.info("imap-login", account=account.id)
+        case LoggedIn():
+            session.logged_in(result, await services.store.account(AccountRef.of(result.account)))
             return Ok("logged in", responses.capability_code(capability.names(session)))
         case LoginUnavailable():
             raise No("login is not possible at the moment", Code.UNAVAILABLE)
-        case LoginRefused(reason):
-            log.info("imap-login-refused", reason=reason, identity=identity)
+        case LoginRefused():
             raise failed(session)
 
 

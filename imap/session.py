@@ -14,7 +14,7 @@ from typing import Protocol
 from core.clock import Clock
 from core.config import Limits
 from directory.directory import Directory
-from directory.types import Account
+from directory.types import Account, LoggedIn
 from imap.responses import Ok
 from imap.types import Feature, State
 from imap.view import View
@@ -115,7 +115,7 @@ class Selected:
 
 
 class Session:
-    """`account`, `store` are there after login, `selected` in the selected state: the properties raise outside them,
+    """`login`, `store` are there after login, `selected` in the selected state: the properties raise outside them,
     which the command table's states make impossible."""
 
     def __init__(self, services: Services, link: Link, writer: Writer) -> None:
@@ -127,7 +127,7 @@ class Session:
         self.failed_logins = 0
         self.client_id: Sequence[tuple[str, str]] = ()
         self.after_answer: Callable[[], Awaitable[None]] | None = None  # STARTTLS: what follows the tagged OK
-        self._account: Account | None = None
+        self.login: LoggedIn | None = None
         self._store: AccountStore | None = None
         self._selected: Selected | None = None
 
@@ -138,12 +138,6 @@ class Session:
     @property
     def utf8(self) -> bool:
         return Feature.UTF8 in self.features
-
-    @property
-    def account(self) -> Account:
-        if self._account is None:
-            raise RuntimeError("no account before login")
-        return self._account
 
     @property
     def store(self) -> AccountStore:
@@ -161,10 +155,10 @@ class Session:
     def selection(self) -> Selected | None:
         return self._selected
 
-    def logged_in(self, account: Account, store: AccountStore) -> None:
-        self._account, self._store = account, store
+    def logged_in(self, login: LoggedIn, store: AccountStore) -> None:
+        self.login, self._store = login, store
         self.state = State.AUTHENTICATED
-        self.link.logged_in(account)
+        self.link.logged_in(login.account)
 
     def select(self, selected: Selected) -> None:
         self._selected = selected

@@ -35,6 +35,8 @@ class MemoryDirectory:
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
+        self.credentials: dict[str, int] = {}
+        self.asked = 0
         self.unavailable = False
         self.seen: list[tuple[str, str, str]] = []
 
@@ -46,6 +48,20 @@ class MemoryDirectory:
     def suspend(self, account: Account) -> None:
         self.accounts[account.address.key] = replace(account, state=State.SUSPENDED)
 
+    def change_password(self, account: Account) -> None:
+        self.credentials[account.id] = self.credentials.get(account.id, 0) + 1
+
+    def _credential(self, account: Account) -> str:
+        return str(self.credentials.get(account.id, 0))
+
+    async def version(self) -> int:
+        return sum(self.credentials.values()) + sum(a.state is State.SUSPENDED for a in self.accounts.values())
+
+    async def still_open(self, login: LoggedIn) -> bool:
+        self.asked += 1
+        account = self.accounts.get(login.account.address.key)
+        return account is not None and account.state is State.ACTIVE and self._credential(account) == login.credential
+
     async def account_by_id(self, account_id: str) -> Account | None:
         return next((account for account in self.accounts.values() if account.id == account_id), None)
 
@@ -56,7 +72,7 @@ class MemoryDirectory:
         account = self.accounts.get(identity.casefold())
         if account is None or secret.reveal() != PASSWORD or account.state is not State.ACTIVE:
             return LoginRefused("bad-credentials")
-        return LoggedIn(account)
+        return LoggedIn(account, self._credential(account))
 
 
 def server_context() -> ssl.SSLContext:

@@ -8,8 +8,10 @@ import contextlib
 import ssl
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.config import Limits
+from imap import listeners
 from imap.listeners import Mode
 from tests.fakes.imap_world import PASSWORD, Client, World, client_context
 
@@ -251,6 +253,41 @@ async def test_h117_sessions_of_a_suspended_account_end_within_five_seconds() ->
             assert (await idle.ended()).startswith(b"* BYE")
             assert (await waiting.ended()).startswith(b"* BYE")
         await other.ok(b"NOOP")
+
+
+async def test_h117_sessions_of_a_changed_password_end_within_five_seconds() -> None:
+    async with World() as world:
+        world.directory.add("bob")
+        before, other = await world.login(), await world.login("bob")
+        world.directory.change_password(world.alice)
+        after = await world.login()
+        async with asyncio.timeout(5):
+            assert (await before.ended()).startswith(b"* BYE")
+        await after.ok(b"NOOP")
+        await other.ok(b"NOOP")
+
+
+async def test_quiet_sessions_are_looked_at_only_when_the_directory_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "WATCH", 0.01)
+    async with World() as world:
+        client = await world.login()
+        asked: list[int] = []
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            await client.ok(b"NOOP")
+            asked.append(world.directory.asked)
+        assert asked[-1] == asked[0] == 1
+
+
+async def test_p10_a_password_in_the_name_field_is_not_logged() -> None:
+    with capture_logs() as events:
+        async with World() as world:
+            client = await world.connect()
+            await client.ask(b'ID ("name" "test")')
+            await client.ask(b'LOGIN "tres-secret-mot" x')
+            await client.ask(b"LOGIN nobody@mairie.test tres-secret-mot")
+    assert "imap-client" in str(events)
+    assert "tres-secret-mot" not in str(events)
 
 
 async def test_a_clean_stop_says_bye_and_lets_commands_finish() -> None:
