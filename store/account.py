@@ -44,9 +44,7 @@ class Account:
         return await self._accounts.use(self._ref)
 
     async def _read(self, ask: Callable[[Connection], T]) -> T:
-        entry = await self._entry()
-        with whole(), entry.handle.reader.reading():
-            return ask(entry.handle.reader)
+        return await self._accounts.read(self._ref, lambda handle: ask(handle.reader))
 
     async def _write(self, work: Callable[[Transaction], T]) -> T:
         return await (await self._entry()).writer.submit(work)
@@ -81,19 +79,16 @@ class Account:
             await self._write(lambda transaction: folders.rename(transaction, old, new))
 
     async def delete(self, name: str) -> None:
-        def work(transaction: Transaction) -> None:
-            with recycle.opened(self._tools.fs, self._recycle_root, self._ref.id) as directory:
-                folders.delete(transaction, name, directory)
-
-        await self._write(work)
+        bin_of_account = partial(recycle.opened, self._tools.fs, self._recycle_root, self._ref.id)
+        await self._write(lambda transaction: folders.delete(transaction, name, bin_of_account))
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
         await self._write(lambda transaction: folders.subscribe(transaction, name, subscribed))
 
     async def subscriptions(self) -> Sequence[str]:
         """Reads the account's side file for names without a folder."""
-        entry = await self._entry()
         present = [folder.name for folder in await self.folders() if folder.subscribed]
+        entry = await self._entry()
         with whole():
             file = sidefile.read_account(entry.handle.fs, entry.handle.root)
         return [*present, *(file.subscriptions if file else ())]
@@ -124,7 +119,7 @@ class Account:
     def _stage(self, root: int, content: Content, placement: Placement) -> TemporaryFile:
         date = self._tools.clock.now() if placement.internal_date is None else placement.internal_date
         with whole():
-            return stage.write(self._tools, root, b"", content, 0, int(date))
+            return stage.write(self._tools, root, b"", content, 0, stage.sane_date(date))
 
     async def usage(self) -> tuple[int, int]:
         row = await self._read(lambda db: db.one("SELECT octets, messages FROM state"))

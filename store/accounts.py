@@ -10,13 +10,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import core.log
-from core.errors import MailError
+from core.errors import MailError, StorageError
 from store import floors, layout, writer
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, Tools
+from store.lockfile import AccountLock
 from store.transaction import Transaction
 from store.types import AccountRef, Hint
 from store.writer import Writer
@@ -24,9 +26,11 @@ from store.writer import Writer
 log = core.log.get(__name__)
 
 FLUSH_EVERY = 1.0  # seconds a flag change may exist in the index alone (promise P5 allows two)
+TURNS = 100  # of one account before the others get theirs
 FLUSH_TOGETHER = 4  # accounts flushed at once
 
 Key = tuple[str, str]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -62,6 +66,20 @@ class Accounts:
         if entry is not None:
             self._let_go(key)
         return await self._opened(key, ref)
+
+    async def read(self, ref: AccountRef, ask: Callable[[Handle], T]) -> T:
+        """One consistent view of the index; `ask` runs on the loop, is short and does not suspend. A damaged index is
+        made again once. Raises StorageError."""
+        for _ in range(2):
+            entry = await self.use(ref)
+            try:
+                with translated(), entry.handle.reader.reading():
+                    return ask(entry.handle)
+            except IndexDamagedError as error:
+                log.error("store-index-damaged", account=ref.id, cause=str(error))
+                with entry.handle.pinned():
+                    await asyncio.get_running_loop().run_in_executor(self._pool, _condemn, entry.handle)
+        raise StorageError("storage failed", code="storage-index")
 
     def __len__(self) -> int:
         return len(self._open)
@@ -160,9 +178,12 @@ class Accounts:
 
     async def _flush(self, entry: Entry, turns: asyncio.Semaphore) -> None:
         async with turns:
-            entry.handle.dirty = False
             try:
-                await entry.writer.submit(flush, durable=True)
+                for _ in range(TURNS):
+                    entry.handle.dirty = entry.handle.behind = False
+                    await entry.writer.submit(flush, durable=True)
+                    if not entry.handle.behind:
+                        break
             except MailError as error:
                 entry.handle.dirty = True
                 log.warning("store-flush-failed", account=entry.handle.ref.id, **error.fields)
@@ -176,6 +197,18 @@ def _load(handle: Handle) -> None:
     except IndexDamagedError as error:
         log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
         writer.reload(handle, damaged=True)
+
+
+def _condemn(handle: Handle) -> None:
+    """Throw a damaged index away, unless somebody did meanwhile; the next use makes it again."""
+    with whole():
+        lock = AccountLock(handle.fs, handle.root)  # of its own: the handle's may be held by its writer's thread
+        try:
+            with lock.held():
+                if handle.is_current():
+                    handle.discard_files()
+        finally:
+            lock.close()
 
 
 def _load_fresh(handle: Handle) -> None:

@@ -16,9 +16,9 @@ from store import expunge, folders, journal, place, stage
 from store.catalog import FolderRow
 from store.names import KEYWORD_LETTERS, FileName, fresh_unique, parse
 from store.records import keys_within
-from store.schema import UID_MASK, key, signed, unsigned
+from store.schema import DELETED, SEEN, UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
-from store.types import Copied, Flag, Uid
+from store.types import Copied, Uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ def _copy(
     words = _translated(transaction, source, row, found)
     first = transaction.allocate(row, len(found))
     modseq = transaction.next_modseq(row)
+    fresh = fresh_unique(transaction.tools.ids.object_id())
     made = [
-        FileName(transaction.now, _unique(transaction, item, keep_unique), uid, item.size, item.flags, words[item.uid])
+        FileName(transaction.now, _unique(item, keep_unique, fresh, uid), uid, item.size, item.flags, words[item.uid])
         for uid, item in enumerate(found, first)
     ]
     for name, item in zip(made, found, strict=True):
@@ -90,10 +91,10 @@ def _copy(
     )
 
 
-def _unique(transaction: Transaction, item: _Source, keep: bool) -> str:
+def _unique(item: _Source, keep: bool, fresh: str, uid: int) -> str:
     """A moved message keeps its unique part, so that its redelivery is still recognised; a copy gets its own."""
     name = parse(item.name) if keep else None
-    return name.unique if name else fresh_unique(transaction.tools.ids.object_id())
+    return name.unique if name else f"{fresh}{uid:x}"
 
 
 def _translated(
@@ -185,8 +186,8 @@ def _count(transaction: Transaction, row: FolderRow, found: Sequence[_Source]) -
     size = sum(item.size for item in found)
     row.messages += len(found)
     row.size += size
-    row.unseen += sum(1 for item in found if not item.flags & Flag.SEEN)
-    row.deleted += sum(1 for item in found if item.flags & Flag.DELETED)
+    row.unseen += sum(1 for item in found if not item.flags & SEEN)
+    row.deleted += sum(1 for item in found if item.flags & DELETED)
     transaction.octets += size
     transaction.messages += len(found)
 

@@ -45,11 +45,14 @@ class StagedMessage:
 
     async def deliver(self, account: AccountRef, placement: Placement) -> Appended:
         entry = await self._accounts.use(account)
-        file = await self._file_for(entry, account, placement)
-        return await entry.writer.submit(lambda transaction: place.deliver(transaction, file, placement, account.quota))
+        with entry.handle.pinned():
+            file = await self._file_for(entry, account, placement)
+            return await entry.writer.submit(
+                lambda transaction: place.deliver(transaction, file, placement, account.quota)
+            )
 
     async def _file_for(self, entry: Entry, account: AccountRef, placement: Placement) -> TemporaryFile:
-        date = self._now if placement.internal_date is None else int(placement.internal_date)
+        date = self._now if placement.internal_date is None else stage.sane_date(placement.internal_date)
         key = (account.organisation_id, date)
         async with self._making:
             if key not in self._files:

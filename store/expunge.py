@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from store import journal
 from store.catalog import FolderRow
 from store.records import keys_within
-from store.schema import UID_MASK, key
+from store.schema import DELETED, SEEN, UID_MASK, key
 from store.transaction import Transaction
-from store.types import Changes, Flag, Uid
+from store.types import Changes, Uid
 
 EVERYTHING = ((1, UID_MASK),)
 REMEMBERED = 50_000  # expunged UIDs kept one by one in a folder; older ones are told as "every absent UID"
@@ -22,7 +22,7 @@ def expunge(
 ) -> Changes:
     """Those with \\Deleted within `ranges` (None: all)."""
     row = transaction.folder(folder_id)
-    condition = f" AND flags & {int(Flag.DELETED)} <> 0" if only_deleted else ""
+    condition = f" AND flags & {DELETED} <> 0" if only_deleted else ""
     if only_deleted and row.deleted == 0:
         return Changes(row.modseq, row.uidnext)
     found: list[Removed] = []
@@ -42,11 +42,14 @@ def remove(transaction: Transaction, row: FolderRow, found: Sequence[Removed]) -
     transaction.touch(row)
     transaction.journal(row, [journal.removal([item[0] for item in found])])
     modseq = transaction.next_modseq(row)
-    keys = [(key(row.number, item[0]),) for item in found]
+    runs = [
+        (key(row.number, first), key(row.number, last)) for first, last in journal.ranges(item[0] for item in found)
+    ]
     for table in ("messages", "summaries", "heads", "sorting"):
-        transaction.db.many(f"DELETE FROM {table} WHERE key = ?", keys)  # noqa: S608 - names from the line above
+        transaction.db.many(f"DELETE FROM {table} WHERE key BETWEEN ? AND ?", runs)  # noqa: S608 - names above
     transaction.db.many(
-        "INSERT OR REPLACE INTO expunged VALUES (?,?,?)", [(row_key, row.number, modseq) for (row_key,) in keys]
+        "INSERT OR REPLACE INTO expunged VALUES (?,?,?)",
+        [(key(row.number, item[0]), row.number, modseq) for item in found],
     )
     transaction.db.many(
         "INSERT OR REPLACE INTO doomed VALUES (?,?)",
@@ -60,8 +63,8 @@ def _discount(transaction: Transaction, row: FolderRow, found: Sequence[Removed]
     size = sum(item[3] for item in found)
     row.messages -= len(found)
     row.size -= size
-    row.unseen -= sum(1 for item in found if not item[2] & Flag.SEEN)
-    row.deleted -= sum(1 for item in found if item[2] & Flag.DELETED)
+    row.unseen -= sum(1 for item in found if not item[2] & SEEN)
+    row.deleted -= sum(1 for item in found if item[2] & DELETED)
     transaction.octets -= size
     transaction.messages -= len(found)
 

@@ -63,9 +63,13 @@ def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Wai
     for key, name, flags, bits in waiting:
         new = with_letters(name, flags, bits)
         try:
-            if new != name:
+            if new == name:
+                done.append((new, key))
+            elif transaction.fs.exists(directory, new):  # a copy made by hand: never overwritten
+                missing = True
+            else:
                 transaction.fs.rename(directory, name, directory, new)
-            done.append((new, key))
+                done.append((new, key))
         except FileNotFoundError:
             missing = True
     transaction.fs.sync(directory)

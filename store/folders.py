@@ -7,7 +7,10 @@ completes it. A deleted folder goes to the recycle bin as it is.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
 from store import catalog, journal, layout, sidefile
@@ -47,6 +50,7 @@ def _create_one(transaction: Transaction, name: str, special_use: str) -> Folder
     if fs.exists(root, directory):
         raise ConflictError("folder exists", code="folder-exists")
     layout.make_folder(fs, root, new, f".new.{new.id}")
+    transaction.on_failure(lambda: layout.remove_tree(fs, root, directory))
     subscribed_before(transaction, name, remove=True)
     row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
     catalog.insert(transaction.db, row)
@@ -110,6 +114,7 @@ def _move_directories(transaction: Transaction, rows: list[FolderRow], names: di
     for before, after, _ in moves:
         if before != after:
             fs.rename(root, before, root, after)
+            transaction.on_failure(partial(fs.rename, root, after, root, before))
     fs.sync(root)
     if len(moves) > 1:
         sidefile.remove_intent(fs, root)
@@ -120,8 +125,8 @@ def _move_directories(transaction: Transaction, rows: list[FolderRow], names: di
         transaction.next_modseq(held)
 
 
-def delete(transaction: Transaction, name: str, recycle: int) -> None:
-    """Into the directory `recycle` (the account's recycle bin). The subscription stays (RFC 9051 6.3.8)."""
+def delete(transaction: Transaction, name: str, opened_bin: Callable[[], AbstractContextManager[int]]) -> None:
+    """Into the account's recycle bin, which `opened_bin` opens. The subscription stays (RFC 9051 6.3.8)."""
     row = existing(transaction, name)
     if row.name == INBOX:
         raise InvalidError("INBOX cannot be deleted", code="invalid-delete")
@@ -131,14 +136,24 @@ def delete(transaction: Transaction, name: str, recycle: int) -> None:
         sidefile.update_folder(fs, fd, name=row.name)
     if row.subscribed:
         subscribed_before(transaction, row.name, add=True)
-    fs.rename(root, row.directory, recycle, f"folder.{transaction.now}.{row.id}")
-    fs.sync(recycle)
+    binned = f"folder.{transaction.now}.{row.id}"
+    with opened_bin() as directory:
+        fs.rename(root, row.directory, directory, binned)
+        fs.sync(directory)
+    transaction.on_failure(partial(_restore, transaction, row.directory, opened_bin, binned))
     fs.sync(root)
     transaction.hint(row)
     catalog.delete(transaction.db, row)
     transaction.forget(row)
     transaction.octets -= row.size
     transaction.messages -= row.messages
+
+
+def _restore(
+    transaction: Transaction, directory: str, opened_bin: Callable[[], AbstractContextManager[int]], binned: str
+) -> None:
+    with opened_bin() as source:
+        transaction.fs.rename(source, binned, transaction.handle.root, directory)
 
 
 def subscribe(transaction: Transaction, name: str, subscribed: bool) -> None:
@@ -179,6 +194,7 @@ def compact_journal(transaction: Transaction, row: FolderRow) -> None:
     with transaction.directory(row) as fd, contextlib.suppress(FileNotFoundError):
         if journal.size(transaction.fs, fd) < journal.COMPACT_AT:
             return
+        transaction.fs.sync(transaction.cur(row))  # a file whose removal is forgotten must not come back
         first, last = row.number << 32, (row.number + 1 << 32) - 1
         present = {
             key & 0xFFFFFFFF

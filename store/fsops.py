@@ -91,7 +91,8 @@ class FileSystem:
     # -- directories ---------------------------------------------------------------------------------------------
 
     def open_root(self, path: str) -> int:
-        fd = os.open(path, DIRECTORY)
+        """The data directory itself, where an operator may have put a symbolic link."""
+        fd = os.open(path, DIRECTORY & ~os.O_NOFOLLOW)
         self._opened(fd, path)
         return fd
 
@@ -282,13 +283,6 @@ class FileSystem:
     def lock(self, fd: int) -> None:
         """Wait for the exclusive lock; the kernel queues waiters fairly and frees it when its holder dies."""
         fcntl.flock(fd, fcntl.LOCK_EX)
-
-    def try_lock(self, fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def unlock(self, fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)

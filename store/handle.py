@@ -101,6 +101,7 @@ class Handle:
         self.unpinned = asyncio.Event()
         self.unpinned.set()
         self.dirty = False  # something waits for the flusher
+        self.behind = False  # and one more turn of it would not be enough
         self.touched = False  # something was written since the last clean stop
         self._index: Index | None = None
         self._retired: list[Connection] = []
@@ -192,6 +193,10 @@ class Handle:
         """A symbolic link or a directory planted in the place of an index file is removed or refused (row 109)."""
         if self.fs.exists(self.root, name) and not self.fs.is_plain(self.fs.stat(self.root, name)):
             self.fs.unlink(self.root, name)
+
+    def discard_files(self) -> None:
+        """The files alone; who has them open notices."""
+        index_file.discard(self.fs, self.root)
 
     def discard_index(self) -> None:
         self._retire()

@@ -56,7 +56,8 @@ class Word:
 
 
 class AccountLock:
-    """The lock of one account as one process holds it. `held()` blocks: call it in a worker thread."""
+    """The lock of one account as one holder sees it. `held()` blocks: call it in a worker thread. One instance excludes
+    other instances, not other threads that use the same one."""
 
     def __init__(self, fs: FileSystem, root: int) -> None:
         self._fs = fs
@@ -70,13 +71,6 @@ class AccountLock:
             yield
         finally:
             self._fs.unlock(self._fd)
-
-    def try_held(self) -> bool:
-        """True when the lock was free and is now ours; give it back with `release`."""
-        return self._fs.try_lock(self._fd)
-
-    def release(self) -> None:
-        self._fs.unlock(self._fd)
 
     def _acquire(self) -> None:
         self._fs.lock(self._fd)

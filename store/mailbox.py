@@ -12,7 +12,7 @@ from core.errors import NotFoundError, StorageError
 from store import catalog, copy, expunge, flags, outside, records, search
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
-from store.faults import IndexDamagedError, whole
+from store.faults import whole
 from store.files import OpenFile
 from store.flags import FlagChange
 from store.handle import Handle
@@ -47,17 +47,7 @@ class FolderView:
         return self._id
 
     async def _read(self, ask: Callable[[Connection, FolderRow], T]) -> T:
-        """One consistent view; `ask` runs on the loop and is short. A damaged index is made again by the writer."""
-        for _ in range(2):
-            entry = await self._accounts.use(self._ref)
-            try:
-                with whole(), entry.handle.reader.reading():
-                    return ask(entry.handle.reader, self._row(entry.handle))
-            except StorageError as error:
-                if error.code != "storage-index":
-                    raise
-                await entry.writer.submit(_notice_damage)
-        raise StorageError("storage failed", code="storage-index")
+        return await self._accounts.read(self._ref, lambda handle: ask(handle.reader, self._row(handle)))
 
     def _row(self, handle: Handle) -> FolderRow:
         row = catalog.by_id(handle.reader, self._id)
@@ -99,8 +89,8 @@ class FolderView:
     async def open(self, uid: Uid) -> MessageFile:
         """ENOENT > re-read the row > scan the folder > report (design.md section 5)."""
         for attempt in range(3):
-            entry = await self._entry()
             name, directory = await self._read(lambda db, row: (_name(db, row, uid), row.directory))
+            entry = await self._entry()  # after the last suspension: it may be closed over one
             try:
                 with whole():
                     return self._open_named(entry.handle, directory, name)
@@ -135,13 +125,13 @@ class FolderView:
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         found: list[int] = []
         async for batch in self.rows(ranges, Column.NONE):
-            entry = await self._entry()
 
             def ask(db: Connection, row: FolderRow, uids: list[int]) -> tuple[str, list[tuple[int, str]]]:
                 return row.directory, [(uid, _name(db, row, uid, required=False)) for uid in uids]
 
             uids = [int(message.uid) for message in batch]
             directory, names = await self._read(partial(ask, uids=uids))
+            entry = await self._entry()
             found += await search.contained(
                 entry.handle, directory, names, pattern, body_only=body_only, pool=self._pool
             )
@@ -200,8 +190,3 @@ def _name(db: Connection, row: FolderRow, uid: int, *, required: bool = True) ->
     if name is None and required:
         raise NotFoundError("no such message", code="no-message")
     return str(name or "")
-
-
-def _notice_damage(transaction: object) -> None:
-    """The writer meets the damage itself and makes the index again (`store.writer`)."""
-    raise IndexDamagedError("a reader met damage")

@@ -95,6 +95,8 @@ def directory_folder(directory: str) -> str | None:
 
 _LETTERS = {"D": Flag.DRAFT, "F": Flag.FLAGGED, "R": Flag.ANSWERED, "S": Flag.SEEN, "T": Flag.DELETED}
 _FLAG_ORDER = tuple((letter, int(flag)) for letter, flag in _LETTERS.items())
+_SYSTEM = tuple("".join(letter for letter, bit in _FLAG_ORDER if flags & bit) for flags in range(32))
+_BITS = dict(_FLAG_ORDER)
 KEYWORD_LETTERS = 26
 _KEYWORDS_IN_NAME = (1 << KEYWORD_LETTERS) - 1
 _FILE = re.compile(
@@ -133,10 +135,10 @@ def letters(flags: int, keywords: int, others: str = "") -> str:
     """The info letters in ASCII order, as every Maildir reader expects them."""
     if not flags and not keywords and not others:
         return ""
-    system = "".join(letter for letter, flag in _FLAG_ORDER if flags & flag)
+    system = _SYSTEM[flags & 31]
     named = keywords & _KEYWORDS_IN_NAME
     custom = "".join(chr(97 + bit) for bit in range(KEYWORD_LETTERS) if named >> bit & 1) if named else ""
-    return "".join(sorted(system + others)) + custom
+    return ("".join(sorted(system + others)) if others else system) + custom
 
 
 def read_letters(text: str) -> tuple[int, int, str]:
@@ -144,8 +146,8 @@ def read_letters(text: str) -> tuple[int, int, str]:
     flags = keywords = 0
     others = ""
     for letter in text:
-        if letter in _LETTERS:
-            flags |= int(_LETTERS[letter])
+        if letter in _BITS:
+            flags |= _BITS[letter]
         elif letter.islower():
             keywords |= 1 << (ord(letter) - 97)
         elif letter not in others:

@@ -325,6 +325,11 @@ class _Scan:
     def _believes_rows(self) -> bool:
         return self.trust in (Trust.WHOLE, Trust.TOUCHED)
 
+    @property
+    def _named(self) -> int:
+        """Bits of the keywords this folder has; other letters mean nothing here."""
+        return (1 << len(self.row.keywords)) - 1
+
     def _remove_leftover(self, uid: int, name: str) -> None:
         """Journalled as removed, but the file outlived the crash."""
         self.transaction.touch(self.row)
@@ -337,7 +342,7 @@ class _Scan:
 
     def _adopt_letters(self, item: _Known, made: FileName, name: str) -> None:
         """Letters differ from those we last wrote: an outside change or a lost index tail; the disk wins."""
-        bits = item.keywords & ~_NAMED_BITS | made.keywords
+        bits = item.keywords & ~_NAMED_BITS | made.keywords & self._named
         self._seen.add(item.uid)
         self.transaction.db.run(
             "UPDATE messages SET name = ?, flags = ?, keywords = ?, modseq = ?, unwritten = 0 WHERE key = ?",
@@ -367,7 +372,7 @@ class _Scan:
             self._foreign.append(name)
             return
         prepared = adopt.prepared_file(transaction, row, name, made.size, int(status.st_mtime))
-        bits = made.keywords | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
+        bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
         thread = self.told.threads.get(made.uid) or records.derived_thread(prepared.facts, prepared.email_id)
         if made.uid in self.known:  # the row told of another message under this UID: the file is the truth
             old = self.known.pop(made.uid)

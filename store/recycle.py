@@ -39,8 +39,12 @@ def remove_account(handle: Handle, domains: int, recycle: int) -> None:
     domain = fs.open_directory(domains, ref.domain)
     try:
         with opened(fs, recycle, ref.id) as directory:
-            fs.rename(domain, account_directory(ref.local), directory, f"account.{int(handle.tools.clock.now())}")
+            fs.rename(domain, account_directory(ref.local), directory, _name(handle))
             fs.sync(directory)
         fs.sync(domain)
     finally:
         fs.close(domain)
+
+
+def _name(handle: Handle) -> str:
+    return f"account.{int(handle.tools.clock.now())}.{handle.tools.ids.object_id()}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 VERSION = 1  # PRAGMA user_version; another number means: made again from the files
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
+SEEN, DELETED = 1, 8  # bits of `messages.flags` that are counted; plain integers, which cost a tenth of Flag's
 
 TABLES = """
 CREATE TABLE state (

@@ -12,6 +12,7 @@ import resource
 import stat
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,16 +83,17 @@ class MaildirStore:
         clock: Clock | None = None,
         ids: Ids | None = None,
         limits: Limits | None = None,
-        gather: Callable[[Content], Facts] = facts.gather,
+        gather: Callable[[Content], Facts] | None = None,
         open_accounts: int | None = None,
         fs: FileSystem | None = None,
         boot: str | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        clock, limits = clock or SystemClock(), limits or Limits()
+        gather = gather or partial(facts.gather, limits=limits)
         self._data = data
         self._fs = fs or FileSystem()
         self._tools = Tools(
-            self._fs, clock, ids or RandomIds(clock), limits or Limits(), gather, boot_id() if boot is None else boot
+            self._fs, clock, ids or RandomIds(clock), limits, gather, boot_id() if boot is None else boot
         )
         self._limit = open_accounts or _affordable_accounts()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
@@ -308,8 +310,8 @@ def _check_directory(fs: FileSystem, directory: int) -> None:
     status = fs.status(directory)
     if status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         raise PermissionError(1, "others may write into it")
-    if os.geteuid() not in (0, status.st_uid):
-        raise PermissionError(1, "it belongs to another user")
+    if os.geteuid() != status.st_uid:  # root too: the files it would make could not be read by the suite
+        raise PermissionError(1, f"it belongs to user number {status.st_uid}, run as that user")
 
 
 def _affordable_accounts() -> int:

@@ -33,6 +33,14 @@ class TemporaryFile:
     name: str = ""
 
 
+LATEST = 0x3_7FFF_FFFF  # the last second ext4 can tell, in 2446
+
+
+def sane_date(seconds: float) -> int:
+    """A date that every file system keeps as it is."""
+    return max(0, min(int(seconds), LATEST))
+
+
 def write(tools: Tools, root: int, prefix: bytes, content: Content, skip: int, date: int) -> TemporaryFile:
     """`prefix` + `content[skip:]` as a synced file in tmp/ of the account directory `root`. Runs in a worker thread.
 

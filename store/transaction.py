@@ -8,7 +8,7 @@ alone; a sync or commit that fails undoes the batch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import core.log
 from core.errors import InvalidError, NotFoundError
@@ -19,9 +19,9 @@ from store.index import Connection
 from store.layout import MODSEQ_BLOCK, UID_BLOCK
 from store.lockfile import ALL, State, Word
 from store.records import Record
-from store.schema import UID_MASK, key
+from store.schema import DELETED, SEEN, UID_MASK, key
 from store.stage import TemporaryFile
-from store.types import Flag, Hint
+from store.types import Hint
 
 log = core.log.get(__name__)
 
@@ -49,6 +49,7 @@ class Transaction:
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
         self._journalled: list[tuple[str, int]] = []  # directory of a folder, size of its journal before
+        self._undoing: list[Callable[[], None]] = []
         self._unsynced: set[int] = set()
         self._touched: list[str] = []
 
@@ -77,6 +78,7 @@ class Transaction:
         self.db.run("COMMIT")
         self._linked.clear()
         self._journalled.clear()
+        self._undoing.clear()
         self._touched.clear()
         self._tell(State.IDLE, self._generation + 1)
 
@@ -84,7 +86,7 @@ class Transaction:
         """Undo every line, link and row. What cannot be undone is found by the next writer, whom the word tells where
         to look."""
         try:
-            self._undo(0, 0)
+            self._undo(0, 0, 0)
         except UndoFailedError as error:
             log.error("store-undo-failed", account=self.handle.ref.id, cause=str(error))
         if self.db.in_transaction:
@@ -97,21 +99,21 @@ class Transaction:
     def operation(self) -> Iterator[None]:
         """One operation of the batch: all of it or nothing."""
         links, lines, hints = len(self._linked), len(self._journalled), dict(self.hints)
-        octets, messages = self.octets, self.messages
+        octets, messages, steps = self.octets, self.messages, len(self._undoing)
         self.db.run("SAVEPOINT operation")
         try:
             yield
             self._save_folders()
             self.db.run("RELEASE operation")
         except BaseException:
-            self._undo(links, lines)
+            self._undo(links, lines, steps)
             self.db.run("ROLLBACK TO operation")
             self.db.run("RELEASE operation")
             self._folders.clear()
             self.hints, self.octets, self.messages = hints, octets, messages
             raise
 
-    def _undo(self, links: int, lines: int) -> None:
+    def _undo(self, links: int, lines: int, steps: int) -> None:
         """Journals first: a removal that stays written must keep the new names of what it removed (a move). Where a
         line cannot be cut off any more the names stay too, and the next writer completes what the journal tells."""
         while len(self._journalled) > lines:
@@ -122,6 +124,9 @@ class Transaction:
             except OSError as error:
                 self._linked.clear()
                 raise UndoFailedError(str(error)) from error
+        while len(self._undoing) > steps:
+            with contextlib.suppress(OSError):
+                self._undoing.pop()()
         while len(self._linked) > links:
             descriptor, name = self._linked.pop()
             with contextlib.suppress(OSError):
@@ -269,6 +274,10 @@ class Transaction:
         self._linked.append((directory, name))
         self._unsynced.add(directory)
 
+    def on_failure(self, undo: Callable[[], None]) -> None:
+        """What takes a change of the folder structure back, when the operation or the batch fails."""
+        self._undoing.append(undo)
+
     def sync_links(self) -> None:
         """Once per folder and batch."""
         while self._unsynced:
@@ -295,8 +304,8 @@ class Transaction:
         """Counters of the folder and the account for one message that comes (+1) or goes (-1)."""
         row.messages += sign
         row.size += sign * size
-        row.unseen += 0 if flags & Flag.SEEN else sign
-        row.deleted += sign if flags & Flag.DELETED else 0
+        row.unseen += 0 if flags & SEEN else sign
+        row.deleted += sign if flags & DELETED else 0
         self.octets += sign * size
         self.messages += sign
 

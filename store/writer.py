@@ -122,6 +122,7 @@ class Writer:
                 with handle.fs.turn.taken():
                     transaction = _transact(handle, batch)
             handle.touched = True
+            handle.behind = handle.behind or transaction.unfinished
             if transaction.unfinished or not all(operation.durable for operation in batch):
                 handle.dirty = True
             return tuple(transaction.hints.values())

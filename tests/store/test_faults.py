@@ -11,9 +11,10 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from core.errors import StorageError
@@ -21,7 +22,7 @@ from message.content import BytesContent
 from store.fsops import FileSystem
 from store.service import MaildirStore, initialise
 from store.store import Mailbox
-from store.types import AccountRef, Placement, Uid
+from store.types import AccountRef, Flag, Placement, Uid
 from tests.fakes.mail import content, mail
 from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of, read, refs_in_tmp
 
@@ -238,17 +239,11 @@ async def test_f152_a_move_that_fails_late_keeps_the_message_where_it_was(data: 
         await deliver(store, MAIRIE, number)
     inbox = await inbox_of(store)
     await inbox.move([(2, 2)], "Trash")  # floors are raised now
-    entry = store._open_accounts.opened(MAIRIE)
-    assert entry is not None
-    if countdown == 3:
-        entry.handle.writer.run(
-            "CREATE TEMP TRIGGER t BEFORE UPDATE OF generation ON state BEGIN SELECT raise(abort, 'x'); END"
-        )
+    heal = fail_commits(store) if countdown == 3 else lambda: None
     disk.countdown = countdown % 3
     with pytest.raises(StorageError):
         await inbox.move([(1, 1)], "Trash")
-    if countdown == 3:
-        entry.handle.writer.run("DROP TRIGGER t")
+    heal()
     await store.flush()
     for _ in range(2):
         assert [row.uid for row in await all_rows(inbox)] == [1]
@@ -256,6 +251,58 @@ async def test_f152_a_move_that_fails_late_keeps_the_message_where_it_was(data: 
         assert await read(inbox, 1) == mail(1)
         await store.rebuild(None)
     await store.close()
+
+
+def fail_commits(store: MaildirStore) -> Callable[[], None]:
+    """Until the answer is called, no commit of MAIRIE's index succeeds."""
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    writer = entry.handle.writer
+    writer.run("CREATE TEMP TRIGGER t BEFORE UPDATE OF generation ON state BEGIN SELECT raise(abort, 'x'); END")
+    return lambda: writer.run("DROP TRIGGER t")
+
+
+async def test_f149_a_folder_change_that_cannot_be_committed_did_not_happen(store: MaildirStore, data: Path) -> None:
+    account = await store.account(MAIRIE)
+    await account.create("A/B")
+    await account.append([(content(1), Placement("A"))])
+    before = list(await account.folders())
+    heal = fail_commits(store)
+    for change in (account.delete("A"), account.rename("A", "Z"), account.create("Neuf/Dossier")):
+        with pytest.raises(StorageError):
+            await change
+    heal()
+    assert [folder.id for folder in await account.folders()] == [folder.id for folder in before]
+    await store.rebuild(None)
+    assert [folder.name for folder in await account.folders()] == [folder.name for folder in before]
+    assert await read(await account.mailbox("A"), 1) == mail(1)
+    assert list((data / "recycle/acc1").iterdir()) == []
+
+
+async def test_f157_damage_met_while_reading_is_healed(store: MaildirStore) -> None:
+    await deliver(store, MAIRIE, 1)
+    await store.flush()
+    inbox = await inbox_of(store)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+
+    def damaged(*_: object) -> list[tuple[int, ...]]:
+        raise apsw.CorruptError("malformed")
+
+    entry.handle.reader.all = damaged  # type: ignore[method-assign]
+    assert [row.uid for row in await all_rows(inbox)] == [1]
+    assert await read(inbox, 1) == mail(1)
+
+
+async def test_h110_a_flag_change_never_overwrites_a_copy_made_by_hand(store: MaildirStore, data: Path) -> None:
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    (path,) = cur(data, MAIRIE)
+    path.with_name(path.name + "S").write_bytes(mail(9))
+    await inbox.store_flags([(1, 1)], add=Flag.SEEN)
+    await store.flush()
+    bodies = [await read(inbox, row.uid) for row in await all_rows(inbox)]
+    assert bodies == [mail(1), mail(9)]
 
 
 async def test_f152_a_batch_fails_together_and_each_caller_is_told(data: Path) -> None:
