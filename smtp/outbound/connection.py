@@ -149,7 +149,11 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        self._writer.close()
+        """What was not sent yet is of no use any more, and a peer that does not read would keep the socket for ever."""
+        if self._writer.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            self._writer.close()
 
     def abort(self) -> None:
         """Cut without a word: the way to take back a message whose final dot was not sent."""
