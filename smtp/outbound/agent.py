@@ -17,6 +17,7 @@ from core.log import get
 from core.resolver import Resolver
 from core.status import Status, deferred, refused
 from delivery.types import Job, JobRecipient, Result, ResultKind
+from smtp.guards import plain_address
 from smtp.outbound.connection import Broken, Caller, Connection
 from smtp.outbound.dialogue import Answers, Capabilities, Encryption, NoTls, Refused, transaction
 from smtp.outbound.mx import MxResolver, Target
@@ -40,7 +41,7 @@ BUG = deferred("Internal error", "bug", "4.3.0")
 
 @dataclass(slots=True)
 class Progress:
-    """What is known of a job so far. `final` are the answers that stand; the others may be tried elsewhere."""
+    """What is known of a job so far: for each recipient what tells most of the servers asked."""
 
     job: Job
     results: dict[int, Result] = field(default_factory=dict)
@@ -48,17 +49,25 @@ class Progress:
 
     @property
     def open(self) -> tuple[JobRecipient, ...]:
-        """Who may still be offered to another server."""
+        """Who may still be offered to another server: whom none of them took or refused for good in its own words."""
         if self.stop:
             return ()
         return tuple(
             recipient
             for recipient in self.job.recipients
-            if (known := self.results.get(recipient.id)) is None or known.kind is ResultKind.DEFERRED
+            if (known := self.results.get(recipient.id)) is None or known.kind is ResultKind.DEFERRED or _ours(known)
         )
 
+    def note(self, result: Result) -> None:
+        """A server's own word stands over another server that could not be asked, and that over one which lacks what
+        the message needs: a backup host that is down or less able hides nothing and makes nothing final."""
+        known = self.results.get(result.recipient_id)
+        if known is None or _telling(result) >= _telling(known):
+            self.results[result.recipient_id] = result
+
     def all(self, recipients: Sequence[JobRecipient], status: Status, host: str = "") -> None:
-        self.results.update({recipient.id: from_status(recipient, status, host) for recipient in recipients})
+        for recipient in recipients:
+            self.note(from_status(recipient, status, host))
 
 
 class SmtpAgent:
@@ -167,12 +176,13 @@ class SmtpAgent:
             progress.stop = error.uncertain
             missing = unreachable(target.host, target.address, error.reason)
         except BareLineEnd:
+            progress.stop = True  # the fault is the message's
             missing = BARE_LINE_END
         finally:
             self._part(connection, reusable)
         for recipient in recipients:
             answer = answers.get(recipient.id, missing)
-            progress.results[recipient.id] = from_answer(recipient, answer, target.host, offered)
+            progress.note(from_answer(recipient, answer, target.host, offered))
 
     async def _send(
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
@@ -200,9 +210,20 @@ class SmtpAgent:
         )
 
 
+def _ours(result: Result) -> bool:
+    """Whether it is our verdict about a server rather than its word about a recipient."""
+    return not result.diagnostic
+
+
+def _telling(result: Result) -> int:
+    if not _ours(result):
+        return 2
+    return 1 if result.kind is ResultKind.DEFERRED else 0
+
+
 def our_mx(endpoints: Sequence[str]) -> Callable[[str, int], bool]:
     """Whether an address and port is one at which we listen as MX; a wildcard listens at every local address."""
-    listening = [parse_endpoint(endpoint) for endpoint in endpoints]
+    listening = [(plain_address(address), port) for address, port in map(parse_endpoint, endpoints)]
 
     def ours(address: str, port: int) -> bool:
         return any(

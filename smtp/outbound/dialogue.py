@@ -17,7 +17,7 @@ from core.status import Status
 from delivery.types import Job, JobRecipient
 from smtp import xtext
 from smtp.outbound.reply_parser import RemoteReply
-from smtp.outbound.requirements import unmet
+from smtp.outbound.requirements import needs_utf8, unmet
 
 Value = TypeVar("Value")
 Answers = dict[int, RemoteReply | Status]  # by recipient id
@@ -135,7 +135,7 @@ def transaction(
     if obstacle is not None:
         answers.update({recipient.id: obstacle for recipient in recipients})
         return True
-    mail = _mail(job, capabilities)
+    mail = _mail(job, recipients, capabilities)
     rcpts = [_rcpt(recipient, capabilities) for recipient in recipients]
     if "PIPELINING" in capabilities:
         yield Send(_lines(mail, *rcpts, "DATA"))
@@ -214,13 +214,14 @@ def _keyword(line: str) -> tuple[str, str]:
     return keyword.upper(), parameters
 
 
-def _mail(job: Job, capabilities: Capabilities) -> str:
+def _mail(job: Job, recipients: tuple[JobRecipient, ...], capabilities: Capabilities) -> str:
     parts = [f"MAIL FROM:<{job.sender or ''}>"]
     if "SIZE" in capabilities:
         parts.append(f"SIZE={job.content.size}")
     if "8BITMIME" in capabilities and job.body == "8BITMIME":
         parts.append("BODY=8BITMIME")
-    if "SMTPUTF8" in capabilities and job.smtputf8:
+    # An alias may lead to an address beyond ASCII whatever the message came with (RFC 6531 3.4).
+    if "SMTPUTF8" in capabilities and (job.smtputf8 or needs_utf8(job, recipients)):
         parts.append("SMTPUTF8")
     if "REQUIRETLS" in capabilities and job.require_tls:
         parts.append("REQUIRETLS")

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from core.resolver import Answer, Mx, Outcome, Resolver
 from core.status import Status, deferred, refused
+from smtp.guards import plain_address
 
 MAX_HOSTS_PER_PREFERENCE = 5  # security.md row 140
 MAX_HOSTS = 15
@@ -99,7 +100,8 @@ def _why_none(found: Sequence[Host], better: Sequence[Host], *, looped: bool) ->
 
 def public(address: str) -> bool:
     """Whether an address belongs to the Internet at large (row 140; server-side request forgery)."""
-    return ip_address(address).is_global
+    parsed = ip_address(address)
+    return parsed.is_global and not parsed.is_multicast
 
 
 class MxResolver:
@@ -147,7 +149,8 @@ class MxResolver:
 
 
 def _addresses(answer: Answer[str]) -> list[str]:
-    return list(answer.records) if answer.outcome is Outcome.OK else []
+    """In one spelling each: our own address inside IPv6 is ours all the same."""
+    return [plain_address(text) for text in answer.records] if answer.outcome is Outcome.OK else []
 
 
 def _interleaved(six: list[str], four: list[str]) -> list[tuple[str, str]]:

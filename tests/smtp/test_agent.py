@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -211,6 +212,71 @@ async def test_the_next_host_is_tried(first: Script) -> None:
     assert result.kind is ResultKind.DELIVERED
     assert result.remote == "two.r.test"
     assert connections == 2
+
+
+async def later(remote: Remote) -> None:
+    await remote.greet()
+    for answer in ("250 ok", "450 4.7.1 greylisted", "503 none"):
+        await remote.hear(answer=answer)
+
+
+async def less_able(remote: Remote) -> None:
+    await remote.greet(ehlo="250-remote.test\r\n250 SIZE 10")
+    await remote.hear()
+
+
+async def cut_without_a_word(remote: Remote) -> None:
+    await remote.greet()
+    await remote.hear()
+
+
+@pytest.mark.parametrize("second", [says("421 busy"), cut_without_a_word, less_able])
+async def test_a_backup_host_does_not_hide_what_the_first_one_said(second: Script) -> None:
+    """A greylisting host beside a dead one looked like a domain that is away: all its mail was put off; beside one that
+    takes less, the message came back at once."""
+    result, connections = await by_mx(later, second)
+    assert (result.kind, result.status.enhanced, connections) == (ResultKind.DEFERRED, "4.7.1", 2)
+    assert result.remote == "one.r.test"
+
+
+async def test_what_one_host_cannot_take_another_may() -> None:
+    result, connections = await by_mx(less_able, good)
+    assert (result.kind, connections) == (ResultKind.DELIVERED, 2)
+    result, _ = await by_mx(less_able, says("421 busy"))
+    assert result.kind is ResultKind.DEFERRED
+    result, _ = await by_mx(less_able, less_able)
+    assert (result.kind, result.status.enhanced) == (ResultKind.FAILED, "5.3.4")
+
+
+def sockets() -> int:
+    count = 0
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            count += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
+    return count
+
+
+async def test_h139_a_peer_that_never_reads_keeps_no_socket() -> None:
+    """What it had not read kept the connection open behind our back, one more with each attempt."""
+    given_up = asyncio.Event()
+
+    async def deaf(remote: Remote) -> None:
+        await remote.greet(ehlo="250 remote.test")
+        for answer in ("250 ok", "250 ok", "354 go"):
+            await remote.hear(answer=answer)
+        await given_up.wait()
+
+    content = b"Subject: x\r\n\r\n" + (b"x" * 998 + b"\r\n") * 16_000
+    async with scripted(deaf) as remote, agent(patience={**PATIENCE, Stage.BLOCK: 0.3}) as made:
+        before = sockets()
+        (result,) = await made.deliver(job(f"127.0.0.1:{remote.port}", content=content))
+        assert (result.kind, result.status.reason) == (ResultKind.DEFERRED, "timeout-block")
+        try:
+            async with asyncio.timeout(3):
+                while sockets() > before + 1:  # the one that is left is the deaf peer's own
+                    await asyncio.sleep(0.02)
+        finally:
+            given_up.set()
 
 
 async def test_a_refusal_for_good_is_not_taken_elsewhere() -> None:

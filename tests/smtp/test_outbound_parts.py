@@ -137,6 +137,20 @@ async def test_f161_a_failing_name_service_never_fails_mail_for_good() -> None:
         assert found is mx.DNS_FAILED
 
 
+async def test_h140_an_address_inside_another_family_is_the_same_address() -> None:
+    zone: dict[str, dict[str, list[object]]] = {
+        "r.test": {"MX": [(10, "mx.r.test")]},
+        "mx.r.test": {"AAAA": ["::ffff:192.0.2.25", "ff0e::1"]},
+    }
+    ours = our_mx(["192.0.2.25:25", "[2001:DB8:0::25]:25"])
+    assert ours("2001:db8::25", 25)
+    resolver = FakeResolver(zone)
+    found = mx.MxResolver(resolver, port=25, ours=ours, allow_private=True, shuffle=lambda records: None)
+    assert await found.targets("r.test") == mx.LOOP
+    elsewhere = mx.MxResolver(resolver, port=25, ours=our_mx([]), allow_private=False, shuffle=lambda records: None)
+    assert await elsewhere.targets("r.test") == mx.PRIVATE
+
+
 def test_h140_our_own_doors_are_known_by_address_and_port() -> None:
     ours = our_mx(["127.0.0.1:2525", "0.0.0.0:25"])
     assert ours("127.0.0.1", 2525)
@@ -200,6 +214,13 @@ def test_parameters_are_sent_where_they_are_understood() -> None:
         "ENVID=q+3D1+20a"
     )
     assert sent[1] == "RCPT TO:<a@remote.test> NOTIFY=DELAY,FAILURE ORCPT=rfc822;x+2By@r.test"
+
+
+def test_an_address_beyond_ascii_is_announced_whatever_the_message_came_with() -> None:
+    """An alias of plain letters may lead to one that has none."""
+    work = job("r", "é@r.test")
+    sent, _ = play(transaction(work, work.recipients, FULL, {}), 250, 250, 354, 250)
+    assert "SMTPUTF8" in sent[0].split()
 
 
 def test_nobody_left_and_data_accepted_ends_with_an_empty_message() -> None:
