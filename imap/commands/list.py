@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imap import responses
@@ -17,6 +18,7 @@ from imap.wire.scanner import Scanner
 
 MAX_PATTERNS = 20
 BATCH = 200  # rows between two drains
+INLINE = 50_000  # characters of patterns times folders: some 5 ms; more is matched beside the loop (promise P7)
 SELECTION = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 BASE_SELECTION = frozenset({"SUBSCRIBED", "SPECIAL-USE"})  # what RECURSIVEMATCH can go with (RFC 5258 3.1)
 RETURNED = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
@@ -113,7 +115,8 @@ async def _list(session: Session, asked: List) -> Ok:
     if asked.delimiter_only:
         session.writer.write(responses.listed("LIST", ["\\Noselect"], ""))
     else:
-        await _write(session, "LIST", (await _tree(session)).listed(asked.query), asked.status)
+        tree = await _tree(session)
+        await _write(session, "LIST", await _matched(tree, tree.listed, asked.query), asked.status)
     return Ok("LIST completed")
 
 
@@ -121,8 +124,16 @@ async def _lsub(session: Session, asked: List) -> Ok:
     if asked.delimiter_only:
         session.writer.write(responses.listed("LSUB", ["\\Noselect"], ""))
     else:
-        await _write(session, "LSUB", (await _tree(session)).lsub(asked.query), ())
+        tree = await _tree(session)
+        await _write(session, "LSUB", await _matched(tree, tree.lsub, asked.query), ())
     return Ok("LSUB completed")
+
+
+async def _matched(tree: Tree, match: Callable[[Query], list[Row]], query: Query) -> list[Row]:
+    names = len(tree.folders) + len(tree.subscriptions)
+    if names * sum(len(pattern.text) for pattern in query.patterns) <= INLINE:
+        return match(query)
+    return await asyncio.to_thread(match, query)
 
 
 async def _write(session: Session, kind: str, rows: Sequence[Row], items: Sequence[str]) -> None:

@@ -16,8 +16,8 @@ from store.store import MessageFile
 from store.types import Message
 
 # A part's header has no bound of its own; fields beyond this are not found.
-# A part's header has no bound of its own; fields beyond this are not found.
 MAX_HEADER = 1024 * 1024
+LONG = 16 * 1024  # octets of a header after whose scan other sessions get their turn (promise P7)
 
 # Which octets of the message a section-text is cut from.
 _PIECES: dict[Text, parts.Text] = {
@@ -35,12 +35,13 @@ Value = bytes | Span | None  # octets in hand, octets to stream, NIL
 class Source:
     """One message while it is answered. `file` is None when the plan opens none."""
 
-    __slots__ = ("_file", "_row", "_tree")
+    __slots__ = ("_file", "_head", "_row", "_tree")
 
     def __init__(self, row: Message, file: MessageFile | None) -> None:
         self._row = row
         self._file = file
         self._tree: parts.Tree | None = None
+        self._head: tuple[Span, bytes] | None = None  # the header last read: clients ask one for several subsets
 
     @property
     def file(self) -> MessageFile:
@@ -68,11 +69,14 @@ class Source:
         return None if span is None else clip(span, self.file.size)
 
     async def _subset(self, span: Span, section: Section) -> bytes:
-        start, stop = span[0], min(span[1], span[0] + MAX_HEADER)
-        head = await self.file.read(start, stop)
-        if len(head) <= BLOCK:
-            return subset(head, section)
-        return await asyncio.to_thread(subset, head, section)
+        if self._head is None or self._head[0] != span:
+            self._head = span, await self.file.read(span[0], min(span[1], span[0] + MAX_HEADER))
+        head = self._head[1]
+        if len(head) > BLOCK:
+            return await asyncio.to_thread(subset, head, section)
+        if len(head) > LONG:
+            await asyncio.sleep(0)
+        return subset(head, section)
 
 
 def subset(head: bytes, section: Section) -> bytes:

@@ -1,0 +1,82 @@
+"""Promise P7: no command of one session keeps the other sessions of its process from their turns.
+
+A neighbour counts how often the loop comes round while the command runs; on an idle loop that is once per turn given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from imap.commands import list as listing
+from imap.commands.fetch import FETCH
+from imap.commands.search import SEARCH
+from imap.listing import Query, Tree
+from imap.patterns import Pattern
+from store.types import Folder
+from tests.fakes.imap_session import desk
+from tests.fakes.memory_mailbox import MemoryMailbox
+
+T = TypeVar("T")
+TABLE = {command.name: command for command in (FETCH, SEARCH)}
+HEAD = b"".join(b"X-%d: %b\r\n" % (number, b"y" * 200) for number in range(900)) + b"\r\n"
+
+
+async def turns(work: Awaitable[T]) -> tuple[T, int]:
+    """The result, and how many turns a neighbour got meanwhile."""
+    count = 0
+
+    async def neighbour() -> None:
+        nonlocal count
+        while True:
+            await asyncio.sleep(0)
+            count += 1
+
+    task = asyncio.create_task(neighbour())
+    try:
+        return await work, count
+    finally:
+        task.cancel()
+
+
+async def test_many_subsets_of_a_long_header_leave_turns_to_others() -> None:
+    """Each subset is a scan of the whole header: 200 of them once were seconds in one go."""
+    mailbox = MemoryMailbox()
+    mailbox.put(HEAD + b"text\r\n")
+    session = await desk(mailbox, TABLE)
+    items = b" ".join(b"BODY.PEEK[HEADER.FIELDS (Z-%d)]" % number for number in range(100))
+    answer, count = await turns(session.ask(b"1 FETCH 1 (%b)" % items))
+    assert answer.endswith(b"1 OK FETCH completed\r\n")
+    assert count >= 100
+
+
+async def test_a_header_that_many_subsets_ask_for_is_read_once() -> None:
+    mailbox = MemoryMailbox()
+    mailbox.put(HEAD + b"text\r\n")
+    session = await desk(mailbox, TABLE)
+    items = b" ".join(b"BODY.PEEK[HEADER.FIELDS (X-%d)]" % number for number in range(5))
+    answer = await session.ask(b"1 FETCH 1 (%b BODY.PEEK[HEADER.FIELDS.NOT (X-1)])" % items)
+    assert answer.count(b"X-3: yyy") == 2
+    assert len(mailbox.reads) == 1
+
+
+async def test_a_long_criterion_leaves_turns_to_others() -> None:
+    """Its price is messages times keys; only the messages were counted."""
+    mailbox = MemoryMailbox(batch=1000)
+    for _ in range(100):
+        mailbox.put(b"Subject: x\r\n\r\n")
+    session = await desk(mailbox, TABLE)
+    keys = b" ".join(b"UNKEYWORD zz%d" % number for number in range(900))
+    answer, count = await turns(session.ask(b"1 SEARCH %b" % keys))
+    assert answer.startswith(b"* SEARCH 1 2 3 ")
+    assert count >= 20
+
+
+async def test_long_patterns_over_many_folders_are_matched_beside_the_loop() -> None:
+    names = ["/".join(["a" * 45] * 19) + f"/{number}" for number in range(200)]
+    tree = Tree([Folder(name, name, 1, 1, 1, 0, 0, 0, 0) for name in names], ())
+    query = Query(tuple(Pattern("", "%a*" * 600 + str(number)) for number in range(20)))
+    rows, count = await turns(listing._matched(tree, tree.listed, query))
+    assert rows == tree.listed(query) != []
+    assert count >= 20
