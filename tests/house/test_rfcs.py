@@ -1,4 +1,4 @@
-"""docs/rfcs.md says what the code says: every capability and citation has a row, every module and test it names exists."""
+"""docs/rfcs.md says what the code says: each capability and citation has a row, each module and test named exists."""
 
 from __future__ import annotations
 
