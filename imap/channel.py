@@ -15,6 +15,7 @@ from typing import cast
 
 HIGH_INPUT = 64 * 1024
 HIGH_OUTPUT = 64 * 1024
+LINGER = 10.0  # seconds that a closed connection may take to hand over its last octets
 
 
 class Channel(asyncio.Protocol):
@@ -32,6 +33,7 @@ class Channel(asyncio.Protocol):
         self._interrupt: BaseException | None = None
         self._reader: asyncio.Future[None] | None = None
         self._drainer: asyncio.Future[None] | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self.watcher: Callable[[], None] | None = None  # called when there is something to read, or an end
 
     # --- asyncio's side --------------------------------------------------------------------------------------------
@@ -57,6 +59,8 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._eof = True
         self._full = False
+        if self._linger is not None:
+            self._linger.cancel()
         self._wake()
         self._release(self._drainer)
 
@@ -160,9 +164,11 @@ class Channel(asyncio.Protocol):
         self._wake()
 
     def close(self) -> None:
-        """Send what is buffered, then close."""
-        if self._transport is not None:
+        """Send what is buffered, then close. A peer that does not read it keeps nothing open: its seat is free by
+        then, so nobody would count it (row 37)."""
+        if self._transport is not None and not self._lost and self._linger is None:
             self._transport.close()
+            self._linger = asyncio.get_running_loop().call_later(LINGER, self.abort)
 
     def abort(self) -> None:
         """Close without sending what is buffered."""

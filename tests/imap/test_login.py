@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import socket
 import ssl
 
 import pytest
 from structlog.testing import capture_logs
 
 from core.config import Limits
-from imap import listeners
+from imap import channel, listeners
 from imap.listeners import Mode
 from tests.fakes.imap_world import PASSWORD, Client, World, client_context
 
@@ -299,6 +300,25 @@ async def test_a_clean_stop_says_bye_and_lets_commands_finish() -> None:
         assert (await client.ended()).startswith(b"* BYE [UNAVAILABLE]")
         with pytest.raises(OSError):
             await world.connect()
+
+
+async def test_h037_a_connection_that_is_over_does_not_wait_for_a_peer_that_never_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(channel, "LINGER", 0.2)
+    async with World() as world:
+        world.plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        with socket.socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(peer, ("127.0.0.1", world.plain_port))
+            await loop.sock_sendall(peer, b"a CAPABILITY\r\n" * 150 + b"b LOGOUT\r\n")
+            async with asyncio.timeout(5):
+                with pytest.raises(ConnectionError):
+                    while True:
+                        await loop.sock_sendall(peer, b"x")
+                        await asyncio.sleep(0.05)
 
 
 async def test_a_half_closed_peer_still_gets_its_answers() -> None:
