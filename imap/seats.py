@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from core.config import Limits
 from imap.session import Seats
@@ -46,18 +47,27 @@ class Admission:
 
 
 class LocalSeats:
-    """Addresses in `limits.exempt` are not counted."""
+    """Nobody in `limits.exempt` is turned away. An IPv6 peer is its /64, as a host has all of one."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._addresses: Counter[str] = Counter()
+        self._networks: Counter[str] = Counter()
         self._accounts: Counter[str] = Counter()
 
     def take_address(self, address: str) -> bool:
-        return self._take(self._addresses, address, address, self._limits.connections_per_address)
+        host, network = _groups(address)
+        if not self._take(self._addresses, host, address, self._limits.connections_per_address):
+            return False
+        if self._take(self._networks, network, address, self._limits.connections_per_network):
+            return True
+        self._leave(self._addresses, host)
+        return False
 
     def leave_address(self, address: str) -> None:
-        self._leave(self._addresses, address)
+        host, network = _groups(address)
+        self._leave(self._addresses, host)
+        self._leave(self._networks, network)
 
     def take_account(self, account_id: str, address: str) -> bool:
         return self._take(self._accounts, account_id, address, self._limits.imap_connections_per_account)
@@ -80,3 +90,11 @@ class LocalSeats:
     def _exempt(self, address: str) -> bool:
         peer = ip_address(address)
         return any(peer in network for network in self._limits.exempt_networks)
+
+
+@lru_cache(maxsize=4096)
+def _groups(address: str) -> tuple[str, str]:
+    """The host and the network that are counted: the address and its /24, for IPv6 the /64 and the /56."""
+    peer = ip_address(address)
+    host, network = (32, 24) if isinstance(peer, IPv4Address) else (64, 56)
+    return str(ip_network((peer, host), strict=False)), str(ip_network((peer, network), strict=False))
