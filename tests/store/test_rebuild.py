@@ -10,10 +10,13 @@ import pytest
 
 from core.clock import ManualClock
 from message.content import BytesContent
+from store import catalog, journal
+from store.fsops import Call, FileSystem
+from store.lockfile import State, Word
 from store.service import MaildirStore
 from store.types import AccountRef, Flag, Message, Placement, Uid
 from tests.fakes.mail import content, mail
-from tests.store.helpers import AUTRE, MAIRIE, all_rows, by_hand, deliver, inbox_of
+from tests.store.helpers import AUTRE, MAIRIE, all_rows, by_hand, cur, deliver, inbox_of
 
 Picture = dict[str, object]
 
@@ -180,6 +183,66 @@ async def test_f159_an_index_older_than_the_files(data: Path, clock: ManualClock
     await store.close()
 
 
+async def test_f159_a_client_that_knows_more_than_an_old_index_is_told_everything(
+    data: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.close()
+    root = data / "domains/mairie.test/maire"
+    shutil.copy(root / "index.db", tmp_path / "old.db")
+    store = await opened(data, clock)
+    inbox = await inbox_of(store)
+    for _ in range(3):
+        await inbox.store_flags([(1, 1)], add=Flag.FLAGGED)
+        await inbox.store_flags([(1, 1)], remove=Flag.FLAGGED)
+    seen = await inbox.snapshot()
+    await inbox.store_flags([(3, 3)], add=Flag.FLAGGED)
+    await inbox.expunge([(2, 2)], only_deleted=False)
+    await store.close()
+    delete(data)
+    shutil.copy(tmp_path / "old.db", root / "index.db")
+    store = await opened(data, clock)
+    changes = await (await inbox_of(store)).changes(seen.modseq, seen.uidnext)
+    assert 3 in {row.uid for row in changes.messages}
+    assert changes.vanished == (2,)
+    assert changes.modseq > seen.modseq
+    await store.close()
+
+
+async def test_f144_a_removal_in_the_journal_alone_is_completed(data: Path, clock: ManualClock) -> None:
+    """Killed between the journal's sync and the commit."""
+    store = await opened(data, clock, boot="here")
+    await deliver(store, MAIRIE, 1)
+    await deliver(store, MAIRIE, 2)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    row = catalog.by_name(entry.handle.reader, "INBOX")
+    generation = entry.handle.reader.value("SELECT generation FROM state")
+    assert row is not None
+    journal.append(FileSystem(), entry.handle.root, [journal.removal([1])])
+    entry.handle.lock.write(Word("here", generation, State.BUSY, (str(row.number),)))
+    again = await opened(data, clock, boot="here")
+    assert [message.uid for message in await all_rows(await inbox_of(again))] == [2]
+    assert await (await again.account(MAIRIE)).usage() == (len(mail(2)), 1)
+    await again.flush()
+    assert len(cur(data, MAIRIE)) == 1
+    await again.close()
+    await store.close()
+
+
+async def test_f155_a_move_syncs_the_new_names_before_it_journals_the_old_ones(data: Path, clock: ManualClock) -> None:
+    calls: list[Call] = []
+    store = await opened(data, clock, fs=FileSystem(calls.append))
+    await deliver(store, MAIRIE, 1)
+    calls.clear()
+    await (await inbox_of(store)).move([(1, 1)], "Trash")
+    told = [(call.name, call.path.rpartition("/maire/")[2]) for call in calls]
+    link = next(at for at, (name, _) in enumerate(told) if name == "link")
+    assert told[link + 1 :].index(("fsync", ".Trash/cur")) < told[link + 1 :].index(("fdatasync", journal.JOURNAL))
+    await store.close()
+
+
 async def test_f159_an_index_from_another_account(data: Path, clock: ManualClock) -> None:
     store = await opened(data, clock)
     await fill(store)
@@ -329,6 +392,23 @@ async def test_an_expunged_uid_never_comes_back(store: MaildirStore, data: Path,
     await inbox.snapshot()
     await store.flush()
     assert Uid(1) not in {row.uid for row in await all_rows(inbox)}
+
+
+async def test_an_expunged_uid_never_comes_back_even_when_the_journal_forgot_it(
+    store: MaildirStore, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "COMPACT_AT", 1)
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    (path,) = cur(data, MAIRIE)
+    shutil.copy2(path, tmp_path / "kept")
+    await inbox.expunge([(1, 1)], only_deleted=False)
+    await store.flush()
+    assert (data / "domains/mairie.test/maire" / journal.JOURNAL).stat().st_size == 0
+    shutil.copy2(tmp_path / "kept", path)
+    by_hand(path.parent)
+    await inbox.snapshot()
+    assert [row.uid for row in await all_rows(inbox)] == [2]  # the same octets, as a new message
 
 
 async def test_refs_without_an_organisation_in_common_do_not_meet(store: MaildirStore) -> None:
