@@ -5,6 +5,7 @@ Knows the order of steps; each step is a file of its own. Implements `delivery.t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Generic
 
@@ -33,6 +34,7 @@ from store.store import Store
 from store.types import INBOX
 
 JUNK = "Junk"
+OWN_HOPS = 5  # sent, through a list, forwarded by an alias, back and forwarded again: more is a circle
 
 SENDER_OK = accepted("sender OK", "sender-accepted", "2.1.0")
 TOO_MANY = deferred("too many recipients", "too-many-recipients", "4.5.3", code=452)
@@ -165,7 +167,12 @@ class _Judged(Generic[V]):
 
 def looped(head: Head, config: Config) -> bool:
     """RFC 5321 6.3: too many hops, or too many of them ours (an alias that leads out and back; row 134)."""
-    return trace.hops(head) >= config.limits.hops
+    return trace.hops(head) >= config.limits.hops or _hops_here(head, config.hostname) >= OWN_HOPS
+
+
+def _hops_here(head: Head, hostname: str) -> int:
+    here = re.compile(rb"\bby[ \t\r\n]+" + re.escape(hostname.encode("ascii")) + rb"(?![\w.-])", re.IGNORECASE)
+    return sum(here.search(field.value) is not None for field in head.all(b"received"))
 
 
 def _quiet(found: Spread, evidence: Evidence, decision: Decision) -> Spread:

@@ -142,6 +142,24 @@ async def test_h134_fifty_received_fields_are_a_loop(world: World) -> None:
     assert len(world.store.inbox("maire@ville.test")) == 1
 
 
+async def test_h134_a_message_that_passed_here_five_times_is_a_loop(world: World) -> None:
+    """An alias that leads out and back filled the mailbox beside it with 25 copies before the fiftieth hop."""
+    here = b"Received: from a\r\n\tby MX.dept.test (Beffroi)\r\n\twith ESMTPS id Q1; now\r\n"
+    near = b"Received: from mx.dept.test by mx.dept.test.example with ESMTP; now\r\n"
+    assert (await world.send(world.inbound(), here * 4 + near * 9 + MAIL, "maire@ville.test")).ok
+    status = await world.send(world.inbound(), here * 5 + MAIL, "maire@ville.test")
+    assert (status.code, status.enhanced, status.reason) == (554, "5.4.6", "mail-loop")
+    assert len(world.store.inbox("maire@ville.test")) == 1
+
+
+async def test_h134_our_own_trace_is_recognised_when_it_comes_back(world: World) -> None:
+    inbound, data = world.inbound(), MAIL
+    for number in range(5):
+        assert (await world.send(inbound, data, "maire@ville.test")).ok, number
+        data = world.store.inbox("maire@ville.test")[-1].partition(b"\r\n")[2]  # Return-Path goes
+    assert (await world.send(inbound, data, "maire@ville.test")).reason == "mail-loop"
+
+
 async def test_h053_a_null_sender_has_one_recipient(world: World) -> None:
     assert (await world.send(world.inbound(), MAIL, "maire@ville.test", "agent@ville.test", sender="")).ok
     assert len(world.store.inbox("maire@ville.test")) == 1
