@@ -44,12 +44,14 @@ def compose(
         envid=message.envid,
         ret=message.ret,
     )
+    report = dsn.write(notice, original, ids=ids, now=now)
     return NewMessage(
         queue_id=ids.queue_id(),
         sender=None,
-        content=BytesContent(dsn.write(notice, original, ids=ids, now=now)),
+        content=BytesContent(report),
         recipients=(NewRecipient(message.sender, debt.recipients[0].organisation_id, local=ours),),
         smtputf8=not message.sender.ascii,
+        body="7BIT" if report.isascii() else "8BITMIME",  # it returns what it got (RFC 6152 3)
         local_prefix=return_path(None),
     )
 

@@ -35,9 +35,10 @@ class Reporter:
         self._ids = ids
 
     async def pay(self) -> bool:
-        """Pay a page of debts; True when there may be more. Raises `TemporaryError` when the queue or the directory
-        is away: the debts wait."""
+        """Pay a page of debts; True when some were and there may be more: debts that cannot be paid now are not tried
+        without a pause. Raises `TemporaryError` when the queue or the directory is away: the debts wait."""
         debts = await self._queue.debts()
+        paid = False
         for debt in debts:
             try:
                 report = await self._report(debt)
@@ -47,6 +48,7 @@ class Reporter:
             except StorageError as error:  # of one message's bytes perhaps: the others' senders are told first
                 _log.error("report-waits", queue_id=debt.message.queue_id, code=error.code, **error.fields)
                 continue
+            paid = True
             _log.info(
                 "report-queued" if report else "report-dropped",
                 queue_id=debt.message.queue_id,
@@ -55,7 +57,7 @@ class Reporter:
                 sender=str(debt.message.sender or ""),
                 recipients=[str(item.address) for item in debt.recipients],
             )
-        return len({debt.message.queue_id for debt in debts}) >= MESSAGES
+        return paid and len({debt.message.queue_id for debt in debts}) >= MESSAGES
 
     async def _report(self, debt: Debt) -> NewMessage | None:
         sender = debt.message.sender

@@ -38,6 +38,8 @@ class QueuedContent:
         while start < stop:
             number, offset = divmod(start, CHUNK)
             piece = self._row(number)[offset : offset + stop - start]
+            if not piece:
+                raise StorageError("a queued message is damaged", code="queue-damaged", queue_id=self._queue_id)
             pieces.append(piece)
             start += len(piece)
         return b"".join(pieces)

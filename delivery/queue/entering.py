@@ -68,10 +68,12 @@ def _add(connection: Connection, queue_id: str, new: NewRecipient, *, now: float
 
 
 def sent_recently(connection: Connection, account_id: str, now: float) -> int:
-    """Recipients of the account within the last 24 hours, to the hour."""
-    oldest = int(now // HOUR) - DAY_HOURS
+    """Recipients of the account within the last 24 hours, to the hour. What a clock that ran ahead counted does not:
+    it would be recent for years (fault 163)."""
+    hour = int(now // HOUR)
+    recent = sent.c.hour.between(hour - DAY_HOURS + 1, hour)
     total = connection.execute(
-        select(func.sum(sent.c.recipients)).where(sent.c.account_id == account_id, sent.c.hour > oldest)
+        select(func.sum(sent.c.recipients)).where(sent.c.account_id == account_id, recent)
     ).scalar()
     return int(total or 0)
 

@@ -321,6 +321,27 @@ async def test_the_daily_limit_slides_over_24_hours_and_counts_nothing_when_refu
     assert await queue.charge("acc", 6, 10)
 
 
+async def test_f163_what_a_clock_that_ran_ahead_counted_blocks_nobody_for_years(
+    queue: Queue, clock: ManualClock
+) -> None:
+    clock.advance(10 * 365 * 86400)
+    assert await queue.charge("acc", 10, 10)
+    clock.advance(-10 * 365 * 86400)
+    assert await queue.sent_recently("acc") == 0
+    assert await queue.charge("acc", 10, 10)
+
+
+async def test_f157_a_message_that_lost_a_piece_is_an_error_and_no_endless_read(tmp_path: Path, queue: Queue) -> None:
+    await queue.enqueue(new("q1", "b@two.test", body=b"x" * 600_000 + b"\r\n"))
+    (claimed,) = await queue.claim(everything)
+    content = await queue.content(claimed.message)
+    with sqlite3.connect(tmp_path / "queue" / "queue.db") as other:
+        other.execute("UPDATE queue_chunk SET data = x'2020' WHERE number = 2")
+    other.close()
+    with pytest.raises(StorageError, match="damaged"):
+        await asyncio.wait_for(asyncio.to_thread(content.read, 0, content.size), 5)
+
+
 async def test_f156_a_locked_database_is_a_temporary_refusal_that_keeps_nothing(
     tmp_path: Path, queue: Queue, clock: ManualClock
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email import message_from_bytes
 from typing import Any
 
@@ -16,11 +17,14 @@ from core.envelope import Dsn
 from core.errors import StorageError, TemporaryError
 from core.status import deferred, refused
 from delivery.outcome import Backoff, Rules
+from delivery.queue.claims import Choice
+from delivery.queue.reports import MESSAGES
 from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.reporter import Reporter
 from delivery.scheduler import Scheduler
 from delivery.types import Job, Result, ResultKind
 from message.content import BytesContent
-from tests.delivery.conftest import World
+from tests.delivery.conftest import HOST, World
 
 MAIL = b"From: maire@ville.test\r\nTo: x@far.test\r\nSubject: Essai\r\n\r\nTexte.\r\n"
 UNREACHED = deferred("no host answers", "unreachable", "4.4.1")
@@ -184,6 +188,42 @@ async def test_a_report_to_a_stranger_goes_out_with_the_null_sender(world: World
     # The sender wrote to our alias; where it leads stays its owner's business.
     assert b"Final-Recipient: rfc822; moi@ville.test" in world.remote.bytes[-1]
     assert b"Final-Recipient: rfc822; x@far.test" not in world.remote.bytes[-1]
+
+
+async def test_a_report_that_returns_eight_bit_mail_is_announced_as_such(world: World) -> None:
+    world.remote.answer = answers(far=refusal())
+    async with running(world.scheduler()):
+        items = (NewRecipient(parse("x@far.test")),)
+        mail = MAIL.replace(b"Texte.", "Été.".encode())
+        await world.queue.enqueue(NewMessage("q1", parse("etranger@loin.test"), BytesContent(mail), items))
+        await until(lambda: empty(world))
+    assert "Été.".encode() in world.remote.bytes[-1]
+    assert world.remote.jobs[-1].body == "8BITMIME"
+
+
+async def test_f149_reports_that_cannot_enter_are_not_tried_without_a_pause(world: World) -> None:
+    """A page of debts and a full disk kept the runner spinning, and the disk with logs."""
+    for _ in range(MESSAGES + 1):
+        await put(world, "x@far.test", sender="etranger@loin.test")
+    for claimed in await world.queue.claim(_each):
+        results = [replace(refusal(), recipient_id=item.id) for item in claimed.recipients]
+        await world.queue.apply(results, world.rules.judge)
+    reporter = Reporter(world.queue, world.directory, hostname=HOST, lifetime=1.0, clock=world.clock, ids=world.ids)
+    real = world.queue.settle
+
+    async def full(debt: Any, report: Any) -> None:
+        raise StorageError("full")
+
+    world.queue.settle = full  # type: ignore[method-assign]  # a fault
+    assert not await reporter.pay()
+    world.queue.settle = real  # type: ignore[method-assign]  # the disk is well again
+    assert await reporter.pay(), "a page was paid and one is left"
+    assert not await reporter.pay()
+    assert await world.queue.debts() == []
+
+
+def _each(page: Any) -> Choice:
+    return Choice(tuple((item.id,) for item in page), frozenset())
 
 
 async def test_h134_a_report_that_cannot_be_delivered_causes_no_other(world: World) -> None:
