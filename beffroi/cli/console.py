@@ -48,6 +48,10 @@ class Console:
         """One fact: `value` for machines, `line` for people."""
         sys.stdout.write((json.dumps(value, ensure_ascii=False, default=str) if self.json else line) + "\n")
 
+    def warn(self, text: str) -> None:
+        """What was done all the same; on standard error, so that answers stay clean for machines."""
+        sys.stderr.write(f"beffroi: warning: {text}\n")
+
     def table(self, rows: Sequence[dict[str, object]], columns: Sequence[str]) -> None:
         """Rows of equal keys: a JSON array, a drawn table on a terminal, tab-separated lines in a pipe."""
         if self.json:
@@ -102,10 +106,13 @@ def run(operation: Callable[[Config], Awaitable[T]]) -> T:
 
 
 def refuse(error: Exception | str) -> NoReturn:
-    """One clear line on standard error (a JSON object with --json), exit code 1."""
+    """One clear line on standard error for each fault (a JSON object with --json), exit code 1."""
     text = error.public if isinstance(error, MailError) else str(error)
     code = error.code if isinstance(error, MailError) else "refused"
-    sys.stderr.write((json.dumps({"error": text, "code": code}) if console.json else f"beffroi: {text}") + "\n")
+    lines = [json.dumps({"error": text, "code": code})]
+    if not console.json:
+        lines = [f"beffroi: {line}" for line in text.splitlines()] or [f"beffroi: {code}"]
+    sys.stderr.write("\n".join(lines) + "\n")
     raise SystemExit(1)
 
 

@@ -14,6 +14,7 @@ from beffroi.rooms import open_directory, open_store
 from core.address import Address
 from core.config import Config
 from core.log import Secret
+from directory import policy
 from directory.directory import Directory
 from directory.types import Account, Actor
 from store.types import AccountRef
@@ -57,6 +58,8 @@ def add(
 
     account = run(operation)
     console.answer(view(account), f"mailbox {account.address} added")
+    if password is not None:
+        _warn_if_weak(password, target)
 
 
 @app.command("list")
@@ -93,6 +96,7 @@ def passwd(address: str, password_stdin: bool = PASSWORD_STDIN) -> None:
         refuse("standard input is not a terminal: use --password-stdin")
     password = read_password()
     _change(target, lambda directory: directory.set_password(Actor.console(), target, password), "password set")
+    _warn_if_weak(password, target)
 
 
 @app.command("suspend")
@@ -129,6 +133,13 @@ def import_(file: Path, dry_run: bool = typer.Option(False, "--dry-run")) -> Non
     from beffroi.cli.importing import import_mailboxes
 
     import_mailboxes(file, dry_run=dry_run)
+
+
+def _warn_if_weak(password: Secret, address: Address) -> None:
+    """From the console a weak password is taken, but not in silence; REST refuses it."""
+    weakness = policy.weakness(password.reveal(), address)
+    if weakness:
+        console.warn(f"the password of {address} is easy to guess ({weakness})")
 
 
 def _change(address: Address, change: Callable[[Directory], Awaitable[object]], done: str) -> None:

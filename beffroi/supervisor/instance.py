@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from core.config import Config, ConfigError
+
+PATIENCE = 0.5  # seconds; `beffroi status` holds the lock for an instant to see whether anybody does
 
 
 class Instance:
@@ -19,15 +22,25 @@ class Instance:
 
     def __enter__(self) -> Instance:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._fd)
-            raise ConfigError(f"another instance (pid {running_pid(self._path)}) already serves this data") from error
+        deadline = time.monotonic() + PATIENCE
+        while not self._locked():
+            if time.monotonic() > deadline:
+                raise ConfigError(f"another instance (pid {running_pid(self._path)}) already serves this data")
+            time.sleep(0.02)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         return self
+
+    def _locked(self) -> bool:
+        """A lock on a file that its last holder has removed meanwhile is worth nothing: the next one makes another."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), os.stat(self._path)):
+                self._fd = fd
+                return True
+        os.close(fd)
+        return False
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):

@@ -77,6 +77,19 @@ class Worker:
         return await self._process.wait()
 
     async def _start(self, lifeline: int) -> bool:
+        """False when it did not become ready. A machine out of processes or descriptors costs an attempt, never the
+        supervisor (fault 154)."""
+        try:
+            reader = await self._execute(lifeline)
+        except OSError as error:
+            _log.error("worker-not-started", worker=self.role.name, error=str(error))
+            return False
+        if self._stopping.is_set():  # `stop` came while there was no process to tell
+            self.signal(signal.SIGTERM)
+        return await self._wait_ready(reader)
+
+    async def _execute(self, lifeline: int) -> int:
+        """Start the process; the reading end of the pipe on which it says "ready"."""
         reader, writer = os.pipe()
         environment = os.environ | {
             "BEFFROI_WORKER": json.dumps(
@@ -91,13 +104,19 @@ class Worker:
             )
         }
         descriptors = (writer, lifeline, *(sock.fileno() for _, sock in self._sockets))
+        # The mask is inherited: a reload that comes before the worker listens for it waits until it does.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "beffroi.worker", pass_fds=descriptors, env=environment, start_new_session=True
             )
+        except BaseException:
+            os.close(reader)
+            raise
         finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
             os.close(writer)
-        return await self._wait_ready(reader)
+        return reader
 
     async def _wait_ready(self, descriptor: int) -> bool:
         loop = asyncio.get_running_loop()

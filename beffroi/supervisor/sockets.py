@@ -10,8 +10,8 @@ from core.config import Config, ConfigError, Listen, parse_endpoint
 BACKLOG = 1024
 
 # Which kind of worker serves which keys of section `listen`; the one table of doors.
-FRONT_DOORS = ("mx", "submission", "submissions", "lmtp", "imap", "imaps")
-WEB_DOORS = ("api", "https", "metrics")
+FRONT_DOORS = ("mx", "submission", "submissions", "imap", "imaps")
+WEB_DOORS = ("api", "metrics")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from core import log
 from core.config import Config, ConfigError
 
 DRAIN = 35.0  # seconds; workers give their sessions 30 (fault 148)
+HELD = ("hostname", "data", "workers", "user", "listen", "database")  # what only a restart changes
 
 _log = log.get(__name__)
 
@@ -87,8 +89,9 @@ class _Supervisor:
             self._stop.set()
         elif not self._stop.is_set():
             _log.info("ready", pid=os.getpid(), workers=[w.role.name for w in self._workers])
-            sys.stdout.write("ready\n")
-            sys.stdout.flush()
+            with contextlib.suppress(OSError, ValueError):  # nobody listens: no reason to stop the mail (fault 169)
+                sys.stdout.write("ready\n")
+                sys.stdout.flush()
 
     async def _drain(self) -> None:
         _log.info("draining")
@@ -108,19 +111,20 @@ class _Supervisor:
         except ConfigError as error:
             _log.error("reload-refused", error=str(error))
             return
-        fixed = [
-            key for key in ("hostname", "data", "workers", "user", "listen", "database") if _differs(self, config, key)
-        ]
-        if fixed:
-            _log.warning("reload-needs-restart", keys=fixed)
+        config, held = hold(config, self._config)
+        if held:
+            _log.warning("reload-needs-restart", keys=held)
         _write_settings(self._settings, config)
         for worker in self._workers:
             worker.signal(signal.SIGHUP)
         _log.info("reloaded")
 
 
-def _differs(supervisor: _Supervisor, config: Config, key: str) -> bool:
-    return bool(getattr(supervisor._config, key) != getattr(config, key))
+def hold(config: Config, running: Config) -> tuple[Config, list[str]]:
+    """`config` with the keys of `HELD` as they are in `running`, and which of them differed. A worker that dies later
+    starts from these settings: on another data directory it would part from its neighbours."""
+    held = {key: getattr(running, key) for key in HELD if getattr(running, key) != getattr(config, key)}
+    return config.model_copy(update=held), list(held)
 
 
 def _write_settings(path: Path, config: Config) -> None:

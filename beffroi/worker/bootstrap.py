@@ -22,6 +22,8 @@ from core.config import Config
 
 DRAIN = 30.0  # seconds that running sessions and deliveries get after SIGTERM (fault 148)
 
+SWITCH_INTERVAL = 0.001  # seconds
+
 _log = log.get(__name__)
 
 
@@ -68,6 +70,9 @@ Start = Callable[[Assignment, Config], Awaitable[Running]]
 
 def run(assignment: Assignment, start: Start) -> None:
     config = assignment.config()
+    # A store thread gives the interpreter's lock away at each system call and waits this long to get it back while the
+    # loop computes; the default of 5 ms made 20 connections half as fast as 1 ms does (`make bench`).
+    sys.setswitchinterval(SWITCH_INTERVAL)
     metrics.prepare(config.run_dir / "metrics")
     log.configure(config.log_level, stream=sys.stderr, observer=metrics.counter())
     with log.context(worker=f"{assignment.kind}-{assignment.index}"):
@@ -81,6 +86,7 @@ async def _live(assignment: Assignment, config: Config, start: Start) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the supervisor, which sends SIGTERM
     loop.add_signal_handler(signal.SIGHUP, reload.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # the supervisor had it wait for this handler
     loop.add_reader(assignment.lifeline, stop.set)  # end of file: the supervisor is gone
     running = await start(assignment, config)
     try:

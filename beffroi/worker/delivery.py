@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
+import signal
 from contextlib import AsyncExitStack
 
 from beffroi.rooms import open_keyring
@@ -28,7 +29,7 @@ class Runner:
         self._stack = stack
         self._agent: SmtpAgent = make_agent(config, rooms.resolver)
         self._scheduler: Scheduler = make_scheduler(config, rooms, self._agent)
-        self._running = asyncio.create_task(self._scheduler.run())
+        self._running = self._started()
         self._rotation = asyncio.create_task(self._rotate(open_keyring(config, rooms.directory)))
 
     async def reload(self, config: Config) -> None:
@@ -37,7 +38,12 @@ class Runner:
         await self._agent.close()
         self._agent = make_agent(config, self._rooms.resolver)
         self._scheduler = make_scheduler(config, self._rooms, self._agent)
-        self._running = asyncio.create_task(self._scheduler.run())
+        self._running = self._started()
+
+    def _started(self) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._scheduler.run())
+        task.add_done_callback(_end_with)
+        return task
 
     async def drain(self) -> None:
         await self._stop_scheduler()
@@ -45,16 +51,13 @@ class Runner:
     async def close(self) -> None:
         self._rotation.cancel()
         self._running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._rotation
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._running
+        await asyncio.gather(self._rotation, self._running, return_exceptions=True)
         await self._agent.close()
         await self._stack.aclose()
 
     async def _stop_scheduler(self) -> None:
         self._scheduler.stop()
-        await self._running
+        await asyncio.gather(self._running, return_exceptions=True)
 
     async def _rotate(self, keyring: Keyring) -> None:
         """At start, keys for a domain that was added by a process killed before it made them; then the rotation."""
@@ -64,7 +67,17 @@ class Runner:
                 await keyring.activate_due(self._rooms.resolver)
             except MailError as error:
                 _log.warning("dkim-rotation-put-off", code=error.code)
+            except Exception:  # the next look may fare better; the queue goes on in any case
+                _log.exception("dkim-rotation-failed")
             await asyncio.sleep(ROTATION)
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """A process whose scheduler failed would hold the queue and deliver nothing: it ends, and the supervisor starts
+    another (promise P6)."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("scheduler-failed", exc_info=task.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def start(_assignment: Assignment, config: Config) -> Runner:

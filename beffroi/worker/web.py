@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from admin_api.app import create_app
 from admin_api.services import Services
@@ -20,7 +21,31 @@ from core import log
 from core.config import Config
 
 KEEP_ALIVE = 15  # seconds
+GRACE = 20  # seconds for requests under way at a clean stop
+LOOK = 10.0  # seconds between two looks at a connection; one that brings no whole request head between two is closed
 _log = log.get(__name__)
+
+
+class Patient(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # uvicorn chooses the class when it is imported
+    """uvicorn waits for ever for a connection's first request, and for the rest of any head: a stranger who only
+    connects would take all places (row 36)."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._found: object = self
+        self._look = self.loop.call_later(LOOK, self._look_again)
+
+    def _look_again(self) -> None:
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self._found is self.cycle:
+            self.transport.close()
+            return
+        self._found = self.cycle if idle else self
+        self._look = self.loop.call_later(LOOK, self._look_again)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._look.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -33,7 +58,6 @@ class _Server(uvicorn.Server):
 
 class Web:
     def __init__(self, config: Config, rooms: Rooms, stack: AsyncExitStack) -> None:
-        self._config = config
         self._rooms = rooms
         self._stack = stack
         self._servers: list[_Server] = []
@@ -46,14 +70,14 @@ class Web:
             application = metrics.application if role == "metrics" else self._api
             settings = uvicorn.Config(
                 application,
+                http=Patient,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE,
                 limit_concurrency=200,
-                ssl_certfile=str(self._config.certificate_file) if role == "https" else None,
-                ssl_keyfile=str(self._config.key_file) if role == "https" else None,
+                timeout_graceful_shutdown=GRACE,
             )
             server = _Server(settings)
             self._servers.append(server)
