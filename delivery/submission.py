@@ -6,6 +6,7 @@ added, what it must not tell is removed, and the signature comes last. Implement
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Protocol
@@ -136,8 +137,10 @@ class Submission:
             return self._closed(envelope, found.refusal, account)
         if not await self._charged(transaction.peer, account, len(envelope.recipients)):
             return self._closed(envelope, DAILY_LIMIT, account)
-        plan = await self._plan(account, transaction, envelope, arrived, authors.domain, found)
-        return self._closed(envelope, await self._committer.commit(plan), account)
+        status = await self._kept(account, transaction, envelope, arrived, authors.domain, found)
+        if not status.ok:
+            await self._refund(transaction.peer, account, len(envelope.recipients))
+        return self._closed(envelope, status, account)
 
     async def _refused(
         self, account: Account, envelope: Envelope, arrived: Arrived[BodyDigest], authors: Authors | Status
@@ -152,6 +155,22 @@ class Submission:
             return None
         _log.warning("sender-not-owned", queue_id=envelope.queue_id, account=account.id, address=str(stranger))
         return NOT_YOURS
+
+    async def _kept(
+        self,
+        account: Account,
+        transaction: Transaction,
+        envelope: Envelope,
+        arrived: Arrived[BodyDigest],
+        domain: str,
+        found: Spread,
+    ) -> Status:
+        try:
+            plan = await self._plan(account, transaction, envelope, arrived, domain, found)
+        except MailError as error:
+            _log.warning("submission-failed", queue_id=envelope.queue_id, code=error.code, **error.fields)
+            return refusal(error)
+        return await self._committer.commit(plan)
 
     async def _plan(
         self,
@@ -202,6 +221,11 @@ class Submission:
         if not self._limited(peer):
             return True
         return await self._queue.charge(account.id, recipients, self._limits.account_recipients_per_day)
+
+    async def _refund(self, peer: Peer, account: Account, recipients: int) -> None:
+        if self._limited(peer):
+            with contextlib.suppress(MailError):
+                await self._queue.refund(account.id, recipients)
 
     def _closed(self, envelope: Envelope, status: Status, account: Account | None = None) -> Status:
         _log.info(

@@ -82,9 +82,18 @@ def charge(connection: Connection, account_id: str, recipients: int, limit: int,
     """Count `recipients` against the account's day; False, and nothing counted, when that would pass `limit`."""
     if sent_recently(connection, account_id, now) + recipients > limit:
         return False
+    _count(connection, account_id, recipients, now)
+    return True
+
+
+def refund(connection: Connection, account_id: str, recipients: int, now: float) -> None:
+    """Take back a charge whose message was not kept: who has to send again must not pay twice."""
+    _count(connection, account_id, -recipients, now)
+
+
+def _count(connection: Connection, account_id: str, recipients: int, now: float) -> None:
     hour = int(now // HOUR)
     here = (sent.c.account_id == account_id) & (sent.c.hour == hour)
     if connection.execute(update(sent).where(here).values(recipients=sent.c.recipients + recipients)).rowcount == 0:
         connection.execute(delete(sent).where(sent.c.account_id == account_id, sent.c.hour <= hour - DAY_HOURS))
         connection.execute(insert(sent).values(account_id=account_id, hour=hour, recipients=recipients))
-    return True

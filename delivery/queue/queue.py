@@ -67,6 +67,11 @@ class Queue:
         now = self._clock.now()
         return await self._database.write(lambda c: entering.charge(c, account_id, recipients, limit, now))
 
+    async def refund(self, account_id: str, recipients: int) -> None:
+        """Take back what was charged for a message that was not kept."""
+        now = self._clock.now()
+        await self._database.write(lambda c: entering.refund(c, account_id, recipients, now))
+
     async def sent_recently(self, account_id: str) -> int:
         now = self._clock.now()
         return await self._database.read(lambda c: entering.sent_recently(c, account_id, now))

@@ -193,6 +193,16 @@ async def test_a_message_refused_for_its_author_is_not_counted(world: World) -> 
     assert await world.queue.sent_recently(f"id-{ME}") == 1
 
 
+async def test_a_message_that_could_not_be_kept_is_not_counted(world: World) -> None:
+    """A mail program that tries again while a disk is full used up its day without sending anything."""
+    world.store.failures["stage"] = [StorageError("full")]
+    assert (await submit(world, mail(), "agent@ville.test", "x@ailleurs.test")).startswith("452")
+    assert await world.queue.sent_recently(f"id-{ME}") == 0
+    world.clock.advance(3600)
+    await submit(world, mail(), "agent@ville.test", "x@ailleurs.test")
+    assert await world.queue.sent_recently(f"id-{ME}") == 2
+
+
 async def test_the_loop_guard_and_the_size_hold_for_our_people_too(world: World) -> None:
     assert await submit(world, b"Received: x\r\n" * 50 + mail()) == "554 5.4.6 mail-loop"
     parameters = MailParameters(size=10**9)
