@@ -9,12 +9,13 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from store import catalog, folders, journal, recover
+from store import catalog, folders, journal
 from store.catalog import FolderRow
 from store.names import KEYWORD_LETTERS, with_letters
-from store.recover import Trust
+from store.scan import scan_folder
 from store.schema import UID_BITS, UID_MASK, unsigned
 from store.transaction import Transaction
+from store.trust import Trust
 
 LETTERS_PER_TURN = 1_000
 UNLINKS_PER_TURN = 2_000
@@ -75,7 +76,7 @@ def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Wai
     transaction.fs.sync(directory)
     transaction.db.many("UPDATE messages SET name = ?, unwritten = 0 WHERE key = ?", done)
     if missing:  # somebody renamed or removed files under us
-        recover.scan_folder(transaction, row.id, Trust.WHOLE)
+        scan_folder(transaction, row.id, Trust.WHOLE)
 
 
 def _unlink(transaction: Transaction) -> bool:

@@ -17,9 +17,10 @@ from store.files import OpenFile
 from store.flags import FlagChange
 from store.handle import Handle
 from store.index import Connection
-from store.recover import Trust, scan_folder
+from store.scan import scan_folder
 from store.schema import UID_MASK, key
 from store.store import MessageFile, UidRanges
+from store.trust import Trust
 from store.types import (
     NO_FLAGS,
     AccountRef,

@@ -5,12 +5,13 @@ Two questions to the kernel: the time of cur/, which our own commits note down, 
 
 from __future__ import annotations
 
-from store import catalog, recover
+from store import catalog
 from store.catalog import FolderRow
 from store.handle import Handle
 from store.lockfile import State
-from store.recover import Trust
+from store.scan import scan_folder
 from store.transaction import Transaction
+from store.trust import Trust
 
 
 def suspicious(handle: Handle, folder_id: str) -> bool:
@@ -51,4 +52,4 @@ def examine(transaction: Transaction, folder_id: str) -> None:
     row = transaction.folder(folder_id)
     if _changed(transaction.handle, row) != row.changed:
         transaction.touch(row)
-        recover.scan_folder(transaction, folder_id, Trust.WHOLE)
+        scan_folder(transaction, folder_id, Trust.WHOLE)

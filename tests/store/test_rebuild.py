@@ -130,6 +130,19 @@ async def test_f157_f159_an_index_that_is_lost_or_damaged_is_made_again(
     await store.close()
 
 
+async def test_a_rebuild_that_commits_in_between_comes_to_the_same(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.scan.COMMIT_EVERY", 2)
+    store = await opened(data, clock)
+    await fill(store)
+    before = await picture(store)
+    await store.rebuild(None)
+    assert await picture(store) == before
+    assert await store.verify(None) == []
+    await store.close()
+
+
 async def test_p4_numbers_never_go_back_after_a_kill_with_a_lost_index(data: Path, clock: ManualClock) -> None:
     store = await opened(data, clock)
     await fill(store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from store.lockfile import WORD_SIZE, State, Word
-from store.recover import Trust, judge
+from store.trust import Trust, judge
 
 HERE, ELSEWHERE = "boot-1", "boot-2"
 

@@ -1,0 +1,198 @@
+"""One folder's files against its rows and its journal: every name in cur/ and new/ gets its place.
+
+A message of ours without a row is read again under the UID its name tells; other letters are adopted; a removed one is
+unlinked; what is not ours is adopted as a new message (`store.adopt`); rows without a file vanish. UIDs never come
+back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import core.log
+from store import adopt, catalog, journal, records
+from store.catalog import FolderRow
+from store.journal import Journal
+from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse
+from store.records import Record
+from store.schema import UID_MASK, key, signed, unsigned
+from store.transaction import Transaction
+from store.trust import Trust
+
+log = core.log.get(__name__)
+
+COMMIT_EVERY = 1000  # messages read between commits of a rebuild, to bound the WAL
+_NAMED_BITS = (1 << KEYWORD_LETTERS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    uid: int
+    name: str
+    flags: int
+    keywords: int
+    size: int
+
+
+def scan_folder(transaction: Transaction, folder_id: str, trust: Trust) -> None:
+    """Every name in cur/ and new/ against the rows and the journal."""
+    row = transaction.folder(folder_id)
+    with transaction.directory(row) as fd:
+        told = journal.read(transaction.fs, fd)
+    known = _rows(transaction, row)
+    doomed = {
+        name
+        for (name,) in transaction.db.all(
+            "SELECT name FROM doomed WHERE key BETWEEN ? AND ?", (key(row.number, 0), key(row.number, UID_MASK))
+        )
+    }
+    names = set(transaction.fs.names(transaction.cur(row)))
+    octets, messages = transaction.octets - row.size, transaction.messages - row.messages
+    scan = _Scan(transaction, row, told, known, trust)
+    scan.match(names - doomed)
+    scan.finish()
+    transaction.octets, transaction.messages = octets + row.size, messages + row.messages
+
+
+def _rows(transaction: Transaction, row: FolderRow) -> dict[int, _Known]:
+    rows = transaction.db.all(
+        f"SELECT key & {UID_MASK}, name, flags, keywords, size FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608
+        (key(row.number, 0), key(row.number, UID_MASK)),
+    )
+    return {uid: _Known(uid, name, flags, unsigned(bits), size) for uid, name, flags, bits, size in rows}
+
+
+class _Scan:
+    """One look at one folder. `modseq` is taken at the first change, so a look that finds nothing costs none."""
+
+    def __init__(
+        self, transaction: Transaction, row: FolderRow, told: Journal, known: dict[int, _Known], trust: Trust
+    ) -> None:
+        self.transaction, self.row, self.told, self.known, self.trust = transaction, row, told, known, trust
+        self._modseq = 0 if self._believes_rows else row.modseq
+        self._foreign: list[str] = []
+        self._new: list[tuple[FileName, str]] = []
+        self._seen: set[int] = set()
+
+    @property
+    def modseq(self) -> int:
+        if not self._modseq:
+            self._modseq = self.transaction.next_modseq(self.row)
+        return self._modseq
+
+    def match(self, names: set[str]) -> None:
+        present = {item.name for item in self.known.values() if item.uid not in self.told.removed} & names
+        self._seen.update(uid for uid, item in self.known.items() if item.name in present)
+        for name in sorted(names - present):
+            self._sort_out(name)
+
+    def _sort_out(self, name: str) -> None:
+        """A name no row has: other letters, a message without a row, a removed one, or a foreign file."""
+        made = parse(name)
+        if made is None:
+            self._foreign.append(name)
+        elif made.uid in self.told.removed:
+            self._remove_leftover(made.uid, name)
+        elif made.uid in self._seen or any(made.uid == other.uid for other, _ in self._new):
+            self._foreign.append(name)
+        elif made.uid in self.known and _base(self.known[made.uid].name) == made.base:
+            self._adopt_letters(self.known[made.uid], made, name)
+        elif self._was_expunged(made.uid) or (made.uid in self.known and self._believes_rows):
+            self._foreign.append(name)
+        else:
+            self._new.append((made, name))
+
+    @property
+    def _believes_rows(self) -> bool:
+        return self.trust in (Trust.WHOLE, Trust.TOUCHED)
+
+    @property
+    def _named(self) -> int:
+        """Bits of the keywords this folder has; other letters mean nothing here."""
+        return (1 << len(self.row.keywords)) - 1
+
+    def _remove_leftover(self, uid: int, name: str) -> None:
+        """Journalled as removed, but the file outlived the crash."""
+        self.transaction.touch(self.row)
+        self.transaction.db.run("INSERT OR REPLACE INTO doomed VALUES (?,?)", (key(self.row.number, uid), name))
+        self.transaction.handle.dirty = True
+
+    def _was_expunged(self, uid: int) -> bool:
+        """A UID never comes back, whatever name a file bears (promise P4)."""
+        return bool(self.transaction.db.value("SELECT 1 FROM expunged WHERE key = ?", (key(self.row.number, uid),)))
+
+    def _adopt_letters(self, item: _Known, made: FileName, name: str) -> None:
+        """Letters differ from those we last wrote: an outside change or a lost index tail; the disk wins."""
+        bits = item.keywords & ~_NAMED_BITS | made.keywords & self._named
+        self._seen.add(item.uid)
+        self.transaction.db.run(
+            "UPDATE messages SET name = ?, flags = ?, keywords = ?, modseq = ?, unwritten = 0 WHERE key = ?",
+            (name, made.flags, signed(bits), self.modseq, key(self.row.number, item.uid)),
+        )
+
+    def finish(self) -> None:
+        for count, (made, name) in enumerate(sorted(self._new, key=lambda pair: pair[0].uid), 1):
+            self._add(made, name)
+            if not self._believes_rows and count % COMMIT_EVERY == 0:
+                self.transaction.pause()
+        self._drop_missing()
+        adopt.adopt_all(self.transaction, self.row, self._foreign)
+        if not self._believes_rows:
+            self._forget_modseqs()
+        self._recount()
+        catalog.update(self.transaction.db, self.row)
+
+    def _add(self, made: FileName, name: str) -> None:
+        """A whole message of ours without a row. Another size than its name tells makes it foreign (row 110)."""
+        transaction, row = self.transaction, self.row
+        status = transaction.fs.stat(transaction.cur(row), name)
+        if not transaction.fs.is_plain(status) or status.st_uid != transaction.handle.owner:
+            log.warning("store-odd-file", account=transaction.handle.ref.id, folder=row.id, uid=made.uid)
+            return
+        if status.st_size != made.size or (made.uid < row.uidnext and self._believes_rows):
+            self._foreign.append(name)
+            return
+        prepared = adopt.prepared_file(transaction, row, name, made.size, int(status.st_mtime))
+        bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
+        thread = self.told.threads.get(made.uid) or records.derived_thread(prepared.facts, prepared.email_id)
+        if made.uid in self.known:  # the row told of another message under this UID: the file is the truth
+            old = self.known.pop(made.uid)
+            transaction.expunge_row(row, old.uid, "", old.flags, old.size, self.modseq)
+        record = Record(made.uid, name, made.flags, bits, self.modseq, made.saved, thread, prepared)
+        records.insert(transaction.db, row, record)
+        row.uidnext = max(row.uidnext, made.uid + 1)
+        self._remember_delivery(made)
+        transaction.hint(row)
+
+    def _remember_delivery(self, made: FileName) -> None:
+        if is_delivery(made.unique):
+            self.transaction.db.run(
+                "INSERT OR IGNORE INTO deliveries VALUES (?,?,?,?,?,?)",
+                (made.unique, self.row.id, self.row.uidvalidity, made.uid, self.modseq, made.saved),
+            )
+
+    def _drop_missing(self) -> None:
+        """Rows whose file is gone, and rows the journal knows as removed."""
+        added = {made.uid for made, _ in self._new}
+        gone = [item for uid, item in self.known.items() if uid not in self._seen and uid not in added]
+        for item in gone:
+            keep = item.name if item.uid in self.told.removed else ""
+            self.transaction.expunge_row(self.row, item.uid, keep, item.flags, item.size, self.modseq)
+
+    def _forget_modseqs(self) -> None:
+        """No mod-sequence is believed: all messages get the floor, older expunges are not remembered one by one."""
+        row = self.row
+        self.transaction.db.run("UPDATE messages SET modseq = ? WHERE folder = ?", (row.modseq, row.number))
+        self.transaction.db.run("DELETE FROM expunged WHERE folder = ?", (row.number,))
+        row.forgotten = row.modseq
+
+    def _recount(self) -> None:
+        row = self.row
+        row.messages, row.unseen, row.deleted, row.size, highest = records.counted(self.transaction.db, row)
+        row.uidnext = max(row.uidnext, highest + 1)
+        status = self.transaction.fs.status(self.transaction.cur(row))
+        row.changed = status.st_mtime_ns
+
+
+def _base(name: str) -> str:
+    return name.partition(":2,")[0]
