@@ -37,9 +37,7 @@ class Front:
     def __init__(self, config: Config, rooms: Rooms, stack: AsyncExitStack) -> None:
         self._rooms = rooms
         self._stack = stack
-        # A context per service: a session ticket of one is worthless at another (security.md row 32).
-        names = (*SMTP_DOORS, *IMAP_DOORS)
-        self._tls = {name: ServerTls(config.certificate_file, config.key_file) for name in names}
+        self._tls = _certificates(config)
         self._acceptors = make_acceptors(config, rooms)
         self._gate: Gate = LocalGate(config.limits)
         self._seats = LocalSeats(config.limits)
@@ -88,8 +86,7 @@ class Front:
         )
 
     async def reload(self, config: Config) -> None:
-        for tls in self._tls.values():
-            tls.reload()
+        self._tls = _certificates(config)  # raises before anything has changed: the last good one stays (fault 166)
         old, self._config = self._acceptors, config
         self._acceptors = make_acceptors(config, self._rooms)
         self._imap.use(self._imap_services())
@@ -108,6 +105,11 @@ class Front:
         await self.drain()
         await self._acceptors.rspamd.close()
         await self._stack.aclose()
+
+
+def _certificates(config: Config) -> dict[str, ServerTls]:
+    """A context per service: a session ticket of one is worthless at another (security.md row 32)."""
+    return {name: ServerTls(config.certificate_file, config.key_file) for name in (*SMTP_DOORS, *IMAP_DOORS)}
 
 
 async def start(assignment: Assignment, config: Config) -> Front:

@@ -6,14 +6,20 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from beffroi.installation import initialise
+from beffroi.wiring import open_rooms
 from beffroi.worker import delivery, web
+from beffroi.worker.front import Front
+from core.config import Config, TlsFiles, load
 
 PATIENCE = 10.0  # seconds
 
@@ -92,3 +98,42 @@ async def test_h036_a_long_answer_and_the_next_request_are_waited_for(monkeypatc
                 assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
                 assert await reader.readexactly(2) == b"ok"
         writer.close()
+
+
+async def test_f166_a_reload_takes_a_certificate_at_another_path_and_keeps_the_last_good(tmp_path: Path) -> None:
+    """The paths of the start were read again, whatever the file said by then."""
+    path = await asyncio.to_thread(initialise, tmp_path / "data", "mx.dept.test")
+    other = await asyncio.to_thread(initialise, tmp_path / "other", "mx.dept.test")
+    first = load(path)
+    second = first.model_copy(update={"tls": load(other).tls.model_copy(update=_paths(other))})
+    absent = first.model_copy(update={"tls": TlsFiles(certificate="absent", key="absent")})
+    async with AsyncExitStack() as stack:
+        front = Front(first, await stack.enter_async_context(open_rooms(first)), stack)
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        await front.serve((("imaps", sock),))
+        port = sock.getsockname()[1]
+        assert await shown(port) == certificate(first)
+        await front.reload(second)
+        assert await shown(port) == certificate(second) != certificate(first)
+        with pytest.raises(OSError):
+            await front.reload(absent)
+        assert await shown(port) == certificate(second)
+        await front.close()
+
+
+def _paths(config: Path) -> dict[str, str]:
+    return {"certificate": str(config.parent / "tls/certificate.pem"), "key": str(config.parent / "tls/key.pem")}
+
+
+def certificate(config: Config) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(config.certificate_file.read_text())
+
+
+async def shown(port: int) -> bytes:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    found: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return found
