@@ -325,7 +325,7 @@ def load(path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
     if "data" in values:
-        values["data"] = str((path.parent / str(values["data"])).resolve())
+        values["data"] = str((path.resolve().parent / str(values["data"])).resolve())
     try:
         return Config(**values)
     except ValidationError as error:

@@ -23,6 +23,15 @@ def test_data_is_relative_to_the_file(tmp_path: Path) -> None:
     assert config.database_url == f"sqlite:///{tmp_path}/data/directory.db"
 
 
+def test_a_link_to_the_file_does_not_move_data(tmp_path: Path) -> None:
+    """docs/operations.md links /etc/beffroi/beffroi.toml to the file in the data directory."""
+    write(tmp_path, MINIMAL)
+    (tmp_path / "etc").mkdir()
+    link = tmp_path / "etc" / "beffroi.toml"
+    link.symlink_to(tmp_path / "beffroi.toml")
+    assert load(link).data == tmp_path / "data"
+
+
 def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFFROI_LISTEN__MX", '["127.0.0.1:2525"]')
     monkeypatch.setenv("BEFFROI_WORKERS", "3")
