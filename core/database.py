@@ -14,7 +14,15 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from core.config import ConfigError
@@ -101,6 +109,18 @@ def translated() -> Iterator[None]:
         raise InvalidError("a value cannot be stored", code="invalid-value", cause=str(error.orig)) from error
     except _AWAY as error:
         raise unavailable(repr(error)) from error
+
+
+@contextmanager
+def told_damaged(what: str) -> Iterator[None]:
+    """Around `translated`, where a database is looked at first: one that is no database, or a broken one, is named as
+    such with a `SchemaError` (fault 157). Trying again later would not help."""
+    try:
+        yield
+    except TemporaryError as error:
+        if type(error.__cause__) is DatabaseError:  # its subclasses are errors of operation, this one is of content
+            raise SchemaError(f"{what} is damaged ({error.fields['cause']})") from error
+        raise
 
 
 def unavailable(cause: str) -> TemporaryError:

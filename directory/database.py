@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from core.database import SchemaError, translated
+from core.database import SchemaError, told_damaged, translated
 from core.errors import TemporaryError
 
 SCHEMA = "0001"  # the migration this code was written for; a test holds it equal to migrations.runner.head()
@@ -59,12 +59,8 @@ class Database:
     async def check_schema(self) -> None:
         """Raises `SchemaError` unless the database is whole and of exactly our version, `TemporaryError` when it is
         away (fault 157)."""
-        try:
+        with told_damaged("the directory's database"):
             found = await self._revision()
-        except TemporaryError as error:
-            if type(error.__cause__) is DatabaseError:  # its subclasses are errors of operation, this one is of content
-                raise SchemaError(f"the directory's database is damaged ({error.fields['cause']})") from error
-            raise
         if found != SCHEMA:
             hint = "run: beffroi migrate" if not found or found < SCHEMA else "it belongs to a newer program"
             raise SchemaError(f"the directory has version {found or 'none'}, this program needs {SCHEMA}; {hint}")

@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from core.database import SchemaError, async_url, create_engine, translated
+from core.database import SchemaError, async_url, create_engine, told_damaged, translated
 
 T = TypeVar("T")
 
@@ -33,7 +33,8 @@ def head() -> str:
 
 
 def current(url: str) -> str | None:
-    """The version of the database, None when it is empty. Raises `TemporaryError`; not inside an event loop."""
+    """The version of the database, None when it is empty. Raises `SchemaError` when it is damaged,
+    `TemporaryError` when it is away; not inside an event loop."""
     return None if _missing(url) else asyncio.run(_run(url, _revision))
 
 
@@ -70,7 +71,7 @@ async def _run(url: str, work: Callable[[Connection], T]) -> T:
     """`work` in one transaction that holds the write lock from its start."""
     engine = create_engine(url)
     try:
-        with translated():
+        with told_damaged("the directory's database"), translated():
             async with asyncio.timeout(PATIENCE), engine.execution_options(immediate=True).begin() as connection:
                 return await connection.run_sync(work)
     finally:

@@ -143,8 +143,12 @@ async def test_f157_an_empty_database_is_refused_with_what_to_do(tmp_path: Path)
 
 async def test_f157_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "new.db").write_bytes(b"\x00\xffnot a database" * 1000)
+    url = f"sqlite:///{tmp_path}/new.db"
     with pytest.raises(SchemaError, match="damaged"):
-        await open_directory(f"sqlite:///{tmp_path}/new.db")
+        await open_directory(url)
+    for look in (runner.current, runner.upgrade):
+        with pytest.raises(SchemaError, match="damaged"):
+            await asyncio.to_thread(look, url)
 
 
 def test_what_would_orphan_mail_is_refused_by_the_database_itself(sqlite_url: str) -> None:
