@@ -12,6 +12,7 @@ from antispam.authentication import dmarc
 from antispam.authentication.dmarc import evaluate, select_organisation, tree
 from antispam.authentication.dmarc_record import DmarcRecord, Policy, Psd, choose, parse_record
 from antispam.types import Dkim, Dmarc, Result, Spf
+from core.config import Limits
 from tests.fakes.resolver import FakeResolver
 
 NO_SPF = Spf(Result.NONE, "mailfrom", "")
@@ -217,6 +218,35 @@ async def test_h089_a_slow_dns_is_a_temporary_fault(monkeypatch: pytest.MonkeyPa
     dns = FakeResolver(slow={"_dmarc.x.test": 5})
     assert (await judge(dns, "x.test", timeout=0.05)).reason == "timeout"
     assert dmarc.TIMEOUT < 30
+
+
+async def test_h089_a_strangers_slow_or_failing_dns_does_not_soften_the_verdict() -> None:
+    """A signature of the forger's own, under a domain whose _dmarc never answers, turned reject into "unknown"."""
+    dns = zone(bank_test="p=reject")
+    dns.failing.add("_dmarc.evil.test")
+    dns.slow["_dmarc.slow.test"] = 5
+    for forger in ("evil.test", "slow.test"):
+        found = await judge(dns, "bank.test", by=spf(forger), dkim=[signed(forger)], timeout=0.2)
+        assert (found.result, found.disposition) == (Result.FAIL, "reject"), forger
+
+
+async def test_h085_a_slow_second_author_does_not_hide_the_first() -> None:
+    dns = zone(bank_test="p=reject")
+    dns.slow["_dmarc.slow.test"] = 5
+    for authors in (("slow.test", "bank.test"), ("bank.test", "slow.test")):
+        found = await judge(dns, *authors, timeout=0.2)
+        assert (found.result, found.domain, found.disposition) == (Result.FAIL, "bank.test", "reject")
+
+
+async def test_h085_an_open_question_about_an_enforcing_domain_outranks_a_harmless_failure() -> None:
+    dns = zone(bank_test="p=reject", none_test="p=none")
+    found = await judge(dns, "none.test", "bank.test", by=spf("bank.test", Result.TEMPERROR))
+    assert (found.result, found.domain, found.policy) == (Result.TEMPERROR, "bank.test", "reject")
+
+
+def test_all_evidence_has_time_for_dmarc_after_the_slowest_spf() -> None:
+    limits = Limits()
+    assert limits.spf_timeout + dmarc.TIMEOUT < limits.evidence_timeout
 
 
 async def test_shared_parents_are_asked_once() -> None:
