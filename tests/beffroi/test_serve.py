@@ -3,6 +3,8 @@ what it counts and what it never says."""
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import pwd
 import shutil
@@ -21,6 +23,8 @@ import pytest
 from tests.beffroi.commands import beffroi, initialise
 from tests.peers.process import free_port, peer_directory, wait_until
 from tests.peers.suite import BEFFROI, Settings, Suite, suite
+
+pytestmark = pytest.mark.timeout(400)
 
 PASSWORD = "les cloches sonnent a midi"
 
@@ -100,8 +104,6 @@ def test_f164_a_second_instance_is_refused_and_disturbs_nobody(running: Suite, t
 
 
 def test_status_tells_each_door(running: Suite) -> None:
-    import json
-
     report = json.loads(running.run("status", "--json"))
     assert report["running"] is True
     assert report["pid"] == running.supervisor == int((running.data / "run/beffroi.pid").read_text())
@@ -215,8 +217,6 @@ def test_no_password_and_no_token_is_ever_logged(running: Suite) -> None:
         running.api("GET", "/organisations", token="jeton-faux-et-unique")
     wait_until(lambda: "maire@saint-aubin.test" in running.log(), what="the log to tell of logins")
     log = running.log()
-    import base64
-
     for secret in (PASSWORD, wrong, running.token, "jeton-faux-et-unique"):
         assert secret not in log
         assert base64.b64encode(secret.encode()).decode().rstrip("=") not in log

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from beffroi.supervisor.instance import Instance, running_pid
 from beffroi.supervisor.process import Role, Worker
 from beffroi.supervisor.supervisor import hold
 from core.config import Config, ConfigError
+from tests.beffroi.commands import beffroi, initialise
+from tests.peers.suite import Settings, Suite
 
 PATIENCE = 20.0  # seconds
 
@@ -189,3 +191,41 @@ def test_a_look_by_status_does_not_keep_an_instance_from_starting(tmp_path: Path
         with Instance(one):
             assert running_pid(one.pid_file) == os.getpid()
         thread.join()
+
+
+async def test_f157_a_worker_that_cannot_start_passes_its_reason_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = 'os.write(told["ready"], b"refused the queue is damaged\\n"); sys.exit(1)'
+    async with worker(tmp_path, monkeypatch, before=refuse) as made:
+        async with asyncio.timeout(PATIENCE):
+            await made.ready.wait()
+        assert made.failed_start
+        assert made.refusal == "the queue is damaged"
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda data: (data / "store.beffroi").unlink(), "marker file"),  # fault 170: another disk mounted, or none
+        (lambda data: (data / "queue/queue.db").write_bytes(b"no database" * 1000), "queue.db is damaged"),
+        (lambda data: (data / "directory.db").write_bytes(b"no database" * 1000), "directory's database is damaged"),
+    ],
+    ids=["f170-no-store", "f157-queue", "f157-directory"],
+)
+def test_f157_f170_serve_refuses_with_one_clear_line(
+    tmp_path: Path, harm: Callable[[Path], object], reason: str
+) -> None:
+    """Each worker once printed its traceback, and nothing said what to do."""
+    path = initialise(tmp_path / "data")
+    installation = Suite(tmp_path, Settings("127.0.0.1:53"))
+    path.write_text(installation.settings.toml(installation.ports))
+    harm(tmp_path / "data")
+    before = sorted(tmp_path.rglob("domains/*"))
+    done = beffroi("serve", "--config", str(path))  # a traceback fails in there
+    assert done.code == 1
+    assert "ready" not in done.out
+    *_, line = done.err.splitlines()
+    assert line.startswith("beffroi: ")
+    assert reason in line
+    assert sorted(tmp_path.rglob("domains/*")) == before

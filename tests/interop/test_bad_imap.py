@@ -153,12 +153,12 @@ def test_h103_append_counts_only_when_it_came_whole(world: World) -> None:
         talk.send(b"a\0b\r\n\r\n")
         assert tagged(talk.until(b"t")).startswith((b"t NO", b"t BAD"))
         assert alive(talk)
+    ended = len(world.suite.events("imap-session-ended"))
     for kept in (1, len(message.raw) // 2, len(message.raw)):  # the last lacks only the command's own CRLF
         with imap_wire(world) as talk:
             assert talk.ask(b"APPEND INBOX {%d}" % len(message.raw)).startswith(b"+ ")
             talk.send(message.raw[:kept])
-    ended = "imap-session-ended"
-    wait_until(lambda: len(world.suite.events(ended)) >= 3, what="sessions to end")
+    wait_until(lambda: len(world.suite.events("imap-session-ended")) >= ended + 3, what="the sessions to end")
     assert on_disk(world, message.mark) == 0
     assert len(fetch_all(world, READER)) == before
     sound(world)

@@ -115,6 +115,10 @@ class Suite:
                     found.append(event)
         return found
 
+    def tracebacks(self) -> list[str]:
+        """Log lines that tell of a bug: with a traceback, or output that is no event at all."""
+        return [line for line in self.log().splitlines() if "Traceback" in line or "Task exception" in line]
+
     def start(self) -> None:
         before = self.output.stat().st_size if self.output.exists() else 0
         self._process = Process([BEFFROI, "serve", "--config", str(self.config)], self.output, cwd="/")
