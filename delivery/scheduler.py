@@ -77,6 +77,7 @@ class Scheduler:
         self._owing = asyncio.Event()
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
+        self._unrecorded: set[int] = set()  # recipients whose job ended and left no result
 
     def stop(self) -> None:
         """Claim nothing more; `run` ends when the running jobs are done or their time is over."""
@@ -149,8 +150,10 @@ class Scheduler:
                 await self._put_off(claimed, results[0])
         except MailError as error:
             _log.error("delivery-not-recorded", queue_id=claimed.message.queue_id, code=error.code, **error.fields)
-        except Exception:  # a bug met by one message: its lease runs out, everybody else's mail goes on
+            self._unrecorded.update(item.id for item in claimed.recipients)
+        except Exception:  # a bug met by one message: it waits, everybody else's mail goes on
             _log.exception("job-failed", queue_id=claimed.message.queue_id)
+            self._unrecorded.update(item.id for item in claimed.recipients)
         finally:
             self._destinations.ended(hop.name, reached=reached)
             self._wake.set()
@@ -218,12 +221,21 @@ class Scheduler:
     async def _keep_leases(self) -> None:
         while True:
             try:
+                await self._put_back_unrecorded()
                 await self._queue.renew()
                 await self._queue.pull_back(self._rules.backoff.horizon)
                 await self._queue.tidy()
             except MailError as error:
                 _log.error("leases-not-renewed", code=error.code, **error.fields)
             await asyncio.sleep(self._queue.lease / 4)
+
+    async def _put_back_unrecorded(self) -> None:
+        """Our leases are renewed together, so what no job holds any more has to be given up by name. It waits for the
+        longest interval: perhaps it was delivered, and each attempt is a duplicate then."""
+        ids = tuple(self._unrecorded)
+        if ids:
+            await self._queue.put_back(ids, self._rules.backoff.wait(len(self._rules.backoff.intervals), 0.5))
+            self._unrecorded.difference_update(ids)
 
     async def _pay_debts(self) -> None:
         while True:

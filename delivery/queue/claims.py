@@ -133,11 +133,17 @@ def give_back(connection: Connection, *, owner: str, now: float) -> int:
     return connection.execute(update(recipient).where(mine).values(_free(now))).rowcount
 
 
+def put_back(connection: Connection, ids: Collection[int], *, owner: str, due: float) -> int:
+    """What a worker holds and cannot bring to an end is tried again at `due`."""
+    mine = recipient.c.id.in_(ids) & (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner == owner)
+    return connection.execute(update(recipient).where(mine).values(_free(due))).rowcount
+
+
 def pull_back(connection: Connection, *, now: float, horizon: float) -> int:
     """Attempts further away than any back-off were planned by a clock that ran ahead: they are due now (fault 163)."""
     astray = (recipient.c.state == State.WAITING.value) & (recipient.c.next_attempt > now + horizon)
     return connection.execute(update(recipient).where(astray).values(next_attempt=now)).rowcount
 
 
-def _free(now: float) -> dict[str, object]:
-    return {"state": State.WAITING.value, "lease_owner": "", "lease_until": 0.0, "next_attempt": now}
+def _free(due: float) -> dict[str, object]:
+    return {"state": State.WAITING.value, "lease_owner": "", "lease_until": 0.0, "next_attempt": due}

@@ -125,6 +125,11 @@ class Queue:
 
         await self._database.write(act)
 
+    async def put_back(self, ids: Collection[int], wait: float) -> None:
+        """Give up leases whose work ended without a result; the recipients are due again in `wait` seconds."""
+        due = self._clock.now() + wait
+        await self._database.write(lambda c: claims.put_back(c, ids, owner=self.owner, due=due))
+
     async def pull_back(self, horizon: float) -> int:
         now = self._clock.now()
         return await self._database.write(lambda c: claims.pull_back(c, now=now, horizon=horizon))

@@ -339,6 +339,35 @@ async def test_f146_a_result_is_written_until_the_database_takes_it(world: World
     assert len(world.remote.jobs) == 1
 
 
+@pytest.mark.parametrize("fault", [TemporaryError("away"), KeyError("a bug")])
+async def test_f146_what_could_not_be_recorded_is_tried_again_and_not_held_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """The lease of a job that had ended without a result was renewed as long as the runner lived."""
+    monkeypatch.setattr("delivery.scheduler.WRITE_TRIES", 1)
+    world.queue.lease = 0.2
+    real, faults = world.queue.apply, [fault]
+
+    async def once(done: Any, judge: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await real(done, judge)
+
+    world.queue.apply = once  # type: ignore[method-assign]  # a fault
+    async with running(world.scheduler()):
+        queue_id = await put(world, "x@far.test")
+        await until(lambda: world.remote.jobs)
+        await until(lambda: _is(world, queue_id, "waiting"))
+        assert (await waiting(world, queue_id)).next_attempt > world.clock.now() + 60
+        assert len(world.remote.jobs) == 1
+        await world.queue.administration.retry(None, queue_id)
+        await until(lambda: empty(world))
+
+
+async def _is(world: World, queue_id: str, state: str) -> bool:
+    return bool((await waiting(world, queue_id)).state == state)
+
+
 async def test_f146_a_runner_that_died_after_the_remote_250_causes_one_duplicate_at_most(world: World) -> None:
     dying = world.another_queue()
     await dying.open()
