@@ -17,6 +17,7 @@ from core import log
 
 READY_TIMEOUT = 60.0  # seconds; a cold import of the web worker on a loaded machine takes several
 RESTART_DELAYS = (0.2, 1.0, 2.0, 5.0, 10.0)  # seconds; the last one repeats
+REFUSED = b"refused "  # what a worker writes instead of "ready", before the reason
 STABLE_AFTER = 30.0  # seconds a worker must live for its restart delay to start over
 
 _log = log.get(__name__)
@@ -41,6 +42,7 @@ class Worker:
         self.role = role
         self.ready = asyncio.Event()
         self.failed_start = False
+        self.refusal = ""  # why it could not start, when it could say so itself
         self._sockets = [(door.role, door.sockets[role.index]) for door in doors]
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
@@ -135,6 +137,8 @@ class Worker:
         if line == b"ready\n":
             self.ready.set()
             return True
+        if line.startswith(REFUSED):
+            self.refusal = line.removeprefix(REFUSED).decode("ascii", "replace").strip()
         return False
 
     def signal(self, number: signal.Signals) -> None:

@@ -72,6 +72,8 @@ class _Supervisor:
             os.close(lifeline)
             os.close(held)
             self._settings.unlink(missing_ok=True)
+        if refusal := next((worker.refusal for worker in self._workers if worker.failed_start and worker.refusal), ""):
+            raise ConfigError(refusal)
         return 1 if any(worker.failed_start for worker in self._workers) else 0
 
     async def _announce(self) -> None:

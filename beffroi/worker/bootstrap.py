@@ -19,6 +19,7 @@ import uvloop
 from beffroi import metrics
 from core import log
 from core.config import Config
+from core.errors import MailError
 
 DRAIN = 30.0  # seconds that running sessions and deliveries get after SIGTERM (fault 148)
 
@@ -88,7 +89,12 @@ async def _live(assignment: Assignment, config: Config, start: Start) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # the supervisor had it wait for this handler
     loop.add_reader(assignment.lifeline, stop.set)  # end of file: the supervisor is gone
-    running = await start(assignment, config)
+    try:
+        running = await start(assignment, config)
+    except MailError as error:  # a room that cannot open says why in one sentence: the supervisor passes it on
+        _log.error("worker-refused", reason=error.code, why=error.public)
+        os.write(assignment.ready, b"refused " + error.public.encode("ascii", "backslashreplace") + b"\n")
+        raise SystemExit(1) from None
     try:
         # What lives until the end is not worth looking at in every collection (pauses; design.md section 6).
         gc.collect()
