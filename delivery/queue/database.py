@@ -191,6 +191,9 @@ class Database:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_fd = os.open(self._file.with_name("queue.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # SQLite syncs what it writes, not the names that we made: power loss would take file and mail (fault 155).
+            _sync_names(self._file.parent)
+            _sync_names(self._file.parent.parent)
         except OSError as error:
             raise StorageError("the queue cannot be opened", code="queue-unreadable", error=str(error)) from error
         self._readers = _engine(self._file, "BEGIN", self._busy)
@@ -204,6 +207,14 @@ class Database:
                 code="queue-unreadable",
                 error=str(error),
             ) from error
+
+
+def _sync_names(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _give_back(connection: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -91,6 +92,20 @@ async def test_the_file_syncs_fully_and_is_private(tmp_path: Path, queue: Queue)
     value = await queue._database.write(lambda c: c.exec_driver_sql("PRAGMA synchronous").scalar())
     assert value == 2
     assert (tmp_path / "queue" / "queue.db").stat().st_mode & 0o077 == 0
+
+
+async def test_f155_the_names_of_a_new_queue_are_synced(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, real = set(), os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.add(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    await (await another(tmp_path, clock)).close()
+    assert {tmp_path, tmp_path / "queue"} <= synced
 
 
 async def test_a_queue_id_enters_once(queue: Queue) -> None:

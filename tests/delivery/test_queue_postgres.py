@@ -50,6 +50,8 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert len(set(ids)) == 4
     assert await run(lambda c: entering.charge(c, "acc", 4, 5, NOW))
     assert not await run(lambda c: entering.charge(c, "acc", 2, 5, NOW))
+    await run(lambda c: entering.refund(c, "acc", 1, NOW))
+    assert await run(lambda c: entering.sent_recently(c, "acc", NOW)) == 3
     assert await run(claims.next_due) == NOW
 
     window = Destinations(9, Routes({}).next_hop).selection()
