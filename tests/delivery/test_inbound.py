@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from antispam.authentication.authenticator import Authenticator
 from antispam.types import Action, Iprev, Result, Unscanned, Verdict
+from core.address import parse
 from core.config import Antispam, Limits
 from core.envelope import Dsn
 from core.errors import ConflictError, QuotaError, StorageError, TemporaryError
 from delivery.inbound import Inbound
 from delivery.queue.results import Settled
+from delivery.types import MailParameters, Transaction
 from tests.delivery.conftest import HOST, World
 from tests.fakes.delivery_world import FakeScanner, vouched
+from tests.fakes.resolver import FakeResolver
 
 MAIL = b"From: a@sender.test\r\nTo: maire@ville.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n..point\r\n"
 
@@ -158,6 +164,23 @@ async def test_h134_our_own_trace_is_recognised_when_it_comes_back(world: World)
         assert (await world.send(inbound, data, "maire@ville.test")).ok, number
         data = world.store.inbox("maire@ville.test")[-1].partition(b"\r\n")[2]  # Return-Path goes
     assert (await world.send(inbound, data, "maire@ville.test")).reason == "mail-loop"
+
+
+async def test_h052_nobody_outside_writes_in_our_own_name(world: World) -> None:
+    """Not even from loopback, and not to ourselves: our own DMARC record decides (row 57: an address is no right)."""
+    zone = {"_dmarc.ville.test": {"TXT": ["v=DMARC1; p=reject"]}, "ville.test": {"TXT": ["v=spf1 -all"]}}
+    judge = Authenticator(FakeResolver(zone), world.clock, world.config.limits, HOST)
+    inbound = Inbound(world.config, world.directory, world.store, judge, None, world.committer, world.clock)
+    for address in ("192.0.2.7", "127.0.0.1", "::ffff:127.0.0.1"):
+        peer = replace(world.peer(), address=address)
+        own = Transaction("q1", peer, parse("maire@ville.test"), MailParameters())
+        assert str(await inbound.recipient(own, parse("x@ailleurs.test"), Dsn())).startswith("550 5.7.1")
+        own.recipients.append((parse("agent@ville.test"), Dsn()))
+        reception = inbound.begin(own)
+        await reception.feed(b"From: maire@ville.test\r\nTo: agent@ville.test\r\nSubject: Virement\r\n\r\nUrgent.\r\n")
+        status = await reception.finish()
+        assert (status.code, status.enhanced, status.reason) == (550, "5.7.1", "dmarc-reject")
+    assert world.store.boxes == {}
 
 
 async def test_h053_a_null_sender_has_one_recipient(world: World) -> None:
