@@ -16,6 +16,8 @@ from core.envelope import Envelope, Peer
 from message.address_list import From
 from message.content import Content
 
+BUG = "internal-error"  # the reason of results that a fault of ours left open
+
 _log = log.get(__name__)
 
 
@@ -85,10 +87,12 @@ async def _authenticated(
             return await authenticator.authenticate(case.peer, envelope.sender, case.content.head, verification)
     except TimeoutError:
         _log.warning("authentication-timeout", queue_id=envelope.queue_id)
-    except Exception:  # a bug met by hostile mail: unknown, never accepted as vouched for
+        reason = "timeout"
+    except Exception:  # a bug met by hostile mail: unknown, and told apart from a DNS that is away
         _log.exception("authentication-failed", queue_id=envelope.queue_id)
+        reason = BUG
     domain = case.author.domains[0] if case.author.domains else ""
-    return unknown_authentication(envelope.sender, domain)
+    return unknown_authentication(envelope.sender, domain, reason)
 
 
 async def _scanned(case: Case, scanner: Scanner | None, timeout: float) -> Verdict | Unscanned:
@@ -104,12 +108,12 @@ async def _scanned(case: Case, scanner: Scanner | None, timeout: float) -> Verdi
         return Unscanned("unavailable")
 
 
-def unknown_authentication(sender: Address | None, author_domain: str) -> Authentication:
+def unknown_authentication(sender: Address | None, author_domain: str, reason: str) -> Authentication:
     """Nobody could be asked (RFC 8601 2.7: temperror)."""
     domain = sender.domain if sender else ""
     return Authentication(
-        spf=Spf(Result.TEMPERROR, "mailfrom", domain, "timeout"),
+        spf=Spf(Result.TEMPERROR, "mailfrom", domain, reason),
         dkim=(),
-        dmarc=Dmarc(Result.TEMPERROR, author_domain, reason="timeout"),
+        dmarc=Dmarc(Result.TEMPERROR, author_domain, reason=reason),
         iprev=Iprev(Result.TEMPERROR),
     )

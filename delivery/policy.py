@@ -12,7 +12,7 @@ from enum import Enum
 
 from antispam.types import Action, Result, Unscanned, Verdict
 from core.status import Status, accepted, deferred, refused
-from delivery.evidence import Evidence
+from delivery.evidence import BUG, Evidence
 from message.address_list import FromDefect
 
 ENFORCING = frozenset({"quarantine", "reject"})
@@ -130,6 +130,11 @@ def dmarc_unsure(evidence: Evidence, _context: Context) -> Decision | None:
     return None
 
 
+def unjudged(evidence: Evidence, _context: Context) -> Decision | None:
+    """A message that our own checks broke on was perhaps made for that: it is no way into the inbox."""
+    return _junk("authentication-failed") if evidence.authentication.dmarc.reason == BUG else None
+
+
 def dmarc_quarantine(evidence: Evidence, _context: Context) -> Decision | None:
     dmarc = evidence.authentication.dmarc
     if dmarc.result is Result.FAIL and dmarc.disposition == "quarantine":
@@ -155,6 +160,7 @@ RULES: tuple[Rule, ...] = (
     scanner_defer,
     unscanned,
     dmarc_unsure,
+    unjudged,
     dmarc_quarantine,
     scanner_junk,
     unclear_author,

@@ -239,6 +239,18 @@ async def test_f161_a_slow_authenticator_is_temperror_within_its_time(world: Wor
     assert b"spf=temperror" in world.store.inbox("maire@ville.test")[0]
 
 
+async def test_a_message_that_breaks_our_checks_is_not_in_the_inbox(world: World) -> None:
+    """It counted like a DNS that is away, and DMARC with it: one bug would have been a way around every policy."""
+
+    async def broken(*_args: object) -> None:
+        raise RecursionError("a bug")
+
+    world.authenticator.authenticate = broken  # type: ignore[method-assign,assignment]  # a fault
+    assert (await world.send(world.inbound(), MAIL, "maire@ville.test")).ok
+    assert world.store.inbox("maire@ville.test") == []
+    assert b"X-Beffroi-Reason: authentication-failed\r\n" in world.store.junk("maire@ville.test")[0]
+
+
 async def test_p9_nothing_hostile_in_results_reaches_a_header(world: World) -> None:
     base = vouched()
     world.authenticator.opinion = type(base)(base.spf, (), base.dmarc, Iprev(Result.PASS, "evil\r\nX-Injected: yes"))

@@ -8,7 +8,7 @@ import pytest
 
 from antispam.types import Action, Authentication, Dkim, Result, Unscanned, Verdict
 from core.address import parse
-from delivery.evidence import Evidence
+from delivery.evidence import BUG, Evidence, unknown_authentication
 from delivery.policy import RULES, Context, decide
 from message.address_list import From, FromDefect
 from tests.fakes.delivery_world import vouched
@@ -85,6 +85,9 @@ AWAY = Unscanned("unavailable")
         (evidence(scan=Unscanned("timeout")), "defer 451 4.7.1 unscanned"),
         (evidence(scan=Unscanned("bad-answer")), "defer 451 4.7.1 unscanned"),
         (evidence(scan=Unscanned("disabled")), "inbox 250 2.0.0 accepted-unscanned"),
+        # a fault of ours
+        (evidence(unknown_authentication(None, "sender.test", BUG)), "junk 250 2.0.0 authentication-failed"),
+        (evidence(unknown_authentication(None, "sender.test", "timeout")), "inbox 250 2.0.0 accepted"),
         # unclear authors
         (evidence(defects=defect(FromDefect.ABSENT)), "junk 250 2.0.0 no-from"),
         (evidence(defects=defect(FromDefect.SYNTAX, FromDefect.NO_DOMAIN)), "junk 250 2.0.0 address-without-domain"),
@@ -132,4 +135,4 @@ def test_the_scanners_own_words_reach_the_sender() -> None:
 
 
 def test_every_rule_is_in_the_table_once() -> None:
-    assert len({rule.__name__ for rule in RULES}) == len(RULES) == 10
+    assert len({rule.__name__ for rule in RULES}) == len(RULES) == 11
