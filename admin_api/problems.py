@@ -29,6 +29,7 @@ from core.errors import (
 _log = log.get(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+MAX_WHERE = 200  # characters
 
 # code > (French, English). A code of a neighbour that is missing here falls back to its class's sentence.
 SENTENCES: dict[str, tuple[str, str]] = {
@@ -142,8 +143,9 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
 
 
 def _fault(item: Mapping[str, Any]) -> dict[str, object]:
-    """Where and what; never the value itself, which may be a password."""
-    return {"where": ".".join(str(part) for part in item["loc"]), "what": item["msg"]}
+    """Where and what; never the value itself, which may be a password. Names of members are the client's (P9)."""
+    where = ".".join(str(part) for part in item["loc"])[:MAX_WHERE]
+    return {"where": "".join(c if c.isprintable() else "?" for c in where), "what": item["msg"]}
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -46,16 +46,23 @@ class Console:
 
     def answer(self, value: object, line: str) -> None:
         """One fact: `value` for machines, `line` for people."""
-        sys.stdout.write((json.dumps(value, ensure_ascii=False, default=str) if self.json else line) + "\n")
+        if self.json:
+            sys.stdout.write(_json(value) + "\n")
+        else:
+            self.say(line)
+
+    def say(self, text: str) -> None:
+        """Lines for people, whatever strangers or files put into them (promise P9)."""
+        sys.stdout.write(printable(text) + "\n")
 
     def warn(self, text: str) -> None:
         """What was done all the same; on standard error, so that answers stay clean for machines."""
-        sys.stderr.write(f"beffroi: warning: {text}\n")
+        sys.stderr.write(f"beffroi: warning: {printable(text)}\n")
 
     def table(self, rows: Sequence[dict[str, object]], columns: Sequence[str]) -> None:
         """Rows of equal keys: a JSON array, a drawn table on a terminal, tab-separated lines in a pipe."""
         if self.json:
-            sys.stdout.write(json.dumps(list(rows), ensure_ascii=False, default=str) + "\n")
+            sys.stdout.write(_json(list(rows)) + "\n")
         elif sys.stdout.isatty():
             _draw(rows, columns)
         else:
@@ -111,15 +118,26 @@ def refuse(error: Exception | str) -> NoReturn:
     code = error.code if isinstance(error, MailError) else "refused"
     lines = [json.dumps({"error": text, "code": code})]
     if not console.json:
-        lines = [f"beffroi: {line}" for line in text.splitlines()] or [f"beffroi: {code}"]
+        lines = [f"beffroi: {printable(line)}" for line in text.splitlines()] or [f"beffroi: {code}"]
     sys.stderr.write("\n".join(lines) + "\n")
     raise SystemExit(1)
 
 
+def printable(text: str) -> str:
+    """Without the characters that would drive a terminal or hide what it shows; line ends and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+
+
+def _json(value: object) -> str:
+    """One line; accents as they are, everything else that does not print as an escape."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 def _cell(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value)
-    return "" if value is None else str(value)
+        return ", ".join(_cell(item) for item in value)
+    return "" if value is None else "".join(c if c.isprintable() else "?" for c in str(value))
 
 
 def _draw(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> None:

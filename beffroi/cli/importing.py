@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +39,7 @@ async def _import(config: Config, rows: Sequence[ImportRow], *, dry_run: bool) -
                 bar()
                 report.append(_row(result))
                 if not console.json and (result.error or result.warning):
-                    sys.stdout.write(f"line {result.line}: {result.address}: {result.error or result.warning}\n")
+                    console.say(f"line {result.line}: {result.address}: {result.error or result.warning}")
     return report
 
 

@@ -183,3 +183,12 @@ async def test_h126_no_other_origin_may_read_and_no_cookie_counts(api: Api) -> N
     assert answer.status_code == 401
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert "set-cookie" not in answer.headers
+
+
+async def test_p9_the_name_of_an_unknown_member_comes_back_printable_and_short(api: Api) -> None:
+    name = "\x9b31m\u202e\r\n" + "x" * 10_000
+    answer = await api.call("POST", "/organisations", api.operator, json={"name": "a", name: 1})
+    (fault,) = answer.json()["errors"]
+    assert fault["where"].startswith("body.?31m???xxx")
+    assert len(answer.text) < 1000
+    assert answer.text.isprintable()
