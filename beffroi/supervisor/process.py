@@ -93,7 +93,9 @@ class Worker:
     async def _execute(self, lifeline: int) -> int:
         """Start the process; the reading end of the pipe on which it says "ready"."""
         reader, writer = os.pipe()
-        environment = os.environ | {
+        # A fixed seed would make hash collisions computable from outside (security.md row 107).
+        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONHASHSEED"}
+        environment = inherited | {
             "BEFFROI_WORKER": json.dumps(
                 {
                     "kind": self.role.kind,

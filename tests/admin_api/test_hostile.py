@@ -192,3 +192,38 @@ async def test_p9_the_name_of_an_unknown_member_comes_back_printable_and_short(a
     assert fault["where"].startswith("body.?31m???xxx")
     assert len(answer.text) < 1000
     assert answer.text.isprintable()
+
+
+HOSTILE = ["a\r\nBcc: x@y.test", "a\0", "a\x1b[31m", "\u202egro.live", "a\x9bb", "\u2028"]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+@pytest.mark.parametrize(
+    ("path", "member", "rest"),
+    [
+        ("/organisations", "name", {}),
+        ("/domains", "name", {"organisation": "x"}),
+        ("/domains", "organisation", {"name": "x.test"}),
+        ("/mailboxes", "display_name", {"address": "x@commune-a.test"}),
+        ("/mailboxes", "address", {}),
+        ("/mailboxes", "quota", {"address": "x@commune-a.test"}),
+        ("/aliases", "address", {"targets": ["x@y.test"]}),
+        ("/administrators", "name", {"role": "operator"}),
+    ],
+)
+async def test_h128_h066_no_text_with_control_characters_is_taken(
+    api: Api, path: str, member: str, rest: dict[str, object], text: str
+) -> None:
+    await commune(api)
+    answer = await api.call("POST", path, api.operator, json={**rest, member: text})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid-request"
+    assert answer.text.isprintable()
+
+
+@pytest.mark.parametrize("text", ["=cmd()", "<script>alert(1)</script>", "{{7*7}}", "${x}", "'; DROP TABLE account"])
+async def test_h128_what_is_only_code_elsewhere_is_plain_text_here(api: Api, text: str) -> None:
+    domain = await commune(api)
+    box = {"address": f"maire@{domain}", "display_name": text}
+    assert (await api.call("POST", "/mailboxes", api.a, json=box)).json()["display_name"] == text
+    assert (await api.call("GET", f"/mailboxes/maire@{domain}", api.a)).json()["display_name"] == text

@@ -229,3 +229,11 @@ def test_f157_f170_serve_refuses_with_one_clear_line(
     assert line.startswith("beffroi: ")
     assert reason in line
     assert sorted(tmp_path.rglob("domains/*")) == before
+
+
+async def test_h107_a_worker_never_has_a_fixed_hash_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    seed = 'out.write(os.environ.get("PYTHONHASHSEED", "random") + "\\n")'
+    async with worker(tmp_path, monkeypatch, before=seed):
+        await told(tmp_path, "up")
+    assert "random" in (tmp_path / "told").read_text().split()

@@ -16,6 +16,7 @@ from core.config import ConfigError, Limits
 from core.database import async_url
 from core.errors import ConflictError, TemporaryError
 from core.ids import RandomIds
+from directory.repositories.audit import Audit
 from directory.service import SqlDirectory
 from directory.types import LoggedIn, LoginUnavailable
 from tests.directory.helpers import GOOD, LOCAL, OPERATOR, at, commune, mailbox
@@ -160,3 +161,16 @@ async def test_a_cancelled_operation_leaves_nothing_behind(both: SqlDirectory) -
     assert await both.add_organisation(OPERATOR, "Brou")
     names = [item.name for item in await both.organisations(OPERATOR)]
     assert names.count("Brou") == 1
+
+
+async def test_f169_what_cannot_be_audited_does_not_happen(
+    directory: SqlDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise TemporaryError("no room for the audit")
+
+    monkeypatch.setattr(Audit, "add", full)
+    with pytest.raises(TemporaryError):
+        await directory.add_organisation(OPERATOR, "Brou")
+    monkeypatch.undo()
+    assert not await directory.organisations(OPERATOR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import socket
 import ssl
 
@@ -360,3 +361,24 @@ async def test_renewed_certificates_are_used_without_a_restart() -> None:
             assert (await reader.readline()).startswith(b"* OK")
             writer.close()
         assert len(asked) == 2
+
+
+async def test_f154_a_process_out_of_descriptors_waits_and_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = type(asyncio.get_running_loop())
+    real, tries = kind.sock_accept, 0
+
+    async def accept(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> object:
+        nonlocal tries
+        tries += 1
+        if full:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await real(loop, sock)
+
+    full = True
+    monkeypatch.setattr(kind, "sock_accept", accept)
+    async with World() as world:
+        await asyncio.sleep(0.5)
+        assert 2 <= tries <= 10
+        full = False
+        client = await world.login()
+        await client.ok(b"NOOP")
