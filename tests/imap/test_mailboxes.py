@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.types import Flag
 from tests.fakes.imap_world import World, selected
@@ -200,6 +201,17 @@ async def test_h142_id_is_bounded() -> None:
         client = await world.login()
         for fields in (b'"n" "%b"' % (b"x" * 1025), b" ".join([b'"n" "v"'] * 31), b'"%b" "v"' % (b"n" * 31), b'"n"'):
             assert (await client.ask(b"ID (%b)" % fields))[-1].startswith(b"a BAD")
+
+
+async def test_h142_what_a_client_says_of_itself_is_one_text_in_the_log() -> None:
+    """A table of thirty long values once passed by the log's bound of 1 KiB for a text."""
+    with capture_logs() as events:
+        async with World() as world:
+            client = await world.connect()
+            await client.ok(b"ID (%b)" % b" ".join(b'"n%d" "%b"' % (number, b"x" * 200) for number in range(30)))
+    (event,) = [event for event in events if event["event"] == "imap-client"]
+    assert event["client"].startswith("n0=xxx")
+    assert event["client"].endswith("x; n29=" + "x" * 200)
 
 
 async def test_logout() -> None:
