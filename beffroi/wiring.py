@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from antispam.authentication.authenticator import Authenticator
-from antispam.rspamd import Rspamd
+from antispam.rspamd import TOTAL_TIMEOUT, Rspamd
 from beffroi.rooms import CLOCK, IDS, open_directory, open_keyring, open_queue, open_resolver, open_store
 from core.config import Config
 from core.dns import DnsResolver
@@ -82,7 +82,12 @@ def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
 def make_rspamd(config: Config) -> Rspamd:
     settings = config.antispam
     password = Secret(settings.rspamd_password) if settings.rspamd_password else None
-    return Rspamd(settings.rspamd, CLOCK, controller=settings.rspamd_controller, password=password)
+    # Its own patience has to end first: who is cut off by the evidence's end never learns that the scanner hangs, and
+    # goes on making every message wait for it (fault 160).
+    patience = min(TOTAL_TIMEOUT, 0.9 * config.limits.evidence_timeout)
+    return Rspamd(
+        settings.rspamd, CLOCK, controller=settings.rspamd_controller, password=password, total_timeout=patience
+    )
 
 
 def make_agent(config: Config, resolver: Resolver) -> SmtpAgent:
