@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from admin_api import problems
 from admin_api.access import administrator
 from admin_api.intake import Intake
-from admin_api.routes import aliases, domains, mailboxes, me, organisations, queue
+from admin_api.routes import aliases, domains, grants, mailboxes, me, organisations, queue
 from admin_api.services import Services
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -19,6 +19,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     domains.router,
     mailboxes.router,
     aliases.router,
+    grants.router,
     queue.router,
 )
 LOOPBACK = ("127.0.0.1", "::1")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from core.address import Address, AddressError, parse
 from core.domain import to_unicode
 from delivery.types import QueuedMessage
-from directory.types import Account, Administrator, Alias, Domain, Organisation
+from directory.types import Account, Administrator, Alias, Domain, Grant, Organisation
 from dkim_keys.records import DnsRecord
 
 
@@ -152,6 +152,24 @@ class AliasOut(Model):
     def of(value: Alias) -> AliasOut:
         targets = [str(target) for target in value.targets]
         return AliasOut(address=str(value.address), targets=targets, organisation=value.organisation_id)
+
+
+class GrantIn(Model):
+    owner: AddressText
+    grantee: AddressText
+
+
+class GrantOut(Model):
+    owner: str
+    grantee: str
+
+    @staticmethod
+    def of(value: Grant) -> GrantOut:
+        return GrantOut(owner=str(value.owner), grantee=str(value.grantee))
+
+
+class PostmasterIn(Model):
+    address: AddressText | None
 
 
 class AdministratorIn(Model):

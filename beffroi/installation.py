@@ -109,6 +109,13 @@ def warnings(config: Config) -> list[str]:
         notes.append("delivery.allow_private: mail may be sent to hosts on private networks (tests only)")
     if config.allow_root and not config.user:
         notes.append("allow_root: the suite may run as root (tests only)")
+    for key, chosen in {
+        "antispam.clamd": config.antispam.clamd,
+        "antispam.greylist": config.antispam.greylist,
+        "auth.scram": config.auth.scram,
+    }.items():
+        if chosen:
+            notes.append(f"{key}: has no effect in this version")
     if not all(resolver.startswith(("127.", "[::1]")) for resolver in config.dns.resolvers):
         notes.append("dns.resolvers: DNSSEC answers are believed from a resolver on loopback only")
     return notes

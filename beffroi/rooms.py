@@ -30,7 +30,9 @@ IDS: Ids = RandomIds(CLOCK)
 async def open_directory(config: Config) -> AsyncIterator[Directory]:
     from directory.service import SqlDirectory
 
-    directory = await SqlDirectory.open(config.database_url, clock=CLOCK, ids=IDS, limits=config.limits)
+    directory = await SqlDirectory.open(
+        config.database_url, clock=CLOCK, ids=IDS, limits=config.limits, hostname=config.hostname
+    )
     try:
         yield directory
     finally:

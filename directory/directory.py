@@ -136,7 +136,8 @@ class Directory(Protocol):
         """`organisation` None: an operator; the last operator cannot be removed. The tokens stop at once."""
 
     async def set_operator_postmaster(self, actor: Actor, address: Address | None) -> None:
-        """Where postmaster@ and abuse@ of an organisation without accounts lead; unset, they are unknown there."""
+        """Where postmaster@ and abuse@ of this host, and of an organisation without accounts, lead; unset, they are
+        unknown there."""
 
     async def audit(self, actor: Actor, *, limit: int = 100) -> Sequence[AuditEntry]:
         """Newest first, those of the actor's organisation; at most 1,000."""

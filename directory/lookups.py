@@ -38,9 +38,10 @@ ALWAYS = frozenset({"postmaster", "abuse"})
 
 
 class Lookups:
-    def __init__(self, database: Database, clock: Clock, limits: Limits) -> None:
+    def __init__(self, database: Database, clock: Clock, limits: Limits, hostname: str = "") -> None:
         self._database = database
         self._clock = clock
+        self._hostname = hostname
         self._depth = limits.alias_depth
         self._resolutions: Cache[Resolution] = Cache(clock)
         self._domains: Cache[Domain] = Cache(clock)
@@ -71,7 +72,9 @@ class Lookups:
                 return found
         domain = await Domains(session).by_name(address.domain)
         if domain is None:
-            return ForeignDomain()
+            # RFC 5321 4.5.1: <postmaster> without a domain is this host's, hosted domain or not.
+            ours = address.domain == self._hostname and base.local.casefold() in ALWAYS
+            return await _operators(session) if ours else ForeignDomain()
         if base.local.casefold() in ALWAYS:
             return await _always(session, domain)
         return UnknownUser()
@@ -175,8 +178,10 @@ async def _exact(session: AsyncSession, key: str) -> Resolution | None:
 async def _always(session: AsyncSession, domain: Domain) -> Resolution:
     """postmaster@ and abuse@: the organisation's first account, else where the operator wants them."""
     first = await Accounts(session).first_of(domain.organisation_id)
-    if first is not None:
-        return LocalAccount(first.effective)
+    return LocalAccount(first.effective) if first is not None else await _operators(session)
+
+
+async def _operators(session: AsyncSession) -> Resolution:
     try:
         return AliasOf((parse(await DirectoryState(session).operator_postmaster()),))
     except AddressError:  # the operator has not said

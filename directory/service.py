@@ -52,25 +52,26 @@ _log = get(__name__)
 class SqlDirectory:
     """Implements `directory.directory.Directory`."""
 
-    def __init__(self, database: Database, *, clock: Clock, ids: Ids, limits: Limits) -> None:
+    def __init__(self, database: Database, *, clock: Clock, ids: Ids, limits: Limits, hostname: str = "") -> None:
         self._database = database
         self._limits = limits
         self._passwords = Passwords(limits)
-        self._lookups = Lookups(database, clock, limits)
+        self._lookups = Lookups(database, clock, limits, hostname)
         self._login = Login(database, self._passwords, clock, limits)
         self._boundary = Boundary(database, clock, ids, self._lookups.forget)
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock, ids: Ids, limits: Limits) -> SqlDirectory:
+    async def open(cls, url: str, *, clock: Clock, ids: Ids, limits: Limits, hostname: str = "") -> SqlDirectory:
         """`url` as in the configuration. Raises `SchemaError` when it was not migrated to our version, `ConfigError`
-        for a URL we do not know, `TemporaryError` when the database is away."""
+        for a URL we do not know, `TemporaryError` when the database is away. `hostname`: this machine's own name,
+        whose postmaster@ is the operator's."""
         database = Database(create_engine(url))
         try:
             await database.check_schema()
         except BaseException:
             await database.close()
             raise
-        return cls(database, clock=clock, ids=ids, limits=limits)
+        return cls(database, clock=clock, ids=ids, limits=limits, hostname=hostname)
 
     async def close(self) -> None:
         await self._login.close()

@@ -10,7 +10,8 @@ from core.address import AddressError, parse
 from core.errors import NotFoundError
 
 
-def _known_shape(address: Annotated[str, Path(max_length=400)]) -> str:
+def known_shape(address: str) -> str:
+    """`address` itself, or `NotFoundError`."""
     try:
         parse(address)
     except AddressError as error:
@@ -18,4 +19,8 @@ def _known_shape(address: Annotated[str, Path(max_length=400)]) -> str:
     return address
 
 
-AddressPath = Annotated[str, Depends(_known_shape)]
+def _address(address: Annotated[str, Path(max_length=400)]) -> str:
+    return known_shape(address)
+
+
+AddressPath = Annotated[str, Depends(_address)]

@@ -29,7 +29,7 @@ def init(
 
 def serve() -> None:
     """Run the suite in the foreground until SIGTERM or Ctrl-C."""
-    from beffroi.installation import check_installation
+    from beffroi.installation import check_installation, warnings
     from beffroi.supervisor.supervisor import serve as run_supervisor
 
     path = console.config_path
@@ -37,6 +37,8 @@ def serve() -> None:
         config = load(path)
         log.configure(config.log_level, stream=sys.stderr)
         check_installation(config)
+        for note in warnings(config):
+            log.get(__name__).warning("configuration-warning", note=note)
         code = run_supervisor(config, lambda: load(path))
     except ConfigError as error:
         refuse(error)

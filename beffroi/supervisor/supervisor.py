@@ -19,7 +19,7 @@ from core import log
 from core.config import Config, ConfigError
 
 DRAIN = 35.0  # seconds; workers give their sessions 30 (fault 148)
-HELD = ("hostname", "data", "workers", "user", "listen", "database")  # what only a restart changes
+HELD = ("hostname", "data", "workers", "user", "listen", "database", "dns", "log_level")  # what only a restart changes
 
 _log = log.get(__name__)
 

@@ -21,7 +21,7 @@ from imap.listeners import Server as ImapServer
 from imap.seats import LocalSeats
 from imap.session import Services as ImapServices
 from smtp.conversation import Service as SmtpService
-from smtp.guards import Gate, LocalGate
+from smtp.guards import LocalGate
 from smtp.listeners import Server as SmtpServer
 from smtp.listeners import serve as serve_smtp
 
@@ -39,7 +39,7 @@ class Front:
         self._stack = stack
         self._tls = _certificates(config)
         self._acceptors = make_acceptors(config, rooms)
-        self._gate: Gate = LocalGate(config.limits)
+        self._gate = LocalGate(config.limits)
         self._seats = LocalSeats(config.limits)
         self._config = config
         self._servers: dict[str, list[SmtpServer]] = {name: [] for name in SMTP_DOORS}
@@ -89,6 +89,8 @@ class Front:
         self._tls = _certificates(config)  # raises before anything has changed: the last good one stays (fault 166)
         old, self._config = self._acceptors, config
         self._acceptors = make_acceptors(config, self._rooms)
+        self._gate.use(config.limits)
+        self._seats.use(config.limits)
         self._imap.use(self._imap_services())
         for name, servers in self._servers.items():
             for server in servers:

@@ -16,14 +16,25 @@ BODIES = {
     "/domains": {"name": "x.test", "organisation": "x"},
     "/mailboxes": {"address": "x@commune-a.test"},
     "/aliases": {"address": "y@commune-a.test", "targets": ["x@commune-a.test"]},
+    "/grants": {"owner": "maire@commune-a.test", "grantee": "x@commune-a.test"},
+    "/postmaster": {"address": None},
     "/administrators": {"name": "x", "role": "operator"},
     "/mailboxes/{address}/password": {"password": "laurier-muguet-noyer-11"},
     "/mailboxes/{address}": {"quota": 7},
 }
 
 
+ABSENT = {
+    "name": "absent.test", "address": "absent@absent.test", "queue_id": "no", "organisation": "no",
+    "owner": "absent@absent.test", "grantee": "absent@absent.test",
+}  # fmt: skip
+
+
 def concrete(path: str, organisation: str) -> str:
-    values = {"name": "commune-a.test", "address": "maire@commune-a.test", "queue_id": "queued-a"}
+    values = {"name": "commune-a.test", "address": "maire@commune-a.test", "queue_id": "queued-a"} | {
+        "owner": "maire@commune-a.test",
+        "grantee": "x@commune-a.test",
+    }
     return path.format(organisation=organisation, **values)
 
 
@@ -62,7 +73,7 @@ async def test_h121_a_neighbours_objects_are_as_if_absent(api: Api, method: str,
     elif "{" in template:
         absent = await api.call(
             method,
-            template.format(name="absent.test", address="absent@absent.test", queue_id="no", organisation="no"),
+            template.format_map(ABSENT),
             api.b,
             json=BODIES.get(template),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from core.address import parse
+from directory.types import AliasOf
 from tests.admin_api.conftest import PASSWORD, Api
 
 
@@ -103,3 +105,25 @@ async def test_dkim_keys_rotate_and_the_check_says_unknown_without_dns(api: Api)
     checks = (await api.call("GET", f"/domains/{domain}/check", api.a)).json()
     assert len(checks) >= 5
     assert not any(check["good"] for check in checks if check["type"] == "MX")
+
+
+async def test_a_grant_is_given_listed_and_taken(api: Api) -> None:
+    domain = await commune(api)
+    for local in ("maire", "secretariat"):
+        await api.call("POST", "/mailboxes", api.a, json={"address": f"{local}@{domain}"})
+    grant = {"owner": f"maire@{domain}", "grantee": f"secretariat@{domain}"}
+    assert (await api.call("POST", "/grants", api.a, json=grant)).json() == grant
+    assert (await api.call("GET", "/grants", api.a)).json() == [grant]
+    assert (await api.call("GET", "/grants", api.b)).json() == []
+    path = f"/grants/{grant['owner']}/{grant['grantee']}"
+    assert (await api.call("DELETE", path, api.b)).status_code == 404
+    assert (await api.call("DELETE", path, api.a)).status_code == 204
+    assert (await api.call("DELETE", path, api.a)).json()["code"] == "unknown-grant"
+
+
+async def test_the_operators_postmaster_serves_empty_communes(api: Api) -> None:
+    domain = await commune(api)
+    assert (await api.call("PUT", "/postmaster", api.a, json={"address": "x@y.test"})).status_code == 403
+    assert (await api.call("PUT", "/postmaster", api.operator, json={"address": "dsi@dept.test"})).status_code == 204
+    found = await api.directory.resolve(parse(f"postmaster@{domain}"))
+    assert found == AliasOf((parse("dsi@dept.test"),))

@@ -38,6 +38,17 @@ async def test_exact_then_without_subaddress_then_unknown_or_foreign(both: SqlDi
         assert await both.resolve(at(foreign)) == ForeignDomain()
 
 
+async def test_h056_the_hosts_own_postmaster_is_the_operators(sqlite_url: str, clock: ManualClock) -> None:
+    opened = await SqlDirectory.open(sqlite_url, clock=clock, ids=RandomIds(), limits=Limits(), hostname="mx.dept.test")
+    try:
+        assert await opened.resolve(at("postmaster@mx.dept.test")) == UnknownUser()
+        await opened.set_operator_postmaster(OPERATOR, at("dsi@dept.test"))
+        assert await opened.resolve(at("Postmaster@mx.dept.test")) == AliasOf((at("dsi@dept.test"),))
+        assert await opened.resolve(at("anne@mx.dept.test")) == ForeignDomain()
+    finally:
+        await opened.close()
+
+
 @pytest.mark.parametrize(
     "local", ["..%2f", 'a"b', "${run{id}}", "';DROP TABLE account--", "../../x", "x" * 64, "é" * 30]
 )
