@@ -55,6 +55,10 @@ class LocalSeats:
         self._networks: Counter[str] = Counter()
         self._accounts: Counter[str] = Counter()
 
+    def use(self, limits: Limits) -> None:
+        """The bounds from now on: a reload's. Who sits keeps his seat."""
+        self._limits = limits
+
     def take_address(self, address: str) -> bool:
         host, network = _groups(address)
         if not self._take(self._addresses, host, address, self._limits.connections_per_address):

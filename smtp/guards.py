@@ -118,6 +118,10 @@ class LocalGate:
         self._limits = limits
         self._open: Counter[str] = Counter()
 
+    def use(self, limits: Limits) -> None:
+        """The bounds from now on: a reload's. Who is in stays in."""
+        self._limits = limits
+
     def enter(self, address: str) -> bool:
         host, network = _groups(address)
         full = (

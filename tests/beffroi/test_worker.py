@@ -122,6 +122,20 @@ async def test_f166_a_reload_takes_a_certificate_at_another_path_and_keeps_the_l
         await front.close()
 
 
+async def test_a_reload_brings_the_new_limits_to_those_who_count_connections(tmp_path: Path) -> None:
+    path = await asyncio.to_thread(initialise, tmp_path / "data", "mx.dept.test")
+    config = load(path)
+    exempt = config.limits.model_copy(update={"exempt": ["127.0.0.0/8"], "connections_per_address": 0})
+    closed = config.model_copy(update={"limits": config.limits.model_copy(update={"connections_per_address": 0})})
+    async with AsyncExitStack() as stack:
+        front = Front(config, await stack.enter_async_context(open_rooms(config)), stack)
+        for wanted, admitted in ((closed, False), (closed.model_copy(update={"limits": exempt}), True)):
+            await front.reload(wanted)
+            assert front._gate.enter("127.0.0.1") is admitted
+            assert front._seats.take_address("127.0.0.1") is admitted
+        await front.close()
+
+
 def _paths(config: Path) -> dict[str, str]:
     return {"certificate": str(config.parent / "tls/certificate.pem"), "key": str(config.parent / "tls/key.pem")}
 

@@ -59,3 +59,16 @@ def test_after_login_the_account_is_counted_and_the_address_is_not() -> None:
 def test_exempt_networks_are_never_turned_away() -> None:
     counted = seats("192.0.2.0/24")
     assert all(Admission(counted, "192.0.2.1").log_in("anne") for _ in range(9))
+
+
+def test_a_reload_brings_new_bounds_and_takes_no_seat() -> None:
+    counted = seats()
+    held = [Admission(counted, "192.0.2.1") for _ in range(2)]
+    assert not Admission(counted, "192.0.2.1").granted
+    counted.use(Limits(connections_per_address=3))
+    third = Admission(counted, "192.0.2.1")
+    assert third.granted
+    assert not Admission(counted, "192.0.2.1").granted
+    for admission in (*held, third):
+        admission.leave()
+    assert Admission(counted, "192.0.2.1").granted
