@@ -7,9 +7,9 @@ Symbolic links, directories, other owners' files and absurd sizes are left alone
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
+from functools import partial
 
 import core.log
 from message.content import BytesContent, Content
@@ -46,17 +46,17 @@ def in_memory(content: Content) -> Content:
 def adopt_all(transaction: Transaction, row: FolderRow, names: Sequence[str]) -> None:
     """`names` in cur/, and everything in new/."""
     for name in names:
-        _adopt(transaction, row, transaction.cur(row), name)
+        _adopt(transaction, row, transaction.cur(row), name, "cur")
     with transaction.directory(row) as parent:
         new = transaction.fs.open_directory(parent, "new")
     try:
         for name in transaction.fs.names(new):
-            _adopt(transaction, row, new, name)
+            _adopt(transaction, row, new, name, "new")
     finally:
         transaction.fs.close(new)
 
 
-def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str) -> None:
+def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, where: str) -> None:
     fs, handle = transaction.fs, transaction.handle
     status = fs.stat(directory, name)
     limit = transaction.tools.limits.message_octets * ABSURD
@@ -73,9 +73,19 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str) 
     finally:
         stage.discard(fs, file)
     transaction.sync_links()
-    with contextlib.suppress(FileNotFoundError):
-        fs.unlink(directory, name)
+    # A commit that fails undoes the copy: until then the original is the message. A kill in between may double it.
+    transaction.after_commit(partial(_remove, transaction, row, where, name))
     log.info("store-adopted", account=handle.ref.id, folder=row.id, size=file.prepared.size)
+
+
+def _remove(transaction: Transaction, row: FolderRow, where: str, name: str) -> None:
+    fs = transaction.fs
+    with transaction.directory(row) as parent:
+        directory = fs.open_directory(parent, where)
+    try:
+        fs.unlink(directory, name)
+    finally:
+        fs.close(directory)
 
 
 def _normalised(transaction: Transaction, fd: int, size: int, date: int) -> stage.TemporaryFile:

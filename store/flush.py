@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from store import catalog, folders, journal
 from store.catalog import FolderRow
@@ -70,10 +71,11 @@ def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Wai
                 missing = True
             else:
                 transaction.fs.rename(directory, name, directory, new)
+                transaction.on_failure(partial(transaction.fs.rename, directory, new, directory, name))
                 done.append((new, key))
         except FileNotFoundError:
             missing = True
-    transaction.fs.sync(directory)
+    transaction.sync(directory)
     transaction.db.many("UPDATE messages SET name = ?, unwritten = 0 WHERE key = ?", done)
     if missing:  # somebody renamed or removed files under us
         scan_folder(transaction, row.id, Trust.WHOLE)

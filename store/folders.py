@@ -110,6 +110,8 @@ def _move_directories(transaction: Transaction, rows: list[FolderRow], names: di
                 sidefile.update_folder(fs, fd, name=names[row.id])
     moves = tuple((row.directory, directories[row.id], names[row.id]) for row in rows)
     if len(moves) > 1:
+        # Undone last, when the directories have their old names again: else the next recovery would complete it.
+        transaction.on_failure(partial(sidefile.remove_intent, fs, root))
         sidefile.write_intent(fs, root, Intent(moves))
     for before, after, _ in moves:
         if before != after:
@@ -139,8 +141,8 @@ def delete(transaction: Transaction, name: str, opened_bin: Callable[[], Abstrac
     binned = f"folder.{transaction.now}.{row.id}"
     with opened_bin() as directory:
         fs.rename(root, row.directory, directory, binned)
+        transaction.on_failure(partial(_restore, transaction, row.directory, opened_bin, binned))
         fs.sync(directory)
-    transaction.on_failure(partial(_restore, transaction, row.directory, opened_bin, binned))
     fs.sync(root)
     transaction.hint(row)
     catalog.delete(transaction.db, row)

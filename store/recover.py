@@ -60,6 +60,7 @@ def _reconcile(handle: Handle, trust: Trust, touched: tuple[str, ...], generatio
         handle.writer.run("UPDATE state SET generation = ?, clean = 0", (generation,))
         transaction.sync_links()
         handle.writer.run("COMMIT")
+        transaction.committed()
     except BaseException:
         if handle.writer.in_transaction:
             handle.writer.run("ROLLBACK")

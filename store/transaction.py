@@ -50,7 +50,9 @@ class Transaction:
         self._linked: list[tuple[int, str]] = []
         self._journalled: list[tuple[str, int]] = []  # directory of a folder, size of its journal before
         self._undoing: list[Callable[[], None]] = []
+        self._later: list[Callable[[], None]] = []
         self._unsynced: set[int] = set()
+        self._lost: OSError | None = None  # the first sync that failed
         self._touched: list[str] = []
 
     @property
@@ -68,6 +70,8 @@ class Transaction:
     def commit(self) -> None:
         """Sync what was linked, then commit. On failure call `abort`: nothing of the batch is acknowledged."""
         self.sync_links()
+        if self._lost is not None:  # final, though another operation met it: never retried and trusted (promise P3)
+            raise self._lost
         self._remember_times()
         if not self._touched:
             self._tell(State.BUSY, self._generation)
@@ -80,7 +84,11 @@ class Transaction:
         self._journalled.clear()
         self._undoing.clear()
         self._touched.clear()
-        self._tell(State.IDLE, self._generation + 1)
+        self.committed()
+        try:
+            self._tell(State.IDLE, self._generation + 1)
+        except OSError as error:  # what is visible is not refused (promise P2); the next writer looks where we were
+            log.warning("store-word-failed", account=self.handle.ref.id, cause=str(error))
 
     def abort(self) -> None:
         """Undo every line, link and row. What cannot be undone is found by the next writer, whom the word tells where
@@ -92,6 +100,7 @@ class Transaction:
         if self.db.in_transaction:
             self.db.run("ROLLBACK")
         self._folders.clear()
+        self._later.clear()
         with contextlib.suppress(OSError):
             self._tell(State.BUSY, self._generation)
 
@@ -99,7 +108,7 @@ class Transaction:
     def operation(self) -> Iterator[None]:
         """One operation of the batch: all of it or nothing."""
         links, lines, hints = len(self._linked), len(self._journalled), dict(self.hints)
-        octets, messages, steps = self.octets, self.messages, len(self._undoing)
+        octets, messages, steps, later = self.octets, self.messages, len(self._undoing), len(self._later)
         self.db.run("SAVEPOINT operation")
         try:
             yield
@@ -110,6 +119,7 @@ class Transaction:
             self.db.run("ROLLBACK TO operation")
             self.db.run("RELEASE operation")
             self._folders.clear()
+            del self._later[later:]
             self.hints, self.octets, self.messages = hints, octets, messages
             raise
 
@@ -136,7 +146,18 @@ class Transaction:
         """Commit what a rebuild has so far; it is found again if the rest is cut off."""
         self._save_folders()
         self.db.run("COMMIT")
+        self.committed()
         self.db.run("BEGIN IMMEDIATE")
+
+    def after_commit(self, work: Callable[[], None]) -> None:
+        """What must not happen before the commit, because nothing could take it back."""
+        self._later.append(work)
+
+    def committed(self) -> None:
+        """Do what waited for the commit; what fails then is found again by a later look at the files."""
+        while self._later:
+            with contextlib.suppress(OSError):
+                self._later.pop()()
 
     def _tell(self, state: State, generation: int) -> None:
         if not self._quiet:
@@ -281,7 +302,16 @@ class Transaction:
     def sync_links(self) -> None:
         """Once per folder and batch."""
         while self._unsynced:
-            self.fs.sync(self._unsynced.pop())
+            self.sync(self._unsynced.pop())
+
+    def sync(self, directory: int) -> None:
+        """The names in a directory. The kernel tells a failure once, and they may be another operation's: the whole
+        batch is lost with it."""
+        try:
+            self.fs.sync(directory)
+        except OSError as error:
+            self._lost = error
+            raise
 
     def journal(self, row: FolderRow, lines: list[str]) -> None:
         """Durable when it returns; cut off again when the operation or the batch fails."""
