@@ -13,6 +13,7 @@ from core.errors import MailError, StorageError
 from message.content import Content
 from store import place, stage
 from store.accounts import Accounts, Entry
+from store.ending import through
 from store.faults import whole
 from store.handle import Tools
 from store.stage import TemporaryFile
@@ -87,8 +88,9 @@ async def stage_in_thread(
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
+            await through(future)
             with contextlib.suppress(MailError):
-                discard_all(tools, [await future])
+                discard_all(tools, [future.result()])
             raise
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 
 from core.errors import InvalidError, StorageError
 from message.content import head_length
+from store.ending import through
 from store.faults import translated
 from store.fsops import FileSystem
 
@@ -78,6 +79,7 @@ class SpoolFile:
         self._fd: int | None = None
         self._reserved = 0
         self._closed = False
+        self._writing: asyncio.Future[None] | None = None
 
     @property
     def size(self) -> int:
@@ -92,7 +94,8 @@ class SpoolFile:
             self._pieces.append(block)
             self._size += len(block)
             return
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._write_out, block)
+        self._writing = asyncio.get_running_loop().run_in_executor(self._pool, self._write_out, block)
+        await asyncio.shield(self._writing)
 
     def _write_out(self, block: bytes) -> None:
         with translated():
@@ -127,6 +130,10 @@ class SpoolFile:
 
     async def close(self) -> None:
         self._closed = True
+        if self._writing is not None:
+            # Of a writer that was cancelled the thread goes on: a number closed under it is soon another file's.
+            await through(self._writing)
+            self._writing.exception()
         self._pieces.clear()
         if self._fd is not None:
             fd, self._fd = self._fd, None

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import core.log
 from core.errors import StorageError
 from store import recover
+from store.ending import through
 from store.faults import IndexDamagedError, storage_error, translated
 from store.handle import Handle
 from store.lockfile import State, Word
@@ -72,8 +73,9 @@ class Writer:
         try:
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
-                hints = await loop.run_in_executor(self._pool, self._run, batch)
-                self._publish(hints)
+                running = loop.run_in_executor(self._pool, self._run, batch)
+                await through(running)  # only the end of the loop cancels us; callers wait for answers all the same
+                self._publish(running.result())
                 for operation in batch:
                     _answer(operation)
         finally:
@@ -149,7 +151,7 @@ async def _outcome(operation: _Operation[T]) -> T:
         return await operation.future
     except asyncio.CancelledError:
         if not operation.claim.acquire(blocking=False):
-            await operation.over.wait()
+            await through(operation.over.wait())
         raise
     finally:
         timer.cancel()

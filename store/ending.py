@@ -1,0 +1,18 @@
+"""Waiting for the end of what a thread has begun, however often the waiter is cancelled meanwhile.
+
+A descriptor closed under a thread that uses it is soon another file's, which would be written to, or linked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+
+
+async def through(end: Awaitable[object]) -> None:
+    """Returns when `end` is over; its result or error stays in it. A caller that was cancelled raises afterwards."""
+    waiting = asyncio.ensure_future(end)
+    while not waiting.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((waiting,))
