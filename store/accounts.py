@@ -40,7 +40,8 @@ class Entry:
 
 
 class Accounts:
-    """See the module. `domains` is a descriptor of DATA/domains; `limit` accounts stay open while nobody uses them."""
+    """See the module. `domains` is a descriptor of DATA/domains; `limit` accounts stay open while nobody uses them;
+    `removed` tells accounts that lie in the recycle bin."""
 
     def __init__(
         self,
@@ -49,8 +50,10 @@ class Accounts:
         pool: Executor,
         publish: Callable[[Sequence[Hint]], None],
         limit: int,
+        removed: Callable[[AccountRef], bool],
     ) -> None:
         self._tools, self._domains, self._pool, self._publish, self._limit = tools, domains, pool, publish, limit
+        self._removed = removed
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -58,14 +61,15 @@ class Accounts:
     async def use(self, ref: AccountRef) -> Entry:
         """The account, open and with its present index. Does not suspend when it was open."""
         key = (ref.domain, ref.local)
-        entry = self._open.get(key)
-        if entry is not None and entry.handle.is_current() and entry.handle.ref.id == ref.id:
-            self._open.move_to_end(key)
-            entry.handle.close_retired()
-            return entry
-        if entry is not None:
-            self._let_go(key)
-        return await self._opened(key, ref)
+        while True:
+            entry = self._open.get(key)
+            if entry is not None and entry.handle.is_current() and entry.handle.ref.id == ref.id:
+                self._open.move_to_end(key)
+                entry.handle.close_retired()
+                return entry
+            if entry is not None:
+                self._let_go(key)
+            await self._opened(key, ref)  # and look again: it may have been let go, or be another's, when we resume
 
     async def read(self, ref: AccountRef, ask: Callable[[Handle], T]) -> T:
         """One consistent view of the index; `ask` runs on the loop, is short and does not suspend. A damaged index is
@@ -101,7 +105,7 @@ class Accounts:
             entry = self._open[key] = Entry(handle, Writer(handle, self._pool, self._publish))
         finally:
             self._opening.pop(key, None)
-        self._evict()
+        self._evict(key)
         return entry
 
     def open_handle(self, ref: AccountRef, *, fresh: bool = False) -> Handle:
@@ -109,7 +113,8 @@ class Accounts:
         Raises StorageError."""
         tools = self._tools
         with whole():
-            root = layout.open_account(tools.fs, self._domains, ref, tools.ids, int(tools.clock.now()))
+            now = int(tools.clock.now())
+            root = layout.open_account(tools.fs, self._domains, ref, tools.ids, now, removed=self._removed)
             handle = Handle(tools, ref, root)
             try:
                 with handle.lock.held():
@@ -123,9 +128,11 @@ class Accounts:
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
-    def _evict(self) -> None:
+    def _evict(self, newest: Key) -> None:
+        """Not the newest: whoever asked for it has not begun yet."""
         spare = len(self._open) - self._limit
-        for key in [key for key, entry in self._open.items() if not entry.handle.pins][: max(0, spare)]:
+        idle = [key for key, entry in self._open.items() if not entry.handle.pins and key != newest]
+        for key in idle[: max(0, spare)]:
             self._let_go(key)
 
     def _let_go(self, key: Key) -> None:

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
 import core.log
+from core.errors import MailError
 from store.fsops import FileSystem
 from store.types import AccountRef, Hint
 
@@ -146,10 +147,18 @@ class ChangeHub:
             await asyncio.sleep(LOOK_EVERY)
             await self.look_now()
 
+    async def _looked(self, ref: AccountRef) -> Sequence[Hint]:
+        """An account that cannot be looked at (removed, a failing disk) is not the others' affair."""
+        try:
+            return await self._look(ref)
+        except MailError as error:
+            log.warning("store-look-failed", account=ref.id, code=error.code, **error.fields)
+            return ()
+
     async def look_now(self) -> None:
         """Tell every listener what no hint told."""
         for count, ref in enumerate(list(self._refs.values()), 1):
-            for hint in await self._look(ref):
+            for hint in await self._looked(ref):
                 if hint.modseq > self._seen.get((hint.account_id, hint.folder_id), 0):
                     self._tell(hint)
             if count % SLICE == 0:

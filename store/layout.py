@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from core.errors import StorageError
 from core.ids import Ids
 from store import sidefile
 from store.fsops import FileSystem
@@ -65,11 +67,13 @@ def fill_folder(fs: FileSystem, directory: int, file: FolderFile) -> None:
 
 def make_folder(fs: FileSystem, root: int, new: NewFolder, temporary: str) -> None:
     """A folder beside INBOX's cur/. Raises FileExistsError (or ENOTEMPTY) when its directory is there."""
+    directory = folder_directory(new.name, new.id)
     fs.make_directory(root, temporary)
     fd = fs.open_directory(root, temporary)
     try:
         fill_folder(fs, fd, new.file())
-        fs.rename(root, temporary, root, folder_directory(new.name, new.id))
+        fs.rename(root, temporary, root, directory)
+        temporary = directory
         fs.sync(root)
     except OSError:
         remove_tree(fs, root, temporary)
@@ -78,13 +82,24 @@ def make_folder(fs: FileSystem, root: int, new: NewFolder, temporary: str) -> No
         fs.close(fd)
 
 
-def open_account(fs: FileSystem, domains: int, ref: AccountRef, ids: Ids, now: int) -> int:
-    """The account's directory, made with its standard folders at first use. Two makers end up with one."""
+def open_account(
+    fs: FileSystem,
+    domains: int,
+    ref: AccountRef,
+    ids: Ids,
+    now: int,
+    *,
+    removed: Callable[[AccountRef], bool] = lambda _: False,
+) -> int:
+    """The account's directory, made with its standard folders at first use. Two makers end up with one. An account
+    that was `removed` is not made again: its last sessions would take the address from a successor."""
     name = account_directory(ref.local)
     domain = _open_domain(fs, domains, ref.domain)
     try:
         with contextlib.suppress(FileNotFoundError):
             return fs.open_directory(domain, name)
+        if removed(ref):
+            raise StorageError("the mailbox is not available", code="storage-owner", removed=ref.id)
         _make_account(fs, domain, name, ref, ids, now)
         return fs.open_directory(domain, name)
     finally:

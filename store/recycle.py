@@ -12,6 +12,7 @@ from store.handle import Handle
 from store.names import account_directory, encode
 
 REMOVED = "removed."
+ACCOUNT = "account."
 
 
 @contextlib.contextmanager
@@ -46,5 +47,17 @@ def remove_account(handle: Handle, domains: int, recycle: int) -> None:
         fs.close(domain)
 
 
+def holds_account(fs: FileSystem, recycle: int, account_id: str) -> bool:
+    """Whether the account was removed as a whole."""
+    try:
+        fd = fs.open_directory(recycle, encode(account_id))
+    except FileNotFoundError:
+        return False
+    try:
+        return any(name.startswith(ACCOUNT) for name in fs.names(fd))
+    finally:
+        fs.close(fd)
+
+
 def _name(handle: Handle) -> str:
-    return f"account.{int(handle.tools.clock.now())}.{handle.tools.ids.object_id()}"
+    return f"{ACCOUNT}{int(handle.tools.clock.now())}.{handle.tools.ids.object_id()}"

@@ -117,7 +117,7 @@ class MaildirStore:
 
     async def open(self) -> None:
         await self._in_thread(self._open_directories)
-        self._accounts = Accounts(self._tools, self._domains, self._pool, self._publish, self._limit)
+        self._accounts = Accounts(self._tools, self._domains, self._pool, self._publish, self._limit, self._removed)
         self._hub = ChangeHub(self._fs, self._changes, self._look, self._tools.ids.object_id()[:8])
         with whole():
             self._hub.open()
@@ -246,6 +246,9 @@ class MaildirStore:
     async def remove_account(self, ref: AccountRef) -> None:
         await self._open_accounts.release(ref)
         await self._in_thread(self._remove, ref)
+
+    def _removed(self, ref: AccountRef) -> bool:
+        return recycle.holds_account(self._fs, self._recycle, ref.id)
 
     def _remove(self, ref: AccountRef) -> None:
         if ref.id not in {found.id for found in verify.accounts_on_disk(self._fs, self._domains, ref.domain)}:

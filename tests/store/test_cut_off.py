@@ -1,0 +1,275 @@
+"""One thing fails or is cut off at a bad moment: what else was under way keeps its promises (faults 149-153)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock
+from core.errors import StorageError
+from store.fsops import FileSystem
+from store.lockfile import AccountLock, State, Word
+from store.service import MaildirStore
+from store.transaction import Transaction
+from store.types import AccountRef, Flag, Hint, Placement
+from tests.fakes.mail import content, mail
+from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of, read
+from tests.store.test_faults import FailingDisk, fail_commits
+
+
+async def test_f149_a_foreign_file_survives_a_commit_that_fails(store: MaildirStore, data: Path) -> None:
+    """Its original goes only when its copy is committed: else undoing the copy would lose the message."""
+    inbox = await inbox_of(store)
+    await inbox.snapshot()
+    dropped = data / "domains/mairie.test/maire/new/1790000000.M1P2.autre"
+    dropped.write_bytes(mail(1))
+    heal = fail_commits(store)
+    with pytest.raises(StorageError):
+        await inbox.snapshot()
+    heal()
+    await deliver(store, MAIRIE, 2)  # the next writer looks where the failed one was
+    rows = await all_rows(inbox)
+    assert sorted([await read(inbox, row.uid) for row in rows]) == [mail(1), mail(2)]
+    assert not dropped.exists()
+    assert await store.verify(None) == []
+
+
+async def test_f152_a_sync_that_fails_in_one_operation_fails_its_batch(data: Path) -> None:
+    """A move syncs the directory that holds a delivery's name, too: both count as lost."""
+    disk = FailingDisk()
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    for number in (1, 2):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    await inbox.move([(2, 2)], "Trash")  # floors are raised now
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    gate = threading.Event()
+    staged = await store.stage(b"", content(3), first=MAIRIE)
+    blocked = asyncio.create_task(entry.writer.submit(lambda _: gate.wait(10)))
+    await asyncio.sleep(0.05)  # that one is a batch of its own; the next two share one
+    delivery = asyncio.create_task(staged.deliver(MAIRIE, Placement("Trash")))
+    await asyncio.sleep(0)
+    moving = asyncio.create_task(inbox.move([(1, 1)], "Trash"))
+    await asyncio.sleep(0)
+    real, failed = disk.sync, False
+
+    def sync(fd: int) -> None:
+        nonlocal failed
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        if path.endswith(".Trash/cur") and not failed:
+            failed = True
+            raise OSError(5, "Input/output error")
+        FileSystem.sync(disk, fd)
+
+    disk.sync = sync  # type: ignore[method-assign]
+    gate.set()
+    await blocked
+    answers = await asyncio.gather(delivery, moving, return_exceptions=True)
+    disk.sync = real  # type: ignore[method-assign]
+    assert failed
+    assert [type(answer) for answer in answers] == [StorageError, StorageError]
+    assert len(await all_rows(await inbox_of(store, name="Trash"))) == 1
+    assert [row.uid for row in await all_rows(inbox)] == [1]
+    async with staged:
+        pass
+    assert await store.verify(None) == []
+    await store.close()
+
+
+async def test_f151_a_lock_word_that_cannot_be_written_after_the_commit_is_no_refusal(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is committed is visible: to answer an error then would bring the message twice (promise P2)."""
+    await deliver(store, MAIRIE, 1)
+    write = AccountLock.write
+
+    def failing(self: AccountLock, word: Word, *, sync: bool = False) -> None:
+        if word.state is State.IDLE:
+            raise OSError(5, "Input/output error")
+        write(self, word, sync=sync)
+
+    monkeypatch.setattr(AccountLock, "write", failing)
+    assert (await deliver(store, MAIRIE, 2)).uid == 2
+    monkeypatch.undo()
+    assert (await deliver(store, MAIRIE, 3)).uid == 3
+    assert [row.uid for row in await all_rows(await inbox_of(store))] == [1, 2, 3]
+    assert await store.verify(None) == []
+
+
+async def test_f154_an_account_opened_while_all_others_are_busy_stays_open_for_its_user(
+    data: Path, clock: ManualClock
+) -> None:
+    store = MaildirStore(data, clock=clock, open_accounts=1)
+    await store.open()
+    with contextlib.ExitStack() as busy:
+        for ref in (MAIRIE, VOISIN):
+            await store.account(ref)
+            entry = store._open_accounts.opened(ref)
+            assert entry is not None
+            busy.enter_context(entry.handle.pinned())
+        third = AccountRef("a3", "org1", "mairie.test", "adjoint")
+        entry = await store._open_accounts.use(third)
+        await asyncio.sleep(0.1)
+        assert entry.handle.is_current()
+        assert store._open_accounts.opened(third) is entry
+    await store.close()
+
+
+async def test_a_spool_whose_writer_was_cancelled_is_closed_after_its_write(store: MaildirStore) -> None:
+    """A descriptor closed under a thread that writes is soon another file's, which would be written to."""
+    fs = store._fs
+    spool = store.spool(limit=2_000_000)
+    reached, go_on = threading.Event(), threading.Event()
+    real, written, closed = fs.reserve, [], []
+
+    def slow(fd: int, start: int, size: int) -> None:
+        reached.set()
+        go_on.wait(10)
+        real(fd, start, size)
+        written.append(len(closed))
+
+    def close(fd: int) -> None:
+        closed.append(fd)
+        FileSystem.close(fs, fd)
+
+    fs.reserve, fs.close = slow, close  # type: ignore[method-assign]
+    writing = asyncio.create_task(spool.write(b"x" * 300_000))
+    await asyncio.to_thread(reached.wait, 10)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    closing = asyncio.create_task(spool.close())
+    await asyncio.sleep(0.1)
+    go_on.set()
+    await closing
+    assert written == [0]
+    assert closed
+    fs.reserve, fs.close = real, FileSystem.close.__get__(fs)  # type: ignore[method-assign]
+
+
+async def test_a_caller_cancelled_twice_waits_for_what_has_begun(store: MaildirStore) -> None:
+    """It would else close the file that the thread is about to link."""
+    await store.account(MAIRIE)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    begun, gate, over = threading.Event(), threading.Event(), []
+
+    def work(_: Transaction) -> None:
+        begun.set()
+        gate.wait(10)
+        over.append(True)
+
+    task = asyncio.create_task(entry.writer.submit(work))
+    await asyncio.to_thread(begun.wait, 10)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.02)
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert over == [True]
+
+
+async def test_f151_a_rename_that_failed_is_not_completed_by_the_next_recovery(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await store.account(MAIRIE)
+    await account.create("A/B")
+    real = FileSystem.rename
+
+    def failing(self: FileSystem, source: int, name: str, target: int, new: str) -> None:
+        if new == ".Z.B":
+            raise OSError(5, "Input/output error")
+        real(self, source, name, target, new)
+
+    monkeypatch.setattr(FileSystem, "rename", failing)
+    with pytest.raises(StorageError):
+        await account.rename("A", "Z")
+    monkeypatch.undo()
+    await store.rebuild(None)
+    names = [folder.name for folder in await account.folders()]
+    assert "A/B" in names
+    assert "Z/B" not in names
+
+
+@pytest.mark.parametrize("countdown", range(1, 12))
+async def test_f152_a_folder_change_whose_sync_fails_did_not_happen(data: Path, countdown: int) -> None:
+    disk = FailingDisk()
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    account = await store.account(MAIRIE)
+    await account.create("A")
+    await account.append([(content(1), Placement("A"))])
+    for change, undone in (
+        (lambda: account.delete("A"), lambda names: "A" in names),
+        (lambda: account.create("Neuf"), lambda names: "Neuf" not in names),
+    ):
+        disk.countdown = countdown
+        with contextlib.suppress(StorageError):
+            await change()
+            disk.countdown = 0
+            continue
+        disk.countdown = 0
+        assert undone([folder.name for folder in await account.folders()])
+        assert await store.verify(None) == []
+        await store.rebuild(None)
+        assert undone([folder.name for folder in await account.folders()])
+        await change()
+    await store.close()
+
+
+async def test_f151_a_flag_letter_that_cannot_be_written_leaves_index_and_files_agreed(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    await inbox.store_flags([(1, 3)], add=Flag.SEEN)
+    real, failures = FileSystem.rename, [2]
+
+    def failing(self: FileSystem, source: int, name: str, target: int, new: str) -> None:
+        if ",U=2," in new and failures:
+            failures.pop()
+            raise OSError(5, "Input/output error")
+        real(self, source, name, target, new)
+
+    monkeypatch.setattr(FileSystem, "rename", failing)
+    await store._open_accounts.flush_all()
+    assert failures == []
+    names = {path.name for path in cur(data, MAIRIE)}
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    assert {name for (name,) in entry.handle.reader.all("SELECT name FROM messages")} == names
+    await store.flush()
+    assert all(path.name.endswith(":2,S") for path in cur(data, MAIRIE))
+
+
+async def test_one_account_that_cannot_be_looked_at_stops_no_other_s_looks(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    """A session still listens to an account that was removed: the look neither dies of it nor makes it again."""
+    hints: list[Hint] = []
+    removed = await store.account(MAIRIE)
+    removed.listen(lambda _: None)
+    (await store.account(VOISIN)).listen(hints.append)
+    other = MaildirStore(data, clock=clock)
+    await other.open()
+    await other.remove_account(MAIRIE)
+    await store._open_hub.look_now()
+    assert not (data / "domains/mairie.test/maire").exists()
+    successor = AccountRef("acc9", "org1", "mairie.test", "maire")
+    await other.account(successor)
+    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign,assignment]  # the datagram is lost
+    await deliver(other, VOISIN, 1)
+    await store._open_hub.look_now()
+    assert [hint.account_id for hint in hints if hint.modseq > 1]
+    assert await (await other.account(successor)).usage() == (0, 0)
+    await other.close()
