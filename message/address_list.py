@@ -43,10 +43,10 @@ END = Entry(Kind.END)
 
 _TOKEN = re.compile(
     rb'(?P<blank>[ \t\r\n]+)|(?P<atom>[^ \t\r\n"(),:;<>@\[\]\\.\x00-\x1f\x7f]+)'
-    rb'|(?P<quoted>"(?P<inner>(?:[^"\\]|\\.)*+)(?P<close>"|\\?\Z))|(?P<open>\()'
-    rb"|(?P<literal>\[(?:[^\[\]\\]|\\.)*+\])|(?P<special>.)",
+    rb'|(?P<quoted>"(?P<inner>(?:[^"\\]|\\.)*+)(?P<close>"|\\?\Z))|(?P<open>\()|(?P<special>.)',
     re.DOTALL,
 )
+_LITERAL = re.compile(rb"\[(?:[^\[\]\\]|\\.)*+(\])?", re.DOTALL)
 
 
 class _Token(NamedTuple):
@@ -59,10 +59,18 @@ class _Token(NamedTuple):
 
 def _tokens(value: bytes) -> Iterator[_Token]:
     position, spaced = 0, False
+    unclosed = 0  # no "[" before here begins a literal: one that did not found no "]", nor would those inside it (h063)
     while position < len(value):
         match = _TOKEN.match(value, position)
         if match is None:  # cannot happen: `special` takes any octet
             return
+        if match[0] == b"[" and match.start() >= unclosed and (literal := _LITERAL.match(value, match.start())):
+            if literal[1]:
+                position = literal.end()
+                yield _Token("literal", literal[0], spaced)
+                spaced = False
+                continue
+            unclosed = literal.end()
         position, kind = match.end(), match.lastgroup or ""
         if kind == "blank":
             spaced = True

@@ -72,8 +72,9 @@ def test_messages(name: str) -> None:
 
 
 UNITS = [
-    b"(", b'"', b"\\", b"<", b"@", b":", b";", b"[", b".", b'"\\', b"(\\", b"<@", b"a ", b"=?", b"=?a?q?", b"a@b,",
-         b"=?utf-8?q?a?= ", b"(a)", b" ", b"\t", b"[fwd:", b"re:", b"[a]", b"(fwd)", b";a=b", b";a*0=b", b"*", b"1 ",
+    b"(", b'"', b"\\", b"<", b"@", b":", b";", b"[", b"[\\", b".", b'"\\', b"(\\", b"<@", b"a ", b"=?", b"=?a?q?",
+         b"a@b,", b"=?utf-8?q?a?= ", b"(a)", b" ", b"\t", b"[fwd:", b"re:", b"[a]", b"(fwd)", b";a=b", b";a*0=b", b"*",
+         b"1 ",
 ]  # fmt: skip
 
 
