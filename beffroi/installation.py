@@ -80,7 +80,7 @@ def check_installation(config: Config) -> None:
             raise ConfigError(f"listen.{key}: this version cannot serve it; leave it empty")
     if not config.data.is_dir():
         raise ConfigError(f"{config.data}: no such directory (is the disk mounted? a new installation: beffroi init)")
-    _check_certificate(config)
+    check_certificate(config)
     try:
         present = current(config.database_url)
     except MailError as error:
@@ -89,7 +89,8 @@ def check_installation(config: Config) -> None:
         raise ConfigError(f"the database schema is {present or 'empty'}, this version needs {head()}: beffroi migrate")
 
 
-def _check_certificate(config: Config) -> None:
+def check_certificate(config: Config) -> None:
+    """Raises `ConfigError` when the two files are no certificate and key that belong together."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(config.certificate_file, config.key_file)

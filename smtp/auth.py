@@ -79,7 +79,7 @@ async def _login(talk: Conversation, claim: sasl.Credentials) -> Step:
         log.warning("smtp-login-unavailable", code=error.code, **error.fields)
         return Step(replies.AUTH_UNAVAILABLE)
     if isinstance(answer, LoggedIn):
-        talk.logged_in(answer.account.id, str(answer.account.address))
+        talk.logged_in(answer)
         return Step(replies.AUTH_OK)
     if isinstance(answer, LoginRefused):
         return Step(replies.AUTH_REFUSED, blame=Blame.LOGIN)

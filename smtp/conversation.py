@@ -7,7 +7,7 @@ wanted. Refuses to know sockets: a command answers with a `Step`, the reply and 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import ip_address
 from typing import Protocol
@@ -22,7 +22,7 @@ from core.status import Status, deferred
 from core.tls import ServerTls
 from delivery.types import Acceptor, Transaction
 from directory.sasl import Challenge
-from directory.types import LoginResult
+from directory.types import LoggedIn, LoginResult
 from smtp.guards import Gate
 from smtp.parameters import Offers
 from smtp.replies import Reply
@@ -60,9 +60,12 @@ class Step:
 
 
 class Logins(Protocol):
-    """The one thing a session asks of the directory."""
+    """What a session asks of the directory."""
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult: ...
+
+    async def still_open(self, login: LoggedIn) -> bool:
+        """False once the account is suspended or its password another one (row 117)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Conversation:
     exchange: Challenge | None = None
     messages: int = 0
     commands: int = 0
-    login_name: str = field(default="")
+    login: LoggedIn | None = None
 
     @property
     def offers(self) -> Offers:
@@ -142,10 +145,26 @@ class Conversation:
         self.greeted = False
         self.exchange = None
         self.peer = replace(self.peer, helo="", extended=True, tls=tls, account_id=None)
+        self.login = None
 
-    def logged_in(self, account_id: str, name: str) -> None:
-        self.peer = replace(self.peer, account_id=account_id)
-        self.login_name = name
+    @property
+    def login_name(self) -> str:
+        return str(self.login.account.address) if self.login is not None else ""
+
+    def logged_in(self, login: LoggedIn) -> None:
+        self.peer = replace(self.peer, account_id=login.account.id)
+        self.login = login
+
+    async def login_holds(self) -> bool:
+        """Asked at each MAIL, so that a password that was changed or an account that was suspended sends nothing more
+        (row 117). A login that is over is forgotten. Raises `TemporaryError`."""
+        logins = self.service.logins
+        if self.login is None or logins is None:
+            return False
+        if not await logins.still_open(self.login):
+            self.peer = replace(self.peer, account_id=None)
+            self.login = None
+        return self.login is not None
 
     def open(self, transaction: Transaction) -> None:
         self.transaction = transaction

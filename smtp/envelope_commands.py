@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from core.envelope import Listener
+from core.errors import TemporaryError
+from core.log import get
 from delivery.types import Transaction
 from smtp import replies
 from smtp.conversation import Blame, Conversation, Step, Then, judged
 from smtp.parameters import ArgumentError, MailArgument, RcptArgument, parse_mail, parse_rcpt
 
+log = get(__name__)
+
 
 async def mail(talk: Conversation, argument: str) -> Step:
-    refusal = _mail_order(talk)
+    refusal = _mail_order(talk) or await _login_order(talk)
     if refusal:
         return refusal
     try:
@@ -29,9 +33,17 @@ def _mail_order(talk: Conversation) -> Step | None:
         return Step(replies.HELO_FIRST, blame=Blame.ERROR)
     if talk.transaction is not None:
         return Step(replies.NESTED_MAIL, blame=Blame.ERROR)
-    if talk.service.submission and talk.peer.account_id is None:
-        return Step(replies.AUTH_FIRST, blame=Blame.ERROR)
     return None
+
+
+async def _login_order(talk: Conversation) -> Step | None:
+    if not talk.service.submission:
+        return None
+    try:
+        return None if await talk.login_holds() else Step(replies.AUTH_FIRST, blame=Blame.ERROR)
+    except TemporaryError as error:
+        log.warning("smtp-login-unavailable", code=error.code, **error.fields)
+        return Step(replies.AUTH_UNAVAILABLE)
 
 
 async def rcpt(talk: Conversation, argument: str) -> Step:

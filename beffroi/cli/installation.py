@@ -29,7 +29,7 @@ def init(
 
 def serve() -> None:
     """Run the suite in the foreground until SIGTERM or Ctrl-C."""
-    from beffroi.installation import check_installation, warnings
+    from beffroi.installation import check_installation
     from beffroi.supervisor.supervisor import serve as run_supervisor
 
     path = console.config_path
@@ -37,12 +37,19 @@ def serve() -> None:
         config = load(path)
         log.configure(config.log_level, stream=sys.stderr)
         check_installation(config)
-        for note in warnings(config):
-            log.get(__name__).warning("configuration-warning", note=note)
-        code = run_supervisor(config, lambda: load(path))
+        code = run_supervisor(config, lambda: _checked(path))
     except ConfigError as error:
         refuse(error)
     raise SystemExit(code)
+
+
+def _checked(path: Path) -> Config:
+    """What a reload takes: a worker that dies later starts from it, so its certificate must be usable (fault 166)."""
+    from beffroi.installation import check_certificate
+
+    config = load(path)
+    check_certificate(config)
+    return config
 
 
 def check_config() -> None:

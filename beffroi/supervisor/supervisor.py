@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beffroi import metrics
+from beffroi.installation import warnings
 from beffroi.supervisor import privileges
 from beffroi.supervisor.instance import Instance
 from beffroi.supervisor.process import Role, Worker
@@ -90,6 +91,8 @@ class _Supervisor:
             _log.error("start-failed", workers=[w.role.name for w in self._workers if w.failed_start])
             self._stop.set()
         elif not self._stop.is_set():
+            for note in warnings(self._config):
+                _log.warning("configuration-warning", note=note)
             _log.info("ready", pid=os.getpid(), workers=[w.role.name for w in self._workers])
             with contextlib.suppress(OSError, ValueError):  # nobody listens: no reason to stop the mail (fault 169)
                 sys.stdout.write("ready\n")

@@ -139,10 +139,10 @@ def test_f166_a_reload_serves_the_new_certificate_and_keeps_old_connections(runn
     assert client.auth("PLAIN", lambda _=None: f"\0{client.user}\0{PASSWORD}")[0] == 235
     client.quit()
     # a certificate that cannot be read changes nothing
-    told = len(running.events("worker-reload-failed"))
+    told = len(running.events("reload-refused"))
     (running.data / "tls/certificate.pem").write_text("no PEM")
     running.signal(signal.SIGHUP)
-    wait_until(lambda: len(running.events("worker-reload-failed")) > told, what="the failed reload to be told")
+    wait_until(lambda: len(running.events("reload-refused")) > told, what="the failed reload to be told")
     assert fingerprint(running.ports["imaps"]) == expected
     shutil.copy(fresh / "certificate.pem", running.data / "tls/certificate.pem")
 

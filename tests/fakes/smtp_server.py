@@ -98,12 +98,16 @@ class FakeAcceptor:
 @dataclass
 class FakeLogins:
     attempts: list[str] = field(default_factory=list)
+    over: bool = False  # the password was changed since
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         self.attempts.append(identity)
         if secret.reveal() != PASSWORD:
             return LoginRefused("bad-credentials")
         return LoggedIn(Account("a1", parse(identity), "o1", "", 0, State.ACTIVE))
+
+    async def still_open(self, login: LoggedIn) -> bool:
+        return not self.over
 
 
 def certificate(directory: Path, *names: str) -> tuple[trustme.CA, Path, Path]:

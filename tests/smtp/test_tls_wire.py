@@ -224,6 +224,22 @@ async def test_auth_plain_at_once_and_after_a_challenge(wire: Wire) -> None:
     assert (await wire.say(f"MAIL FROM:<{USER}> AUTH=<>")).startswith("250")
 
 
+async def test_h117_a_login_ends_with_its_password() -> None:
+    logins = FakeLogins()
+    what = service(Listener.SUBMISSION, auth=Auth(plaintext_on_loopback=True), logins=logins)
+    async with running(what) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say(f"AUTH PLAIN {plain()}")).startswith("235")
+        assert (await wire.say(f"MAIL FROM:<{USER}>")).startswith("250")
+        await wire.say("RSET")
+        logins.over = True
+        assert (await wire.say(f"MAIL FROM:<{USER}>")).startswith("530 5.7.0")
+        logins.over = False
+        assert (await wire.say(f"MAIL FROM:<{USER}>")).startswith("530 5.7.0")
+        assert (await wire.say(f"AUTH PLAIN {plain()}")).startswith("235")
+
+
 async def test_auth_login(wire: Wire) -> None:
     assert base64.b64decode((await wire.say("AUTH LOGIN"))[4:]) == b"Username:"
     reply = await wire.say(base64.b64encode(USER.encode()).decode())
