@@ -194,6 +194,9 @@ class Accounts:
             except MailError as error:
                 entry.handle.dirty = True
                 log.warning("store-flush-failed", account=entry.handle.ref.id, **error.fields)
+            except Exception:  # a bug met in one account must not keep the others' flags from the disk
+                entry.handle.dirty = True
+                log.exception("store-flush-failed", account=entry.handle.ref.id)
 
 
 def _load(handle: Handle) -> None:

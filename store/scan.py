@@ -190,6 +190,7 @@ class _Scan:
         row = self.row
         row.messages, row.unseen, row.deleted, row.size, highest = records.counted(self.transaction.db, row)
         row.uidnext = max(row.uidnext, highest + 1)
+        self.transaction.cover(row)
         status = self.transaction.fs.status(self.transaction.cur(row))
         row.changed = status.st_mtime_ns
 

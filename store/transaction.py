@@ -239,6 +239,11 @@ class Transaction:
         row.uidnext = first + count
         return first
 
+    def cover(self, row: FolderRow) -> None:
+        """UIDNEXT is told before anything is allocated: no UID below it is given again (promise P4)."""
+        if row.uidnext > row.uid_floor:
+            self._raise_floors(row, uid_floor=row.uidnext + UID_BLOCK, modseq_floor=row.modseq_floor)
+
     def next_modseq(self, row: FolderRow) -> int:
         """One higher than any before in this folder."""
         if row.modseq + 1 > row.modseq_floor:

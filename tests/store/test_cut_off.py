@@ -242,11 +242,12 @@ async def test_f151_a_flag_letter_that_cannot_be_written_leaves_index_and_files_
         real(self, source, name, target, new)
 
     monkeypatch.setattr(FileSystem, "rename", failing)
-    await store._open_accounts.flush_all()
-    assert failures == []
-    names = {path.name for path in cur(data, MAIRIE)}
     entry = store._open_accounts.opened(MAIRIE)
     assert entry is not None
+    await store._open_accounts.flush_all()
+    await entry.writer.idle()
+    assert failures == []
+    names = {path.name for path in cur(data, MAIRIE)}
     assert {name for (name,) in entry.handle.reader.all("SELECT name FROM messages")} == names
     await store.flush()
     assert all(path.name.endswith(":2,S") for path in cur(data, MAIRIE))
@@ -273,3 +274,50 @@ async def test_one_account_that_cannot_be_looked_at_stops_no_other_s_looks(
     assert [hint.account_id for hint in hints if hint.modseq > 1]
     assert await (await other.account(successor)).usage() == (0, 0)
     await other.close()
+
+
+async def test_f159_with_side_file_and_index_lost_no_uid_told_is_given_again(data: Path, clock: ManualClock) -> None:
+    """UIDNEXT is told to clients at once: it needs a durable floor before the first allocation, too (promise P4)."""
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    for number in (1, 2, 3):
+        await deliver(store, MAIRIE, number)
+    await store.close()
+    home = data / "domains/mairie.test/maire"
+    (home / "beffroi-folder").unlink()
+    stores = []
+    for _ in range(2):  # no clean stop in between: the floors are all that is known
+        for path in home.glob("index.db*"):
+            path.unlink()
+        stores.append(MaildirStore(data, clock=clock))
+        await stores[-1].open()
+        inbox = await inbox_of(stores[-1])
+        assert (await inbox.snapshot()).uidnext >= 4
+        assert await stores[-1].verify(None) == []
+        await inbox.expunge([(3, 3)], only_deleted=False)
+        await stores[-1].flush()
+    assert (await deliver(stores[-1], MAIRIE, 4)).uid >= 4
+    for store in reversed(stores):
+        await store.close()
+
+
+async def test_an_unexpected_error_in_one_flush_does_not_end_all_flushing(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from store import accounts
+
+    real, calls = accounts.flush, []
+
+    def failing(transaction: Transaction) -> None:
+        calls.append(transaction.handle.ref.id)
+        if len(calls) == 1:
+            raise RuntimeError("a bug")
+        real(transaction)
+
+    monkeypatch.setattr(accounts, "flush", failing)
+    await deliver(store, MAIRIE, 1)
+    await store._open_accounts.flush_all()
+    assert calls
+    assert store._open_accounts.has_work or len(calls) > 1
+    await store.flush()
+    assert not store._open_accounts.has_work
