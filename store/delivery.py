@@ -19,11 +19,12 @@ from store.handle import Tools
 from store.stage import TemporaryFile
 from store.types import AccountRef, Appended, Placement
 
-FileKey = tuple[str, int]  # organisation, internal date: who shares an inode
+FileKey = tuple[str, int, int]  # organisation, internal date, device: who shares an inode
 
 
 class StagedMessage:
-    """One synced file per organisation (and per date, which is the file's time); its temporary names go at the end."""
+    """One synced file per organisation (per date, which is the file's time, and per file system, past which no link
+    leads); its temporary names go at the end."""
 
     def __init__(self, accounts: Accounts, tools: Tools, pool: Executor) -> None:
         self._accounts, self._tools, self._pool = accounts, tools, pool
@@ -38,7 +39,7 @@ class StagedMessage:
         file = await stage_in_thread(
             self._pool, self._tools, entry, lambda: self._write(entry.handle.root, prefix, content, skip)
         )
-        self._first = self._files[first.organisation_id, self._now] = file
+        self._first = self._files[first.organisation_id, self._now, entry.handle.device] = file
 
     def _write(self, root: int, prefix: bytes, content: Content, skip: int) -> TemporaryFile:
         with whole():
@@ -54,7 +55,7 @@ class StagedMessage:
 
     async def _file_for(self, entry: Entry, account: AccountRef, placement: Placement) -> TemporaryFile:
         date = self._now if placement.internal_date is None else stage.sane_date(placement.internal_date)
-        key = (account.organisation_id, date)
+        key = (account.organisation_id, date, entry.handle.device)
         async with self._making:
             if key not in self._files:
                 self._files[key] = await stage_in_thread(

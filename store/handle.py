@@ -93,7 +93,8 @@ class Handle:
         self.fs = tools.fs
         self.ref = ref
         self.root = root
-        self.owner = self.fs.status(root).st_uid
+        status = self.fs.status(root)
+        self.owner, self.device = status.st_uid, status.st_dev
         self.lock = AccountLock(self.fs, root)
         self.reading = Descriptors(self.fs, root)
         self.writing = Descriptors(self.fs, root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import threading
 from pathlib import Path
@@ -321,3 +322,74 @@ async def test_an_unexpected_error_in_one_flush_does_not_end_all_flushing(
     assert store._open_accounts.has_work or len(calls) > 1
     await store.flush()
     assert not store._open_accounts.has_work
+
+
+async def test_f153_a_domain_on_another_file_system_gets_a_file_of_its_own(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.account(VOISIN)
+    entry = store._open_accounts.opened(VOISIN)
+    assert entry is not None
+    entry.handle.device += 1
+    async with await store.stage(b"", content(1), first=MAIRIE) as staged:
+        for ref in (MAIRIE, VOISIN):
+            await staged.deliver(ref, Placement())
+    (here,), (there,) = cur(data, MAIRIE), cur(data, VOISIN)
+    assert here.stat().st_ino != there.stat().st_ino
+    assert here.read_bytes() == there.read_bytes() == mail(1)
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EEXIST, errno.ENOENT])
+async def test_f153_a_link_that_fails_refuses_and_keeps_nothing(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    await deliver(store, MAIRIE, 1)
+    before = cur(data, MAIRIE)
+
+    def failing(*_: object) -> None:
+        raise OSError(number, "no link")
+
+    for name in ("link", "link_open"):
+        monkeypatch.setattr(FileSystem, name, failing)
+    with pytest.raises(StorageError) as caught:
+        await deliver(store, MAIRIE, 2)
+    monkeypatch.undo()
+    assert caught.value.code == "storage"
+    assert cur(data, MAIRIE) == before
+    assert await store.verify(None) == []
+    await deliver(store, MAIRIE, 2)
+    assert [await read(await inbox_of(store), row.uid) for row in await all_rows(await inbox_of(store))] == [
+        mail(1),
+        mail(2),
+    ]
+
+
+async def deliver_long(store: MaildirStore) -> None:
+    spool = store.spool(limit=1_000_000)
+    try:
+        await spool.write(b"Subject: x\r\n\r\n" + b"x" * 300_000)
+        async with await store.stage(b"", spool.content(), first=MAIRIE) as staged:
+            await staged.deliver(MAIRIE, Placement())
+    finally:
+        await spool.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["nameless", "scratch", "link_open", "write"])
+async def test_f150_no_inode_and_no_quota_are_told_as_a_full_disk(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    await deliver(store, MAIRIE, 1)
+
+    def failing(*_: object) -> None:
+        raise OSError(number, "full")
+
+    monkeypatch.setattr(FileSystem, call, failing)
+    with pytest.raises(StorageError) as caught:
+        await deliver_long(store)
+    inbox = await inbox_of(store)
+    assert await read(inbox, 1) == mail(1)
+    monkeypatch.undo()
+    assert caught.value.code == "storage-full"
+    assert len(cur(data, MAIRIE)) == 1
+    assert (await deliver(store, MAIRIE, 2)).uid == 2
