@@ -384,3 +384,31 @@ async def test_closing_the_server_says_so_to_the_idle_and_lets_a_message_finish(
     assert acceptor.messages == [b"x\r\n"]
     idle.close()
     busy.close()
+
+
+async def test_h014_an_address_in_utf8_without_smtputf8_changes_nothing() -> None:
+    what = service()
+    async with running(what) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say("MAIL FROM:<é@client.test>")).startswith("550 5.6.7")
+        assert (await wire.say("RCPT TO:<agent@mairie.test>")).startswith("503")  # no transaction was opened
+        assert (await wire.say("MAIL FROM:<a@client.test>")).startswith("250")
+        assert (await wire.say("RCPT TO:<é@mairie.test>")).startswith("553 5.6.7")
+        assert (await wire.say("VRFY é@mairie.test")).startswith("553 5.6.7")
+        assert (await wire.say("RCPT TO:<agent@mairie.test>")).startswith("250")  # the transaction is still open
+        assert (await wire.say("DATA")).startswith("354")
+        assert (await wire.say(b"Subject: x\r\n\r\nx\r\n.\r\n")).startswith("250")
+
+
+@pytest.mark.parametrize(
+    ("header", "answer"), [(b"Subject: \xe9t\xe9 \xc3\xa9\r\n", "250 "), (b"Subject: a\0b\r\n", "550 5.6.0")]
+)
+async def test_h067_a_header_of_8_bit_octets_is_kept_as_it_is_and_a_nul_is_refused(header: bytes, answer: str) -> None:
+    acceptor = FakeAcceptor()
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        await wire.envelope()
+        assert (await wire.say(header + b"\r\nx\r\n.\r\n")).startswith(answer)
+        assert (await wire.say("NOOP")).startswith("250")
+    assert acceptor.messages == ([header + b"\r\nx\r\n"] if answer == "250 " else [])

@@ -393,3 +393,23 @@ async def test_f150_no_inode_and_no_quota_are_told_as_a_full_disk(
     assert caught.value.code == "storage-full"
     assert len(cur(data, MAIRIE)) == 1
     assert (await deliver(store, MAIRIE, 2)).uid == 2
+
+
+async def test_h041_the_declared_size_is_reserved_before_it_arrives(store: MaildirStore) -> None:
+    """Many long messages at once are told early that the disk is too small for all of them."""
+    reserved: list[tuple[int, int]] = []
+    store._fs.reserve = lambda fd, start, size: reserved.append((start, size))  # type: ignore[method-assign]
+    spool = store.spool(limit=60_000_000, declared=50_000_000)
+    await spool.write(b"x" * 300_000)
+    await spool.close()
+    assert sum(size for _, size in reserved) == 50_000_000
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    store._fs.reserve = full  # type: ignore[method-assign]
+    spool = store.spool(limit=60_000_000, declared=50_000_000)
+    with pytest.raises(StorageError) as caught:
+        await spool.write(b"x" * 300_000)
+    await spool.close()
+    assert caught.value.code == "storage-full"
