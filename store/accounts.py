@@ -96,6 +96,7 @@ class Accounts:
         future = self._opening.get(key)
         if future is None:
             future = asyncio.ensure_future(self._open_now(key, ref))
+            future.add_done_callback(_seen)
             self._opening[key] = future
         return await asyncio.shield(future)
 
@@ -197,6 +198,12 @@ class Accounts:
             except Exception:  # a bug met in one account must not keep the others' flags from the disk
                 entry.handle.dirty = True
                 log.exception("store-flush-failed", account=entry.handle.ref.id)
+
+
+def _seen(opening: asyncio.Future[Entry]) -> None:
+    """Who waited for an opening that failed may have left: its error is no traceback in the log."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 def _load(handle: Handle) -> None:

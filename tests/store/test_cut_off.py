@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import threading
 from pathlib import Path
@@ -413,3 +414,29 @@ async def test_h041_the_declared_size_is_reserved_before_it_arrives(store: Maild
         await spool.write(b"x" * 300_000)
     await spool.close()
     assert caught.value.code == "storage-full"
+
+
+async def test_an_opening_that_fails_after_its_caller_left_is_no_traceback(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    gate = threading.Event()
+
+    def failing(*_: object, **__: object) -> int:
+        gate.wait(10)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("store.layout.open_account", failing)
+    caller = asyncio.create_task(store.account(MAIRIE))
+    await asyncio.sleep(0.01)
+    opening = next(iter(store._open_accounts._opening.values()))
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    gate.set()
+    await asyncio.wait((opening,))
+    del opening, caller
+    await asyncio.sleep(0)
+    gc.collect()
+    assert told == []
