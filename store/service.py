@@ -40,7 +40,7 @@ from store.types import AccountRef, Hint
 
 log = core.log.get(__name__)
 
-# Blocking calls at once. 24 threads fought for the interpreter's lock: delivery took half as much CPU again (make bench).
+# Blocking calls at once. 24 threads fought for the interpreter's lock: a delivery took half as much CPU again.
 THREADS = 6
 DESCRIPTORS_PER_ACCOUNT = 16
 MOST_OPEN = 1_000
