@@ -25,6 +25,7 @@ from core.errors import MailError
 DRAIN = 30.0  # seconds that running sessions and deliveries get after SIGTERM (fault 148)
 
 SWITCH_INTERVAL = 0.001  # seconds
+GC_THRESHOLDS = (20_000, 20, 50)
 
 _log = log.get(__name__)
 
@@ -107,6 +108,8 @@ async def _live(assignment: Assignment, config: Config, start: Start) -> None:
         # What lives until the end is not worth looking at in every collection (pauses; design.md section 6).
         gc.collect()
         gc.freeze()
+        # A message makes some thousand objects and leaves few cycles: the default of 700 looks several times a message.
+        gc.set_threshold(*GC_THRESHOLDS)
         os.write(assignment.ready, b"ready\n")
         os.close(assignment.ready)
         reloader = asyncio.create_task(_obey_reloads(assignment, running, reload))
