@@ -116,9 +116,11 @@ class Scheduler:
 
     async def _start_due(self, group: asyncio.TaskGroup) -> None:
         due = await self._queue.next_due()
-        if due is None or due > self._clock.now() or self._destinations.full:
+        if due is None or due > self._clock.now() or self._destinations.full or self._stopping.is_set():
             return
         for claimed in await self._queue.claim(self._destinations.selection()):
+            if self._stopping.is_set():
+                return  # stopped while the claim ran: `run` gives back what no job holds (fault 148)
             hop = self._routes.next_hop(claimed.recipients[0].domain)
             self._destinations.started(hop.name)
             task = group.create_task(self._job(claimed, hop))

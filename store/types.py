@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntFlag
+from enum import Enum, IntFlag
 from typing import NewType
 
 from directory.types import Account
@@ -175,3 +175,38 @@ class Placement:
     keywords: Sequence[str] = field(default_factory=tuple)
     internal_date: float | None = None  # Unix seconds; now if None
     delivery_id: str = ""  # queue id and recipient: a redelivery after a crash is recognised by it
+
+
+class SortKey(Enum):
+    """What SORT may order by (RFC 5256 3; DISPLAYFROM and DISPLAYTO: RFC 5957 3)."""
+
+    ARRIVAL = "ARRIVAL"
+    CC = "CC"
+    DATE = "DATE"
+    DISPLAYFROM = "DISPLAYFROM"
+    DISPLAYTO = "DISPLAYTO"
+    FROM = "FROM"
+    SIZE = "SIZE"
+    SUBJECT = "SUBJECT"
+    TO = "TO"
+
+
+@dataclass(frozen=True, slots=True)
+class SortCriterion:
+    key: SortKey
+    reverse: bool = False
+
+
+class ThreadAlgorithm(Enum):
+    """How THREAD groups messages (RFC 5256 3)."""
+
+    ORDEREDSUBJECT = "ORDEREDSUBJECT"
+    REFERENCES = "REFERENCES"
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadNode:
+    """One message and what answers it, in order. `uid` 0: a parent that is missing from the result."""
+
+    uid: int
+    children: tuple[ThreadNode, ...] = ()
