@@ -73,11 +73,18 @@ def _settle(connection: Connection, stored: StoredRecipient, result: Result, jud
             diagnostic=result.diagnostic,
             lease_owner="",
             lease_until=0.0,
-            owed=outcome.owed.value,
+            owed=_still_owed(stored, outcome).value,
             delay_told=outcome.delay_told,
         )
     )
     return Settled(parent, stored, result, outcome)
+
+
+def _still_owed(stored: StoredRecipient, outcome: Outcome) -> Owed:
+    """A delay that was not told yet stays to be told while the recipient waits on: the next attempt may end before the
+    notice of the last one is made."""
+    unpaid = outcome.state is State.WAITING and outcome.owed is Owed.NOTHING
+    return stored.owed if unpaid else outcome.owed
 
 
 def _message(connection: Connection, queue_id: str) -> StoredMessage:

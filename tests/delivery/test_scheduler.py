@@ -78,7 +78,7 @@ async def running(scheduler: Scheduler) -> AsyncIterator[Scheduler]:
             await task
 
 
-async def until(met: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(met: Callable[[], Any], seconds: float = 30.0) -> None:
     """Wait for a condition with a deadline; it may be a coroutine function."""
     async with asyncio.timeout(seconds):
         while True:
@@ -120,12 +120,10 @@ async def test_static_routes_join_domains_into_one_job(world: World) -> None:
 
 
 async def test_a_hint_wakes_the_runner_long_before_its_next_look(world: World) -> None:
-    async with running(world.scheduler(poll=60.0)):
+    async with running(world.scheduler(poll=600.0)):
         await asyncio.sleep(0.05)
-        begun = asyncio.get_running_loop().time()
         await put(world, "x@far.test")
         await until(lambda: empty(world))
-        assert asyncio.get_running_loop().time() - begun < 5
 
 
 async def test_without_any_hint_the_runner_looks_by_itself(world: World) -> None:
@@ -133,7 +131,7 @@ async def test_without_any_hint_the_runner_looks_by_itself(world: World) -> None
     async with running(world.scheduler()):
         await asyncio.sleep(0.05)
         await put(world, "x@far.test")
-        await until(lambda: empty(world), 5)
+        await until(lambda: empty(world))
 
 
 async def test_a_deferred_recipient_waits_its_interval_and_is_tried_again(world: World) -> None:
@@ -247,16 +245,31 @@ async def test_a_late_message_is_announced_once_and_returned_at_the_end_of_its_l
     world.remote.answer = answers(far=deferral(deferred("busy", "remote-deferred", "4.3.2"), "mx.far.test"))
     async with running(world.scheduler()):
         queue_id = await put(world, "x@far.test")
+        # The clock alone makes an attempt due, and exactly one, because it stands still meanwhile.
         for attempt, hours in enumerate((5, 5, 120), 1):
             await until(lambda n=attempt: _attempts(world, queue_id, n))  # type: ignore[misc]  # bound above
+            if attempt == 3:
+                await until(lambda: world.store.inbox("maire@ville.test"))
             world.clock.advance(hours * 3600)
-            await world.queue.administration.retry(None, queue_id)
         await until(lambda: empty(world))
     reports = world.store.inbox("maire@ville.test")
     actions = [b"Action: delayed" in report for report in reports]
     assert actions == [True, False]
     assert b"Action: failed" in reports[1]
     assert b"Status: 5.4.7" in reports[1]
+
+
+async def test_a_delay_that_was_not_told_yet_is_still_told_after_the_next_attempt(world: World) -> None:
+    """An attempt that ended before the notice was made struck it out: the sender never heard of the delay."""
+    busy = deferred("busy", "remote-deferred", "4.3.2")
+    await put(world, "x@far.test")
+    for hours in (5, 5):
+        world.clock.advance(hours * 3600)
+        [claimed] = await world.queue.claim(_each)
+        result = replace(deferral(busy), recipient_id=claimed.recipients[0].id)
+        await world.queue.apply([result], world.rules.judge)
+    [debt] = await world.queue.debts()
+    assert debt.owed.value == "delayed"
 
 
 async def test_h141_a_dead_domain_costs_few_attempts_and_delays_nobody(world: World) -> None:
