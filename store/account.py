@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -10,10 +9,10 @@ from typing import TypeVar
 
 from core.errors import InvalidError, NotFoundError
 from message.content import Content
-from store import catalog, copy, expunge, folders, place, recycle, sidefile, stage
+from store import catalog, copy, expunge, folders, place, recycle, sidefile
 from store.accounts import Accounts, Entry
 from store.changes import ChangeHub
-from store.delivery import discard_all, stage_in_thread
+from store.delivery import discarded, stage_appended
 from store.faults import whole
 from store.handle import Tools
 from store.index import Connection
@@ -97,29 +96,15 @@ class Account:
 
     async def append(self, items: Sequence[tuple[Content, Placement]]) -> Sequence[Appended]:
         entry = await self._entry()
-        loop = asyncio.get_running_loop()
         staged: list[TemporaryFile] = []
-
         with entry.handle.pinned():
             try:
                 for content, placement in items:
-                    staged.append(
-                        await stage_in_thread(
-                            self._pool,
-                            self._tools,
-                            entry,
-                            partial(self._stage, entry.handle.root, content, placement),
-                        )
-                    )
+                    staged.append(await stage_appended(self._pool, entry, content, placement))
                 pairs = [(file, placement) for file, (_, placement) in zip(staged, items, strict=True)]
                 return await entry.writer.submit(lambda transaction: place.append(transaction, pairs, self._ref.quota))
             finally:
-                await asyncio.shield(loop.run_in_executor(self._pool, discard_all, self._tools, staged))
-
-    def _stage(self, root: int, content: Content, placement: Placement) -> TemporaryFile:
-        date = self._tools.clock.now() if placement.internal_date is None else placement.internal_date
-        with whole():
-            return stage.write(self._tools, root, b"", content, 0, stage.sane_date(date))
+                await discarded(self._pool, self._tools, staged)
 
     async def usage(self) -> tuple[int, int]:
         row = await self._read(lambda db: db.one("SELECT octets, messages FROM state"))

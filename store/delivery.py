@@ -77,7 +77,7 @@ class StagedMessage:
     ) -> None:
         files = list(self._files.values())
         self._files.clear()
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, discard_all, self._tools, files))
+        await discarded(self._pool, self._tools, files)
 
 
 async def stage_in_thread(
@@ -93,6 +93,23 @@ async def stage_in_thread(
             with contextlib.suppress(MailError):
                 discard_all(tools, [future.result()])
             raise
+
+
+async def stage_appended(pool: Executor, entry: Entry, content: Content, placement: Placement) -> TemporaryFile:
+    """A message as a client gives it, with the date it asks for, in a file of its own."""
+    tools = entry.handle.tools
+    date = stage.sane_date(tools.clock.now() if placement.internal_date is None else placement.internal_date)
+
+    def write() -> TemporaryFile:
+        with whole():
+            return stage.write(tools, entry.handle.root, b"", content, 0, date)
+
+    return await stage_in_thread(pool, tools, entry, write)
+
+
+async def discarded(pool: Executor, tools: Tools, files: Sequence[TemporaryFile]) -> None:
+    """`discard_all` in a thread, to its end even when the caller is cancelled."""
+    await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, discard_all, tools, files))
 
 
 def discard_all(tools: Tools, files: Sequence[TemporaryFile]) -> None:

@@ -9,9 +9,11 @@ from functools import partial
 from typing import TypeVar
 
 from core.errors import NotFoundError, StorageError
-from store import catalog, copy, expunge, flags, outside, records, search
+from message.content import Content
+from store import catalog, copy, expunge, flags, outside, records, replace, search
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
+from store.delivery import discarded, stage_appended
 from store.faults import whole
 from store.files import OpenFile
 from store.flags import FlagChange
@@ -24,12 +26,14 @@ from store.trust import Trust
 from store.types import (
     NO_FLAGS,
     AccountRef,
+    Appended,
     Changes,
     Column,
     Copied,
     Flag,
     FlagsChanged,
     Message,
+    Placement,
     Snapshot,
     Uid,
 )
@@ -169,6 +173,19 @@ class FolderView:
     async def move(self, ranges: UidRanges, target: str) -> Copied:
         entry = await self._entry()
         return await entry.writer.submit(lambda transaction: copy.move(transaction, self._id, ranges, target))
+
+    async def replace(self, uid: Uid, content: Content, placement: Placement) -> Appended:
+        await self._read(lambda db, row: _name(db, row, uid))  # NotFoundError before anything is written
+        entry = await self._entry()
+        quota = self._ref.quota
+        with entry.handle.pinned():
+            file = await stage_appended(self._pool, entry, content, placement)
+            try:
+                return await entry.writer.submit(
+                    lambda transaction: replace.replace(transaction, self._id, uid, file, placement, quota)
+                )
+            finally:
+                await discarded(self._pool, entry.handle.tools, [file])
 
 
 def _snapshot(db: Connection, row: FolderRow) -> Snapshot:

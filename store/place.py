@@ -43,11 +43,12 @@ def append(
 ) -> tuple[Appended, ...]:
     """All into one folder, in order (RFC 3502)."""
     check_quota(transaction, quota, sum(file.prepared.size for file, _ in items))
-    results = []
-    for file, placement in items:
-        row = target(transaction, placement.folder)
-        results.append(_put(transaction, row, file, placement, ""))
-    return tuple(results)
+    return tuple(put(transaction, file, placement) for file, placement in items)
+
+
+def put(transaction: Transaction, file: TemporaryFile, placement: Placement) -> Appended:
+    """One message that is nobody's delivery; its room was found (`check_quota`)."""
+    return _put(transaction, target(transaction, placement.folder), file, placement, "")
 
 
 def _delivered(transaction: Transaction, unique: str) -> Appended | None:

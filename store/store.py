@@ -119,6 +119,10 @@ class Mailbox(Protocol):
     async def move(self, ranges: UidRanges, target: str) -> Copied:
         """Like copy, then the sources are gone in the same commit when the account is the same (RFC 6851 3.3)."""
 
+    async def replace(self, uid: Uid, content: Content, placement: Placement) -> Appended:
+        """Append to `placement.folder` and expunge `uid` here in one commit (RFC 8508). NotFoundError: `uid` or the
+        folder is gone, and nothing was appended. QuotaError counts the old message's room as free."""
+
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         """UIDs whose text (header and body, or body alone) contains `pattern` without case (RFC 9051 6.4.4)."""
 

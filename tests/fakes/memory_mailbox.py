@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import NotFoundError, StorageError
 from message import text
-from message.content import BytesContent
+from message.content import BytesContent, Content
 from message.facts import gather
 from store.store import UidRanges
 from store.types import (
     NO_FLAGS,
+    Appended,
     Changes,
     Column,
     Copied,
@@ -23,6 +24,7 @@ from store.types import (
     Folder,
     Message,
     ModSeq,
+    Placement,
     Snapshot,
     Uid,
 )
@@ -165,6 +167,9 @@ class MemoryMailbox:
         raise NotImplementedError
 
     async def move(self, ranges: UidRanges, target: str) -> Copied:
+        raise NotImplementedError
+
+    async def replace(self, uid: Uid, content: Content, placement: Placement) -> Appended:
         raise NotImplementedError
 
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:

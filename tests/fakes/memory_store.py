@@ -185,6 +185,15 @@ class MemoryBox:
         self._account.publish(into)
         return Copied(into.uidvalidity, tuple(pairs))
 
+    async def replace(self, uid: Uid, content: Content, placement: Placement) -> Appended:
+        source = self._live()
+        if uid not in source.messages:
+            raise NotFoundError("a message is gone", code="no-message")
+        (appended,) = await self._account.append([(content, placement)])
+        source.remove([uid])
+        self._account.publish(source)
+        return appended
+
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         return [uid for uid in self._live().among(ranges) if pattern.lower().encode() in self._box.raw[uid].lower()]
 

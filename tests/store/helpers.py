@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.store import Mailbox
 from store.types import AccountRef, Appended, Column, Message, Placement, Uid
@@ -16,10 +18,12 @@ __all__ = [
     "EVERY",
     "MAIRIE",
     "VOISIN",
+    "FailingDisk",
     "all_rows",
     "by_hand",
     "cur",
     "deliver",
+    "fail_commits",
     "inbox_of",
     "read",
     "refs_in_tmp",
@@ -61,3 +65,35 @@ def by_hand(directory: Path) -> None:
 
 def refs_in_tmp(data: Path) -> int:
     return sum(1 for path in (data / "domains").rglob("tmp/*"))
+
+
+class FailingDisk(FileSystem):
+    """Fails the n-th sync (of any kind) from now with EIO, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.countdown = 0
+
+    def _maybe(self) -> None:
+        if self.countdown:
+            self.countdown -= 1
+            if not self.countdown:
+                self.failed_syncs += 1
+                raise OSError(5, "Input/output error")
+
+    def sync(self, fd: int) -> None:
+        self._maybe()
+        super().sync(fd)
+
+    def sync_data(self, fd: int) -> None:
+        self._maybe()
+        super().sync_data(fd)
+
+
+def fail_commits(store: MaildirStore) -> Callable[[], None]:
+    """Until the answer is called, no commit of MAIRIE's index succeeds."""
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    writer = entry.handle.writer
+    writer.run("CREATE TEMP TRIGGER t BEFORE UPDATE OF generation ON state BEGIN SELECT raise(abort, 'x'); END")
+    return lambda: writer.run("DROP TRIGGER t")

@@ -20,8 +20,7 @@ from store.service import MaildirStore
 from store.transaction import Transaction
 from store.types import AccountRef, Flag, Hint, Placement
 from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of, read
-from tests.store.test_faults import FailingDisk, fail_commits
+from tests.store.helpers import MAIRIE, VOISIN, FailingDisk, all_rows, cur, deliver, fail_commits, inbox_of, read
 
 
 async def test_f149_a_foreign_file_survives_a_commit_that_fails(store: MaildirStore, data: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import apsw
@@ -19,12 +19,22 @@ import pytest
 
 from core.errors import StorageError
 from message.content import BytesContent
-from store.fsops import FileSystem
 from store.service import MaildirStore, initialise
 from store.store import Mailbox
 from store.types import AccountRef, Flag, Placement, Uid
 from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of, read, refs_in_tmp
+from tests.store.helpers import (
+    MAIRIE,
+    VOISIN,
+    FailingDisk,
+    all_rows,
+    cur,
+    deliver,
+    fail_commits,
+    inbox_of,
+    read,
+    refs_in_tmp,
+)
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,29 +191,6 @@ async def test_f149_a_full_disk_refuses_exactly_and_recovers_by_itself(small: Pa
         assert await store.verify(None) == []
 
 
-class FailingDisk(FileSystem):
-    """Fails the n-th sync (of any kind) from now with EIO, once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.countdown = 0
-
-    def _maybe(self) -> None:
-        if self.countdown:
-            self.countdown -= 1
-            if not self.countdown:
-                self.failed_syncs += 1
-                raise OSError(5, "Input/output error")
-
-    def sync(self, fd: int) -> None:
-        self._maybe()
-        super().sync(fd)
-
-    def sync_data(self, fd: int) -> None:
-        self._maybe()
-        super().sync_data(fd)
-
-
 @pytest.mark.parametrize("countdown", [1, 2])
 async def test_f152_a_failed_sync_is_final_and_nothing_is_acknowledged(data: Path, countdown: int) -> None:
     disk = FailingDisk()
@@ -251,15 +238,6 @@ async def test_f152_a_move_that_fails_late_keeps_the_message_where_it_was(data: 
         assert await read(inbox, 1) == mail(1)
         await store.rebuild(None)
     await store.close()
-
-
-def fail_commits(store: MaildirStore) -> Callable[[], None]:
-    """Until the answer is called, no commit of MAIRIE's index succeeds."""
-    entry = store._open_accounts.opened(MAIRIE)
-    assert entry is not None
-    writer = entry.handle.writer
-    writer.run("CREATE TEMP TRIGGER t BEFORE UPDATE OF generation ON state BEGIN SELECT raise(abort, 'x'); END")
-    return lambda: writer.run("DROP TRIGGER t")
 
 
 async def test_f149_a_folder_change_that_cannot_be_committed_did_not_happen(store: MaildirStore, data: Path) -> None:
