@@ -27,6 +27,9 @@ MAIL = (
     "LIST-EXTENDED",  # RFC 5258
     "LIST-STATUS",  # RFC 5819
     "STATUS=SIZE",  # RFC 8438
+    "QUOTA",  # RFC 9208; QUOTASET is not ours to offer
+    "QUOTA=RES-STORAGE",
+    "APPENDLIMIT",  # RFC 7889; told with its value
 )
 MECHANISMS = ("PLAIN",)
 
@@ -37,9 +40,13 @@ def may_send_password(session: Session) -> bool:
     return link.secure or (session.services.plaintext_on_loopback and link.loopback)
 
 
+def _with_value(name: str, session: Session) -> str:
+    return f"{name}={session.limits.message_octets}" if name == "APPENDLIMIT" else name
+
+
 def names(session: Session) -> list[str]:
     """The capabilities of this moment, in a stable order."""
-    listed = [*BASE, *MAIL]
+    listed = [*BASE, *(_with_value(name, session) for name in MAIL)]
     if session.state is State.NOT_AUTHENTICATED:
         if session.link.can_start_tls:
             listed.append("STARTTLS")

@@ -146,7 +146,7 @@ def listed(
     return line + b"\r\n"
 
 
-def status(name: str, items: Sequence[tuple[str, int]], *, utf8: bool = False) -> bytes:
+def status(name: str, items: Sequence[tuple[str, str]], *, utf8: bool = False) -> bytes:
     pairs = " ".join(f"{key} {value}" for key, value in items).encode("ascii")
     return b"* STATUS %b (%b)\r\n" % (encode.mailbox(name, utf8=utf8), pairs)
 
@@ -168,6 +168,18 @@ def server_id(fields: Sequence[tuple[str, str]]) -> bytes:
     """ID, RFC 2971 3.2."""
     words = [encode.quoted(word.encode("ascii")) for pair in fields for word in pair]
     return b"* ID %b\r\n" % encode.parenthesised(words)
+
+
+def quota_root(name: str, roots: Sequence[bytes], *, utf8: bool = False) -> bytes:
+    """QUOTAROOT, RFC 9208 4.2.2: the mailbox as it was named, then its quota roots (none: unlimited)."""
+    words = [encode.mailbox(name, utf8=utf8), *(encode.astring(root) for root in roots)]
+    return b"* QUOTAROOT %b\r\n" % b" ".join(words)
+
+
+def quota(root: bytes, resources: Sequence[tuple[str, int, int]]) -> bytes:
+    """QUOTA, RFC 9208 4.2.1: (resource, used, limit) of what is limited."""
+    listed = " ".join(f"{name} {used} {limit}" for name, used, limit in resources).encode("ascii")
+    return b"* QUOTA %b (%b)\r\n" % (encode.astring(root), listed)
 
 
 def namespace() -> bytes:

@@ -141,7 +141,7 @@ async def _write(session: Session, kind: str, rows: Sequence[Row], items: Sequen
     for count, row in enumerate(rows, 1):
         writer.write(responses.listed(kind, row.attributes, row.name, utf8=utf8, child_info=row.child_info))
         if items and row.folder is not None:
-            writer.write(status.describe(row.folder, items, utf8=utf8))
+            writer.write(await status.describe(session, row.folder, items))
         if count % BATCH == 0:
             await writer.drain()
 

@@ -1,26 +1,34 @@
-"""STATUS (RFC 9051 6.3.11, RFC 8438); LIST's RETURN (STATUS ...) uses the same table (RFC 5819)."""
+"""STATUS (RFC 9051 6.3.11, RFC 8438, RFC 8474 4.2, RFC 7889 5, RFC 9208 4.1.4); LIST's RETURN (STATUS ...) uses the
+same table (RFC 5819)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from core.config import Limits
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.errors import BadSyntax, Code, No
 from imap.responses import Ok
 from imap.session import Session
+from imap.types import Feature
 from imap.wire.scanner import Scanner
-from store.types import Folder
+from store.types import Column, Flag, Folder
 
-ITEMS: dict[str, Callable[[Folder], int]] = {
-    "MESSAGES": lambda folder: folder.messages,
-    "RECENT": lambda folder: 0,  # RFC 3501; \Recent is not kept
-    "UIDNEXT": lambda folder: folder.uidnext,
-    "UIDVALIDITY": lambda folder: folder.uidvalidity,
-    "UNSEEN": lambda folder: folder.unseen,
-    "DELETED": lambda folder: folder.deleted,
-    "SIZE": lambda folder: folder.size,
+DELETED_STORAGE = "DELETED-STORAGE"  # no column of a folder: its messages are asked
+HIGHEST_MODSEQ = "HIGHESTMODSEQ"
+ITEMS: dict[str, Callable[[Folder, Limits], int | str]] = {
+    "MESSAGES": lambda folder, _: folder.messages,
+    "RECENT": lambda folder, _: 0,  # RFC 3501; \Recent is not kept
+    "UIDNEXT": lambda folder, _: folder.uidnext,
+    "UIDVALIDITY": lambda folder, _: folder.uidvalidity,
+    "UNSEEN": lambda folder, _: folder.unseen,
+    "DELETED": lambda folder, _: folder.deleted,
+    "SIZE": lambda folder, _: folder.size,
+    "MAILBOXID": lambda folder, _: f"({folder.id})",  # RFC 8474 4.2
+    "APPENDLIMIT": lambda _, limits: limits.message_octets,  # RFC 7889 5
+    HIGHEST_MODSEQ: lambda folder, _: folder.highest_modseq,  # RFC 7162 3.1.7
 }
 
 
@@ -33,7 +41,7 @@ class Status:
 def parse_items(scanner: Scanner) -> tuple[str, ...]:
     """ "(" status-att *(SP status-att) ")"; each is answered once."""
     items = tuple(dict.fromkeys(scanner.parenthesised(scanner.keyword)))
-    if any(item not in ITEMS for item in items):
+    if any(item not in ITEMS and item != DELETED_STORAGE for item in items):
         raise BadSyntax("unknown status item")
     return items
 
@@ -48,15 +56,36 @@ def _parse(scanner: Scanner) -> Status:
     return Status(name, items)
 
 
-def describe(folder: Folder, items: Sequence[str], *, utf8: bool) -> bytes:
-    return responses.status(folder.name, [(item, ITEMS[item](folder)) for item in items], utf8=utf8)
+async def describe(session: Session, folder: Folder, items: Sequence[str], *, name: str = "") -> bytes:
+    """The STATUS response for one folder, under `name` when the client knows it by another than its own."""
+    if HIGHEST_MODSEQ in items:
+        session.features |= Feature.CONDSTORE  # RFC 7162 3.1: asking for it enables
+    values = [(item, str(await _value(session, folder, item))) for item in items]
+    return responses.status(name or folder.name, values, utf8=session.utf8)
+
+
+async def _value(session: Session, folder: Folder, item: str) -> int | str:
+    if item == DELETED_STORAGE:
+        return await _deleted_storage(session, folder)
+    return ITEMS[item](folder, session.limits)
+
+
+async def _deleted_storage(session: Session, folder: Folder) -> int:
+    """What EXPUNGE would free, in octets (RFC 9208 4.1.4)."""
+    if not folder.deleted:
+        return 0
+    mailbox = await session.store.mailbox(folder.name)
+    freed = 0
+    async for batch in mailbox.rows([(1, folder.uidnext)], Column.DATES):
+        freed += sum(message.size for message in batch if Flag.DELETED in message.flags)
+    return freed
 
 
 async def _handle(session: Session, asked: Status) -> Ok:
     folder = await session.store.folder(asked.name)
     if folder is None:
         raise No("no such mailbox", Code.NONEXISTENT)
-    session.writer.write(describe(folder, asked.items, utf8=session.utf8))
+    session.writer.write(await describe(session, folder, asked.items))
     return Ok("STATUS completed")
 
 

@@ -23,6 +23,7 @@ from imap.commands.login import LOGIN
 from imap.commands.logout import LOGOUT
 from imap.commands.namespace import NAMESPACE
 from imap.commands.noop import NOOP
+from imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
 from imap.commands.rename import RENAME
 from imap.commands.search.handle import SEARCH, UID_SEARCH
 from imap.commands.select import EXAMINE, SELECT
@@ -54,6 +55,9 @@ _ROWS: tuple[Command[Any], ...] = (
     SUBSCRIBE,
     UNSUBSCRIBE,
     NAMESPACE,
+    GETQUOTA,
+    GETQUOTAROOT,
+    SETQUOTA,
     APPEND,
     IDLE,
     # selected
