@@ -1,0 +1,46 @@
+"""Which peers are one: the widening circles around an address that limits are counted for (security.md section 2).
+
+Pure. An IPv4 address inside IPv6 is that IPv4 address, a zone counts for nothing (row 57); a host with IPv6 has a whole
+/64, so that is what one address is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
+
+V4_PREFIXES = (32, 24, 20)
+V6_PREFIXES = (64, 56, 48)
+
+
+class Circles(NamedTuple):
+    """One peer, its neighbours, and their neighbourhood, each as a network in its usual spelling."""
+
+    host: str
+    network: str
+    region: str
+
+
+def plain_address(text: str) -> str:
+    """One peer, one name. Raises ValueError for text that is no address."""
+    address = ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
+@lru_cache(maxsize=4096)
+def circles(address: str) -> Circles:
+    peer = ip_address(plain_address(address))
+    prefixes = V4_PREFIXES if peer.version == 4 else V6_PREFIXES
+    return Circles(*(str(ip_network((peer, prefix), strict=False)) for prefix in prefixes))
+
+
+def within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """False for text that is no address."""
+    try:
+        peer = ip_address(plain_address(address))
+    except ValueError:
+        return False
+    return any(peer.version == network.version and peer in network for network in networks)

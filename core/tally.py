@@ -1,0 +1,183 @@
+"""Counts that all processes of a machine share: how many are inside, how often within a time, what is remembered.
+
+`Tally.shared(directory, clock)` maps a file; each process writes a region of its own and reads all of them, so nobody
+waits for anybody and a killed process leaves at most its own numbers, which the next one to take the region clears.
+`Tally.private(clock)` is the same for one process, and what is used when the file cannot be had (full disk): limits
+then hold per process. Every call is a few microseconds of memory, never a system call; not for several threads.
+
+Bounded: sets of eight slots, the stalest of a full set is forgotten. Names are hashed under a random key, so that
+nobody can aim at another's slot. Knows nothing of what is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+from struct import Struct
+
+from core.clock import Clock
+from core.tally_file import Mapped, claim
+
+WAYS = 8
+# key, bucket of the window, count of this bucket, count of the one before, unused, Unix time
+SLOT = Struct("<QIIIId")
+SET = WAYS * SLOT.size
+# table > sets of it in a region
+GAUGES, EVENTS, MARKS = range(3)
+SETS = (2048, 4096, 4096)
+OFFSETS = tuple(SET * sum(SETS[:number]) for number in range(len(SETS)))
+REGION = SET * sum(SETS)
+GAUGE_OCTETS = SET * SETS[GAUGES]  # the first table: whoever is inside is gone with the process
+FAR = 400 * 86400.0  # a mark further away was set by a clock that ran ahead (fault 163)
+
+Slot = tuple[int, int, int, int, int, float]
+
+
+class Tally:
+    """Names are any text; the three kinds (gauges, events, marks) do not meet."""
+
+    def __init__(self, mapped: Mapped, clock: Clock) -> None:
+        self._mapped = mapped
+        self._memory = mapped.memory
+        self._clock = clock
+        self._beyond: Counter[str] = Counter()  # gauges that found no slot: counted for this process alone
+
+    @classmethod
+    def private(cls, clock: Clock) -> Tally:
+        return cls(Mapped.anonymous(REGION), clock)
+
+    @classmethod
+    def shared(cls, directory: Path, clock: Clock) -> Tally:
+        """Raises OSError when the file cannot be made or has no region left."""
+        return cls(claim(directory, REGION, GAUGE_OCTETS), clock)
+
+    def close(self) -> None:
+        start = self._mapped.start + self._mapped.region * REGION
+        self._memory[start : start + GAUGE_OCTETS] = bytes(GAUGE_OCTETS)
+        self._mapped.close()
+
+    # --- gauges: who is inside now -----------------------------------------------------------------------------------
+
+    def enter(self, name: str) -> None:
+        self._step(name, 1)
+
+    def leave(self, name: str) -> None:
+        self._step(name, -1)
+
+    def inside(self, name: str) -> int:
+        key = self._key(name)
+        found = sum(slot[2] for slot in self._slots(GAUGES, key))
+        return found + self._beyond.get(name, 0)
+
+    def _step(self, name: str, by: int) -> None:
+        key = self._key(name)
+        at = self._find(self._mapped.region, GAUGES, key)
+        if at < 0 and by > 0 and name not in self._beyond:
+            at = self._free(GAUGES, key, _kept)
+        if at < 0 or (name in self._beyond and by < 0):
+            self._beyond[name] += by
+            if self._beyond[name] <= 0:
+                del self._beyond[name]
+            return
+        count = max(SLOT.unpack_from(self._memory, at)[2] + by, 0)
+        # An empty gauge gives its slot back.
+        SLOT.pack_into(self._memory, at, key if count else 0, 0, count, 0, 0, 0.0)
+
+    # --- events: how often within a time -----------------------------------------------------------------------------
+
+    def add(self, name: str, window: float, amount: int = 1) -> int:
+        """Count, and tell how many there were within the last `window` seconds (to within a window's share)."""
+        key, now = self._key(name), self._clock.now()
+        at = self._find(self._mapped.region, EVENTS, key)
+        if at < 0:
+            at = self._free(EVENTS, key, lambda slot: slot[5])
+        _, bucket, current, previous, _, _ = SLOT.unpack_from(self._memory, at)
+        here = int(now // window)
+        if bucket != here:
+            current, previous = 0, current if bucket == here - 1 else 0
+        SLOT.pack_into(self._memory, at, key, here, current + amount, previous, 0, now)
+        return self._seen(key, window, now)
+
+    def seen(self, name: str, window: float) -> int:
+        """`window` is the one that `add` was told."""
+        return self._seen(self._key(name), window, self._clock.now())
+
+    def last(self, name: str) -> float:
+        """When `name` was counted last (Unix time); 0 when it is not known, or was in the future."""
+        times = [slot[5] for slot in self._slots(EVENTS, self._key(name))]
+        now = self._clock.now()
+        return max((time for time in times if time <= now), default=0.0)
+
+    def _seen(self, key: int, window: float, now: float) -> int:
+        here = int(now // window)
+        rest = 1.0 - (now / window - here)
+        total = 0.0
+        for _, bucket, current, previous, _, _ in self._slots(EVENTS, key):
+            if bucket == here:
+                total += current + previous * rest
+            elif bucket == here - 1:
+                total += current * rest
+        return int(total + 0.5)
+
+    # --- marks: what is remembered until a time ----------------------------------------------------------------------
+
+    def remember(self, name: str, seconds: float) -> None:
+        key = self._key(name)
+        at = self._find(self._mapped.region, MARKS, key)
+        if at < 0:
+            at = self._free(MARKS, key, lambda slot: slot[5])
+        SLOT.pack_into(self._memory, at, key, 0, 0, 0, 0, self._clock.now() + seconds)
+
+    def recalls(self, name: str) -> bool:
+        now = self._clock.now()
+        return any(now < slot[5] <= now + FAR for slot in self._slots(MARKS, self._key(name)))
+
+    def forget(self, name: str) -> None:
+        """The events and the mark of this name, whoever wrote them."""
+        key = self._key(name)
+        for table in (EVENTS, MARKS):
+            for region in range(self._mapped.regions):
+                at = self._find(region, table, key)
+                if at >= 0:
+                    self._memory[at : at + SLOT.size] = bytes(SLOT.size)
+
+    # --- slots -------------------------------------------------------------------------------------------------------
+
+    def _key(self, name: str) -> int:
+        digest = blake2b(name.encode("utf-8", "replace"), key=self._mapped.salt, digest_size=8).digest()
+        return int.from_bytes(digest, "little") or 1
+
+    def _set(self, region: int, table: int, key: int) -> int:
+        return self._mapped.start + region * REGION + OFFSETS[table] + (key % SETS[table]) * SET
+
+    def _find(self, region: int, table: int, key: int) -> int:
+        """Where the slot of `key` lies in a region; -1 when it has none."""
+        start, wanted = self._set(region, table, key), key.to_bytes(8, "little")
+        at = self._memory.find(wanted, start, start + SET)
+        while at >= 0 and (at - start) % SLOT.size:
+            at = self._memory.find(wanted, at + 1, start + SET)
+        return at
+
+    def _slots(self, table: int, key: int) -> list[Slot]:
+        places = (self._find(region, table, key) for region in range(self._mapped.regions))
+        return [SLOT.unpack_from(self._memory, at) for at in places if at >= 0]
+
+    def _free(self, table: int, key: int, worth: Callable[[Slot], float]) -> int:
+        """A slot of ours for a new key: an empty one, else the one of least worth; -1 when all are worth too much."""
+        start = self._set(self._mapped.region, table, key)
+        slots: list[Slot] = list(SLOT.iter_unpack(self._memory[start : start + SET]))
+        chosen = next((number for number, slot in enumerate(slots) if slot[0] == 0), -1)
+        if chosen < 0:
+            chosen = min(range(WAYS), key=lambda number: worth(slots[number]))
+            if worth(slots[chosen]) == float("inf"):
+                return -1
+        at = start + chosen * SLOT.size
+        self._memory[at : at + SLOT.size] = bytes(SLOT.size)
+        return at
+
+
+def _kept(_slot: Slot) -> float:
+    """Who is inside stays counted: an empty slot or none."""
+    return float("inf")

@@ -1,0 +1,196 @@
+"""Counts of a whole machine: several processes, their ends, their bounds, their clock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import tally_file
+from core.clock import ManualClock
+from core.networks import circles, plain_address, within
+from core.tally import REGION, SETS, WAYS, Tally
+
+# A process that goes in twice, counts one event, remembers one name, says so, and waits to be told what to do.
+CHILD = """
+import sys
+from pathlib import Path
+from core.clock import SystemClock
+from core.tally import Tally
+tally = Tally.shared(Path(sys.argv[1]), SystemClock())
+tally.enter("192.0.2.1"); tally.enter("192.0.2.1")
+tally.add("tries", 600.0)
+tally.remember("banned", 600.0)
+print("in", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def child(directory: Path) -> subprocess.Popen[str]:
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in\n"
+    return process
+
+
+def test_h035_what_another_process_counts_counts_here_and_ends_with_it(tmp_path: Path) -> None:
+    from core.clock import SystemClock
+
+    ours = Tally.shared(tmp_path, SystemClock())
+    ours.enter("192.0.2.1")
+    other = child(tmp_path)
+    try:
+        assert ours.inside("192.0.2.1") == 3
+        assert ours.seen("tries", 600.0) == 1
+        assert ours.recalls("banned")
+    finally:
+        other.kill()
+        other.communicate()
+    third = Tally.shared(tmp_path, SystemClock())  # whoever comes next clears what the dead one held
+    assert ours.inside("192.0.2.1") == third.inside("192.0.2.1") == 1
+    assert third.seen("tries", 600.0) == 1  # what happened has happened
+    assert third.recalls("banned")
+    third.close()
+    ours.close()
+
+
+def test_a_new_process_remembers_what_the_last_one_knew_but_nobody_is_inside(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    first = Tally.shared(tmp_path, clock)
+    first.enter("a")
+    first.remember("good", 30 * 86400.0)
+    first.close()
+    second = Tally.shared(tmp_path, clock)
+    assert second.inside("a") == 0
+    assert second.recalls("good")
+    second.close()
+
+
+def test_gauges_count_up_and_down_and_never_below_nothing(clock: ManualClock) -> None:
+    tally = Tally.private(clock)
+    tally.leave("a")
+    assert tally.inside("a") == 0
+    tally.enter("a")
+    tally.enter("a")
+    tally.enter("b")
+    tally.leave("a")
+    assert (tally.inside("a"), tally.inside("b")) == (1, 1)
+
+
+def test_more_gauges_than_slots_are_still_all_counted(clock: ManualClock) -> None:
+    tally = Tally.private(clock)
+    names = [f"peer {number}" for number in range(2 * SETS[0] * WAYS)]
+    for name in names:
+        tally.enter(name)
+    assert all(tally.inside(name) == 1 for name in names)
+    for name in names:
+        tally.leave(name)
+    assert not any(tally.inside(name) for name in names)
+    assert not tally._beyond
+
+
+def test_events_are_counted_over_a_sliding_window(clock: ManualClock) -> None:
+    clock.at = 1_790_000_040.0  # a whole number of windows
+    tally = Tally.private(clock)
+    assert [tally.add("a", 60.0) for _ in range(4)] == [1, 2, 3, 4]
+    clock.advance(59.0)
+    assert tally.seen("a", 60.0) == 4
+    clock.advance(31.0)  # half of the next window
+    assert tally.seen("a", 60.0) == 2
+    assert tally.add("a", 60.0) == 3
+    assert tally.last("a") == clock.now()
+    clock.advance(120.0)
+    assert tally.seen("a", 60.0) == 0
+
+
+def test_marks_end_and_can_be_taken_back(clock: ManualClock) -> None:
+    tally = Tally.private(clock)
+    tally.remember("a", 600.0)
+    tally.add("a", 600.0)
+    assert tally.recalls("a")
+    clock.advance(600.0)
+    assert not tally.recalls("a")
+    tally.remember("a", 600.0)
+    tally.forget("a")
+    assert not tally.recalls("a")
+    assert tally.seen("a", 600.0) == 0
+
+
+def test_f163_a_clock_that_ran_ahead_bans_nobody_for_years(clock: ManualClock) -> None:
+    tally = Tally.private(clock)
+    clock.advance(10 * 365 * 86400.0)
+    tally.remember("a", 600.0)
+    tally.add("a", 600.0)
+    clock.advance(-10 * 365 * 86400.0)
+    assert not tally.recalls("a")
+    assert tally.seen("a", 600.0) == 0
+    assert tally.last("a") == 0.0
+
+
+def test_memory_stays_the_same_whatever_comes(clock: ManualClock) -> None:
+    tally = Tally.private(clock)
+    tally.add("steady", 60.0)
+    for number in range(50_000):
+        tally.add(f"event {number}", 60.0)
+        tally.remember(f"mark {number}", 60.0)
+    assert len(tally._memory) == REGION
+    assert tally.add("event 49999", 60.0) == 2
+
+
+def test_a_directory_that_cannot_hold_the_file_is_an_error(tmp_path: Path, clock: ManualClock) -> None:
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(OSError):
+        Tally.shared(tmp_path / "file", clock)
+
+
+def test_f149_a_full_disk_is_an_error_at_the_start_and_not_a_crash_later(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int, _offset: int, _length: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tally_file.os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        Tally.shared(tmp_path, clock)
+
+
+def test_a_file_of_nonsense_is_made_anew(tmp_path: Path, clock: ManualClock) -> None:
+    (tmp_path / tally_file.NAME).write_bytes(b"nonsense")
+    tally = Tally.shared(tmp_path, clock)
+    tally.enter("a")
+    assert tally.inside("a") == 1
+    tally.close()
+
+
+def test_circles_around_a_peer() -> None:
+    assert circles("192.0.2.77") == ("192.0.2.77/32", "192.0.2.0/24", "192.0.0.0/20")
+    assert circles("2001:db8:1:2::3") == ("2001:db8:1:2::/64", "2001:db8:1::/56", "2001:db8:1::/48")
+    assert circles("::ffff:192.0.2.77") == circles("192.0.2.77")
+    assert plain_address("fe80::1%eth0") == "fe80::1"
+
+
+def test_within_networks_of_either_version() -> None:
+    from ipaddress import ip_network
+
+    networks = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+    assert within("192.0.2.9", networks)
+    assert within("::ffff:192.0.2.9", networks)
+    assert within("2001:db8::1", networks)
+    assert not within("198.51.100.1", networks)
+    assert not within("no address", networks)
