@@ -28,7 +28,9 @@ FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call that changed something, as a replay needs it: `path` and `target` are paths from the first directory
-    opened by name, `data` the octets written at `offset`, `value` a size or time."""
+    opened by name, `data` the octets written at `offset`, `value` a size or time. Paths of what is open go stale when
+    a directory is renamed, so inode numbers tell what was meant: `inode` of the file or directory made, written or
+    synced, `parent` of the directory that holds `path`, `into` of the one that holds `target`."""
 
     name: str
     path: str
@@ -36,6 +38,9 @@ class Call:
     data: bytes = b""
     offset: int = 0
     value: float = 0
+    inode: int = 0
+    parent: int = 0
+    into: int = 0
 
 
 Recorder = Callable[[Call], None]
@@ -108,7 +113,8 @@ class FileSystem:
 
     def make_directory(self, parent: int, name: str) -> None:
         os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
-        self._note("mkdir", parent, name)
+        if self._recorder:
+            self._note("mkdir", parent, name, inode=self.stat(parent, name).st_ino)
 
     def remove_directory(self, parent: int, name: str) -> None:
         os.rmdir(name, dir_fd=parent)
@@ -122,8 +128,7 @@ class FileSystem:
     def create(self, directory: int, name: str) -> int:
         """A new empty file, mode 0600; fails when the name exists."""
         fd = os.open(name, CREATE, FILE_MODE, dir_fd=directory)
-        self._opened(fd, self._path(directory, name))
-        self._note("create", directory, name)
+        self._created(fd, directory, name)
         return fd
 
     def scratch(self, directory: int) -> int:
@@ -141,8 +146,12 @@ class FileSystem:
     def open_to_update(self, directory: int, name: str) -> int:
         """Read and write; made when absent (the lock file, a journal)."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        absent = self._recorder is not None and not self.exists(directory, name)
         fd = os.open(name, flags, FILE_MODE, dir_fd=directory)
-        self._opened(fd, self._path(directory, name))
+        if absent:
+            self._created(fd, directory, name)
+        else:
+            self._opened(fd, self._path(directory, name))
         return fd
 
     def nameless(self, directory: int) -> int | None:
@@ -156,7 +165,7 @@ class FileSystem:
             return None
         if self._recorder:
             self._paths[fd] = self._path(directory, f"#{next(self._nameless)}")
-            self._recorder(Call("nameless", self._paths[fd]))
+            self._note_fd("nameless", fd)
         return fd
 
     def close(self, fd: int) -> None:
@@ -209,6 +218,8 @@ class FileSystem:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise
+        else:
+            self._note_fd("reserve", fd, offset=start, value=size)
 
     def set_time(self, fd: int, seconds: int) -> None:
         """The modification time, which is INTERNALDATE."""
@@ -246,17 +257,18 @@ class FileSystem:
     def link(self, source: int, name: str, target: int, new: str) -> None:
         """A second name; fails when `new` exists, never follows a symbolic link."""
         os.link(name, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-        self._note("link", source, name, self._path(target, new))
+        self._note("link", source, name, target, new)
 
     def link_open(self, fd: int, target: int, new: str) -> None:
         """A name for an open nameless file; fails when `new` exists (open(2), O_TMPFILE)."""
         os.link(f"/proc/self/fd/{fd}", new, dst_dir_fd=target, follow_symlinks=True)
         if self._recorder:
-            self._recorder(Call("link", self._paths.get(fd, "?"), self._path(target, new)))
+            path, new_path = self._paths.get(fd, "?"), self._path(target, new)
+            self._recorder(Call("link", path, new_path, inode=os.fstat(fd).st_ino, into=os.fstat(target).st_ino))
 
     def rename(self, source: int, name: str, target: int, new: str) -> None:
         os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
-        self._note("rename", source, name, self._path(target, new))
+        self._note("rename", source, name, target, new)
 
     def unlink(self, directory: int, name: str) -> None:
         os.unlink(name, dir_fd=directory)
@@ -320,13 +332,24 @@ class FileSystem:
     def _path(self, directory: int, name: str) -> str:
         return f"{self._paths.get(directory, '?')}/{name}" if self._recorder else ""
 
-    def _note(self, call: str, directory: int, name: str, target: str = "") -> None:
+    def _created(self, fd: int, directory: int, name: str) -> None:
         if self._recorder:
-            self._recorder(Call(call, self._path(directory, name), target))
+            self._paths[fd] = self._path(directory, name)
+            self._note("create", directory, name, inode=os.fstat(fd).st_ino)
+
+    def _note(
+        self, call: str, directory: int, name: str, target: int | None = None, new: str = "", inode: int = 0
+    ) -> None:
+        if self._recorder:
+            where = "" if target is None else self._path(target, new)
+            into = 0 if target is None else os.fstat(target).st_ino
+            path, parent = self._path(directory, name), os.fstat(directory).st_ino
+            self._recorder(Call(call, path, where, inode=inode, parent=parent, into=into))
 
     def _note_fd(self, call: str, fd: int, data: bytes = b"", offset: int = 0, value: float = 0) -> None:
         if self._recorder:
-            self._recorder(Call(call, self._paths.get(fd, "?"), data=data, offset=offset, value=value))
+            path, inode = self._paths.get(fd, "?"), os.fstat(fd).st_ino
+            self._recorder(Call(call, path, data=data, offset=offset, value=value, inode=inode))
 
 
 def boot_id() -> str:
