@@ -78,6 +78,7 @@ class AccountRow(Base):
     __table_args__ = (
         CheckConstraint("state IN ('active', 'suspended')", name="state"),
         CheckConstraint("quota >= 0", name="quota"),
+        CheckConstraint("kind IN ('person', 'shared')", name="kind"),
     )
 
     id: Mapped[str] = _id()
@@ -87,6 +88,7 @@ class AccountRow(Base):
     quota: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(Text)
     created_ms: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(Text, server_default=text("'person'"))
 
 
 class AliasRow(Base):
@@ -127,8 +129,10 @@ class GrantRow(Base):
 
 
 class CredentialRow(Base):
-    """What opens an account. Kind "password" is the one of its holder; app passwords will use the columns after
-    `secret_hash`: the protocols they open (space-separated, "" is all), the network they come from, their end."""
+    """What opens an account. Kind "password" is the one of its holder; kind "app" the passwords made for one program
+    or device, with the columns after `secret_hash`: `protocols` is their scope (a word of `directory.types.Scope`),
+    `network` the networks they may come from (space-separated, "" is all), their end, whether the device's bare line
+    ends are forgiven, and the SCRAM keys (`directory.scram`), "" without."""
 
     __tablename__ = "credential"
     __table_args__ = (
@@ -150,6 +154,41 @@ class CredentialRow(Base):
     network: Mapped[str] = mapped_column(Text)
     expires_ms: Mapped[int | None] = mapped_column(BigInteger)
     created_ms: Mapped[int] = mapped_column(BigInteger)
+    bare_lines: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    scram: Mapped[str] = mapped_column(Text, server_default=text("''"))
+
+
+class AclRow(Base):
+    """What `subject` (an account's id, or "anyone" of the owner's organisation) may do in a folder of `account_id`
+    (RFC 4314). `folder_id` is the store's id, so that a rename changes nothing; "" is the whole account, for which an
+    entry of the folder itself stands in, even one without rights."""
+
+    __tablename__ = "acl"
+    __table_args__ = (Unique("account_id", "folder_id", "subject"),)
+
+    id: Mapped[str] = _id()
+    account_id: Mapped[str] = _to("account.id", on_delete="CASCADE", index=False)
+    folder_id: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text, index=True)
+    grantee_id: Mapped[str | None] = mapped_column(Text, ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    rights: Mapped[str] = mapped_column(Text)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class AnnotationRow(Base):
+    """One METADATA entry (RFC 5464) of a folder of `account_id`, or with `folder_id` "" of the server as that account
+    sees it. `reader` is the account's id whose private entry it is, "" for a shared one."""
+
+    __tablename__ = "annotation"
+    __table_args__ = (Unique("account_id", "folder_id", "reader", "entry"),)
+
+    id: Mapped[str] = _id()
+    account_id: Mapped[str] = _to("account.id", on_delete="CASCADE", index=False)
+    folder_id: Mapped[str] = mapped_column(Text)
+    reader: Mapped[str] = mapped_column(Text)
+    reader_id: Mapped[str | None] = mapped_column(Text, ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    entry: Mapped[str] = mapped_column(Text)
+    value: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class AdministratorRow(Base):

@@ -38,18 +38,18 @@ def current(url: str) -> str | None:
     return None if _missing(url) else asyncio.run(_run(url, _revision))
 
 
-def upgrade(url: str) -> None:
-    """To `head`; does nothing when it is there. Raises `SchemaError`, `TemporaryError`; not inside an event loop
-    (use `asyncio.to_thread`)."""
+def upgrade(url: str, *, to: str = "head") -> None:
+    """To `head` (tests stop at an older version); does nothing when it is there. Raises `SchemaError`,
+    `TemporaryError`; not inside an event loop (use `asyncio.to_thread`)."""
     missing = _missing(url)
     if missing:
         with translated():
             # A new file belongs to its owner alone: it holds password hashes. SQLite gives its side files its mode.
             os.close(os.open(missing, os.O_CREAT | os.O_WRONLY, 0o600))
-    asyncio.run(_run(url, _upgrade))
+    asyncio.run(_run(url, lambda connection: _upgrade(connection, to)))
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     found = _revision(connection)
@@ -60,7 +60,7 @@ def _upgrade(connection: Connection) -> None:
         )
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _revision(connection: Connection) -> str | None:

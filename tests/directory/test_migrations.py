@@ -107,7 +107,7 @@ def test_f147_cut_off_half_way_it_has_not_happened(
 ) -> None:
     url = fresh(kind, tmp_path, postgres_server)
 
-    def half(connection: Connection) -> None:
+    def half(connection: Connection, _to: str) -> None:
         connection.execute(text("CREATE TABLE half (id INTEGER)"))
         raise OSError("cut off")
 
@@ -176,3 +176,41 @@ def test_versions_are_frozen() -> None:
 async def open_directory(url: str) -> None:
     directory = await SqlDirectory.open(url, clock=SystemClock(), ids=RandomIds(), limits=Limits())
     await directory.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_from_0001_every_mailbox_keeps_its_password(kind: str, tmp_path: Path, postgres_server: Postgres) -> None:
+    url = fresh(kind, tmp_path, postgres_server)
+    runner.upgrade(url, to="0001")
+    execute(
+        url,
+        "INSERT INTO organisation VALUES ('o', 'O', 'o', 'active', 0)",
+        "INSERT INTO domain VALUES ('d', 'd.test', 'o', 'active', NULL, 0)",
+        "INSERT INTO address VALUES ('a', 'a@d.test', 'a', 'd')",
+        "INSERT INTO account VALUES ('i', 'a', 'o', '', 0, 'active', 0)",
+        "INSERT INTO credential VALUES ('c', 'i', 'password', 'hash', '', '', '', NULL, 0)",
+    )
+    runner.upgrade(url)
+    assert runner.current(url) == runner.head()
+    assert execute(url, "SELECT secret_hash, bare_lines, scram FROM credential") == [("hash", 0, "")]
+    assert execute(url, "SELECT kind FROM account") == [("person",)]
+
+
+def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
+    """All in one transaction; the rows of the last one."""
+
+    def work(connection: Connection) -> list[tuple[object, ...]]:
+        rows: list[tuple[object, ...]] = []
+        for statement in statements:
+            result = connection.execute(text(statement))
+            rows = [tuple(row) for row in result] if result.returns_rows else []
+        return rows
+
+    async def go() -> list[tuple[object, ...]]:
+        engine = create_engine(url)
+        async with engine.begin() as connection:
+            rows = await connection.run_sync(work)
+        await engine.dispose()
+        return rows
+
+    return asyncio.run(go())
