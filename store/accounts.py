@@ -14,11 +14,12 @@ from typing import TypeVar
 
 import core.log
 from core.errors import MailError, StorageError
-from store import floors, layout, writer
+from store import batch, floors, layout
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, Tools
 from store.lockfile import AccountLock
+from store.syncs import Syncs
 from store.transaction import Transaction
 from store.types import AccountRef, Hint
 from store.writer import Writer
@@ -48,11 +49,13 @@ class Accounts:
         tools: Tools,
         domains: int,
         pool: Executor,
+        syncs: Syncs,
         publish: Callable[[Sequence[Hint]], None],
         limit: int,
         removed: Callable[[AccountRef], bool],
     ) -> None:
-        self._tools, self._domains, self._pool, self._publish, self._limit = tools, domains, pool, publish, limit
+        self._tools, self._domains, self._pool, self._syncs = tools, domains, pool, syncs
+        self._publish, self._limit = publish, limit
         self._removed = removed
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
@@ -103,7 +106,7 @@ class Accounts:
     async def _open_now(self, key: Key, ref: AccountRef) -> Entry:
         try:
             handle = await asyncio.get_running_loop().run_in_executor(self._pool, self.open_handle, ref)
-            entry = self._open[key] = Entry(handle, Writer(handle, self._pool, self._publish))
+            entry = self._open[key] = Entry(handle, Writer(handle, self._pool, self._syncs, self._publish))
         finally:
             self._opening.pop(key, None)
         self._evict(key)
@@ -210,10 +213,10 @@ def _load(handle: Handle) -> None:
     """Open the index; one that turns out to be damaged while it is read is made again."""
     try:
         with translated():
-            writer.reload(handle)
+            batch.reload(handle)
     except IndexDamagedError as error:
         log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
-        writer.reload(handle, damaged=True)
+        batch.reload(handle, damaged=True)
 
 
 def _condemn(handle: Handle) -> None:
@@ -230,9 +233,8 @@ def _condemn(handle: Handle) -> None:
 
 def _load_fresh(handle: Handle) -> None:
     """Write down what only the index knows (flags not yet in file names), then make it again from the files."""
-    writer.ready(handle)
-    _last_flush(handle)
-    writer.reload(handle, damaged=True)
+    _last_flush(handle, batch.ready(handle).generation)
+    batch.reload(handle, damaged=True)
 
 
 def _close_handle(handle: Handle) -> None:
@@ -240,8 +242,7 @@ def _close_handle(handle: Handle) -> None:
     try:
         if handle.touched and handle.is_current():
             with handle.lock.held(), translated():
-                writer.ready(handle)
-                _last_flush(handle)
+                _last_flush(handle, batch.ready(handle).generation)
                 floors.settle(handle)
     except (MailError, OSError, IndexDamagedError) as error:
         log.warning("store-close-failed", account=handle.ref.id, cause=str(error))
@@ -249,11 +250,11 @@ def _close_handle(handle: Handle) -> None:
         handle.close()
 
 
-def _last_flush(handle: Handle) -> None:
+def _last_flush(handle: Handle, generation: int) -> None:
     unfinished = True
     while unfinished:
         transaction = Transaction(handle)
-        transaction.begin()
+        transaction.begin(generation)
         try:
             with transaction.operation():
                 flush(transaction)
@@ -262,4 +263,5 @@ def _last_flush(handle: Handle) -> None:
         except BaseException:
             transaction.abort()
             raise
+        generation += 1
         unfinished = transaction.unfinished

@@ -17,6 +17,7 @@ from store.ending import through
 from store.faults import whole
 from store.handle import Tools
 from store.stage import TemporaryFile
+from store.syncs import Syncs
 from store.types import AccountRef, Appended, Placement
 
 FileKey = tuple[str, int, int]  # organisation, internal date, device: who shares an inode
@@ -26,8 +27,8 @@ class StagedMessage:
     """One synced file per organisation (per date, which is the file's time, and per file system, past which no link
     leads); its temporary names go at the end."""
 
-    def __init__(self, accounts: Accounts, tools: Tools, pool: Executor) -> None:
-        self._accounts, self._tools, self._pool = accounts, tools, pool
+    def __init__(self, accounts: Accounts, tools: Tools, pool: Executor, syncs: Syncs) -> None:
+        self._accounts, self._tools, self._pool, self._syncs = accounts, tools, pool, syncs
         self._files: dict[FileKey, TemporaryFile] = {}
         self._first: TemporaryFile | None = None
         self._making = asyncio.Lock()
@@ -36,10 +37,30 @@ class StagedMessage:
     async def write(self, prefix: bytes, content: Content, first: AccountRef, skip: int) -> None:
         """Once, before anything else. Raises StorageError; nothing is left then."""
         entry = await self._accounts.use(first)
-        file = await stage_in_thread(
-            self._pool, self._tools, entry, lambda: self._write(entry.handle.root, prefix, content, skip)
-        )
+        file = None
+        if len(prefix) + content.size - skip <= stage.SMALL:
+            file = await self._write_small(entry, prefix + content.read(skip, content.size))
+        if file is None:
+            file = await stage_in_thread(
+                self._pool, self._tools, entry, lambda: self._write(entry.handle.root, prefix, content, skip)
+            )
         self._first = self._files[first.organisation_id, self._now, entry.handle.device] = file
+
+    async def _write_small(self, entry: Entry, data: bytes) -> TemporaryFile | None:
+        """On the loop; the message is scanned while the disk writes it. None: the file system wants another way."""
+        with entry.handle.pinned(), whole():
+            fd = stage.write_unsynced(self._tools, entry.handle.root, data, self._now)
+            if fd is None:
+                return None
+            syncing = self._syncs.begin((fd,))
+            try:
+                prepared = stage.prepared(self._tools, data, self._now)
+                await self._syncs.finish(syncing)
+            except BaseException:
+                await through(syncing)
+                self._tools.fs.close(fd)
+                raise
+            return TemporaryFile(fd, prepared)
 
     def _write(self, root: int, prefix: bytes, content: Content, skip: int) -> TemporaryFile:
         with whole():
@@ -50,7 +71,8 @@ class StagedMessage:
         with entry.handle.pinned():
             file = await self._file_for(entry, account, placement)
             return await entry.writer.submit(
-                lambda transaction: place.deliver(transaction, file, placement, account.quota)
+                lambda transaction: place.deliver(transaction, file, placement, account.quota),
+                small=file.prepared.size <= stage.SMALL,
             )
 
     async def _file_for(self, entry: Entry, account: AccountRef, placement: Placement) -> TemporaryFile:
@@ -77,6 +99,9 @@ class StagedMessage:
     ) -> None:
         files = list(self._files.values())
         self._files.clear()
+        if all(file.prepared.size <= stage.SMALL and not file.name for file in files):
+            discard_all(self._tools, files)  # closing a small file is a short call
+            return
         await discarded(self._pool, self._tools, files)
 
 

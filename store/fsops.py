@@ -296,6 +296,14 @@ class FileSystem:
         """Wait for the exclusive lock; the kernel queues waiters fairly and frees it when its holder dies."""
         fcntl.flock(fd, fcntl.LOCK_EX)
 
+    def try_lock(self, fd: int) -> bool:
+        """The exclusive lock, if nobody has it."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
     def unlock(self, fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
 

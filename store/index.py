@@ -36,6 +36,7 @@ class Connection:
         self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.all(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{CACHE_KIB}")
         self._raw.wal_autocheckpoint(CHECKPOINT_PAGES)
+        self._checkpoints = True
 
     def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         return self._raw.execute(sql, values).fetchall()
@@ -54,6 +55,13 @@ class Connection:
 
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         self._raw.executemany(sql, rows)
+
+    def begin(self, *, checkpoints: bool = True) -> None:
+        """A write transaction. Without `checkpoints` its commit leaves the WAL to a later one: checkpoints sync."""
+        if checkpoints is not self._checkpoints:
+            self._checkpoints = checkpoints
+            self._raw.wal_autocheckpoint(CHECKPOINT_PAGES if checkpoints else 0)
+        self._raw.execute("BEGIN IMMEDIATE")
 
     @property
     def changes(self) -> int:

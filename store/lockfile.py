@@ -70,7 +70,19 @@ class AccountLock:
         try:
             yield
         finally:
-            self._fs.unlock(self._fd)
+            self.release()
+
+    def try_acquire(self) -> bool:
+        """Without waiting; False also where the lock file was deleted by hand (`held` mends that)."""
+        if not self._fs.try_lock(self._fd):
+            return False
+        if self._fs.status(self._fd).st_nlink == 0:
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        self._fs.unlock(self._fd)
 
     def _acquire(self) -> None:
         self._fs.lock(self._fd)

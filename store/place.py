@@ -77,10 +77,10 @@ def _put(transaction: Transaction, row: FolderRow, file: TemporaryFile, placemen
     bits = keyword_bits(transaction, row, placement.keywords) if placement.keywords else 0
     uid = transaction.allocate(row, 1)
     unique = unique or fresh_unique(transaction.tools.ids.object_id())
-    name = str(FileName(transaction.now, unique, uid, prepared.size, int(placement.flags), bits))
-    transaction.place(file, row, name)
     modseq = transaction.next_modseq(row)
     thread = _thread(transaction, row, uid, bits, file)
+    name = str(FileName(transaction.now, unique, uid, prepared.size, int(placement.flags), bits))
+    transaction.place(file, row, name)
     transaction.insert(row, Record(uid, name, int(placement.flags), bits, modseq, transaction.now, thread, prepared))
     return Appended(row.id, row.uidvalidity, Uid(uid), ModSeq(modseq))
 

@@ -26,22 +26,43 @@ log = core.log.get(__name__)
 STALE = 86_400  # seconds after which a temporary name belongs to nobody
 
 
-def agree(handle: Handle, *, found: bool = True) -> None:
-    """Make the index true. Under the account lock; `found` False when the index was just made empty."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What index and lock file say of each other."""
+
+    generation: int
+    clean: bool
+    word: Word | None
+    trust: Trust
+
+
+def standing(handle: Handle, *, found: bool = True) -> Standing:
+    """Under the account lock."""
     state = handle.writer.one("SELECT generation, clean FROM state")
     generation, clean = (int(state[0]), bool(state[1])) if state else (0, False)
     word = handle.lock.read()
-    trust = judge(word, generation, clean, handle.tools.boot) if found else Trust.NOTHING
-    if trust is Trust.WHOLE:
-        return
+    return Standing(
+        generation, clean, word, judge(word, generation, clean, handle.tools.boot) if found else Trust.NOTHING
+    )
+
+
+def agree(handle: Handle, *, found: bool = True) -> Standing:
+    """Make the index true, and tell how it stands then. Under the account lock; `found` False when the index was just
+    made empty."""
+    now = standing(handle, found=found)
+    if now.trust is Trust.WHOLE:
+        return now
+    word = now.word
     if word is not None:  # a new account has no past
-        log.info("store-recovery", account=handle.ref.id, trust=trust.value)
-    touched = word.folders if word is not None and trust is Trust.TOUCHED else (ALL,)
-    next_generation = 1 + max(generation, word.generation if word else 0)
+        log.info("store-recovery", account=handle.ref.id, trust=now.trust.value)
+    touched = word.folders if word is not None and now.trust is Trust.TOUCHED else (ALL,)
+    generation = 1 + max(now.generation, word.generation if word else 0)
     with handle.writer.durable():
-        _reconcile(handle, trust, touched, next_generation)
-    handle.lock.write(Word(handle.tools.boot, next_generation, State.IDLE))
+        _reconcile(handle, now.trust, touched, generation)
+    word = Word(handle.tools.boot, generation, State.IDLE)
+    handle.lock.write(word)
     handle.touched = handle.dirty = True
+    return Standing(generation, False, word, Trust.WHOLE)
 
 
 def _reconcile(handle: Handle, trust: Trust, touched: tuple[str, ...], generation: int) -> None:

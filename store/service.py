@@ -36,6 +36,7 @@ from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
 from store.names import account_directory
 from store.spool import SpoolFile
 from store.store import AccountStore, Spool, Staged
+from store.syncs import Syncs
 from store.types import AccountRef, Hint
 
 log = core.log.get(__name__)
@@ -98,6 +99,7 @@ class MaildirStore:
         )
         self._limit = open_accounts or _affordable_accounts()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+        self._syncs = Syncs(self._fs)
         self._directories = contextlib.ExitStack()
         self._accounts: Accounts | None = None
         self._hub: ChangeHub | None = None
@@ -118,7 +120,9 @@ class MaildirStore:
 
     async def open(self) -> None:
         await self._in_thread(self._open_directories)
-        self._accounts = Accounts(self._tools, self._domains, self._pool, self._publish, self._limit, self._removed)
+        self._accounts = Accounts(
+            self._tools, self._domains, self._pool, self._syncs, self._publish, self._limit, self._removed
+        )
         self._hub = ChangeHub(self._fs, self._changes, self._look, self._tools.ids.object_id()[:8])
         with whole():
             self._hub.open()
@@ -169,6 +173,7 @@ class MaildirStore:
             self._hub = None
         await self._in_thread(self._directories.close)
         self._pool.shutdown(wait=False)
+        self._syncs.close()
 
     async def flush(self) -> None:
         """Now what the flusher does each second: flag letters into names, unlinking, the index synced. For tests and
@@ -201,7 +206,7 @@ class MaildirStore:
         return SpoolFile(self._fs, self._spool, self._pool, limit=limit, declared=declared)
 
     async def stage(self, prefix: bytes, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
-        staged = StagedMessage(self._open_accounts, self._tools, self._pool)
+        staged = StagedMessage(self._open_accounts, self._tools, self._pool, self._syncs)
         await staged.write(prefix, content, first, skip)
         return staged
 

@@ -19,6 +19,7 @@ from store.records import Prepared, email_id
 from store.spool import FileContent, SpooledContent
 
 IN_MEMORY = 256 * 1024
+SMALL = 64 * 1024  # up to here a message is written and scanned on the event loop
 HEAD = 512 * 1024  # a header block is looked for in so many octets
 
 
@@ -66,6 +67,25 @@ def write(tools: Tools, root: int, prefix: bytes, content: Content, skip: int, d
     return TemporaryFile(fd, prepared)
 
 
+def write_unsynced(tools: Tools, root: int, data: bytes, date: int) -> int | None:
+    """A small message in a nameless file: a few short calls into the page cache. None where the file system cannot do
+    that. Raises OSError; nothing is left then."""
+    fd = tools.fs.nameless(root)
+    if fd is None:
+        return None
+    try:
+        tools.fs.write(fd, data, 0)
+        tools.fs.set_time(fd, date)
+    except BaseException:
+        tools.fs.close(fd)
+        raise
+    return fd
+
+
+def prepared(tools: Tools, data: bytes, date: int) -> Prepared:
+    return Prepared(len(data), email_id(hashlib.sha256(data).digest()), date, tools.gather(BytesContent(data)))
+
+
 def _create(tools: Tools, directory: int, date: int) -> tuple[int, str]:
     fd = tools.fs.nameless(directory)
     if fd is not None:
@@ -99,7 +119,7 @@ def _fill(tools: Tools, fd: int, prefix: bytes, content: Content, skip: int, dat
             tools.fs.write(fd, data, 0)
             tools.fs.set_time(fd, date)
             tools.fs.sync(fd)
-            return Prepared(size, email_id(hashlib.sha256(data).digest()), date, tools.gather(BytesContent(data)))
+            return prepared(tools, data, date)
     tools.fs.reserve(fd, 0, size)
     _write_long(tools.fs, fd, prefix, content, skip)
     tools.fs.set_time(fd, date)

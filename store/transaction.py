@@ -28,6 +28,10 @@ log = core.log.get(__name__)
 KEYWORD_BITS = 64
 
 
+class NeedsThreadError(Exception):
+    """The event loop would have to wait for the disk: the batch is begun again in a worker thread."""
+
+
 class UndoFailedError(Exception):
     """The disk failed twice, in an operation and in undoing it: the whole batch is given up."""
 
@@ -35,10 +39,12 @@ class UndoFailedError(Exception):
 class Transaction:
     """Between `begin` and `commit`. Rows of folders are kept while an operation runs and written after it."""
 
-    def __init__(self, handle: Handle, *, quiet: bool = False) -> None:
-        """`quiet`: leave the lock's word alone (recovery, which begins again when it is cut off)."""
+    def __init__(self, handle: Handle, *, quiet: bool = False, light: bool = False) -> None:
+        """`quiet`: leave the lock's word alone (recovery, which begins again when it is cut off). `light`: on the event
+        loop, where every sync inside an operation raises `NeedsThreadError` (`store.light`)."""
         self.handle = handle
         self._quiet = quiet
+        self._light = light
         self.fs = handle.fs
         self.tools = handle.tools
         self.now = int(handle.tools.clock.now())
@@ -61,15 +67,20 @@ class Transaction:
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """The lock is held, and the index is known to be the one the last writer left (`store.recover`)."""
+    def begin(self, generation: int) -> None:
+        """The lock is held, and the index is known to be the one the last writer left, at `generation`
+        (`store.recover`)."""
         self.handle.writing.trim()
-        self.db.run("BEGIN IMMEDIATE")
-        self._generation = int(self.db.value("SELECT generation FROM state"))
+        self.db.begin(checkpoints=not self._light)
+        self._generation = generation
 
     def commit(self) -> None:
         """Sync what was linked, then commit. On failure call `abort`: nothing of the batch is acknowledged."""
         self.sync_links()
+        self.finish()
+
+    def finish(self) -> None:
+        """The commit alone, when all that was linked is synced."""
         if self._lost is not None:  # final, though another operation met it: never retried and trusted (promise P3)
             raise self._lost
         self._remember_times()
@@ -93,31 +104,48 @@ class Transaction:
     def abort(self) -> None:
         """Undo every line, link and row. What cannot be undone is found by the next writer, whom the word tells where
         to look."""
+        self._take_back()
+        with contextlib.suppress(OSError):
+            self._tell(State.BUSY, self._generation)
+
+    def abandon(self) -> None:
+        """Undo everything, for whoever begins again: where that was possible, the next writer need not look."""
+        if not self._take_back():
+            with contextlib.suppress(OSError):
+                self._tell(State.BUSY, self._generation)
+        elif self._touched:
+            self._touched.clear()
+            with contextlib.suppress(OSError):
+                self._tell(State.IDLE, self._generation)
+
+    def _take_back(self) -> bool:
         try:
             self._undo(0, 0, 0)
+            undone = True
         except UndoFailedError as error:
             log.error("store-undo-failed", account=self.handle.ref.id, cause=str(error))
+            undone = False
         if self.db.in_transaction:
             self.db.run("ROLLBACK")
         self._folders.clear()
         self._later.clear()
-        with contextlib.suppress(OSError):
-            self._tell(State.BUSY, self._generation)
+        return undone
 
     @contextlib.contextmanager
-    def operation(self) -> Iterator[None]:
-        """One operation of the batch: all of it or nothing."""
+    def operation(self, *, alone: bool = False) -> Iterator[None]:
+        """One operation of the batch: all of it or nothing. `alone`: there is no other, and no savepoint is needed."""
         links, lines, hints = len(self._linked), len(self._journalled), dict(self.hints)
         octets, messages, steps, later = self.octets, self.messages, len(self._undoing), len(self._later)
-        self.db.run("SAVEPOINT operation")
+        if not alone:
+            self.db.run("SAVEPOINT operation")
         try:
             yield
             self._save_folders()
-            self.db.run("RELEASE operation")
+            if not alone:
+                self.db.run("RELEASE operation")
         except BaseException:
             self._undo(links, lines, steps)
-            self.db.run("ROLLBACK TO operation")
-            self.db.run("RELEASE operation")
+            self.db.run("ROLLBACK; BEGIN IMMEDIATE" if alone else "ROLLBACK TO operation; RELEASE operation")
             self._folders.clear()
             del self._later[later:]
             self.hints, self.octets, self.messages = hints, octets, messages
@@ -185,6 +213,7 @@ class Transaction:
         self._touch(str(row.number))
 
     def touch_structure(self) -> None:
+        self._may_wait()
         self._touch(ALL)
 
     def _touch(self, what: str) -> None:
@@ -254,6 +283,7 @@ class Transaction:
 
     def _raise_floors(self, row: FolderRow, *, uid_floor: int, modseq_floor: int) -> None:
         """Durable before the first use. A folder's first block raises both, for one sync instead of two."""
+        self._may_wait()
         if row.uid_floor == row.uidnext:
             uid_floor = max(uid_floor, row.uidnext + UID_BLOCK)
         if row.modseq_floor == row.modseq:
@@ -276,6 +306,7 @@ class Transaction:
         words = row.keywords + fresh
         if len(words) > min(self.tools.limits.keywords, KEYWORD_BITS):
             raise InvalidError("too many keywords in this folder", code="too-many-keywords")
+        self._may_wait()
         with self.directory(row) as fd:
             sidefile.update_folder(self.fs, fd, keywords=words)
         row.keywords = words
@@ -309,9 +340,20 @@ class Transaction:
         while self._unsynced:
             self.sync(self._unsynced.pop())
 
+    def take_unsynced(self) -> list[int]:
+        """The folders with new links, for a caller who syncs them now."""
+        unsynced = list(self._unsynced)
+        self._unsynced.clear()
+        return unsynced
+
+    def _may_wait(self) -> None:
+        if self._light:
+            raise NeedsThreadError
+
     def sync(self, directory: int) -> None:
         """The names in a directory. The kernel tells a failure once, and they may be another operation's: the whole
         batch is lost with it."""
+        self._may_wait()
         try:
             self.fs.sync(directory)
         except OSError as error:
@@ -320,6 +362,7 @@ class Transaction:
 
     def journal(self, row: FolderRow, lines: list[str]) -> None:
         """Durable when it returns; cut off again when the operation or the batch fails."""
+        self._may_wait()
         self.touch(row)
         with self.directory(row) as fd:
             self._journalled.append((row.directory, journal.size(self.fs, fd)))

@@ -1,28 +1,28 @@
 """Group commit: all changes to one account, one batch at a time, each batch under one lock and one commit.
 
-Operations wait in a queue of their account while a batch runs in a worker thread; the next batch takes all of them.
-Knows the order commit > publish > acknowledge. An operation that has not begun can still be taken back (its caller was
-cancelled or lost patience): then nothing of it happens (promise P2); one that has begun is waited for.
+Operations wait in a queue of their account while a batch runs; the next batch takes all of them. A batch of small
+deliveries runs on the event loop (`store.light`), any other in a worker thread. Knows the order commit > publish >
+acknowledge. An operation that has not begun can still be taken back (its caller was cancelled or lost patience): then
+nothing of it happens (promise P2); one that has begun is waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import core.log
 from core.errors import StorageError
-from store import recover
+from store import light
+from store.batch import Batch, Operation, answer, committed, fail_all, perform, ready, reload
 from store.ending import through
-from store.faults import IndexDamagedError, storage_error, translated
+from store.faults import IndexDamagedError, translated
 from store.handle import Handle
-from store.lockfile import State, Word
-from store.transaction import Transaction, UndoFailedError
+from store.syncs import Syncs
+from store.transaction import Transaction
 from store.types import Hint
 
 log = core.log.get(__name__)
@@ -32,36 +32,18 @@ MAX_BATCH = 128
 PATIENCE = 30.0  # seconds an operation waits for its turn
 
 
-@dataclass(slots=True, eq=False)
-class _Operation(Generic[T]):
-    """`claim` is taken once: by the worker thread that begins it, or by the caller who takes it back."""
-
-    work: Callable[[Transaction], T]
-    future: asyncio.Future[T]
-    durable: bool
-    claim: threading.Lock = field(default_factory=threading.Lock)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    begun: bool = False
-    result: T | None = None
-    error: BaseException | None = field(default=None)
-
-    def lose_patience(self) -> None:
-        if self.claim.acquire(blocking=False) and not self.future.done():
-            self.future.set_exception(StorageError("the mailbox is busy", code="storage-busy"))
-
-
 class Writer:
     """The one writer of an account in this process."""
 
-    def __init__(self, handle: Handle, pool: Executor, publish: Callable[[Sequence[Hint]], None]) -> None:
-        self._handle, self._pool, self._publish = handle, pool, publish
-        self._queue: deque[_Operation[Any]] = deque()
+    def __init__(self, handle: Handle, pool: Executor, syncs: Syncs, publish: Callable[[Sequence[Hint]], None]) -> None:
+        self._handle, self._pool, self._syncs, self._publish = handle, pool, syncs, publish
+        self._queue: deque[Operation[Any]] = deque()
         self._running: asyncio.Task[None] | None = None
 
-    async def submit(self, work: Callable[[Transaction], T], *, durable: bool = False) -> T:
+    async def submit(self, work: Callable[[Transaction], T], *, durable: bool = False, small: bool = False) -> T:
         """Run `work` inside a transaction; when this returns it is committed and published. What it did to files is
-        durable; with `durable` the index is synced too."""
-        operation = _Operation(work, asyncio.get_running_loop().create_future(), durable)
+        durable; with `durable` the index is synced too. `small`: it may run on the event loop."""
+        operation = Operation(work, asyncio.get_running_loop().create_future(), durable, small)
         self._queue.append(operation)
         if self._running is None:
             self._running = asyncio.create_task(self._drain())
@@ -69,17 +51,22 @@ class Writer:
             return await _outcome(operation)
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
-                running = loop.run_in_executor(self._pool, self._run, batch)
-                await through(running)  # only the end of the loop cancels us; callers wait for answers all the same
-                self._publish(running.result())
+                self._publish(await self._committed(batch))
                 for operation in batch:
-                    _answer(operation)
+                    answer(operation)
         finally:
             self._running = None
+
+    async def _committed(self, batch: Batch) -> Sequence[Hint]:
+        hints = await light.run(self._handle, batch, self._syncs) if light.fits(batch) else None
+        if hints is None:
+            running = asyncio.get_running_loop().run_in_executor(self._pool, self._run, batch)
+            await through(running)  # only the end of the loop cancels us; callers wait for answers all the same
+            hints = running.result()
+        return hints
 
     async def idle(self) -> None:
         """Until nothing is queued or running."""
@@ -88,7 +75,7 @@ class Writer:
 
     # -- in the worker thread ------------------------------------------------------------------------------------------
 
-    def _run(self, batch: Sequence[_Operation[Any]]) -> Sequence[Hint]:
+    def _run(self, batch: Batch) -> Sequence[Hint]:
         """Never raises: every operation ends with a result or an error."""
         try:
             with translated():
@@ -96,10 +83,10 @@ class Writer:
         except IndexDamagedError as error:
             return self._again(batch, error)
         except Exception as error:
-            _fail_all(batch, error)
+            fail_all(batch, error)
             return ()
 
-    def _again(self, batch: Sequence[_Operation[Any]], error: IndexDamagedError) -> Sequence[Hint]:
+    def _again(self, batch: Batch, error: IndexDamagedError) -> Sequence[Hint]:
         """The index turned out to be damaged: it is made again from the files, and the batch is tried once more."""
         log.error("store-index-damaged", account=self._handle.ref.id, cause=str(error))
         try:
@@ -108,34 +95,31 @@ class Writer:
             with translated():
                 return self._batch(batch)
         except IndexDamagedError as again:
-            _fail_all(batch, StorageError("storage failed", code="storage-index", cause=str(again)))
+            fail_all(batch, StorageError("storage failed", code="storage-index", cause=str(again)))
         except Exception as again:
-            _fail_all(batch, again)
+            fail_all(batch, again)
         return ()
 
-    def _batch(self, batch: Sequence[_Operation[Any]]) -> Sequence[Hint]:
+    def _batch(self, batch: Batch) -> Sequence[Hint]:
         handle = self._handle
         with handle.lock.held():
-            ready(handle)
+            now = ready(handle)
             if any(operation.durable for operation in batch):
                 with handle.writer.durable():
-                    transaction = _transact(handle, batch)
+                    transaction = _transact(handle, batch, now.generation)
             else:
                 with handle.fs.turn.taken():
-                    transaction = _transact(handle, batch)
-            handle.touched = True
-            handle.behind = handle.behind or transaction.unfinished
-            if transaction.unfinished or not all(operation.durable for operation in batch):
-                handle.dirty = True
+                    transaction = _transact(handle, batch, now.generation)
+            committed(handle, batch, transaction)
             return tuple(transaction.hints.values())
 
 
-def _transact(handle: Handle, batch: Sequence[_Operation[Any]]) -> Transaction:
+def _transact(handle: Handle, batch: Batch, generation: int) -> Transaction:
     transaction = Transaction(handle)
-    transaction.begin()
+    transaction.begin(generation)
     try:
         for operation in batch:
-            _perform(transaction, operation)
+            perform(transaction, operation, alone=len(batch) == 1)
         transaction.commit()
     except BaseException:
         transaction.abort()
@@ -143,7 +127,7 @@ def _transact(handle: Handle, batch: Sequence[_Operation[Any]]) -> Transaction:
     return transaction
 
 
-async def _outcome(operation: _Operation[T]) -> T:
+async def _outcome(operation: Operation[T]) -> T:
     """Its result. Taken back when it has not begun after `PATIENCE`, or when the caller is cancelled; once begun it
     will be committed or not, and is over when we leave."""
     timer = asyncio.get_running_loop().call_later(PATIENCE, operation.lose_patience)
@@ -155,61 +139,3 @@ async def _outcome(operation: _Operation[T]) -> T:
         raise
     finally:
         timer.cancel()
-
-
-def ready(handle: Handle) -> None:
-    """The index is the one we opened, the last writer ended well, and a clean stop is not claimed any longer."""
-    if not handle.is_current():
-        reload(handle)
-    recover.agree(handle)
-    state = handle.writer.one("SELECT generation, clean FROM state")
-    if state is not None and state[1]:
-        with handle.writer.durable():
-            handle.writer.run("UPDATE state SET clean = 0")
-        handle.lock.write(Word(handle.tools.boot, int(state[0]), State.IDLE))
-
-
-def reload(handle: Handle, *, damaged: bool = False) -> None:
-    """Open the index (again) and make it true. Under the account lock."""
-    if damaged:
-        handle.discard_index()
-    found = handle.load()
-    recover.agree(handle, found=found)
-
-
-def _perform(transaction: Transaction, operation: _Operation[Any]) -> None:
-    """Refusals and failures of one operation are its own; a damaged index is everybody's."""
-    if not operation.begun and not operation.claim.acquire(blocking=False):
-        operation.error = asyncio.CancelledError()
-        return
-    operation.begun, operation.error = True, None
-    try:
-        with transaction.operation(), translated():
-            operation.result = operation.work(transaction)
-    except (IndexDamagedError, UndoFailedError):
-        raise
-    except Exception as error:
-        operation.error = error
-
-
-def _fail_all(batch: Sequence[_Operation[Any]], error: Exception) -> None:
-    """The commit failed: nothing of the batch was kept. Each caller gets an error of its own."""
-    known = error if isinstance(error, StorageError) else storage_error(OSError(repr(error)))
-    log.error("store-batch-failed", cause=repr(error), operations=len(batch), fields=known.fields)
-    for operation in batch:
-        operation.result = None
-        if operation.error is None or not isinstance(operation.error, asyncio.CancelledError):
-            operation.error = StorageError(known.public, code=known.code, **known.fields)
-
-
-def _answer(operation: _Operation[Any]) -> None:
-    operation.over.set()
-    if operation.future.done():
-        return
-    if isinstance(operation.error, asyncio.CancelledError):
-        operation.future.cancel()
-    elif operation.error is not None:
-        operation.future.set_exception(operation.error)
-        operation.future.exception()  # a caller that left has nobody to look at it
-    else:
-        operation.future.set_result(operation.result)

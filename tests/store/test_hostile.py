@@ -14,6 +14,8 @@ from store.types import Placement, Uid
 from tests.fakes.mail import content, mail
 from tests.store.helpers import AUTRE, MAIRIE, all_rows, by_hand, deliver, inbox_of, read
 
+LONG = 100_000  # octets: past what is written without tmp/
+
 
 async def test_h109_a_link_in_place_of_a_message_is_never_followed(store: MaildirStore, data: Path) -> None:
     secret = data / "secret"
@@ -51,7 +53,7 @@ async def test_h109_a_link_in_place_of_a_directory_is_refused(data: Path, clock:
     else:
         mailbox = await inbox_of(store)
         with pytest.raises(StorageError):
-            await (deliver(store, MAIRIE, 2) if planted == "tmp" else mailbox.open(Uid(1)))
+            await (store.stage(b"", content(2, size=LONG), first=MAIRIE) if planted == "tmp" else mailbox.open(Uid(1)))
     assert sorted(path.name for path in other.iterdir()) == before
     await store.close()
 

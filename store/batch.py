@@ -1,0 +1,115 @@
+"""Operations that wait for one account, and the batch they become: performed, committed and answered together.
+
+Refusals and failures of one operation are its own; a sync or commit that fails is the whole batch's. An operation can
+be performed again when its batch was given up before anything of it was kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import core.log
+from core.errors import StorageError
+from store import recover
+from store.faults import IndexDamagedError, storage_error, translated
+from store.handle import Handle
+from store.lockfile import State, Word
+from store.recover import Standing
+from store.transaction import NeedsThreadError, Transaction, UndoFailedError
+
+log = core.log.get(__name__)
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Operation(Generic[T]):
+    """`claim` is taken once: by whoever begins it, or by the caller who takes it back. `durable`: the index is synced
+    too. `light`: short enough for the event loop (`store.light`)."""
+
+    work: Callable[[Transaction], T]
+    future: asyncio.Future[T]
+    durable: bool = False
+    light: bool = False
+    claim: threading.Lock = field(default_factory=threading.Lock)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: bool = False
+    result: T | None = None
+    error: BaseException | None = field(default=None)
+
+    def lose_patience(self) -> None:
+        if self.claim.acquire(blocking=False) and not self.future.done():
+            self.future.set_exception(StorageError("the mailbox is busy", code="storage-busy"))
+
+
+Batch = Sequence[Operation[Any]]
+
+
+def ready(handle: Handle) -> Standing:
+    """The index is the one we opened, the last writer ended well, and a clean stop is not claimed any longer. Under the
+    account lock."""
+    if not handle.is_current():
+        reload(handle)
+    now = recover.agree(handle)
+    if now.clean:
+        with handle.writer.durable():
+            handle.writer.run("UPDATE state SET clean = 0")
+        handle.lock.write(Word(handle.tools.boot, now.generation, State.IDLE))
+    return now
+
+
+def reload(handle: Handle, *, damaged: bool = False) -> None:
+    """Open the index (again) and make it true. Under the account lock."""
+    if damaged:
+        handle.discard_index()
+    found = handle.load()
+    recover.agree(handle, found=found)
+
+
+def perform(transaction: Transaction, operation: Operation[Any], *, alone: bool) -> None:
+    """One operation; what goes wrong with it alone is its answer. `alone`: it is the whole batch."""
+    if not operation.begun and not operation.claim.acquire(blocking=False):
+        operation.error = asyncio.CancelledError()
+        return
+    operation.begun, operation.error = True, None
+    try:
+        with transaction.operation(alone=alone), translated():
+            operation.result = operation.work(transaction)
+    except (IndexDamagedError, UndoFailedError, NeedsThreadError):
+        raise
+    except Exception as error:
+        operation.error = error
+
+
+def fail_all(batch: Batch, error: Exception) -> None:
+    """The commit failed: nothing of the batch was kept. Each caller gets an error of its own."""
+    known = error if isinstance(error, StorageError) else storage_error(OSError(repr(error)))
+    log.error("store-batch-failed", cause=repr(error), operations=len(batch), fields=known.fields)
+    for operation in batch:
+        operation.result = None
+        if operation.error is None or not isinstance(operation.error, asyncio.CancelledError):
+            operation.error = StorageError(known.public, code=known.code, **known.fields)
+
+
+def committed(handle: Handle, batch: Batch, transaction: Transaction) -> None:
+    """What the flusher will have to do."""
+    handle.touched = True
+    handle.behind = handle.behind or transaction.unfinished
+    if transaction.unfinished or not all(operation.durable for operation in batch):
+        handle.dirty = True
+
+
+def answer(operation: Operation[Any]) -> None:
+    operation.over.set()
+    if operation.future.done():
+        return
+    if isinstance(operation.error, asyncio.CancelledError):
+        operation.future.cancel()
+    elif operation.error is not None:
+        operation.future.set_exception(operation.error)
+        operation.future.exception()  # a caller that left has nobody to look at it
+    else:
+        operation.future.set_result(operation.result)

@@ -1,0 +1,71 @@
+"""A batch of small deliveries on the event loop: only its syncs wait, in threads of their own.
+
+Measured: in a worker thread each of the thirty short calls of a delivery waits for the interpreter, which took more
+time than the calls themselves. Whatever would make the loop wait (somebody else's lock, an index that must be made
+true, a floor or a journal to be synced) gives the batch to a worker thread (`NeedsThreadError`), with nothing done. The
+transaction stays open while the folder is synced: it is the writer connection's, under the account lock, and readers
+use another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import core.log
+from core.errors import StorageError
+from store import recover
+from store.batch import Batch, committed, fail_all, perform
+from store.faults import IndexDamagedError, translated
+from store.handle import Handle
+from store.syncs import Syncs
+from store.transaction import NeedsThreadError, Transaction
+from store.trust import Trust
+from store.types import Hint
+
+log = core.log.get(__name__)
+
+MOST = 16  # operations, for the sake of everybody else on the loop
+
+
+def fits(batch: Batch) -> bool:
+    return len(batch) <= MOST and all(operation.light for operation in batch)
+
+
+async def run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint] | None:
+    """The hints of what was committed; None: a worker thread must do it, nothing was done. Operations have their
+    results or errors."""
+    try:
+        with translated():
+            return await _run(handle, batch, syncs)
+    except (IndexDamagedError, NeedsThreadError):
+        return None
+    except StorageError as error:
+        fail_all(batch, error)
+        return ()
+
+
+async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
+    if not handle.lock.try_acquire():
+        raise NeedsThreadError
+    try:
+        now = recover.standing(handle) if handle.is_current() else None
+        if now is None or now.clean or now.trust is not Trust.WHOLE:
+            raise NeedsThreadError
+        transaction = Transaction(handle, light=True)
+        transaction.begin(now.generation)
+        try:
+            for operation in batch:
+                perform(transaction, operation, alone=len(batch) == 1)
+            if unsynced := transaction.take_unsynced():
+                await syncs.finish(syncs.begin(unsynced))
+            transaction.finish()
+        except NeedsThreadError:
+            transaction.abandon()
+            raise
+        except BaseException:
+            transaction.abort()
+            raise
+        committed(handle, batch, transaction)
+        return tuple(transaction.hints.values())
+    finally:
+        handle.lock.release()
