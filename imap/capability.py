@@ -27,9 +27,13 @@ MAIL = (
     "LIST-EXTENDED",  # RFC 5258
     "LIST-STATUS",  # RFC 5819
     "STATUS=SIZE",  # RFC 8438
+    "CONDSTORE",  # RFC 7162
+    "QRESYNC",
     "QUOTA",  # RFC 9208; QUOTASET is not ours to offer
     "QUOTA=RES-STORAGE",
     "APPENDLIMIT",  # RFC 7889; told with its value
+    "MULTIAPPEND",  # RFC 3502
+    "CATENATE",  # RFC 4469
 )
 MECHANISMS = ("PLAIN",)
 

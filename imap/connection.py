@@ -218,10 +218,10 @@ class Connection:
 
     async def rest_of_command(self) -> bytes:
         event = await self._literal_event(self._now() + self._services.limits.imap_stall)
+        if isinstance(event, Refused):
+            raise Bye(event.error.text, event.error.code) if event.fatal else event.error
         if not isinstance(event, Rest):
             raise BadSyntax("command too long")
-        if event.more:
-            raise BadSyntax("one message per APPEND")
         return event.data
 
     async def _literal_event(self, deadline: float) -> Event:

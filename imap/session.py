@@ -15,6 +15,7 @@ from core.clock import Clock
 from core.config import Limits
 from directory.directory import Directory
 from directory.types import Account, LoggedIn
+from imap import responses
 from imap.responses import Ok
 from imap.types import Feature, State
 from imap.view import View
@@ -45,11 +46,11 @@ class Link(Protocol):
         """Wait for a line, for `wake` or for `timeout` seconds, whichever is first: the line, or None."""
 
     def literal(self) -> AsyncIterator[bytes]:
-        """The announced literal of APPEND, in blocks; asks for it first when it synchronises. Raises
+        """The announced literal of APPEND or REPLACE, in blocks; asks for it first when it synchronises. Raises
         `ConnectionError` when the peer leaves in the middle."""
 
     async def rest_of_command(self) -> bytes:
-        """What follows the literal, up to CRLF."""
+        """What follows the literal, up to CRLF or up to and with the announcement of the next literal."""
 
     def before_tls(self) -> None:
         """Raises `Bye` when clear text was pipelined behind STARTTLS (security.md row 21)."""
@@ -65,7 +66,7 @@ class Link(Protocol):
 
 
 class Seats(Protocol):
-    """Counts connections, once per machine (security.md, Decided); `seats.LocalSeats` counts one process."""
+    """Counts connections, once per machine (security.md, Decided); `seats.TallySeats` by `core.tally`."""
 
     def take_address(self, address: str) -> bool:
         """A connection before login; False when `limits.connections_per_address` are taken."""
@@ -124,6 +125,8 @@ class Session:
         self.writer = writer
         self.state = State.NOT_AUTHENTICATED
         self.features = Feature.NONE
+        self.tag = ""  # of the command that runs: ESEARCH repeats it (RFC 4731 3.1)
+        self.keep_numbers = False  # the command that runs named messages by number after all: EXPUNGE stays owed
         self.failed_logins = 0
         self.client_id: Sequence[tuple[str, str]] = ()
         self.after_answer: Callable[[], Awaitable[None]] | None = None  # STARTTLS: what follows the tagged OK
@@ -154,6 +157,24 @@ class Session:
     @property
     def selection(self) -> Selected | None:
         return self._selected
+
+    @property
+    def condstore(self) -> bool:
+        """Mod-sequences and UIDs ride in every FETCH response that tells flags (RFC 7162 3.1)."""
+        return Feature.CONDSTORE in self.features
+
+    @property
+    def qresync(self) -> bool:
+        """VANISHED instead of EXPUNGE (RFC 7162 3.2.10)."""
+        return Feature.QRESYNC in self.features
+
+    def enable(self, feature: Feature) -> None:
+        """Switch on for the rest of the connection, QRESYNC with CONDSTORE (RFC 7162 3.2.3). The first CONDSTORE
+        enabling command in a selected mailbox is answered with its HIGHESTMODSEQ (RFC 7162 3.1)."""
+        before = self.condstore
+        self.features |= feature | (Feature.CONDSTORE if Feature.QRESYNC in feature else Feature.NONE)
+        if self.condstore and not before and self._selected is not None:
+            self.writer.write(responses.highest_modseq(self._selected.view.settled))
 
     def logged_in(self, login: LoggedIn, store: AccountStore) -> None:
         self.login, self._store = login, store

@@ -2,9 +2,9 @@
 
 The driver feeds octets and asks `next_event` until it answers None; commands therefore come one by one and what is not
 asked for stays in the driver's socket. Bounds count whole commands, never single words (security.md finding 8): the
-text lines of one command together `line`, its literals together `literals`. Only CRLF ends a line. The message of
-APPEND is not collected but streamed; its head is an event of its own, so that the handler can refuse before a "+" is
-sent.
+text lines of one command together `line`, its literals together `literals`. Only CRLF ends a line. The messages of
+APPEND and REPLACE are not collected but streamed; what stands before each literal is an event of its own, so that the
+handler can refuse before a "+" is sent.
 
 What is over a bound is refused and then kept in step (rows 91-93): a client that waits for "+" gets its tagged answer
 instead; one that does not wait has the exact octets discarded, or is told BYE when they are too many.
@@ -20,7 +20,8 @@ from imap.errors import Bad, Code, ImapError, No
 
 _LITERAL = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 _TAG = re.compile(rb"([!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]{1,100}) ")
-_APPEND = re.compile(rb"[^ ]+ APPEND [^ ]", re.IGNORECASE)
+# What brings messages: APPEND (RFC 3502), REPLACE (RFC 8508).
+_BRINGS = re.compile(rb"[^ ]+ (?:APPEND|(?:UID )?REPLACE [^ ]+) [^ ]", re.IGNORECASE)
 _COMPACT = 32 * 1024
 _TAIL = 32  # of an overlong line: enough to see the literal at its end
 
@@ -28,12 +29,14 @@ _TAIL = 32  # of an overlong line: enough to see the literal at its end
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Octets: text of one command, its collected literals together, and what is read and thrown away at most.
-    `stream`: APPEND literals are streamed (after login)."""
+    `stream`: APPEND literals are streamed (after login). `unasked`: the largest literal that need not wait for our
+    "+" (RFC 7888 5: 4096 where LITERAL- is announced)."""
 
     line: int
     literals: int
     discard: int
     stream: bool
+    unasked: int = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """The head of an APPEND; ends with the announcement of the literal, which waits for `accept` or `abandon`."""
+    """The head of an APPEND or REPLACE; ends with the announcement of a literal, which waits for `accept` or
+    `abandon`."""
 
     data: bytes
 
@@ -65,7 +69,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What followed the accepted literal, without CRLF; `more` when it announced another literal (which is dropped)."""
+    """What followed the accepted literal, without CRLF. `more`: it ends with the announcement of another literal, which
+    waits for `accept` or `abandon` in its turn."""
 
     data: bytes
     more: bool
@@ -199,7 +204,9 @@ class Framer:
     def _announced(self, line: bytes, announced: re.Match[bytes]) -> Event | None:
         size, self._sync = _size(announced[1]), not announced[2]
         prefix = bytes(self._command) + line[: announced.start()]
-        if self.bounds.stream and _APPEND.match(prefix):
+        if not self._sync and size > self.bounds.unasked:
+            return self._refused(_tag(prefix), _unasked(), fatal=not self._skip_literal(size))
+        if self.bounds.stream and _BRINGS.match(prefix):
             self._mode, self._need = _Mode.OFFERED, size
             return Streamed(prefix + announced.group())
         if self._literals + size > self.bounds.literals:
@@ -231,8 +238,14 @@ class Framer:
         if line is None:
             return None
         announced = _LITERAL.search(line)
-        self._after_skipped_line(announced)
-        return Rest(line, more=announced is not None)
+        if announced is None:
+            self._reset()
+            return Rest(line, more=False)
+        self._need, self._sync = _size(announced[1]), not announced[2]
+        if not self._sync and self._need > self.bounds.unasked:
+            return self._refused("*", _unasked(), fatal=not self._skip_literal(self._need))
+        self._mode = _Mode.OFFERED
+        return Rest(line, more=True)
 
     # --- refusing and keeping in step ------------------------------------------------------------------------------
 
@@ -320,6 +333,10 @@ class Framer:
             self._buffer.clear()
             self._start = self._scan = 0
         return line
+
+
+def _unasked() -> Bad:
+    return Bad("this literal must wait for our word", Code.TOOBIG)  # RFC 7888 5: LITERAL-
 
 
 def _size(digits: bytes) -> int:

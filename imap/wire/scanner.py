@@ -30,7 +30,7 @@ _QUOTED = re.compile(rb'"((?:[^\x00\r\n"\\\x80-\xff]|\\["\\])*)"')
 _QUOTED_UTF8 = re.compile(rb'"((?:[^\x00\r\n"\\]|\\["\\])*)"')
 _ESCAPE = re.compile(rb'\\(["\\])')
 _LITERAL = re.compile(rb"\{([0-9]{1,19})(\+?)\}\r\n")
-_ANNOUNCED = re.compile(rb"\{([0-9]{1,19})(\+?)\}\Z")
+_ANNOUNCED = re.compile(rb"(~?)\{([0-9]{1,19})(\+?)\}\Z")
 _NUMBER = re.compile(rb"[0-9]{1,20}")
 
 SYSTEM_FLAGS: dict[str, Flag] = {
@@ -44,10 +44,12 @@ SYSTEM_FLAGS: dict[str, Flag] = {
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A literal whose bytes have not been collected (APPEND): `size` octets; `sync` when the client waits for "+"."""
+    """A literal whose bytes have not been collected (APPEND): `size` octets; `sync` when the client waits for "+";
+    `binary`: a literal8, which may hold NUL (RFC 3516 4.4)."""
 
     size: int
     sync: bool
+    binary: bool = False
 
 
 class Scanner:
@@ -165,7 +167,7 @@ class Scanner:
     def announced_literal(self) -> Announced:
         """The literal that ends this head and is still to be read (`wire.framing.Streamed`)."""
         match = self.match(_ANNOUNCED, "literal")
-        return Announced(int(match[1]), sync=not match[2])
+        return Announced(int(match[2]), sync=not match[3], binary=bool(match[1]))
 
     # --- numbers and sets ------------------------------------------------------------------------------------------
 

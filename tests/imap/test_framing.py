@@ -24,7 +24,7 @@ def drive(data: bytes, bounds: Bounds = AFTER, *, step: int = 0, accept: bool = 
                 events[-1] = Piece(events[-1].data + event.data, event.last)
             else:
                 events.append(event)
-            if isinstance(event, Streamed):
+            if isinstance(event, Streamed) or (isinstance(event, Rest) and event.more):
                 if accept:
                     framer.accept()
                 else:
@@ -50,7 +50,25 @@ STREAMS: list[tuple[bytes, list[Event]]] = [
     (b"a APPEND x {0+}\r\n\r\n", [Streamed(b"a APPEND x {0+}"), Piece(b"", True), Rest(b"", False)]),
     (
         b"a APPEND x {1+}\r\nA {2+}\r\nBB\r\nb NOOP\r\n",
-        [Streamed(b"a APPEND x {1+}"), Piece(b"A", True), Rest(b" {2+}", True), Complete(b"b NOOP")],
+        [
+            Streamed(b"a APPEND x {1+}"),
+            Piece(b"A", True),
+            Rest(b" {2+}", True),
+            Piece(b"BB", True),
+            Rest(b"", False),
+            Complete(b"b NOOP"),
+        ],
+    ),
+    (
+        b"a uid replace 4 x ~{2}\r\nhi\r\nb REPLACE 1 y (x) {0+}\r\n\r\n",
+        [
+            Streamed(b"a uid replace 4 x ~{2}"),
+            Piece(b"hi", True),
+            Rest(b"", False),
+            Streamed(b"b REPLACE 1 y (x) {0+}"),
+            Piece(b"", True),
+            Rest(b"", False),
+        ],
     ),
 ]
 
@@ -92,6 +110,21 @@ def test_h091_a_waiting_client_with_a_huge_literal_is_answered_bad_and_nothing_i
     assert isinstance(refused, Refused)
     assert (refused.tag, refused.fatal) == ("a", False)
     assert isinstance(refused.error, Bad)
+    assert following == Complete(b"b NOOP")
+
+
+def test_h091_with_literal_minus_only_4096_octets_come_unasked() -> None:
+    """RFC 7888 5; what is more is skipped and the stream stays in step, in the second literal of an APPEND too."""
+    bounds = Bounds(line=200, literals=9000, discard=9000, stream=True, unasked=4096)
+    whole = b"x" * 4096
+    assert drive(b"a S {4096+}\r\n%b\r\n" % whole, bounds) == [Complete(b"a S {4096+}\r\n" + whole)]
+    for head in (b"a S ", b"a APPEND x "):
+        refused, following = drive(head + b"{4097+}\r\n%bx\r\nb NOOP\r\n" % whole, bounds)
+        assert isinstance(refused, Refused)
+        assert isinstance(refused.error, Bad)
+        assert (refused.tag, refused.fatal, following) == ("a", False, Complete(b"b NOOP"))
+    *_, refused, following = drive(b"a APPEND x {1+}\r\nA {4097+}\r\n%bx\r\nb NOOP\r\n" % whole, bounds)
+    assert isinstance(refused, Refused)
     assert following == Complete(b"b NOOP")
 
 

@@ -1,0 +1,167 @@
+"""MULTIAPPEND, CATENATE, UTF8 and literal8 in APPEND (RFC 3502, RFC 4469, RFC 6855, RFC 3516)."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.config import Limits
+from imap.commands import incoming
+from store.types import Flag
+from tests.fakes.imap_world import Client, World
+
+ONE = b"Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nFrom: Fred Foobar <foobar@Blurdybloop.example.COM>\r\n\r\nHello Joe\r\n"
+TWO = b"Date: Mon, 7 Feb 1994 22:43:04 -0800\r\nFrom: Joe Mooch <mooch@OWaTaGu.example.net>\r\n\r\nOK.\r\n"
+
+
+async def many(client: Client, *parts: bytes) -> bytes:
+    """One APPEND to INBOX; the tagged answer."""
+    await client.raw(b"a APPEND INBOX" + b"".join(parts) + b"\r\n")
+    return (await client.until(b"a"))[-1]
+
+
+def item(raw: bytes, before: bytes = b"") -> bytes:
+    return b" %b{%d+}\r\n%b" % (before, len(raw), raw)
+
+
+async def test_rfc3502_example() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.raw(b"A003 APPEND INBOX (\\Seen) {%d}\r\n" % len(ONE))
+        assert (await client.line()).startswith(b"+ ")
+        await client.raw(ONE + b' (\\Seen) " 7-Feb-1994 22:43:04 -0800" {%d}\r\n' % len(TWO))
+        assert (await client.line()).startswith(b"+ ")
+        await client.raw(TWO + b"\r\n")
+        assert (await client.until(b"A003"))[-1] == b"A003 OK [APPENDUID 1001 1:2] APPEND completed"
+        box = (await world.account()).boxes["INBOX"]
+        assert box.raw == {1: ONE, 2: TWO}
+        assert [row.flags for row in box.messages.values()] == [Flag.SEEN, Flag.SEEN]
+        assert box.messages[2].internal_date == 760689784
+        assert all(spool.closed for spool in world.store.spools)
+
+
+async def test_several_messages_are_all_kept_or_none() -> None:
+    async with World(limits=Limits(message_size="1K")) as world:
+        client = await world.login()
+        for last, answer in (
+            (b" {0+}\r\n", b"a NO [CANNOT]"),  # RFC 3502 6.3.11: the client gives up
+            (item(b"x" * 1025), b"a NO [TOOBIG]"),
+            (item(b"a\0b"), b"a NO [CANNOT]"),
+            (item(TWO, b"~")[:-2] + b"\0\n", b"a NO [UNKNOWN-CTE]"),
+            (item(TWO, b"(\\Bad) "), b"a BAD"),
+            (item(TWO) + b" x", b"a BAD"),
+            (item(TWO) + b" ", b"a BAD"),
+            (b" CATENATE (URL {5+}\r\n/nope)", b"a NO [BADURL /nope]"),
+        ):
+            assert (await many(client, item(ONE), last)).startswith(answer), last
+        await client.ok(b"NOOP")
+        assert not (await world.account()).boxes["INBOX"].messages
+        assert all(spool.closed for spool in world.store.spools)
+
+
+async def test_quota_counts_all_messages_of_one_command() -> None:
+    async with World(quota=len(ONE) + len(TWO) - 1) as world:
+        client = await world.login()
+        assert (await many(client, item(ONE), item(TWO))).startswith(b"a NO [OVERQUOTA]")
+        assert not (await world.account()).boxes["INBOX"].messages
+
+
+async def test_what_one_command_holds_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with World() as world:
+        client = await world.login()
+        monkeypatch.setattr(incoming, "MOST_MESSAGES", 3)
+        assert (await many(client, *[item(ONE)] * 3)).startswith(b"a OK")
+        assert (await many(client, *[item(ONE)] * 4)).startswith(b"a NO [LIMIT]")
+        monkeypatch.setattr(incoming, "MOST_SMALL", 2 * len(ONE))
+        assert (await many(client, *[item(ONE)] * 2)).startswith(b"a OK")
+        assert (await many(client, *[item(ONE)] * 3)).startswith(b"a NO [LIMIT]")
+        monkeypatch.setattr(incoming, "SMALL", 10)
+        monkeypatch.setattr(incoming, "MOST_LARGE", 1)
+        assert (await many(client, item(ONE))).startswith(b"a OK")
+        assert (await many(client, item(ONE), item(TWO))).startswith(b"a NO [LIMIT]")
+
+
+async def test_rfc4469_example() -> None:
+    """Section 2's example: parts of one message with a new part between them, two URLs of each form."""
+    async with World() as world:
+        account = await world.account()
+        old = (
+            b"From: a@b.test\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
+            b"--x\r\nContent-Type: text/plain\r\n\r\nfirst\r\n--x\r\n\r\nsecond\r\n--x--\r\n"
+        )
+        account.deliver(old, "Drafts")
+        client = await world.login()
+        text = b"--x\r\n\r\nnew\r\n--x--\r\n"
+        validity = account.boxes["Drafts"].uidvalidity
+        answer = await many(
+            client,
+            b' (\\Draft) CATENATE (URL "/Drafts;UIDVALIDITY=%d/;UID=1/;section=HEADER" TEXT {%d+}\r\n%b' % (
+                validity, 5, b"--x\r\n",
+            ),
+            b' URL "/Drafts/;UID=1/;SECTION=1.MIME" URL "/Drafts/;UID=1/;SECTION=1" TEXT {%d+}\r\n%b' % (
+                len(text) + 2, b"\r\n" + text,
+            ),
+            b' URL "/Drafts/;UID=1/;SECTION=2/;PARTIAL=1.3")',
+        )  # fmt: skip
+        assert answer == b"a OK [APPENDUID 1001 1] APPEND completed"
+        head, _, _ = old.partition(b"\r\n\r\n")
+        assert account.boxes["INBOX"].raw[1] == (
+            head + b"\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\nfirst\r\n" + text + b"eco"
+        )
+        assert account.boxes["INBOX"].messages[1].flags == Flag.DRAFT
+
+
+async def test_catenate_of_urls_alone_has_no_literal() -> None:
+    async with World() as world:
+        account = await world.account()
+        await account.create("Délibérations/1")
+        account.deliver(ONE, "Délibérations/1")
+        client = await world.login()
+        url = b"/D%C3%A9lib%c3%A9rations/1/;UID=1"
+        assert (await many(client, b' CATENATE (URL "%b")' % url)).startswith(b"a OK [APPENDUID")
+        assert (await many(client, b" CATENATE (URL {%d+}\r\n%b)" % (len(url), url))).startswith(b"a OK [APPENDUID")
+        assert account.boxes["INBOX"].raw == {1: ONE, 2: ONE}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"/INBOX/;UID=9", b"/nowhere/;UID=1", b"/INBOX;UIDVALIDITY=9/;UID=1", b"/INBOX/;UID=1/;SECTION=7.7",
+        b"/INBOX/;UID=1/;SECTION=FOO", b"imap://other.test/INBOX/;UID=1", b"/INBOX", b"/%FF/;UID=1", b"/../x/;UID=1",
+    ],
+)  # fmt: skip
+async def test_a_url_that_names_nothing_is_badurl(url: bytes) -> None:
+    async with World() as world:
+        (await world.account()).deliver(ONE)
+        client = await world.login()
+        assert (await many(client, b' CATENATE (URL "%b")' % url)).startswith(b"a NO [BADURL %b]" % url)
+        assert len((await world.account()).boxes["INBOX"].messages) == 1
+
+
+async def test_catenate_of_nothing_and_of_too_much() -> None:
+    async with World(limits=Limits(message_size="1K")) as world:
+        (await world.account()).deliver(b"x" * 1000)
+        client = await world.login()
+        assert (await many(client, b" CATENATE (TEXT {0+}\r\n)")).startswith(b"a NO [CANNOT]")
+        assert (await many(client, b" CATENATE ()")).startswith(b"a BAD")
+        assert (await many(client, b" CATENATE (FOO x)")).startswith(b"a BAD")
+        twice = b' CATENATE (URL "/INBOX/;UID=1" URL "/INBOX/;UID=1")'
+        assert (await many(client, twice)).startswith(b"a NO [TOOBIG]")
+        for url in (b"/INBOX/;UID=1\x01", b"/IN]BOX/;UID=1"):  # promise P9
+            assert b"[BADURL] " in await many(client, b' CATENATE (URL "%b")' % url)
+
+
+async def test_literal8_is_a_literal_without_nul() -> None:
+    async with World() as world:
+        client = await world.login()
+        assert (await many(client, item(ONE, b"~"))).startswith(b"a OK")
+        assert (await many(client, item(b"a\0b", b"~"))).startswith(b"a NO [UNKNOWN-CTE]")
+        assert (await world.account()).boxes["INBOX"].raw == {1: ONE}
+
+
+async def test_utf8_data_needs_utf8_accept() -> None:
+    async with World() as world:
+        client = await world.login()
+        raw = "Subject: été\r\n\r\nx\r\n".encode()
+        assert (await many(client, b" UTF8 (~{%d}" % len(raw))).startswith(b"a NO [CANNOT]")
+        assert (await many(client, b" UTF8 (~{%d+}\r\n%b)" % (len(raw), raw))).startswith(b"a NO [CANNOT]")
+        await client.ok(b"NOOP")
