@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from antispam.authentication.authenticator import Authenticator
 from antispam.rspamd import TOTAL_TIMEOUT, Rspamd
-from beffroi.rooms import CLOCK, IDS, open_directory, open_keyring, open_queue, open_resolver, open_store
+from beffroi.rooms import CLOCK, IDS, open_directory, open_keyring, open_queue, open_resolver, open_store, open_tally
 from core.config import Config
 from core.dns import DnsResolver
+from core.https import Https
 from core.log import Secret
 from core.resolver import Resolver
+from core.tally import Tally
 from delivery.agents import Agents
 from delivery.commit import Committer
 from delivery.inbound import Inbound
@@ -30,6 +32,11 @@ from delivery.submission import Submission
 from delivery.types import Acceptor, DeliveryAgent
 from directory.directory import Directory
 from smtp.outbound.agent import SmtpAgent
+from smtp.outbound.mx import public
+from smtp.outbound.tls_counts import TlsCounts
+from smtp.outbound.tls_policy import verified_context
+from smtp.outbound.tls_reporter import TlsReporter
+from smtp.outbound.tls_results import TlsResults
 from store.store import Store
 
 
@@ -41,6 +48,7 @@ class Rooms:
     store: Store
     queue: Queue
     resolver: DnsResolver
+    tally: Tally
 
 
 @asynccontextmanager
@@ -48,6 +56,7 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         yield Rooms(
+            tally=stack.enter_context(open_tally(config)),
             directory=await enter(open_directory(config)),
             store=await enter(open_store(config)),
             queue=await enter(open_queue(config)),
@@ -73,7 +82,7 @@ def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
     rspamd = make_rspamd(config)
     authenticator = Authenticator(rooms.resolver, CLOCK, config.limits, config.hostname)
     scanner = rspamd if config.antispam.rspamd else None
-    inbound = Inbound(config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK)
+    inbound = Inbound(config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK, rooms.tally)
     keyring = open_keyring(config, rooms.directory)
     submission = Submission(config, rooms.directory, rooms.store, keyring, committer, rooms.queue, CLOCK, IDS)
     return Acceptors(inbound, submission, rspamd)
@@ -90,9 +99,17 @@ def make_rspamd(config: Config) -> Rspamd:
     )
 
 
-def make_agent(config: Config, resolver: Resolver) -> SmtpAgent:
+def make_agent(config: Config, resolver: Resolver, results: TlsResults) -> SmtpAgent:
     """The agent `delivery` knows only by its Protocol."""
-    return SmtpAgent.create(config, resolver)
+    return SmtpAgent.create(config, resolver, CLOCK, results)
+
+
+def make_tls_reporter(config: Config, rooms: Rooms, counts: TlsCounts) -> TlsReporter:
+    private = config.delivery.allow_private
+    context = verified_context(config.delivery.ca_file)
+    https = Https(rooms.resolver, context, lambda address: private or public(address))
+    keys = open_keyring(config, rooms.directory)
+    return TlsReporter(rooms.queue, counts, rooms.resolver, https, keys, hostname=config.hostname, clock=CLOCK, ids=IDS)
 
 
 def make_scheduler(config: Config, rooms: Rooms, remote: DeliveryAgent) -> Scheduler:

@@ -165,6 +165,13 @@ class Limits(Section):
     tls_handshake: float = 10.0
     connections_per_address: int = 50
     connections_per_network: int = 200  # /24 or /56
+    connections_per_region: int = 600  # /20 or /48
+    connection_rate_address: int = 1200  # a minute
+    connection_rate_network: int = 2400
+    connection_rate_region: int = 4800
+    smtp_connections: int = 2000  # of strangers, at all doors of SMTP
+    submission_connections_per_account: int = 40
+    harvest_ban: float = 3600.0
     # messages
     header_field: int = 64 * KIB
     header_block: int = 256 * KIB
@@ -189,6 +196,10 @@ class Limits(Section):
     folders: int = 1000
     keywords: int = 64
     keyword_length: int = 128
+    recycle_days: int = 30
+    metadata_value: int = 16 * KIB  # RFC 5464 4.1: at least 1,024
+    metadata_entries: int = 100  # of one folder, and again of each of its readers; RFC 5464 4.1: at least 10
+    metadata_octets: int = 1 * MIB  # of one account
     password: int = 256
     concurrent_hashes: int = 4
     # evidence
@@ -290,6 +301,11 @@ class Config(BaseSettings):
     @property
     def queue_file(self) -> Path:
         return self.data / "queue" / "queue.db"
+
+    @property
+    def sts_dir(self) -> Path:
+        """MTA-STS policies of other domains: what is lost here is fetched again."""
+        return self.data / "queue" / "mta-sts"
 
     @property
     def spool_dir(self) -> Path:

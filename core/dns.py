@@ -20,6 +20,7 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdata
+from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TLSA import TLSA
@@ -64,6 +65,7 @@ class _Reply:
     secure: bool = False
     ttl: float = 0.0
     octets: int = 64
+    canonical: str = ""
 
 
 class DnsResolver:
@@ -109,6 +111,9 @@ class DnsResolver:
     async def tlsa(self, name: str) -> Answer[Tlsa]:
         return await self._answer(name, "TLSA", _tlsa)
 
+    async def cname(self, name: str) -> Answer[str]:
+        return await self._answer(name, "CNAME", _cname)
+
     async def _answer(self, name: str, kind: str, convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
         name = name.removesuffix(".").lower()
         if not askable(name):
@@ -129,7 +134,8 @@ class DnsResolver:
         try:
             async with asyncio.timeout(self._timeout), self._slots:
                 reply = await self._tries(key)
-            answer = Answer(reply.outcome, tuple(convert(rdata) for rdata in reply.records), reply.secure)
+            records = tuple(convert(rdata) for rdata in reply.records)
+            answer = Answer(reply.outcome, records, reply.secure, reply.canonical)
         except (TimeoutError, *_FAULTS) as error:
             _log.info("dns-failed", name=key[0], type=key[1], cause=type(error).__name__)
             return Answer(Outcome.FAILED)
@@ -232,12 +238,13 @@ def _read(response: dns.message.Message, *, trusted: bool) -> _Reply:
         return _Reply(Outcome.FAILED, ttl=FLOOR)
     secure = trusted and bool(response.flags & dns.flags.AD)
     ttl = max(float(chain.minimum_ttl), FLOOR)
+    canonical = _host(chain.canonical_name) if chain.cnames else ""
     if chain.answer is not None:
         records = tuple(chain.answer)
         octets = 64 + sum(len(rdata.to_wire() or b"") + 64 for rdata in records)
-        return _Reply(Outcome.OK, records, secure, ttl, octets)
+        return _Reply(Outcome.OK, records, secure, ttl, octets, canonical)
     outcome = Outcome.NXDOMAIN if code == dns.rcode.NXDOMAIN else Outcome.EMPTY
-    return _Reply(outcome, (), secure, ttl)
+    return _Reply(outcome, (), secure, ttl, canonical=canonical)
 
 
 def _host(name: dns.name.Name) -> str:
@@ -270,6 +277,10 @@ def _mx(rdata: dns.rdata.Rdata) -> Mx:
 
 def _ptr(rdata: dns.rdata.Rdata) -> str:
     return _host(_expect(rdata, PTR).target)
+
+
+def _cname(rdata: dns.rdata.Rdata) -> str:
+    return _host(_expect(rdata, CNAME).target)
 
 
 def _tlsa(rdata: dns.rdata.Rdata) -> Tlsa:

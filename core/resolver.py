@@ -37,11 +37,13 @@ class Tlsa:
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """`secure`: the AD bit of a configured resolver on loopback. `records` in the order received."""
+    """`secure`: the AD bit of a configured resolver on loopback. `records` in the order received. `canonical`: the name
+    at the end of the aliases that led to the answer, "" when there were none."""
 
     outcome: Outcome
     records: tuple[T, ...] = ()
     secure: bool = False
+    canonical: str = ""
 
 
 class Resolver(Protocol):
@@ -59,3 +61,6 @@ class Resolver(Protocol):
     async def ptr(self, address: str) -> Answer[str]: ...
 
     async def tlsa(self, name: str) -> Answer[Tlsa]: ...
+
+    async def cname(self, name: str) -> Answer[str]:
+        """The alias record itself, not followed: whether it is validated decides about DANE (RFC 7672 2.2.2)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ssl
 import ssl
 
 from core.envelope import Tls
@@ -14,3 +15,10 @@ def facts(session: ssl.SSLObject | ssl.SSLSocket | None) -> Tls | None:
         return None
     name, _, bits = cipher
     return Tls(version=session.version() or "", cipher=name, bits=bits)
+
+
+def peer_chain(session: ssl.SSLObject | ssl.SSLSocket | None) -> tuple[bytes, ...]:
+    """What the peer sent as its certificates, unverified: DER, leaf first; empty when there is none."""
+    inner = getattr(session, "_sslobj", None)  # ssl gives the chain a public name in Python 3.13 only
+    chain = inner.get_unverified_chain() if inner is not None else None
+    return tuple(bytes(item.public_bytes(_ssl.ENCODING_DER)) for item in chain or ())

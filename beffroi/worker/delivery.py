@@ -7,8 +7,8 @@ import os
 import signal
 from contextlib import AsyncExitStack
 
-from beffroi.rooms import open_keyring
-from beffroi.wiring import Rooms, make_agent, make_scheduler, open_rooms
+from beffroi.rooms import CLOCK, open_keyring
+from beffroi.wiring import Rooms, make_agent, make_scheduler, make_tls_reporter, open_rooms
 from beffroi.worker.bootstrap import Assignment
 from core import log
 from core.config import Config
@@ -17,6 +17,7 @@ from delivery.scheduler import Scheduler
 from dkim_keys.domain_setup import ensure_keys
 from dkim_keys.keyring import Keyring
 from smtp.outbound.agent import SmtpAgent
+from smtp.outbound.tls_counts import TlsCounts
 
 ROTATION = 3600.0  # seconds between two looks at DKIM keys that wait for their records
 
@@ -27,16 +28,19 @@ class Runner:
     def __init__(self, config: Config, rooms: Rooms, stack: AsyncExitStack) -> None:
         self._rooms = rooms
         self._stack = stack
-        self._agent: SmtpAgent = make_agent(config, rooms.resolver)
+        self._counts = TlsCounts(rooms.queue, CLOCK)
+        self._agent: SmtpAgent = make_agent(config, rooms.resolver, self._counts)
         self._scheduler: Scheduler = make_scheduler(config, rooms, self._agent)
         self._running = self._started()
+        self._reporter = make_tls_reporter(config, rooms, self._counts)
+        self._reports = asyncio.create_task(self._reporter.run())
         self._rotation = asyncio.create_task(self._rotate(open_keyring(config, rooms.directory)))
 
     async def reload(self, config: Config) -> None:
         """The window is emptied first: two schedulers never hold claims of one process."""
         await self._stop_scheduler()
         await self._agent.close()
-        self._agent = make_agent(config, self._rooms.resolver)
+        self._agent = make_agent(config, self._rooms.resolver, self._counts)
         self._scheduler = make_scheduler(config, self._rooms, self._agent)
         self._running = self._started()
 
@@ -49,10 +53,11 @@ class Runner:
         await self._stop_scheduler()
 
     async def close(self) -> None:
-        self._rotation.cancel()
-        self._running.cancel()
-        await asyncio.gather(self._rotation, self._running, return_exceptions=True)
+        for task in (self._rotation, self._running, self._reports):
+            task.cancel()
+        await asyncio.gather(self._rotation, self._running, self._reports, return_exceptions=True)
         await self._agent.close()
+        await self._reporter.close()
         await self._stack.aclose()
 
     async def _stop_scheduler(self) -> None:

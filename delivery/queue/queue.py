@@ -7,13 +7,13 @@ starts again takes a new name, so that its former leases simply run out.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from core.clock import Clock
-from delivery.queue import claims, content, entering, reports, results
+from delivery.queue import claims, content, entering, reports, results, tls_counts
 from delivery.queue.administration import Administration
 from delivery.queue.claims import Choose, Claimed
 from delivery.queue.database import Database
@@ -21,6 +21,7 @@ from delivery.queue.hints import HintSender
 from delivery.queue.reports import Debt
 from delivery.queue.results import Backlog, Judge, Settled
 from delivery.queue.rows import NewMessage, StoredMessage
+from delivery.queue.tls_counts import TlsKey
 from delivery.types import Result
 from message.content import Content
 
@@ -110,6 +111,23 @@ class Queue:
     async def settle(self, debt: Debt, report: NewMessage | None) -> None:
         now = self._clock.now()
         await self._database.write(lambda c: reports.settle(c, debt, report, now=now))
+        self._hints.send()
+
+    # --- TLS reports -------------------------------------------------------------------------------------------------
+
+    async def count_tls(self, counts: Mapping[TlsKey, int]) -> None:
+        await self._database.write(lambda c: tls_counts.add(c, counts))
+
+    async def tls_days(self, before: int) -> list[tuple[int, str]]:
+        return await self._database.read(lambda c: tls_counts.days(c, before))
+
+    async def tls_counts(self, day: int, domain: str) -> dict[TlsKey, int]:
+        return await self._database.read(lambda c: tls_counts.counts(c, day, domain))
+
+    async def settle_tls(self, day: int, domain: str, mails: Sequence[NewMessage]) -> None:
+        """`ConflictError` when another worker was quicker; then nothing was done."""
+        now = self._clock.now()
+        await self._database.write(lambda c: tls_counts.settle(c, day, domain, mails, now=now))
         self._hints.send()
 
     # --- leases ------------------------------------------------------------------------------------------------------

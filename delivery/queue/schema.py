@@ -124,6 +124,23 @@ Index(
     postgresql_where=recipient.c.owed != "",
 )
 
+# What became of TLS with other servers, by day (since the epoch, UTC) and by domain of the recipients, until the day's
+# report is made (RFC 8460). `key` is a digest of everything but the count; `policy` is JSON.
+tls = Table(
+    "queue_tls",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("domain", String(255), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("policy", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("failure", String(64), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("sessions", BigInteger, nullable=False),
+)
+
 # What each account sent, by the hour: the daily limit is a sliding one of 24 buckets.
 sent = Table(
     "queue_sent",

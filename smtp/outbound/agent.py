@@ -12,20 +12,23 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from core.clock import Clock
 from core.config import Config, parse_endpoint
 from core.log import get
+from core.networks import plain_address
 from core.resolver import Resolver
 from core.status import Status, deferred, refused
 from delivery.types import Job, JobRecipient, Result, ResultKind
-from smtp.guards import plain_address
 from smtp.outbound.connection import Broken, Caller, Connection
-from smtp.outbound.dialogue import Answers, Capabilities, Encryption, NoTls, Refused, transaction
+from smtp.outbound.dialogue import Answers, Capabilities, NoTls, Refused, transaction
 from smtp.outbound.mx import MxResolver, Target
 from smtp.outbound.pool import Pool
 from smtp.outbound.requirements import is_eight_bit
 from smtp.outbound.results import from_answer, from_status, session_refused, unreachable
 from smtp.outbound.stuffing import BareLineEnd
-from smtp.outbound.tls_policy import Opportunistic, TlsPolicies, TlsPolicy
+from smtp.outbound.tls_policies import Policies
+from smtp.outbound.tls_policy import TlsPolicies, TlsPolicy
+from smtp.outbound.tls_results import Session, TlsResults, Uncounted
 
 log = get(__name__)
 
@@ -71,7 +74,7 @@ class Progress:
 
 
 class SmtpAgent:
-    """`close` ends the idle connections."""
+    """`close` ends the idle connections; `policies` are closed with them."""
 
     def __init__(
         self,
@@ -80,17 +83,19 @@ class SmtpAgent:
         policies: TlsPolicies,
         *,
         pool: Pool | None = None,
+        results: TlsResults | None = None,
         deadline: float = DEADLINE,
     ) -> None:
         self._caller = caller
         self._mx = mx
         self._policies = policies
         self._pool = pool or Pool()
+        self._results = results or Uncounted()
         self._deadline = deadline
 
     @classmethod
-    def create(cls, config: Config, resolver: Resolver) -> SmtpAgent:
-        """As the suite runs it."""
+    def create(cls, config: Config, resolver: Resolver, clock: Clock, results: TlsResults) -> SmtpAgent:
+        """As the suite runs it; `results` stays the caller's."""
         mx = MxResolver(
             resolver,
             port=config.delivery.port,
@@ -99,10 +104,11 @@ class SmtpAgent:
             shuffle=random.SystemRandom().shuffle,
         )
         caller = Caller(config.hostname, tuple(config.delivery.bind))
-        return cls(caller, mx, Opportunistic(config.delivery.ca_file))
+        return cls(caller, mx, Policies.create(config, resolver, results, clock), results=results)
 
     async def close(self) -> None:
         await self._pool.close()
+        await self._policies.close()
 
     async def deliver(self, job: Job) -> list[Result]:
         progress = Progress(job)
@@ -141,8 +147,11 @@ class SmtpAgent:
         """One server; whatever it comes to is noted for everybody who is still open."""
         recipients = progress.open
         policy = await self._policies.policy(progress.job, target)
+        if isinstance(policy, Status):
+            progress.all(recipients, policy, target.host)
+            return
         try:
-            connection = await self._connect(target, policy)
+            connection = await self._connect(progress.job, target, policy)
         except Broken as error:
             progress.all(recipients, unreachable(target.host, target.address, error.reason), target.host)
         except Refused as error:
@@ -153,17 +162,33 @@ class SmtpAgent:
             await self._transact(progress, recipients, connection)
         self._log(progress, recipients, target)
 
-    async def _connect(self, target: Target, policy: TlsPolicy) -> Connection:
-        kept = await self._pool.take(target, policy.label)
-        if kept is not None:
-            return kept
-        try:
-            return await Connection.open(self._caller, target, policy, policy.encryption)
-        except Broken as error:
-            # RFC 7435 3: what is only opportunistic falls back to what would have been without it.
-            if not error.tls or policy.encryption is not Encryption.OFFERED or error.reason == "injected-reply":
-                raise
-        return await Connection.open(self._caller, target, policy, Encryption.NEVER)
+    async def _connect(self, job: Job, target: Target, policy: TlsPolicy) -> Connection:
+        """Raises what the last policy's attempt raised."""
+        while True:
+            kept = await self._pool.take(target, policy.label)
+            if kept is not None:
+                return kept
+            try:
+                connection = await Connection.open(self._caller, target, policy)
+            except NoTls:
+                self._tell(job, target, policy, "starttls-not-supported", "no-tls")
+                if policy.fallback is None:
+                    raise
+            except Broken as error:
+                if error.tls:
+                    self._tell(job, target, policy, error.failure, error.reason)
+                if not error.tls or policy.fallback is None or error.reason == "injected-reply":
+                    raise
+            else:
+                failure = "" if connection.tls else "starttls-not-supported"
+                self._tell(job, target, policy, failure, failure, connection.source)
+                return connection
+            policy = policy.fallback
+
+    def _tell(self, job: Job, target: Target, policy: TlsPolicy, failure: str, reason: str, source: str = "") -> None:
+        if policy.applied is not None:
+            domain = target.host if job.static else job.next_hop
+            self._results.note(Session(domain, policy.applied, target.host, target.address, source, failure, reason))
 
     async def _transact(self, progress: Progress, recipients: tuple[JobRecipient, ...], connection: Connection) -> None:
         answers: Answers = {}

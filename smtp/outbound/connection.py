@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from core.envelope import Tls
 from message.content import BLOCK, Content
-from smtp.outbound.dialogue import Capabilities, Encryption, Receive, Send, Stage, StartTls, Talk
+from smtp.outbound.dialogue import Capabilities, Receive, Send, Stage, StartTls, Talk
 from smtp.outbound.dialogue import opening as opening_talk
 from smtp.outbound.dialogue import reset as reset_talk
 from smtp.outbound.mx import Target
@@ -23,7 +23,7 @@ from smtp.outbound.reply_parser import RemoteReply, ReplyFault, ReplyParser
 from smtp.outbound.stuffing import BareLineEnd, DotStuffer
 from smtp.outbound.tls_policy import TlsPolicy
 from smtp.stream import has_unread
-from smtp.tls import facts
+from smtp.tls import facts, peer_chain
 
 Value = TypeVar("Value")
 
@@ -43,17 +43,20 @@ PATIENCE: Mapping[Stage, float] = {
 CONNECT = 30.0
 HANDSHAKE = 30.0
 PROBE = 10.0  # for RSET on a kept connection
+# OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+_CERTIFICATE = {10: "certificate-expired", 62: "certificate-host-mismatch", 64: "certificate-host-mismatch"}
 
 
 class Broken(Exception):
     """The connection is gone. `reason` is a stable word; `uncertain`: the whole message was sent, its answer was
-    not seen; `tls`: the handshake failed."""
+    not seen; `tls`: the handshake failed, `failure` is RFC 8460 4.3's word for how."""
 
-    def __init__(self, reason: str, *, uncertain: bool = False, tls: bool = False) -> None:
+    def __init__(self, reason: str, *, uncertain: bool = False, tls: bool = False, failure: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.uncertain = uncertain
         self.tls = tls
+        self.failure = failure or ("validation-failure" if tls else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Connection:
         self._sent_all = False
 
     @classmethod
-    async def open(cls, caller: Caller, target: Target, policy: TlsPolicy, encryption: Encryption) -> Connection:
+    async def open(cls, caller: Caller, target: Target, policy: TlsPolicy) -> Connection:
         """Connect and greet. Raises `Broken`, `Refused`, `NoTls`."""
         try:
             async with asyncio.timeout(caller.connect):
@@ -105,11 +108,17 @@ class Connection:
             raise Broken("connect-failed") from error
         connection = cls(caller, target, policy, reader, writer)
         try:
-            connection.capabilities = await connection.drive(opening_talk(caller.hostname, encryption))
+            connection.capabilities = await connection.drive(opening_talk(caller.hostname, policy.encryption))
         except BaseException:
             connection.close()
             raise
         return connection
+
+    @property
+    def source(self) -> str:
+        """The address we call from."""
+        name = self._writer.get_extra_info("sockname")
+        return str(name[0]) if name else ""
 
     async def alive(self) -> bool:
         """Whether a kept connection still serves (and has forgotten the last transaction)."""
@@ -194,14 +203,18 @@ class Connection:
             raise Broken("injected-reply", tls=True)
         try:
             async with asyncio.timeout(HANDSHAKE):
-                await self._writer.start_tls(self.policy.context, server_hostname=self.target.host)
+                await self._writer.start_tls(self.policy.context, server_hostname=self.policy.name or self.target.host)
         except ssl.SSLCertVerificationError as error:
-            raise Broken("certificate-not-trusted", tls=True) from error
+            failure = _CERTIFICATE.get(error.verify_code, "certificate-not-trusted")
+            raise Broken(failure, tls=True, failure=failure) from error
         except (OSError, ssl.SSLError, TimeoutError) as error:
             raise Broken("tls-failed", tls=True) from error
         if has_unread(self._reader):
             raise Broken("injected-reply", tls=True)
-        self.tls = facts(self._writer.get_extra_info("ssl_object"))
+        session = self._writer.get_extra_info("ssl_object")
+        self.tls = facts(session)
+        if self.policy.judge is not None and (failure := self.policy.judge(peer_chain(session))):
+            raise Broken("tlsa-mismatch", tls=True, failure=failure)
 
     async def _body(self, content: Content) -> None:
         """Raises `Broken`; for bare line ends after cutting the connection, so that no part counts as a message."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from core.networks import plain_address
 from core.resolver import Answer, Mx, Outcome, Resolver
 from core.status import Status, deferred, refused
-from smtp.guards import plain_address
 
 MAX_HOSTS_PER_PREFERENCE = 5  # security.md row 140
 MAX_HOSTS = 15
@@ -29,24 +29,29 @@ DNS_FAILED = deferred("Name service failed", "dns-failed", "4.4.3")
 @dataclass(frozen=True, slots=True)
 class Target:
     """One address to try. `host` is the name that TLS certificates are checked against; `secure`: every DNS answer
-    that led here was validated (for DANE)."""
+    that led here was validated; `named`: at least those that gave its name were, or the operator wrote it;
+    `canonical`: what its name is an alias of, "" for none."""
 
     host: str
     address: str
     port: int
     preference: int = 0
     secure: bool = False
+    named: bool = False
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One exchanger with the addresses found for it; `failed`: a question about it failed."""
+    """One exchanger with the addresses found for it; `failed`: a question about it failed; the rest as in `Target`."""
 
     name: str
     preference: int
     addresses: tuple[str, ...]
     secure: bool = False
     failed: bool = False
+    named: bool = False
+    canonical: str = ""
 
 
 def hosts(domain: str, answer: Answer[Mx], shuffle: Callable[[list[Mx]], None]) -> list[Mx] | Status:
@@ -80,7 +85,7 @@ def choose(
     # RFC 5321 5.1: what is not better than ourselves would bring the mail back to us.
     better = [host for host in found if limit is None or host.preference < limit]
     targets = [
-        Target(host.name, address, port, host.preference, host.secure)
+        Target(host.name, address, port, host.preference, host.secure, host.named, host.canonical)
         for host in better
         for address in host.addresses[:MAX_ADDRESSES_PER_HOST]
         if allow_private or public(address)
@@ -136,16 +141,20 @@ class MxResolver:
         try:
             return [Target(host, str(ip_address(host)), port)]
         except ValueError:
-            found = await self._host(Mx(0, host), secure=False)
+            found = await self._host(Mx(0, host), named=True)
         return choose([found], port, ours=lambda address, port: False, allow_private=True)
 
-    async def _host(self, record: Mx, secure: bool) -> Host:
+    async def _host(self, record: Mx, named: bool) -> Host:
         six, four = await asyncio.gather(self._resolver.aaaa(record.host), self._resolver.a(record.host))
         addresses = tuple(
             address for pair in _interleaved(_addresses(six), _addresses(four)) for address in pair if address
         )
         failed = Outcome.FAILED in (six.outcome, four.outcome)
-        return Host(record.host, record.preference, addresses, secure and six.secure and four.secure, failed)
+        if failed and named and (six.secure or four.secure):
+            addresses = ()  # RFC 7672 2.1.2: who makes one question of a signed zone fail must not switch DANE off
+        secure = named and six.secure and four.secure
+        canonical = four.canonical or six.canonical
+        return Host(record.host, record.preference, addresses, secure, failed, named, canonical)
 
 
 def _addresses(answer: Answer[str]) -> list[str]:

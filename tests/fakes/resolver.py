@@ -11,7 +11,8 @@ from core.resolver import Answer, Mx, Outcome, Tlsa
 
 
 class FakeResolver:
-    """`zone`: name > {"TXT": [...], "A": [...], "AAAA": [...], "MX": [(10, "host")], "PTR": […], "TLSA": [Tlsa]}.
+    """`zone`: name > {"TXT": [...], "A": [...], "AAAA": [...], "MX": [(10, "host")], "PTR": […], "TLSA": [Tlsa],
+    "CNAME": [name]}.
 
     PTR records stand under the address itself ("192.0.2.1"). `failing` names answer FAILED, `secure` names carry AD,
     `slow` names wait that many seconds first. A name with records of another type, or above one, is EMPTY.
@@ -56,6 +57,9 @@ class FakeResolver:
     async def tlsa(self, name: str) -> Answer[Tlsa]:
         return await self._answer(name, "TLSA", lambda v: v)
 
+    async def cname(self, name: str) -> Answer[str]:
+        return await self._answer(name, "CNAME", str)
+
     async def _answer(self, name: str, kind: str, convert: Any) -> Answer[Any]:
         key = name.lower().removesuffix(".")
         self.questions[(kind, key)] += 1
@@ -68,6 +72,9 @@ class FakeResolver:
             return Answer(Outcome.NXDOMAIN)
         node = self.zone.get(key)
         secure = key in self.secure
+        if node and kind != "CNAME" and (alias := node.get("CNAME")):
+            answer = await self._answer(alias[0], kind, convert)
+            return Answer(answer.outcome, answer.records, secure and answer.secure, answer.canonical or alias[0])
         if node and node.get(kind):
             return Answer(Outcome.OK, tuple(convert(value) for value in node[kind]), secure)
         exists = node is not None or any(other.endswith("." + key) for other in self.zone)

@@ -11,6 +11,7 @@ import pytest
 import trustme
 import uvloop
 
+from core.clock import ManualClock
 from core.config import Config
 from core.tls import ServerTls
 from delivery.types import Job, Result, ResultKind
@@ -21,6 +22,7 @@ from smtp.outbound.dialogue import Stage
 from smtp.outbound.mx import MxResolver
 from smtp.outbound.pool import Pool
 from smtp.outbound.tls_policy import Opportunistic
+from smtp.outbound.tls_results import Uncounted
 from tests.fakes.resolver import FakeResolver
 from tests.fakes.scripted_smtp import EHLO, Remote, Script, job, scripted
 from tests.fakes.smtp_server import FakeAcceptor, certificate, running, service
@@ -476,4 +478,4 @@ def test_from_our_agent_to_our_server(
 
 def test_the_agent_of_the_suite(tmp_path: Path) -> None:
     config = Config(hostname="mx.mairie.test", data=tmp_path)
-    assert isinstance(SmtpAgent.create(config, FakeResolver()), SmtpAgent)
+    assert isinstance(SmtpAgent.create(config, FakeResolver(), ManualClock(), Uncounted()), SmtpAgent)

@@ -1,0 +1,96 @@
+"""Counts of TLS sessions, kept by day and domain until their report is made (RFC 8460 4). Numbers and words only.
+
+A day's counts of a domain leave in the same transaction in which the mail that reports them enters the queue: whichever
+worker does it first, there is one report (compare `reports`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from core.errors import ConflictError
+from delivery.queue.entering import enqueue
+from delivery.queue.rows import NewMessage
+from delivery.queue.schema import tls
+
+PAGE = 1000  # domains of a day handled at a time
+ROWS = 2000  # of one domain and day in a report; what is past them is dropped: someone varies names or addresses
+
+
+@dataclass(frozen=True, slots=True)
+class TlsKey:
+    """What is counted. `policy`: JSON of the policy a session was held under; `failure` "" for success."""
+
+    day: int
+    domain: str
+    policy: str
+    host: str
+    address: str
+    source: str
+    failure: str
+    reason: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\0".join(map(str, astuple(self))).encode()).hexdigest()
+
+
+def add(connection: Connection, counts: Mapping[TlsKey, int]) -> None:
+    for key, sessions in counts.items():
+        here = (tls.c.day == key.day) & (tls.c.domain == key.domain) & (tls.c.key == key.digest)
+        if not connection.execute(update(tls).where(here).values(sessions=tls.c.sessions + sessions)).rowcount:
+            connection.execute(
+                insert(tls).values(
+                    day=key.day,
+                    domain=key.domain,
+                    key=key.digest,
+                    policy=key.policy,
+                    host=key.host,
+                    address=key.address,
+                    source=key.source,
+                    failure=key.failure,
+                    reason=key.reason,
+                    sessions=sessions,
+                )
+            )
+
+
+def days(connection: Connection, before: int) -> list[tuple[int, str]]:
+    """(day, domain) of days that are over, oldest first."""
+    rows = connection.execute(
+        select(tls.c.day, tls.c.domain)
+        .where(tls.c.day < before)
+        .distinct()
+        .order_by(tls.c.day, tls.c.domain)
+        .limit(PAGE)
+    )
+    return [(row.day, row.domain) for row in rows]
+
+
+def counts(connection: Connection, day: int, domain: str) -> dict[TlsKey, int]:
+    rows = connection.execute(
+        select(tls)
+        .where(tls.c.day == day, tls.c.domain == domain)
+        .order_by(tls.c.sessions.desc(), tls.c.key)
+        .limit(ROWS)
+    ).mappings()
+    return {
+        TlsKey(
+            row["day"], row["domain"], row["policy"], row["host"], row["address"], row["source"], row["failure"],
+            row["reason"],
+        ): row["sessions"]
+        for row in rows
+    }  # fmt: skip
+
+
+def settle(connection: Connection, day: int, domain: str, mails: Sequence[NewMessage], *, now: float) -> None:
+    """Forget a day's counts and queue what reports them. `ConflictError` when another worker was quicker."""
+    gone = connection.execute(delete(tls).where(tls.c.day == day, tls.c.domain == domain)).rowcount
+    if not gone:
+        raise ConflictError("the report is already on its way", code="report-sent")
+    for mail in mails:
+        enqueue(connection, mail, now=now, owner="", until=0.0)
