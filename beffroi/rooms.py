@@ -6,16 +6,18 @@ when they are opened: `beffroi organisation list` does not pay for the store.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
+from core import log
 from core.clock import Clock, SystemClock
 from core.config import Config
 from core.ids import Ids, RandomIds
 
 if TYPE_CHECKING:
     from core.dns import DnsResolver
+    from core.tally import Tally
     from delivery.queue.queue import Queue
     from delivery.types import QueueAdministration
     from directory.directory import Directory
@@ -37,6 +39,22 @@ async def open_directory(config: Config) -> AsyncIterator[Directory]:
         yield directory
     finally:
         await directory.close()
+
+
+@contextmanager
+def open_tally(config: Config) -> Iterator[Tally]:
+    """The machine's counts; where their file cannot be had, this process counts alone and says so."""
+    from core.tally import Tally
+
+    try:
+        tally = Tally.shared(config.run_dir, CLOCK)
+    except OSError as error:
+        log.get(__name__).warning("tally-private", error=error.strerror or str(error))
+        tally = Tally.private(CLOCK)
+    try:
+        yield tally
+    finally:
+        tally.close()
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from antispam.types import Action, Result, Unscanned, Verdict
+from antispam.types import Action, Authentication, Result, Unscanned, Verdict
 from core.status import Status, accepted, deferred, refused
 from delivery.evidence import BUG, Evidence
 from message.address_list import FromDefect
@@ -84,7 +84,7 @@ def several_authors(evidence: Evidence, _context: Context) -> Decision | None:
 def dmarc_unknown(evidence: Evidence, _context: Context) -> Decision | None:
     """DNS failed for mail of a domain that is known to enforce: without any pass it has to come again, before the
     refusal below, because what is unknown may still become one (fault 161)."""
-    if not _enforced_but_unknown(evidence) or _passes(evidence):
+    if not _enforced_but_unknown(evidence) or vouched(evidence.authentication):
         return None
     return Decision(Disposition.DEFER, deferred("cannot verify the sender now", "dmarc-temperror", "4.4.3"))
 
@@ -168,17 +168,17 @@ RULES: tuple[Rule, ...] = (
 
 
 def _enforced_but_unknown(evidence: Evidence) -> bool:
-    vouched = evidence.authentication
-    if vouched.dmarc.policy not in ENFORCING or vouched.dmarc.result is Result.PASS:
+    found = evidence.authentication
+    if found.dmarc.policy not in ENFORCING or found.dmarc.result is Result.PASS:
         return False
-    asked = (vouched.dmarc.result, vouched.spf.result, *(item.result for item in vouched.dkim))
+    asked = (found.dmarc.result, found.spf.result, *(item.result for item in found.dkim))
     return Result.TEMPERROR in asked
 
 
-def _passes(evidence: Evidence) -> bool:
-    vouched = evidence.authentication
-    good = any(item.result is Result.PASS and not item.weak for item in vouched.dkim)
-    return good or vouched.spf.result is Result.PASS
+def vouched(authentication: Authentication) -> bool:
+    """Whether anybody stands for the message: SPF, or a signature that counts."""
+    good = any(item.result is Result.PASS and not item.weak for item in authentication.dkim)
+    return good or authentication.spf.result is Result.PASS
 
 
 def _action(evidence: Evidence) -> Action | None:

@@ -13,10 +13,10 @@ import socket
 import ssl
 from collections.abc import Callable
 from enum import Enum
-from ipaddress import IPv6Address, ip_address
 
 from core.errors import MailError
 from core.log import get
+from core.networks import plain_address
 from directory.types import LoggedIn
 from imap.channel import Channel
 from imap.commands.table import TABLE
@@ -189,10 +189,3 @@ class Server:
         for connection in ended:
             connection.finish(Bye("this account is not available", Code.UNAVAILABLE))
             asyncio.get_running_loop().call_later(CUT, connection.cut)
-
-
-def plain_address(text: str) -> str:
-    """The peer's address without scope; IPv4 mapped into IPv6 becomes IPv4, so that one peer has one name."""
-    address = ip_address(text.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)

@@ -1,16 +1,14 @@
 """Who may connect how often: per address before login, per account after it (security.md section 2, Decided).
 
-`LocalSeats` counts the connections of one process; a counter shared by the machine's workers replaces it behind
-`imap.session.Seats`.
+Counted by `core.tally`, once per machine; three widening circles before login.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from functools import lru_cache
-from ipaddress import IPv4Address, ip_address, ip_network
-
+from core.clock import SystemClock
 from core.config import Limits
+from core.networks import circles, within
+from core.tally import Tally
 from imap.session import Seats
 
 
@@ -46,59 +44,46 @@ class Admission:
             self._seats.leave_account(self.account_id, self.address)
 
 
-class LocalSeats:
-    """Nobody in `limits.exempt` is turned away. An IPv6 peer is its /64, as a host has all of one."""
+class TallySeats:
+    """`TallySeats(limits, tally)`: with a shared tally the seats of the machine, with a private one of this process.
+    Nobody in `limits.exempt` is turned away. An IPv6 peer is its /64, as a host has all of one."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, tally: Tally | None = None) -> None:
         self._limits = limits
-        self._addresses: Counter[str] = Counter()
-        self._networks: Counter[str] = Counter()
-        self._accounts: Counter[str] = Counter()
+        self._tally = tally or Tally.private(SystemClock())
 
     def use(self, limits: Limits) -> None:
         """The bounds from now on: a reload's. Who sits keeps his seat."""
         self._limits = limits
 
     def take_address(self, address: str) -> bool:
-        host, network = _groups(address)
-        if not self._take(self._addresses, host, address, self._limits.connections_per_address):
+        limits = self._limits
+        most = (limits.connections_per_address, limits.connections_per_network, limits.connections_per_region)
+        names = _names(address)
+        full = any(self._tally.inside(name) >= limit for name, limit in zip(names, most, strict=True))
+        if full and not self._exempt(address):
             return False
-        if self._take(self._networks, network, address, self._limits.connections_per_network):
-            return True
-        self._leave(self._addresses, host)
-        return False
-
-    def leave_address(self, address: str) -> None:
-        host, network = _groups(address)
-        self._leave(self._addresses, host)
-        self._leave(self._networks, network)
-
-    def take_account(self, account_id: str, address: str) -> bool:
-        return self._take(self._accounts, account_id, address, self._limits.imap_connections_per_account)
-
-    def leave_account(self, account_id: str, address: str) -> None:
-        self._leave(self._accounts, account_id)
-
-    def _take(self, counts: Counter[str], key: str, address: str, limit: int) -> bool:
-        if counts[key] >= limit and not self._exempt(address):
-            return False
-        counts[key] += 1
+        for name in names:
+            self._tally.enter(name)
         return True
 
-    @staticmethod
-    def _leave(counts: Counter[str], key: str) -> None:
-        counts[key] -= 1
-        if counts[key] <= 0:
-            del counts[key]
+    def leave_address(self, address: str) -> None:
+        for name in _names(address):
+            self._tally.leave(name)
+
+    def take_account(self, account_id: str, address: str) -> bool:
+        name = f"imap-account {account_id}"
+        if self._tally.inside(name) >= self._limits.imap_connections_per_account and not self._exempt(address):
+            return False
+        self._tally.enter(name)
+        return True
+
+    def leave_account(self, account_id: str, address: str) -> None:
+        self._tally.leave(f"imap-account {account_id}")
 
     def _exempt(self, address: str) -> bool:
-        peer = ip_address(address)
-        return any(peer in network for network in self._limits.exempt_networks)
+        return within(address, self._limits.exempt_networks)
 
 
-@lru_cache(maxsize=4096)
-def _groups(address: str) -> tuple[str, str]:
-    """The host and the network that are counted: the address and its /24, for IPv6 the /64 and the /56."""
-    peer = ip_address(address)
-    host, network = (32, 24) if isinstance(peer, IPv4Address) else (64, 56)
-    return str(ip_network((peer, host), strict=False)), str(ip_network((peer, network), strict=False))
+def _names(address: str) -> list[str]:
+    return [f"imap {circle}" for circle in circles(address)]

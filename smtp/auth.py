@@ -79,6 +79,8 @@ async def _login(talk: Conversation, claim: sasl.Credentials) -> Step:
         log.warning("smtp-login-unavailable", code=error.code, **error.fields)
         return Step(replies.AUTH_UNAVAILABLE)
     if isinstance(answer, LoggedIn):
+        if not talk.take_seat(answer):
+            return Step(replies.TOO_MANY_SESSIONS, Then.CLOSE)
         talk.logged_in(answer)
         return Step(replies.AUTH_OK)
     if isinstance(answer, LoginRefused):

@@ -23,7 +23,7 @@ from core.tls import ServerTls
 from delivery.types import Acceptor, Transaction
 from directory.sasl import Challenge
 from directory.types import LoggedIn, LoginResult
-from smtp.guards import Gate
+from smtp.gate import Gate
 from smtp.parameters import Offers
 from smtp.replies import Reply
 
@@ -108,6 +108,7 @@ class Conversation:
     messages: int = 0
     commands: int = 0
     login: LoggedIn | None = None
+    seat: str = ""  # the account whose place this session has; before login it counts for its address
 
     @property
     def offers(self) -> Offers:
@@ -150,6 +151,21 @@ class Conversation:
     @property
     def login_name(self) -> str:
         return str(self.login.account.address) if self.login is not None else ""
+
+    def take_seat(self, login: LoggedIn) -> bool:
+        """Before `logged_in`; False: too many sessions of this account."""
+        account_id = login.account.id
+        granted = self.service.gate.seat(account_id, self.peer.address, instead_of=self.seat)
+        if granted:
+            self.seat = account_id
+        return granted
+
+    def leave(self) -> None:
+        """The session is over."""
+        if self.seat:
+            self.service.gate.unseat(self.seat)
+        else:
+            self.service.gate.leave(self.peer.address)
 
     def logged_in(self, login: LoggedIn) -> None:
         self.peer = replace(self.peer, account_id=login.account.id)

@@ -1,26 +1,24 @@
 """What keeps one peer from being a burden to the others: counters and rules, pure, with the clock as an argument.
 
-Errors, junk and refused recipients per session, connections per address and network, the least speed of DATA, and
-foreign protocols (security.md rows 15, 16, 35, 36, 39). Defaults are Postfix's; the bounds come from `core.config`.
+Errors, junk and refused recipients per session, the least speed of DATA, and foreign protocols (security.md rows 15,
+16, 36, 39). Defaults are Postfix's; the bounds come from `core.config`. What all sessions share is `smtp.gate`'s.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Protocol
 
 from core.config import Limits
+from smtp.gate import HARVEST_MINIMUM, HARVEST_SHARE
 
 TARPIT = 1.0  # seconds before each reply once a session has made too many errors
 MAX_TARPIT = 10.0  # for recipients that do not exist the wait grows up to here
 LOGIN_FAILURES = 3  # per session; the directory slows down across sessions
 SUSPECT_SHARE = 0.5  # refused among asked recipients above which each further refusal takes longer
-HARVEST_MINIMUM = 20  # a session that asks for more unknown users than this, most of them unknown, is ended
-HARVEST_SHARE = 0.8
+STRESSED_ERRORS = 1  # what a stranger may get wrong when nearly all places are taken (Postfix's stress mode)
+STRESSED_JUNK = 1
+STRESSED_PATIENCE = 10.0  # seconds it may be silent then
 RATE_GRACE = 30.0  # seconds of waiting for data before its speed is judged
 
 # What other protocols say first: HTTP, HTTP/2, PROXY, SSH, a TLS ClientHello (row 16; ALPACA, row 33).
@@ -38,9 +36,11 @@ def foreign_protocol(first: bytes) -> bool:
 
 @dataclass(slots=True)
 class Budget:
-    """What one session has used up. Each method says what to do now: wait (seconds) and whether to end it."""
+    """What one session has used up. Each method says what to do now: wait (seconds) and whether to end it. `stressed`:
+    it came when nearly all places were taken."""
 
     limits: Limits
+    stressed: bool = False
     errors: int = 0
     junk: int = 0
     login_failures: int = 0
@@ -50,7 +50,7 @@ class Budget:
     def error(self) -> tuple[float, bool]:
         self.errors += 1
         wait = TARPIT if self.errors > self.limits.errors_soft else 0.0
-        return wait, self.errors >= self.limits.errors_hard
+        return wait, self.errors >= (STRESSED_ERRORS if self.stressed else self.limits.errors_hard)
 
     def login_failed(self) -> tuple[float, bool]:
         self.login_failures += 1
@@ -59,7 +59,7 @@ class Budget:
     def junk_command(self) -> bool:
         """NOOP, RSET, HELP and their like since the last message; True: end the session."""
         self.junk += 1
-        return self.junk > self.limits.junk_commands
+        return self.junk > (STRESSED_JUNK if self.stressed else self.limits.junk_commands)
 
     def recipient_refused(self) -> tuple[float, bool]:
         """A list with a few dead addresses is ordinary; many unknown among few known is harvesting (row 39)."""
@@ -93,71 +93,3 @@ class RateMeter:
     @property
     def too_slow(self) -> bool:
         return self.waited > RATE_GRACE and self.octets < self.minimum * self.waited
-
-
-def plain_address(text: str) -> str:
-    """An IPv4 address inside IPv6 in its own spelling, without zone: one peer, one name (row 57)."""
-    address = ip_address(text.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
-
-
-class Gate(Protocol):
-    """Counts open connections; one place per machine may stand behind it."""
-
-    def enter(self, address: str) -> bool:
-        """False: too many from this address or network; nothing was counted."""
-
-    def leave(self, address: str) -> None: ...
-
-
-class LocalGate:
-    """The count of one process: per address (IPv6: per /64) and per /24 or /56."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._open: Counter[str] = Counter()
-
-    def use(self, limits: Limits) -> None:
-        """The bounds from now on: a reload's. Who is in stays in."""
-        self._limits = limits
-
-    def enter(self, address: str) -> bool:
-        host, network = _groups(address)
-        full = (
-            self._open[host] >= self._limits.connections_per_address
-            or self._open[network] >= self._limits.connections_per_network
-        )
-        if full and not self._exempt(address):
-            self._forget_zero(host, network)
-            return False
-        self._open[host] += 1
-        self._open[network] += 1
-        return True
-
-    def leave(self, address: str) -> None:
-        groups = _groups(address)
-        for group in groups:
-            self._open[group] -= 1
-        self._forget_zero(*groups)
-
-    def _forget_zero(self, *groups: str) -> None:
-        for group in groups:
-            if self._open[group] <= 0:
-                del self._open[group]
-
-    def _exempt(self, address: str) -> bool:
-        return exempt(address, self._limits)
-
-
-def exempt(address: str, limits: Limits) -> bool:
-    """Whether the operator freed this network from connection and rate limits."""
-    peer = ip_address(address)
-    return any(peer.version == network.version and peer in network for network in limits.exempt_networks)
-
-
-@lru_cache(maxsize=4096)
-def _groups(address: str) -> tuple[str, str]:
-    peer = ip_address(address)
-    host, network = (32, 24) if isinstance(peer, IPv4Address) else (64, 56)
-    return str(ip_network((peer, host), strict=False)), str(ip_network((peer, network), strict=False))

@@ -13,8 +13,8 @@ import ssl
 from collections.abc import Callable
 
 from core.log import get
+from core.networks import plain_address
 from smtp.conversation import Service
-from smtp.guards import plain_address
 
 log = get(__name__)
 
@@ -59,8 +59,8 @@ class ImplicitTls:
 
     async def _admit(self, connection: socket.socket, address: str) -> None:
         service = self._service()
-        if not service.gate.enter(address):
-            log.warning("smtp-turned-away", peer=address, listener=service.role.value)
+        if refusal := service.gate.enter(address):
+            log.warning("smtp-turned-away", peer=address, listener=service.role.value, reason=refusal.value)
             connection.close()
             return
         if not await self._handshake(connection, service, address):

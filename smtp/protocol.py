@@ -16,10 +16,12 @@ from aiosmtpd.smtp import SMTP
 
 from core.envelope import Peer
 from core.log import context, get
+from core.networks import plain_address
 from smtp import replies
 from smtp.commands import COMMANDS, UNKNOWN
 from smtp.conversation import Conversation, Service
-from smtp.guards import plain_address
+from smtp.gate import Refusal
+from smtp.guards import STRESSED_PATIENCE
 from smtp.replies import Reply
 from smtp.session import Session
 from smtp.stream import READ, Hangup, PeerReader
@@ -96,8 +98,9 @@ class SmtpProtocol(SMTP):
         link = cast(asyncio.Transport, transport)  # uvloop's own transports are no subclasses
         peer = link.get_extra_info("peername") or ("0.0.0.0", 0)
         address = plain_address(peer[0])
-        if not self._counted and not self._service.gate.enter(address):
-            self._turn_away(link, address)
+        refusal = None if self._counted else self._service.gate.enter(address)
+        if refusal is not None:
+            self._turn_away(link, address, refusal)
             return
         self._link = link
         tls = facts(link.get_extra_info("ssl_object"))
@@ -108,9 +111,9 @@ class SmtpProtocol(SMTP):
         self._owner.add(self)
         super().connection_made(transport)
 
-    def _turn_away(self, transport: asyncio.Transport, address: str) -> None:
-        log.warning("smtp-turned-away", peer=address, listener=self._service.role.value)
-        transport.write(replies.TOO_MANY_CONNECTIONS.encode())
+    def _turn_away(self, transport: asyncio.Transport, address: str, refusal: Refusal) -> None:
+        log.warning("smtp-turned-away", peer=address, listener=self._service.role.value, reason=refusal.value)
+        transport.write(replies.TURNED_AWAY[refusal].encode())
         transport.close()
 
     def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -160,6 +163,8 @@ class SmtpProtocol(SMTP):
             limits = self._service.limits
             seen = self._dialogue is not None and self._dialogue.talk.mail_seen
             seconds = limits.idle_command if seen else limits.idle_before_mail
+            if self._dialogue is not None and self._dialogue.hurried:
+                seconds = min(seconds, STRESSED_PATIENCE)
         self._deadline = self.loop.time() + seconds
         if self._timeout_handle is None or self._timeout_handle.when() > self._deadline:
             self._arm()
@@ -210,7 +215,7 @@ class SmtpProtocol(SMTP):
         self._disarm()
         self._flush()
         self._close()
-        self._service.gate.leave(session.talk.peer.address)
+        session.talk.leave()
         self._owner.discard(self)
         _log_end(session, self.source.received, self.reason)
 

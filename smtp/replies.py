@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.status import Status
+from smtp.gate import Refusal
 
 MAX_TEXT = 400  # RFC 5321 4.5.3.1.5 allows 512 octets a line with code and CRLF
 
@@ -80,6 +81,10 @@ TOO_BIG = reply(552, "5.3.4", "Message is larger than this server accepts")
 TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors")
 TOO_MANY_COMMANDS = reply(421, "4.7.0", "Too many commands without mail")
 TOO_MANY_CONNECTIONS = reply(421, "4.7.0", "Too many connections from your network")
+TOO_MANY_SESSIONS = reply(421, "4.7.0", "Too many connections of this account")
+TOO_MANY_ATTEMPTS = reply(421, "4.7.0", "Too many connections in a short time")
+BANNED = reply(421, "4.7.0", "Too many unknown recipients were asked for from your address, try again later")
+BUSY = reply(421, "4.3.2", "Too many connections, try again later")
 TIMEOUT = reply(421, "4.4.2", "Timeout")
 TOO_SLOW = reply(421, "4.4.2", "Data arrives too slowly")
 SHUTTING_DOWN = reply(421, "4.3.2", "Service is restarting")
@@ -108,6 +113,14 @@ AUTH_UNAVAILABLE = reply(454, "4.7.0", "Temporary authentication failure")
 
 # --- failures
 INTERNAL = reply(451, "4.3.0", "Internal error, try again later")
+
+# What the gate says to those it turns away.
+TURNED_AWAY: dict[Refusal, Reply] = {
+    Refusal.CONNECTIONS: TOO_MANY_CONNECTIONS,
+    Refusal.RATE: TOO_MANY_ATTEMPTS,
+    Refusal.BANNED: BANNED,
+    Refusal.FULL: BUSY,
+}
 
 
 def challenge(encoded: str) -> Reply:

@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
+from core.envelope import Listener
 from core.log import get
+from core.networks import within
 from core.status import Status, deferred
 from delivery.types import Reception, Transaction
 from smtp import replies
@@ -18,7 +20,7 @@ from smtp.auth import resume
 from smtp.commands import Command, perform
 from smtp.conversation import Blame, Conversation, Step, Then
 from smtp.data import DataDecoder
-from smtp.guards import Budget, RateMeter, exempt, foreign_protocol
+from smtp.guards import Budget, RateMeter, foreign_protocol
 from smtp.intake import FarTooBig, Intake, TooSlow
 from smtp.replies import Reply
 from smtp.stream import READ, Hangup, LineFault, PeerReader
@@ -67,8 +69,13 @@ class Session:
 
     def __init__(self, talk: Conversation, link: Link) -> None:
         self.talk = talk
-        self.budget = Budget(talk.service.limits)
+        stressed = talk.service.role is Listener.MX and talk.service.gate.stressed
+        self.budget = Budget(talk.service.limits, stressed)
         self._link = link
+
+    @property
+    def hurried(self) -> bool:
+        return self.budget.stressed
 
     async def begin(self) -> bool:
         """Silence until the banner (row 10). False: the session is over."""
@@ -139,13 +146,29 @@ class Session:
     def _blame(self, step: Step) -> tuple[float, bool]:
         if step.reply is replies.RECIPIENT_OK:
             self.budget.recipient_accepted()
+            self._asked_for(known=True)
         if step.blame is Blame.ERROR:
             return self.budget.error()
         if step.blame is Blame.LOGIN:
             return self.budget.login_failed()
         if step.blame is Blame.RECIPIENT:
-            return self.budget.recipient_refused()
+            wait, harvesting = self.budget.recipient_refused()
+            return wait, self._asked_for(known=False) or (harvesting and not self._trusted)
         return 0.0, False
+
+    def _asked_for(self, *, known: bool) -> bool:
+        """Strangers are counted across sessions; True: this one is banned now."""
+        talk = self.talk
+        if talk.service.role is not Listener.MX:
+            return False
+        banned = talk.service.gate.recipient(talk.peer.address, known=known)
+        if banned:
+            log.warning("smtp-banned", peer=talk.peer.address, refused=self.budget.refused_recipients)
+        return banned
+
+    @property
+    def _trusted(self) -> bool:
+        return self.talk.service.role is Listener.MX and self.talk.service.gate.trusted(self.talk.peer.address)
 
     async def _authenticate(self) -> None:
         """Lines of a SASL exchange until it ends; they are never logged."""
@@ -192,7 +215,7 @@ class Session:
             reader=self._link.source,
             reception=reception,
             decoder=DataDecoder(limits.data_line),
-            meter=RateMeter(0 if exempt(self.talk.peer.address, limits) else rate),
+            meter=RateMeter(0 if within(self.talk.peer.address, limits.exempt_networks) else rate),
             clock=service.clock,
             size_limit=limits.message_octets,
             wait=self._expect_data,

@@ -18,10 +18,10 @@ from core.envelope import Listener
 from core.tls import ServerTls
 from imap.listeners import Mode
 from imap.listeners import Server as ImapServer
-from imap.seats import LocalSeats
+from imap.seats import TallySeats
 from imap.session import Services as ImapServices
 from smtp.conversation import Service as SmtpService
-from smtp.guards import LocalGate
+from smtp.gate import TallyGate
 from smtp.listeners import Server as SmtpServer
 from smtp.listeners import serve as serve_smtp
 
@@ -39,8 +39,8 @@ class Front:
         self._stack = stack
         self._tls = _certificates(config)
         self._acceptors = make_acceptors(config, rooms)
-        self._gate = LocalGate(config.limits)
-        self._seats = LocalSeats(config.limits)
+        self._gate = TallyGate(config.limits, rooms.tally)
+        self._seats = TallySeats(config.limits, rooms.tally)
         self._config = config
         self._servers: dict[str, list[SmtpServer]] = {name: [] for name in SMTP_DOORS}
         self._imap = ImapServer(self._imap_services())

@@ -8,10 +8,12 @@ import pytest
 
 from antispam.authentication.authenticator import Authenticator
 from antispam.types import Action, Iprev, Result, Unscanned, Verdict
+from core import reputation
 from core.address import parse
 from core.config import Antispam, Limits
 from core.envelope import Dsn
 from core.errors import ConflictError, QuotaError, StorageError, TemporaryError
+from core.tally import Tally
 from delivery.inbound import Inbound
 from delivery.queue.results import Settled
 from delivery.types import MailParameters, Transaction
@@ -329,9 +331,6 @@ async def test_a_directory_that_is_away_defers(world: World) -> None:
 
 
 async def test_h020_a_cut_off_message_is_forgotten(world: World) -> None:
-    from core.address import parse
-    from delivery.types import MailParameters, Transaction
-
     inbound: Inbound[object] = world.inbound()
     transaction = Transaction("q", world.peer(), parse("a@sender.test"), MailParameters())
     transaction.recipients.append((parse("maire@ville.test"), Dsn()))
@@ -383,3 +382,14 @@ async def test_h135_a_forged_sender_is_not_told_of_success(world: World) -> None
     dsn = Dsn(frozenset({"SUCCESS"}))
     assert (await world.send(world.inbound(), MAIL, "maire@ville.test", dsn=dsn)).ok
     assert await world.queue.debts() == []
+
+
+@pytest.mark.parametrize(("spf", "known"), [(Result.PASS, True), (Result.FAIL, False)])
+async def test_h039_mail_that_is_vouched_for_makes_its_sender_known(world: World, spf: Result, known: bool) -> None:
+    tally = Tally.private(world.clock)
+    world.authenticator.opinion = vouched(spf=spf)
+    inbound = Inbound(
+        world.config, world.directory, world.store, world.authenticator, None, world.committer, world.clock, tally
+    )
+    assert (await world.send(inbound, MAIL, "maire@ville.test")).ok
+    assert reputation.vouched(tally, "192.0.2.7") is known

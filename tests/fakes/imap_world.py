@@ -19,7 +19,7 @@ from core.log import Secret
 from directory.directory import Directory
 from directory.types import Account, LoggedIn, LoginRefused, LoginResult, LoginUnavailable, State
 from imap.listeners import Mode, Server
-from imap.seats import LocalSeats
+from imap.seats import TallySeats
 from imap.session import Services
 from store.store import Store
 from store.types import AccountRef
@@ -162,7 +162,7 @@ class World:
             store=store or cast(Store, self.store),
             limits=self.limits,
             clock=SystemClock(),
-            seats=LocalSeats(self.limits),
+            seats=TallySeats(self.limits),
             hostname="imap.mairie.test",
             version="1",
             plaintext_on_loopback=plaintext,

@@ -22,7 +22,7 @@ from core.status import Status, accepted, refused
 from delivery.types import MailParameters, Reception, Transaction
 from directory.types import Account, LoggedIn, LoginRefused, LoginResult, State
 from smtp.conversation import Service
-from smtp.guards import LocalGate
+from smtp.gate import TallyGate
 from smtp.listeners import Server, serve
 
 PASSWORD = "mot de passe de test"
@@ -132,7 +132,7 @@ def service(role: Listener = Listener.MX, **changes: object) -> Service:
         "acceptor": FakeAcceptor(),
         "ids": RandomIds(),
         "clock": SystemClock(),
-        "gate": LocalGate(limits),
+        "gate": TallyGate(limits),
         "logins": FakeLogins(),
     }
     return Service(**{**values, **changes})  # type: ignore[arg-type]

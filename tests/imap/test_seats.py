@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from core.clock import ManualClock
 from core.config import Limits
-from imap.seats import Admission, LocalSeats
+from core.tally import Tally
+from imap.seats import Admission, TallySeats
 
 
-def seats(*exempt: str) -> LocalSeats:
-    return LocalSeats(
+def seats(*exempt: str) -> TallySeats:
+    return TallySeats(
         Limits(
             connections_per_address=2, connections_per_network=3, imap_connections_per_account=2, exempt=list(exempt)
         )
@@ -72,3 +76,19 @@ def test_a_reload_brings_new_bounds_and_takes_no_seat() -> None:
     for admission in (*held, third):
         admission.leave()
     assert Admission(counted, "192.0.2.1").granted
+
+
+def test_h035_two_processes_share_one_count(tmp_path: Path) -> None:
+    limits, clock = Limits(connections_per_address=2, imap_connections_per_account=1), ManualClock()
+    first, second = (Tally.shared(tmp_path, clock) for _ in range(2))
+    one, other = TallySeats(limits, first), TallySeats(limits, second)
+    here, there = Admission(one, "192.0.2.1"), Admission(other, "192.0.2.1")
+    assert here.granted
+    assert there.granted
+    assert not Admission(one, "192.0.2.1").granted
+    assert here.log_in("anne")
+    assert not there.log_in("anne")
+    here.leave()
+    assert there.log_in("anne")
+    for tally in (first, second):
+        tally.close()

@@ -3,42 +3,18 @@
 import pytest
 
 from core.config import Limits
-from smtp.guards import Budget, LocalGate, RateMeter, foreign_protocol, plain_address
-
-
-def test_h057_one_peer_has_one_name() -> None:
-    assert plain_address("::ffff:127.0.0.1") == "127.0.0.1"
-    assert plain_address("fe80::1%eth0") == "fe80::1"
-
-
-def test_h035_the_gate_counts_addresses_and_networks() -> None:
-    gate = LocalGate(Limits(connections_per_address=2, connections_per_network=3))
-    assert [gate.enter("192.0.2.1") for _ in range(3)] == [True, True, False]
-    assert gate.enter("192.0.2.2")
-    assert not gate.enter("192.0.2.3")
-    assert gate.enter("198.51.100.1")
-    gate.leave("192.0.2.1")
-    assert gate.enter("192.0.2.3")
-
-
-def test_the_gate_takes_a_64_for_one_ipv6_address_and_forgets_who_left() -> None:
-    gate = LocalGate(Limits(connections_per_address=1))
-    assert gate.enter("2001:db8::1")
-    assert not gate.enter("2001:db8::2")
-    assert gate.enter("2001:db8:0:1::1")
-    gate.leave("2001:db8::1")
-    gate.leave("2001:db8:0:1::1")
-    assert not gate._open
-
-
-def test_exempt_networks_are_not_counted_out() -> None:
-    gate = LocalGate(Limits(connections_per_address=1, exempt=["192.0.2.0/24"]))
-    assert all(gate.enter("192.0.2.1") for _ in range(5))
+from smtp.guards import Budget, RateMeter, foreign_protocol
 
 
 def test_errors_slow_down_then_end() -> None:
     budget = Budget(Limits(errors_soft=2, errors_hard=4))
     assert [budget.error() for _ in range(4)] == [(0.0, False), (0.0, False), (1.0, False), (1.0, True)]
+
+
+def test_h036_under_stress_one_error_and_one_idle_command_are_enough() -> None:
+    budget = Budget(Limits(), stressed=True)
+    assert budget.error()[1]
+    assert [budget.junk_command() for _ in range(2)] == [False, True]
 
 
 def test_h039_the_wait_for_unknown_recipients_grows() -> None:

@@ -258,14 +258,13 @@ async def test_h039_a_harvester_is_cut_and_a_list_with_dead_addresses_is_not(mon
             assert (await wire.say(f"RCPT TO:<unknown{number}@mairie.test>")).startswith("550 5.1.1")
         assert (await wire.say("RCPT TO:<unknown@mairie.test>")).startswith("550 5.1.1")
         assert (await wire.reply()).startswith("421 4.7.0")
+    async with running(service()) as server:
         other = await Wire.connect(server)
         await other.ehlo()
         await other.say("MAIL FROM:<a@b.fr>")
         for number in range(30):
             assert (await other.say(f"RCPT TO:<agent{number}@mairie.test>")).startswith("250")
             assert (await other.say(f"RCPT TO:<unknown{number}@mairie.test>")).startswith("550 5.1.1")
-        wire.close()
-        other.close()
 
 
 async def test_the_limit_of_recipients_is_temporary() -> None:
