@@ -60,12 +60,13 @@ class Rspamd:
         controller: str = "",
         password: Secret | None = None,
         total_timeout: float = TOTAL_TIMEOUT,
+        tally: Tally | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._controller = controller.rstrip("/")
         self._password = password
         self._total = total_timeout
-        self._breaker = Breaker(clock)
+        self._breaker = Breaker(clock, tally=tally, name="rspamd")
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(total_timeout, connect=CONNECT_TIMEOUT),
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),

@@ -79,7 +79,7 @@ class Acceptors:
 
 def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
     committer = Committer(rooms.store, rooms.queue, rules(config))
-    rspamd = make_rspamd(config)
+    rspamd = make_rspamd(config, rooms.tally)
     authenticator = Authenticator(rooms.resolver, CLOCK, config.limits, config.hostname)
     scanner = rspamd if config.antispam.rspamd else None
     inbound = Inbound(config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK, rooms.tally)
@@ -88,14 +88,19 @@ def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
     return Acceptors(inbound, submission, rspamd)
 
 
-def make_rspamd(config: Config) -> Rspamd:
+def make_rspamd(config: Config, tally: Tally | None = None) -> Rspamd:
     settings = config.antispam
     password = Secret(settings.rspamd_password) if settings.rspamd_password else None
     # Its own patience has to end first: who is cut off by the evidence's end never learns that the scanner hangs, and
     # goes on making every message wait for it (fault 160).
     patience = min(TOTAL_TIMEOUT, 0.9 * config.limits.evidence_timeout)
     return Rspamd(
-        settings.rspamd, CLOCK, controller=settings.rspamd_controller, password=password, total_timeout=patience
+        settings.rspamd,
+        CLOCK,
+        controller=settings.rspamd_controller,
+        password=password,
+        total_timeout=patience,
+        tally=tally,
     )
 
 

@@ -1,0 +1,52 @@
+"""A dependency that failed is left alone: by one process, and by all that share a tally."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.breaker import Breaker
+from core.clock import ManualClock
+from core.tally import Tally
+
+
+def test_f160_five_failures_in_a_row_start_a_rest_and_the_first_success_ends_it() -> None:
+    clock = ManualClock()
+    breaker = Breaker(clock)
+    for _ in range(4):
+        breaker.failed()
+    assert breaker.available
+    breaker.failed()
+    assert not breaker.available
+    clock.advance(10.0)
+    assert breaker.available
+    breaker.failed()
+    assert not breaker.available
+    clock.advance(10.0)
+    breaker.succeeded()
+    breaker.failed()
+    assert breaker.available
+
+
+def test_f160_what_one_process_found_out_spares_the_others_their_own_failures(tmp_path: Path) -> None:
+    clock = ManualClock()
+    first, second = (Tally.shared(tmp_path, clock) for _ in range(2))
+    one, other, apart = (
+        Breaker(clock, tally=first, name="rspamd"),
+        Breaker(clock, tally=second, name="rspamd"),
+        Breaker(clock, tally=second, name="another"),
+    )
+    for _ in range(5):
+        one.failed()
+    assert not one.available
+    assert not other.available
+    assert apart.available
+    clock.advance(10.0)
+    assert other.available
+    for _ in range(5):
+        one.failed()
+    clock.advance(9.0)
+    assert not other.available
+    one.succeeded()
+    assert other.available
+    for tally in (first, second):
+        tally.close()
