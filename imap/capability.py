@@ -35,6 +35,7 @@ MAIL = (
     "MULTIAPPEND",  # RFC 3502
     "CATENATE",  # RFC 4469
 )
+LOGGED_IN = ("COMPRESS=DEFLATE",)  # RFC 4978; not before login: a password's length is nobody's business
 MECHANISMS = ("PLAIN",)
 
 
@@ -58,4 +59,6 @@ def names(session: Session) -> list[str]:
             listed += [f"AUTH={mechanism}" for mechanism in MECHANISMS]
         else:
             listed.append("LOGINDISABLED")
+    elif not session.link.compressed:
+        listed += LOGGED_IN
     return listed

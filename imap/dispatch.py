@@ -55,7 +55,8 @@ async def _attempt(session: Session, table: Table, scanner: Scanner) -> tuple[st
     """The tag ("*" when there was none), the row (None: unknown) and what is to be answered."""
     tag, command = "*", None
     try:
-        tag = _tag(scanner)
+        tag = session.tag = _tag(scanner)
+        session.keep_numbers = False
         command = _row(table, scanner)
         return tag, command, _ok(await _execute(session, command, scanner))
     except (Bye, ConnectionError):
@@ -116,7 +117,7 @@ async def _tell(session: Session, command: Command[Any]) -> Bye | None:
     """Updates come before the tagged answer; a store that fails here changes nothing of what the command did, and a
     mailbox that is gone ends the session only after the answer: what was done must be known as done (promise P1)."""
     try:
-        await updates.tell(session, expunge=not command.uses_sequence_numbers)
+        await updates.tell(session, expunge=not (command.uses_sequence_numbers or session.keep_numbers))
     except MailError as error:
         log.warning("imap-updates-failed", reason=error.code)
     except Bye as bye:

@@ -79,6 +79,25 @@ def _runs(numbers: Sequence[int]) -> str:
     return ",".join(f"{low}" if low == high else f"{low}:{high}" for low, high in runs)
 
 
+def highest_modseq_code(modseq: int) -> str:
+    """HIGHESTMODSEQ, RFC 7162 3.1.2.1."""
+    return f"HIGHESTMODSEQ {modseq}"
+
+
+def highest_modseq(modseq: int) -> bytes:
+    return untagged("OK", "all changes up to here were told", highest_modseq_code(modseq))
+
+
+def mailbox_id_code(folder_id: str) -> str:
+    """MAILBOXID, RFC 8474 4.1 and 4.2."""
+    return f"MAILBOXID ({folder_id})"
+
+
+def modified_code(numbers: Iterable[int]) -> str:
+    """MODIFIED, RFC 7162 3.1.3: the messages that failed UNCHANGEDSINCE, by UID or number as the command."""
+    return f"MODIFIED {sequence.encode_numbers(numbers).decode('ascii')}"
+
+
 # --- mailbox size and flags ------------------------------------------------------------------------------------------
 
 
@@ -117,10 +136,12 @@ def fetch(number: SeqNum, items: Sequence[bytes]) -> bytes:
     return b"* %d FETCH (%b)\r\n" % (number, b" ".join(items))
 
 
-def fetch_flags(number: SeqNum, have: FlagSet, *, uid: Uid | None = None, modseq: ModSeq | None = None) -> bytes:
-    """What STORE and unsolicited updates say; `modseq` once CONDSTORE is enabled (RFC 7162 3.2)."""
+def fetch_flags(number: SeqNum, have: FlagSet | None, *, uid: Uid | None = None, modseq: ModSeq | None = None) -> bytes:
+    """What STORE and unsolicited updates say; `modseq` once CONDSTORE is enabled (RFC 7162 3.1), then also without
+    flags (`have` None: a .SILENT STORE)."""
     items = [] if uid is None else [b"UID %d" % uid]
-    items.append(b"FLAGS %b" % flag_list(have.flags, have.keywords))
+    if have is not None:
+        items.append(b"FLAGS %b" % flag_list(have.flags, have.keywords))
     if modseq is not None:
         items.append(b"MODSEQ (%d)" % modseq)
     return fetch(number, items)

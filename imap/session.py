@@ -61,6 +61,15 @@ class Link(Protocol):
     @property
     def can_start_tls(self) -> bool: ...
 
+    @property
+    def compressed(self) -> bool: ...
+
+    def before_compression(self) -> None:
+        """Raises `Bye` when clear text was pipelined behind COMPRESS: it could not be told from compressed octets."""
+
+    async def compress(self) -> None:
+        """The tagged OK has been sent; from now on both directions are compressed (RFC 4978 3)."""
+
     def logged_in(self, account: Account) -> None:
         """Wider bounds and longer timeouts from now on; takes the account's seat. Raises `Bye` when none is free."""
 

@@ -6,6 +6,7 @@ Knows no bytes of the wire and no store. A sequence number is never a UID: both 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, Flag
@@ -16,6 +17,7 @@ from store.types import Flag as SystemFlag
 
 SeqNum = NewType("SeqNum", int)
 MAX_NUMBER = 2**32 - 1  # nz-number, RFC 9051 9
+MAX_MODSEQ = 2**63 - 1  # mod-sequence-value, RFC 7162 7
 STAR = MAX_NUMBER + 1  # "*" inside a set, until `resolve` knows the largest number in use
 
 Ranges = tuple[tuple[int, int], ...]  # inclusive pairs, ascending, disjoint, not adjacent
@@ -59,6 +61,12 @@ class SequenceSet:
         return (low, high) if low <= high else (high, low)
 
 
+def contains(ranges: Sequence[tuple[int, int]], number: int) -> bool:
+    """`ranges` ascending and disjoint."""
+    index = bisect_right(ranges, number, key=lambda pair: pair[0]) - 1
+    return index >= 0 and number <= ranges[index][1]
+
+
 def merge(pairs: Iterable[tuple[int, int]]) -> Ranges:
     """Overlapping and adjacent pairs become one (security.md row 99: ten thousand times 1:* is 1:*)."""
     merged: list[tuple[int, int]] = []
@@ -80,6 +88,27 @@ def ranges_of(numbers: Iterable[int]) -> Ranges:
 def clip(ranges: Sequence[tuple[int, int]], largest: int) -> Ranges:
     """The part of `ranges` that lies at or below `largest`."""
     return tuple((low, min(high, largest)) for low, high in ranges if low <= largest)
+
+
+def spans(uids: Sequence[int], view: Sequence[int], *, bridge: int) -> Ranges:
+    """`uids` (ascending, all of them in `view`) as ranges. Neighbours in the view join, for nothing lies between them;
+    gaps of at most `bridge` messages are covered as well, the caller drops what it did not ask for."""
+    if not uids:
+        return ()
+    found: list[tuple[int, int]] = []
+    index = bisect_left(view, uids[0])
+    low = last = uids[0]
+    for uid in uids[1:]:
+        beyond = min(index + bridge + 2, len(view))
+        position = bisect_left(view, uid, index + 1, beyond)
+        if position < beyond and view[position] == uid:
+            index = position
+        else:
+            found.append((low, last))
+            low = uid
+            index = bisect_left(view, uid, index + 1)
+        last = uid
+    return (*found, (low, last))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from core.errors import NotFoundError
 from imap import responses
 from imap.errors import Bye, Code
 from imap.session import Selected, Session
-from imap.types import Feature, ranges_of
+from imap.types import ranges_of
 from imap.view import Updates
 from imap.writer import Writer
 from store.types import Changes
@@ -45,7 +45,7 @@ async def _changes(selected: Selected) -> Changes:
 
 async def _write(session: Session, selected: Selected, updates: Updates) -> None:
     writer = session.writer
-    if Feature.QRESYNC in session.features and updates.vanished:
+    if session.qresync and updates.vanished:
         writer.write(responses.vanished(ranges_of(updates.vanished)))
     else:
         for number in updates.expunged:
@@ -53,12 +53,15 @@ async def _write(session: Session, selected: Selected, updates: Updates) -> None
     if updates.exists is not None:
         writer.write(responses.exists(updates.exists))
     announce_keywords(writer, selected, (word for update in updates.flags for word in update.have.keywords))
-    modseq = bool(session.features & (Feature.CONDSTORE | Feature.QRESYNC))
+    modseq = session.condstore
     for count, update in enumerate(updates.flags, 1):
         told = update.modseq if modseq else None
         writer.write(responses.fetch_flags(update.number, update.have, uid=update.uid, modseq=told))
         if count % BATCH == 0:
             await writer.drain()
+    if session.qresync and selected.view.owes_expunge:
+        # RFC 7162 3.2: mod-sequences above a withheld removal were told; a client that leaves now must not skip it.
+        writer.write(responses.highest_modseq(selected.view.settled))
 
 
 def announce_keywords(writer: Writer, selected: Selected, keywords: Iterable[str]) -> None:

@@ -44,13 +44,26 @@ NOTHING = Updates()
 
 
 class View:
-    """`modseq` and `uidnext` are where the next `Mailbox.changes` starts."""
+    """`modseq` and `uidnext` are where the next `Mailbox.changes` starts. `settled`: up to this mod-sequence the client
+    was told everything; it stays behind while an EXPUNGE is owed (RFC 7162 3.2)."""
 
-    __slots__ = ("_count", "_flags", "_gone", "_tail", "_told", "_told_count", "_uids", "modseq", "snapshot", "uidnext")
+    __slots__ = (
+        "_count",
+        "_flags",
+        "_gone",
+        "_tail",
+        "_told",
+        "_told_count",
+        "_uids",
+        "modseq",
+        "settled",
+        "snapshot",
+        "uidnext",
+    )
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.modseq = snapshot.modseq
+        self.modseq = self.settled = snapshot.modseq
         self.uidnext = snapshot.uidnext
         self._uids: array[int] | None = None
         self._tail: array[int] = array("I")  # arrived since the snapshot, while there is no map
@@ -98,6 +111,10 @@ class View:
 
     def uid_of(self, number: int) -> Uid:
         return Uid(self._map[number - 1])
+
+    @property
+    def owes_expunge(self) -> bool:
+        return bool(self._gone)
 
     def is_gone(self, uid: int) -> bool:
         """Expunged, but the client was not told yet (RFC 2180 4.1)."""
@@ -174,8 +191,11 @@ class View:
         """All that is owed, now considered told. Without `expunge` removals stay owed and the messages keep their
         numbers (RFC 9051 7.5.1: never during FETCH, STORE, SEARCH)."""
         if not (self._gone or self._flags) and self._count == self._told_count:
+            self.settled = self.modseq
             return NOTHING
         numbers, gone = self._expunge() if expunge and self._gone else ((), ())
+        if not self._gone:
+            self.settled = self.modseq
         changed = self._count != self._told_count
         self._told_count = self._count
         return Updates(numbers, gone, self._count if changed else None, self._flag_updates())

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
-from imap.commands.guards import require_writable
+from imap.commands.guards import highest_if_qresync, require_writable
 from imap.errors import Code, No
 from imap.responses import Ok
 from imap.session import Selected, Session
 from imap.types import Ranges, SequenceSet
 from imap.wire.scanner import Scanner
+from store.types import Uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,14 @@ async def _move(session: Session, asked: Transfer) -> Ok:
     """COPYUID comes untagged before the EXPUNGE responses (RFC 6851 4.3), which are the updates that follow."""
     selected = require_writable(session)
     ranges = await _ranges(session, selected, asked)
+    pairs: tuple[tuple[Uid, Uid], ...] = ()
     if ranges:
         moved = await selected.mailbox.move(ranges, asked.target)
-        if moved.pairs:
-            code = responses.copy_uid(moved.uidvalidity, moved.pairs)
+        pairs = moved.pairs
+        if pairs:
+            code = responses.copy_uid(moved.uidvalidity, pairs)
             session.writer.write(responses.untagged("OK", "moved", code))
-    return Ok("MOVE completed")
+    return Ok("MOVE completed", await highest_if_qresync(session, bool(pairs)))
 
 
 COPY = Command("COPY", WHEN_SELECTED, _parser(uid=False), _copy)

@@ -10,7 +10,10 @@ from imap.types import Feature, State
 from imap.wire.scanner import Scanner
 
 # What ENABLE can switch on; a row appears here together with its capability.
-ENABLEABLE: dict[str, Feature] = {}
+ENABLEABLE: dict[str, Feature] = {
+    "CONDSTORE": Feature.CONDSTORE,  # RFC 7162 3.1
+    "QRESYNC": Feature.QRESYNC,  # RFC 7162 3.2.3
+}
 
 
 def _parse(scanner: Scanner) -> tuple[str, ...]:
@@ -27,7 +30,7 @@ def _parse(scanner: Scanner) -> tuple[str, ...]:
 async def _handle(session: Session, names: tuple[str, ...]) -> Ok:
     known = [name for name in dict.fromkeys(names) if name in ENABLEABLE]
     for name in known:
-        session.features |= ENABLEABLE[name]
+        session.enable(ENABLEABLE[name])
     session.writer.write(responses.enabled(known))
     return Ok("ENABLE completed")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imap.command import WHEN_SELECTED, Command, no_arguments
-from imap.commands.guards import require_writable
+from imap.commands.guards import highest_if_qresync, require_writable
 from imap.responses import Ok
 from imap.session import Session
 from imap.types import SequenceSet
@@ -18,16 +18,15 @@ def _parse_uids(scanner: Scanner) -> SequenceSet:
 
 
 async def _expunge(session: Session, _: None) -> Ok:
-    await require_writable(session).mailbox.expunge(None)
-    return Ok("EXPUNGE completed")
+    gone = await require_writable(session).mailbox.expunge(None)
+    return Ok("EXPUNGE completed", await highest_if_qresync(session, bool(gone.vanished)))
 
 
 async def _uid_expunge(session: Session, wanted: SequenceSet) -> Ok:
     selected = require_writable(session)
     ranges = (await selected.numbered()).from_uids(wanted)
-    if ranges:
-        await selected.mailbox.expunge(ranges)
-    return Ok("UID EXPUNGE completed")
+    gone = (await selected.mailbox.expunge(ranges)).vanished if ranges else ()
+    return Ok("UID EXPUNGE completed", await highest_if_qresync(session, bool(gone)))
 
 
 EXPUNGE = Command("EXPUNGE", WHEN_SELECTED, no_arguments, _expunge)

@@ -1,8 +1,10 @@
-"""What several handlers refuse alike: changes in EXAMINE, keywords and names out of bounds."""
+"""What several handlers refuse alike: changes in EXAMINE, keywords and names out of bounds; and what those that remove
+messages answer alike."""
 
 from __future__ import annotations
 
 from core.config import Limits
+from imap import responses, updates
 from imap.errors import Code, No
 from imap.session import Selected, Session
 from imap.types import FlagSet
@@ -14,6 +16,15 @@ def require_writable(session: Session) -> Selected:
     if session.selected.read_only:
         raise No("mailbox is read-only", Code.READ_ONLY)
     return session.selected
+
+
+async def highest_if_qresync(session: Session, removed: bool) -> str:
+    """The code of the tagged OK after a removal (RFC 7162 3.2.7, 3.2.9; RFC 6851 4.4): all that happened so far is told
+    first, so that the number is one the client may keep."""
+    if not (removed and session.qresync):
+        return Code.NONE
+    await updates.tell(session, expunge=True)
+    return responses.highest_modseq_code(session.selected.view.settled)
 
 
 def check_keywords(flags: FlagSet, limits: Limits) -> None:

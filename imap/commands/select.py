@@ -1,43 +1,134 @@
-"""SELECT and EXAMINE (RFC 9051 6.3.2, 6.3.3; RFC 3501 for RECENT and UNSEEN). O(1): the view's map comes later."""
+"""SELECT and EXAMINE (RFC 9051 6.3.2, 6.3.3; RFC 3501 for RECENT and UNSEEN; RFC 7162 3.1.8, 3.2.5; RFC 8474 4.1).
+
+O(1): the view's map comes later, unless a client that comes back (QRESYNC) missed something.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
-from imap.errors import Code
+from imap.errors import Bad, BadSyntax, Code
 from imap.responses import Ok
+from imap.resync import Match, pairs, since
 from imap.session import Selected, Session
+from imap.types import MAX_MODSEQ, MAX_NUMBER, STAR, Feature, FlagSet, Ranges, SequenceSet
+from imap.updates import BATCH, announce_keywords
 from imap.wire.scanner import Scanner
 from store.types import Snapshot
 
+MAX_MATCH = 10_000  # pairs of QRESYNC's match data that are looked at; the client may send fewer, and so may we use
+EVERY_UID: Ranges = ((1, MAX_NUMBER),)
+NO_MATCH: Match = ()
 
-def _parse(scanner: Scanner) -> str:
-    """select = "SELECT" SP mailbox"""
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """QRESYNC's argument: what the client knew of the mailbox."""
+
+    uidvalidity: int
+    modseq: int
+    known: Ranges = EVERY_UID
+    match: Match = NO_MATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    name: str
+    condstore: bool = False
+    resync: Resync | None = None
+
+
+def _parse(scanner: Scanner) -> Select:
+    """select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"] (RFC 4466 2.1)"""
     scanner.space()
     name = scanner.mailbox()
+    params: dict[str, Resync | None] = {}
+    if scanner.try_space():
+        params = dict(scanner.parenthesised(lambda: _param(scanner)))
     scanner.end()
-    return name
+    return Select(name, "CONDSTORE" in params, params.get("QRESYNC"))
 
 
-async def _select(session: Session, name: str) -> Ok:
-    await _open(session, name, read_only=False)
+def _param(scanner: Scanner) -> tuple[str, Resync | None]:
+    name = scanner.keyword()
+    if name not in PARAMS:
+        raise BadSyntax("unknown SELECT parameter")
+    return name, PARAMS[name](scanner)
+
+
+def _condstore(_: Scanner) -> None:
+    return None
+
+
+def _qresync(scanner: Scanner) -> Resync:
+    """ "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP "(" known-sequence-set SP known-uid-set ")"] ")" """
+    scanner.space()
+    scanner.token(b"(")
+    uidvalidity = scanner.nz_number()
+    scanner.space()
+    modseq = scanner.nz_number(MAX_MODSEQ)
+    known, match = EVERY_UID, NO_MATCH
+    more = scanner.try_space()
+    if more and scanner.peek() != b"(":
+        known = _plain(scanner.sequence_set())
+        more = scanner.try_space()
+    if more:
+        match = _match(scanner)
+    scanner.token(b")")
+    return Resync(uidvalidity, modseq, known, match)
+
+
+def _match(scanner: Scanner) -> Match:
+    scanner.token(b"(")
+    numbers = _plain(scanner.sequence_set())
+    scanner.space()
+    uids = _plain(scanner.sequence_set())
+    scanner.token(b")")
+    match = pairs(numbers, uids, MAX_MATCH)
+    if match is None:
+        raise BadSyntax("sets of different size")
+    return match
+
+
+def _plain(wanted: SequenceSet) -> Ranges:
+    """known-uids and match data name UIDs the client has: "*" is not allowed there (RFC 7162 7)."""
+    if any(STAR in pair for pair in wanted.pairs):
+        raise BadSyntax('"*" is not allowed here')
+    return wanted.resolve(MAX_NUMBER)
+
+
+PARAMS: dict[str, Callable[[Scanner], Resync | None]] = {"CONDSTORE": _condstore, "QRESYNC": _qresync}
+
+
+async def _select(session: Session, asked: Select) -> Ok:
+    await _open(session, asked, read_only=False)
     return Ok("SELECT completed", Code.READ_WRITE)
 
 
-async def _examine(session: Session, name: str) -> Ok:
-    await _open(session, name, read_only=True)
+async def _examine(session: Session, asked: Select) -> Ok:
+    await _open(session, asked, read_only=True)
     return Ok("EXAMINE completed", Code.READ_ONLY)
 
 
-async def _open(session: Session, name: str, *, read_only: bool) -> None:
+async def _open(session: Session, asked: Select, *, read_only: bool) -> None:
     """The former mailbox is left first, whatever comes of it (RFC 9051 6.3.2)."""
+    if asked.resync and not session.qresync:
+        raise Bad("ENABLE QRESYNC first", Code.CLIENTBUG)  # RFC 7162 3.2.5
     if session.selection is not None:
         session.unselect()
         session.writer.write(responses.untagged("OK", "previous mailbox closed", Code.CLOSED))
-    mailbox = await session.store.mailbox(name)
+    if asked.condstore:
+        session.enable(Feature.CONDSTORE)
+    mailbox = await session.store.mailbox(asked.name)
     snapshot = await mailbox.snapshot()
-    session.select(Selected.begin(name, mailbox, snapshot, read_only=read_only))
+    session.select(Selected.begin(asked.name, mailbox, snapshot, read_only=read_only))
     session.writer.write(_describe(snapshot, read_only=read_only))
+    # RFC 7162 3.2.5: known UIDs of another UIDVALIDITY mean nothing.
+    if asked.resync and asked.resync.uidvalidity == snapshot.uidvalidity:
+        await _resynchronise(session, asked.resync)
 
 
 def _describe(snapshot: Snapshot, *, read_only: bool) -> bytes:
@@ -48,10 +139,29 @@ def _describe(snapshot: Snapshot, *, read_only: bool) -> bytes:
         responses.permanent_flags(snapshot.keywords, read_only=read_only),
         responses.untagged("OK", "next UID", f"UIDNEXT {snapshot.uidnext}"),
         responses.untagged("OK", "UIDs are valid", f"UIDVALIDITY {snapshot.uidvalidity}"),
+        responses.untagged("OK", "highest", responses.highest_modseq_code(snapshot.modseq)),
+        responses.untagged("OK", "this mailbox", responses.mailbox_id_code(snapshot.folder.id)),
     ]
     if snapshot.recent_unseen:
         parts.insert(3, responses.untagged("OK", "first unseen", f"UNSEEN {snapshot.recent_unseen}"))
     return b"".join(parts)
+
+
+async def _resynchronise(session: Session, known: Resync) -> None:
+    """As if the client had sent UID FETCH known-uids (UID FLAGS) (CHANGEDSINCE modseq VANISHED) (RFC 7162 3.2.5.1)."""
+    selected, writer = session.selected, session.writer
+    missed = await since(selected, known.modseq, known.known, known.match)
+    if missed.vanished:
+        writer.write(responses.vanished(missed.vanished, earlier=True))
+    announce_keywords(writer, selected, (word for row in missed.messages for word in row.keywords))
+    for count, row in enumerate(missed.messages, 1):
+        number = selected.view.number_of(row.uid)
+        if number is not None:
+            have = FlagSet(row.flags, row.keywords)
+            writer.write(responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq))
+        if count % BATCH == 0:
+            await writer.drain()
+    selected.view.told(missed.messages)
 
 
 SELECT = Command("SELECT", AFTER_LOGIN, _parse, _select, tells_updates=False)

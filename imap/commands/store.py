@@ -1,19 +1,20 @@
-"""STORE and UID STORE (RFC 9051 6.4.6): one write for the whole set, then the flags as they are now."""
+"""STORE and UID STORE (RFC 9051 6.4.6, RFC 7162 3.1.3): one write for the whole set, then the flags as they are now."""
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import check_keywords, require_writable
-from imap.errors import Code, No
+from imap.errors import BadSyntax, Code, No
 from imap.responses import Ok
 from imap.session import Selected, Session
-from imap.types import FlagSet, Ranges, SequenceSet
+from imap.types import MAX_MODSEQ, Feature, FlagSet, Ranges, SequenceSet
 from imap.updates import BATCH, announce_keywords
 from imap.wire.scanner import Scanner
 from store.store import Mailbox
@@ -35,21 +36,35 @@ class StoreFlags:
     mode: Mode
     silent: bool
     flags: FlagSet
+    unchanged_since: int | None = None
 
 
 def _parser(*, uid: bool) -> Callable[[Scanner], StoreFlags]:
     def parse(scanner: Scanner) -> StoreFlags:
-        """store = "STORE" SP sequence-set SP ["+" / "-"] "FLAGS" [".SILENT"] SP (flag-list / (flag *(SP flag)))"""
+        """store = "STORE" SP sequence-set [SP "(" store-modifier *(SP store-modifier) ")"] SP ["+" / "-"] "FLAGS"
+        [".SILENT"] SP (flag-list / (flag *(SP flag))) (RFC 4466 2.5)"""
         scanner.space()
         wanted = scanner.sequence_set()
         scanner.space()
+        modifiers: dict[str, int] = {}
+        if scanner.peek() == b"(":
+            modifiers = dict(scanner.parenthesised(lambda: _modifier(scanner)))
+            scanner.space()
         item = scanner.match(_ITEM, "FLAGS")
         scanner.space()
         flags = scanner.flags()
         scanner.end()
-        return StoreFlags(wanted, uid, Mode(item[1]), silent=item[2] is not None, flags=flags)
+        return StoreFlags(wanted, uid, Mode(item[1]), silent=item[2] is not None, flags=flags, **modifiers)
 
     return parse
+
+
+def _modifier(scanner: Scanner) -> tuple[str, int]:
+    """store-modifier of RFC 7162 3.1.3; 0 means: only messages that have no mod-sequence yet, which is none."""
+    if scanner.keyword() != "UNCHANGEDSINCE":
+        raise BadSyntax("unknown STORE modifier")
+    scanner.space()
+    return "unchanged_since", scanner.number(MAX_MODSEQ)
 
 
 async def _handle(session: Session, asked: StoreFlags) -> Ok:
@@ -57,39 +72,64 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
     check_keywords(asked.flags, session.limits)
     view = await selected.numbered()
     ranges = view.ranges(asked.wanted, uid=asked.uid)
-    if ranges:
-        changed = await _change(selected.mailbox, ranges, asked)
-        announce_keywords(session.writer, selected, (word for row in changed.messages for word in row.keywords))
-        if not asked.silent:
-            await _answer(session, selected, changed.messages, uid=asked.uid)
-        view.told(changed.messages)
-        _check_all_there(selected, ranges, changed, asked)
-    return Ok("STORE completed")
+    if asked.unchanged_since is not None:
+        session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
+    if not ranges:
+        return Ok("STORE completed")
+    changed = await _change(selected.mailbox, ranges, asked)
+    announce_keywords(session.writer, selected, (word for row in changed.messages for word in row.keywords))
+    if not asked.silent or session.condstore:
+        await _answer(session, selected, changed.messages, asked)
+    view.told(changed.messages)
+    return _outcome(selected, ranges, changed, asked)
 
 
 async def _change(mailbox: Mailbox, ranges: Ranges, asked: StoreFlags) -> FlagsChanged:
     flags = asked.flags
     if asked.mode is Mode.REMOVE:
-        return await mailbox.store_flags(ranges, remove=flags.flags, remove_keywords=flags.keywords)
+        return await mailbox.store_flags(
+            ranges,
+            remove=flags.flags,
+            remove_keywords=flags.keywords,
+            unchanged_since=asked.unchanged_since,
+        )
     return await mailbox.store_flags(
-        ranges, add=flags.flags, add_keywords=flags.keywords, replace=asked.mode is Mode.REPLACE
+        ranges,
+        add=flags.flags,
+        add_keywords=flags.keywords,
+        replace=asked.mode is Mode.REPLACE,
+        unchanged_since=asked.unchanged_since,
     )
 
 
-async def _answer(session: Session, selected: Selected, messages: tuple[Message, ...], *, uid: bool) -> None:
+async def _answer(session: Session, selected: Selected, messages: tuple[Message, ...], asked: StoreFlags) -> None:
+    """Flags unless .SILENT, UID and mod-sequence once CONDSTORE is on, then also for .SILENT (RFC 7162 3.1, 3.1.3)."""
+    condstore = session.condstore
     for count, message in enumerate(messages, 1):
         number = selected.view.number_of(message.uid)
         if number is not None:
-            have = FlagSet(message.flags, message.keywords)
-            session.writer.write(responses.fetch_flags(number, have, uid=message.uid if uid else None))
+            have = None if asked.silent else FlagSet(message.flags, message.keywords)
+            uid = message.uid if asked.uid or condstore else None
+            modseq = message.modseq if condstore else None
+            session.writer.write(responses.fetch_flags(number, have, uid=uid, modseq=modseq))
         if count % BATCH == 0:
             await session.writer.drain()
+            await asyncio.sleep(0)
 
 
-def _check_all_there(selected: Selected, ranges: Ranges, changed: FlagsChanged, asked: StoreFlags) -> None:
-    """RFC 2180 4.2.2: the rest was changed, what another client expunged was not; by UID that is no error."""
+def _outcome(selected: Selected, ranges: Ranges, changed: FlagsChanged, asked: StoreFlags) -> Ok:
+    """RFC 2180 4.2.2: the rest was changed, what another client expunged was not; by UID that is no error. What failed
+    UNCHANGEDSINCE is named either way (RFC 7162 3.1.3)."""
+    code = responses.modified_code(_named(selected, changed.modified, asked)) if changed.modified else ""
     if not asked.uid and len(changed.messages) + len(changed.modified) < len(selected.view.known(ranges)):
-        raise No("some messages no longer exist", Code.EXPUNGEISSUED)
+        raise No("some messages no longer exist", code or Code.EXPUNGEISSUED)
+    return Ok("conditional STORE failed for some messages" if code else "STORE completed", code)
+
+
+def _named(selected: Selected, uids: Sequence[int], asked: StoreFlags) -> list[int]:
+    if asked.uid:
+        return list(uids)
+    return [number for uid in uids if (number := selected.view.number_of(uid)) is not None]
 
 
 STORE = Command("STORE", WHEN_SELECTED, _parser(uid=False), _handle, uses_sequence_numbers=True)

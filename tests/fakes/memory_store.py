@@ -142,10 +142,13 @@ class MemoryBox:
         unchanged_since: int | None = None,
     ) -> FlagsChanged:
         box = self._live()
+        asked = box.among(ranges)
+        failed = [u for u in asked if unchanged_since is not None and box.messages[u].modseq > unchanged_since]
         box.modseq += 1
-        rows = [self._flag(uid, add, remove, replace, add_keywords, remove_keywords) for uid in box.among(ranges)]
+        changed = [uid for uid in asked if uid not in failed]
+        rows = [self._flag(uid, add, remove, replace, add_keywords, remove_keywords) for uid in changed]
         self._account.publish(box)
-        return FlagsChanged(tuple(only(row, Column.NONE) for row in rows))
+        return FlagsChanged(tuple(only(row, Column.NONE) for row in rows), tuple(Uid(uid) for uid in failed))
 
     def _flag(
         self, uid: int, add: Flag, remove: Flag, exact: bool, add_words: Sequence[str], remove_words: Sequence[str]

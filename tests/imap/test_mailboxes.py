@@ -25,6 +25,8 @@ async def test_select_says_all_that_rfc3501_asks_for() -> None:
             b"* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Work \\*)] Flags that stay",
             b"* OK [UIDNEXT 3] next UID",
             b"* OK [UIDVALIDITY 1001] UIDs are valid",
+            b"* OK [HIGHESTMODSEQ 3] highest",
+            b"* OK [MAILBOXID (f1)] this mailbox",
             b"a OK [READ-WRITE] SELECT completed",
         ]
 
@@ -193,7 +195,7 @@ async def test_namespace_id_enable_check_unselect() -> None:
         assert (await client.ask(b"ENABLE CONDSTORE"))[-1].startswith(b"a BAD")
         await client.ok(b"UNSELECT")
         assert (await client.ask(b"UNSELECT"))[-1].startswith(b"a BAD")
-        assert await client.ok(b"ENABLE X-FOO CONDSTORE") == [b"* ENABLED", b"a OK ENABLE completed"]
+        assert await client.ok(b"ENABLE X-FOO CONDSTORE") == [b"* ENABLED CONDSTORE", b"a OK ENABLE completed"]
 
 
 async def test_h142_id_is_bounded() -> None:

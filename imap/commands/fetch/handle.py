@@ -7,16 +7,18 @@ from collections.abc import Container, Sequence
 
 from core import log
 from core.errors import NotFoundError, StorageError
+from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.fetch.answer import Answer
-from imap.commands.fetch.items import ATTRIBUTES, FLAGS, Attribute
+from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute
 from imap.commands.fetch.parse import FetchArgs, parse
 from imap.commands.fetch.plan import Plan, plan
 from imap.commands.fetch.source import Source
-from imap.errors import Code, No
+from imap.errors import Bad, Code, No
 from imap.responses import Ok
+from imap.resync import since
 from imap.session import Selected, Session
-from imap.types import Feature, Ranges, ranges_of
+from imap.types import Feature, Ranges, ranges_of, spans
 from imap.updates import announce_keywords
 from imap.view import View
 from store.types import Column, Flag, Message
@@ -24,8 +26,6 @@ from store.types import Column, Flag, Message
 _log = log.get(__name__)
 
 TURN = 16  # messages read from their files between two turns of the loop
-
-_MODSEQ = ATTRIBUTES[b"MODSEQ"]
 
 
 async def fetch(session: Session, args: FetchArgs) -> Ok:
@@ -44,18 +44,40 @@ async def uid_fetch(session: Session, args: FetchArgs) -> Ok:
 
 async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool) -> int:
     """Answers all messages that are still there; the number of those that are not."""
-    selected = session.selected
+    selected, modifiers = session.selected, args.modifiers
+    if modifiers.vanished and not (by_uid and session.qresync):
+        raise Bad("VANISHED is for UID FETCH once QRESYNC is enabled", Code.CLIENTBUG)  # RFC 7162 3.2.6
     view = await selected.numbered()
     ranges = view.ranges(args.numbers, uid=by_uid)
+    if modifiers.changed_since is not None or MOD_SEQ in args.items:
+        session.enable(Feature.CONDSTORE)
+    todo = plan(
+        args.items,
+        by_uid=by_uid,
+        read_only=selected.read_only,
+        with_modseq=modifiers.changed_since is not None,
+    )
+    if modifiers.changed_since is not None:
+        ranges = await _changed(session, args, modifiers.changed_since, ranges)
     wanted = len(view.known(ranges))
     if not wanted:
         return 0
-    todo = plan(args.items, by_uid=by_uid, read_only=selected.read_only)
     seen = await _mark_seen(selected, ranges) if todo.marks_seen else frozenset()
     run = _Run(session, selected, view, todo, seen)
     async for batch in selected.mailbox.rows(ranges, todo.columns):
         await run.batch(batch)
     return wanted - run.answered
+
+
+async def _changed(session: Session, args: FetchArgs, modseq: int, ranges: Ranges) -> Ranges:
+    """What of `ranges` changed after `modseq`; what vanished is told at once, before any FETCH (RFC 7162 3.2.6)."""
+    view = session.selected.view
+    if args.modifiers.vanished:
+        ranges = args.numbers.resolve(view.uidnext - 1)  # UIDs the view does not hold may be asked about
+    missed = await since(session.selected, modseq, ranges)
+    if args.modifiers.vanished and missed.vanished:
+        session.writer.write(responses.vanished(missed.vanished, earlier=True))
+    return spans([row.uid for row in missed.messages], view.uids, bridge=0)
 
 
 async def _mark_seen(selected: Selected, ranges: Ranges) -> frozenset[int]:
@@ -86,7 +108,7 @@ class _Run:
         self._view = view
         self._todo = todo
         self._seen = seen
-        self._condstore = Feature.CONDSTORE in session.features
+        self._condstore = session.condstore
 
     async def batch(self, rows: Sequence[Message]) -> None:
         for row in rows:
@@ -103,7 +125,7 @@ class _Run:
             return False
         attributes = self._attributes(row)
         if FLAGS in attributes:
-            self._flags_told(row, with_modseq=_MODSEQ in attributes)
+            self._flags_told(row, with_modseq=MOD_SEQ in attributes)
         if not self._todo.opens_file:
             await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, None))
             return True
@@ -119,11 +141,11 @@ class _Run:
 
     def _attributes(self, row: Message) -> tuple[Attribute, ...]:
         """With FLAGS for a message this command made \\Seen (RFC 9051 6.4.5: "the flags SHOULD be included"), and its
-        mod-sequence for clients that follow them (RFC 7162 3.2)."""
+        UID and mod-sequence for clients that follow them (RFC 7162 3.1)."""
         chosen = self._todo.attributes
         if row.uid not in self._seen:
             return chosen
-        extra = (FLAGS, _MODSEQ) if self._condstore else (FLAGS,)
+        extra = (UID, FLAGS, MOD_SEQ) if self._condstore else (FLAGS,)
         return chosen + tuple(item for item in extra if item not in chosen)
 
     def _flags_told(self, row: Message, *, with_modseq: bool) -> None:

@@ -79,6 +79,8 @@ SIZE = Attribute(b"RFC822.SIZE", Column.DATES, lambda row: b"%d" % row.size)
 ENVELOPE = Attribute(b"ENVELOPE", Column.ENVELOPE, lambda row: row.envelope)
 STRUCTURE = Attribute(b"BODY", Column.STRUCTURE, lambda row: row.body)  # without extension data
 
+MOD_SEQ = Attribute(b"MODSEQ", Column.NONE, _mod_seq)
+
 ATTRIBUTES: Mapping[bytes, Attribute] = {
     item.name: item
     for item in (
@@ -89,7 +91,7 @@ ATTRIBUTES: Mapping[bytes, Attribute] = {
         ENVELOPE,
         STRUCTURE,
         Attribute(b"BODYSTRUCTURE", Column.STRUCTURE, lambda row: row.bodystructure),
-        Attribute(b"MODSEQ", Column.NONE, _mod_seq),
+        MOD_SEQ,
         Attribute(b"EMAILID", Column.IDS, _email_id),
         Attribute(b"THREADID", Column.IDS, _thread_id),
         Attribute(b"SAVEDATE", Column.DATES, _save_date),

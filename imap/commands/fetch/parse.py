@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from imap.commands.fetch.items import ATTRIBUTES, BODIES, MACROS, RFC822, Body, Item
 from imap.commands.fetch.section import SUBSETS, Partial, Section, Text
 from imap.errors import BadSyntax, Code, No
-from imap.types import MAX_NUMBER, SequenceSet
+from imap.types import MAX_MODSEQ, MAX_NUMBER, SequenceSet
 from imap.wire.scanner import Scanner
 
 MAX_ITEMS = 200  # different items in one FETCH; each BODY[...] may cost a read per message
@@ -26,23 +27,70 @@ _TEXTS = {text.value: text for text in Text if text is not Text.WHOLE}
 
 
 @dataclass(frozen=True, slots=True)
+class Modifiers:
+    """`changed_since`: only messages whose mod-sequence is above (RFC 7162 3.1.4.1); `vanished`: tell what went since
+    then as well (RFC 7162 3.2.6)."""
+
+    changed_since: int | None = None
+    vanished: bool = False
+
+
+NO_MODIFIERS = Modifiers()
+
+
+@dataclass(frozen=True, slots=True)
 class FetchArgs:
     """`numbers` are UIDs or sequence numbers as the command's row says; `items` each once, in the client's order."""
 
     numbers: SequenceSet
     items: tuple[Item, ...]
+    modifiers: Modifiers = NO_MODIFIERS
 
 
 def parse(scanner: Scanner) -> FetchArgs:
-    """fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")"""
+    """fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
+    [SP "(" fetch-modifier *(SP fetch-modifier) ")"] (RFC 4466 2.4)"""
     scanner.space()
     numbers = scanner.sequence_set()
     scanner.space()
     items = _items(scanner)
+    modifiers = _modifiers(scanner) if scanner.try_space() else NO_MODIFIERS
     scanner.end()
     if len(items) > MAX_ITEMS:
         raise No("too many items", Code.LIMIT)
-    return FetchArgs(numbers, items)
+    return FetchArgs(numbers, items, modifiers)
+
+
+def _modifiers(scanner: Scanner) -> Modifiers:
+    found = NO_MODIFIERS
+    for change in scanner.parenthesised(lambda: _modifier(scanner)):
+        found = change(found)
+    if found.vanished and found.changed_since is None:
+        raise BadSyntax("VANISHED needs CHANGEDSINCE")  # RFC 7162 3.2.6
+    return found
+
+
+Change = Callable[[Modifiers], Modifiers]
+
+
+def _modifier(scanner: Scanner) -> Change:
+    read = MODIFIERS.get(scanner.keyword())
+    if read is None:
+        raise BadSyntax("unknown FETCH modifier")
+    return read(scanner)
+
+
+def _changed_since(scanner: Scanner) -> Change:
+    scanner.space()
+    modseq = scanner.number(MAX_MODSEQ)  # 0 is not in the grammar, but clients that know nothing yet send it
+    return lambda found: replace(found, changed_since=modseq)
+
+
+def _vanished(_: Scanner) -> Change:
+    return lambda found: replace(found, vanished=True)
+
+
+MODIFIERS: Mapping[str, Callable[[Scanner], Change]] = {"CHANGEDSINCE": _changed_since, "VANISHED": _vanished}
 
 
 def _items(scanner: Scanner) -> tuple[Item, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imap.commands.fetch.items import FLAGS, UID, Attribute, Body, Item
+from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute, Body, Item
 from imap.commands.fetch.section import Text
 from store.types import Column
 
@@ -24,9 +24,12 @@ class Plan:
         return FLAGS in self.attributes
 
 
-def plan(items: tuple[Item, ...], *, by_uid: bool, read_only: bool) -> Plan:
-    """RFC 9051 6.4.9: answers to UID FETCH carry the UID. 6.3.3: EXAMINE never sets \\Seen."""
+def plan(items: tuple[Item, ...], *, by_uid: bool, read_only: bool, with_modseq: bool = False) -> Plan:
+    """RFC 9051 6.4.9: answers to UID FETCH carry the UID. 6.3.3: EXAMINE never sets \\Seen. `with_modseq`: answers
+    to CHANGEDSINCE carry the mod-sequence (RFC 7162 3.1.4.1)."""
     attributes = tuple(item for item in items if isinstance(item, Attribute))
+    if with_modseq and MOD_SEQ not in attributes:
+        attributes = (*attributes, MOD_SEQ)
     bodies = tuple(item for item in items if isinstance(item, Body))
     if by_uid and UID not in attributes:
         attributes = (UID, *attributes)

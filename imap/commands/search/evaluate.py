@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from core.errors import NotFoundError
 from imap.commands.search.criteria import FALSE, TRUE, Key, Stage, TextHas, leaves, reduce
 from imap.commands.search.evidence import ByHeader, ByIndex, ByNumber
-from imap.commands.search.grouping import Groups, columns, narrowed, spans, split, waits_for
+from imap.commands.search.grouping import Groups, columns, narrowed, split, waits_for
+from imap.types import spans
 from message.content import head_length
 from store.store import Mailbox
 from store.types import Column, Message, Uid

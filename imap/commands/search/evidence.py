@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_right
-from collections.abc import Sequence
 from datetime import date
 
 from imap.commands.search.criteria import (
@@ -27,6 +25,7 @@ from imap.commands.search.criteria import (
     Relation,
     Smaller,
 )
+from imap.types import contains
 from message import dates, decode, fields
 from message.facts import KEPT_FIELDS
 from store.types import Message
@@ -121,12 +120,6 @@ def _readable(octets: bytes) -> str:
     if octets.isascii() and b"=?" not in octets:
         return fold(octets.decode("ascii"))
     return fold(decode.words(octets))
-
-
-def contains(ranges: Sequence[tuple[int, int]], number: int) -> bool:
-    """`ranges` ascending and disjoint."""
-    index = bisect_right(ranges, number, key=lambda pair: pair[0]) - 1
-    return index >= 0 and number <= ranges[index][1]
 
 
 def compare(day: int, relation: Relation, bound: int) -> bool:

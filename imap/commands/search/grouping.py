@@ -88,24 +88,3 @@ def columns(key: Key) -> Column:
             case _:
                 pass
     return needed
-
-
-def spans(uids: Sequence[int], view: Sequence[int], *, bridge: int) -> Ranges:
-    """`uids` (ascending, all of them in `view`) as ranges. Neighbours in the view join, for nothing lies between them;
-    gaps of at most `bridge` messages are covered as well, the caller drops what it did not ask for."""
-    if not uids:
-        return ()
-    found: list[tuple[int, int]] = []
-    index = bisect_left(view, uids[0])
-    low = last = uids[0]
-    for uid in uids[1:]:
-        beyond = min(index + bridge + 2, len(view))
-        position = bisect_left(view, uid, index + 1, beyond)
-        if position < beyond and view[position] == uid:
-            index = position
-        else:
-            found.append((low, last))
-            low = uid
-            index = bisect_left(view, uid, index + 1)
-        last = uid
-    return (*found, (low, last))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from imap.command import WHEN_SELECTED, Command
+from imap.commands.search.criteria import Numbered, leaves
 from imap.commands.search.evaluate import Search
-from imap.commands.search.grouping import resolved, spans
+from imap.commands.search.grouping import resolved
 from imap.commands.search.parse import SearchArgs, parse
 from imap.commands.search.result import Result, search_response
 from imap.responses import Ok
 from imap.session import Selected, Session
+from imap.types import Feature, spans
 from imap.view import View
 from store.types import Column
 
@@ -24,6 +26,10 @@ async def uid_search(session: Session, args: SearchArgs) -> Ok:
 
 async def _search(session: Session, args: SearchArgs, *, by_uid: bool) -> Ok:
     view = await session.selected.numbered()
+    if args.mod_seq:
+        session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
+    # RFC 7162 3.2.10.2: a UID command that names messages by number holds removals back as the others do
+    session.keep_numbers = by_uid and any(isinstance(leaf, Numbered) and not leaf.by_uid for leaf in leaves(args.key))
     uids = await Search(session.selected.mailbox, view.uids).run(resolved(args.key, view))
     highest = await _highest(session.selected, view, uids) if args.mod_seq else None
     session.writer.write(search_response(Result(_numbers(view, uids, by_uid=by_uid), by_uid, highest)))

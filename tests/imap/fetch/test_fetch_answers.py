@@ -138,6 +138,7 @@ async def test_index_items_open_no_file() -> None:
     mailbox.put(SIMPLE, Flag.SEEN | Flag.FLAGGED, "$Label1")
     at = await desk(mailbox, TABLE)
     at.session.selected.keywords.add("$Label1")
+    at.session.features |= Feature.CONDSTORE
     answer = await at.ask(
         b"1 FETCH 1 (UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ EMAILID THREADID SAVEDATE PREVIEW"
         b" BODY.PEEK[HEADER.FIELDS (From To)])"
@@ -249,7 +250,7 @@ async def test_seen_comes_with_its_mod_sequence_for_clients_that_follow_them() -
     at, mailbox = await nested()
     at.session.features |= Feature.CONDSTORE
     answer = await at.ask(b"1 FETCH 1 BODY[1]")
-    assert answer.startswith(b"* 1 FETCH (FLAGS (\\Seen) MODSEQ (%d) BODY[1]" % mailbox.modseq)
+    assert answer.startswith(b"* 1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ (%d) BODY[1]" % mailbox.modseq)
     assert answer.count(b"FETCH (") == 1
 
 

@@ -23,8 +23,9 @@ from imap.commands.search.criteria import (
     leaves,
     reduce,
 )
-from imap.commands.search.evidence import compare, contains, fold
-from imap.commands.search.grouping import narrowed, spans, split, waits_for
+from imap.commands.search.evidence import compare, fold
+from imap.commands.search.grouping import narrowed, split, waits_for
+from imap.types import contains, spans
 from store.types import Flag
 
 A, B, C, D = HasKeyword("a"), HasKeyword("b"), HasFlag(Flag.SEEN), TextHas("d", body_only=False)

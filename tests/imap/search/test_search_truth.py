@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from imap.commands.search import SEARCH, UID_SEARCH
+from imap.types import Feature
 from store.types import Flag, Message
 from tests.fakes.imap_session import Desk, desk
 from tests.fakes.memory_mailbox import MemoryMailbox
@@ -240,6 +241,7 @@ async def test_nothing_found_is_said_too(at: Desk) -> None:
 
 
 async def test_modseq_is_told_when_it_was_asked_for_and_something_was_found(at: Desk) -> None:
+    at.session.features |= Feature.CONDSTORE
     assert await at.ask(b"1 SEARCH MODSEQ 24") == b"* SEARCH 23 24 (MODSEQ 25)\r\n1 OK SEARCH completed\r\n"
     assert await at.ask(b"1 SEARCH MODSEQ 99") == b"* SEARCH\r\n1 OK SEARCH completed\r\n"
 

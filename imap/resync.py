@@ -1,0 +1,66 @@
+"""What happened in the selected mailbox after a mod-sequence, as a client that comes back asks for it (RFC 7162).
+
+One question to the store serves FETCH's CHANGEDSINCE and VANISHED and SELECT's QRESYNC; no message is looked at that
+did not change. Refuses to know how the answer is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imap.session import Selected
+from imap.types import Ranges, contains, ranges_of
+from imap.view import View
+from store.types import Message
+
+Match = tuple[tuple[int, int], ...]  # (message number, UID) as the client last knew them
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """`messages` are in the view (flags and mod-sequences only, ascending); `vanished` is what neither the view nor the
+    mailbox holds any more, so that telling it moves no message number (VANISHED (EARLIER), RFC 7162 3.2.10.1)."""
+
+    messages: tuple[Message, ...] = ()
+    vanished: Ranges = ()
+
+
+async def since(selected: Selected, modseq: int, wanted: Ranges, match: Match = ()) -> Since:
+    """Among the UIDs `wanted` (None of them need exist), what changed and what went after `modseq`."""
+    view = selected.view
+    changes = await selected.mailbox.changes(modseq, view.uidnext)
+    if changes.gone or not (changes.messages or changes.vanished):
+        return Since()
+    await selected.numbered()
+    messages = tuple(m for m in changes.messages if contains(wanted, m.uid) and view.number_of(m.uid) is not None)
+    above = _settled_below(view, match)
+    gone = [uid for uid in changes.vanished if uid > above and contains(wanted, uid) and view.number_of(uid) is None]
+    return Since(messages, ranges_of(gone))
+
+
+def _settled_below(view: View, match: Match) -> int:
+    """The highest UID that still has the number at which the client knew it: nothing went below (RFC 7162 3.2.5.2)."""
+    highest = 0
+    for number, uid in match:
+        if view.number_of(uid) != number:
+            break
+        highest = uid
+    return highest
+
+
+def pairs(numbers: Sequence[tuple[int, int]], uids: Sequence[tuple[int, int]], most: int) -> Match | None:
+    """Two sets of equal size as pairs, at most `most` of them; None when the sizes differ."""
+    if _size(numbers) != _size(uids):
+        return None
+    if _size(numbers) > most:
+        return ()
+    return tuple(zip(_each(numbers), _each(uids), strict=True))
+
+
+def _size(ranges: Sequence[tuple[int, int]]) -> int:
+    return sum(high - low + 1 for low, high in ranges)
+
+
+def _each(ranges: Sequence[tuple[int, int]]) -> list[int]:
+    return [number for low, high in ranges for number in range(low, high + 1)]
