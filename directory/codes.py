@@ -5,7 +5,7 @@ The codes are an outside contract (REST, command line): added to, never renamed.
 
 from __future__ import annotations
 
-from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, RefusedError
+from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, QuotaError, RefusedError
 
 CODES: dict[str, tuple[type[RefusedError], str]] = {
     # absent, or another organisation's: the two look the same (promise P8)
@@ -15,6 +15,8 @@ CODES: dict[str, tuple[type[RefusedError], str]] = {
     "unknown-alias": (NotFoundError, "no such alias"),
     "unknown-administrator": (NotFoundError, "no such administrator"),
     "unknown-grant": (NotFoundError, "no such grant"),
+    "unknown-share": (NotFoundError, "this mailbox is not shared with them"),
+    "unknown-app-password": (NotFoundError, "no such app password"),
     "unknown-key": (NotFoundError, "no such key"),
     # it exists already, or something still needs it
     "organisation-taken": (ConflictError, "an organisation of this name exists"),
@@ -42,6 +44,19 @@ CODES: dict[str, tuple[type[RefusedError], str]] = {
     "organisation-needed": (InvalidError, "this role needs an organisation"),
     "organisation-not-allowed": (InvalidError, "an operator belongs to no organisation"),
     "grant-across-organisations": (InvalidError, "a grant stays within one organisation"),
+    "acl-of-owner": (InvalidError, "the owner of a mailbox always has every right"),
+    "invalid-rights": (InvalidError, "rights are read, write, manage, or letters of lrswipkxtea"),
+    "send-as-for-anyone": (InvalidError, "sending in a mailbox's name is granted to persons only"),
+    "invalid-scope": (InvalidError, "an app password is for mail, imap, submission or send-only"),
+    "invalid-network": (InvalidError, "networks are written like 192.0.2.0/24, 20 at most"),
+    "invalid-expiry": (InvalidError, "an end lies in the future"),
+    "bare-lines-need-send-only": (InvalidError, "bare line ends are forgiven to send-only app passwords alone"),
+    # no room left
+    "acl-full": (QuotaError, "an access list has 200 entries at most"),
+    "annotation-too-big": (QuotaError, "the annotation is too large"),
+    "annotations-too-many": (QuotaError, "too many annotations here"),
+    "annotations-over-quota": (QuotaError, "no room left for annotations"),
+    "app-passwords-full": (QuotaError, "a mailbox has 50 app passwords at most"),
     # the role
     "operator-only": (ForbiddenError, "only an operator may do this"),
 }

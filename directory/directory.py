@@ -13,6 +13,8 @@ from typing import Protocol
 
 from core.address import Address
 from core.log import Secret
+from directory.annotations import Annotations
+from directory.sharing import Sharing
 from directory.types import (
     Account,
     Actor,
@@ -41,6 +43,14 @@ class Directory(Protocol):
     organisation suspends it); administration shows the one that was set on the account itself."""
 
     async def close(self) -> None: ...
+
+    @property
+    def sharing(self) -> Sharing:
+        """Shared mailboxes and access lists."""
+
+    @property
+    def annotations(self) -> Annotations:
+        """METADATA."""
 
     # --- lookups -------------------------------------------------------------------------------------------------
 
@@ -92,8 +102,16 @@ class Directory(Protocol):
         """ConflictError while it still has accounts or aliases."""
 
     async def add_account(
-        self, actor: Actor, address: Address, *, password: Secret | None, quota: int = 0, display_name: str = ""
-    ) -> Account: ...
+        self,
+        actor: Actor,
+        address: Address,
+        *,
+        password: Secret | None,
+        quota: int = 0,
+        display_name: str = "",
+        shared: bool = False,
+    ) -> Account:
+        """`shared`: the mailbox of a function (`directory.types.Account`)."""
 
     async def accounts(self, actor: Actor, domain: str | None = None) -> Sequence[Account]: ...
 
@@ -104,6 +122,8 @@ class Directory(Protocol):
     async def set_quota(self, actor: Actor, address: Address, quota: int) -> None: ...
 
     async def set_display_name(self, actor: Actor, address: Address, display_name: str) -> None: ...
+
+    async def set_shared(self, actor: Actor, address: Address, shared: bool) -> None: ...
 
     async def suspend(self, actor: Actor, address: Address) -> None: ...
 

@@ -15,6 +15,7 @@ from core.database import create_engine
 from core.ids import Ids
 from core.log import Secret, get
 from directory import policy, rules, scope
+from directory.annotations import Annotations, SqlAnnotations
 from directory.boundary import Boundary
 from directory.codes import refusal
 from directory.database import Database
@@ -24,6 +25,7 @@ from directory.lookups import Lookups
 from directory.passwords import Passwords
 from directory.services import accounts, administrators, aliases, domains, organisations
 from directory.services import keys as key_services
+from directory.sharing import Sharing, SqlSharing
 from directory.types import (
     Account,
     Actor,
@@ -58,7 +60,13 @@ class SqlDirectory:
         self._passwords = Passwords(limits)
         self._lookups = Lookups(database, clock, limits, hostname)
         self._login = Login(database, self._passwords, clock, limits)
-        self._boundary = Boundary(database, clock, ids, self._lookups.forget)
+        self._boundary = Boundary(database, clock, ids, self._forget)
+        self._sharing = SqlSharing(database, self._boundary, clock)
+        self._annotations = SqlAnnotations(database, self._boundary, limits)
+
+    def _forget(self) -> None:
+        self._lookups.forget()
+        self._sharing.forget()
 
     @classmethod
     async def open(cls, url: str, *, clock: Clock, ids: Ids, limits: Limits, hostname: str = "") -> SqlDirectory:
@@ -77,6 +85,14 @@ class SqlDirectory:
         await self._login.close()
         self._passwords.close()
         await self._database.close()
+
+    @property
+    def sharing(self) -> Sharing:
+        return self._sharing
+
+    @property
+    def annotations(self) -> Annotations:
+        return self._annotations
 
     # --- lookups -------------------------------------------------------------------------------------------------
 
@@ -140,7 +156,14 @@ class SqlDirectory:
     # --- accounts ------------------------------------------------------------------------------------------------
 
     async def add_account(
-        self, actor: Actor, address: Address, *, password: Secret | None, quota: int = 0, display_name: str = ""
+        self,
+        actor: Actor,
+        address: Address,
+        *,
+        password: Secret | None,
+        quota: int = 0,
+        display_name: str = "",
+        shared: bool = False,
     ) -> Account:
         await self._boundary.read(actor, lambda work: accounts.may_add(work, actor, address))
         checked = rules.account_address(address)
@@ -148,7 +171,7 @@ class SqlDirectory:
         return await self._boundary.write(
             actor,
             lambda work: accounts.add(
-                work, actor, checked, secret_hash=secret_hash, quota=quota, display_name=display_name
+                work, actor, checked, secret_hash=secret_hash, quota=quota, display_name=display_name, shared=shared
             ),
         )
 
@@ -168,6 +191,9 @@ class SqlDirectory:
 
     async def set_display_name(self, actor: Actor, address: Address, display_name: str) -> None:
         await self._boundary.write(actor, lambda work: accounts.set_display_name(work, actor, address, display_name))
+
+    async def set_shared(self, actor: Actor, address: Address, shared: bool) -> None:
+        await self._boundary.write(actor, lambda work: accounts.set_shared(work, actor, address, shared))
 
     async def suspend(self, actor: Actor, address: Address) -> None:
         await self._boundary.write(actor, lambda work: accounts.set_state(work, actor, address, State.SUSPENDED))

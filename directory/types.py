@@ -7,6 +7,7 @@ from enum import Enum
 
 from core.address import Address
 from core.log import Secret
+from directory.rights import Right
 
 
 class Role(Enum):
@@ -54,7 +55,8 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A person's or a function's mailbox. `quota` in octets, 0 unlimited; `address` is the primary one."""
+    """A person's or a function's mailbox. `quota` in octets, 0 unlimited; `address` is the primary one. `shared`: of a
+    function, so that whoever it is shared with finds it under "Shared" and not under "Other Users"."""
 
     id: str
     address: Address
@@ -62,6 +64,7 @@ class Account:
     display_name: str
     quota: int
     state: State
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,37 @@ class Grant:
 
     owner: Address
     grantee: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`grantee` (None: everybody of the organisation) has these rights in all folders of `owner`."""
+
+    owner: Address
+    grantee: Address | None
+    rights: Right
+    send_as: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AclEntry:
+    """One line of a folder's access list. `grantee` None: anyone (RFC 4314 2), here everybody of the organisation."""
+
+    grantee: Address | None
+    rights: Right
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What SETACL does to one entry (RFC 4314 3.1): `sign` "+" adds, "-" removes, "" replaces."""
+
+    sign: str
+    rights: Right
+
+    def applied(self, before: Right) -> Right:
+        if self.sign == "+":
+            return before | self.rights
+        return before & ~self.rights if self.sign == "-" else self.rights
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.clock import Clock
 from core.ids import Ids
 from directory.repositories.accounts import Accounts
+from directory.repositories.acl import AccessLists
 from directory.repositories.administrators import Administrators
 from directory.repositories.aliases import Aliases
+from directory.repositories.annotations import Annotations
 from directory.repositories.audit import Audit, DirectoryState, Line
 from directory.repositories.credentials import Credentials
 from directory.repositories.domains import Domains
@@ -28,6 +30,8 @@ class Work:
         self.accounts = Accounts(session)
         self.aliases = Aliases(session)
         self.grants = Grants(session)
+        self.acl = AccessLists(session)
+        self.annotations = Annotations(session)
         self.credentials = Credentials(session)
         self.administrators = Administrators(session)
         self.keys = Keys(session)

@@ -15,6 +15,7 @@ from directory.types import Account, State
 
 # SQLite binds at most 32766 parameters; a statement stays far below on either database.
 CHUNK = 500
+PERSON, SHARED = "person", "shared"  # kinds of an account
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ ACCOUNT_COLUMNS = (
     AccountRow.display_name.label("display_name"),
     AccountRow.quota.label("quota"),
     AccountRow.state.label("state"),
+    AccountRow.kind.label("kind"),
     DomainRow.state.label("domain_state"),
     OrganisationRow.state.label("organisation_state"),
 )
@@ -144,6 +146,7 @@ def stored(row: Row[*tuple[Any, ...]]) -> StoredAccount:
         display_name=row.display_name,
         quota=row.quota,
         state=State(row.state),
+        shared=row.kind == SHARED,
     )
     active = {row.state, row.domain_state, row.organisation_state} == {State.ACTIVE.value}
     return StoredAccount(own, replace(own, state=State.ACTIVE if active else State.SUSPENDED))
@@ -163,5 +166,6 @@ def _account(item: NewAccount) -> dict[str, object]:
         "display_name": account.display_name,
         "quota": account.quota,
         "state": account.state.value,
+        "kind": SHARED if account.shared else PERSON,
         "created_ms": item.created_ms,
     }

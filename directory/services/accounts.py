@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.address import Address
 from directory import rules, scope
 from directory.codes import refusal
-from directory.repositories.accounts import NewAccount
+from directory.repositories.accounts import PERSON, SHARED, NewAccount
 from directory.repositories.credentials import NewCredential
 from directory.types import Account, Actor, State
 from directory.work import Work
@@ -22,7 +22,7 @@ async def may_add(work: Work, actor: Actor, address: Address) -> str:
 
 
 async def add(
-    work: Work, actor: Actor, address: Address, *, secret_hash: str, quota: int, display_name: str
+    work: Work, actor: Actor, address: Address, *, secret_hash: str, quota: int, display_name: str, shared: bool
 ) -> Account:
     """`secret_hash` "" makes an account that nobody can log in to yet."""
     domain = await scope.domain(work, actor, address.domain)
@@ -35,6 +35,7 @@ async def add(
         display_name=rules.display_name(display_name),
         quota=rules.quota(quota),
         state=State.ACTIVE,
+        shared=shared,
     )
     await work.accounts.add([NewAccount(account, domain.id, work.new_id(), work.now_ms())])
     if secret_hash:
@@ -60,6 +61,10 @@ async def set_quota(work: Work, actor: Actor, address: Address, quota: int) -> N
 
 async def set_display_name(work: Work, actor: Actor, address: Address, display_name: str) -> None:
     await _update(work, actor, address, "mailbox-renamed", {"display_name": rules.display_name(display_name)})
+
+
+async def set_shared(work: Work, actor: Actor, address: Address, shared: bool) -> None:
+    await _update(work, actor, address, "mailbox-kind-set", {"kind": SHARED if shared else PERSON})
 
 
 async def set_state(work: Work, actor: Actor, address: Address, state: State) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.address import Address
-from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, RefusedError
+from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, QuotaError, RefusedError
 from core.log import Secret
 from directory.codes import CODES
 from directory.service import SqlDirectory
@@ -261,6 +261,6 @@ def key(id_: str, domain: str, selector: str, created_at: int = 1) -> DkimKey:
 
 def test_every_code_has_its_class_and_sentence() -> None:
     for code, (kind, text) in CODES.items():
-        assert kind in (NotFoundError, ConflictError, InvalidError, ForbiddenError)
+        assert kind in (NotFoundError, ConflictError, InvalidError, ForbiddenError, QuotaError)
         assert text.isascii()
         assert code == code.lower()
