@@ -79,6 +79,8 @@ class Decoder:
 
 def shown(text: str) -> str:
     """For one line that people read: controls become spaces, direction overrides go, white space is folded."""
+    if text.isascii() and text.isprintable():  # the usual case, which has none of these
+        return " ".join(text.split())
     return " ".join(_BIDI.sub("", _CONTROL.sub(" ", text)).split())
 
 

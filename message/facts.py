@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass
 
 from core.config import Limits
-from message import dates, mime, structure, subject, summary, text
+from message import dates, mime, sorting, structure, summary, text
 from message.content import Content
 from message.header import LIMITS, Head, split
+from message.sorting import SortKeys
 
 _LONGEST_STRUCTURE = 1024 * 1024  # octets of BODYSTRUCTURE: past it only an attack (the index keeps it for ever)
 _MAX_REFERENCES = 100
@@ -34,7 +35,7 @@ class Facts:
     or, when they cannot be (8-bit, CR, LF, NUL replaced), literals. `parts`: `mime.Structure.pack()`. `headers`: the
     raw `KEPT_FIELDS` in their order, each with its CRLF, without the empty line. `preview`: at most 200 characters of
     text (RFC 8970). `sent_date`: Unix seconds of Date, None if absent or absurd. `thread_ids`: Message-ID,
-    In-Reply-To and References ids in that order (without brackets), for threading; `base_subject` as RFC 5256 2.1.
+    In-Reply-To and References ids in that order (without brackets), for THREADID; `keys` for SORT, THREAD and search.
     """
 
     envelope: bytes
@@ -46,7 +47,7 @@ class Facts:
     sent_date: int | None
     message_id: str
     references: tuple[str, ...]
-    base_subject: str
+    keys: SortKeys
 
 
 def gather(content: Content, limits: Limits = LIMITS) -> Facts:
@@ -68,7 +69,7 @@ def gather(content: Content, limits: Limits = LIMITS) -> Facts:
         sent_date=None if date is None else date.seconds,
         message_id=_message_id(head),
         references=_references(head),
-        base_subject=subject.parse(head.value(b"subject")).base,
+        keys=sorting.keys(head, limits),
     )
 
 

@@ -175,7 +175,8 @@ def _insert_rows(
             (shift, *span),
         )
         transaction.db.run(
-            "INSERT INTO sorting SELECT key + ?, base_subject, message_id, refs FROM sorting WHERE key BETWEEN ? AND ?",
+            "INSERT INTO sorting SELECT key + ?, subject, reply, sender, recipient, copied, shown_sender, "
+            "shown_recipient, fields, message, parents FROM sorting WHERE key BETWEEN ? AND ?",
             (shift, *span),
         )
         offset += last - first + 1

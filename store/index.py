@@ -15,7 +15,8 @@ import apsw
 
 from store.faults import IndexDamagedError
 from store.fsops import FileSystem
-from store.schema import TABLES, VERSION
+from store.migrate import MIGRATIONS
+from store.schema import NEW_LIFE, TABLES, VERSION
 
 INDEX_FILE = "index.db"
 INDEX_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm", f"{INDEX_FILE}-journal")
@@ -118,15 +119,28 @@ class Index:
 
     def check(self, account: str) -> bool:
         """True when the file is an index of ours of this version and account; False when it must be made."""
-        if self.writer.value("PRAGMA user_version") != VERSION:
-            return False
+        while (version := self.writer.value("PRAGMA user_version")) != VERSION:
+            if version not in MIGRATIONS:
+                return False
+            self._migrate(version)
         return bool(self.writer.value("SELECT account FROM state") == account)
+
+    def _migrate(self, version: int) -> None:
+        """One step, whole or not at all."""
+        self.writer.run("BEGIN IMMEDIATE")
+        try:
+            MIGRATIONS[version](self.writer)
+            self.writer.run(f"PRAGMA user_version={version + 1}")
+            self.writer.run("COMMIT")
+        except BaseException:
+            self.writer.run("ROLLBACK")
+            raise
 
     def make(self, account: str) -> None:
         """Empty tables in an empty file."""
         self.writer.run("BEGIN IMMEDIATE")
         self.writer.run(TABLES)
-        self.writer.run("INSERT INTO state VALUES (1, ?, -1, 0, 0, 0)", (account,))
+        self.writer.run(f"INSERT INTO state VALUES (1, ?, -1, 0, 0, 0, {NEW_LIFE})", (account,))  # noqa: S608
         self.writer.run(f"PRAGMA user_version={VERSION}")
         self.writer.run("COMMIT")
 

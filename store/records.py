@@ -13,6 +13,7 @@ from core.ids import base32
 from message.facts import Facts
 from store.catalog import FolderRow
 from store.index import Connection, Row
+from store.keys import SORT_ROW, sort_row
 from store.schema import UID_MASK, key, signed, unsigned
 from store.types import Column, Flag, Message, ModSeq, Uid
 
@@ -69,10 +70,7 @@ def insert(db: Connection, folder: FolderRow, record: Record) -> None:
     )
     db.run("INSERT INTO summaries VALUES (?,?,?,?)", (row_key, facts.envelope, facts.bodystructure, facts.body))
     db.run("INSERT INTO heads VALUES (?,?,?,?)", (row_key, facts.headers, facts.parts, _text(facts.preview)))
-    db.run(
-        "INSERT INTO sorting VALUES (?,?,?,?)",
-        (row_key, _text(facts.base_subject), _text(facts.message_id), _text("\n".join(facts.references))),
-    )
+    db.run(SORT_ROW, (row_key, *sort_row(facts.keys)))
     if facts.message_id:
         db.run("INSERT OR IGNORE INTO threads VALUES (?,?)", (_hashed(facts.message_id), record.thread_id))
 

@@ -17,6 +17,7 @@ from store.handle import Handle, folder_directory
 from store.lockfile import ALL, State, Word
 from store.names import directory_folder
 from store.scan import scan_folder
+from store.schema import NEW_LIFE
 from store.sidefile import FolderFile
 from store.transaction import Transaction
 from store.trust import Trust, judge
@@ -71,14 +72,17 @@ def _reconcile(handle: Handle, trust: Trust, touched: tuple[str, ...], generatio
     handle.writing.trim()
     handle.writer.run("BEGIN IMMEDIATE")
     try:
+        _new_life(handle, trust)
         if ALL in touched:
             _finish_rename(handle)
             _agree_on_folders(transaction, trust)
         for row in catalog.everything(handle.writer):
             if ALL in touched or str(row.number) in touched:
+                _take_words(transaction, row)
                 scan_folder(transaction, row.id, trust)
         _count_account(transaction)
         handle.writer.run("UPDATE state SET generation = ?, clean = 0", (generation,))
+        _new_life(handle, trust)
         transaction.sync_links()
         handle.writer.run("COMMIT")
         transaction.committed()
@@ -86,6 +90,13 @@ def _reconcile(handle: Handle, trust: Trust, touched: tuple[str, ...], generatio
         if handle.writer.in_transaction:
             handle.writer.run("ROLLBACK")
         raise
+
+
+def _new_life(handle: Handle, trust: Trust) -> None:
+    """Rows that are not believed may come to stand for other messages: what was derived from them (the text index) is
+    compared again. Before and after, because a long look commits in between."""
+    if trust in (Trust.ROWS, Trust.NOTHING):
+        handle.writer.run(f"UPDATE state SET life = {NEW_LIFE}")  # noqa: S608 - constant text
 
 
 # -- the set of folders ------------------------------------------------------------------------------------------------
@@ -225,6 +236,19 @@ def _take_identity(row: FolderRow, item: _Found, trust: Trust) -> None:
         row.uid_floor, row.modseq_floor = file.uid_floor, file.modseq_floor
         row.uidnext = file.uid_floor
         row.modseq = row.forgotten = file.modseq_floor
+
+
+def _take_words(transaction: Transaction, row: FolderRow) -> None:
+    """What the side file tells beside identity and floors: letters in file names mean its keywords, and a writer that
+    died had written them before it could tell the index."""
+    try:
+        with folder_directory(transaction.fs, transaction.handle.root, row.directory) as fd:
+            file = sidefile.read_folder(transaction.fs, fd)
+    except FileNotFoundError:
+        return
+    if file is not None:
+        row.keywords, row.special_use, row.subscribed = file.keywords, file.special_use, file.subscribed
+        catalog.update(transaction.db, row)
 
 
 def _count_account(transaction: Transaction) -> None:

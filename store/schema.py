@@ -7,19 +7,36 @@ and BODYSTRUCTURE, header fields.
 
 from __future__ import annotations
 
-VERSION = 1  # PRAGMA user_version; another number means: made again from the files
+VERSION = 2  # PRAGMA user_version; older ones are brought up (`store.migrate`), others made again from the files
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 SEEN, DELETED = 1, 8  # bits of `messages.flags` that are counted; plain integers, which cost a tenth of Flag's
 
-TABLES = """
+SORTING = """CREATE TABLE sorting (
+    key INTEGER PRIMARY KEY,
+    subject TEXT NOT NULL,            -- message.sorting.SortKeys, column by column
+    reply INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    copied TEXT NOT NULL,
+    shown_sender TEXT NOT NULL,
+    shown_recipient TEXT NOT NULL,
+    fields TEXT NOT NULL,
+    message INTEGER NOT NULL,
+    parents BLOB NOT NULL
+) STRICT;
+"""
+NEW_LIFE = "hex(randomblob(8))"
+
+TABLES = f"""
 CREATE TABLE state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     account TEXT NOT NULL,
     generation INTEGER NOT NULL,      -- counts commits; the lock file tells the same number
     clean INTEGER NOT NULL,           -- floors are exact and all is synced
     octets INTEGER NOT NULL,
-    messages INTEGER NOT NULL
+    messages INTEGER NOT NULL,
+    life TEXT NOT NULL                -- another one means: UIDs may stand for other messages than before
 ) STRICT;
 CREATE TABLE folders (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -71,13 +88,7 @@ CREATE TABLE heads (
     parts BLOB NOT NULL,
     preview TEXT NOT NULL
 ) STRICT;
-CREATE TABLE sorting (
-    key INTEGER PRIMARY KEY,
-    base_subject TEXT NOT NULL,
-    message_id TEXT NOT NULL,
-    refs TEXT NOT NULL                -- one id a line
-) STRICT;
-CREATE TABLE expunged (
+{SORTING}CREATE TABLE expunged (
     key INTEGER PRIMARY KEY,
     folder INTEGER NOT NULL,
     modseq INTEGER NOT NULL

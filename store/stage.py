@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from message.content import BytesContent, Content, head_length
 from message.facts import Facts
+from message.sorting import SortKeys
 from store.fsops import BLOCK, FileSystem
 from store.handle import Tools
 from store.records import Prepared, email_id
@@ -160,7 +161,7 @@ def copy(tools: Tools, file: TemporaryFile, root: int, date: int) -> TemporaryFi
     return write(with_facts(tools, file.prepared.facts), root, b"", content, 0, date)
 
 
-NO_FACTS = Facts(b"", b"", b"", b"", b"", "", None, "", (), "")
+NO_FACTS = Facts(b"", b"", b"", b"", b"", "", None, "", (), SortKeys())
 
 
 def with_facts(tools: Tools, facts: Facts) -> Tools:

@@ -1,0 +1,144 @@
+"""What SORT, THREAD and the search in addresses and subjects need of a message, made once from its header block.
+
+Knows RFC 5256 2.2 and 3 (base subject, addr-mailbox of the first address, references), RFC 5957 3 (display names).
+Refuses to know dates, which the index has anyway, and how messages are ordered (`message.threading`, `store.sort`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from core.config import Limits
+from message import decode, subject
+from message.address_list import Entry, Kind, parse
+from message.collation import casemap, one_line, searchable
+from message.header import LIMITS, Head
+from message.parameters import unquote
+
+SEARCHED = (b"from", b"to", b"cc", b"bcc", b"subject")  # the lines of `SortKeys.fields`
+_WANTED = frozenset((*SEARCHED, b"message-id", b"in-reply-to", b"references"))
+# RFC 5322 3.6.4: msg-id = "<" id-left "@" id-right ">"; a quoted left part may hold nearly anything.
+_ID = re.compile(rb'<((?:"(?:[^"\\\r\n]|\\.){0,900}"|[^<>@\s"]{1,900})@[^<>\s]{1,900})>')
+# The usual form of a first address, read at once; a test compares it with the whole grammar.
+_WORD, _DOTTED = rb"[A-Za-z0-9_-]+", rb"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+_PLAIN = re.compile(rb"(?:(%b(?: %b)*) <(%b)@(%b)>|(%b)@(%b))(?=,|\Z)" % (_WORD, _WORD, *(_DOTTED,) * 4))
+MAX_PARENTS = 100  # of very many references the first and the latest: that is where threads meet
+_ID_OCTETS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SortKeys:
+    """`subject` the base subject, `reply` whether something that says reply or forward was taken off (RFC 5256 2.1);
+    `sender`, `recipient`, `copied` the addr-mailbox of the first From, To, Cc address, `shown_sender`,
+    `shown_recipient` what RFC 5957 shows of it; all five are `casemap` forms. `fields`: one line for each of
+    `SEARCHED`: "" without such a field, else each value in `searchable` form after a "\\r". `message`, `parents`:
+    eight-octet hashes of the Message-ID (0: none that is valid) and, joined, of the references, eldest first."""
+
+    subject: str = ""
+    reply: bool = False
+    sender: str = ""
+    recipient: str = ""
+    copied: str = ""
+    shown_sender: str = ""
+    shown_recipient: str = ""
+    fields: str = "\n\n\n\n"
+    message: int = 0
+    parents: bytes = b""
+
+
+def keys(head: Head, limits: Limits = LIMITS) -> SortKeys:
+    """Linear in the header block; never raises."""
+    values: dict[bytes, list[bytes]] = {name: [] for name in _WANTED}
+    for field in head.fields:
+        if field.name in values:
+            values[field.name].append(field.value)
+    about = subject.parse(values[b"subject"][0] if values[b"subject"] else None)
+    sender, recipient, copied = (_first(values[name], limits) for name in (b"from", b"to", b"cc"))
+    return SortKeys(
+        subject=casemap(about.base),
+        reply=about.reply,
+        sender=_mailbox(sender),
+        recipient=_mailbox(recipient),
+        copied=_mailbox(copied),
+        shown_sender=_shown(sender),
+        shown_recipient=_shown(recipient),
+        fields="\n".join([_line(values[name]) for name in SEARCHED]),
+        message=next(iter(_ids(values[b"message-id"][:1])), 0),
+        parents=_packed(_parents(values)),
+    )
+
+
+def found(fields: str, name: bytes, pattern: str) -> bool:
+    """Whether the line of `name` (one of `SEARCHED`) holds `pattern`, given as `wanted` makes it; an empty pattern asks
+    whether there is such a field (RFC 9051 6.4.4: HEADER)."""
+    line = fields.split("\n")[SEARCHED.index(name)]
+    return pattern in line and bool(line)
+
+
+def wanted(pattern: str) -> str:
+    """A pattern in the form of `SortKeys.fields`."""
+    return searchable(one_line(pattern))
+
+
+def _line(values: Sequence[bytes]) -> str:
+    return "".join(["\r" + searchable(decode.words(value)) for value in values])
+
+
+# -- addresses ---------------------------------------------------------------------------------------------------------
+
+
+def _first(values: Iterable[bytes], limits: Limits) -> Entry | None:
+    """The first address or group of these fields."""
+    for value in values:
+        if plain := _PLAIN.match(value):
+            name, local, domain, bare, bare_domain = plain.groups()
+            return Entry(Kind.ADDRESS, name, None, local or bare, domain or bare_domain)
+        if entries := parse(value, limits, 1):
+            return entries[0]
+    return None
+
+
+def _mailbox(entry: Entry | None) -> str:
+    """RFC 5256 3: addr-mailbox; of a group that is its name (RFC 9051 7.5.2)."""
+    return "" if entry is None or entry.local is None else casemap(decode.words(entry.local))
+
+
+def _shown(entry: Entry | None) -> str:
+    """RFC 5957 3: the display name, else the address; a group's name."""
+    if entry is None:
+        return ""
+    if entry.kind is Kind.ADDRESS and entry.name and (name := decode.words(entry.name)):
+        return casemap(name)
+    if entry.local is None or entry.domain is None:
+        return _mailbox(entry)
+    return f"{_mailbox(entry)}@{casemap(decode.words(entry.domain))}"
+
+
+# -- references --------------------------------------------------------------------------------------------------------
+
+
+def _parents(values: dict[bytes, list[bytes]]) -> list[int]:
+    """RFC 5256 3 (REFERENCES): References, or the first valid id of In-Reply-To when it has none."""
+    ids = _ids(values[b"references"]) or _ids(values[b"in-reply-to"])[:1]
+    return ids if len(ids) <= MAX_PARENTS else ids[:2] + ids[2 - MAX_PARENTS :]
+
+
+def _ids(values: Sequence[bytes]) -> list[int]:
+    return [_hashed(match) for value in values for match in _ID.findall(value)]
+
+
+def _hashed(message_id: bytes) -> int:
+    """RFC 5256 2.2: ids are compared after unquoting, octet by octet. Never 0, which is no id."""
+    if message_id[:1] == b'"':
+        left, _, right = message_id[1:].rpartition(b'"@')
+        message_id = unquote(left) + b"@" + right
+    digest = hashlib.blake2b(message_id, digest_size=_ID_OCTETS).digest()
+    return int.from_bytes(digest, "little", signed=True) or 1
+
+
+def _packed(ids: Sequence[int]) -> bytes:
+    """Little-endian signed integers: `array("q")` on the machines we run on, and the same file on any other."""
+    return b"".join([number.to_bytes(_ID_OCTETS, "little", signed=True) for number in ids])

@@ -1,0 +1,52 @@
+"""Indexes of older versions are brought up in place: no message file is read, nothing changes for clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from core.clock import ManualClock
+from message.content import Content
+from message.facts import Facts, gather
+from store.service import MaildirStore
+from tests.store.helpers import MAIRIE, all_rows, deliver, inbox_of
+
+VERSION_1 = """
+PRAGMA user_version = 1;
+DROP TABLE sorting;
+CREATE TABLE sorting (key INTEGER PRIMARY KEY, base_subject TEXT, message_id TEXT, refs TEXT) STRICT;
+ALTER TABLE state DROP COLUMN life;
+"""
+
+
+async def test_version_1_gets_its_sort_keys_from_its_own_rows(data: Path, clock: ManualClock) -> None:
+    scanned = 0
+
+    def counting(content: Content) -> Facts:
+        nonlocal scanned
+        scanned += 1
+        return gather(content)
+
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    for number in range(5):
+        await deliver(store, MAIRIE, number)
+    before = await all_rows(await inbox_of(store))
+    await store.close()
+    database = apsw.Connection(str(data / "domains/mairie.test/maire/index.db"))
+    keys = database.execute("SELECT * FROM sorting ORDER BY key").fetchall()
+    database.execute(VERSION_1)
+    database.close()
+
+    store = MaildirStore(data, clock=clock, gather=counting)
+    await store.open()
+    assert await all_rows(await inbox_of(store)) == before
+    assert await store.verify(None) == []
+    await store.close()
+    assert scanned == 0
+    database = apsw.Connection(str(data / "domains/mairie.test/maire/index.db"))
+    assert database.execute("SELECT * FROM sorting ORDER BY key").fetchall() == keys
+    assert len(keys) == 5
+    assert database.execute("SELECT length(life) FROM state").fetchall() == [(16,)]
+    database.close()
