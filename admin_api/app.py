@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from admin_api import problems
 from admin_api.access import administrator
 from admin_api.intake import Intake
-from admin_api.routes import aliases, domains, grants, mailboxes, me, organisations, queue
+from admin_api.routes import aliases, domains, grants, mailboxes, me, organisations, queue, recycling
 from admin_api.services import Services
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -18,6 +18,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     organisations.router,
     domains.router,
     mailboxes.router,
+    recycling.router,
     aliases.router,
     grants.router,
     queue.router,

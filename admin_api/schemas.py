@@ -11,6 +11,7 @@ from core.domain import to_unicode
 from delivery.types import QueuedMessage
 from directory.types import Account, Administrator, Alias, Domain, Grant, Organisation
 from dkim_keys.records import DnsRecord
+from store.types import Recycled, Restored
 
 
 def _is_address(text: str) -> str:
@@ -136,6 +137,44 @@ class MailboxOut(Model):
 class MailboxDetail(MailboxOut):
     octets: int
     messages: int
+
+
+class RecycledOut(Model):
+    """A removed mailbox (`folder` empty) or a deleted folder."""
+
+    item: str
+    address: str
+    folder: str
+    removed_at: int = Field(description="Unix seconds.")
+    messages: int
+    octets: int
+
+    @staticmethod
+    def of(value: Recycled) -> RecycledOut:
+        return RecycledOut(
+            item=value.id, address=value.address, folder=value.folder, removed_at=value.removed_at,
+            messages=value.messages, octets=value.octets,
+        )  # fmt: skip
+
+
+class RestoreIn(Model):
+    """Without `items`: all that lies in the recycle bin under this address. `in_place`: a removed mailbox becomes this
+    new, empty one, as it was."""
+
+    items: Annotated[list[Annotated[str, Field(max_length=400)]], Field(max_length=1000)] = []
+    in_place: bool = False
+
+
+class RestoredOut(Model):
+    """`folder`: the one above all that came back; empty when the mailbox is as it was."""
+
+    folder: str
+    folders: int
+    messages: int
+
+    @staticmethod
+    def of(value: Restored) -> RestoredOut:
+        return RestoredOut(folder=value.folder, folders=value.folders, messages=value.messages)
 
 
 class AliasIn(Model):

@@ -78,7 +78,7 @@ class Account:
             await self._write(lambda transaction: folders.rename(transaction, old, new))
 
     async def delete(self, name: str) -> None:
-        bin_of_account = partial(recycle.opened, self._tools.fs, self._recycle_root, self._ref.id)
+        bin_of_account = partial(recycle.opened, self._tools.fs, self._recycle_root, self._ref)
         await self._write(lambda transaction: folders.delete(transaction, name, bin_of_account))
 
     async def subscribe(self, name: str, subscribed: bool) -> None:

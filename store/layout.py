@@ -94,7 +94,7 @@ def open_account(
     """The account's directory, made with its standard folders at first use. Two makers end up with one. An account
     that was `removed` is not made again: its last sessions would take the address from a successor."""
     name = account_directory(ref.local)
-    domain = _open_domain(fs, domains, ref.domain)
+    domain = open_domain(fs, domains, ref.domain)
     try:
         with contextlib.suppress(FileNotFoundError):
             return fs.open_directory(domain, name)
@@ -106,7 +106,7 @@ def open_account(
         fs.close(domain)
 
 
-def _open_domain(fs: FileSystem, domains: int, domain: str) -> int:
+def open_domain(fs: FileSystem, domains: int, domain: str) -> int:
     """Domain names were checked as A-labels by `core.domain`; "/" or a leading dot cannot be in one."""
     if "/" in domain or domain.startswith(".") or not domain:
         raise OSError(errno.EINVAL, "not a domain directory")

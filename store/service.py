@@ -27,6 +27,7 @@ from message.facts import Facts
 from store import catalog, layout, outside, recycle, verify
 from store.account import Account
 from store.accounts import Accounts
+from store.administration import Administration, Places
 from store.changes import ChangeHub
 from store.delivery import StagedMessage
 from store.faults import whole
@@ -103,6 +104,7 @@ class MaildirStore:
         self._directories = contextlib.ExitStack()
         self._accounts: Accounts | None = None
         self._hub: ChangeHub | None = None
+        self._administration: Administration | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._generations: dict[str, int] = {}
 
@@ -126,7 +128,10 @@ class MaildirStore:
         self._hub = ChangeHub(self._fs, self._changes, self._look, self._tools.ids.object_id()[:8])
         with whole():
             self._hub.open()
+        places = Places(self._domains, self._recycle)
+        self._administration = Administration(self._tools, places, self._accounts, self._pool, self.account)
         self._start(self._accounts.run_flusher())
+        self._start(self._administration.run_purges())
         self._start(self._hub.run_looks())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -248,6 +253,12 @@ class MaildirStore:
             return None
 
     # -- administration ------------------------------------------------------------------------------------------------
+
+    @property
+    def administration(self) -> Administration:
+        if self._administration is None:
+            raise StorageError("the store is not open")
+        return self._administration
 
     async def remove_account(self, ref: AccountRef) -> None:
         await self._open_accounts.release(ref)

@@ -37,12 +37,14 @@ class FolderFile:
 @dataclass(frozen=True, slots=True)
 class AccountFile:
     """`last_uidvalidity`: the highest ever given here, so that a name made again gets a higher one (RFC 9051
-    2.3.1.1). `subscriptions`: subscribed names without a folder (RFC 9051 6.3.7)."""
+    2.3.1.1). `subscriptions`: subscribed names without a folder (RFC 9051 6.3.7). `address`: in the recycle bin only,
+    where the path does not tell it."""
 
     id: str
     organisation: str
     last_uidvalidity: int
     subscriptions: tuple[str, ...] = ()
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def read_account(fs: FileSystem, directory: int) -> AccountFile | None:
             organisation=str(values["organisation"]),
             last_uidvalidity=int(values["last_uidvalidity"]),
             subscriptions=tuple(str(name) for name in values.get("subscriptions", ())),
+            address=str(values.get("address", "")),
         )
     except (KeyError, TypeError, ValueError):
         return None

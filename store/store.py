@@ -8,6 +8,7 @@ is published. Errors: `StorageError` (disk; nothing was kept), `QuotaError`, `No
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -25,6 +26,8 @@ from store.types import (
     Hint,
     Message,
     Placement,
+    Recycled,
+    Restored,
     Snapshot,
     Uid,
 )
@@ -165,8 +168,38 @@ class AccountStore(Protocol):
         """Call `callback` on the loop for each change in this account, from any process; returns how to stop."""
 
 
+class StoreAdministration(Protocol):
+    """What an administrator does with whole accounts. Callers bound it by organisation."""
+
+    async def recycled(self, organisation_id: str | None = None) -> Sequence[Recycled]:
+        """What lies in the recycle bin, oldest first; None: of every organisation."""
+
+    async def restore(self, ref: AccountRef, items: Sequence[Recycled]) -> Restored:
+        """Bring items back into folders below a new one ("Restauration 2026-11-22"), beside what the account has; they
+        stay in the bin until their time is over. NotFoundError: gone, or another organisation's; QuotaError."""
+
+    async def restore_copy(self, ref: AccountRef, data: Path, folder: str | None = None) -> Restored:
+        """The same from a copy of a data directory (a backup); `folder`: only that one and what is below it."""
+
+    async def give_back(self, ref: AccountRef, item: Recycled) -> Restored:
+        """A removed account becomes the account `ref` as it was, with its UIDs, so that mail programs download nothing
+        again. ConflictError when `ref` holds mail already."""
+
+    async def on_disk(self, domain: str | None = None) -> Sequence[AccountRef]:
+        """Every account that has a directory, as its side file names it (quotas are the directory's to know)."""
+
+    async def leftover(self, domain: str, local: str) -> AccountRef | None:
+        """The account whose mail lies at an address on disk, whoever the directory knows there."""
+
+    async def purge(self) -> int:
+        """Unlink what lies in the bin for more than `limits.recycle_days`; the number of items."""
+
+
 class Store(Protocol):
     """The whole store of one installation."""
+
+    @property
+    def administration(self) -> StoreAdministration: ...
 
     async def open(self) -> None:
         """Check the marker file, recover what a crash left, start the flusher and the hint listener. Raises

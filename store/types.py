@@ -40,6 +40,10 @@ class AccountRef:
     local: str
     quota: int = 0
 
+    @property
+    def address(self) -> str:
+        return f"{self.local}@{self.domain}"
+
     @staticmethod
     def of(account: Account) -> AccountRef:
         """The directory's account as the store names it."""
@@ -210,3 +214,27 @@ class ThreadNode:
 
     uid: int
     children: tuple[ThreadNode, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recycled:
+    """What lies in the recycle bin: a removed account (`folder` "") or a deleted folder. `address` as it was then;
+    `removed_at` in Unix seconds; `id` names the item for `StoreAdministration.restore`."""
+
+    id: str
+    account_id: str
+    organisation_id: str
+    address: str
+    folder: str
+    removed_at: int
+    messages: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Mail that came back: `folder` is the one above all that was made, "" when the account is as it was."""
+
+    folder: str
+    folders: int
+    messages: int

@@ -5,9 +5,9 @@ An account whose index is missing is told as such and left alone; opening it (or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from store import catalog, journal, records, sidefile
+from store import catalog, copies, journal, records, sidefile
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
@@ -15,6 +15,8 @@ from store.index import INDEX_FILE
 from store.names import account_local, parse
 from store.schema import UID_MASK, key
 from store.types import AccountRef
+
+TABLES_BY_MESSAGE = ("messages", "summaries", "heads", "sorting")
 
 
 def accounts_on_disk(fs: FileSystem, domains: int, domain: str | None) -> Iterator[AccountRef]:
@@ -54,13 +56,35 @@ def has_index(fs: FileSystem, root: int) -> bool:
 def verify_account(handle: Handle) -> list[str]:
     """Under the account lock, with the index made true. One line per fault."""
     label = f"{handle.ref.local}@{handle.ref.domain}"
-    faults: list[str] = []
-    for row in catalog.everything(handle.writer):
+    rows = catalog.everything(handle.writer)
+    faults = [f"{label}: {fault}" for fault in _verify_structure(handle, rows)]
+    for row in rows:
         faults += [f"{label} {row.name}: {fault}" for fault in _verify_folder(handle, row)]
     answer = handle.writer.value("PRAGMA quick_check")
     if answer != "ok":
         faults.append(f"{label}: index is damaged: {answer}")
     return faults
+
+
+def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str]:
+    """Folders both ways, the quota's sums, the tables that go with `messages`, a rename cut off."""
+    on_disk = {folder.directory: folder for folder in copies.folders(handle.fs, handle.root)}
+    known = {row.directory: row for row in rows}
+    yield from (f"folder {row.name!r} has no directory" for row in rows if row.directory not in on_disk)
+    for directory, folder in on_disk.items():
+        if directory not in known:
+            yield f"directory {directory!r} is not in the index"
+        elif known[directory].name != folder.name:
+            yield f"directory {directory!r} is {folder.name!r}, the index tells {known[directory].name!r}"
+    told = handle.writer.one("SELECT octets, messages FROM state")
+    sums = (sum(row.size for row in rows), sum(row.messages for row in rows))
+    if told != sums:
+        yield f"octets and messages {sums} are told as {told}"
+    counts = [handle.writer.value(f"SELECT count(*) FROM {table}") for table in TABLES_BY_MESSAGE]  # noqa: S608 - constants
+    if len(set(counts)) > 1:
+        yield f"tables {TABLES_BY_MESSAGE} hold {counts} rows"
+    if sidefile.read_intent(handle.fs, handle.root) is not None:
+        yield "a rename of folders was cut off"
 
 
 def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
@@ -108,5 +132,7 @@ def _verify_counts(handle: Handle, row: FolderRow) -> Iterator[str]:
         file = sidefile.read_folder(handle.fs, fd)
     if file is None or (file.id, file.uidvalidity) != (row.id, row.uidvalidity):
         yield "identity differs from the side file"
+    elif (file.keywords, file.special_use, file.subscribed) != (row.keywords, row.special_use, row.subscribed):
+        yield "keywords, special use or subscription differ from the side file"
     elif file.uid_floor < row.uidnext or file.modseq_floor < row.modseq:
         yield "floors of the side file are too low"

@@ -10,6 +10,7 @@ from admin_api.access import AnyAdministrator, Rooms
 from admin_api.routes.paths import AddressPath
 from admin_api.schemas import DomainText, MailboxChange, MailboxDetail, MailboxIn, MailboxOut, PasswordIn, address_of
 from core.log import Secret
+from store import custody
 from store.types import AccountRef
 
 router = APIRouter(tags=["mailboxes"])
@@ -73,6 +74,5 @@ async def set_password(address: AddressPath, wanted: PasswordIn, actor: AnyAdmin
 
 @router.delete("/mailboxes/{address}", status_code=status.HTTP_204_NO_CONTENT)
 async def remove_mailbox(address: AddressPath, actor: AnyAdministrator, rooms: Rooms) -> None:
-    """Its mail goes to the recycle bin."""
-    account = await rooms.directory.remove_account(actor, address_of(address))
-    await rooms.store.remove_account(AccountRef.of(account))
+    """Its mail goes to the recycle bin. May be asked for again when the disk refused the first time."""
+    await custody.remove_mailbox(rooms.directory, rooms.store, actor, address_of(address))

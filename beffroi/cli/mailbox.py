@@ -1,4 +1,4 @@
-"""`beffroi mailbox add | list | show | passwd | suspend | resume | remove | import`."""
+"""`beffroi mailbox add | list | show | passwd | quota | suspend | resume | remove | import | recycled | restore`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from beffroi.cli import recycling
 from beffroi.cli.console import console, refuse, run
 from beffroi.cli.parse import address_argument, octets
 from beffroi.rooms import open_directory, open_store
@@ -17,9 +18,12 @@ from core.log import Secret
 from directory import policy
 from directory.directory import Directory
 from directory.types import Account, Actor
+from store.custody import remove_mailbox
 from store.types import AccountRef
 
 app = typer.Typer(no_args_is_help=True, help="Mailboxes of people and functions.")
+app.command("recycled")(recycling.recycled)
+app.command("restore")(recycling.restore)
 
 QUOTA = typer.Option("0", help="For example 5G; 0 is unlimited.")
 PASSWORD_STDIN = typer.Option(False, "--password-stdin", help="Read the password from standard input.")
@@ -99,6 +103,13 @@ def passwd(address: str, password_stdin: bool = PASSWORD_STDIN) -> None:
     _warn_if_weak(password, target)
 
 
+@app.command("quota")
+def quota_(address: str, quota: str) -> None:
+    """How much a mailbox may hold, for example 5G; 0 is unlimited."""
+    target, room = address_argument(address), octets(quota)
+    _change(target, lambda directory: directory.set_quota(Actor.console(), target, room), f"quota {quota}")
+
+
 @app.command("suspend")
 def suspend(address: str) -> None:
     """No login and no sending any more; mail is still received."""
@@ -115,13 +126,12 @@ def resume(address: str) -> None:
 
 @app.command("remove")
 def remove(address: str) -> None:
-    """Remove a mailbox; its mail goes to the recycle bin."""
+    """Remove a mailbox; its mail goes to the recycle bin. May be repeated when the disk refused the first time."""
     target = address_argument(address)
 
     async def operation(config: Config) -> None:
         async with open_directory(config) as directory, open_store(config) as store:
-            account = await directory.remove_account(Actor.console(), target)
-            await store.remove_account(AccountRef.of(account))
+            await remove_mailbox(directory, store, Actor.console(), target)
 
     run(operation)
     console.answer({"address": str(target), "change": "removed"}, f"{target}: removed")

@@ -1,23 +1,35 @@
-"""`beffroi store verify [DOMAIN] | rebuild [DOMAIN]`."""
+"""`beffroi store verify [DOMAIN] [--repair] | rebuild [DOMAIN] | recycle ADDRESS`."""
 
 from __future__ import annotations
 
 import typer
 
 from beffroi.cli.console import console, run
-from beffroi.rooms import open_store
+from beffroi.cli.parse import address_argument
+from beffroi.rooms import open_directory, open_store
 from core.config import Config
+from directory.types import Actor
+from store import custody
 
 app = typer.Typer(no_args_is_help=True, help="The message store.")
 
 
 @app.command("verify")
-def verify(domain: str = typer.Argument("")) -> None:
-    """Compare files and index; one line per fault, exit code 1 when there is one."""
+def verify(
+    domain: str = typer.Argument(""),
+    repair: bool = typer.Option(False, "--repair", help="Then mend what is wrong, and look again."),
+) -> None:
+    """Compare files, index and directory; one line per fault, exit code 1 when there is one."""
 
     async def operation(config: Config) -> list[str]:
-        async with open_store(config) as store:
-            return list(await store.verify(domain or None))
+        async with open_directory(config) as directory, open_store(config) as store:
+            found = await custody.compare(directory, store, domain or None)
+            if not found or not repair:
+                return found
+            for fault in found:
+                console.warn(f"mending {fault}")
+            await custody.repair(directory, store, domain or None)
+            return await custody.compare(directory, store, domain or None)
 
     faults = run(operation)
     console.answer(faults, "\n".join(faults) or "no fault found")
@@ -35,3 +47,16 @@ def rebuild(domain: str = typer.Argument("")) -> None:
 
     count = run(operation)
     console.answer({"messages": count}, f"{count} messages indexed")
+
+
+@app.command("recycle")
+def recycle(address: str) -> None:
+    """Move mail whose mailbox is gone, and which waits at a new mailbox's address, into the recycle bin."""
+    target = address_argument(address)
+
+    async def operation(config: Config) -> None:
+        async with open_directory(config) as directory, open_store(config) as store:
+            await custody.recycle_leftover(directory, store, Actor.console(), target)
+
+    run(operation)
+    console.answer({"address": str(target), "change": "recycled"}, f"{target}: moved to the recycle bin")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from directory.types import Actor, Role
 from dkim_keys.keyring import Keyring
 from dkim_keys.sealing import initialise
 from migrations.runner import upgrade
+from store.types import AccountRef, Recycled, Restored
 from tests.fakes.resolver import FakeResolver
 
 PASSWORD = "abeille-bouleau-cerise-42"
@@ -32,11 +33,35 @@ class FakeUsage:
         return 4096, 3
 
 
+class FakeAdministration:
+    """A recycle bin of two organisations."""
+
+    def __init__(self) -> None:
+        self.items: list[Recycled] = []
+        self.brought_back: list[tuple[str, tuple[str, ...], str]] = []
+        self.left: AccountRef | None = None
+
+    async def recycled(self, organisation_id: str | None = None) -> list[Recycled]:
+        return [item for item in self.items if organisation_id in (None, item.organisation_id)]
+
+    async def restore(self, ref: AccountRef, items: Sequence[Recycled]) -> Restored:
+        self.brought_back.append((ref.address, tuple(item.id for item in items), "beside"))
+        return Restored("Restauration 2026-11-22", 1, 3)
+
+    async def give_back(self, ref: AccountRef, item: Recycled) -> Restored:
+        self.brought_back.append((ref.address, (item.id,), "in place"))
+        return Restored("", 0, 3)
+
+    async def leftover(self, _domain: str, _local: str) -> AccountRef | None:
+        return self.left
+
+
 class FakeStore:
     """What the API asks of the store: sizes, and the recycle bin."""
 
     def __init__(self) -> None:
         self.recycled: list[str] = []
+        self.administration = FakeAdministration()
 
     async def account(self, _ref: object) -> FakeUsage:
         return FakeUsage()

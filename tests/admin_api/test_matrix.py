@@ -21,6 +21,7 @@ BODIES = {
     "/administrators": {"name": "x", "role": "operator"},
     "/mailboxes/{address}/password": {"password": "laurier-muguet-noyer-11"},
     "/mailboxes/{address}": {"quota": 7},
+    "/mailboxes/{address}/restore": {},
 }
 
 

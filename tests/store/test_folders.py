@@ -101,7 +101,7 @@ async def test_delete_keeps_children_and_subscription_and_fills_the_bin(store: M
     with pytest.raises(NotFoundError):
         await mailbox.snapshot()
     assert await account.usage() == (0, 0)
-    (binned,) = (data / "recycle/acc1").iterdir()
+    (binned,) = (data / "recycle/acc1").glob("folder.*")
     assert len(list((binned / "cur").iterdir())) == 1
     assert json.loads((binned / "beffroi-folder").read_text())["name"] == "A"
     with pytest.raises(InvalidError):
@@ -190,7 +190,7 @@ async def test_a_removed_account_goes_to_the_bin_and_its_address_starts_anew(sto
     await deliver(store, MAIRIE, 1)
     await store.remove_account(MAIRIE)
     assert not (data / "domains/mairie.test/maire").exists()
-    (binned,) = (data / "recycle/acc1").iterdir()
+    (binned,) = (data / "recycle/acc1").glob("account.*")
     assert len(list((binned / "cur").iterdir())) == 1
     await store.remove_account(MAIRIE)
     from store.types import AccountRef

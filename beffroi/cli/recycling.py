@@ -1,0 +1,72 @@
+"""`beffroi mailbox recycled | restore`: the recycle bin, and mail brought back from it or from a backup."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from beffroi.cli.console import console, refuse, run
+from beffroi.cli.parse import address_argument
+from beffroi.rooms import open_directory, open_store
+from core.config import Config
+from directory.types import Actor
+from store.custody import restore_items
+from store.types import AccountRef, Recycled, Restored
+
+ITEM = typer.Option([], "--item", help="Only this item of the recycle bin; may be repeated.")
+FROM = typer.Option(None, "--from", help="A copy of the data directory instead of the recycle bin.")
+FOLDER = typer.Option("", help="With --from: only this folder and what is below it.")
+IN_PLACE = typer.Option(False, "--in-place", help="A removed mailbox becomes this new, empty one, as it was.")
+
+
+def view(item: Recycled) -> dict[str, object]:
+    removed = datetime.datetime.fromtimestamp(item.removed_at, datetime.UTC)
+    return {
+        "item": item.id,
+        "address": item.address,
+        "folder": item.folder,
+        "removed": removed.isoformat(timespec="seconds"),
+        "messages": item.messages,
+        "octets": item.octets,
+    }
+
+
+def recycled(address: str = typer.Argument("")) -> None:
+    """What lies in the recycle bin: removed mailboxes (no folder) and deleted folders."""
+    wanted = str(address_argument(address)).casefold() if address else ""
+
+    async def operation(config: Config) -> Sequence[Recycled]:
+        async with open_store(config) as store:
+            return await store.administration.recycled()
+
+    rows = [view(item) for item in run(operation) if wanted in ("", item.address)]
+    console.table(rows, ("item", "address", "folder", "removed", "messages", "octets"))
+
+
+def restore(
+    address: str,
+    item: list[str] = ITEM,
+    from_: Path | None = FROM,
+    folder: str = FOLDER,
+    in_place: bool = IN_PLACE,
+) -> None:
+    """Bring mail back beside what the mailbox has, in folders below "Restauration <date>"."""
+    if (from_ is not None and (item or in_place)) or (folder and from_ is None):
+        refuse("--from goes with --folder; --item and --in-place are about the recycle bin")
+    target, copy = address_argument(address), from_.absolute() if from_ else None
+
+    async def operation(config: Config) -> Restored:
+        async with open_directory(config) as directory, open_store(config) as store:
+            ref = AccountRef.of(await directory.account(Actor.console(), target))
+            if copy is not None:
+                return await store.administration.restore_copy(ref, copy, folder or None)
+            return await restore_items(store.administration, ref, item, in_place=in_place)
+
+    done = run(operation)
+    value = {"address": str(target), "folder": done.folder, "folders": done.folders, "messages": done.messages}
+    console.answer(
+        value, f"{target}: {done.messages} messages restored" + (f" to {done.folder}" if done.folder else "")
+    )

@@ -1,0 +1,154 @@
+"""What an administrator does with whole accounts: the recycle bin, mail brought back, mail that nobody owns.
+
+Implements `store.store.StoreAdministration`. Refuses to know who may do it: callers compare `organisation_id`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import core.log
+from core.errors import ConflictError, NotFoundError
+from store import recycle, verify
+from store.accounts import Accounts
+from store.faults import whole
+from store.handle import Tools
+from store.names import account_directory
+from store.restore import Restoration, Source, opened_copy
+from store.store import AccountStore
+from store.types import AccountRef, Recycled, Restored
+
+log = core.log.get(__name__)
+T = TypeVar("T")
+
+DAY = 86_400
+PURGE_EVERY = 3600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Descriptors of DATA/domains and DATA/recycle."""
+
+    domains: int
+    recycle: int
+
+
+class Administration:
+    """One per open store."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        places: Places,
+        accounts: Accounts,
+        pool: Executor,
+        account: Callable[[AccountRef], Awaitable[AccountStore]],
+    ) -> None:
+        self._tools, self._places, self._accounts, self._pool, self._account = tools, places, accounts, pool, account
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        def run() -> T:
+            with whole():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+    # -- the recycle bin -----------------------------------------------------------------------------------------------
+
+    async def recycled(self, organisation_id: str | None = None) -> Sequence[Recycled]:
+        found = await self._in_thread(partial(recycle.contents, self._tools.fs, self._places.recycle))
+        return [item for item in found if organisation_id in (None, item.organisation_id)]
+
+    async def restore(self, ref: AccountRef, items: Sequence[Recycled]) -> Restored:
+        with contextlib.ExitStack() as stack:
+            sources = []
+            for item in items:
+                _check_owner(ref, item)
+                try:
+                    fd = stack.enter_context(recycle.entry(self._tools.fs, self._places.recycle, item))
+                except OSError as error:
+                    raise NotFoundError("no such item in the recycle bin", code="no-item") from error
+                sources.append(Source(fd, single=bool(item.folder), ours=True))
+            return await self._restoration(ref).run(await self._account(ref), sources, None)
+
+    async def restore_copy(self, ref: AccountRef, data: Path, folder: str | None = None) -> Restored:
+        with opened_copy(self._tools.fs, str(data), ref, account_directory(ref.local)) as source:
+            return await self._restoration(ref).run(await self._account(ref), [source], folder)
+
+    def _restoration(self, ref: AccountRef) -> Restoration:
+        today = datetime.datetime.fromtimestamp(self._tools.clock.now()).date()
+        return Restoration(self._accounts, self._pool, self._tools.fs, ref, today.isoformat())
+
+    async def give_back(self, ref: AccountRef, item: Recycled) -> Restored:
+        _check_owner(ref, item)
+        if item.folder:
+            raise NotFoundError("a folder comes back beside the others", code="no-account-item")
+        await self._accounts.release(ref)
+        await self._in_thread(partial(self._give_back, ref, item))
+        log.info("store-given-back", account=ref.id, item=item.id)
+        return Restored("", 0, item.messages)
+
+    def _give_back(self, ref: AccountRef, item: Recycled) -> None:
+        fs, places = self._tools.fs, self._places
+        with contextlib.suppress(FileNotFoundError), recycle.entry(fs, places.recycle, item):
+            self._put_empty_aside(ref)
+            try:
+                recycle.give_back(fs, places.domains, places.recycle, ref, item)
+            except FileExistsError:
+                raise ConflictError("somebody else's mail lies at this address", code="mailbox-occupied") from None
+            return
+        raise NotFoundError("no such item in the recycle bin", code="no-item")
+
+    def _put_empty_aside(self, ref: AccountRef) -> None:
+        """What the new account has already, as long as no message is in it."""
+        if ref.id not in {
+            found.id for found in verify.accounts_on_disk(self._tools.fs, self._places.domains, ref.domain)
+        }:
+            return
+        handle = self._accounts.open_handle(ref)
+        try:
+            with handle.lock.held():
+                if handle.writer.value("SELECT messages FROM state"):
+                    raise ConflictError("the mailbox holds mail already", code="mailbox-not-empty")
+                recycle.remove_account(handle, self._places.domains, self._places.recycle, recycle.EMPTY)
+        finally:
+            handle.close()
+
+    # -- mail that nobody owns ---------------------------------------------------------------------------------------
+
+    async def on_disk(self, domain: str | None = None) -> Sequence[AccountRef]:
+        fs, domains = self._tools.fs, self._places.domains
+        return await self._in_thread(lambda: list(verify.accounts_on_disk(fs, domains, domain)))
+
+    async def leftover(self, domain: str, local: str) -> AccountRef | None:
+        return next((ref for ref in await self.on_disk(domain) if ref.local == local.casefold()), None)
+
+    # -- the purge ----------------------------------------------------------------------------------------------------
+
+    async def purge(self) -> int:
+        now = int(self._tools.clock.now())
+        before = now - self._tools.limits.recycle_days * DAY
+        return await self._in_thread(partial(recycle.purge, self._tools.fs, self._places.recycle, before, now))
+
+    async def run_purges(self) -> None:
+        """Until cancelled; not at once, so that a short command does nothing but its work."""
+        while True:
+            await asyncio.sleep(PURGE_EVERY)
+            try:
+                await self.purge()
+            except Exception:  # a disk that fails now may work at the next turn
+                log.exception("store-purge-failed")
+
+
+def _check_owner(ref: AccountRef, item: Recycled) -> None:
+    """Never another commune's mail (promise P8): as if it were not there."""
+    if not item.organisation_id or item.organisation_id != ref.organisation_id:
+        raise NotFoundError("no such item in the recycle bin", code="no-item")

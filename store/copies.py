@@ -1,0 +1,78 @@
+"""Accounts and folders of ours that nobody serves: in the recycle bin, or in a copy of a data directory.
+
+Read as the files tell them (promise P5): names, side files, journals; no index is needed, none is made, nothing is
+changed. Symbolic links are not followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from store import journal, sidefile
+from store.fsops import FileSystem
+from store.handle import folder_directory
+from store.names import KEYWORD_LETTERS, FileName, directory_folder, parse
+from store.sidefile import FolderFile
+from store.types import INBOX, Flag
+
+_NAMED_BITS = (1 << KEYWORD_LETTERS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedFolder:
+    """`directory` within the account's ("" for INBOX)."""
+
+    directory: str
+    name: str
+    file: FolderFile
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedMessage:
+    """One file in cur/; `size` as its name tells it."""
+
+    name: str
+    size: int
+    flags: Flag
+    keywords: tuple[str, ...]
+
+
+def folders(fs: FileSystem, root: int) -> Iterator[CopiedFolder]:
+    """Every folder of an account's directory, INBOX first."""
+    for directory in ["", *sorted(name for name in fs.names(root) if name.startswith("."))]:
+        found = folder(fs, root, directory)
+        if found is not None:
+            yield found
+
+
+def folder(fs: FileSystem, root: int, directory: str) -> CopiedFolder | None:
+    """None for what is no folder of ours."""
+    with contextlib.suppress(OSError), folder_directory(fs, root, directory) as fd:
+        file = sidefile.read_folder(fs, fd)
+        if file is not None and fs.exists(fd, "cur"):
+            # A deleted folder is looked at by itself: then its side file tells its name, else its directory does.
+            name = (directory_folder(directory) or file.name) if directory else file.name or INBOX
+            return CopiedFolder(directory, name, file) if name else None
+    return None
+
+
+def messages(fs: FileSystem, root: int, copied: CopiedFolder) -> list[CopiedMessage]:
+    """In the order of their UIDs, without those that the journal knows as removed. Raises OSError."""
+    with folder_directory(fs, root, copied.directory) as fd:
+        told = journal.read(fs, fd)
+        cur = fs.open_directory(fd, "cur")
+        try:
+            names = fs.names(cur)
+        finally:
+            fs.close(cur)
+    made = {name: parse(name) for name in names}
+    present = sorted((item.uid, name, item) for name, item in made.items() if item and item.uid not in told.removed)
+    return [_message(copied.file, name, item, told.keywords.get(uid, 0)) for uid, name, item in present]
+
+
+def _message(file: FolderFile, name: str, made: FileName, journalled: int) -> CopiedMessage:
+    bits = made.keywords | journalled & ~_NAMED_BITS
+    words = tuple(word for bit, word in enumerate(file.keywords) if bits >> bit & 1)
+    return CopiedMessage(name, made.size, Flag(made.flags), words)

@@ -1,0 +1,77 @@
+"""A mailbox removed, and its mail brought back: what the command line and REST do alike.
+
+Removal: out of the directory, then the mail into the recycle bin.
+The second step may fail where the first is done (a full disk, a kill). So the removal can be asked for again: mail at
+an address whose owner the directory does not know any more is taken away then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.address import Address
+from core.errors import NotFoundError
+from directory.directory import Directory
+from directory.types import Actor
+from store import orphans
+from store.store import Store, StoreAdministration
+from store.types import AccountRef, Restored
+
+
+async def remove_mailbox(directory: Directory, store: Store, actor: Actor, address: Address) -> None:
+    """Raises NotFoundError when neither the directory nor the disk knows it, or it is not the actor's."""
+    try:
+        ref = AccountRef.of(await directory.remove_account(actor, address))
+    except NotFoundError:
+        left = await leftover(directory, store, actor, address)
+        if left is None:
+            raise
+        ref = left
+    await store.remove_account(ref)
+
+
+async def compare(directory: Directory, store: Store, domain: str | None) -> list[str]:
+    """Files, indexes and directory against each other; one line per fault."""
+    known = await directory.accounts(Actor.console(), domain)
+    on_disk = await store.administration.on_disk(domain)
+    return [*orphans.disagreements(on_disk, known), *await store.verify(domain)]
+
+
+async def repair(directory: Directory, store: Store, domain: str | None) -> None:
+    """Mail without a mailbox goes to the recycle bin, indexes are made again."""
+    known = await directory.accounts(Actor.console(), domain)
+    for ref in orphans.orphans(await store.administration.on_disk(domain), known):
+        await store.remove_account(ref)
+    await store.rebuild(domain)
+
+
+async def leftover(directory: Directory, store: Store, actor: Actor, address: Address) -> AccountRef | None:
+    """Mail at this address that belongs to no mailbox any more, within what the actor may touch (promise P8)."""
+    ref = await store.administration.leftover(address.domain, address.local)
+    if ref is None or actor.organisation_id not in (None, ref.organisation_id):
+        return None
+    return ref if await directory.account_by_id(ref.id) is None else None
+
+
+async def recycle_leftover(directory: Directory, store: Store, actor: Actor, address: Address) -> None:
+    """Take such mail away although a new mailbox has the address by now, which waits for its place."""
+    ref = await leftover(directory, store, actor, address)
+    if ref is None:
+        raise NotFoundError("no mail without a mailbox lies there", code="no-leftover")
+    await store.remove_account(ref)
+
+
+async def restore_items(
+    administration: StoreAdministration, ref: AccountRef, ids: Sequence[str], *, in_place: bool
+) -> Restored:
+    """Those named, else everything of this address and organisation. Raises NotFoundError without any."""
+    bin_ = await administration.recycled(ref.organisation_id)
+    items = [item for item in bin_ if (item.id in ids if ids else item.address == ref.address)]
+    if not items or len(items) < len(set(ids)):
+        raise NotFoundError("no such item in the recycle bin", code="no-item")
+    if not in_place:
+        return await administration.restore(ref, items)
+    whole = [item for item in items if not item.folder]
+    if not whole:
+        raise NotFoundError("no removed mailbox of that address in the recycle bin", code="no-account-item")
+    return await administration.give_back(ref, whole[-1])

@@ -1,0 +1,37 @@
+"""The accounts on disk against those the directory knows: after a restore of one without the other (fault 167), after a
+removal that was cut off. Pure.
+
+An account without a directory on disk is no fault: it is made at its first use.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from directory.types import Account
+from store.types import AccountRef
+
+
+def orphans(on_disk: Sequence[AccountRef], known: Sequence[Account]) -> list[AccountRef]:
+    """Those whose mailbox is gone."""
+    ids = {account.id for account in known}
+    return [ref for ref in on_disk if ref.id not in ids]
+
+
+def disagreements(on_disk: Sequence[AccountRef], known: Sequence[Account]) -> Iterator[str]:
+    """One line per fault."""
+    lost = orphans(on_disk, known)
+    for ref in lost:
+        yield f"{ref.address}: mail whose mailbox is gone; beffroi store recycle {ref.address} takes it away"
+    accounts = {account.id: AccountRef.of(account) for account in known}
+    for ref in (ref for ref in on_disk if ref.id in accounts):
+        account = accounts[ref.id]
+        if ref.address != account.address:
+            yield f"{ref.address}: holds the mail of {account.address}"
+        if ref.organisation_id != account.organisation_id:
+            yield f"{ref.address}: belongs to another organisation than the directory tells"
+    for account_id, times in Counter(ref.id for ref in on_disk).items():
+        if times > 1:
+            places = ", ".join(ref.address for ref in on_disk if ref.id == account_id)
+            yield f"{places}: the same mailbox, copied by hand"

@@ -1,0 +1,216 @@
+"""Mail brought back from the recycle bin, or from a copy of a data directory, beside what the account has now.
+
+It comes into folders below a new one ("Restauration 2026-11-22/Sent"), as APPEND would bring it: nothing that is there
+is touched, flags, keywords and dates are kept, the quota holds, UIDs are new. A file of the recycle bin gets a second
+name; a file of a copy is copied, because somebody else may change it. The source stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import count
+
+import core.log
+from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
+from store import adopt, copies, place, records, stage
+from store.accounts import Accounts, Entry
+from store.copies import CopiedFolder, CopiedMessage
+from store.delivery import discarded
+from store.ending import through
+from store.faults import whole
+from store.fsops import FileSystem
+from store.records import Prepared
+from store.stage import TemporaryFile
+from store.store import AccountStore
+from store.types import DELIMITER, AccountRef, Placement, Restored
+
+log = core.log.get(__name__)
+
+TOGETHER = 64  # messages a commit
+OCTETS_TOGETHER = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An account's directory, or one folder's (`single`), held open as `root`; `ours`: its files may get another
+    name."""
+
+    root: int
+    single: bool
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One folder to bring back, as `name` below the side folder."""
+
+    source: Source
+    folder: CopiedFolder
+    messages: Sequence[CopiedMessage]
+
+
+class Restoration:
+    """One run for one account. Raises QuotaError before anything is made when it cannot all fit."""
+
+    def __init__(self, accounts: Accounts, pool: Executor, fs: FileSystem, ref: AccountRef, date: str) -> None:
+        self._accounts, self._pool, self._fs, self._ref = accounts, pool, fs, ref
+        self._date = date
+
+    async def run(self, account: AccountStore, sources: Sequence[Source], wanted: str | None) -> Restored:
+        """`wanted`: only this folder and what is below it; None: all."""
+        parts = await asyncio.get_running_loop().run_in_executor(self._pool, self._parts, sources, wanted)
+        octets = sum(message.size for part in parts for message in part.messages)
+        used, _ = await account.usage()
+        if self._ref.quota and used + octets > self._ref.quota:
+            raise QuotaError("what is to be restored does not fit into the mailbox's quota", needed=octets)
+        top = await self._top(account)
+        restored = 0
+        for part in parts:
+            name = await self._folder_for(account, top, part.folder)
+            for chunk in _chunks(part.messages):
+                restored += await self._bring(part, name, chunk)
+        log.info("store-restored", account=self._ref.id, folders=len(parts), messages=restored)
+        return Restored(top, len(parts), restored)
+
+    def _parts(self, sources: Sequence[Source], wanted: str | None) -> list[_Part]:
+        found: list[_Part] = []
+        with whole():
+            for source in sources:
+                one = copies.folder(self._fs, source.root, "") if source.single else None
+                folders = [one] if one else [] if source.single else copies.folders(self._fs, source.root)
+                found += [
+                    _Part(source, folder, copies.messages(self._fs, source.root, folder))
+                    for folder in folders
+                    if wanted is None or folder.name == wanted or folder.name.startswith(wanted + DELIMITER)
+                ]
+        # An empty folder that nobody made is not worth a name, and an account has six of them.
+        return [part for part in found if part.messages or part.source.single]
+
+    async def _top(self, account: AccountStore) -> str:
+        for number in count(1):
+            name = f"Restauration {self._date}" + (f" ({number})" if number > 1 else "")
+            with contextlib.suppress(ConflictError):
+                return (await account.create(name)).name
+        raise AssertionError("count() ends")
+
+    async def _folder_for(self, account: AccountStore, top: str, folder: CopiedFolder) -> str:
+        """Below `top`; a name that is too deep or too long there becomes its last level, or its id."""
+        last = folder.name.rpartition(DELIMITER)[2]
+        for name in (folder.name, last, folder.file.id):
+            with contextlib.suppress(ConflictError, InvalidError):
+                return (await account.create(f"{top}{DELIMITER}{name}")).name
+        return (await account.create(f"{top}{DELIMITER}{folder.file.id}.2")).name
+
+    async def _bring(self, part: _Part, target: str, chunk: Sequence[CopiedMessage]) -> int:
+        entry = await self._accounts.use(self._ref)
+        loop, quota = asyncio.get_running_loop(), self._ref.quota
+        with entry.handle.pinned():
+            opening = loop.run_in_executor(self._pool, self._open_all, entry, part, chunk)
+            try:
+                await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                await through(opening)
+                await discarded(self._pool, entry.handle.tools, [file for file, _ in opening.result()])
+                raise
+            files = opening.result()
+            items = [(file, _placement(target, message, file)) for file, message in files]
+            try:
+                await entry.writer.submit(lambda transaction: place.append(transaction, items, quota))
+            finally:
+                await discarded(self._pool, entry.handle.tools, [file for file, _ in files])
+        return len(files)
+
+    # -- in a worker thread ----------------------------------------------------------------------------------------
+
+    def _open_all(
+        self, entry: Entry, part: _Part, chunk: Sequence[CopiedMessage]
+    ) -> list[tuple[TemporaryFile, CopiedMessage]]:
+        files: list[tuple[TemporaryFile, CopiedMessage]] = []
+        path = f"{part.folder.directory}/cur" if part.folder.directory else "cur"
+        with whole(), _opened(self._fs, part.source.root, path) as cur:
+            try:
+                for message in chunk:
+                    file = self._open(entry, part.source, cur, message)
+                    if file is not None:
+                        files.append((file, message))
+            except BaseException:
+                for file, _ in files:
+                    stage.discard(self._fs, file)
+                raise
+        return files
+
+    def _open(self, entry: Entry, source: Source, cur: int, message: CopiedMessage) -> TemporaryFile | None:
+        """None for what is no message: a link planted there, a file cut short."""
+        fs, tools = self._fs, entry.handle.tools
+        try:
+            fd = fs.open_to_read(cur, message.name)
+        except OSError as error:
+            log.warning("store-odd-file", account=self._ref.id, cause=str(error))
+            return None
+        keep = False
+        try:
+            status = fs.status(fd)
+            if not fs.is_plain(status) or status.st_size != message.size:
+                log.warning("store-odd-file", account=self._ref.id, size=status.st_size)
+                return None
+            date = stage.sane_date(status.st_mtime)
+            content = stage.file_content(fs, fd, message.size)
+            if source.ours and (status.st_uid, status.st_dev) == (entry.handle.owner, entry.handle.device):
+                email_id = records.email_id(stage.digest_of(content))
+                keep = True
+                return TemporaryFile(fd, Prepared(message.size, email_id, date, tools.gather(adopt.in_memory(content))))
+            return stage.write(tools, entry.handle.root, b"", content, 0, date)
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            if not keep:
+                fs.close(fd)
+
+
+def _placement(target: str, message: CopiedMessage, file: TemporaryFile) -> Placement:
+    return Placement(target, message.flags, message.keywords, file.prepared.internal_date)
+
+
+def _chunks(messages: Sequence[CopiedMessage]) -> Iterator[list[CopiedMessage]]:
+    """So few that nobody waits long for the account."""
+    chunk: list[CopiedMessage] = []
+    for message in messages:
+        if chunk and (len(chunk) == TOGETHER or sum(item.size for item in chunk) + message.size > OCTETS_TOGETHER):
+            yield chunk
+            chunk = []
+        chunk.append(message)
+    if chunk:
+        yield chunk
+
+
+@contextlib.contextmanager
+def _opened(fs: FileSystem, root: int, path: str) -> Iterator[int]:
+    """A directory below `root`, level by level, never through a symbolic link."""
+    fds = [root]
+    try:
+        for level in path.split("/"):
+            fds.append(fs.open_directory(fds[-1], level))
+        yield fds[-1]
+    finally:
+        for fd in fds[1:]:
+            fs.close(fd)
+
+
+@contextlib.contextmanager
+def opened_copy(fs: FileSystem, data: str, ref: AccountRef, directory: str) -> Iterator[Source]:
+    """The account's directory in a copy of a data directory. Raises NotFoundError when it is not there."""
+    try:
+        root = fs.open_root(os.path.abspath(data))
+        try:
+            with _opened(fs, root, f"domains/{ref.domain}/{directory}") as fd:
+                yield Source(fd, single=False, ours=False)
+        finally:
+            fs.close(root)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(f"{data} holds no copy of {ref.address}", code="no-copy") from error

@@ -1,0 +1,73 @@
+"""`mailbox recycled`, `mailbox restore`, `store recycle`: from a removal to the mail's return."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from beffroi.rooms import open_directory, open_store
+from core.address import parse
+from core.config import load
+from directory.types import Account, Actor
+from store.types import AccountRef, Placement
+from tests.beffroi.commands import Done, beffroi, initialise
+from tests.fakes.mail import content
+
+pytestmark = pytest.mark.timeout(400)
+
+ADDRESS = "maire@mairie.test"
+
+
+async def _furnish(config: Path) -> None:
+    """A commune whose mayor has two messages, one of them in a folder that is deleted."""
+    settings, console = load(config), Actor.console()
+    async with open_directory(settings) as directory, open_store(settings) as store:
+        await directory.add_organisation(console, "Mairie")
+        await directory.add_domain(console, "mairie.test", "Mairie")
+        ref = AccountRef.of(await directory.add_account(console, parse(ADDRESS), password=None))
+        account = await store.account(ref)
+        await account.create("Dossier")
+        await account.append([(content(1), Placement("Dossier")), (content(2), Placement())])
+        await account.delete("Dossier")
+
+
+async def _left_behind(config: Path) -> Account:
+    """Out of the directory, with the mail still at its place, and a new mailbox there."""
+    settings, console = load(config), Actor.console()
+    async with open_directory(settings) as directory:
+        await directory.remove_account(console, parse(ADDRESS))
+        return await directory.add_account(console, parse(ADDRESS), password=None)
+
+
+def test_mail_comes_back_from_the_bin_and_from_a_backup(tmp_path: Path) -> None:
+    config = initialise(tmp_path / "data")
+    asyncio.run(_furnish(config))
+
+    def run(*arguments: str) -> Done:
+        return beffroi("--config", str(config), *arguments)
+
+    (item,) = json.loads(run("mailbox", "recycled", ADDRESS, "--json").out)
+    assert (item["address"], item["folder"], item["messages"]) == (ADDRESS, "Dossier", 1)
+    done = json.loads(run("mailbox", "restore", ADDRESS, "--item", item["item"], "--json").out)
+    assert (done["messages"], done["folder"][:14]) == (1, "Restauration 2")
+    shutil.copytree(tmp_path / "data/domains", tmp_path / "copy/domains", ignore=shutil.ignore_patterns("*index*"))
+    copied = run("mailbox", "restore", ADDRESS, "--from", str(tmp_path / "copy"), "--folder", "INBOX")
+    assert copied.out.startswith(f"{ADDRESS}: 1 messages restored to Restauration 2"), copied
+    assert run("mailbox", "restore", ADDRESS, "--from", str(tmp_path / "nowhere")).refusal
+    assert run("mailbox", "restore", ADDRESS, "--folder", "INBOX").refusal
+
+    asyncio.run(_left_behind(config))
+    told = run("store", "verify")
+    assert told.code == 1
+    assert f"beffroi store recycle {ADDRESS}" in told.out
+    assert run("store", "recycle", ADDRESS).code == 0
+    assert run("store", "recycle", ADDRESS).refusal
+    back = json.loads(run("mailbox", "restore", ADDRESS, "--in-place", "--json").out)
+    assert (back["folder"], back["messages"]) == ("", 3)
+    shown = json.loads(run("mailbox", "show", ADDRESS, "--json").out)
+    assert shown["messages"] == 3
+    assert run("store", "verify").out == "no fault found\n"
