@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from imap.wire import utf7
+from core import utf7
 
 MAX_QUOTED = 1000  # longer strings travel as literals: some clients read quoted ones into fixed buffers
 _NEEDS_LITERAL = re.compile(rb"[\x00\r\n\x80-\xff]")

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
 
+from core import utf7
 from imap.errors import BadSyntax, Code, No
 from imap.types import MAX_NUMBER, FlagSet, SequenceSet
-from imap.wire import dates, sequence, utf7
+from imap.wire import dates, sequence
 from store.types import INBOX, NO_FLAGS, Flag
 
 T = TypeVar("T")

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from antispam.authentication import dkim_header, dkim_key, dmarc_record, results, spf_record
+from core import utf7
 from core.address import AddressError, parse_path
 from core.domain import DomainError, to_ascii
 from directory import sasl
 from imap.commands.table import TABLE
 from imap.errors import ImapError
-from imap.wire import utf7
 from imap.wire.framing import Bounds, Continue, Framer, Refused, Streamed
 from imap.wire.scanner import Scanner
 from smtp.data import DataDecoder

@@ -8,9 +8,10 @@ from datetime import date
 
 import pytest
 
+from core import utf7
 from imap.errors import BadSyntax, Code, ImapError, No
 from imap.types import STAR, FlagSet, SequenceSet, clip, merge, ranges_of
-from imap.wire import dates, encode, sequence, utf7
+from imap.wire import dates, encode, sequence
 from imap.wire.scanner import Announced, Scanner
 from store.types import Flag
 
