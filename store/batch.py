@@ -57,7 +57,8 @@ def ready(handle: Handle) -> Standing:
     if now.clean:
         with handle.writer.durable():
             handle.writer.run("UPDATE state SET clean = 0")
-        handle.lock.write(Word(handle.tools.boot, now.generation, State.IDLE))
+        # Synced: else a power loss leaves "clean" here, and an index brought back from that stop would be believed.
+        handle.lock.write(Word(handle.tools.boot, now.generation, State.IDLE), sync=True)
     return now
 
 

@@ -94,7 +94,9 @@ def _unlink(transaction: Transaction) -> bool:
             shrunk.add(row.id)
     transaction.db.many("DELETE FROM doomed WHERE key = ?", [(key,) for key, _ in rows])
     for folder_id in shrunk:
-        folders.compact_journal(transaction, transaction.folder(folder_id))
+        folder = transaction.folder(folder_id)
+        transaction.sync(transaction.cur(folder))  # nobody would look for a file that a power loss brings back later
+        folders.compact_journal(transaction, folder)
     return len(rows) == UNLINKS_PER_TURN
 
 

@@ -163,6 +163,7 @@ def subscribe(transaction: Transaction, name: str, subscribed: bool) -> None:
     wanted = folder_name(name)
     row = transaction.named(wanted)
     if row is not None:
+        transaction.touch(row)
         with transaction.directory(row) as fd:
             sidefile.update_folder(transaction.fs, fd, subscribed=subscribed)
         row.subscribed = subscribed
@@ -190,13 +191,13 @@ def set_special_use(transaction: Transaction, row: FolderRow, special_use: str) 
 
 
 def compact_journal(transaction: Transaction, row: FolderRow) -> None:
-    """Write the journal again without what no file needs any more."""
+    """Write the journal again without what no file needs any more. The folder's names are synced: a file whose removal
+    is forgotten must not come back."""
     if transaction.has_journalled:  # lines that a failing commit would cut off again
         return
     with transaction.directory(row) as fd, contextlib.suppress(FileNotFoundError):
         if journal.size(transaction.fs, fd) < journal.COMPACT_AT:
             return
-        transaction.fs.sync(transaction.cur(row))  # a file whose removal is forgotten must not come back
         first, last = row.number << 32, (row.number + 1 << 32) - 1
         present = {
             key & 0xFFFFFFFF
