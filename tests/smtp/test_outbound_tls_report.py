@@ -1,0 +1,223 @@
+"""TLS reports: counted by day and policy, sent once, by signed mail and by HTTPS (RFC 8460)."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import gzip
+import json
+from collections.abc import AsyncIterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from core.clock import ManualClock
+from core.errors import ConflictError, TemporaryError
+from core.https import HttpsFailed, HttpsReply
+from delivery.queue.claims import Choice
+from delivery.queue.queue import Queue
+from dkim_keys.sign import Signer
+from smtp.outbound.tls_counts import DAY, TlsCounts
+from smtp.outbound.tls_report import destinations
+from smtp.outbound.tls_reporter import TlsReporter
+from smtp.outbound.tls_results import Applied, PolicyKind, Session
+from tests.fakes.delivery_world import CountingIds
+from tests.fakes.resolver import FakeResolver
+
+STS = Applied(PolicyKind.STS, "r.test", ("version: STSv1", "mode: enforce", "mx: *.r.test"), ("*.r.test",))
+TLSA = Applied(PolicyKind.TLSA, "mx.r.test", ("3 1 1 abcd",))
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([b"v=TLSRPTv1; rua=mailto:tls@r.test"], ("mailto:tls@r.test",)),
+        ([b"v=TLSRPTv1;rua=mailto:a@r.test,https://r.test/x ;"], ("mailto:a@r.test", "https://r.test/x")),
+        ([b"other", b"v=TLSRPTv1; ext=1; rua=mailto:a@r.test"], ("mailto:a@r.test",)),
+        ([b"v=TLSRPTv1; rua=ftp://r.test,mailto:a b@r.test"], ()),
+        ([b"v=TLSRPTv1; rua=mailto:a@r.test", b"v=TLSRPTv1; rua=mailto:b@r.test"], ()),
+        ([b"v=TLSRPTv1; rua=" + b",".join(b"mailto:a%d@r.test" % n for n in range(9))],
+         tuple(f"mailto:a{n}@r.test" for n in range(5))),
+        ([b"v=TLSRPTv2; rua=mailto:a@r.test"], ()),
+        ([], ()),
+    ],
+)  # fmt: skip
+def test_where_reports_go(records: list[bytes], expected: tuple[str, ...]) -> None:
+    assert destinations(records) == expected
+
+
+class Web:
+    def __init__(self) -> None:
+        self.status, self.reason = 201, ""
+        self.posts: list[tuple[str, bytes, str]] = []
+
+    async def post(self, url: str, body: bytes, media: str) -> HttpsReply:
+        if self.reason:
+            raise HttpsFailed(self.reason)
+        self.posts.append((url, body, media))
+        return HttpsReply(self.status, "", b"")
+
+    async def close(self) -> None:
+        pass
+
+
+class Keys:
+    async def signers(self, domain: str) -> tuple[Signer, ...]:
+        if domain != "dept.test":
+            return ()
+        return (Signer(domain, "s1", "ed25519-sha256", Ed25519PrivateKey.generate()),)
+
+
+class Place:
+    def __init__(self, directory: Path) -> None:
+        self.clock = ManualClock()
+        self.clock.at -= self.clock.at % DAY
+        self.queue = Queue(directory / "queue.db", directory / "run", clock=self.clock)
+        self.counts = TlsCounts(self.queue, self.clock)
+        self.resolver = FakeResolver()
+        self.web: Any = Web()
+        self.reporter = TlsReporter(
+            self.queue, self.counts, self.resolver, self.web, Keys(),
+            hostname="mx.dept.test", clock=self.clock, ids=CountingIds(),
+        )  # fmt: skip
+
+    def rua(self, value: str) -> None:
+        self.resolver.zone["_smtp._tls.r.test"] = {"TXT": [f"v=TLSRPTv1; rua={value}"]}
+
+    def note(self, applied: Applied = STS, failure: str = "", times: int = 1) -> None:
+        for _ in range(times):
+            self.counts.note(Session("r.test", applied, "mx.r.test", "192.0.2.1", "192.0.2.9", failure, failure))
+
+    async def next_day(self) -> None:
+        await self.counts.flush()
+        self.clock.advance(DAY + 5 * 3600)
+        await self.reporter.report_due()
+
+    async def queued(self) -> list[EmailMessage]:
+        claimed = await self.queue.claim(lambda page: Choice(tuple((item.id,) for item in page), frozenset()))
+        found = []
+        for job in claimed:
+            content = await self.queue.content(job.message)
+            assert job.message.sender is None
+            data = content.read(0, content.size)
+            found.append(email.message_from_bytes(data, policy=email.policy.default))
+        return found  # type: ignore[return-value]  # the default policy makes EmailMessage
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    made = Place(tmp_path)
+    await made.queue.open()
+    yield made
+    await made.queue.close()
+
+
+async def test_a_day_is_reported_by_signed_mail_with_its_sums(place: Place) -> None:
+    place.rua("mailto:tls@r.test")
+    place.note(times=3)
+    await place.counts.flush()
+    place.note(times=2)
+    place.note(failure="certificate-expired", times=4)
+    place.note(TLSA, failure="validation-failure")
+    await place.next_day()
+    [mail] = await place.queued()
+    assert mail["From"] == "noreply-tls-reports@dept.test"
+    assert mail["To"] == "tls@r.test"
+    assert "d=dept.test" in mail["DKIM-Signature"]
+    assert (mail["TLS-Report-Domain"], mail["TLS-Report-Submitter"]) == ("r.test", "mx.dept.test")
+    assert mail["TLS-Required"] == "No"
+    assert mail.get_content_type() == "multipart/report"
+    assert mail.get_param("report-type") == "tlsrpt"
+    text, attached = mail.iter_parts()
+    assert "10 sessions SMTP, dont 5 en échec" in text.get_content()
+    assert attached.get_content_type() == "application/tlsrpt+gzip"
+    start = int(place.clock.at // DAY) * DAY - DAY
+    assert attached.get_filename().startswith(f"mx.dept.test!r.test!{start}!{start + DAY - 1}!")
+    report = json.loads(gzip.decompress(attached.get_content()))
+    assert report["organization-name"] == "mx.dept.test"
+    assert report["date-range"]["end-datetime"].endswith("T23:59:59Z")
+    sts, tlsa = report["policies"]
+    assert sts["policy"] == {
+        "policy-type": "sts", "policy-domain": "r.test", "mx-host": ["*.r.test"],
+        "policy-string": ["version: STSv1", "mode: enforce", "mx: *.r.test"],
+    }  # fmt: skip
+    assert sts["summary"] == {"total-successful-session-count": 5, "total-failure-session-count": 4}
+    assert sts["failure-details"] == [
+        {
+            "result-type": "certificate-expired", "sending-mta-ip": "192.0.2.9", "receiving-mx-hostname": "mx.r.test",
+            "receiving-ip": "192.0.2.1", "failure-reason-code": "certificate-expired", "failed-session-count": 4,
+        }
+    ]  # fmt: skip
+    assert tlsa["policy"]["policy-domain"] == "mx.r.test"
+    assert await place.queue.tls_days(10**6) == []
+
+
+async def test_a_report_is_sent_once_whoever_is_quicker(place: Place) -> None:
+    place.rua("mailto:tls@r.test")
+    place.note()
+    await place.next_day()
+    await place.reporter.report_due()
+    assert len(await place.queued()) == 1
+    with pytest.raises(ConflictError):
+        await place.queue.settle_tls(int(place.clock.at // DAY) - 1, "r.test", [])
+
+
+async def test_the_day_is_over_before_it_is_reported(place: Place) -> None:
+    place.rua("mailto:tls@r.test")
+    place.note()
+    await place.counts.flush()
+    place.clock.advance(DAY - 60)
+    await place.reporter.report_due()
+    assert await place.queued() == []
+
+
+async def test_who_asks_for_no_report_is_forgotten(place: Place) -> None:
+    place.note()
+    await place.next_day()
+    assert await place.queued() == []
+    assert await place.queue.tls_days(10**6) == []
+
+
+async def test_a_report_is_posted_and_tried_again_for_a_day(place: Place) -> None:
+    place.rua("https://r.test/tls,mailto:tls@r.test")
+    place.note()
+    place.web.reason = "connect"
+    await place.next_day()
+    assert await place.queued() == []
+    place.web.reason = ""
+    await place.reporter.report_due()
+    [(url, data, media)] = place.web.posts
+    assert (url, media) == ("https://r.test/tls", "application/tlsrpt+gzip")
+    assert json.loads(gzip.decompress(data))["report-id"].endswith("@mx.dept.test")
+    assert len(await place.queued()) == 1
+
+
+async def test_a_report_nobody_takes_is_given_up(place: Place) -> None:
+    place.rua("https://r.test/tls")
+    place.note()
+    place.web.status = 500
+    await place.next_day()
+    assert await place.queue.tls_days(10**6)
+    place.clock.advance(2 * DAY)
+    await place.reporter.report_due()
+    assert await place.queue.tls_days(10**6) == []
+
+
+async def test_counts_wait_for_a_database_that_is_away(place: Place) -> None:
+    place.rua("mailto:tls@r.test")
+    real = place.queue.count_tls
+
+    async def away(_counts: Any) -> None:
+        raise TemporaryError("away")
+
+    place.queue.count_tls = away  # type: ignore[method-assign]  # a fault
+    place.note(times=2)
+    await place.counts.flush()
+    place.queue.count_tls = real  # type: ignore[method-assign]
+    place.note()
+    await place.next_day()
+    [mail] = await place.queued()
+    assert "3 sessions SMTP, dont 0" in mail.get_body().get_content()  # type: ignore[union-attr]
