@@ -150,6 +150,10 @@ class Index:
         status = self._fs.stat(self._root, INDEX_FILE)
         self._identity = (status.st_dev, status.st_ino)
 
+    def another(self) -> Connection:
+        """A reader for a worker thread, which closes it."""
+        return Connection(f"{self._path}/{INDEX_FILE}", create=False)
+
     def is_current(self) -> bool:
         """False once the file was deleted or replaced under us."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 from core.errors import NotFoundError, StorageError
 from message.content import Content
-from store import catalog, copy, expunge, flags, outside, records, replace, search
+from store import catalog, copy, expunge, field_search, flags, outside, records, replace, search, sort, thread
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
 from store.delivery import discarded, stage_appended
@@ -35,6 +36,9 @@ from store.types import (
     Message,
     Placement,
     Snapshot,
+    SortCriterion,
+    ThreadAlgorithm,
+    ThreadNode,
     Uid,
 )
 
@@ -126,6 +130,29 @@ class FolderView:
             return await self._read(ask)
         except NotFoundError:
             return Changes(since, uidnext, gone=True)
+
+    async def _read_long(self, ask: Callable[[Connection, FolderRow], T]) -> T:
+        """In a worker thread, with a connection of its own: the loop does not wait for it."""
+        entry = await self._entry()
+
+        def work() -> T:
+            with whole(), contextlib.closing(entry.handle.index.another()) as db, db.reading():
+                row = catalog.by_id(db, self._id)
+                if row is None:
+                    raise NotFoundError("no such folder", code="no-folder")
+                return ask(db, row)
+
+        with entry.handle.pinned():
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def sort(self, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> Sequence[int]:
+        return await self._read_long(lambda db, row: sort.ordered(db, row, uids, criteria))
+
+    async def threads(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Sequence[ThreadNode]:
+        return await self._read_long(lambda db, row: thread.threads(db, row, uids, algorithm))
+
+    async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
+        return await self._read_long(lambda db, row: field_search.containing(db, row, ranges, field, pattern))
 
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         found: list[int] = []

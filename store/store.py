@@ -29,6 +29,9 @@ from store.types import (
     Recycled,
     Restored,
     Snapshot,
+    SortCriterion,
+    ThreadAlgorithm,
+    ThreadNode,
     Uid,
 )
 
@@ -125,6 +128,17 @@ class Mailbox(Protocol):
     async def replace(self, uid: Uid, content: Content, placement: Placement) -> Appended:
         """Append to `placement.folder` and expunge `uid` here in one commit (RFC 8508). NotFoundError: `uid` or the
         folder is gone, and nothing was appended. QuotaError counts the old message's room as free."""
+
+    async def sort(self, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> Sequence[int]:
+        """`uids` (of this folder) in the order asked; those expunged meanwhile are left out."""
+
+    async def threads(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Sequence[ThreadNode]:
+        """`uids` (of this folder) as threads; those expunged meanwhile are left out."""
+
+    async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
+        """UIDs whose header field (FROM, TO, CC, BCC or SUBJECT, in any case) contains `pattern`, compared as
+        `message.collation.searchable` says; an empty pattern asks for the field (RFC 9051 6.4.4). ValueError: another
+        field."""
 
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         """UIDs whose text (header and body, or body alone) contains `pattern` without case (RFC 9051 6.4.4)."""

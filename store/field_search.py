@@ -1,0 +1,52 @@
+"""SEARCH in addresses and subjects, from the index (RFC 9051 6.4.4): the form made at delivery is looked through inside
+SQLite, what it finds is looked at again.
+
+Runs in a worker thread over a connection of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from message import decode, fields, sorting
+from message.collation import one_line
+from store.catalog import FolderRow
+from store.index import Connection
+from store.records import keys_within
+from store.schema import UID_MASK
+
+
+def containing(
+    db: Connection,
+    folder: FolderRow,
+    ranges: Sequence[tuple[int, int]],
+    field: str,
+    pattern: str,
+    *,
+    fold_accents: bool = True,
+) -> list[int]:
+    """UIDs, ascending. Without `fold_accents` only what is equal but for case."""
+    name = field.lower().encode("ascii", "replace")
+    if name not in sorting.SEARCHED:
+        raise ValueError(f"{field} is not kept for searching")
+    form, found = sorting.wanted(pattern), list[int]()
+    for first, last in keys_within(folder, ranges):
+        rows = db.all(
+            f"SELECT key & {UID_MASK}, fields FROM sorting WHERE key BETWEEN ? AND ? AND instr(fields, ?) ORDER BY key",  # noqa: S608
+            (first, last, form),
+        )
+        hits = [uid for uid, kept in rows if sorting.found(kept, name, form)]
+        found += hits if fold_accents else _exact(db, folder, hits, name, pattern)
+    return found
+
+
+def _exact(db: Connection, folder: FolderRow, uids: Sequence[int], name: bytes, pattern: str) -> list[int]:
+    """Those whose field, as it was sent, holds the pattern but for case."""
+    form = one_line(pattern).casefold()
+    found = []
+    for (first, _), uid in zip(keys_within(folder, [(uid, uid) for uid in uids]), uids, strict=True):
+        head = db.value("SELECT headers FROM heads WHERE key = ?", (first,))
+        values = [fields.value(raw) for field, raw in fields.walk(bytes(head or b"")) if field == name]
+        if any(form in decode.words(value).casefold() for value in values):
+            found.append(uid)
+    return found

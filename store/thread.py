@@ -1,0 +1,53 @@
+"""THREAD from the index (RFC 5256 3): the columns that `message.threading` works on, and its answer as `ThreadNode`s.
+
+Runs in a worker thread over a connection of its own.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from message import threading
+from message.threading import Forest, Keys
+from store.catalog import FolderRow
+from store.index import Connection
+from store.schema import UID_MASK
+from store.sort import SENT_DATE, chosen
+from store.types import ThreadAlgorithm, ThreadNode
+
+_NONE: Sequence[int] = ()
+
+
+def threads(db: Connection, folder: FolderRow, uids: Sequence[int], algorithm: ThreadAlgorithm) -> list[ThreadNode]:
+    """Of those of `uids` that are still in the folder."""
+    present, keys = _keys(db, folder, uids)
+    if algorithm is ThreadAlgorithm.ORDEREDSUBJECT:
+        return _nodes(threading.by_subject(keys), present)
+    return _nodes(threading.by_references(keys), present)
+
+
+def _keys(db: Connection, folder: FolderRow, uids: Sequence[int]) -> tuple[list[int], Keys]:
+    where, values = chosen(folder, uids)
+    rows = db.all(
+        f"SELECT m.key & {UID_MASK}, {SENT_DATE}, s.subject, s.reply, s.message, s.parents "  # noqa: S608
+        f"FROM messages m JOIN sorting s USING (key) WHERE {where} ORDER BY m.key",
+        values,
+    )
+    wanted = frozenset(uids)
+    rows = [row for row in rows if row[0] in wanted]
+    if not rows:
+        return [], Keys(())
+    present, dates, subjects, replies, ids, parents = zip(*rows, strict=True)
+    return list(present), Keys(dates, subjects, replies, ids, [array("q", each) if each else _NONE for each in parents])
+
+
+def _nodes(forest: Forest, uids: Sequence[int]) -> list[ThreadNode]:
+    """Children before parents, so that nothing nests on the call stack."""
+    made: dict[int, ThreadNode] = {}
+    children, count = forest.children, forest.count
+    for number in forest.upwards():
+        uid = uids[number] if number < count else 0
+        below = children.get(number)
+        made[number] = ThreadNode(uid, tuple([made.pop(child) for child in below])) if below else ThreadNode(uid)
+    return [made[root] for root in forest.roots]
