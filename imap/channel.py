@@ -1,8 +1,8 @@
 """One socket as the IMAP server sees it: bounded input, back-pressure both ways, TLS in the middle (RFC 9051 6.2.1).
 
-Knows octets only. What the peer sends before we ask stays in the kernel once `HIGH_INPUT` is reached (security.md row
-102); what it does not read makes `drained` wait and finally fail (row 37). asyncio and uvloop are touched here and in
-`listeners`.
+Knows octets only; compression (RFC 4978) lies between them and the socket. What the peer sends before we ask stays in
+the kernel once `HIGH_INPUT` is reached (security.md row 102); what it does not read makes `drained` wait and finally
+fail (row 37). asyncio and uvloop are touched here and in `listeners`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import contextlib
 import ssl
 from collections.abc import Callable
 from typing import cast
+
+from imap.deflate import Deflate
 
 HIGH_INPUT = 64 * 1024
 HIGH_OUTPUT = 64 * 1024
@@ -34,6 +36,7 @@ class Channel(asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._drainer: asyncio.Future[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
+        self._deflate: Deflate | None = None
         self.watcher: Callable[[], None] | None = None  # called when there is something to read, or an end
 
     # --- asyncio's side --------------------------------------------------------------------------------------------
@@ -95,8 +98,9 @@ class Channel(asyncio.Protocol):
 
     @property
     def readable(self) -> bool:
-        """`read` will not wait."""
-        return bool(self._input) or self._eof or self._interrupt is not None
+        """There is something to `take`: octets, the end, a reason to end. Compressed octets may still tell nothing."""
+        more = self._deflate is not None and self._deflate.pending
+        return bool(self._input) or more or self._eof or self._interrupt is not None
 
     @property
     def buffered(self) -> int:
@@ -108,15 +112,37 @@ class Channel(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     async def read(self) -> bytes:
-        """All that has arrived, waiting for something; b"" at the end. Raises what `interrupt` was given."""
-        while not self.readable:
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+        """All that has arrived, waiting for something; b"" at the end. Raises what `interrupt` was given, and
+        `ConnectionError` for compressed octets that are none."""
+        while True:
+            while not self.readable:
+                self._reader = asyncio.get_running_loop().create_future()
+                try:
+                    await self._reader
+                finally:
+                    self._reader = None
+            if self._deflate is not None and self._deflate.pending:
+                await asyncio.sleep(0)  # octets that need no socket must not keep other connections waiting (P7)
+            data = self.take()
+            if data or self.ended:
+                return data
+
+    @property
+    def ended(self) -> bool:
+        """The peer has sent all, and it was read."""
+        return self._eof and not self._input and (self._deflate is None or not self._deflate.pending)
+
+    def take(self) -> bytes:
+        """What `read` would return now without waiting; b"" is then not the end."""
         if self._interrupt is not None:
             raise self._interrupt
+        if self._deflate is None:
+            return self._raw()
+        if self._deflate.pending:  # what is inflated already is read first: the rest stays in the kernel
+            return self._deflate.inflate(b"")
+        return self._deflate.inflate(self._raw())
+
+    def _raw(self) -> bytes:
         data = self._input[0] if len(self._input) == 1 else b"".join(self._input)
         self._input.clear()
         self._size = 0
@@ -128,7 +154,7 @@ class Channel(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         if self._lost or self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the peer is gone")
-        self._transport.write(data)
+        self._transport.write(data if self._deflate is None else self._deflate.deflate(data))
 
     async def drained(self) -> None:
         if self._full:
@@ -153,6 +179,19 @@ class Channel(asyncio.Protocol):
         if transport is None:
             raise ConnectionResetError("the peer left during the handshake")
         self.connection_made(transport)
+
+    @property
+    def compressed(self) -> bool:
+        return self._deflate is not None
+
+    def compress(self) -> None:
+        """From here on both directions are compressed; the caller has looked that no clear text is buffered."""
+        self._deflate = Deflate()
+
+    def rest(self) -> None:
+        """Nothing will be sent for a while: what only helps sending need not be kept."""
+        if self._deflate is not None:
+            self._deflate.rest()
 
     def hold(self) -> None:
         """Read nothing more until TLS has started."""

@@ -188,6 +188,7 @@ class Connection:
         try:
             line = await self._line_at_hand()
             if line is None:
+                self._channel.rest()
                 async with asyncio.timeout(timeout):
                     await wake.wait()
                 line = await self._line_at_hand()
@@ -199,7 +200,10 @@ class Connection:
 
     async def _line_at_hand(self) -> bytes | None:
         if self._channel.readable:
-            await self._read(self._services.limits.imap_stall)
+            data = self._channel.take()
+            if not data and self._channel.ended:
+                raise ConnectionResetError("the peer is gone")
+            self._framer.feed(data)
         return self._framer.next_line(self._services.limits.imap_line_before_login)
 
     async def literal(self) -> AsyncIterator[bytes]:
@@ -242,6 +246,17 @@ class Connection:
         # Nothing said in the clear counts any more (RFC 9051 6.2.1, security.md row 22).
         self._framer = Framer(self._framer.bounds)
         self.session.client_id = ()
+
+    @property
+    def compressed(self) -> bool:
+        return self._channel.compressed
+
+    def before_compression(self) -> None:
+        if self._framer.pending or self._channel.buffered:
+            raise Bye("clear text after COMPRESS", Code.CLIENTBUG)
+
+    async def compress(self) -> None:
+        self._channel.compress()
 
     def logged_in(self, account: Account) -> None:
         limits = self._services.limits

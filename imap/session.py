@@ -14,13 +14,17 @@ from typing import Protocol
 from core.clock import Clock
 from core.config import Limits
 from directory.directory import Directory
+from directory.rights import ALL, Right
 from directory.types import Account, LoggedIn
 from imap import responses
+from imap.guarded import GuardedMailbox
+from imap.namespaces import NAMESPACES, Namespaces
+from imap.places import Places
 from imap.responses import Ok
 from imap.types import Feature, State
 from imap.view import View
 from imap.writer import Writer
-from store.store import AccountStore, Mailbox, Store
+from store.store import Mailbox, Store
 from store.types import Snapshot
 
 
@@ -100,6 +104,7 @@ class Services:
     hostname: str
     version: str
     plaintext_on_loopback: bool = False
+    namespaces: Namespaces = NAMESPACES
 
 
 @dataclass(slots=True)
@@ -112,10 +117,12 @@ class Selected:
     read_only: bool
     view: View
     keywords: set[str] = field(default_factory=set)  # in the FLAGS the client was told
+    rights: Right = ALL  # when it was opened
 
     @staticmethod
     def begin(name: str, mailbox: Mailbox, snapshot: Snapshot, *, read_only: bool) -> Selected:
-        return Selected(name, mailbox, snapshot, read_only, View(snapshot), set(snapshot.keywords))
+        rights = mailbox.opened_with if isinstance(mailbox, GuardedMailbox) else ALL
+        return Selected(name, mailbox, snapshot, read_only, View(snapshot), set(snapshot.keywords), rights)
 
     async def numbered(self) -> View:
         """The view with its map of sequence numbers; handlers that name messages start with it."""
@@ -140,7 +147,7 @@ class Session:
         self.client_id: Sequence[tuple[str, str]] = ()
         self.after_answer: Callable[[], Awaitable[None]] | None = None  # STARTTLS: what follows the tagged OK
         self.login: LoggedIn | None = None
-        self._store: AccountStore | None = None
+        self._store: Places | None = None
         self._selected: Selected | None = None
 
     @property
@@ -152,7 +159,12 @@ class Session:
         return Feature.UTF8 in self.features
 
     @property
-    def store(self) -> AccountStore:
+    def rev2(self) -> bool:
+        """Answers in the forms of RFC 9051 where they differ from those of RFC 3501."""
+        return Feature.REV2 in self.features
+
+    @property
+    def store(self) -> Places:
         if self._store is None:
             raise RuntimeError("no store before login")
         return self._store
@@ -185,12 +197,14 @@ class Session:
         if self.condstore and not before and self._selected is not None:
             self.writer.write(responses.highest_modseq(self._selected.view.settled))
 
-    def logged_in(self, login: LoggedIn, store: AccountStore) -> None:
+    def logged_in(self, login: LoggedIn, store: Places) -> None:
         self.login, self._store = login, store
         self.state = State.AUTHENTICATED
         self.link.logged_in(login.account)
 
     def select(self, selected: Selected) -> None:
+        if self._store is not None and isinstance(selected.mailbox, GuardedMailbox):
+            self._store.attended = selected.mailbox.account
         self._selected = selected
         self.state = State.SELECTED
 
@@ -198,6 +212,8 @@ class Session:
         if self._selected is not None:
             self._selected = None
             self.state = State.AUTHENTICATED
+            if self._store is not None:
+                self._store.attended = None
 
     def log_out(self) -> Ok:
         """The tagged OK of LOGOUT; the connection closes once it is sent."""

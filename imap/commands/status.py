@@ -59,7 +59,7 @@ def _parse(scanner: Scanner) -> Status:
 async def describe(session: Session, folder: Folder, items: Sequence[str], *, name: str = "") -> bytes:
     """The STATUS response for one folder, under `name` when the client knows it by another than its own."""
     if HIGHEST_MODSEQ in items:
-        session.features |= Feature.CONDSTORE  # RFC 7162 3.1: asking for it enables
+        session.enable(Feature.CONDSTORE)  # RFC 7162 3.1: asking for it enables
     values = [(item, str(await _value(session, folder, item))) for item in items]
     return responses.status(name or folder.name, values, utf8=session.utf8)
 

@@ -10,6 +10,7 @@ from imap.commands.authenticate import AUTHENTICATE
 from imap.commands.capability import CAPABILITY
 from imap.commands.check import CHECK
 from imap.commands.close import CLOSE, UNSELECT
+from imap.commands.compress import COMPRESS
 from imap.commands.copy import COPY, MOVE, UID_COPY, UID_MOVE
 from imap.commands.create import CREATE
 from imap.commands.delete import DELETE
@@ -27,10 +28,12 @@ from imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
 from imap.commands.rename import RENAME
 from imap.commands.search.handle import SEARCH, UID_SEARCH
 from imap.commands.select import EXAMINE, SELECT
+from imap.commands.sort import SORT, UID_SORT
 from imap.commands.starttls import STARTTLS
 from imap.commands.status import STATUS
 from imap.commands.store import STORE, UID_STORE
 from imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
+from imap.commands.thread import THREAD, UID_THREAD
 
 _ROWS: tuple[Command[Any], ...] = (
     # any state
@@ -60,6 +63,7 @@ _ROWS: tuple[Command[Any], ...] = (
     SETQUOTA,
     APPEND,
     IDLE,
+    COMPRESS,
     # selected
     CHECK,
     CLOSE,
@@ -70,6 +74,10 @@ _ROWS: tuple[Command[Any], ...] = (
     UID_FETCH,
     SEARCH,
     UID_SEARCH,
+    SORT,
+    UID_SORT,
+    THREAD,
+    UID_THREAD,
     STORE,
     UID_STORE,
     COPY,

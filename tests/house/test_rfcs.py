@@ -142,7 +142,12 @@ def test_every_module_and_test_it_names_exists() -> None:
 
 
 def test_every_imap_capability_is_on_the_page() -> None:
-    announced = {*capability.BASE, *capability.MAIL, *capability.LOGGED_IN, *(f"AUTH={name}" for name in capability.MECHANISMS)}
+    announced = {
+        *capability.BASE,
+        *capability.MAIL,
+        *capability.LOGGED_IN,
+        *(f"AUTH={name}" for name in capability.MECHANISMS),
+    }
     announced |= {"STARTTLS", "LOGINDISABLED"}
     assert announced == set(IMAP_CAPABILITIES)
     for name, (rfc, word) in IMAP_CAPABILITIES.items():

@@ -36,6 +36,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("beffroi/metrics.py",),
     "publicsuffixlist": ("antispam/authentication/*.py",),
     "nacl": (),
+    "isal": ("imap/deflate.py",),
     "uvloop": ("beffroi/worker/bootstrap.py",),
 }
 

@@ -144,7 +144,8 @@ def test_h096_names_that_are_no_canonical_spelling_are_refused_and_match_nothing
 def test_an_announced_literal_ends_the_head() -> None:
     assert Scanner(b"{10}").announced_literal() == Announced(10, sync=True)
     assert Scanner(b"{10+}").announced_literal() == Announced(10, sync=False)
-    for data in (b"{10} ", b"{10}\r\nx", b"~{10}", b"x"):
+    assert Scanner(b"~{10+}").announced_literal() == Announced(10, sync=False, binary=True)
+    for data in (b"{10} ", b"{10}\r\nx", b"~~{10}", b"x"):
         with pytest.raises(BadSyntax):
             Scanner(data).announced_literal()
 
