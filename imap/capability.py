@@ -34,6 +34,7 @@ MAIL = (
     "APPENDLIMIT",  # RFC 7889; told with its value
     "MULTIAPPEND",  # RFC 3502
     "CATENATE",  # RFC 4469
+    "REPLACE",  # RFC 8508
 )
 LOGGED_IN = ("COMPRESS=DEFLATE",)  # RFC 4978; not before login: a password's length is nobody's business
 MECHANISMS = ("PLAIN",)

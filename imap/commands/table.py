@@ -26,6 +26,7 @@ from imap.commands.namespace import NAMESPACE
 from imap.commands.noop import NOOP
 from imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
 from imap.commands.rename import RENAME
+from imap.commands.replace import REPLACE, UID_REPLACE
 from imap.commands.search.handle import SEARCH, UID_SEARCH
 from imap.commands.select import EXAMINE, SELECT
 from imap.commands.sort import SORT, UID_SORT
@@ -84,6 +85,8 @@ _ROWS: tuple[Command[Any], ...] = (
     UID_COPY,
     MOVE,
     UID_MOVE,
+    REPLACE,
+    UID_REPLACE,
 )
 
 TABLE: dict[str, Command[Any]] = {row.name: row for row in _ROWS}
