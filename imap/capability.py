@@ -27,14 +27,25 @@ MAIL = (
     "LIST-EXTENDED",  # RFC 5258
     "LIST-STATUS",  # RFC 5819
     "STATUS=SIZE",  # RFC 8438
+    "ESEARCH",  # RFC 4731
+    "SEARCHRES",  # RFC 5182
+    "WITHIN",  # RFC 5032
+    "PARTIAL",  # RFC 9394
     "CONDSTORE",  # RFC 7162
     "QRESYNC",
     "QUOTA",  # RFC 9208; QUOTASET is not ours to offer
     "QUOTA=RES-STORAGE",
+    "ACL",  # RFC 4314
+    "RIGHTS=texk",
+    "LIST-MYRIGHTS",  # RFC 8440
+    "METADATA",  # RFC 5464
+    "LIST-METADATA",  # RFC 9590
     "APPENDLIMIT",  # RFC 7889; told with its value
     "MULTIAPPEND",  # RFC 3502
     "CATENATE",  # RFC 4469
     "REPLACE",  # RFC 8508
+    "UTF8=ACCEPT",  # RFC 6855
+    "UNAUTHENTICATE",  # RFC 8437
 )
 LOGGED_IN = ("COMPRESS=DEFLATE",)  # RFC 4978; not before login: a password's length is nobody's business
 MECHANISMS = ("PLAIN",)

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from directory.rights import ALL, Right
 from imap.errors import Code
+from imap.namespaces import Namespaces
+from imap.permits import allowed_flags
 from imap.types import FlagSet, Ranges, SeqNum
 from imap.wire import encode, sequence
 from store.types import DELIMITER, Flag, ModSeq, Uid
@@ -63,20 +66,9 @@ def append_uid(uidvalidity: int, uids: Sequence[int]) -> str:
 
 def copy_uid(uidvalidity: int, pairs: Sequence[tuple[Uid, Uid]]) -> str:
     """COPYUID, RFC 4315 3: two sets whose n-th members belong together. Neither is sorted: order is the meaning."""
-    sources = _runs([source for source, _ in pairs])
-    targets = _runs([target for _, target in pairs])
-    return f"COPYUID {uidvalidity} {sources} {targets}"
-
-
-def _runs(numbers: Sequence[int]) -> str:
-    """Numbers in their order, rising neighbours joined: 4 5 6 2 > 4:6,2."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(f"{low}" if low == high else f"{low}:{high}" for low, high in runs)
+    sources = sequence.encode_in_order(source for source, _ in pairs)
+    targets = sequence.encode_in_order(target for _, target in pairs)
+    return f"COPYUID {uidvalidity} {sources.decode('ascii')} {targets.decode('ascii')}"
 
 
 def highest_modseq_code(modseq: int) -> str:
@@ -126,8 +118,10 @@ def flags(keywords: Iterable[str]) -> bytes:
     return b"* FLAGS %b\r\n" % flag_list(ALL_FLAGS, keywords)
 
 
-def permanent_flags(keywords: Iterable[str], *, read_only: bool) -> bytes:
-    listed = b"()" if read_only else flag_list(ALL_FLAGS, keywords, wildcard=True)
+def permanent_flags(keywords: Iterable[str], *, read_only: bool, rights: Right = ALL) -> bytes:
+    """What stays of what this client sets: RFC 4314 5.1.1 wants the rights in it."""
+    words = Right.WRITE in rights
+    listed = b"()" if read_only else flag_list(allowed_flags(rights), keywords if words else (), wildcard=words)
     return b"* OK [PERMANENTFLAGS %b] Flags that stay\r\n" % listed
 
 
@@ -180,9 +174,9 @@ def enabled(names: Sequence[str]) -> bytes:
     return f"* {' '.join(('ENABLED', *names))}\r\n".encode("ascii")
 
 
-def search(numbers: Sequence[int]) -> bytes:
-    """The untagged SEARCH of IMAP4rev1 (RFC 3501 7.2.5)."""
-    return b"* SEARCH%b\r\n" % b"".join(b" %d" % number for number in numbers)
+def found(kind: str, numbers: Sequence[int]) -> bytes:
+    """The untagged SEARCH of IMAP4rev1 (RFC 3501 7.2.5), SORT (RFC 5256 4)."""
+    return f"* {' '.join((kind, *map(str, numbers)))}\r\n".encode("ascii")
 
 
 def server_id(fields: Sequence[tuple[str, str]]) -> bytes:
@@ -203,6 +197,41 @@ def quota(root: bytes, resources: Sequence[tuple[str, int, int]]) -> bytes:
     return b"* QUOTA %b (%b)\r\n" % (encode.astring(root), listed)
 
 
-def namespace() -> bytes:
-    """NAMESPACE, RFC 2342 5: one personal namespace; nothing is shared yet."""
-    return b'* NAMESPACE (("" "%b")) NIL NIL\r\n' % DELIMITER.encode()
+def namespace(namespaces: Namespaces, *, utf8: bool = False) -> bytes:
+    """NAMESPACE, RFC 2342 5: personal, other users', shared. The same for everybody, whatever is shared with him."""
+    delimiter = DELIMITER.encode()
+    prefixes = (namespaces.others + DELIMITER, namespaces.shared + DELIMITER)
+    others, shared = (encode.quoted_mailbox(prefix, utf8=utf8) for prefix in prefixes)
+    told = b'(("" "%b")) ((%b "%b")) ((%b "%b"))' % (delimiter, others, delimiter, shared, delimiter)
+    return b"* NAMESPACE %b\r\n" % told
+
+
+# --- access lists (RFC 4314 3.6 to 3.8) --------------------------------------------------------------------------------
+
+
+def acl(name: str, entries: Sequence[tuple[str, str]], *, utf8: bool = False) -> bytes:
+    """`entries`: identifier and rights."""
+    pairs = [encode.astring(word.encode("utf-8")) for entry in entries for word in entry]
+    return b"* ACL %b\r\n" % b" ".join([encode.mailbox(name, utf8=utf8), *pairs])
+
+
+def list_rights(name: str, identifier: bytes, required: str, optional: Sequence[str], *, utf8: bool = False) -> bytes:
+    """`identifier` in the client's spelling (RFC 4314 3.4)."""
+    words = [encode.astring(word.encode("ascii")) for word in (required, *optional)]
+    return b"* LISTRIGHTS %b\r\n" % b" ".join([encode.mailbox(name, utf8=utf8), encode.astring(identifier), *words])
+
+
+def my_rights(name: str, rights: str, *, utf8: bool = False) -> bytes:
+    return b"* MYRIGHTS %b %b\r\n" % (encode.mailbox(name, utf8=utf8), encode.astring(rights.encode("ascii")))
+
+
+# --- annotations (RFC 5464 4.4.1) --------------------------------------------------------------------------------------
+
+
+def metadata(name: str, values: Sequence[tuple[str, bytes | None]], *, utf8: bool = False) -> bytes:
+    """`name` "" is the server."""
+    pairs = [
+        part for entry, value in values for part in (encode.astring(entry.encode("ascii")), encode.nstring8(value))
+    ]
+    where = encode.mailbox(name, utf8=utf8) if name else b'""'
+    return b"* METADATA %b %b\r\n" % (where, encode.parenthesised(pairs))

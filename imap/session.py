@@ -77,6 +77,9 @@ class Link(Protocol):
     def logged_in(self, account: Account) -> None:
         """Wider bounds and longer timeouts from now on; takes the account's seat. Raises `Bye` when none is free."""
 
+    def logged_out(self) -> None:
+        """The bounds, the timeout and the seat of a connection before login again. Raises `Bye` when none is free."""
+
 
 class Seats(Protocol):
     """Counts connections, once per machine (security.md, Decided); `seats.TallySeats` by `core.tally`."""
@@ -214,6 +217,16 @@ class Session:
             self.state = State.AUTHENTICATED
             if self._store is not None:
                 self._store.attended = None
+
+    def logged_out(self) -> None:
+        """Nobody again (RFC 8437 3): nothing of the login or of what it switched on is left. Raises `Bye` when no seat
+        before login is free."""
+        self.unselect()
+        self.login = self._store = None
+        self.features = Feature.NONE
+        self.client_id = ()
+        self.state = State.NOT_AUTHENTICATED
+        self.link.logged_out()
 
     def log_out(self) -> Ok:
         """The tagged OK of LOGOUT; the connection closes once it is sent."""

@@ -39,13 +39,15 @@ class Feature(Flag):
     CONDSTORE = 1
     QRESYNC = 2
     UTF8 = 4
+    REV2 = 8  # IMAP4rev2, RFC 9051
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
-    """`sequence-set` of RFC 9051 9: pairs as written, `STAR` for "*"."""
+    """`sequence-set` of RFC 9051 9: pairs as written, `STAR` for "*". `saved`: "$", the result the view keeps."""
 
     pairs: tuple[tuple[int, int], ...]
+    saved: bool = False
 
     def resolve(self, largest: int) -> Ranges:
         """The set with "*" as `largest`, sorted and merged; nothing when `largest` is 0 and only "*" was asked.
@@ -59,6 +61,9 @@ class SequenceSet:
         low = largest if first == STAR else first
         high = largest if last == STAR else last
         return (low, high) if low <= high else (high, low)
+
+
+SAVED = SequenceSet((), saved=True)
 
 
 def contains(ranges: Sequence[tuple[int, int]], number: int) -> bool:

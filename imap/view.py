@@ -45,7 +45,8 @@ NOTHING = Updates()
 
 class View:
     """`modseq` and `uidnext` are where the next `Mailbox.changes` starts. `settled`: up to this mod-sequence the client
-    was told everything; it stays behind while an EXPUNGE is owed (RFC 7162 3.2)."""
+    was told everything; it stays behind while an EXPUNGE is owed (RFC 7162 3.2). `saved`: UIDs of the last search that
+    was to be kept, "$" (RFC 5182 2.1)."""
 
     __slots__ = (
         "_count",
@@ -56,6 +57,7 @@ class View:
         "_told_count",
         "_uids",
         "modseq",
+        "saved",
         "settled",
         "snapshot",
         "uidnext",
@@ -65,6 +67,7 @@ class View:
         self.snapshot = snapshot
         self.modseq = self.settled = snapshot.modseq
         self.uidnext = snapshot.uidnext
+        self.saved: Ranges = ()
         self._uids: array[int] | None = None
         self._tail: array[int] = array("I")  # arrived since the snapshot, while there is no map
         self._count = snapshot.messages
@@ -144,7 +147,9 @@ class View:
         return clip(wanted.resolve(uids[-1]), uids[-1])
 
     def ranges(self, wanted: SequenceSet, *, uid: bool, strict: bool = True) -> Ranges:
-        """Either of the two, for commands that have both forms."""
+        """Either of the two, for commands that have both forms; "$" means the same messages in both."""
+        if wanted.saved:
+            return self.saved
         return self.from_uids(wanted) if uid else self.from_numbers(wanted, strict=strict)
 
     def known(self, ranges: Ranges) -> Sequence[int]:

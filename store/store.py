@@ -16,6 +16,7 @@ from message.content import Content
 from store.types import (
     NO_FLAGS,
     AccountRef,
+    Adopted,
     Appended,
     Changes,
     Column,
@@ -198,6 +199,11 @@ class StoreAdministration(Protocol):
     async def give_back(self, ref: AccountRef, item: Recycled) -> Restored:
         """A removed account becomes the account `ref` as it was, with its UIDs, so that mail programs download nothing
         again. ConflictError when `ref` holds mail already."""
+
+    async def adopt(self, ref: AccountRef, maildir: Path, *, finish: bool) -> Adopted:
+        """Copy a Dovecot Maildir++ with its UIDs, UIDVALIDITYs, flags, keywords and dates; the source stays. May be
+        repeated: what is here already stays. With `finish` it becomes the account, which must hold no mail yet
+        (ConflictError). NotFoundError, InvalidError: the source is no Maildir, or holds packed mail."""
 
     async def on_disk(self, domain: str | None = None) -> Sequence[AccountRef]:
         """Every account that has a directory, as its side file names it (quotas are the directory's to know)."""

@@ -24,7 +24,7 @@ async def _expunge(session: Session, _: None) -> Ok:
 
 async def _uid_expunge(session: Session, wanted: SequenceSet) -> Ok:
     selected = require_writable(session)
-    ranges = (await selected.numbered()).from_uids(wanted)
+    ranges = (await selected.numbered()).ranges(wanted, uid=True)
     gone = (await selected.mailbox.expunge(ranges)).vanished if ranges else ()
     return Ok("UID EXPUNGE completed", await highest_if_qresync(session, bool(gone)))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.errors import Bad, BadSyntax, Code
+from imap.permits import CHANGES
 from imap.responses import Ok
 from imap.resync import Match, pairs, since
 from imap.session import Selected, Session
@@ -95,8 +96,8 @@ def _match(scanner: Scanner) -> Match:
 
 def _plain(wanted: SequenceSet) -> Ranges:
     """known-uids and match data name UIDs the client has: "*" is not allowed there (RFC 7162 7)."""
-    if any(STAR in pair for pair in wanted.pairs):
-        raise BadSyntax('"*" is not allowed here')
+    if wanted.saved or any(STAR in pair for pair in wanted.pairs):
+        raise BadSyntax('"*" and "$" are not allowed here')
     return wanted.resolve(MAX_NUMBER)
 
 
@@ -105,7 +106,7 @@ PARAMS: dict[str, Callable[[Scanner], Resync | None]] = {"CONDSTORE": _condstore
 
 async def _select(session: Session, asked: Select) -> Ok:
     await _open(session, asked, read_only=False)
-    return Ok("SELECT completed", Code.READ_WRITE)
+    return Ok("SELECT completed", Code.READ_ONLY if session.selected.read_only else Code.READ_WRITE)
 
 
 async def _examine(session: Session, asked: Select) -> Ok:
@@ -124,19 +125,20 @@ async def _open(session: Session, asked: Select, *, read_only: bool) -> None:
         session.enable(Feature.CONDSTORE)
     mailbox = await session.store.mailbox(asked.name)
     snapshot = await mailbox.snapshot()
+    read_only = read_only or not mailbox.opened_with & CHANGES
     session.select(Selected.begin(asked.name, mailbox, snapshot, read_only=read_only))
-    session.writer.write(_describe(snapshot, read_only=read_only))
+    session.writer.write(_describe(snapshot, session.selected))
     # RFC 7162 3.2.5: known UIDs of another UIDVALIDITY mean nothing.
     if asked.resync and asked.resync.uidvalidity == snapshot.uidvalidity:
         await _resynchronise(session, asked.resync)
 
 
-def _describe(snapshot: Snapshot, *, read_only: bool) -> bytes:
+def _describe(snapshot: Snapshot, selected: Selected) -> bytes:
     parts = [
         responses.flags(snapshot.keywords),
         responses.exists(snapshot.messages),
         responses.recent(0),
-        responses.permanent_flags(snapshot.keywords, read_only=read_only),
+        responses.permanent_flags(snapshot.keywords, read_only=selected.read_only, rights=selected.rights),
         responses.untagged("OK", "next UID", f"UIDNEXT {snapshot.uidnext}"),
         responses.untagged("OK", "UIDs are valid", f"UIDVALIDITY {snapshot.uidvalidity}"),
         responses.untagged("OK", "highest", responses.highest_modseq_code(snapshot.modseq)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imap.command import Command
+from imap.commands.acl import DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS, SETACL
 from imap.commands.append import APPEND
 from imap.commands.authenticate import AUTHENTICATE
 from imap.commands.capability import CAPABILITY
@@ -22,6 +23,7 @@ from imap.commands.idle import IDLE
 from imap.commands.list import LIST, LSUB
 from imap.commands.login import LOGIN
 from imap.commands.logout import LOGOUT
+from imap.commands.metadata import GETMETADATA, SETMETADATA
 from imap.commands.namespace import NAMESPACE
 from imap.commands.noop import NOOP
 from imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
@@ -34,6 +36,7 @@ from imap.commands.starttls import STARTTLS
 from imap.commands.status import STATUS
 from imap.commands.store import STORE, UID_STORE
 from imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
+from imap.commands.unauthenticate import UNAUTHENTICATE
 from imap.commands.thread import THREAD, UID_THREAD
 
 _ROWS: tuple[Command[Any], ...] = (
@@ -62,9 +65,17 @@ _ROWS: tuple[Command[Any], ...] = (
     GETQUOTA,
     GETQUOTAROOT,
     SETQUOTA,
+    GETACL,
+    SETACL,
+    DELETEACL,
+    LISTRIGHTS,
+    MYRIGHTS,
+    GETMETADATA,
+    SETMETADATA,
     APPEND,
     IDLE,
     COMPRESS,
+    UNAUTHENTICATE,
     # selected
     CHECK,
     CLOSE,

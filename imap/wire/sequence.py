@@ -6,18 +6,20 @@ import re
 from collections.abc import Iterable
 
 from imap.errors import BadSyntax
-from imap.types import MAX_NUMBER, STAR, Ranges, SequenceSet, ranges_of
+from imap.types import MAX_NUMBER, SAVED, STAR, Ranges, SequenceSet, ranges_of
 
 # seq-number = nz-number / "*"; seq-range = seq-number ":" seq-number
 # sequence-set = (seq-number / seq-range) ["," sequence-set]
 _NUMBER = rb"(?:[1-9][0-9]{0,9}|\*)"
-PATTERN = re.compile(rb"%b(?::%b)?(?:,%b(?::%b)?)*" % ((_NUMBER,) * 4))
+PATTERN = re.compile(rb"%b(?::%b)?(?:,%b(?::%b)?)*|\$" % ((_NUMBER,) * 4))  # "$": seq-last-command, RFC 5182 3
 
 
 def parse(text: bytes) -> SequenceSet:
     """Raises `BadSyntax`, also for 0 and for numbers past 2^32 - 1."""
     if not PATTERN.fullmatch(text):
         raise BadSyntax("malformed sequence set")
+    if text == b"$":
+        return SAVED
     return SequenceSet(tuple(_pair(part) for part in text.split(b",")))
 
 
@@ -39,6 +41,17 @@ def _number(digits: bytes) -> int:
 def encode(ranges: Ranges) -> bytes:
     """Ranges as the wire writes them: ((1, 3), (7, 7)) > 1:3,7."""
     return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in ranges)
+
+
+def encode_in_order(numbers: Iterable[int]) -> bytes:
+    """Numbers in their order, rising neighbours joined: 4 5 6 2 > 4:6,2."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in runs)
 
 
 def encode_numbers(numbers: Iterable[int]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import cast
 
+from core.clock import SystemClock
 from core.config import Limits
 from imap import dispatch
 from imap.session import Link, Selected, Services, Session
@@ -45,7 +46,7 @@ class Desk:
 
 async def desk(mailbox: Mailbox, table: dispatch.Table, *, read_only: bool = False) -> Desk:
     outlet = MemoryOutlet()
-    services = cast(Services, SimpleNamespace(limits=Limits()))
+    services = cast(Services, SimpleNamespace(limits=Limits(), clock=SystemClock()))
     session = Session(services, cast(Link, SimpleNamespace()), Writer(outlet))
     snapshot = await mailbox.snapshot()
     session.select(Selected.begin("INBOX", mailbox, snapshot, read_only=read_only))

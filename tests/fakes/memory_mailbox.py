@@ -26,8 +26,12 @@ from store.types import (
     ModSeq,
     Placement,
     Snapshot,
+    SortCriterion,
+    ThreadAlgorithm,
+    ThreadNode,
     Uid,
 )
+from tests.fakes import ordering
 
 
 @dataclass
@@ -171,6 +175,15 @@ class MemoryMailbox:
 
     async def replace(self, uid: Uid, content: Content, placement: Placement) -> Appended:
         raise NotImplementedError
+
+    async def sort(self, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> Sequence[int]:
+        return ordering.ordered(self.messages, self.raw, uids, criteria)
+
+    async def threads(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Sequence[ThreadNode]:
+        return ordering.threaded(self.messages, self.raw, uids, algorithm)
+
+    async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
+        return ordering.holding(self.raw, [uid for uid in sorted(self.messages) if _among(uid, ranges)], field, pattern)
 
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         self.asked.append(("search_text", (tuple(ranges), pattern, body_only)))

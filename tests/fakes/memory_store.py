@@ -29,8 +29,12 @@ from store.types import (
     ModSeq,
     Placement,
     Snapshot,
+    SortCriterion,
+    ThreadAlgorithm,
+    ThreadNode,
     Uid,
 )
+from tests.fakes import ordering
 from tests.fakes.memory_mailbox import MemoryFile, only
 
 USES = ("Archive", "Drafts", "Junk", "Sent", "Trash")
@@ -197,6 +201,15 @@ class MemoryBox:
         self._account.publish(source)
         return appended
 
+    async def sort(self, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> Sequence[int]:
+        return ordering.ordered(self._live().messages, self._box.raw, uids, criteria)
+
+    async def threads(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Sequence[ThreadNode]:
+        return ordering.threaded(self._live().messages, self._box.raw, uids, algorithm)
+
+    async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
+        return ordering.holding(self._box.raw, self._box.among(ranges), field, pattern)
+
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         return [uid for uid in self._live().among(ranges) if pattern.lower().encode() in self._box.raw[uid].lower()]
 
@@ -215,7 +228,8 @@ class MemoryAccount:
 
     def _make(self, name: str, use: str = "") -> Box:
         number = next(self._ids)
-        self.boxes[name] = box = Box(f"f{number}", name, 1000 + number, use)
+        prefix = "" if self.ref.local == "alice" else f"{self.ref.local}-"
+        self.boxes[name] = box = Box(f"{prefix}f{number}", name, 1000 + number, use)
         return box
 
     def box(self, name: str) -> Box:

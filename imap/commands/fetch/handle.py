@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Container, Sequence
 
 from core import log
-from core.errors import NotFoundError, StorageError
+from core.errors import ForbiddenError, NotFoundError, StorageError
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.fetch.answer import Answer
@@ -47,6 +47,8 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool) -> int:
     selected, modifiers = session.selected, args.modifiers
     if modifiers.vanished and not (by_uid and session.qresync):
         raise Bad("VANISHED is for UID FETCH once QRESYNC is enabled", Code.CLIENTBUG)  # RFC 7162 3.2.6
+    if modifiers.window and not by_uid:
+        raise Bad("PARTIAL is for UID FETCH", Code.CLIENTBUG)  # RFC 9394 3.3
     view = await selected.numbered()
     ranges = view.ranges(args.numbers, uid=by_uid)
     if modifiers.changed_since is not None or MOD_SEQ in args.items:
@@ -59,6 +61,8 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool) -> int:
     )
     if modifiers.changed_since is not None:
         ranges = await _changed(session, args, modifiers.changed_since, ranges)
+    if modifiers.window:
+        ranges = spans(modifiers.window.cut(view.known(ranges)), view.uids, bridge=0)
     wanted = len(view.known(ranges))
     if not wanted:
         return 0
@@ -73,7 +77,8 @@ async def _changed(session: Session, args: FetchArgs, modseq: int, ranges: Range
     """What of `ranges` changed after `modseq`; what vanished is told at once, before any FETCH (RFC 7162 3.2.6)."""
     view = session.selected.view
     if args.modifiers.vanished:
-        ranges = args.numbers.resolve(view.uidnext - 1)  # UIDs the view does not hold may be asked about
+        # UIDs the view does not hold may be asked about
+        ranges = view.saved if args.numbers.saved else args.numbers.resolve(view.uidnext - 1)
     missed = await since(session.selected, modseq, ranges)
     if args.modifiers.vanished and missed.vanished:
         session.writer.write(responses.vanished(missed.vanished, earlier=True))
@@ -91,6 +96,8 @@ async def _mark_seen(selected: Selected, ranges: Ranges) -> frozenset[int]:
         return frozenset()
     try:
         await selected.mailbox.store_flags(ranges_of(unseen), add=Flag.SEEN)
+    except ForbiddenError:  # RFC 4314 4: without the right it stays unseen
+        return frozenset()
     except StorageError as error:
         _log.warning("seen-not-stored", code=error.code, **error.fields)
         return frozenset()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from imap.commands.fetch.items import ATTRIBUTES, BODIES, MACROS, RFC822, Body, Item
 from imap.commands.fetch.section import SUBSETS, Partial, Section, Text
+from imap.commands.search.returns import Window, read_window
 from imap.errors import BadSyntax, Code, No
 from imap.types import MAX_MODSEQ, MAX_NUMBER, SequenceSet
 from imap.wire.scanner import Scanner
@@ -29,10 +30,11 @@ _TEXTS = {text.value: text for text in Text if text is not Text.WHOLE}
 @dataclass(frozen=True, slots=True)
 class Modifiers:
     """`changed_since`: only messages whose mod-sequence is above (RFC 7162 3.1.4.1); `vanished`: tell what went since
-    then as well (RFC 7162 3.2.6)."""
+    then as well (RFC 7162 3.2.6); `window`: only a stretch of what is left then (RFC 9394 3.3)."""
 
     changed_since: int | None = None
     vanished: bool = False
+    window: Window | None = None
 
 
 NO_MODIFIERS = Modifiers()
@@ -90,7 +92,17 @@ def _vanished(_: Scanner) -> Change:
     return lambda found: replace(found, vanished=True)
 
 
-MODIFIERS: Mapping[str, Callable[[Scanner], Change]] = {"CHANGEDSINCE": _changed_since, "VANISHED": _vanished}
+def _stretch(scanner: Scanner) -> Change:
+    scanner.space()
+    window = read_window(scanner)
+    return lambda found: replace(found, window=window)
+
+
+MODIFIERS: Mapping[str, Callable[[Scanner], Change]] = {
+    "CHANGEDSINCE": _changed_since,
+    "VANISHED": _vanished,
+    "PARTIAL": _stretch,
+}
 
 
 def _items(scanner: Scanner) -> tuple[Item, ...]:

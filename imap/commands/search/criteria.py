@@ -83,6 +83,22 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """RFC 5032 3: what arrived in the last `seconds`; YOUNGER, or OLDER when not `younger`."""
+
+    seconds: int
+    younger: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """`Within` once the time is known: internal date at or after `at` (Unix seconds), at or before when not `after`."""
+
+    at: int
+    after: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Larger:
     octets: int
 
@@ -130,6 +146,8 @@ Leaf = (
     | HasFlag
     | HasKeyword
     | Dated
+    | Within
+    | Arrived
     | Larger
     | Smaller
     | HeaderHas

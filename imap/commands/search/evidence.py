@@ -12,6 +12,7 @@ from datetime import date
 
 from imap.commands.search.criteria import (
     Among,
+    Arrived,
     Dated,
     DateOf,
     HasEmailId,
@@ -70,6 +71,8 @@ class ByIndex:
                 return row.size < octets
             case Dated():
                 return _dated(leaf, row)
+            case Arrived(at=at, after=after):
+                return row.internal_date >= at if after else row.internal_date <= at
             case ModifiedSince(modseq=modseq):
                 return row.modseq >= modseq
             case HasEmailId(email_id=wanted):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from imap.commands.search.criteria import (
     Among,
     And,
+    Arrived,
     Dated,
     DateOf,
     HasEmailId,
@@ -18,6 +19,7 @@ from imap.commands.search.criteria import (
     Numbered,
     Smaller,
     Stage,
+    Within,
     leaves,
     reduce,
     rewrite,
@@ -30,14 +32,18 @@ from store.types import Column
 Groups = dict[Key, list[int]]  # what is still open > the UIDs it is open for
 
 
-def resolved(key: Key, view: View) -> Key:
-    """Sequence sets become UIDs of this view. A number past the last message matches nothing and is no error: RFC 9051
-    6.4.4 leaves it open, and clients ask for `UID n:*` with any n."""
+def resolved(key: Key, view: View, now: float) -> Key:
+    """Sequence sets become UIDs of this view, ages become times. A number past the last message matches nothing and is
+    no error: RFC 9051 6.4.4 leaves it open, and clients ask for `UID n:*` with any n."""
 
     def change(leaf: Leaf) -> Key:
-        if not isinstance(leaf, Numbered):
-            return leaf
-        return Among(view.ranges(leaf.numbers, uid=leaf.by_uid, strict=False))
+        match leaf:
+            case Numbered(numbers=numbers, by_uid=by_uid):
+                return Among(view.ranges(numbers, uid=by_uid, strict=False))
+            case Within(seconds=seconds, younger=younger):
+                return Arrived(int(now) - seconds, after=younger)
+            case _:
+                return leaf
 
     return rewrite(key, change)
 
@@ -81,7 +87,7 @@ def columns(key: Key) -> Column:
         match leaf:
             case Dated(of=DateOf.SENT):
                 needed |= Column.SENT
-            case Dated() | Larger() | Smaller():
+            case Dated() | Arrived() | Larger() | Smaller():
                 needed |= Column.DATES
             case HasEmailId() | HasThreadId():
                 needed |= Column.IDS

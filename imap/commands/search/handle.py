@@ -1,18 +1,29 @@
-"""SEARCH and UID SEARCH as a story: resolve numbers, evaluate, answer (RFC 9051 6.4.4, 6.4.9)."""
+"""SEARCH and UID SEARCH as a story: resolve numbers, evaluate, answer (RFC 9051 6.4.4, 6.4.9, RFC 4731, RFC 5182).
+
+`matching` and `answer` serve SORT and THREAD too.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from core.errors import MailError
 from imap.command import WHEN_SELECTED, Command
-from imap.commands.search.criteria import Numbered, leaves
+from imap.commands.search.criteria import Key, Numbered, leaves
 from imap.commands.search.evaluate import Search
 from imap.commands.search.grouping import resolved
 from imap.commands.search.parse import SearchArgs, parse
-from imap.commands.search.result import Result, search_response
+from imap.commands.search.result import Result, extended, plain, told
+from imap.commands.search.returns import Returns, Want
+from imap.errors import Bad, Code, No
 from imap.responses import Ok
 from imap.session import Selected, Session
-from imap.types import Feature, spans
+from imap.types import Feature, ranges_of, spans
 from imap.view import View
 from store.types import Column
+
+REV2 = Returns(Want.ALL)  # what a SEARCH without RETURN means once IMAP4rev2 is enabled (RFC 9051 6.4.4)
 
 
 async def search(session: Session, args: SearchArgs) -> Ok:
@@ -25,28 +36,66 @@ async def uid_search(session: Session, args: SearchArgs) -> Ok:
 
 
 async def _search(session: Session, args: SearchArgs, *, by_uid: bool) -> Ok:
-    view = await session.selected.numbered()
-    if args.mod_seq:
-        session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
-    # RFC 7162 3.2.10.2: a UID command that names messages by number holds removals back as the others do
-    session.keep_numbers = by_uid and any(isinstance(leaf, Numbered) and not leaf.by_uid for leaf in leaves(args.key))
-    uids = await Search(session.selected.mailbox, view.uids).run(resolved(args.key, view))
-    highest = await _highest(session.selected, view, uids) if args.mod_seq else None
-    session.writer.write(search_response(Result(_numbers(view, uids, by_uid=by_uid), by_uid, highest)))
-    await session.writer.drain()
+    if args.charset and session.utf8:
+        raise Bad("no CHARSET once UTF8=ACCEPT is enabled", Code.CLIENTBUG)  # RFC 6855 3
+    returns = args.returns or (REV2 if session.rev2 else None)
+    with saving(session, returns):
+        if args.refused:
+            raise args.refused
+        uids = await matching(session, args.key, mod_seq=args.mod_seq, by_uid=by_uid)
+        await answer(session, "SEARCH", uids, returns, mod_seq=args.mod_seq, by_uid=by_uid)
     return Ok("SEARCH completed")
 
 
-def _numbers(view: View, uids: tuple[int, ...], *, by_uid: bool) -> tuple[int, ...]:
+@contextlib.contextmanager
+def saving(session: Session, returns: Returns | None) -> Iterator[None]:
+    """RFC 5182 2.1: a search that was to be kept and ends with NO empties "$"; one that ends with BAD does not."""
+    try:
+        yield
+    except (No, MailError):
+        if returns and Want.SAVE in returns.wants:
+            session.selected.view.saved = ()
+        raise
+
+
+async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -> tuple[int, ...]:
+    """The UIDs that match, ascending."""
+    view = await session.selected.numbered()
+    if mod_seq:
+        session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
+    # RFC 7162 3.2.10.2: a UID command that names messages by number holds removals back as the others do.
+    session.keep_numbers = by_uid and any(isinstance(leaf, Numbered) and not leaf.by_uid for leaf in leaves(key))
+    now = session.services.clock.now()
+    return await Search(session.selected.mailbox, view.uids).run(resolved(key, view, now))
+
+
+async def answer(
+    session: Session, kind: str, uids: Sequence[int], returns: Returns | None, *, mod_seq: bool, by_uid: bool
+) -> None:
+    """Tell and keep what `returns` asks for of a result in its order."""
+    view = session.selected.view
+    about = told(tuple(uids), returns)
+    highest = await _highest(session.selected, view, about) if mod_seq else None
+    result = Result(_numbers(view, uids, by_uid=by_uid), by_uid, highest)
+    if returns is None:
+        session.writer.write(plain(result, kind))
+    elif not returns.only_saves:
+        session.writer.write(extended(result, returns, session.tag))
+    if returns and Want.SAVE in returns.wants:
+        view.saved = ranges_of(about)
+    await session.writer.drain()
+
+
+def _numbers(view: View, uids: Sequence[int], *, by_uid: bool) -> tuple[int, ...]:
     if by_uid:
-        return uids
+        return tuple(uids)
     return tuple(number for uid in uids if (number := view.number_of(uid)) is not None)
 
 
-async def _highest(selected: Selected, view: View, uids: tuple[int, ...]) -> int | None:
+async def _highest(selected: Selected, view: View, uids: Sequence[int]) -> int | None:
     found = frozenset(uids)
     highest = 0
-    async for batch in selected.mailbox.rows(spans(uids, view.uids, bridge=0), Column.NONE):
+    async for batch in selected.mailbox.rows(spans(sorted(found), view.uids, bridge=0), Column.NONE):
         highest = max(highest, max((row.modseq for row in batch if row.uid in found), default=0))
     return highest or None
 

@@ -30,7 +30,9 @@ from imap.commands.search.criteria import (
     Relation,
     Smaller,
     TextHas,
+    Within,
 )
+from imap.commands.search.returns import Returns, Want, try_parse
 from imap.errors import BadSyntax, Code, No
 from imap.wire.scanner import Scanner
 from store.types import Flag
@@ -60,10 +62,14 @@ _ENTRY = re.compile(rb'"(?:[^\x00\r\n"\\\x80-\xff]|\\["\\])*" (?:priv|shared|all
 @dataclass(frozen=True, slots=True)
 class SearchArgs:
     """`key` still holds sequence sets as written. `mod_seq`: the answer must tell the highest mod-sequence found
-    (RFC 7162 3.1.5)."""
+    (RFC 7162 3.1.5). `returns`: None for the answer of IMAP4rev1. `charset`: the client named one.
+    `refused`: understood, but not possible (charset, limits); the handler says so, for a saved result goes with it."""
 
     key: Key
     mod_seq: bool = False
+    returns: Returns | None = None
+    charset: bool = False
+    refused: No | None = None
 
 
 class _Reader:
@@ -101,19 +107,32 @@ class _Reader:
 
 
 def parse(scanner: Scanner) -> SearchArgs:
-    """search = "SEARCH" SP ["CHARSET" SP charset SP] search-key *(SP search-key)"""
+    """search = "SEARCH" [SP search-return-opts] SP ["CHARSET" SP charset SP] search-key *(SP search-key)"""
     scanner.space()
-    reader = _Reader(scanner, _charset(scanner))
+    returns = try_parse(scanner)
+    charset = scanner.try_token(b"CHARSET ")
+    try:
+        key, mod_seq = program(scanner, read_charset(scanner) if charset else "utf-8")
+    except No as refused:
+        if not (returns and Want.SAVE in returns.wants):
+            raise
+        return SearchArgs(FALSE, returns=returns, refused=refused)
+    return SearchArgs(key, mod_seq, returns, charset)
+
+
+def program(scanner: Scanner, encoding: str) -> tuple[Key, bool]:
+    """search-key *(SP search-key) up to the end of the command, and whether MODSEQ was among them; also what SORT and
+    THREAD end with (RFC 5256 5)."""
+    reader = _Reader(scanner, encoding)
     keys = [_key(reader, 0)]
     while scanner.try_space():
         keys.append(_key(reader, 0))
     scanner.end()
-    return SearchArgs(_one(keys), reader.mod_seq)
+    return _one(keys), reader.mod_seq
 
 
-def _charset(scanner: Scanner) -> str:
-    if not scanner.try_token(b"CHARSET "):
-        return "utf-8"
+def read_charset(scanner: Scanner) -> str:
+    """A charset and the space behind it: the codec of the strings that follow."""
     name = scanner.astring().decode("ascii", "replace").upper()
     if name not in CHARSETS:
         raise No("charset is not supported", BADCHARSET)
@@ -213,6 +232,14 @@ def _mod_seq(reader: _Reader, _depth: int) -> Key:
     return ModifiedSince(reader.scanner.number(MAX_NUMBER64))
 
 
+def _within(*, younger: bool) -> Read:
+    def read(reader: _Reader, _depth: int) -> Key:
+        reader.scanner.space()
+        return Within(reader.scanner.nz_number(), younger)  # RFC 5032 4: nz-number
+
+    return read
+
+
 KEYS: Mapping[bytes, Read] = {
     b"ALL": _fixed(TRUE),
     b"ANSWERED": _fixed(HasFlag(Flag.ANSWERED)),
@@ -232,6 +259,7 @@ KEYS: Mapping[bytes, Read] = {
     b"NEW": _fixed(FALSE),  # RECENT UNSEEN; \Recent is never set (RFC 9051 appendix E)
     b"NOT": _not,
     b"OLD": _fixed(TRUE),  # NOT RECENT
+    b"OLDER": _within(younger=False),
     b"ON": _dated(DateOf.INTERNAL, Relation.ON),
     b"OR": _or,
     b"RECENT": _fixed(FALSE),
@@ -256,4 +284,5 @@ KEYS: Mapping[bytes, Read] = {
     b"UNFLAGGED": _fixed(Not(HasFlag(Flag.FLAGGED))),
     b"UNKEYWORD": lambda reader, depth: Not(_keyword(reader, depth)),
     b"UNSEEN": _fixed(Not(HasFlag(Flag.SEEN))),
+    b"YOUNGER": _within(younger=True),
 }

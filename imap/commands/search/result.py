@@ -1,23 +1,64 @@
-"""What a search found, ready for the wire: IMAP4rev1's SEARCH; ESEARCH reads the same value (RFC 9051 7.3.4)."""
+"""What a search or sort found, ready for the wire: SEARCH and SORT of IMAP4rev1, ESEARCH (RFC 9051 7.3.4, RFC 4731)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from imap import responses
+from imap.commands.search.returns import Returns, Want
+from imap.wire import sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`numbers` ascending: UIDs for UID SEARCH, sequence numbers else. `mod_seq`: the highest among the messages
-    found, when the client searched by MODSEQ and found any (RFC 7162 3.1.5)."""
+    """`numbers` in the order of the result: ascending for SEARCH, as sorted for SORT; UIDs for the UID forms, message
+    numbers else. `mod_seq`: the highest among the messages told, when the client searched by MODSEQ and found any (RFC
+    7162 3.1.5)."""
 
     numbers: tuple[int, ...]
     by_uid: bool
     mod_seq: int | None = None
 
 
-def search_response(result: Result) -> bytes:
-    """RFC 3501 7.2.5; sent also when nothing matched, so that the client knows."""
-    line = responses.search(result.numbers)
+def plain(result: Result, kind: str) -> bytes:
+    """`kind` SEARCH (RFC 3501 7.2.5) or SORT (RFC 5256 4); sent also when nothing matched, so that the client knows."""
+    line = responses.found(kind, result.numbers)
     return line if result.mod_seq is None else b"%b (MODSEQ %d)\r\n" % (line[:-2], result.mod_seq)
+
+
+def extended(result: Result, returns: Returns, tag: str) -> bytes:
+    """ESEARCH: what was asked for, and nothing of a result that is empty but its COUNT (RFC 4731 3.1). For a sorted
+    result MIN and MAX are its ends and ALL keeps its order (RFC 5267 3)."""
+    numbers = result.numbers
+    words = [b'* ESEARCH (TAG "%b")' % tag.encode("ascii")]
+    if result.by_uid:
+        words.append(b"UID")
+    if numbers and Want.MIN in returns.wants:
+        words.append(b"MIN %d" % numbers[0])
+    if numbers and Want.MAX in returns.wants:
+        words.append(b"MAX %d" % numbers[-1])
+    if numbers and Want.ALL in returns.wants:
+        words.append(b"ALL " + sequence.encode_in_order(numbers))
+    if Want.COUNT in returns.wants:
+        words.append(b"COUNT %d" % len(numbers))
+    if returns.window:
+        inside = returns.window.cut(numbers)
+        words.append(b"PARTIAL (%b %b)" % (returns.window.text, sequence.encode_in_order(inside) or b"NIL"))
+    if result.mod_seq is not None:
+        words.append(b"MODSEQ %d" % result.mod_seq)
+    return b" ".join(words) + b"\r\n"
+
+
+def told(numbers: tuple[int, ...], returns: Returns | None) -> tuple[int, ...]:
+    """The part of a result that the answer is about: what SAVE keeps (RFC 5182 2.4) and whose mod-sequence is told
+    (RFC 4731 3.2). COUNT and ALL are about everything, MIN, MAX and PARTIAL about what they name."""
+    if returns is None or returns.wants & (Want.ALL | Want.COUNT) or not numbers:
+        return numbers
+    if not returns.wants & (Want.MIN | Want.MAX) and not returns.window:
+        return numbers
+    kept = set(returns.window.cut(numbers) if returns.window else ())
+    if Want.MIN in returns.wants:
+        kept.add(numbers[0])
+    if Want.MAX in returns.wants:
+        kept.add(numbers[-1])
+    return tuple(number for number in numbers if number in kept)

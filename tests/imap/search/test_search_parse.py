@@ -26,6 +26,7 @@ from imap.commands.search.criteria import (
     Relation,
     Smaller,
     TextHas,
+    Within,
 )
 from imap.commands.search.parse import KEYS, MAX_DEPTH, MAX_KEYS, MAX_TEXT_KEYS, parse
 from imap.errors import BadSyntax, No
@@ -61,6 +62,7 @@ ROWS: list[tuple[bytes, Key]] = [
     (b"NEW", FALSE),
     (b"NOT SEEN", Not(SEEN)),
     (b"OLD", TRUE),
+    (b"OLDER 4294967295", Within(2**32 - 1, younger=False)),
     (b'ON "1-feb-1994"', Dated(DateOf.INTERNAL, Relation.ON, DAY)),
     (b"OR SEEN NOT OR SEEN ALL", Or(SEEN, Not(Or(SEEN, TRUE)))),
     (b"RECENT", FALSE),
@@ -85,6 +87,7 @@ ROWS: list[tuple[bytes, Key]] = [
     (b"UNFLAGGED", Not(HasFlag(Flag.FLAGGED))),
     (b"UNKEYWORD NotJunk", Not(HasKeyword("notjunk"))),
     (b"UNSEEN", Not(SEEN)),
+    (b"YOUNGER 1", Within(1, younger=True)),
 ]
 
 
