@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import core.log
-from core.errors import ConflictError, NotFoundError
-from store import recycle, verify
+from core.errors import ConflictError, InvalidError, NotFoundError
+from store import layout, recycle, verify
 from store.accounts import Accounts
+from store.dovecot import source
+from store.dovecot.convert import Conversion
 from store.faults import whole
 from store.handle import Tools
 from store.names import account_directory
 from store.restore import Restoration, Source, opened_copy
 from store.store import AccountStore
-from store.types import AccountRef, Recycled, Restored
+from store.types import AccountRef, Adopted, Recycled, Restored
 
 log = core.log.get(__name__)
 T = TypeVar("T")
@@ -99,7 +101,7 @@ class Administration:
     def _give_back(self, ref: AccountRef, item: Recycled) -> None:
         fs, places = self._tools.fs, self._places
         with contextlib.suppress(FileNotFoundError), recycle.entry(fs, places.recycle, item):
-            self._put_empty_aside(ref)
+            self._check_empty(ref, put_aside=True)
             try:
                 recycle.give_back(fs, places.domains, places.recycle, ref, item)
             except FileExistsError:
@@ -107,8 +109,8 @@ class Administration:
             return
         raise NotFoundError("no such item in the recycle bin", code="no-item")
 
-    def _put_empty_aside(self, ref: AccountRef) -> None:
-        """What the new account has already, as long as no message is in it."""
+    def _check_empty(self, ref: AccountRef, *, put_aside: bool = False) -> None:
+        """Raises ConflictError when a message is in the account already; what else it has can be put aside."""
         if ref.id not in {
             found.id for found in verify.accounts_on_disk(self._tools.fs, self._places.domains, ref.domain)
         }:
@@ -118,9 +120,47 @@ class Administration:
             with handle.lock.held():
                 if handle.writer.value("SELECT messages FROM state"):
                     raise ConflictError("the mailbox holds mail already", code="mailbox-not-empty")
-                recycle.remove_account(handle, self._places.domains, self._places.recycle, recycle.EMPTY)
+                if put_aside:
+                    recycle.remove_account(handle, self._places.domains, self._places.recycle, recycle.EMPTY)
         finally:
             handle.close()
+
+    # -- another server's mail -----------------------------------------------------------------------------------------
+
+    async def adopt(self, ref: AccountRef, maildir: Path, *, finish: bool) -> Adopted:
+        await self._accounts.release(ref)
+        adopted = await self._in_thread(partial(self._adopt, ref, str(maildir), finish))
+        if finish:
+            await self._account(ref)  # the index is made now, not at the first login
+        log.info("store-adoption-done", account=ref.id, messages=adopted.messages, copied=adopted.copied, finish=finish)
+        return adopted
+
+    def _adopt(self, ref: AccountRef, maildir: str, finish: bool) -> Adopted:
+        fs = self._tools.fs
+        try:
+            origin = fs.open_root(maildir)
+        except OSError as error:
+            raise NotFoundError(f"{maildir}: {error.strerror}", code="no-maildir") from error
+        try:
+            source.check(fs, origin, maildir)
+            domain = layout.open_domain(fs, self._places.domains, ref.domain)
+            try:
+                conversion = Conversion(self._tools, domain, ref, origin)
+                if finish:
+                    self._check_empty(ref)
+                adopted = conversion.prepare()
+                if finish:
+                    self._check_empty(ref, put_aside=True)
+                    conversion.place()
+            finally:
+                fs.close(domain)
+        except FileExistsError:
+            raise ConflictError("somebody else's mail lies at this address", code="mailbox-occupied") from None
+        except PermissionError as error:
+            raise InvalidError(f"{maildir}: {error.filename or ''} {error.strerror}", code="no-maildir") from error
+        finally:
+            fs.close(origin)
+        return adopted
 
     # -- mail that nobody owns ---------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import core.log
 from message.content import BytesContent, Content
 from store import records, stage
 from store.catalog import FolderRow
-from store.fsops import BLOCK, FileSystem
+from store.crlf import copy_with_crlf
 from store.names import FileName, foreign_letters, fresh_unique
 from store.records import Prepared, Record
 from store.transaction import Transaction
@@ -97,25 +97,10 @@ def _normalised(transaction: Transaction, fd: int, size: int, date: int) -> stag
     finally:
         fs.close(tmp)
     try:
-        length = _copy_with_crlf(fs, fd, size, spool)
+        length = copy_with_crlf(fs, fd, size, spool, end=True)
         return stage.write(transaction.tools, root, b"", stage.file_content(fs, spool, length), 0, date)
     finally:
         fs.close(spool)
-
-
-def _copy_with_crlf(fs: FileSystem, source: int, size: int, target: int) -> int:
-    """Lone LF becomes CRLF, CRLF stays, across block borders; the last line is ended. Returns the octets written."""
-    offset, held = 0, b""
-    for start in range(0, size, BLOCK):
-        block = held + fs.read(source, start, min(start + BLOCK, size))
-        held = b"\r" if block.endswith(b"\r") else b""
-        block = block[: len(block) - len(held)].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        fs.write(target, block, offset)
-        offset += len(block)
-        last = block[-1:]
-    tail = held + b"\n" if held else b"" if last == b"\n" else b"\r\n"
-    fs.write(target, tail, offset)
-    return offset + len(tail)
 
 
 def _place(transaction: Transaction, row: FolderRow, file: stage.TemporaryFile, name: str) -> None:

@@ -238,3 +238,13 @@ class Restored:
     folder: str
     folders: int
     messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What of another server's mail is here now: `copied` of `messages` were new in this run."""
+
+    folders: int
+    messages: int
+    octets: int
+    copied: int

@@ -1,4 +1,5 @@
-"""`beffroi mailbox add | list | show | passwd | quota | suspend | resume | remove | import | recycled | restore`."""
+"""`beffroi mailbox add | list | show | passwd | quota | suspend | resume | remove | import`;
+`adopt`, `recycled`, `restore` have files of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from beffroi.cli import recycling
+from beffroi.cli import adopting, recycling
 from beffroi.cli.console import console, refuse, run
 from beffroi.cli.parse import address_argument, octets
 from beffroi.rooms import open_directory, open_store
@@ -22,6 +23,7 @@ from store.custody import remove_mailbox
 from store.types import AccountRef
 
 app = typer.Typer(no_args_is_help=True, help="Mailboxes of people and functions.")
+app.command("adopt")(adopting.adopt)
 app.command("recycled")(recycling.recycled)
 app.command("restore")(recycling.restore)
 

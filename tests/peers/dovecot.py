@@ -20,8 +20,10 @@ PATIENCE = 20.0  # seconds an answer may take
 class DovecotImap:
     """`ask(command)` gives all octets of the answer, the tagged line included."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], mail: Path, tunnel: str) -> None:
+        """`mail`: its Maildir; `tunnel`: a shell command that starts another session on it, as mbsync wants one."""
         self._process = process
+        self.mail, self.tunnel = mail, tunnel
         self._number = 0
         self._held = b""
         self._read_until(b"\r\n")
@@ -54,8 +56,8 @@ class DovecotImap:
 
 
 @contextlib.contextmanager
-def dovecot_imap() -> Iterator[DovecotImap]:
-    """A logged-in session on an empty Maildir that keeps CRLF, as ours does."""
+def dovecot_imap(*, crlf: bool = True) -> Iterator[DovecotImap]:
+    """A logged-in session on an empty Maildir that keeps CRLF, as ours does; without `crlf` it keeps LF, as most do."""
     if not PROGRAM.exists():
         raise MissingPackage(f"{PROGRAM} is not installed: apt-get install dovecot-imapd")
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
@@ -67,7 +69,8 @@ def dovecot_imap() -> Iterator[DovecotImap]:
         config.write_text(
             f"mail_location = maildir:{base}/mail\nlog_path = {base}/run/log\nbase_dir = {base}/run\n"
             f"state_dir = {base}/run\nssl = no\nfirst_valid_uid = 1\nfirst_valid_gid = 1\n"
-            f"mail_uid = {user.pw_uid}\nmail_gid = {user.pw_gid}\nmail_save_crlf = yes\n"
+            f"mail_uid = {user.pw_uid}\nmail_gid = {user.pw_gid}\n"
+            f"mail_save_crlf = {'yes' if crlf else 'no'}\n"
         )
         identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
         process = subprocess.Popen(
@@ -75,8 +78,10 @@ def dovecot_imap() -> Iterator[DovecotImap]:
             stderr=subprocess.DEVNULL, env={"USER": user.pw_name, "HOME": str(base / "mail"), "TZ": "UTC"},
             **identity,  # type: ignore[call-overload]  # the keywords depend on being root
         )  # fmt: skip
+        become = f"setpriv --reuid {user.pw_uid} --regid {user.pw_gid} --clear-groups " if os.geteuid() == 0 else ""
+        tunnel = f"{become}env USER={user.pw_name} HOME={base}/mail TZ=UTC {PROGRAM} -c {config} 2>/dev/null"
         try:
-            yield DovecotImap(process)
+            yield DovecotImap(process, base / "mail", tunnel)
         finally:
             with contextlib.suppress(OSError):
                 process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
