@@ -48,8 +48,7 @@ class Connection:
         self._admission = admission
         self._remote = admission.address
         limits = services.limits
-        before = limits.imap_line_before_login
-        self._framer = Framer(Bounds(line=before, literals=before, discard=before, stream=False))
+        self._framer = Framer(self._strangers_bounds())
         self._writer = Writer(channel)
         self.session = Session(services, self, self._writer)
         self.checked = -1  # the directory's version at which the login was last known to stand
@@ -265,6 +264,19 @@ class Connection:
         self._bad = 0
         discard = 2 * max(limits.message_octets, limits.imap_literals)
         self._framer.bounds = Bounds(limits.imap_line, limits.imap_literals, discard, stream=True)
+
+    def logged_out(self) -> None:
+        account = self.account_id
+        if not self._admission.log_out():
+            raise Bye("too many connections from your address", Code.LIMIT)
+        log.info("imap-session-ended", reason="unauthenticate", account=account, sent=self._writer.sent)
+        self._bad = 0
+        self._login_deadline = self._now() + self._services.limits.imap_login_timeout
+        self._framer.bounds = self._strangers_bounds()
+
+    def _strangers_bounds(self) -> Bounds:
+        before = self._services.limits.imap_line_before_login
+        return Bounds(line=before, literals=before, discard=before, stream=False)
 
     # --- the owner's ways to end it --------------------------------------------------------------------------------
 

@@ -33,6 +33,14 @@ class Admission:
         self.account_id = account_id
         return True
 
+    def log_out(self) -> bool:
+        """Back to the address' seats; False when it has none left: the connection then ends with the account's."""
+        if self.account_id is None or not self._seats.take_address(self.address):
+            return False
+        self._seats.leave_account(self.account_id, self.address)
+        self.account_id = None
+        return True
+
     def leave(self) -> None:
         """Idempotent."""
         if not self._held:

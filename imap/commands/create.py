@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.commands.guards import check_new_name
 from imap.errors import Code, No
@@ -45,8 +46,8 @@ async def _handle(session: Session, create: Create) -> Ok:
         raise No("mailbox exists", Code.ALREADYEXISTS)
     if len(create.uses) > 1 or any(use not in SPECIAL_USES for use in create.uses):
         raise No("special use is not supported", "USEATTR")  # RFC 6154 3
-    await session.store.create(name, special_use=SPECIAL_USES[create.uses[0]] if create.uses else "")
-    return Ok("CREATE completed")
+    made = await session.store.create(name, special_use=SPECIAL_USES[create.uses[0]] if create.uses else "")
+    return Ok("CREATE completed", responses.mailbox_id_code(made.id))  # RFC 8474 4.1
 
 
 CREATE = Command("CREATE", AFTER_LOGIN, _parse, _handle)

@@ -13,6 +13,7 @@ from imap.wire.scanner import Scanner
 ENABLEABLE: dict[str, Feature] = {
     "CONDSTORE": Feature.CONDSTORE,  # RFC 7162 3.1
     "QRESYNC": Feature.QRESYNC,  # RFC 7162 3.2.3
+    "UTF8=ACCEPT": Feature.UTF8,  # RFC 6855 3
 }
 
 

@@ -36,8 +36,8 @@ from imap.commands.starttls import STARTTLS
 from imap.commands.status import STATUS
 from imap.commands.store import STORE, UID_STORE
 from imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
-from imap.commands.unauthenticate import UNAUTHENTICATE
 from imap.commands.thread import THREAD, UID_THREAD
+from imap.commands.unauthenticate import UNAUTHENTICATE
 
 _ROWS: tuple[Command[Any], ...] = (
     # any state

@@ -186,7 +186,7 @@ async def test_subscriptions() -> None:
 
 async def test_namespace_id_enable_check_unselect() -> None:
     async with World() as world, selected(world) as client:
-        assert (await client.ok(b"NAMESPACE"))[0] == b'* NAMESPACE (("" "/")) NIL NIL'
+        assert (await client.ok(b"NAMESPACE"))[0] == b'* NAMESPACE (("" "/")) (("Other Users/" "/")) (("Shared/" "/"))'
         assert (await client.ok(b'ID ("name" "Thunderbird" "vendor" NIL)'))[
             0
         ] == b'* ID ("name" "Beffroi" "version" "1")'
@@ -221,3 +221,16 @@ async def test_logout() -> None:
         client = await world.login()
         assert await client.ok(b"LOGOUT") == [b"* BYE logging out", b"a OK LOGOUT completed"]
         assert await client.ended() == b""
+
+
+async def test_mailbox_ids_at_create_and_in_status() -> None:
+    """RFC 8474 4.1, 4.3: the same id, which a rename keeps."""
+    async with World() as world:
+        client = await world.login()
+        made = (await client.ok(b"CREATE x"))[-1]
+        box = (await world.account()).boxes["x"]
+        assert made == b"a OK [MAILBOXID (%b)] CREATE completed" % box.id.encode()
+        await client.ok(b"RENAME x y")
+        told = b"* STATUS y (MAILBOXID (%b))" % box.id.encode()
+        assert (await client.ok(b"STATUS y (MAILBOXID)"))[0] == told
+        assert told in await client.ok(b'LIST "" y RETURN (STATUS (MAILBOXID))')

@@ -1,0 +1,59 @@
+"""UTF8=ACCEPT as transcripts (RFC 6855)."""
+
+from __future__ import annotations
+
+from tests.fakes.imap_world import World
+
+NAME = "Délibérations"
+
+
+async def test_names_travel_in_utf8_once_enabled() -> None:
+    async with World() as world:
+        client = await world.login()
+        assert (await client.ask(f'CREATE "{NAME}"'.encode()))[-1].startswith(b"a BAD")
+        assert await client.ok(b"ENABLE UTF8=ACCEPT") == [b"* ENABLED UTF8=ACCEPT", b"a OK ENABLE completed"]
+        await client.ok(f'CREATE "{NAME}"'.encode())
+        listed = f'* LIST (\\HasNoChildren) "/" "{NAME}"'.encode()
+        assert (await client.ok(b'LIST "" "D%li*"'))[0] == listed
+        assert (await client.ok(f'LIST "" "{NAME}"'.encode()))[0] == listed
+        told = f'* STATUS "{NAME}" (MESSAGES 0)'.encode()
+        assert (await client.ok(f"STATUS {{{len(NAME.encode())}+}}\r\n{NAME} (MESSAGES)".encode()))[0] == told
+        await client.ok(f'RENAME "{NAME}" "R&D"'.encode())  # "&" is a letter like others now
+        assert "R&D" in (await world.account()).boxes
+        for bad in (b'CREATE "\xff"', b"CREATE \xc3\xa9"):
+            assert (await client.ask(bad))[-1].startswith(b"a BAD"), bad
+        other = await world.login()
+        assert (await other.ok(b'LIST "" R*'))[0] == b'* LIST (\\HasNoChildren) "/" R&-D'
+
+
+async def test_two_spellings_of_unicode_are_one_name() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b"ENABLE UTF8=ACCEPT")
+        await client.ok('CREATE "e\u0301te\u0301"'.encode())
+        assert "été" in (await world.account()).boxes
+
+
+async def test_search_takes_no_charset_any_more() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b"ENABLE UTF8=ACCEPT")
+        (await world.account()).deliver("Subject: été\r\n\r\nx\r\n".encode())
+        await client.ok(b"SELECT INBOX")
+        assert (await client.ask(b"SEARCH CHARSET UTF-8 ALL"))[-1].startswith(b"a BAD")
+        assert (await client.ok('SEARCH SUBJECT "été"'.encode()))[0] == b"* SEARCH 1"
+
+
+async def test_append_with_utf8_data() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b"ENABLE UTF8=ACCEPT")
+        raw = "Subject: été\r\n\r\nx\r\n".encode()
+        await client.raw(b"a APPEND INBOX UTF8 (~{%d}\r\n" % len(raw))
+        assert await client.line() == b"+ OK"
+        await client.raw(raw + b")\r\n")
+        assert (await client.until(b"a"))[-1].startswith(b"a OK [APPENDUID 1001 1]")
+        await client.raw(b"a APPEND INBOX UTF8 (~{%d+}\r\n%b) {3+}\r\nx\r\n\r\n" % (len(raw), raw))
+        assert (await client.until(b"a"))[-1].startswith(b"a OK [APPENDUID 1001 2:3]")
+        assert (await client.ask(b"APPEND INBOX UTF8 ({3}"))[-1].startswith(b"a BAD")  # not a literal8
+        assert (await world.account()).boxes["INBOX"].raw == {1: raw, 2: raw, 3: b"x\r\n"}
