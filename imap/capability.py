@@ -31,6 +31,14 @@ MAIL = (
     "SEARCHRES",  # RFC 5182
     "WITHIN",  # RFC 5032
     "PARTIAL",  # RFC 9394
+    "SORT",  # RFC 5256
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "SORT=DISPLAY",  # RFC 5957
+    "ESORT",  # RFC 5267
+    "OBJECTID",  # RFC 8474
+    "SAVEDATE",  # RFC 8514
+    "PREVIEW",  # RFC 8970
     "CONDSTORE",  # RFC 7162
     "QRESYNC",
     "QUOTA",  # RFC 9208; QUOTASET is not ours to offer
