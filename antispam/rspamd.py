@@ -20,6 +20,7 @@ from core.breaker import Breaker
 from core.clock import Clock
 from core.envelope import Envelope, Peer
 from core.log import Secret, get
+from core.tally import Tally
 from message.content import BLOCK, Content
 
 CONNECTIONS = 32

@@ -65,6 +65,18 @@ class Iprev:
 
 
 @dataclass(frozen=True, slots=True)
+class Arc:
+    """RFC 8617: the chain of those who passed the message on. `sets` in it, `sealers` the d= of their seals from the
+    first; `oldest_dmarc`: what the first says DMARC came to where it stood ("pass", "" when it does not say)."""
+
+    result: Result
+    sets: int = 0
+    sealers: tuple[str, ...] = ()
+    reason: str = ""
+    oldest_dmarc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Authentication:
     """Who vouches for the message."""
 
@@ -72,6 +84,7 @@ class Authentication:
     dkim: tuple[Dkim, ...]
     dmarc: Dmarc
     iprev: Iprev
+    arc: Arc = Arc(Result.NONE)
 
 
 class Action(Enum):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from core.dns import DnsResolver
     from core.tally import Tally
     from delivery.queue.queue import Queue
+    from delivery.srs import Srs
     from delivery.types import QueueAdministration
     from directory.directory import Directory
     from dkim_keys.keyring import Keyring
@@ -73,6 +74,13 @@ def open_keyring(config: Config, directory: Directory) -> Keyring:
     from dkim_keys.sealing import load
 
     return Keyring(directory, load(config.keys_dir), CLOCK, IDS)
+
+
+def open_srs(config: Config) -> Srs:
+    from delivery.srs import Srs
+    from dkim_keys.sealing import load
+
+    return Srs(load(config.keys_dir).derive("srs"))
 
 
 @asynccontextmanager

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from antispam.authentication.authenticator import Authenticator
 from antispam.rspamd import TOTAL_TIMEOUT, Rspamd
-from beffroi.rooms import CLOCK, IDS, open_directory, open_keyring, open_queue, open_resolver, open_store, open_tally
+from beffroi.rooms import (
+    CLOCK,
+    IDS,
+    open_directory,
+    open_keyring,
+    open_queue,
+    open_resolver,
+    open_srs,
+    open_store,
+    open_tally,
+)
 from core.config import Config
 from core.dns import DnsResolver
 from core.https import Https
@@ -21,6 +31,7 @@ from core.resolver import Resolver
 from core.tally import Tally
 from delivery.agents import Agents
 from delivery.commit import Committer
+from delivery.forward import Forwarder, Rewriting
 from delivery.inbound import Inbound
 from delivery.local import LocalAgent
 from delivery.next_hop import Routes
@@ -78,14 +89,27 @@ class Acceptors:
 
 
 def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
-    committer = Committer(rooms.store, rooms.queue, rules(config))
+    addresses, forwarder = make_forwarding(config, rooms)
+    committer = Committer(rooms.store, rooms.queue, rules(config), forwarder)
     rspamd = make_rspamd(config, rooms.tally)
     authenticator = Authenticator(rooms.resolver, CLOCK, config.limits, config.hostname)
     scanner = rspamd if config.antispam.rspamd else None
-    inbound = Inbound(config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK, rooms.tally)
+    inbound = Inbound(
+        config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK, rooms.tally, addresses
+    )
     keyring = open_keyring(config, rooms.directory)
     submission = Submission(config, rooms.directory, rooms.store, keyring, committer, rooms.queue, CLOCK, IDS)
     return Acceptors(inbound, submission, rspamd)
+
+
+def make_forwarding(config: Config, rooms: Rooms) -> tuple[Rewriting, Forwarder]:
+    """How recipients are resolved, and how aliases send on: two ends of one key."""
+    srs = open_srs(config)
+    keyring = open_keyring(config, rooms.directory)
+    return (
+        Rewriting(rooms.directory, srs, CLOCK),
+        Forwarder(rooms.directory, srs, keyring, CLOCK, config.hostname),
+    )
 
 
 def make_rspamd(config: Config, tally: Tally | None = None) -> Rspamd:
@@ -118,7 +142,10 @@ def make_tls_reporter(config: Config, rooms: Rooms, counts: TlsCounts) -> TlsRep
 
 
 def make_scheduler(config: Config, rooms: Rooms, remote: DeliveryAgent) -> Scheduler:
-    local = LocalAgent(rooms.directory, rooms.store, rooms.queue, IDS, alias_depth=config.limits.alias_depth)
+    addresses, forwarder = make_forwarding(config, rooms)
+    local = LocalAgent(
+        addresses, rooms.store, rooms.queue, IDS, alias_depth=config.limits.alias_depth, forwarder=forwarder
+    )
     reporter = Reporter(
         rooms.queue,
         rooms.directory,

@@ -14,6 +14,7 @@ from core.domain import DomainError, to_ascii, to_unicode
 
 MAX_LOCAL = 64  # octets, RFC 5321 4.5.3.1.1
 MAX_ADDRESS = 254  # octets of local@domain, RFC 5321 4.5.3.1.3 less the brackets
+MAX_REWRITTEN = 180  # octets of a local part that forwarders have wrapped (SRS): longer than RFC 5321 asks of anybody
 _MAX_WIRE = MAX_ADDRESS + MAX_LOCAL  # with a quoted local part, whose quotes and escapes count for nothing
 SUBADDRESS = "+"
 
@@ -22,6 +23,9 @@ _DOT_STRING = re.compile(rf"[{_ATEXT}\u0080-\U0010ffff]+(?:\.[{_ATEXT}\u0080-\U0
 # RFC 5321 4.1.2: quoted-pairSMTP = %d92 %d32-126; qtextSMTP = %d32-33 / %d35-91 / %d93-126
 _QUOTED = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
 _SOURCE_ROUTE = re.compile(r"@[^@:,<>\s]+(?:,@[^@:,<>\s]+)*:")
+
+
+_REWRITTEN = re.compile(r"srs[01][=+-]", re.IGNORECASE)
 
 
 class AddressError(ValueError):
@@ -68,7 +72,8 @@ def parse(text: str, *, utf8: bool = True) -> Address:
     """
     if not text.isascii() and not utf8:
         raise AddressError("internationalised address without SMTPUTF8")
-    if len(text.encode("utf-8", "surrogatepass")) > _MAX_WIRE:
+    longest = _MAX_WIRE + (MAX_REWRITTEN if _REWRITTEN.match(text.removeprefix('"')) else 0)
+    if len(text.encode("utf-8", "surrogatepass")) > longest:
         raise AddressError("address is too long")
     quoted = _QUOTED.match(text)
     end = quoted.end() if quoted else text.rfind("@")
@@ -77,7 +82,7 @@ def parse(text: str, *, utf8: bool = True) -> Address:
     local = _unquote(text[:end]) if quoted else _dot_string(text[:end])
     address = Address(_checked_local(local), _domain(text[end + 1 :]))
     # A-labels may be thrice as long as what was typed: what is written down must be readable again.
-    if len(str(address).encode("utf-8")) > _MAX_WIRE:
+    if len(str(address).encode("utf-8")) > longest:
         raise AddressError("address is too long")
     return address
 
@@ -118,7 +123,8 @@ def _checked_local(text: str) -> str:
         size = len(local.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise AddressError("malformed local part") from error
-    if not 0 < size <= MAX_LOCAL:
+    # RFC 5321 4.5.3.1: no limits where possible; what forwarders write is their senders' address in whole.
+    if not 0 < size <= (MAX_REWRITTEN if _REWRITTEN.match(local) else MAX_LOCAL):
         raise AddressError("local part is empty or too long")
     # No format or control characters (zero-width, bidi overrides): they only serve to deceive (row 49).
     if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for c in local):

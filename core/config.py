@@ -138,6 +138,7 @@ class Antispam(Section):
     when_unavailable: Literal["defer", "accept"] = "defer"
     clamd: str = ""
     greylist: bool = False
+    arc_trusted: list[str] = []
 
 
 class Limits(Section):

@@ -18,6 +18,7 @@ from core.envelope import Dsn, Envelope
 from core.errors import MailError, QuotaError, RefusedError, StorageError
 from core.status import Status, accepted, deferred
 from delivery.content import Rewritten
+from delivery.forward import Forwarder, Verified
 from delivery.outcome import Rules
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -47,7 +48,8 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A message that was accepted. Its bytes are `head` + `body[skip:]`; a mailbox here gets `local_prefix` before
-    them. `folder` is for all local recipients; `outgoing` goes to the queue."""
+    them. `folder` is for all local recipients; `outgoing` goes to the queue; `verified` is for those that aliases send
+    on."""
 
     envelope: Envelope
     head: bytes
@@ -58,6 +60,7 @@ class Plan:
     outgoing: tuple[NewRecipient, ...] = ()
     folder: str = INBOX
     account_id: str = ""
+    verified: Verified | None = None
 
 
 def delivery_id(queue_id: str, account: Account) -> str:
@@ -68,16 +71,17 @@ def delivery_id(queue_id: str, account: Account) -> str:
 class Committer:
     """`Committer(store, queue, rules)`; shared by inbound and submission."""
 
-    def __init__(self, store: Store, queue: Queue, rules: Rules) -> None:
+    def __init__(self, store: Store, queue: Queue, rules: Rules, forwarder: Forwarder | None = None) -> None:
         self._store = store
         self._queue = queue
         self._rules = rules
+        self._forwarder = forwarder
 
     async def commit(self, plan: Plan) -> Status:
         """250 when it is all durable; a 4xx when nothing was kept."""
         try:
             if not plan.targets:
-                await self._queue.enqueue(_queued(plan, plan.outgoing))
+                await self._queue.enqueue_all(await self._onward(plan, plan.outgoing))
                 return _accepted(plan)
             async with await self._stage(plan) as staged:
                 return await self._publish(plan, staged)
@@ -105,7 +109,8 @@ class Committer:
     async def _with_queue(self, plan: Plan, staged: Staged) -> Status:
         """The queue's commit is the first one here: from then on the answer is 250."""
         leased = [_local(target, plan.folder, leased=True) for target in plan.targets]
-        ids = await self._queue.enqueue(_queued(plan, [*leased, *plan.outgoing]))
+        # The leased ones keep the sender, hence stand first in the first message.
+        ids, *_ = await self._queue.enqueue_all(await self._onward(plan, [*leased, *plan.outgoing]))
         outcomes = await self._deliver(plan, staged)
         results = [local_result(id_, error) for id_, (_, error) in zip(ids, outcomes, strict=False)]
         try:
@@ -113,6 +118,10 @@ class Committer:
         except MailError as error:  # the leases run out and the runner delivers again, recognised by delivery_id
             _log.warning("local-result-lost", queue_id=plan.envelope.queue_id, code=error.code)
         return _accepted(plan)
+
+    async def _onward(self, plan: Plan, recipients: Sequence[NewRecipient]) -> list[NewMessage]:
+        message = _queued(plan, recipients)
+        return [message] if self._forwarder is None else await self._forwarder.onward(message, plan.verified)
 
     async def _deliver(self, plan: Plan, staged: Staged) -> list[tuple[Target, MailError | None]]:
         """Every target, a few at a time; one that fails does not stop the others."""

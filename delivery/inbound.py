@@ -6,7 +6,7 @@ Knows the order of steps; each step is a file of its own. Implements `delivery.t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from antispam.types import Result
@@ -22,10 +22,12 @@ from delivery import stamp
 from delivery.commit import Committer, Plan, refusal
 from delivery.envelopes import envelope_of
 from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather
+from delivery.forward import Verified
 from delivery.policy import Context, Decision, Disposition, decide, vouched
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
-from delivery.routing import is_protected, judge_recipient
+from delivery.routing import Addresses, is_protected, judge_recipient
 from delivery.spread import Spread, silent, spread, without_success
+from delivery.srs import is_rewritten
 from delivery.types import MailParameters, Reception, Transaction
 from directory.directory import Directory
 from message import trace
@@ -39,6 +41,7 @@ OWN_HOPS = 5  # sent, through a list, forwarded by an alias, back and forwarded 
 
 SENDER_OK = accepted("sender OK", "sender-accepted", "2.1.0")
 TOO_MANY = deferred("too many recipients", "too-many-recipients", "4.5.3", code=452)
+BOUNCES_ONLY = refused("this address takes bounces only", "bounces-only", "5.7.1")
 LOOP = refused("this message is going in circles", "mail-loop", "5.4.6", code=554)
 
 _log = log.get(__name__)
@@ -57,7 +60,9 @@ class Inbound(Generic[V]):
         committer: Committer,
         clock: Clock,
         tally: Tally | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
+        """`addresses`: what recipients are resolved by, when it is not the directory alone."""
         self._config = config
         self._limits = config.limits
         self._directory = directory
@@ -67,6 +72,7 @@ class Inbound(Generic[V]):
         self._committer = committer
         self._clock = clock
         self._tally = tally
+        self._addresses: Addresses = addresses or directory
 
     # --- what a session asks -----------------------------------------------------------------------------------------
 
@@ -78,10 +84,12 @@ class Inbound(Generic[V]):
         # Security.md row 53: a bounce is for one; a null sender with many recipients is none.
         if count >= self._limits.recipients_mx or (transaction.sender is None and count):
             return TOO_MANY
+        if transaction.sender is not None and is_rewritten(address):
+            return BOUNCES_ONLY
         size = transaction.parameters.size
         try:
             return await judge_recipient(
-                self._directory, self._store, address, depth=self._limits.alias_depth, size=size
+                self._addresses, self._store, address, depth=self._limits.alias_depth, size=size
             )
         except MailError as error:
             _log.warning("recipient-unresolved", queue_id=transaction.queue_id, code=error.code, **error.fields)
@@ -107,7 +115,7 @@ class Inbound(Generic[V]):
         self._recognise(transaction.peer, evidence)
         if not decision.delivers:
             return self._closed(envelope, decision.status)
-        found = await spread(self._directory, transaction.recipients, depth=self._limits.alias_depth)
+        found = await spread(self._addresses, transaction.recipients, depth=self._limits.alias_depth)
         if found.refusal is not None:
             return self._closed(envelope, found.refusal)
         plan = self._plan(
@@ -136,6 +144,7 @@ class Inbound(Generic[V]):
         return Context(
             protected=any(is_protected(item.address) for item in envelope.recipients),
             accept_unscanned=self._config.antispam.when_unavailable == "accept",
+            arc_trusted=frozenset(name.lower() for name in self._config.antispam.arc_trusted),
         )
 
     def _plan(self, judged: _Judged[V], found: Spread) -> Plan:
@@ -148,6 +157,7 @@ class Inbound(Generic[V]):
             local_prefix=trace.return_path(judged.envelope.sender),
             targets=found.targets,
             outgoing=found.outgoing,
+            verified=Verified(judged.evidence.authentication, judged.transaction.peer.address),
             folder=JUNK if judged.decision.disposition is Disposition.JUNK else INBOX,
         )
 
@@ -186,9 +196,13 @@ def _hops_here(head: Head, hostname: str) -> int:
 
 def _quiet(found: Spread, evidence: Evidence, decision: Decision) -> Spread:
     """Whose sender may be forged is told nothing by mail (backscatter, row 135): about Junk nothing at all, about
-    success only who sends from where the sender's domain says."""
+    forwards nothing when SPF fails, about success only who sends from where the sender's domain says."""
     if decision.disposition is Disposition.JUNK:
         return found.asking(silent)
     spf = evidence.authentication.spf
-    vouched = spf.result is Result.PASS and spf.identity == "mailfrom"
-    return found if vouched else found.asking(without_success)
+    if spf.result is Result.PASS and spf.identity == "mailfrom":
+        return found
+    quieter = found.asking(without_success)
+    # Where the domain itself says that the sender is forged, whoever refuses the forward makes nobody pay for it.
+    forged = spf.result in (Result.FAIL, Result.SOFTFAIL)
+    return replace(quieter, outgoing=found.asking(silent).outgoing) if forged else quieter

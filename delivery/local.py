@@ -12,12 +12,12 @@ from core.errors import MailError
 from core.ids import Ids
 from core.status import Status
 from delivery.commit import AT_ONCE, RETRY_LOCAL, delivery_id, local_result
+from delivery.forward import Forwarder
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
-from delivery.routing import Forward, Route, route
+from delivery.routing import Addresses, Forward, Route, route
 from delivery.spread import with_original
 from delivery.types import Job, JobRecipient, Result, ResultKind
-from directory.directory import Directory
 from directory.types import Account
 from store.store import Staged, Store
 from store.types import INBOX, AccountRef, Placement
@@ -28,8 +28,18 @@ Routed = tuple[JobRecipient, Route]
 class LocalAgent:
     """`LocalAgent(directory, store, queue, ids, alias_depth=…)` implements `DeliveryAgent`."""
 
-    def __init__(self, directory: Directory, store: Store, queue: Queue, ids: Ids, *, alias_depth: int) -> None:
+    def __init__(
+        self,
+        directory: Addresses,
+        store: Store,
+        queue: Queue,
+        ids: Ids,
+        *,
+        alias_depth: int,
+        forwarder: Forwarder | None = None,
+    ) -> None:
         self._directory = directory
+        self._forwarder = forwarder
         self._store = store
         self._queue = queue
         self._ids = ids
@@ -82,7 +92,10 @@ class LocalAgent:
             return local_result(item.id, failed[0][1] if failed else None)
         try:
             if failed or found.forwards:
-                await self._queue.enqueue(self._onward(job, item, found.forwards, [account for account, _ in failed]))
+                onward = self._onward(job, item, found.forwards, [account for account, _ in failed])
+                # What waited here has lost what was verified of it: it goes on unsealed.
+                moved = [onward] if self._forwarder is None else await self._forwarder.onward(onward)
+                await self._queue.enqueue_all(moved)
         except MailError as error:
             return local_result(item.id, error)
         return local_result(item.id, None)
@@ -91,7 +104,7 @@ class LocalAgent:
         self, job: Job, item: JobRecipient, forwards: Sequence[Forward], accounts: Sequence[Account]
     ) -> NewMessage:
         dsn = with_original(item.dsn, item.address)
-        outside = [NewRecipient(to.address, to.organisation_id, dsn, forwarded=True) for to in forwards]
+        outside = [NewRecipient(to.address, to.organisation_id, dsn, forwarded=True, via=to.via) for to in forwards]
         again = [
             NewRecipient(
                 account.address, account.organisation_id, dsn, local=True, folder=item.folder, wait=RETRY_LOCAL

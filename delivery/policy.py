@@ -44,10 +44,12 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class Context:
     """What bears on the decision besides the message. `protected`: a recipient is postmaster@ or abuse@ (RFC 5321
-    4.5.1). `accept_unscanned`: `antispam.when_unavailable` is "accept"."""
+    4.5.1). `accept_unscanned`: `antispam.when_unavailable` is "accept". `arc_trusted`: domains of forwarders and lists
+    whose word the operator takes."""
 
     protected: bool = False
     accept_unscanned: bool = False
+    arc_trusted: frozenset[str] = frozenset()
 
 
 Rule = Callable[[Evidence, Context], Decision | None]
@@ -81,17 +83,17 @@ def several_authors(evidence: Evidence, _context: Context) -> Decision | None:
     return None
 
 
-def dmarc_unknown(evidence: Evidence, _context: Context) -> Decision | None:
+def dmarc_unknown(evidence: Evidence, context: Context) -> Decision | None:
     """DNS failed for mail of a domain that is known to enforce: without any pass it has to come again, before the
     refusal below, because what is unknown may still become one (fault 161)."""
-    if not _enforced_but_unknown(evidence) or vouched(evidence.authentication):
+    if not _enforced_but_unknown(evidence) or vouched(evidence.authentication) or _handed_on(evidence, context):
         return None
     return Decision(Disposition.DEFER, deferred("cannot verify the sender now", "dmarc-temperror", "4.4.3"))
 
 
-def dmarc_reject(evidence: Evidence, _context: Context) -> Decision | None:
+def dmarc_reject(evidence: Evidence, context: Context) -> Decision | None:
     dmarc = evidence.authentication.dmarc
-    if dmarc.result is Result.FAIL and dmarc.disposition == "reject":
+    if dmarc.result is Result.FAIL and dmarc.disposition == "reject" and not _handed_on(evidence, context):
         return _reject(refused("rejected by the DMARC policy of the author's domain", "dmarc-reject", "5.7.1"))
     return None
 
@@ -135,9 +137,9 @@ def unjudged(evidence: Evidence, _context: Context) -> Decision | None:
     return _junk("authentication-failed") if evidence.authentication.dmarc.reason == BUG else None
 
 
-def dmarc_quarantine(evidence: Evidence, _context: Context) -> Decision | None:
+def dmarc_quarantine(evidence: Evidence, context: Context) -> Decision | None:
     dmarc = evidence.authentication.dmarc
-    if dmarc.result is Result.FAIL and dmarc.disposition == "quarantine":
+    if dmarc.result is Result.FAIL and dmarc.disposition == "quarantine" and not _handed_on(evidence, context):
         return _junk("dmarc-quarantine")
     return None
 
@@ -179,6 +181,14 @@ def vouched(authentication: Authentication) -> bool:
     """Whether anybody stands for the message: SPF, or a signature that counts."""
     good = any(item.result is Result.PASS and not item.weak for item in authentication.dkim)
     return good or authentication.spf.result is Result.PASS
+
+
+def _handed_on(evidence: Evidence, context: Context) -> bool:
+    """A chain that verifies, made by none but those the operator trusts, at whose begin DMARC had passed (RFC 8617
+    7.2.1; row 88: nobody else's word turns a failure into anything)."""
+    arc = evidence.authentication.arc
+    trusted = bool(arc.sealers) and all(name in context.arc_trusted for name in arc.sealers)
+    return arc.result is Result.PASS and trusted and arc.oldest_dmarc == "pass"
 
 
 def _action(evidence: Evidence) -> Action | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from core.address import Address
 from core.status import Status, accepted, deferred, refused
-from directory.directory import Directory
-from directory.types import Account, AliasOf, ForeignDomain, LocalAccount
+from directory.types import Account, AliasOf, Domain, ForeignDomain, LocalAccount, Resolution
 from store.store import Store
 from store.types import AccountRef
 
@@ -34,6 +34,15 @@ class Forward:
 
     address: Address
     organisation_id: str
+    via: str = ""  # the alias's domain
+
+
+class Addresses(Protocol):
+    """What routing asks: `directory.directory.Directory`, or it behind `delivery.forward.Rewriting`."""
+
+    async def resolve(self, address: Address) -> Resolution: ...
+
+    async def hosted_domain(self, name: str) -> Domain | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ def is_protected(address: Address) -> bool:
     return address.local.casefold() in PROTECTED
 
 
-async def route(directory: Directory, address: Address, *, depth: int) -> Route | Status:
+async def route(directory: Addresses, address: Address, *, depth: int) -> Route | Status:
     """Follow aliases from `address`, at most `depth` deep, each address once (security.md row 54).
 
     A target that does not exist or leads back is left out while others remain; a refusal is a `Status`. Raises
@@ -73,7 +82,7 @@ async def route(directory: Directory, address: Address, *, depth: int) -> Route 
 class _Walk:
     """The state of one search through aliases, level by level."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Addresses) -> None:
         self._directory = directory
         self.visited: set[str] = set()
         self._accounts: dict[str, Account] = {}
@@ -99,7 +108,7 @@ class _Walk:
             return [(target, address.domain) for target in meaning.targets]
         elif isinstance(meaning, ForeignDomain):
             owner = await self._directory.hosted_domain(via)
-            self._forwards[address.key] = Forward(address, owner.organisation_id if owner else "")
+            self._forwards[address.key] = Forward(address, owner.organisation_id if owner else "", via)
         return []
 
     def result(self) -> Route | Status:
@@ -122,7 +131,7 @@ async def has_room(store: Store, found: Route, size: int) -> bool:
     return False
 
 
-async def judge_recipient(directory: Directory, store: Store, address: Address, *, depth: int, size: int) -> Status:
+async def judge_recipient(directory: Addresses, store: Store, address: Address, *, depth: int, size: int) -> Status:
     """The answer to RCPT for an address that must be ours: 250, 550 or 452."""
     found = await route(directory, address, depth=depth)
     if isinstance(found, Status):

@@ -10,8 +10,7 @@ from core.envelope import Dsn
 from core.status import Status
 from delivery.commit import Target
 from delivery.queue.rows import NewRecipient
-from delivery.routing import RELAY, UNKNOWN, route
-from directory.directory import Directory
+from delivery.routing import RELAY, UNKNOWN, Addresses, route
 
 SILENT = Dsn(frozenset({"NEVER"}))
 
@@ -53,7 +52,7 @@ def with_original(dsn: Dsn, address: Address) -> Dsn:
 
 
 async def spread(
-    directory: Directory, recipients: Iterable[tuple[Address, Dsn]], *, depth: int, relay_for: str | None = None
+    directory: Addresses, recipients: Iterable[tuple[Address, Dsn]], *, depth: int, relay_for: str | None = None
 ) -> Spread:
     """Resolve what RCPT accepted. `relay_for`: the organisation of a logged-in sender, who may send anywhere; None
     for strangers, who may not. Raises `TemporaryError` when the directory is away."""
@@ -71,7 +70,8 @@ async def spread(
             for account in found.accounts:
                 targets.setdefault(account.id, Target(account, address, dsn))
             for to in found.forwards:
-                onward = NewRecipient(to.address, to.organisation_id, with_original(dsn, address), forwarded=True)
+                asked = with_original(dsn, address)
+                onward = NewRecipient(to.address, to.organisation_id, asked, forwarded=True, via=to.via)
                 outgoing.setdefault(to.address.key, onward)
     if not targets and not outgoing:
         return Spread((), (), lost[0][1] if lost else UNKNOWN)

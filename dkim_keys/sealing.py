@@ -7,6 +7,7 @@ its backups. A sealed key is bound to its id, so that a row copied over another 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -29,13 +30,18 @@ class SealError(Exception):
 class MasterKey:
     """Seals and opens; shows nothing when printed."""
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_cipher", "_key")
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._key = key
 
     def __repr__(self) -> str:
         return "MasterKey('***')"
+
+    def derive(self, purpose: str) -> bytes:
+        """32 octets for another use, from which the master key cannot be told."""
+        return hashlib.blake2b(purpose.encode("utf-8"), key=self._key, digest_size=32).digest()
 
     def seal(self, key_id: str, secret: bytes) -> bytes:
         nonce = secrets.token_bytes(_NONCE)

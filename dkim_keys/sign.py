@@ -88,26 +88,26 @@ class BodyDigest:
 def sign(head: bytes, body_hash: bytes, signers: Sequence[Signer], now: float) -> bytes:
     """DKIM-Signature fields to put in front of `head`, folded, each with its CRLF. `now` in Unix seconds."""
     fields = split(head)
-    names = _names(fields)
-    canonical = _canonical(fields, names)
-    return b"".join(_field(signer, names, canonical, body_hash, int(now)) for signer in signers)
+    names = signed_names(fields)
+    octets = canonical(fields, names)
+    return b"".join(_field(signer, names, octets, body_hash, int(now)) for signer in signers)
 
 
 async def sign_content(content: Content, signers: Sequence[Signer], now: float) -> bytes:
     """`sign` for a message that lies whole somewhere; its body is read and hashed in a thread."""
     if not signers:
         return b""
-    return sign(content.head, await asyncio.to_thread(_body_hash, content), signers, now)
+    return sign(content.head, await asyncio.to_thread(hash_body, content), signers, now)
 
 
-def _body_hash(content: Content) -> bytes:
+def hash_body(content: Content) -> bytes:
     body = BodyDigest()
     for block in blocks(content, len(content.head)):
         body.feed(block)
     return body.digest()
 
 
-def _names(head: Head) -> list[bytes]:
+def signed_names(head: Head) -> list[bytes]:
     """h=: every occurrence of a signed field, and one more of the oversigned ones."""
     present = Counter(field.name for field in head.fields)
     names: list[bytes] = []
@@ -118,7 +118,7 @@ def _names(head: Head) -> list[bytes]:
     return names
 
 
-def _canonical(head: Head, names: list[bytes]) -> bytes:
+def canonical(head: Head, names: list[bytes]) -> bytes:
     """RFC 6376 5.4.2: fields of one name are taken from the bottom up; an absent one is the empty string."""
     stacks: dict[bytes, list[bytes]] = defaultdict(list)
     for field in head.fields:
@@ -126,22 +126,22 @@ def _canonical(head: Head, names: list[bytes]) -> bytes:
     return b"".join(relaxed_field(stacks[name].pop()) for name in names if stacks[name])
 
 
-def _field(signer: Signer, names: list[bytes], canonical: bytes, body_hash: bytes, now: int) -> bytes:
+def _field(signer: Signer, names: list[bytes], octets: bytes, body_hash: bytes, now: int) -> bytes:
     lines = [
         f"v=1; a={signer.algorithm}; c=relaxed/relaxed; d={signer.domain};",
         f"s={signer.selector}; t={now}; x={now + LIFETIME};",
-        f"h={_folded_list(names)};",
+        f"h={folded_list(names)};",
         f"bh={base64.b64encode(body_hash).decode('ascii')};",
         "b=",
     ]
     unsigned = b"DKIM-Signature: " + FOLD.join(lines).encode("ascii")
     # RFC 6376 3.7: the field itself goes last into the hash, b= empty, without its final CRLF
-    digest = hashlib.sha256(canonical + relaxed_field(unsigned + b"\r\n").removesuffix(b"\r\n")).digest()
-    value = _folded_text(base64.b64encode(signer.sign(digest)).decode("ascii"))
+    digest = hashlib.sha256(octets + relaxed_field(unsigned + b"\r\n").removesuffix(b"\r\n")).digest()
+    value = folded_text(base64.b64encode(signer.sign(digest)).decode("ascii"))
     return unsigned + value.encode("ascii") + b"\r\n"
 
 
-def _folded_list(names: list[bytes]) -> str:
+def folded_list(names: list[bytes]) -> str:
     """The names of h= with folding after colons (RFC 6376 3.5 allows FWS there)."""
     lines = [""]
     for name in names:
@@ -151,5 +151,5 @@ def _folded_list(names: list[bytes]) -> str:
     return FOLD.join(lines).removesuffix(":")
 
 
-def _folded_text(text: str) -> str:
+def folded_text(text: str) -> str:
     return FOLD.join(text[start : start + LINE] for start in range(0, len(text), LINE))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 
 from antispam.authentication import dmarc, iprev, spf
+from antispam.authentication.arc import ArcVerification
 from antispam.authentication.dkim import DkimVerification
-from antispam.types import Authentication, Dkim, Result, Spf
+from antispam.types import Arc, Authentication, Dkim, Result, Spf
 from core.address import Address
 from core.clock import Clock
 from core.config import Limits
@@ -29,21 +30,25 @@ class Authenticator:
         self._limits = limits
         self._hostname = hostname
 
-    def begin(self, head: bytes) -> DkimVerification:
+    def begin(self, head: bytes) -> Verification:
         """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
-        return DkimVerification(head, self._limits)
+        arc = ArcVerification(split(head, self._limits)) if b"arc-" in head.lower() else None
+        return Verification(head, self._limits, arc)
 
     async def authenticate(
-        self, peer: Peer, sender: Address | None, head: bytes, verification: DkimVerification
+        self, peer: Peer, sender: Address | None, head: bytes, verification: Verification
     ) -> Authentication:
         """What SPF, DKIM, iprev and DMARC say of the message whose header block is `head`. Each has its timeout."""
+        verification.end_body()
         async with asyncio.TaskGroup() as group:
             spf_task = group.create_task(self.spf(peer, sender))
             dkim_task = group.create_task(self._dkim(verification))
             iprev_task = group.create_task(iprev.check(peer.address, self._resolver))
+            arc_task = group.create_task(self._arc(verification)) if verification.arc else None
         found = from_domains(split(head, self._limits), self._limits)
         verdict = await dmarc.evaluate(found.domains, spf_task.result(), dkim_task.result(), self._resolver)
-        return Authentication(spf_task.result(), dkim_task.result(), verdict, iprev_task.result())
+        arc = arc_task.result() if arc_task else Arc(Result.NONE)
+        return Authentication(spf_task.result(), dkim_task.result(), verdict, iprev_task.result(), arc)
 
     async def spf(self, peer: Peer, sender: Address | None) -> Spf:
         """SPF of the reverse-path, or of HELO for the null one (RFC 7208 2.4)."""
@@ -68,6 +73,22 @@ class Authenticator:
                 return await verification.finish(self._resolver, self._clock.now())
         except TimeoutError:
             return (Dkim(Result.TEMPERROR, "", "", reason="timeout"),)
+
+    async def _arc(self, verification: Verification) -> Arc:
+        assert verification.arc is not None
+        try:
+            async with asyncio.timeout(self._limits.evidence_timeout):
+                return await verification.arc.finish(verification, self._resolver, self._clock.now())
+        except TimeoutError:
+            return Arc(Result.TEMPERROR, len(verification.arc.sets), reason="timeout")
+
+
+class Verification(DkimVerification):
+    """The signatures of one message and, when it has one, the chain it came through."""
+
+    def __init__(self, head: bytes, limits: Limits, arc: ArcVerification | None = None) -> None:
+        super().__init__(head, limits, also=arc.bodies if arc else ())
+        self.arc = arc
 
 
 def _host(helo: str) -> str:

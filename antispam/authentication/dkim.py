@@ -12,6 +12,7 @@ import base64
 import hashlib
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from antispam.authentication.dkim_header import Signature, SignatureError, parse_signature
 from antispam.authentication.dkim_key import KeyRecord, KeyRecordError, choose
@@ -34,7 +35,15 @@ _B_VALUE = re.compile(rb"((?:\A|;)[ \t\r\n]*b[ \t\r\n]*=)[^;]*")
 class DkimVerification:
     """Not reusable; belongs to one message. `weak_below`: RSA keys of fewer bits verify but do not count (row 77)."""
 
-    def __init__(self, head: bytes, limits: Limits, *, weak_below: int = 1024) -> None:
+    def __init__(
+        self,
+        head: bytes,
+        limits: Limits,
+        *,
+        weak_below: int = 1024,
+        also: Sequence[tuple[bool, int | None]] = (),
+    ) -> None:
+        """`also`: (relaxed, length) of bodies that somebody else wants hashed on the way."""
         self._head: Head = split(head, limits)
         self._weak_below = weak_below
         fields = list(self._head.all(b"dkim-signature"))
@@ -45,6 +54,8 @@ class DkimVerification:
         for item in self._parsed:
             if isinstance(item, Signature):
                 self._bodies.setdefault((item.relaxed_body, item.length), BodyHash(item.length))
+        for relaxed, length in also:
+            self._bodies.setdefault((relaxed, length), BodyHash(length))
         self._canons = [
             BodyCanon(relaxed=relaxed, hashes=hashes)
             for relaxed in (False, True)
@@ -62,12 +73,16 @@ class DkimVerification:
         for canon in self._canons:
             canon.feed(block)
 
-    async def finish(self, resolver: Resolver, now: float) -> tuple[Dkim, ...]:
-        """One result per signature, in header order. `now` is Unix seconds. Once only."""
+    def end_body(self) -> None:
+        """Nothing more will be fed. Idempotent."""
         if not self._finished:
             self._finished = True
             for canon in self._canons:
                 canon.finish()
+
+    async def finish(self, resolver: Resolver, now: float) -> tuple[Dkim, ...]:
+        """One result per signature, in header order. `now` is Unix seconds. Once only."""
+        self.end_body()
         results = await asyncio.gather(
             *(self._judge(field, item, resolver, now) for field, item in zip(self._fields, self._parsed, strict=True))
         )
@@ -84,11 +99,13 @@ class DkimVerification:
         return await self._verify(field, item, resolver)
 
     def _local_fault(self, item: Signature, now: float) -> str:
+        added = self._added(item)
+        return f"added-{added}" if added else self.body_fault(item, now)
+
+    def body_fault(self, item: Signature, now: float) -> str:
+        """Why a signature over this body cannot pass, "" when it may; the body must have ended."""
         if item.expires is not None and now > item.expires + GRACE:
             return "expired"
-        added = self._added(item)
-        if added:
-            return f"added-{added}"
         body = self._bodies[item.relaxed_body, item.length]
         if item.length is not None and item.length > body.length:
             return "body-shorter-than-signed"  # RFC 6376 3.5 l=
@@ -102,19 +119,12 @@ class DkimVerification:
 
     async def _verify(self, field: Field, item: Signature, resolver: Resolver) -> Dkim:
         try:
-            async with asyncio.timeout(KEY_TIMEOUT):
-                answer = await resolver.txt(f"{item.selector}._domainkey.{item.domain}")
-        except TimeoutError:
-            return _result(Result.TEMPERROR, item, "key-timeout")
-        if answer.outcome is Outcome.FAILED:
-            return _result(Result.TEMPERROR, item, "key-unavailable")
-        try:
-            key = choose(answer.records, item.algorithm)
-        except KeyRecordError as error:
-            return _result(Result.PERMERROR, item, str(error))
+            key = await fetch_key(resolver, item.selector, item.domain, item.algorithm)
+        except KeyFault as error:
+            return _result(error.result, item, error.reason)
         if key.strict_identity and item.identity_domain != item.domain:
             return _result(Result.PERMERROR, item, "identity-outside-domain")
-        if not key.verifies(item.signature, self._header_digest(field, item)):
+        if not key.verifies(item.signature, self.header_digest(field, item)):
             return _result(Result.FAIL, item, "signature-differs")
         return self._passed(item, key)
 
@@ -127,7 +137,7 @@ class DkimVerification:
             return _result(Result.PASS, item, "short-key", weak=True)
         return _result(Result.PASS, item, "testing" if key.testing else "")
 
-    def _header_digest(self, field: Field, item: Signature) -> bytes:
+    def header_digest(self, field: Field, item: Signature) -> bytes:
         """RFC 6376 3.7: the fields of h= from the bottom up, absent ones as nothing, then the signature without b=."""
         canon = self._relaxed_at if item.relaxed_headers else self._simple_at
         stacks: dict[bytes, list[int]] = defaultdict(list)
@@ -149,6 +159,30 @@ class DkimVerification:
         if number not in self._relaxed:
             self._relaxed[number] = relaxed_field(self._head.fields[number].raw)
         return self._relaxed[number]
+
+
+class KeyFault(Exception):
+    """No key to verify with: TEMPERROR or PERMERROR, and the reason word."""
+
+    def __init__(self, result: Result, reason: str) -> None:
+        super().__init__(reason)
+        self.result = result
+        self.reason = reason
+
+
+async def fetch_key(resolver: Resolver, selector: str, domain: str, algorithm: str) -> KeyRecord:
+    """The published key, checked. Raises `KeyFault`."""
+    try:
+        async with asyncio.timeout(KEY_TIMEOUT):
+            answer = await resolver.txt(f"{selector}._domainkey.{domain}")
+    except TimeoutError:
+        raise KeyFault(Result.TEMPERROR, "key-timeout") from None
+    if answer.outcome is Outcome.FAILED:
+        raise KeyFault(Result.TEMPERROR, "key-unavailable")
+    try:
+        return choose(answer.records, algorithm)
+    except KeyRecordError as error:
+        raise KeyFault(Result.PERMERROR, str(error)) from error
 
 
 def _parse(field: Field) -> Signature | Dkim:

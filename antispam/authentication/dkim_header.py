@@ -59,12 +59,29 @@ class Signature:
 def parse_signature(value: bytes) -> Signature:
     """`value` is the field's body, folded as it came. Raises `SignatureError`."""
     tags = _tags(value)
-    domain = _domain(tags.get("d", ""))
-    selector = _selector(tags.get("s", ""), domain)
+    domain = read_domain(tags.get("d", ""))
+    selector = read_selector(tags.get("s", ""), domain)
     try:
         return _signature(tags, domain, selector)
     except SignatureError as error:
         raise SignatureError(error.reason, domain, selector) from None
+
+
+def parse_message_signature(value: bytes) -> Signature:
+    """An ARC-Message-Signature: a DKIM signature without v=, whose i= is the instance and no identity (RFC 8617 4.1.2).
+    Raises `SignatureError`."""
+    try:
+        tags = parse(value)
+    except TagListError as error:
+        raise SignatureError("malformed-signature") from error
+    if "v" in tags or any(name not in tags for name in REQUIRED[1:]):
+        raise SignatureError("missing-tag")
+    tags.pop("i", None)
+    domain = read_domain(tags["d"])
+    signature = _signature(tags, domain, read_selector(tags["s"], domain))
+    if b"arc-seal" in signature.headers:  # RFC 8617 4.1.2: MUST NOT
+        raise SignatureError("malformed-header-list")
+    return signature
 
 
 def _tags(value: bytes) -> dict[str, str]:
@@ -96,8 +113,8 @@ def _signature(tags: dict[str, str], domain: str, selector: str) -> Signature:
         raise SignatureError("expires-before-signed")  # RFC 6376 3.5 x=
     return Signature(
         algorithm=algorithm,
-        signature=_base64(tags["b"]),
-        body_hash=_base64(tags["bh"]),
+        signature=read_base64(tags["b"]),
+        body_hash=read_base64(tags["bh"]),
         relaxed_headers=header_canon == "relaxed",
         relaxed_body=body_canon == "relaxed",
         domain=domain,
@@ -111,7 +128,7 @@ def _signature(tags: dict[str, str], domain: str, selector: str) -> Signature:
     )
 
 
-def _domain(text: str) -> str:
+def read_domain(text: str) -> str:
     """sub-domain 1*( "." sub-domain ): at least two labels (RFC 6376 3.5 d=); U-labels as in RFC 8616 4."""
     try:
         name = to_ascii(text)
@@ -122,7 +139,7 @@ def _domain(text: str) -> str:
     return name
 
 
-def _selector(text: str, domain: str) -> str:
+def read_selector(text: str, domain: str) -> str:
     """sub-domain *( "." sub-domain ) (RFC 6376 3.1). Underscores are let through: senders in the field use them."""
     name = text.lower()
     if not name.isascii():
@@ -166,7 +183,7 @@ def _number(tags: dict[str, str], name: str, pattern: re.Pattern[str]) -> int | 
     return int(tags[name])
 
 
-def _base64(text: str) -> bytes:
+def read_base64(text: str) -> bytes:
     try:
         data = base64.b64decode(without_blanks(text), validate=True)
     except (binascii.Error, ValueError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 import authres
 from authres.core import AuthenticationResult, AuthenticationResultProperty, AuthResError
 
-from antispam.types import Authentication, Dkim, Dmarc, Iprev, Result, Spf
+from antispam.types import Arc, Authentication, Dkim, Dmarc, Iprev, Result, Spf
 
 MAX_DKIM = 10
 MAX_PARSED = 16 * 1024
@@ -43,6 +43,8 @@ def compose(authserv_id: str, authentication: Authentication, address: str) -> b
     """The field with its CRLF, one result a line. `authserv_id` is our hostname, `address` the peer's."""
     results = [_spf(authentication.spf)]
     results += [_dkim(item) for item in authentication.dkim[:MAX_DKIM]] or [_result("dkim", Result.NONE, "")]
+    if authentication.arc.result is not Result.NONE:
+        results.append(_arc(authentication.arc))
     results += [_dmarc(authentication.dmarc), _iprev(authentication.iprev, address)]
     return _field(authserv_id, results)
 
@@ -98,6 +100,13 @@ def _dmarc(dmarc: Dmarc) -> Any:
     disposition = dmarc.disposition if dmarc.disposition in _DMARC_POLICIES else "none"
     comment = f"p={policy} dis={disposition}" if dmarc.policy else ""
     return _result("dmarc", dmarc.result, dmarc.reason, (("header", "from", dmarc.domain),), comment)
+
+
+def _arc(arc: Arc) -> Any:
+    """RFC 8617 10.2 knows none, pass and fail only; "header.oldest-pass" is not computed, hence not told."""
+    result = Result.PASS if arc.result is Result.PASS else Result.FAIL
+    sealers = ",".join(filter(None, (_token(name) for name in arc.sealers[:MAX_DKIM])))
+    return _result("arc", result, arc.reason, (), f"i={arc.sets} {sealers}".strip())
 
 
 def _iprev(iprev: Iprev, address: str) -> Any:

@@ -63,6 +63,18 @@ class Queue:
         self._hints.send()
         return ids
 
+    async def enqueue_all(self, news: Sequence[NewMessage]) -> list[list[int]]:
+        """Several messages in one commit: all of them or none."""
+        now = self._clock.now()
+        until = now + FRONT_LEASE
+
+        def act(connection: Connection) -> list[list[int]]:
+            return [entering.enqueue(connection, new, now=now, owner=self.owner, until=until) for new in news]
+
+        ids = await self._database.write(act)
+        self._hints.send()
+        return ids
+
     async def charge(self, account_id: str, recipients: int, limit: int) -> bool:
         """Count against the account's day; False, with nothing counted, when that would pass `limit`."""
         now = self._clock.now()

@@ -19,7 +19,8 @@ Row = RowMapping
 @dataclass(frozen=True, slots=True)
 class NewRecipient:
     """`organisation_id`: whose administrators handle it. `local`: its mailbox is here. `leased`: the caller delivers it
-    itself and then tells the result; should it die, the runner takes over when the lease is over."""
+    itself and then tells the result; should it die, the runner takes over when the lease is over. `via`: the domain of
+    the alias that leads there, for `delivery.forward`."""
 
     address: Address
     organisation_id: str = ""
@@ -29,6 +30,7 @@ class NewRecipient:
     folder: str = ""
     leased: bool = False
     wait: float = 0.0  # seconds until its first attempt
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,13 +102,13 @@ async def test_a_mailbox_reached_by_two_recipients_gets_one_copy(world: World) -
 async def test_forwards_are_durably_queued_before_anything_becomes_visible(world: World) -> None:
     world.directory.alias("conseil@ville.test", "maire@ville.test", "elu@ailleurs.test")
     seen: list[list[str]] = []
-    enqueue = world.queue.enqueue
+    enqueue = world.queue.enqueue_all
 
-    async def watched(new: object) -> list[int]:
+    async def watched(new: object) -> list[list[int]]:
         seen.append(list(world.store.events))
         return await enqueue(new)  # type: ignore[arg-type]  # passed through
 
-    world.queue.enqueue = watched  # type: ignore[method-assign]  # an observer
+    world.queue.enqueue_all = watched  # type: ignore[method-assign]  # an observer
     assert (await world.send(world.inbound(), MAIL, "conseil@ville.test")).ok
     assert seen == [["stage"]]
     assert len(world.store.inbox("maire@ville.test")) == 1
@@ -295,7 +295,7 @@ async def test_a_queue_that_cannot_take_the_forwards_keeps_nothing(world: World)
     async def broken(_new: object) -> list[int]:
         raise TemporaryError("busy")
 
-    world.queue.enqueue = broken  # type: ignore[method-assign,assignment]  # a fault
+    world.queue.enqueue_all = broken  # type: ignore[method-assign,assignment]  # a fault
     status = await world.send(world.inbound(), MAIL, "conseil@ville.test")
     assert (status.code, status.enhanced) == (451, "4.3.0")
     assert world.store.boxes == {}

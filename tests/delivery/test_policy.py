@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from antispam.types import Action, Authentication, Dkim, Result, Unscanned, Verdict
+from antispam.types import Action, Arc, Authentication, Dkim, Result, Unscanned, Verdict
 from core.address import parse
 from delivery.evidence import BUG, Evidence, unknown_authentication
 from delivery.policy import RULES, Context, decide
@@ -136,3 +136,26 @@ def test_the_scanners_own_words_reach_the_sender() -> None:
 
 def test_every_rule_is_in_the_table_once() -> None:
     assert len({rule.__name__ for rule in RULES}) == len(RULES) == 11
+
+
+TRUSTING = Context(arc_trusted=frozenset({"list.test", "gateway.test"}))
+
+
+@pytest.mark.parametrize(
+    ("arc", "context", "expected"),
+    [
+        (Arc(P, 2, ("list.test", "gateway.test"), oldest_dmarc="pass"), TRUSTING, "inbox 250 2.0.0 accepted"),
+        (Arc(P, 1, ("list.test",), oldest_dmarc="pass"), Context(), "reject 550 5.7.1 dmarc-reject"),
+        (Arc(P, 2, ("list.test", "evil.test"), oldest_dmarc="pass"), TRUSTING, "reject 550 5.7.1 dmarc-reject"),
+        (Arc(F, 1, ("list.test",), oldest_dmarc="pass"), TRUSTING, "reject 550 5.7.1 dmarc-reject"),
+        (Arc(P, 1, ("list.test",), oldest_dmarc="fail"), TRUSTING, "reject 550 5.7.1 dmarc-reject"),
+        (Arc(P, 1, ("list.test",)), TRUSTING, "reject 550 5.7.1 dmarc-reject"),
+        (Arc(P, 0, (), oldest_dmarc="pass"), TRUSTING, "reject 550 5.7.1 dmarc-reject"),
+    ],
+)
+def test_h088_only_a_whole_chain_of_listed_sealers_turns_a_dmarc_failure(
+    arc: Arc, context: Context, expected: str
+) -> None:
+    assert told(evidence(replace(REJECTING, arc=arc)), context) == expected
+    if expected.startswith("inbox"):
+        assert told(evidence(replace(QUARANTINING, arc=arc)), context) == expected

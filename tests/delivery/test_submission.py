@@ -221,7 +221,7 @@ async def test_f149_nothing_is_kept_when_the_queue_or_the_disk_refuses(world: Wo
     async def broken(_new: object) -> list[int]:
         raise TemporaryError("busy")
 
-    world.queue.enqueue = broken  # type: ignore[method-assign,assignment]  # a fault
+    world.queue.enqueue_all = broken  # type: ignore[method-assign,assignment]  # a fault
     assert (await submit(world, mail(), "agent@ville.test", "x@ailleurs.test")).startswith("451 4.3.0")
     assert store.boxes == {}
 

@@ -1,0 +1,152 @@
+"""What an alias sends on: under a sender whose bounces come back here (SRS), sealed for the next server (ARC).
+
+A stranger's message leaves under an address of the alias's domain, so that SPF passes at the next server and its
+bounces find their way; the seal tells what we had verified (RFC 8617 5.1). Mail of our own people and bounces keep
+their sender. Refuses to decide who is told of failures: that is the inbound policy (row 135).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from antispam.authentication import results
+from antispam.types import Authentication, Result
+from core import log
+from core.address import Address
+from core.clock import Clock
+from core.errors import MailError
+from delivery.content import Rewritten
+from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.srs import Srs, is_rewritten
+from directory.directory import Directory
+from directory.types import AliasOf, Domain, Resolution
+from dkim_keys import arc as sealing
+from dkim_keys.sign import Signer, hash_body
+from message.arc import ArcSet, ChainError, chain
+from message.content import Content, head_length
+from message.header import split
+
+_log = log.get(__name__)
+
+
+class Keys(Protocol):
+    """Whose signature a domain's mail gets: `dkim_keys.keyring.Keyring`."""
+
+    async def signers(self, domain: str) -> tuple[Signer, ...]:
+        """Empty for a domain without keys."""
+
+
+class Rewriting:
+    """The directory as recipients see it: the addresses that forwards leave under lead back to the first sender.
+    Implements `delivery.routing.Addresses`."""
+
+    def __init__(self, directory: Directory, srs: Srs, clock: Clock) -> None:
+        self._directory = directory
+        self._srs = srs
+        self._clock = clock
+
+    async def resolve(self, address: Address) -> Resolution:
+        found = await self._original(address)
+        return AliasOf((found,)) if found is not None else await self._directory.resolve(address)
+
+    async def hosted_domain(self, name: str) -> Domain | None:
+        return await self._directory.hosted_domain(name)
+
+    async def _original(self, address: Address) -> Address | None:
+        if not is_rewritten(address) or await self._directory.hosted_domain(address.domain) is None:
+            return None
+        return self._srs.unwrap(address.local, self._clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the first receiver here found out, for the seal. `address` is the peer's."""
+
+    authentication: Authentication
+    address: str
+
+
+class Forwarder:
+    """`Forwarder(directory, srs, keys, clock, hostname)`; shared by inbound and the local agent."""
+
+    def __init__(self, directory: Directory, srs: Srs, keys: Keys, clock: Clock, hostname: str) -> None:
+        self._directory = directory
+        self._srs = srs
+        self._keys = keys
+        self._clock = clock
+        self._hostname = hostname
+
+    async def onward(self, message: NewMessage, verified: Verified | None = None) -> list[NewMessage]:
+        """The message as it enters the queue, `message.recipients` being forwards and others: one for those that keep
+        the sender, one more for each domain whose aliases send it on (its queue id with a suffix)."""
+        kept: list[NewRecipient] = []
+        moved: defaultdict[str, list[NewRecipient]] = defaultdict(list)
+        foreign = message.sender is not None and not await self._directory.hosted_domain(message.sender.domain)
+        for item in message.recipients:
+            (moved[item.via] if foreign and item.via else kept).append(item)
+        made = [replace(message, recipients=tuple(kept))] if kept else []
+        for number, (domain, recipients) in enumerate(sorted(moved.items()), 1):
+            made.append(await self._moved(message, number, domain, recipients, verified))
+        return made
+
+    async def _moved(
+        self,
+        message: NewMessage,
+        number: int,
+        domain: str,
+        recipients: Sequence[NewRecipient],
+        verified: Verified | None,
+    ) -> NewMessage:
+        assert message.sender is not None
+        sender = self._srs.wrap(message.sender, domain, self._clock.now())
+        if sender is None:
+            _log.warning("forward-keeps-sender", queue_id=message.queue_id, reason="too-long")
+        content = await self._sealed(message, domain, verified) if verified is not None else message.content
+        _log.info("message-forwarded", queue_id=f"{message.queue_id}-{number}", of=message.queue_id, domain=domain)
+        return replace(
+            message,
+            queue_id=f"{message.queue_id}-{number}",
+            sender=sender or message.sender,
+            recipients=tuple(recipients),
+            content=content,
+        )
+
+    async def _sealed(self, message: NewMessage, domain: str, verified: Verified) -> Content:
+        """With one more ARC set in front; as it is when there is no key, or no chain that could be continued."""
+        head = message.content.head
+        before = _continued(head, verified.authentication)
+        if before is None:
+            return message.content
+        try:
+            signer = sealing.sealer(await self._keys.signers(domain))
+        except MailError as error:
+            _log.warning("forward-unsealed", queue_id=message.queue_id, code=error.code)
+            return message.content
+        if signer is None:
+            return message.content
+        fields = sealing.seal(
+            head,
+            await asyncio.to_thread(hash_body, message.content),
+            signer,
+            before=before,
+            passed=verified.authentication.arc.result is Result.PASS,
+            results=results.compose(self._hostname, verified.authentication, verified.address),
+            now=self._clock.now(),
+        )
+        return Rewritten(fields + head, message.content, len(head))
+
+
+def _continued(head: bytes, authentication: Authentication) -> tuple[ArcSet, ...] | None:
+    """The chain so far; None when nothing can be added: it has no shape, is full, was found broken before, or could not
+    be verified for want of DNS (a seal that says "fail" then would break it for good)."""
+    try:
+        before = chain(split(head[: head_length(head)]))
+    except ChainError:
+        return None
+    arc = authentication.arc
+    broken = arc.reason == "sealed-as-failed" or arc.result is Result.TEMPERROR
+    return None if broken or len(before) >= sealing.LIMIT else before

@@ -1,0 +1,210 @@
+"""What aliases send on: senders that bounces find back through, seals, loops, and nobody's backscatter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import dkim
+import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from antispam.types import Arc, Result
+from core.address import parse
+from core.envelope import Dsn
+from core.errors import QuotaError, TemporaryError
+from delivery.commit import Committer
+from delivery.forward import Forwarder, Rewriting
+from delivery.inbound import Inbound
+from delivery.local import LocalAgent
+from delivery.srs import Srs
+from delivery.types import Job, JobRecipient
+from dkim_keys.sign import Signer
+from message.content import BytesContent
+from tests.antispam.dkim_tools import rsa_pair
+from tests.delivery.conftest import HOST, World
+from tests.fakes.delivery_world import vouched
+
+MAIL = b"From: a@sender.test\r\nTo: amis@ville.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
+
+
+class OneKey:
+    failure: Exception | None = None
+
+    async def signers(self, domain: str) -> tuple[Any, ...]:
+        if self.failure:
+            raise self.failure
+        return (Signer(domain, "sel", "rsa-sha256", load_pem_private_key(rsa_pair()[0], None)),)  # type: ignore[arg-type]
+
+
+class Forwarding:
+    """The world with forwards wired as in the suite."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.keys = OneKey()
+        self.srs = Srs(b"k" * 32)
+        self.forwarder = Forwarder(world.directory, self.srs, self.keys, world.clock, HOST)
+        self.addresses = Rewriting(world.directory, self.srs, world.clock)
+        self.committer = Committer(world.store, world.queue, world.rules, self.forwarder)
+
+    def inbound(self) -> Inbound[Any]:
+        world = self.world
+        return Inbound(
+            world.config, world.directory, world.store, world.authenticator, None, self.committer, world.clock,
+            addresses=self.addresses,
+        )  # fmt: skip
+
+    def local(self) -> LocalAgent:
+        world = self.world
+        return LocalAgent(self.addresses, world.store, world.queue, world.ids, alias_depth=10, forwarder=self.forwarder)
+
+    async def queued(self) -> dict[str, tuple[str, list[str]]]:
+        """queue id > (sender, recipients)."""
+        messages = await self.world.queue.administration.list(None)
+        return {item.queue_id: (item.sender, [r.address for r in item.recipients]) for item in messages}
+
+    async def jobs(self) -> list[Job]:
+        """What the next claim would send out."""
+        claimed = await self.world.queue.claim(self.world.scheduler()._destinations.selection())
+        made = []
+        for item in claimed:
+            content = await self.world.queue.content(item.message)
+            recipients = tuple(r.for_job() for r in item.recipients)
+            made.append(Job(item.message.queue_id, item.message.sender, recipients, content, "next.test"))
+        return made
+
+
+@pytest.fixture
+def forwarding(world: World) -> Forwarding:
+    world.directory.alias("amis@ville.test", "maire@ville.test", "ami@ailleurs.test")
+    return Forwarding(world)
+
+
+async def test_a_forward_leaves_under_a_sender_of_the_aliass_domain(forwarding: Forwarding) -> None:
+    assert (await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test")).ok
+    [(queue_id, (sender, recipients))] = (await forwarding.queued()).items()
+    assert recipients == ["ami@ailleurs.test"]
+    assert queue_id.endswith("-1")
+    assert sender.startswith("SRS0=")
+    assert sender.endswith("=sender.test=a@ville.test")
+    [stored] = forwarding.world.store.inbox("maire@ville.test")
+    assert stored.startswith(b"Return-Path: <a@sender.test>")  # here nothing was rewritten
+
+
+async def test_each_aliass_domain_gets_a_message_of_its_own_in_one_commit(forwarding: Forwarding) -> None:
+    forwarding.world.directory.alias("bons@bourg.test", "x@ailleurs.test", "y@ailleurs.test")
+    await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test", "bons@bourg.test")
+    found = sorted(
+        (sender.rpartition("@")[2], recipients) for sender, recipients in (await forwarding.queued()).values()
+    )
+    assert found == [
+        ("bourg.test", ["x@ailleurs.test", "y@ailleurs.test"]),
+        ("ville.test", ["ami@ailleurs.test"]),
+    ]
+
+
+@pytest.mark.parametrize("sender", ["", "voisin@bourg.test"])
+async def test_bounces_and_our_own_people_keep_their_sender(forwarding: Forwarding, sender: str) -> None:
+    await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test", sender=sender)
+    assert [
+        found for found, recipients in (await forwarding.queued()).values() if "ami@ailleurs.test" in recipients
+    ] == [sender]
+
+
+async def test_a_bounce_of_a_forward_finds_the_first_sender(forwarding: Forwarding) -> None:
+    await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test")
+    [job] = await forwarding.jobs()
+    bounce = b"From: MAILER-DAEMON@ailleurs.test\r\nSubject: echec\r\n\r\nInconnu.\r\n"
+    status = await forwarding.world.send(forwarding.inbound(), bounce, str(job.sender), sender="")
+    assert status.ok
+    assert ("", ["a@sender.test"]) in (await forwarding.queued()).values()
+
+
+async def test_only_bounces_come_back_that_way_and_only_to_what_we_made(forwarding: Forwarding) -> None:
+    made = forwarding.srs.wrap(parse("a@sender.test"), "ville.test", forwarding.world.clock.now())
+    inbound = forwarding.inbound()
+    assert (await forwarding.world.send(inbound, MAIL, str(made))).reason == "bounces-only"
+    forged = "SRS0=aaaaaaaa=00=victim.test=a@ville.test"
+    status = await forwarding.world.send(inbound, MAIL, forged, sender="")
+    assert (status.code, status.reason) == (550, "unknown-user")
+    elsewhere = str(made).replace("@ville.test", "@ailleurs.test")
+    assert (await forwarding.world.send(inbound, MAIL, elsewhere, sender="")).reason == "relay-denied"
+    forwarding.world.clock.advance(23 * 86400.0)
+    assert (await forwarding.world.send(inbound, MAIL, str(made), sender="")).reason == "unknown-user"
+
+
+async def test_a_forward_that_comes_back_under_our_own_rewriting_ends(forwarding: Forwarding) -> None:
+    """A > B > A: the loop guard counts our hops (row 134), whatever the senders have become."""
+    data, statuses = MAIL, []
+    for _ in range(8):
+        status = await forwarding.world.send(forwarding.inbound(), data, "amis@ville.test")
+        statuses.append(status.reason)
+        if not status.ok:
+            break
+        [job, *_] = reversed(await forwarding.jobs())
+        data = job.content.read(0, job.content.size)
+    assert statuses[-1] == "mail-loop"
+    assert len(statuses) == 6
+
+
+def dns(name: bytes, timeout: int = 5) -> bytes | None:
+    return rsa_pair()[1] if name.rstrip(b".") == b"sel._domainkey.ville.test" else None
+
+
+async def test_a_forward_is_sealed_for_the_next_server(forwarding: Forwarding) -> None:
+    forwarding.world.authenticator.opinion = vouched(spf=Result.PASS, dmarc=Result.PASS, policy="reject")
+    await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test")
+    [job] = await forwarding.jobs()
+    data = job.content.read(0, job.content.size)
+    verdict, sets, reason = dkim.arc_verify(data, dnsfunc=dns)
+    assert (verdict, len(sets)) == (b"pass", 1), reason
+    assert b"ARC-Authentication-Results: i=1; mx.dept.test;\r\n\tspf=pass" in data
+    assert data.endswith(b"Un texte.\r\n")
+    again = await _sealed_again(forwarding, data)
+    verdict, sets, reason = dkim.arc_verify(again, dnsfunc=dns)
+    assert (verdict, len(sets)) == (b"pass", 2), reason
+
+
+async def _sealed_again(forwarding: Forwarding, data: bytes) -> bytes:
+    world = forwarding.world
+    world.authenticator.opinion = replace(world.authenticator.opinion, arc=Arc(Result.PASS, 1, ("ville.test",)))
+    await world.send(forwarding.inbound(), data, "amis@ville.test")
+    [job] = await forwarding.jobs()
+    return job.content.read(0, job.content.size)
+
+
+@pytest.mark.parametrize("arc", [Arc(Result.TEMPERROR, 1), Arc(Result.FAIL, 1, reason="sealed-as-failed")])
+async def test_a_chain_that_cannot_be_judged_or_is_broken_already_is_left_alone(
+    forwarding: Forwarding, arc: Arc
+) -> None:
+    forwarding.world.authenticator.opinion = replace(vouched(), arc=arc)
+    await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test")
+    [job] = await forwarding.jobs()
+    assert b"ARC-" not in job.content.head
+
+
+async def test_a_key_that_cannot_be_had_costs_the_seal_and_not_the_mail(forwarding: Forwarding) -> None:
+    forwarding.keys.failure = TemporaryError("away")
+    assert (await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test")).ok
+    [job] = await forwarding.jobs()
+    assert b"ARC-" not in job.content.head
+
+
+async def test_h135_nobody_whose_address_may_be_forged_hears_of_a_forward(forwarding: Forwarding) -> None:
+    asked = Dsn(frozenset({"SUCCESS", "FAILURE"}))
+    for spf, expected in ((Result.FAIL, {"NEVER"}), (Result.PASS, {"SUCCESS", "FAILURE"}), (Result.NONE, {"FAILURE"})):
+        forwarding.world.authenticator.opinion = vouched(spf=spf)
+        await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test", dsn=asked)
+        job = next(job for job in await forwarding.jobs() if job.recipients[0].address.domain == "ailleurs.test")
+        assert job.recipients[0].dsn.notify == expected, spf
+
+
+async def test_what_waited_here_is_forwarded_under_our_sender_too(forwarding: Forwarding) -> None:
+    world = forwarding.world
+    world.store.failures["deliver:maire@ville.test"] = [QuotaError("full")]
+    job = Job("q1", parse("a@sender.test"), (JobRecipient(1, parse("amis@ville.test")),), BytesContent(MAIL), "")
+    await forwarding.local().deliver(job)
+    senders = {tuple(recipients): sender for sender, recipients in (await forwarding.queued()).values()}
+    assert senders[("maire@ville.test",)] == "a@sender.test"
+    assert senders[("ami@ailleurs.test",)].startswith("SRS0=")
