@@ -185,6 +185,7 @@ def subscribed_before(transaction: Transaction, name: str, *, add: bool = False,
 
 
 def set_special_use(transaction: Transaction, row: FolderRow, special_use: str) -> None:
+    transaction.touch(row)
     with transaction.directory(row) as fd:
         sidefile.update_folder(transaction.fs, fd, special_use=special_use)
     row.special_use = special_use

@@ -69,10 +69,19 @@ class _Scan:
         self, transaction: Transaction, row: FolderRow, told: Journal, known: dict[int, _Known], trust: Trust
     ) -> None:
         self.transaction, self.row, self.told, self.known, self.trust = transaction, row, told, known, trust
-        self._modseq = 0 if self._believes_rows else row.modseq
+        self._modseq = 0 if self._believes_rows else self._first_modseq()
         self._foreign: list[str] = []
         self._new: list[tuple[FileName, str]] = []
         self._seen: set[int] = set()
+        self._leftovers: set[int] = set()
+
+    def _first_modseq(self) -> int:
+        """The floor, unless rows hold flags that no file name tells: were they lost next time, the floor alone would
+        not tell clients so."""
+        unwritten = "SELECT 1 FROM messages WHERE folder = ? AND unwritten LIMIT 1"
+        if self.transaction.db.value(unwritten, (self.row.number,)) is None:
+            return self.row.modseq
+        return self.transaction.next_modseq(self.row)
 
     @property
     def modseq(self) -> int:
@@ -115,6 +124,7 @@ class _Scan:
         """Journalled as removed, but the file outlived the crash."""
         self.transaction.touch(self.row)
         self.transaction.db.run("INSERT OR REPLACE INTO doomed VALUES (?,?)", (key(self.row.number, uid), name))
+        self._leftovers.add(uid)
         self.transaction.handle.dirty = True
 
     def _was_expunged(self, uid: int) -> bool:
@@ -176,7 +186,8 @@ class _Scan:
         added = {made.uid for made, _ in self._new}
         gone = [item for uid, item in self.known.items() if uid not in self._seen and uid not in added]
         for item in gone:
-            keep = item.name if item.uid in self.told.removed else ""
+            # Where a file of it was met, that one's name is known, not the one an old row tells.
+            keep = item.name if item.uid in self.told.removed and item.uid not in self._leftovers else ""
             self.transaction.expunge_row(self.row, item.uid, keep, item.flags, item.size, self.modseq)
 
     def _forget_modseqs(self) -> None:

@@ -21,8 +21,9 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class FolderFile:
-    """`uid_floor`: no UID at or above it was ever used. `modseq_floor`: no mod-sequence above it ever left the
-    process. `name` only where the directory name cannot tell it. `keywords` in the order of their letters and bits."""
+    """`uid_floor`: no UID at or above it was ever used. `modseq_floor`: no mod-sequence at or above it ever left the
+    process, but for the exact one of a clean stop. `name` only where the directory name cannot tell it. `keywords` in
+    the order of their letters and bits."""
 
     id: str
     uidvalidity: int

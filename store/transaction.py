@@ -275,7 +275,7 @@ class Transaction:
 
     def next_modseq(self, row: FolderRow) -> int:
         """One higher than any before in this folder."""
-        if row.modseq + 1 > row.modseq_floor:
+        if row.modseq + 1 >= row.modseq_floor:  # strictly below: what recovery tells must be news to everybody
             self._raise_floors(row, uid_floor=row.uid_floor, modseq_floor=row.modseq + MODSEQ_BLOCK)
         row.modseq += 1
         self.hint(row)
@@ -307,6 +307,7 @@ class Transaction:
         if len(words) > min(self.tools.limits.keywords, KEYWORD_BITS):
             raise InvalidError("too many keywords in this folder", code="too-many-keywords")
         self._may_wait()
+        self.touch(row)
         with self.directory(row) as fd:
             sidefile.update_folder(self.fs, fd, keywords=words)
         row.keywords = words
@@ -317,8 +318,19 @@ class Transaction:
         """Give a synced file its name in a folder. Visible to nobody who asks the index until the commit."""
         self.touch(row)
         directory = self.cur(row)
-        stage.link(self.fs, file, directory, new)
+        try:
+            stage.link(self.fs, file, directory, new)
+        except FileNotFoundError:  # what lost its only name, in an attempt undone, gets no other (linkat(2), O_TMPFILE)
+            self._place_copy(file, directory, new)
         self._placed(directory, new)
+
+    def _place_copy(self, file: TemporaryFile, directory: int, new: str) -> None:
+        self._may_wait()
+        copied = stage.copy(self.tools, file, self.handle.root, file.prepared.internal_date)
+        try:
+            stage.link(self.fs, copied, directory, new)
+        finally:
+            stage.discard(self.fs, copied)
 
     def link(self, source: int, name: str, row: FolderRow, new: str) -> None:
         """A further name of a message's file, in a folder."""

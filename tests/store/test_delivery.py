@@ -225,3 +225,22 @@ async def test_files_are_private(store: MaildirStore, data: Path) -> None:
         mode = path.stat().st_mode & 0o777
         assert mode & 0o077 == 0 or path.name.startswith("index"), path
     assert os.stat(data / "domains/mairie.test/maire").st_mode & 0o077 == 0
+
+
+async def test_a_batch_given_over_to_a_thread_after_its_first_link_delivers_all(store: MaildirStore) -> None:
+    """A nameless file that got a name and lost it again can get no other: its octets are written once more."""
+    await deliver(store, MAIRIE, 1)
+    await deliver(store, MAIRIE, 2)
+    lost_thread = "In-Reply-To: <m1@exemple.test>\r\nReferences: <absent@exemple.test>\r\n"  # needs the journal
+    staged = [
+        await store.stage(b"", content(3), first=MAIRIE),
+        await store.stage(b"", content(4, extra=lost_thread), first=MAIRIE),
+    ]
+    appended = await asyncio.gather(*(item.deliver(MAIRIE, Placement()) for item in staged))
+    assert [int(item.uid) for item in appended] == [3, 4]
+    inbox = await inbox_of(store)
+    assert [await read(inbox, uid) for uid in (3, 4)] == [mail(3), mail(4, extra=lost_thread)]
+    for item in staged:
+        async with item:
+            pass
+    assert await store.verify(None) == []

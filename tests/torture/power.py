@@ -1,0 +1,164 @@
+"""Power loss: any event of a recorded day, any survival of what was not synced, any index beside it, recovered.
+
+`explore` walks one trace and judges as many states as asked, spread over its events. All is drawn from the seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from store.types import AccountRef
+from tests.torture import seen
+from tests.torture.disk import SURVIVALS, Disk, File, Pending, Replay, apply
+from tests.torture.history import History
+from tests.torture.judge import Case, judge
+from tests.torture.recorder import Mark, SyncBegin
+from tests.torture.workload import REFS, Trace, account_path, record, small_blocks
+
+# The index beside the files, and how often: as the same disk kept it, absent, of an earlier commit, with a torn WAL,
+# of another account. "killed": everything is there and the kernel still runs.
+INDEXES = {"own": 6, "none": 3, "earlier": 4, "torn": 3, "foreign": 1, "killed": 3}
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run found."""
+
+    states: int = 0
+    events: int = 0
+    by_index: Counter[str] = field(default_factory=Counter)
+    by_survival: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def add(self, other: Report) -> None:
+        self.states += other.states
+        self.events += other.events
+        self.by_index += other.by_index
+        self.by_survival += other.by_survival
+        self.violations += other.violations
+
+
+@dataclass(slots=True)
+class _State:
+    position: int
+    survival: str
+    index: str
+    disk: Disk
+
+    def __str__(self) -> str:
+        return f"event {self.position}, {self.survival}, index {self.index}"
+
+
+def is_index(name: str) -> bool:
+    return "index" in name
+
+
+def states(history: History, dice: random.Random, count: int) -> Iterator[_State]:
+    """`count` crash states in the order of their events, which are drawn with the syncs' ends left out (nothing
+    changes there)."""
+    trace = history.trace
+    first = next(n for n, event in enumerate(trace.events) if isinstance(event, Mark))
+    places = [n for n in range(first, len(trace.events)) if not isinstance(trace.events[n], SyncBegin | Mark)]
+    wanted = Counter(dice.choices(places, k=count))
+    replay = Replay(trace.baseline, trace.numbers, trace.events)
+    for position in sorted(wanted):
+        while replay.position < position:
+            replay.step()
+        for _ in range(wanted[position]):
+            index = dice.choices(list(INDEXES), list(INDEXES.values()))[0]
+            survival = "everything" if index == "killed" else dice.choice(list(SURVIVALS))
+            disk = _survived(replay, dice, survival)
+            _put_index(disk, history, position, dice, index)
+            yield _State(position, survival, index, disk)
+
+
+def _survived(replay: Replay, dice: random.Random, survival: str) -> Disk:
+    disk = replay.durable.copy()
+    pending: Pending = [change for _, change in replay.pending]
+    for change in SURVIVALS[survival](dice, pending):
+        apply(disk, change)
+    return disk
+
+
+def _put_index(disk: Disk, history: History, position: int, dice: random.Random, index: str) -> None:
+    for ref in REFS:
+        if index in ("own", "killed"):
+            return
+        account = account_path(ref)
+        number = disk.find(account)
+        if number is None or number not in disk.directories:
+            continue
+        names = disk.directories[number]
+        if index == "torn":
+            _tear(disk, names, dice)
+            continue
+        for name in [name for name in names if is_index(name)]:
+            del names[name]
+        source = account_path(dice.choice(REFS)) if index == "foreign" else account
+        told = [state for state in history.told[source] if state.position <= position]
+        if index != "none" and told:
+            for offset, (name, data) in enumerate(dice.choice(told).images.items()):
+                inner = -(number * 10 + offset)
+                names[name], disk.files[inner] = inner, File(data)
+
+
+def _tear(disk: Disk, names: dict[str, int], dice: random.Random) -> None:
+    """The WAL cut anywhere, or with some octets of its end changed."""
+    inner = names.get("index.db-wal")
+    data = disk.files[inner].data if inner is not None and inner in disk.files else b""
+    if inner is None or not data:
+        return
+    cut = dice.randrange(len(data))
+    if dice.random() < 0.5:
+        disk.files[inner] = File(data[:cut])
+    else:
+        disk.files[inner] = File(data[:cut] + dice.randbytes(min(8, len(data) - cut)) + data[cut + 8 :])
+
+
+async def explore(history: History, seed: int, count: int, room: Path, *, most: int = 20) -> Report:
+    """Judge `count` states of a trace in directories under `room`; stop after `most` violations."""
+    dice, report = random.Random(seed), Report(events=len(history.trace.events))
+    report.violations += history.complaints
+    with small_blocks():
+        for number, state in enumerate(states(history, dice, count)):
+            target = room / f"state{number}"
+            state.disk.write_to(target)
+            try:
+                told = await judge(_case(history, state, target, dice))
+            except Exception as error:
+                told = [f"recovery failed: {error!r} {error.__cause__!r} {getattr(error, 'fields', '')}"]
+            report.violations += [f"seed {history.trace.seed}/{seed}, {state}: {line}" for line in told]
+            report.states += 1
+            report.by_index[state.index] += 1
+            report.by_survival[state.survival] += 1
+            shutil.rmtree(target)
+            if len(report.violations) >= most:
+                break
+    return report
+
+
+def _case(history: History, state: _State, target: Path, dice: random.Random) -> Case:
+    killed = state.index == "killed"
+    expected = {
+        ref: history.expected(account_path(ref), state.position, exact_flags=killed, view=dice.random()) for ref in REFS
+    }
+    span = history.span_at(state.position)
+    deliveries = span.turn.deliveries if span is not None and state.position < span.end else []
+    dates = history.trace.clock
+    return Case(target, "one" if killed else "two", dates, history.trace.originals, expected, deliveries, dice)
+
+
+def run(seed: int, rounds: int, count: int, room: Path) -> Report:
+    """One trace, recorded and explored."""
+    trace: Trace = asyncio.run(record(room / f"day{seed}", seed, rounds))
+    history = History.of(trace, room / "scratch")
+    return asyncio.run(explore(history, seed, count, room))
+
+
+__all__ = ["INDEXES", "AccountRef", "Report", "explore", "run", "seen", "states"]

@@ -1,0 +1,180 @@
+"""What a workload did to the disk, in order: the store's own calls and SQLite's, with the marks of who waited for what.
+
+Every change is made and noted under one lock, so the order told is the order done, whatever the threads. A sync is noted
+twice: what was changed before its beginning is durable at its end, nothing else is promised. Each sync carries the
+place in the store that asked for it (`site`), so that a mutant can leave out exactly one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import apsw
+
+from store.fsops import Call, FileSystem
+
+VFS, BASE = "torture", "unix"  # BASE by its name: "" would be ourselves, once we are the default
+SITE_DEPTH = 4
+_CHANGES = (
+    "make_directory", "remove_directory", "create", "open_to_update", "nameless", "write", "copy_range", "reserve",
+    "set_time", "truncate", "link", "link_open", "rename", "unlink",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SyncBegin:
+    """A sync of `inode` was asked for at `site` (innermost function first)."""
+
+    inode: int
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncEnd:
+    """The sync that began at event number `begin` is over. `data_only`: times are not included."""
+
+    begin: int
+    inode: int
+    data_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the workload tells: `what` is "begin" or "end" of a round, or "ack"; `value` belongs to it."""
+
+    what: str
+    value: Any
+
+
+Event = Call | SyncBegin | SyncEnd | Mark
+
+
+class Tape:
+    """The events so far. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.lock = threading.RLock()
+        self._here = threading.local()
+
+    def mark(self, what: str, value: object) -> None:
+        with self.lock:
+            self.events.append(Mark(what, value))
+
+    def note(self, call: Call) -> None:
+        """The recorder that `FileSystem` calls."""
+        with self.lock:
+            if call.name in ("fsync", "fdatasync"):
+                self.events.append(SyncEnd(self._here.begin, call.inode, call.name == "fdatasync"))
+            else:
+                self.events.append(call)
+
+    def begin_sync(self, inode: int, site: str) -> int:
+        with self.lock:
+            self._here.begin = len(self.events)
+            self.events.append(SyncBegin(inode, site))
+            return int(self._here.begin)
+
+    def end_sync(self, begin: int, inode: int) -> None:
+        with self.lock:
+            self.events.append(SyncEnd(begin, inode))
+
+
+def call_site() -> str:
+    """The innermost functions of the store that lead here, as `journal.append<transaction.journal<...`."""
+    names: list[str] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and len(names) < SITE_DEPTH:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith("store.") and not module.startswith(("store.fsops", "store.index")):
+            names.append(f"{module.removeprefix('store.')}.{frame.f_code.co_name}")
+        frame = frame.f_back
+    return "<".join(names)
+
+
+class RecordingFileSystem(FileSystem):
+    """The real calls on a real disk, each noted in order."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__(tape.note)
+        self._tape = tape
+
+    def sync(self, fd: int) -> None:
+        status = os.fstat(fd)
+        kind = "names" if stat.S_ISDIR(status.st_mode) else "file"
+        self._tape.begin_sync(status.st_ino, f"{kind} {call_site()}")
+        super().sync(fd)
+
+    def sync_data(self, fd: int) -> None:
+        self._tape.begin_sync(os.fstat(fd).st_ino, f"data {call_site()}")
+        super().sync_data(fd)
+
+
+def _in_order(name: str) -> Callable[..., Any]:
+    plain = getattr(FileSystem, name)
+
+    def method(self: RecordingFileSystem, *arguments: Any) -> Any:
+        with self._tape.lock:
+            return plain(self, *arguments)
+
+    return method
+
+
+for _name in _CHANGES:
+    setattr(RecordingFileSystem, _name, _in_order(_name))
+
+
+class RecordingVfs(apsw.VFS):  # type: ignore[misc]
+    """SQLite's default way to the disk, noted. While it lives it is the default of this process."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        super().__init__(VFS, BASE, makedefault=True)
+
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        if path is None or not flags[0] & (
+            apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL
+        ):
+            return super().xOpen(name, flags)
+        with self._tape.lock:
+            fresh = not os.path.exists(path)
+            file = RecordingFile(self._tape, path, name, flags)
+            if fresh:
+                parent = os.stat(os.path.dirname(path)).st_ino
+                self._tape.note(Call("create", path, inode=file.inode, parent=parent))
+            return file
+
+    def xDelete(self, filename: str, syncdir: bool) -> None:
+        with self._tape.lock:
+            super().xDelete(filename, syncdir)
+            self._tape.note(Call("unlink", filename, parent=os.stat(os.path.dirname(filename)).st_ino))
+
+
+class RecordingFile(apsw.VFSFile):  # type: ignore[misc]
+    def __init__(self, tape: Tape, path: str, name: Any, flags: list[int]) -> None:
+        super().__init__(BASE, name, flags)
+        self._tape, self._path = tape, path
+        self.inode = os.stat(path).st_ino
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        with self._tape.lock:
+            super().xWrite(data, offset)
+            self._tape.note(Call("write", self._path, data=bytes(data), offset=offset, inode=self.inode))
+
+    def xTruncate(self, newsize: int) -> None:
+        with self._tape.lock:
+            super().xTruncate(newsize)
+            self._tape.note(Call("truncate", self._path, value=newsize, inode=self.inode))
+
+    def xSync(self, flags: int) -> None:
+        begin = self._tape.begin_sync(self.inode, f"sqlite {os.path.basename(self._path)}<{call_site()}")
+        super().xSync(flags)
+        self._tape.end_sync(begin, self.inode)

@@ -1,0 +1,333 @@
+"""A seeded day of three mailboxes, recorded: every kind of change the store's face offers, alone and several at once.
+
+Time goes in rounds: a round begins, its calls are made, all are answered, it ends. What is under way at a crash is
+therefore what its round told. Floors are raised in blocks of a few numbers, so that every edge of a block is met.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+from core.clock import ManualClock
+from core.errors import MailError
+from message.content import BytesContent
+from store.fsops import FileSystem
+from store.records import email_id
+from store.service import MaildirStore, initialise
+from store.types import AccountRef, Column, Flag, Placement
+from tests.torture.disk import Disk, read_tree
+from tests.torture.recorder import Event, RecordingFileSystem, RecordingVfs, Tape
+
+MAIRIE = AccountRef("acc1", "org1", "mairie.test", "maire")
+VOISIN = AccountRef("acc2", "org1", "mairie.test", "secretariat")
+AUTRE = AccountRef("acc3", "org2", "autre.test", "maire")
+REFS = (MAIRIE, VOISIN, AUTRE)
+WHOLE = ((1, 0xFFFFFFFF),)
+WORDS = ("$Forwarded", "$Junk", "Urgent", "A-classer")
+# Small blocks and few pages: what happens once in a thousand messages happens every few.
+SMALL = {
+    "store.transaction.UID_BLOCK": 3,
+    "store.transaction.MODSEQ_BLOCK": 4,
+    "store.index.CHECKPOINT_PAGES": 60,
+    "store.journal.COMPACT_AT": 200,
+}
+
+
+def account_path(ref: AccountRef) -> str:
+    return f"domains/{ref.domain}/{ref.local}"
+
+
+@contextmanager
+def small_blocks() -> Iterator[None]:
+    with ExitStack() as stack:
+        for name, value in SMALL.items():
+            stack.enter_context(patch(name, value))
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One recipient of one delivered message."""
+
+    ref: AccountRef
+    delivery_id: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Round:
+    """`kind`: the name of what was done. `subscriptions`: of each account when it ended."""
+
+    number: int
+    kind: str
+    deliveries: list[Delivery] = field(default_factory=list)
+    subscriptions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Trace:
+    """A recorded workload."""
+
+    seed: int
+    baseline: Disk
+    numbers: dict[int, int]
+    events: list[Event]
+    rounds: list[Round]
+    originals: dict[str, bytes]  # by EMAILID
+    clock: float
+
+
+@dataclass(slots=True)
+class Day:
+    """The workload under way."""
+
+    data: Path
+    dice: random.Random
+    fs: FileSystem
+    tape: Tape
+    clock: ManualClock
+    store: MaildirStore
+    rounds: list[Round] = field(default_factory=list)
+    originals: dict[str, bytes] = field(default_factory=dict)
+    mails: int = 0
+    names: int = 0
+    wordy: bool = False  # more keywords than a file name has letters
+
+    # -- words ---------------------------------------------------------------------------------------------------------
+
+    def mail(self) -> bytes:
+        """Some long, some answers to others, so that threads have to be journalled."""
+        self.mails += 1
+        number, dice = self.mails, self.dice
+        answer = f"In-Reply-To: <m{dice.randint(1, number)}@x.test>\r\n" if dice.random() < 0.5 else ""
+        root = f"References: <r{number % 3}@x.test> <m{dice.randint(1, number)}@x.test>\r\n" if number % 4 == 0 else ""
+        head = f"From: a{number}@x.test\r\nSubject: N {number}\r\nMessage-ID: <m{number}@x.test>\r\n{answer}{root}\r\n"
+        lines = dice.choice((1, 3, 60, 200))
+        data = head.encode() + b"".join(b"%d.%d %s\r\n" % (number, line, b"x" * 60) for line in range(lines))
+        self.originals[email_id(hashlib.sha256(data).digest())] = data
+        return data
+
+    def fresh_name(self) -> str:
+        self.names += 1
+        return f"D{self.names}"
+
+    async def folder_names(self, ref: AccountRef) -> list[str]:
+        return [folder.name for folder in await (await self.store.account(ref)).folders()]
+
+    async def some_folder(self, ref: AccountRef, *, own: bool = False) -> str:
+        names = await self.folder_names(ref)
+        chosen = [name for name in names if name.startswith("D")] if own else ["INBOX", "INBOX", *names]
+        return self.dice.choice(chosen) if chosen else ""
+
+    async def some_mail(self, ref: AccountRef) -> tuple[str, list[tuple[int, int]]]:
+        """A folder and up to three of its UIDs."""
+        for _ in range(6):
+            folder = await self.some_folder(ref)
+            mailbox = await (await self.store.account(ref)).mailbox(folder)
+            uids = [int(row.uid) async for batch in mailbox.rows(WHOLE, Column.NONE) for row in batch]
+            if uids:
+                chosen = sorted(self.dice.sample(uids, min(len(uids), self.dice.randint(1, 3))))
+                return folder, [(uid, uid) for uid in chosen]
+        return "INBOX", []
+
+    def placement(self, folder: str) -> Placement:
+        dice = self.dice
+        return Placement(
+            folder,
+            flags=Flag(dice.choice((0, 0, 1, 5, 17))),
+            keywords=tuple(dice.sample(WORDS, dice.choice((0, 0, 1, 2)))),
+            internal_date=dice.choice((None, 1_500_000_000.0 + dice.randint(0, 9999))),
+        )
+
+    def delivery(self, targets: tuple[AccountRef, ...]) -> tuple[Awaitable[object], list[Delivery]]:
+        data = self.mail()
+        told = [Delivery(ref, f"q{self.mails} {ref.local}@{ref.domain}", data) for ref in targets]
+
+        async def deliver() -> None:
+            async with await self.store.stage(b"", BytesContent(data), first=targets[0]) as staged:
+                for item in told:
+                    appended = await staged.deliver(item.ref, Placement(delivery_id=item.delivery_id))
+                    self.acknowledged(item.ref, appended.folder_id, int(appended.uid))
+
+        return deliver(), told
+
+    def acknowledged(self, ref: AccountRef, folder_id: str, *uids: int) -> None:
+        self.tape.mark("ack", (account_path(ref), [(folder_id, uid) for uid in uids]))
+
+
+# -- rounds: what may happen --------------------------------------------------------------------------------------------
+
+
+async def _deliver(day: Day, turn: Round) -> None:
+    work, turn.deliveries = day.delivery(day.dice.choice(((MAIRIE,), (VOISIN,), (MAIRIE, VOISIN), REFS)))
+    await work
+
+
+async def _deliver_several(day: Day, turn: Round) -> None:
+    pairs = [day.delivery(day.dice.choice(((MAIRIE,), (MAIRIE, VOISIN)))) for _ in range(day.dice.randint(2, 5))]
+    turn.deliveries = [item for _, told in pairs for item in told]
+    await asyncio.gather(*(work for work, _ in pairs))
+
+
+async def _append(day: Day, _turn: Round) -> None:
+    ref = day.dice.choice(REFS)
+    folder = await day.some_folder(ref)
+    items = [(BytesContent(day.mail()), day.placement(folder)) for _ in range(day.dice.randint(1, 3))]
+    appended = await (await day.store.account(ref)).append(items)
+    day.acknowledged(ref, appended[0].folder_id, *(int(item.uid) for item in appended))
+
+
+async def _copy(day: Day, _turn: Round, *, move: bool = False) -> None:
+    ref = day.dice.choice(REFS)
+    (folder, uids), target = await day.some_mail(ref), await day.some_folder(ref)
+    account = await day.store.account(ref)
+    mailbox = await account.mailbox(folder)
+    if not uids or (move and target == folder):
+        return
+    copied = await (mailbox.move(uids, target) if move else mailbox.copy(uids, target))
+    found = await account.folder(target)
+    if found is not None:
+        day.acknowledged(ref, found.id, *(int(new) for _, new in copied.pairs))
+
+
+async def _move(day: Day, turn: Round) -> None:
+    await _copy(day, turn, move=True)
+
+
+async def _flags(day: Day, _turn: Round) -> None:
+    ref, dice = day.dice.choice(REFS), day.dice
+    folder, uids = await day.some_mail(ref)
+    words = [*WORDS, *(f"mot{number}" for number in range(30))] if day.wordy else WORDS
+    if uids:
+        await (await (await day.store.account(ref)).mailbox(folder)).store_flags(
+            uids,
+            add=Flag(dice.choice((0, 1, 2, 4, 5))),
+            remove=Flag(dice.choice((0, 0, 1, 4))),
+            add_keywords=dice.sample(words, dice.choice((0, 0, 1, 3))),
+            remove_keywords=dice.sample(WORDS, dice.choice((0, 0, 1))),
+        )
+
+
+async def _expunge(day: Day, _turn: Round) -> None:
+    ref = day.dice.choice(REFS)
+    folder, uids = await day.some_mail(ref)
+    if uids:
+        await (await (await day.store.account(ref)).mailbox(folder)).expunge(uids, only_deleted=False)
+
+
+async def _create(day: Day, _turn: Round) -> None:
+    ref = day.dice.choice(REFS)
+    parent = await day.some_folder(ref, own=True)
+    name = day.fresh_name() + day.dice.choice(("", "/a", "/a/b", "/" + "é" * 40))
+    use = day.dice.choice(("", "", "\\Flagged"))
+    await (await day.store.account(ref)).create(
+        f"{parent}/{name}" if parent and day.dice.random() < 0.3 else name, special_use=use
+    )
+
+
+async def _rename(day: Day, _turn: Round) -> None:
+    ref = day.dice.choice(REFS)
+    old = await day.some_folder(ref, own=True)
+    if day.dice.random() < 0.15:
+        old = "INBOX"
+    if old:
+        new = day.fresh_name() + day.dice.choice(("", "/sous", "/" + "x" * 190))
+        await (await day.store.account(ref)).rename(old.split("/")[0] if old != "INBOX" else old, new)
+
+
+async def _delete(day: Day, _turn: Round) -> None:
+    ref = day.dice.choice(REFS)
+    name = await day.some_folder(ref, own=True)
+    if name:
+        await (await day.store.account(ref)).delete(name)
+
+
+async def _subscribe(day: Day, _turn: Round) -> None:
+    ref = day.dice.choice(REFS)
+    await (await day.store.account(ref)).subscribe(await day.some_folder(ref), day.dice.random() < 0.5)
+
+
+async def _flush(day: Day, _turn: Round) -> None:
+    await day.store.flush()
+
+
+async def _rebuild(day: Day, _turn: Round) -> None:
+    await day.store.rebuild(day.dice.choice((None, "mairie.test")))
+
+
+async def _reopen(day: Day, _turn: Round) -> None:
+    await day.store.close()
+    day.store = MaildirStore(day.data, clock=day.clock, fs=day.fs, boot="one")
+    await day.store.open()
+
+
+# How often each happens in a hundred rounds.
+KINDS: dict[str, tuple[int, Callable[[Day, Round], Awaitable[None]]]] = {
+    "deliver": (16, _deliver),
+    "deliver several": (10, _deliver_several),
+    "append": (10, _append),
+    "copy": (7, _copy),
+    "move": (9, _move),
+    "flags": (13, _flags),
+    "expunge": (8, _expunge),
+    "create": (6, _create),
+    "rename": (6, _rename),
+    "delete": (4, _delete),
+    "subscribe": (2, _subscribe),
+    "flush": (11, _flush),
+    "rebuild": (2, _rebuild),
+    "reopen": (4, _reopen),
+}
+SETTLING = ("flush", "rebuild", "reopen")  # after these every flag is in a file name
+
+
+async def _round(day: Day, kind: str) -> None:
+    turn = Round(len(day.rounds), kind)
+    day.rounds.append(turn)
+    day.clock.advance(day.dice.choice((1, 5, 3000)))
+    day.tape.mark("begin", turn.number)
+    try:
+        await KINDS[kind][1](day, turn)
+    except MailError as error:
+        if error.code not in ("folder-exists", "invalid-name", "invalid-rename"):
+            raise
+    for ref in REFS:
+        account = await day.store.account(ref)
+        turn.subscriptions[account_path(ref)] = tuple(sorted(await account.subscriptions()))
+    day.tape.mark("end", turn.number)
+
+
+@asynccontextmanager
+async def _day(data: Path, seed: int) -> AsyncIterator[Day]:
+    tape = Tape()
+    clock = ManualClock()
+    vfs = RecordingVfs(tape)
+    fs = RecordingFileSystem(tape)
+    store = MaildirStore(data, clock=clock, fs=fs, boot="one")
+    day = Day(data, random.Random(seed), fs, tape, clock, store, wordy=seed % 3 == 0)
+    try:
+        await store.open()
+        yield day
+    finally:
+        await day.store.close()
+        vfs.unregister()
+
+
+async def record(data: Path, seed: int, rounds: int) -> Trace:
+    """Run the workload in `data`, which is made; what it did."""
+    initialise(data)
+    baseline, numbers = read_tree(data)
+    with small_blocks():
+        async with _day(data, seed) as day:
+            await _round(day, "deliver several")
+            kinds, weights = list(KINDS), [weight for weight, _ in KINDS.values()]
+            for kind in day.dice.choices(kinds, weights, k=rounds):
+                await _round(day, kind)
+    return Trace(seed, baseline, numbers, day.tape.events, day.rounds, day.originals, day.clock.now())
