@@ -56,7 +56,8 @@ class Directory(Protocol):
 
     async def resolve(self, address: Address) -> Resolution:
         """What an address means: exact address, then without its subaddress, then postmaster@ and abuse@ of a
-        hosted domain (they always exist: the organisation's first account, or the operator's postmaster)."""
+        hosted domain (they always exist: the organisation's first account, or the operator's postmaster), then the
+        domain's catch-all, an alias whose local part is "*"."""
 
     async def hosted_domain(self, name: str) -> Domain | None: ...
 

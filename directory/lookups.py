@@ -35,6 +35,7 @@ from directory.types import (
 
 # RFC 5321 4.5.1 demands postmaster of every domain, RFC 2142 asks for abuse (security.md row 56).
 ALWAYS = frozenset({"postmaster", "abuse"})
+CATCH_ALL = "*"  # the alias of a domain that gets what nobody else of it gets
 
 
 class Lookups:
@@ -77,7 +78,7 @@ class Lookups:
             return await _operators(session) if ours else ForeignDomain()
         if base.local.casefold() in ALWAYS:
             return await _always(session, domain)
-        return UnknownUser()
+        return await _exact(session, Address(CATCH_ALL, domain.name).key) or UnknownUser()
 
     async def hosted_domain(self, name: str) -> Domain | None:
         asked = rules.lookup_domain(name)

@@ -169,3 +169,18 @@ async def test_a_removed_mailbox_is_gone_from_every_answer(directory: SqlDirecto
     assert await directory.account_by_id(anne.id) is None
     assert await directory.resolve(anne.address) == UnknownUser()
     assert not await directory.may_send_as(anne, anne.address)
+
+
+async def test_h054_a_catch_all_gets_what_nobody_else_of_its_domain_gets(both: SqlDirectory) -> None:
+    await commune(both, "Brou", "brou.test")
+    await commune(both, "Aux", "aux.test")
+    anne = await mailbox(both, "anne@brou.test")
+    await both.add_alias(OPERATOR, at("*@brou.test"), [at("anne@brou.test")])
+    assert await both.resolve(at("personne@brou.test")) == AliasOf((at("anne@brou.test"),))
+    assert await both.resolve(at("anne+x@brou.test")) == LocalAccount(anne)
+    assert await both.resolve(at("postmaster@brou.test")) == LocalAccount(anne)
+    assert await both.resolve(at("personne@aux.test")) == UnknownUser()
+    assert await both.resolve(at("personne@sub.brou.test")) == ForeignDomain()
+    assert not await both.may_send_as(anne, at("personne@brou.test"))  # receiving for all gives nobody's name
+    await both.remove_alias(OPERATOR, at("*@brou.test"))
+    assert await both.resolve(at("personne@brou.test")) == UnknownUser()
