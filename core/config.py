@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.domain import DomainError, to_ascii
@@ -237,6 +237,51 @@ class Auth(Section):
     scram: bool = False
 
 
+def _one_level(value: str) -> str:
+    odd = not value.isprintable() or value != value.strip() or set("/%*") & set(value)
+    if odd or value.upper() in ("", "INBOX", ".", ".."):
+        raise ValueError("this is one level of a folder name, without wildcards")
+    return value
+
+
+class Folders(Section):
+    """What the standard folders of new accounts are called; accounts that exist keep theirs."""
+
+    drafts: str = "Brouillons"
+    sent: str = "Envoyés"
+    junk: str = "Indésirables"
+    trash: str = "Corbeille"
+    archive: str = "Archives"
+
+    _level = field_validator("drafts", "sent", "junk", "trash", "archive")(_one_level)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Folders:
+        if len({name.casefold() for name in self.uses}) < len(type(self).model_fields):
+            raise ValueError("two standard folders have one name")
+        return self
+
+    @property
+    def uses(self) -> dict[str, str]:
+        """Folder name > special use (RFC 6154 2), in the order of making."""
+        return {name: f"\\{use.capitalize()}" for use, name in self}
+
+
+class Imap(Section):
+    """`other_users`, `shared`: what the namespaces of shared mailboxes are called in mail programs. `literal_minus`:
+    literals over 4096 octets wait for our word. `without`: capabilities that nobody is offered; `without_for`: by
+    address of the account, or by the name a client gives of itself in ID."""
+
+    other_users: str = "Other Users"
+    shared: str = "Shared"
+    folders: Folders = Folders()
+    literal_minus: bool = False
+    without: list[str] = []
+    without_for: dict[str, list[str]] = {}
+
+    _level = field_validator("other_users", "shared")(_one_level)
+
+
 class Config(BaseSettings):
     """The whole, frozen. Paths inside `data` are properties, so that no one else composes them."""
 
@@ -262,6 +307,7 @@ class Config(BaseSettings):
     antispam: Antispam = Antispam()
     limits: Limits = Limits()
     auth: Auth = Auth()
+    imap: Imap = Imap()
 
     @field_validator("hostname")
     @classmethod

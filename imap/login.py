@@ -10,6 +10,7 @@ from core.log import Secret
 from directory.types import LoggedIn, LoginRefused, LoginUnavailable
 from imap import capability, responses
 from imap.errors import Bye, Code, No
+from imap.places import Places
 from imap.responses import Ok
 from imap.session import Session
 from store.types import AccountRef
@@ -29,7 +30,9 @@ async def log_in(session: Session, identity: str, secret: Secret) -> Ok:
     result = await services.directory.login(identity, secret, protocol="imap", remote=session.link.remote)
     match result:
         case LoggedIn():
-            session.logged_in(result, await services.store.account(AccountRef.of(result.account)))
+            own = await services.store.account(AccountRef.of(result.account))
+            sharing = services.directory.sharing
+            session.logged_in(result, Places(own, result.account, services.store, sharing, services.namespaces))
             return Ok("logged in", responses.capability_code(capability.names(session)))
         case LoginUnavailable():
             raise No("login is not possible at the moment", Code.UNAVAILABLE)

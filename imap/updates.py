@@ -71,4 +71,4 @@ def announce_keywords(writer: Writer, selected: Selected, keywords: Iterable[str
         selected.keywords |= new
         listed = sorted(selected.keywords)
         writer.write(responses.flags(listed))
-        writer.write(responses.permanent_flags(listed, read_only=selected.read_only))
+        writer.write(responses.permanent_flags(listed, read_only=selected.read_only, rights=selected.rights))

@@ -67,6 +67,7 @@ class Front:
             hostname=self._config.hostname,
             version=version("beffroi"),
             plaintext_on_loopback=self._config.auth.plaintext_on_loopback,
+            namespaces=Namespaces(self._config.imap.other_users, self._config.imap.shared),
         )
 
     def _service(self, name: str) -> SmtpService:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from directory.rights import Right
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.commands.incoming import Head, Incoming, read_head
@@ -30,15 +31,18 @@ def _parse(scanner: Scanner) -> Append:
 
 
 async def _handle(session: Session, asked: Append) -> Ok:
-    if await session.store.folder(asked.name) is None:
+    place = await session.store.landing(asked.name)
+    if place is None:
         raise No("no such mailbox", Code.TRYCREATE)
     head = asked.head
-    async with Incoming(session, asked.scanner) as incoming:
+    async with Incoming(session, asked.scanner, place.store) as incoming:
         items = [(await incoming.message(head), head.placement(asked.name))]
         while not incoming.scanner.at_end:
             head = read_head(incoming.scanner)
             items.append((await incoming.message(head), head.placement(asked.name)))
         appended = await session.store.append(items)
+    if Right.READ not in place.rights:  # RFC 4315 3: who may not read there is told no UID
+        return Ok("APPEND completed")
     code = responses.append_uid(appended[0].uidvalidity, [item.uid for item in appended])
     return Ok("APPEND completed", code)
 

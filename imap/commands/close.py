@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from core.errors import ForbiddenError
 from imap.command import WHEN_SELECTED, Command, no_arguments
 from imap.responses import Ok
 from imap.session import Session
@@ -10,7 +13,8 @@ from imap.session import Session
 async def _close(session: Session, _: None) -> Ok:
     selected = session.selected
     if not selected.read_only:
-        await selected.mailbox.expunge(None)
+        with contextlib.suppress(ForbiddenError):  # RFC 4314 4: without the right nothing goes, and it is closed
+            await selected.mailbox.expunge(None)
     session.unselect()
     return Ok("CLOSE completed")
 

@@ -39,7 +39,7 @@ def _parser(*, uid: bool) -> Callable[[Scanner], Transfer]:
 async def _ranges(session: Session, selected: Selected, asked: Transfer) -> Ranges:
     """What is meant, once the target is known to exist: a client may create it and try again (TRYCREATE)."""
     ranges = (await selected.numbered()).ranges(asked.wanted, uid=asked.uid)
-    if await session.store.folder(asked.target) is None:
+    if await session.store.landing(asked.target) is None:
         raise No("no such mailbox", Code.TRYCREATE)
     return ranges
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from core.errors import NotFoundError
+from directory.rights import Right
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.errors import Code, No
+from imap.permits import Place, demand
 from imap.responses import Ok
 from imap.session import Session
 from imap.wire.scanner import Scanner
@@ -22,7 +24,10 @@ def _parse(scanner: Scanner) -> str:
 async def _handle(session: Session, name: str) -> Ok:
     if name == INBOX:
         raise No("INBOX cannot be deleted", Code.CANNOT)
-    await _leave(session, name)
+    place = await session.store.find(name)
+    if place is not None:
+        demand(place, Right.REMOVE)
+        _leave(session, place)
     try:
         await session.store.delete(name)
     except NotFoundError:
@@ -32,11 +37,10 @@ async def _handle(session: Session, name: str) -> Ok:
     return Ok("DELETE completed")
 
 
-async def _leave(session: Session, name: str) -> None:
+def _leave(session: Session, place: Place) -> None:
     """Deleting the selected mailbox closes it first (RFC 2180 3.2: the session goes on)."""
-    folder = await session.store.folder(name)
     selected = session.selection
-    if folder is not None and selected is not None and selected.mailbox.folder_id == folder.id:
+    if selected is not None and selected.mailbox.folder_id == place.folder.id:
         session.unselect()
         session.writer.write(responses.untagged("OK", "mailbox closed", Code.CLOSED))
 

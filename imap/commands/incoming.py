@@ -18,7 +18,7 @@ from imap.session import Session
 from imap.types import FlagSet
 from imap.wire.scanner import Announced, Scanner
 from message.content import Content
-from store.store import Spool
+from store.store import AccountStore, Spool
 from store.types import Placement
 
 LATEST = 2**32 - 1  # Unix seconds a file's time can hold everywhere
@@ -66,8 +66,10 @@ def read_head(scanner: Scanner) -> Head:
 class Incoming:
     """`async with` it; `scanner` stands at what comes next. Messages are readable until the end of the `with`."""
 
-    def __init__(self, session: Session, scanner: Scanner) -> None:
+    def __init__(self, session: Session, scanner: Scanner, account: AccountStore) -> None:
+        """`account`: whose room it takes."""
         self._session = session
+        self._account = account
         self._spools: list[Spool] = []
         self._declared = 0  # octets of all messages so far
         self._small = self._large = 0
@@ -114,8 +116,8 @@ class Incoming:
         if size > self._session.limits.message_octets:
             raise No("message too large", Code.TOOBIG)
         self._declared += size
-        quota = self._session.store.ref.quota
-        if quota and (await self._session.store.usage())[0] + self._declared > quota:
+        quota = self._account.ref.quota
+        if quota and (await self._account.usage())[0] + self._declared > quota:
             raise No("mailbox is full", Code.OVERQUOTA)
 
     def _weigh(self, spool: Spool) -> None:

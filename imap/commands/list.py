@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
-from imap.commands import status
+from imap.commands.returned import Extras, read_extra
 from imap.errors import BadSyntax
 from imap.listing import Query, Row, Tree
 from imap.patterns import Pattern
@@ -20,8 +20,9 @@ MAX_PATTERNS = 20
 BATCH = 200  # rows between two drains
 INLINE = 50_000  # characters of patterns times folders: some 5 ms; more is matched beside the loop (promise P7)
 SELECTION = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
+NOTHING_MORE = Extras()
 BASE_SELECTION = frozenset({"SUBSCRIBED", "SPECIAL-USE"})  # what RECURSIVEMATCH can go with (RFC 5258 3.1)
-RETURNED = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
+RETURNED = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "MYRIGHTS", "METADATA"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class List:
     """`delimiter_only`: the pattern was empty, so the client asks for the delimiter."""
 
     query: Query
-    status: tuple[str, ...] = ()
+    extras: Extras = NOTHING_MORE
     delimiter_only: bool = False
 
 
@@ -48,7 +49,7 @@ def _parse_list(scanner: Scanner) -> List:
     texts = scanner.parenthesised(scanner.list_mailbox) if several else [scanner.list_mailbox()]
     if len(texts) > MAX_PATTERNS:
         raise BadSyntax("too many patterns")
-    returned, items = _returned(scanner)
+    returned, extras = _returned(scanner)
     scanner.end()
     extended = selection is not None or several or returned is not None
     chosen = selection or set[str]()
@@ -60,7 +61,7 @@ def _parse_list(scanner: Scanner) -> List:
         return_subscribed="SUBSCRIBED" in (returned or ()),
         extended=extended,
     )
-    return List(query, items, delimiter_only=texts == [""] and not extended)
+    return List(query, extras, delimiter_only=texts == [""] and not extended)
 
 
 def _parse_lsub(scanner: Scanner) -> List:
@@ -87,24 +88,22 @@ def _options(scanner: Scanner, known: frozenset[str]) -> set[str]:
     return options
 
 
-def _returned(scanner: Scanner) -> tuple[set[str] | None, tuple[str, ...]]:
+def _returned(scanner: Scanner) -> tuple[set[str] | None, Extras]:
     """list-return-opts = "RETURN" SP "(" [return-option *(SP return-option)] ")" """
     if scanner.at_end:
-        return None, ()
+        return None, NOTHING_MORE
     scanner.token(b" RETURN ")
-    items: tuple[str, ...] = ()
+    extras = NOTHING_MORE
 
     def option() -> str:
-        nonlocal items
+        nonlocal extras
         name = scanner.keyword()
-        if name == "STATUS":
-            scanner.space()
-            items = status.parse_items(scanner)
-        elif name not in RETURNED:
+        if name not in RETURNED:
             raise BadSyntax("unknown LIST option")
+        extras = read_extra(scanner, name, extras)
         return name
 
-    return set(scanner.parenthesised(option, empty=True)), items
+    return set(scanner.parenthesised(option, empty=True)), extras
 
 
 async def _tree(session: Session) -> Tree:
@@ -116,7 +115,7 @@ async def _list(session: Session, asked: List) -> Ok:
         session.writer.write(responses.listed("LIST", ["\\Noselect"], ""))
     else:
         tree = await _tree(session)
-        await _write(session, "LIST", await _matched(tree, tree.listed, asked.query), asked.status)
+        await _write(session, "LIST", await _matched(tree, tree.listed, asked.query), asked.extras)
     return Ok("LIST completed")
 
 
@@ -125,7 +124,7 @@ async def _lsub(session: Session, asked: List) -> Ok:
         session.writer.write(responses.listed("LSUB", ["\\Noselect"], ""))
     else:
         tree = await _tree(session)
-        await _write(session, "LSUB", await _matched(tree, tree.lsub, asked.query), ())
+        await _write(session, "LSUB", await _matched(tree, tree.lsub, asked.query), NOTHING_MORE)
     return Ok("LSUB completed")
 
 
@@ -136,12 +135,13 @@ async def _matched(tree: Tree, match: Callable[[Query], list[Row]], query: Query
     return await asyncio.to_thread(match, query)
 
 
-async def _write(session: Session, kind: str, rows: Sequence[Row], items: Sequence[str]) -> None:
+async def _write(session: Session, kind: str, rows: Sequence[Row], extras: Extras) -> None:
     utf8, writer = session.utf8, session.writer
+    values = await extras.values(session, rows)
     for count, row in enumerate(rows, 1):
         writer.write(responses.listed(kind, row.attributes, row.name, utf8=utf8, child_info=row.child_info))
-        if items and row.folder is not None:
-            writer.write(await status.describe(session, row.folder, items))
+        if row.folder is not None:
+            await extras.write(session, row.folder, values)
         if count % BATCH == 0:
             await writer.drain()
 

@@ -1,4 +1,4 @@
-"""NAMESPACE (RFC 2342): the personal one only; shared mailboxes come with access control."""
+"""NAMESPACE (RFC 2342): one's own folders, other people's, those of functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from imap.session import Session
 
 
 async def _handle(session: Session, _: None) -> Ok:
-    session.writer.write(responses.namespace())
+    session.writer.write(responses.namespace(session.store.namespaces, utf8=session.utf8))
     return Ok("NAMESPACE completed")
 
 

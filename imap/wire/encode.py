@@ -45,5 +45,15 @@ def mailbox(name: str, *, utf8: bool = False) -> bytes:
     return quoted(name.encode("utf-8"))
 
 
+def quoted_mailbox(name: str, *, utf8: bool = False) -> bytes:
+    """The same where the grammar wants a string (NAMESPACE, RFC 2342 5)."""
+    return quoted(name.encode("utf-8") if utf8 else utf7.encode(name))
+
+
+def nstring8(data: bytes | None) -> bytes:
+    """nstring / literal8 (RFC 5464 5): NUL travels in the latter alone (RFC 3516 4.3)."""
+    return b"~{%d}\r\n%b" % (len(data), data) if data is not None and b"\0" in data else nstring(data)
+
+
 def parenthesised(items: list[bytes]) -> bytes:
     return b"(%b)" % b" ".join(items)

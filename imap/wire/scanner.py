@@ -155,15 +155,22 @@ class Scanner:
             _utf8(text)
         return text
 
-    def _literal(self) -> bytes:
+    def _literal(self, *, binary: bool = False) -> bytes:
         match = self.match(_LITERAL, "literal")
         start, size = self._position, int(match[1])
         text = self._data[start : start + size]
         # RFC 9051 9: literal = "{" number64 ["+"] "}" CRLF *CHAR8, and CHAR8 is never NUL.
-        if len(text) < size or b"\0" in text:
+        if len(text) < size or (b"\0" in text and not binary):
             raise BadSyntax("malformed literal")
         self._position = start + size
         return text
+
+    def nstring8(self) -> bytes | None:
+        """nstring / literal8 (RFC 5464 5)."""
+        if self.peek() != b"~":
+            return self.nstring()
+        self.token(b"~")
+        return self._literal(binary=True)
 
     def announced_literal(self) -> Announced:
         """The literal that ends this head and is still to be read (`wire.framing.Streamed`)."""
@@ -226,10 +233,11 @@ class Scanner:
 
     # --- mailboxes and dates ---------------------------------------------------------------------------------------
 
-    def mailbox(self) -> str:
-        """mailbox = "INBOX" / astring, as NFC Unicode; a name that is no canonical spelling gets NO (row 96)."""
+    def mailbox(self, *, empty: bool = False) -> str:
+        """mailbox = "INBOX" / astring, as NFC Unicode; a name that is no canonical spelling gets NO (row 96). `empty`:
+        "" is a name, too (RFC 5464 4.1)."""
         name = self._name(self.astring())
-        if not name:
+        if not name and not empty:
             raise No("empty mailbox name", Code.CANNOT)
         return INBOX if name.upper() == INBOX else name
 

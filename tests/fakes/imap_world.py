@@ -24,6 +24,7 @@ from imap.session import Services
 from store.store import Store
 from store.types import AccountRef
 from tests.fakes.memory_store import MemoryAccount, MemoryStore
+from tests.fakes.sharing import MemoryAnnotations, MemorySharing
 
 PATIENCE = 10.0  # seconds a test waits for what must come
 PASSWORD = "correct horse battery"
@@ -38,10 +39,13 @@ class MemoryDirectory:
         self.credentials: dict[str, int] = {}
         self.asked = 0
         self.unavailable = False
+        self.sharing = MemorySharing(self.accounts)
+        self.annotations = MemoryAnnotations()
         self.seen: list[tuple[str, str, str]] = []
 
-    def add(self, local: str, *, quota: int = 0) -> Account:
-        account = Account(f"id-{local}", Address(local, "mairie.test"), "org", "", quota, State.ACTIVE)
+    def add(self, local: str, *, quota: int = 0, organisation: str = "org", shared: bool = False) -> Account:
+        address = Address(local, "mairie.test" if organisation == "org" else f"{organisation}.test")
+        account = Account(f"id-{local}", address, organisation, "", quota, State.ACTIVE, shared)
         self.accounts[account.address.key] = account
         return account
 

@@ -10,6 +10,7 @@ from core.errors import ForbiddenError, NotFoundError, StorageError
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.fetch.answer import Answer
+from imap.commands.fetch.binary import UnknownEncodingError
 from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute
 from imap.commands.fetch.parse import FetchArgs, parse
 from imap.commands.fetch.plan import Plan, plan
@@ -70,6 +71,8 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool) -> int:
     run = _Run(session, selected, view, todo, seen)
     async for batch in selected.mailbox.rows(ranges, todo.columns):
         await run.batch(batch)
+    if run.unknown:
+        raise No("a part has an unknown encoding", Code.UNKNOWN_CTE)  # RFC 3516 4.3; the others were answered
     return wanted - run.answered
 
 
@@ -109,6 +112,7 @@ class _Run:
 
     def __init__(self, session: Session, selected: Selected, view: View, todo: Plan, seen: Container[int]) -> None:
         self.answered = 0
+        self.unknown = False  # a part was asked for decoded whose encoding nobody knows
         self._answer = Answer(session.writer)
         self._selected = selected
         self._writer = session.writer
@@ -142,6 +146,8 @@ class _Run:
             return False
         try:
             await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, file))
+        except UnknownEncodingError:
+            self.unknown = True
         finally:
             file.close()
         return True
