@@ -18,6 +18,7 @@ from core.envelope import Listener
 from core.tls import ServerTls
 from imap.listeners import Mode
 from imap.listeners import Server as ImapServer
+from imap.namespaces import Namespaces
 from imap.seats import TallySeats
 from imap.session import Services as ImapServices
 from smtp.conversation import Service as SmtpService
