@@ -43,6 +43,7 @@ class Code(StrEnum):
     TOOBIG = "TOOBIG"
     TRYCREATE = "TRYCREATE"
     UNAVAILABLE = "UNAVAILABLE"
+    UNKNOWN_CTE = "UNKNOWN-CTE"
 
 
 class ImapError(Exception):

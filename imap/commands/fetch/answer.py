@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from core import log
 from core.errors import MailError
-from imap.commands.fetch.items import Attribute, Body
+from imap.commands.fetch.binary import Decoded, Measured, inside
+from imap.commands.fetch.items import Attribute, Octets
 from imap.commands.fetch.section import Span
 from imap.commands.fetch.source import Source, Value
 from imap.types import SeqNum
@@ -25,6 +26,10 @@ SETTLE = 64 * 1024  # octets written between two looks at the reader
 _log = log.get(__name__)
 
 
+async def _value_of(item: Octets, source: Source) -> Value | Measured | int:
+    return await (source.decoded(item) if isinstance(item, Decoded) else source.value(item))
+
+
 class Answer:
     """Writes the responses of one FETCH."""
 
@@ -35,11 +40,11 @@ class Answer:
         self._unsettled = 0
 
     async def message(
-        self, number: SeqNum, row: Message, attributes: Iterable[Attribute], bodies: Sequence[Body], source: Source
+        self, number: SeqNum, row: Message, attributes: Iterable[Attribute], bodies: Sequence[Octets], source: Source
     ) -> None:
         """One whole response. Every value is known before the first octet goes out, so that failing to find one
         leaves no half response; only the disk can still fail inside a literal."""
-        values = [(body, await source.value(body)) for body in bodies]
+        values = [(body, await _value_of(body, source)) for body in bodies]
         words = [b"%b %b" % (attribute.name, attribute.render(row)) for attribute in attributes]
         self._write(b"* %d FETCH (%b" % (number, b" ".join(words)))
         separator = b" " if words else b""
@@ -50,11 +55,15 @@ class Answer:
         self._write(b")\r\n")
         await self.settle(SETTLE)
 
-    async def _value(self, value: Value, source: Source) -> None:
+    async def _value(self, value: Value | Measured | int, source: Source) -> None:
         if value is None:
             self._write(b"NIL")
         elif isinstance(value, bytes):
             self._write(encode.literal(value))
+        elif isinstance(value, int):
+            self._write(b"%d" % value)
+        elif isinstance(value, Measured):
+            await self._decode(source.file, value)
         else:
             await self._stream(source.file, value)
 
@@ -67,6 +76,22 @@ class Answer:
             self._write(block)
             start += len(block)
             await self.settle(BLOCK if start < stop else SETTLE)
+
+    async def _decode(self, file: MessageFile, value: Measured) -> None:
+        """A literal8 where only that can carry the octets (RFC 3516 4.2)."""
+        left = value.stop - value.start
+        self._write(b"%b{%d}\r\n" % (b"~" if value.nul else b"", left))
+        try:
+            async for piece in inside(file, value):
+                self._write(piece)
+                left -= len(piece)
+                await self.settle(BLOCK if left else SETTLE)
+        except MailError as error:
+            _log.error("message-read-failed", start=value.start, stop=value.stop, **error.fields)
+            raise ConnectionAbortedError("message could not be read") from error
+        if left:
+            _log.error("message-file-short", start=value.start, stop=value.stop, read=value.stop - left)
+            raise ConnectionAbortedError("message file is shorter than it was")
 
     async def _block(self, file: MessageFile, start: int, stop: int) -> bytes:
         """The announced length cannot be taken back: when the disk fails now, only closing tells the truth."""

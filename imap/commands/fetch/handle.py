@@ -148,6 +148,7 @@ class _Run:
             await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, file))
         except UnknownEncodingError:
             self.unknown = True
+            await self._answer.message(number, row, attributes, (), Source(row, None))
         finally:
             file.close()
         return True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from imap import responses
+from imap.commands.fetch.binary import Decoded
 from imap.commands.fetch.section import Partial, Section, Text
 from imap.wire import dates, encode
 from store.types import Column, Message
@@ -45,7 +46,8 @@ class Body:
         return b"BODY[%b]%b" % (self.section.label(), origin)
 
 
-Item = Attribute | Body
+Octets = Body | Decoded  # items made of message text
+Item = Attribute | Octets
 
 
 def _mod_seq(row: Message) -> bytes:
@@ -111,6 +113,13 @@ RFC822: Mapping[bytes, Body] = {
 
 # Names that a section in brackets must follow > peek.
 BODIES: Mapping[bytes, bool] = {b"BODY": False, b"BODY.PEEK": True}
+
+# The same for decoded parts (RFC 3516 4.2) > (peek, the size only).
+BINARIES: Mapping[bytes, tuple[bool, bool]] = {
+    b"BINARY": (False, False),
+    b"BINARY.PEEK": (True, False),
+    b"BINARY.SIZE": (True, True),
+}
 
 # RFC 9051 6.4.5: a macro stands alone, never in a list.
 MACROS: Mapping[bytes, tuple[Item, ...]] = {

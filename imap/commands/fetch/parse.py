@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from imap.commands.fetch.items import ATTRIBUTES, BODIES, MACROS, RFC822, Body, Item
+from imap.commands.fetch.binary import Decoded
+from imap.commands.fetch.items import ATTRIBUTES, BINARIES, BODIES, MACROS, RFC822, Body, Item
 from imap.commands.fetch.section import SUBSETS, Partial, Section, Text
 from imap.commands.search.returns import Window, read_window
 from imap.errors import BadSyntax, Code, No
@@ -120,6 +121,8 @@ def _item(scanner: Scanner, name: bytes) -> Item:
     peek = BODIES.get(name)
     if peek is not None and scanner.try_token(b"["):
         return _body(scanner, peek)
+    if name in BINARIES:
+        return _decoded(scanner, name)
     if name == b"PREVIEW":
         scanner.try_match(_LAZY)
     item = ATTRIBUTES.get(name) or RFC822.get(name)
@@ -133,6 +136,19 @@ def _body(scanner: Scanner, peek: bool) -> Body:
     section = _section(scanner)
     scanner.token(b"]")
     return Body(b"BODY", section, peek, _partial(scanner))
+
+
+def _decoded(scanner: Scanner, name: bytes) -> Decoded:
+    """ "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary; section-binary = "[" [section-part]
+    "]" """
+    peek, size_only = BINARIES[name]
+    scanner.token(b"[")
+    part = scanner.try_match(_PART)
+    if part and part[1]:
+        raise BadSyntax("malformed section")
+    scanner.token(b"]")
+    partial = None if size_only else _partial(scanner)
+    return Decoded(name if size_only else b"BINARY", _path(part.group()) if part else (), peek, partial, size_only)
 
 
 def _section(scanner: Scanner) -> Section:

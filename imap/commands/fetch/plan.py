@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute, Body, Item
+from imap.commands.fetch.binary import Decoded
+from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute, Body, Item, Octets
 from imap.commands.fetch.section import Text
 from store.types import Column
 
@@ -14,7 +15,7 @@ class Plan:
     """`marks_seen`: unseen messages get \\Seen before they are answered, and FLAGS rides in their answers."""
 
     attributes: tuple[Attribute, ...]
-    bodies: tuple[Body, ...]
+    bodies: tuple[Octets, ...]
     columns: Column
     opens_file: bool
     marks_seen: bool
@@ -30,7 +31,7 @@ def plan(items: tuple[Item, ...], *, by_uid: bool, read_only: bool, with_modseq:
     attributes = tuple(item for item in items if isinstance(item, Attribute))
     if with_modseq and MOD_SEQ not in attributes:
         attributes = (*attributes, MOD_SEQ)
-    bodies = tuple(item for item in items if isinstance(item, Body))
+    bodies = tuple(item for item in items if isinstance(item, Body | Decoded))
     if by_uid and UID not in attributes:
         attributes = (UID, *attributes)
     columns = Column.NONE
@@ -42,12 +43,14 @@ def plan(items: tuple[Item, ...], *, by_uid: bool, read_only: bool, with_modseq:
         attributes,
         bodies,
         columns,
-        opens_file=any(not body.section.in_index for body in bodies),
+        opens_file=any(isinstance(body, Decoded) or not body.section.in_index for body in bodies),
         marks_seen=not read_only and any(not body.peek for body in bodies),
     )
 
 
-def _columns(body: Body) -> Column:
+def _columns(body: Octets) -> Column:
+    if isinstance(body, Decoded):
+        return Column.PARTS
     if body.section.in_index:
         return Column.HEADERS
     whole = not body.section.path and body.section.text is Text.WHOLE

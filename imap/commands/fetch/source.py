@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from imap.commands.fetch.binary import Decoded, Measured, locate, measure
 from imap.commands.fetch.items import Body
 from imap.commands.fetch.section import SUBSETS, Section, Span, Text, clip
 from message import fields, parts
@@ -63,10 +64,22 @@ class Source:
     def _span(self, section: Section) -> Span | None:
         if not section.path and section.text is Text.WHOLE:
             return 0, self.file.size
+        span = self._structure().section(section.path, _PIECES[section.text])
+        return None if span is None else clip(span, self.file.size)
+
+    def _structure(self) -> parts.Tree:
         if self._tree is None:
             self._tree = parts.Tree.unpack(self._row.parts)
-        span = self._tree.section(section.path, _PIECES[section.text])
-        return None if span is None else clip(span, self.file.size)
+        return self._tree
+
+    async def decoded(self, item: Decoded) -> Measured | int | None:
+        """A part that is not there is NIL, and has no octets (RFC 3516 4.2: BINARY.SIZE is a number). Raises
+        `UnknownEncodingError`."""
+        source = locate(self._structure(), item.path, self.file.size)
+        if source is None:
+            return 0 if item.size_only else None
+        measured = await measure(self.file, source, item.partial)
+        return measured.stop if item.size_only else measured
 
     async def _subset(self, span: Span, section: Section) -> bytes:
         if self._head is None or self._head[0] != span:
