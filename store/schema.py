@@ -10,6 +10,7 @@ from __future__ import annotations
 VERSION = 2  # PRAGMA user_version; older ones are brought up (`store.migrate`), others made again from the files
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
+TABLES_BY_MESSAGE = ("messages", "summaries", "heads", "sorting")  # one row a message in each
 SEEN, DELETED = 1, 8  # bits of `messages.flags` that are counted; plain integers, which cost a tenth of Flag's
 
 SORTING = """CREATE TABLE sorting (

@@ -13,10 +13,8 @@ from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import INDEX_FILE
 from store.names import account_local, parse
-from store.schema import UID_MASK, key
+from store.schema import TABLES_BY_MESSAGE, UID_MASK, key
 from store.types import AccountRef
-
-TABLES_BY_MESSAGE = ("messages", "summaries", "heads", "sorting")
 
 
 def accounts_on_disk(fs: FileSystem, domains: int, domain: str | None) -> Iterator[AccountRef]:

@@ -206,7 +206,7 @@ class Replay:
         self.pending = kept
 
 
-# -- what survives ------------------------------------------------------------------------------------------------------
+# -- what survives -----------------------------------------------------------------------------------------------------
 
 Pending = list[Change]
 Survival = Callable[[random.Random, Pending], Pending]

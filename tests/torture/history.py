@@ -69,9 +69,8 @@ class History:
             change = replay.step()
             if isinstance(event, Mark):
                 history._mark(event, replay.position)
-            elif change is not None and change.kind == "write" and _is_index_wal(event):
-                if finder.completes(change):
-                    history._commit(replay, str(getattr(event, "path", "")), scratch)
+            elif change is not None and _is_index_wal(event) and finder.completes(change):
+                history._commit(replay, str(getattr(event, "path", "")), scratch)
         history._drop_half_made()
         return history
 
@@ -110,8 +109,8 @@ class History:
         return self.spans[index] if index >= 0 else None
 
     def expected(self, account: str, position: int, *, exact_flags: bool, view: float) -> Expected:
-        """After a crash in front of event `position`. `exact_flags`: nothing is forgiven (a kill). `view`: where between
-        the first state told and the last the second client's memory is taken from, 0 to 1."""
+        """After a crash in front of event `position`. `exact_flags`: nothing is forgiven (a kill). `view`: where
+        between the first state told and the last the second client's memory is taken from, 0 to 1."""
         states = self.told[account]
         index = bisect.bisect_right([state.position for state in states], position) - 1
         span = self.span_at(position)

@@ -80,7 +80,7 @@ async def judge(case: Case) -> list[str]:
     return violations
 
 
-# -- what is there ------------------------------------------------------------------------------------------------------
+# -- what is there -----------------------------------------------------------------------------------------------------
 
 
 def check(found: Found, expected: Expected) -> Iterator[str]:
@@ -173,7 +173,7 @@ def _check_flags(found: Found, expected: Expected) -> Iterator[str]:
             yield f"UID {key[1]} has {found.mail[key].flags}, not one of {sorted(allowed)}"
 
 
-# -- what it can do -----------------------------------------------------------------------------------------------------
+# -- what it can do ----------------------------------------------------------------------------------------------------
 
 
 async def _unreadable(account: AccountStore, found: Found, originals: dict[str, bytes]) -> list[str]:

@@ -1,8 +1,8 @@
-"""What a workload did to the disk, in order: the store's own calls and SQLite's, with the marks of who waited for what.
+"""What a workload did to the disk, in order: the store's own calls and SQLite's, with marks of who waited for what.
 
-Every change is made and noted under one lock, so the order told is the order done, whatever the threads. A sync is noted
-twice: what was changed before its beginning is durable at its end, nothing else is promised. Each sync carries the
-place in the store that asked for it (`site`), so that a mutant can leave out exactly one of them.
+Every change is made and noted under one lock, so the order told is the order done, whatever the threads. A sync is
+noted twice: what was changed before its beginning is durable at its end, nothing else is promised. Each sync carries
+the place in the store that asked for it (`site`), so that a mutant can leave out exactly one of them.
 """
 
 from __future__ import annotations

@@ -68,6 +68,8 @@ class CommitFinder:
 
     def completes(self, change: Change) -> bool:
         number = change.owner[0]
+        if change.kind != "write":
+            return False
         if len(change.data) == _FRAME_HEADER and change.offset >= 32:
             commit = int.from_bytes(change.data[4:8], "big")
             self._ending[number] = change.offset + _FRAME_HEADER if commit else 0

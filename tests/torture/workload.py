@@ -162,7 +162,7 @@ class Day:
         self.tape.mark("ack", (account_path(ref), [(folder_id, uid) for uid in uids]))
 
 
-# -- rounds: what may happen --------------------------------------------------------------------------------------------
+# -- rounds: what may happen -------------------------------------------------------------------------------------------
 
 
 async def _deliver(day: Day, turn: Round) -> None:
