@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from core.errors import NotFoundError
 from store import expunge, folders, journal, place, stage
 from store.catalog import FolderRow
-from store.names import KEYWORD_LETTERS, FileName, fresh_unique, parse
+from store.names import KEYWORD_LETTERS, file_name, fresh_unique, letters, unique_of
 from store.records import keys_within
 from store.schema import DELETED, SEEN, UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
@@ -32,6 +32,15 @@ class _Source:
     size: int
     internal_date: int
     thread_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What it becomes in the target folder; `keywords` in that folder's bits."""
+
+    uid: int
+    name: str
+    keywords: int
 
 
 def copy(
@@ -74,39 +83,48 @@ def _copy(
 ) -> Copied:
     if not found:
         return Copied(row.uidvalidity, ())
-    words = _translated(transaction, source, row, found)
     first = transaction.allocate(row, len(found))
     modseq = transaction.next_modseq(row)
-    fresh = fresh_unique(transaction.tools.ids.object_id())
-    made = [
-        FileName(transaction.now, _unique(item, keep_unique, fresh, uid), uid, item.size, item.flags, words[item.uid])
-        for uid, item in enumerate(found, first)
-    ]
-    for name, item in zip(made, found, strict=True):
-        _link(transaction, source, row, item, str(name))
+    made = _named(transaction, found, _translated(transaction, source, row, found), first, keep_unique=keep_unique)
+    _link_all(transaction, source, row, found, made)
     _insert_rows(transaction, source, row, found, made, modseq)
     _journal(transaction, source, row, found, made)
-    return Copied(
-        row.uidvalidity, tuple((Uid(item.uid), Uid(name.uid)) for name, item in zip(made, found, strict=True))
-    )
+    return Copied(row.uidvalidity, tuple((Uid(item.uid), Uid(new.uid)) for new, item in zip(made, found, strict=True)))
 
 
-def _unique(item: _Source, keep: bool, fresh: str, uid: int) -> str:
+def _named(
+    transaction: Transaction, found: Sequence[_Source], words: dict[int, int], first: int, *, keep_unique: bool
+) -> list[_Made]:
     """A moved message keeps its unique part, so that its redelivery is still recognised; a copy gets its own."""
-    name = parse(item.name) if keep else None
-    return name.unique if name else f"{fresh}{uid:x}"
+    fresh, now = fresh_unique(transaction.tools.ids.object_id()), transaction.now
+    made = []
+    for uid, item in enumerate(found, first):
+        bits = words[item.keywords]
+        unique = unique_of(item.name) if keep_unique else f"{fresh}{uid:x}"
+        made.append(_Made(uid, file_name(now, unique, uid, item.size, letters(item.flags, bits)), bits))
+    return made
 
 
 def _translated(
     transaction: Transaction, source: FolderRow, row: FolderRow, found: Sequence[_Source]
 ) -> dict[int, int]:
-    """Keyword bits by source UID, in the target folder's letters."""
+    """Sets of keyword bits in the source folder > the same words in the target folder's bits."""
+    sets = {item.keywords for item in found}
     if source.id == row.id:
-        return {item.uid: item.keywords for item in found}
-    masks = {0: 0}
-    for bits in {item.keywords for item in found} - {0}:
-        masks[bits] = transaction.keyword_bits(row, source.words(bits))
-    return {item.uid: masks[item.keywords] for item in found}
+        return {bits: bits for bits in sets}
+    return {bits: transaction.keyword_bits(row, source.words(bits)) if bits else 0 for bits in sets}
+
+
+def _link_all(
+    transaction: Transaction, source: FolderRow, row: FolderRow, found: Sequence[_Source], made: Sequence[_Made]
+) -> None:
+    names = [(item.name, new.name) for item, new in zip(found, made, strict=True)]
+    done = 0
+    while done < len(names):
+        done += transaction.link_all(transaction.cur(source), row, names[done:])
+        if done < len(names):
+            _link(transaction, source, row, found[done], names[done][1])
+            done += 1
 
 
 def _link(transaction: Transaction, source: FolderRow, row: FolderRow, item: _Source, name: str) -> None:
@@ -141,7 +159,7 @@ def _insert_rows(
     source: FolderRow,
     row: FolderRow,
     found: Sequence[_Source],
-    made: Sequence[FileName],
+    made: Sequence[_Made],
     modseq: int,
 ) -> None:
     """Rows copied inside SQLite: one statement a table for each run of consecutive UIDs."""
@@ -150,15 +168,15 @@ def _insert_rows(
         "FROM messages WHERE key = ?",
         [
             (
-                key(row.number, name.uid),
+                key(row.number, new.uid),
                 row.number,
                 modseq,
-                signed(name.keywords),
-                name.saved,
-                str(name),
+                signed(new.keywords),
+                transaction.now,
+                new.name,
                 key(source.number, item.uid),
             )
-            for name, item in zip(made, found, strict=True)
+            for new, item in zip(made, found, strict=True)
         ],
     )
     offset = made[0].uid
@@ -194,15 +212,15 @@ def _count(transaction: Transaction, row: FolderRow, found: Sequence[_Source]) -
 
 
 def _journal(
-    transaction: Transaction, source: FolderRow, row: FolderRow, found: Sequence[_Source], made: Sequence[FileName]
+    transaction: Transaction, source: FolderRow, row: FolderRow, found: Sequence[_Source], made: Sequence[_Made]
 ) -> None:
     """What the new file names cannot tell: keywords past 26, and threads that the octets alone do not give, which are
     exactly those that the source's journal tells."""
-    lines = [journal.keywords(name.uid, name.keywords) for name in made if name.keywords >> KEYWORD_LETTERS]
+    lines = [journal.keywords(new.uid, new.keywords) for new in made if new.keywords >> KEYWORD_LETTERS]
     with transaction.directory(source) as fd:
         told = journal.read(transaction.fs, fd).threads
     lines += [
-        journal.thread(name.uid, item.thread_id) for name, item in zip(made, found, strict=True) if item.uid in told
+        journal.thread(new.uid, item.thread_id) for new, item in zip(made, found, strict=True) if item.uid in told
     ]
     if lines:
         transaction.journal(row, lines)

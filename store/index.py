@@ -36,8 +36,7 @@ class Connection:
         self._raw.set_busy_timeout(BUSY_MS)
         self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.all(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{CACHE_KIB}")
-        self._raw.wal_autocheckpoint(CHECKPOINT_PAGES)
-        self._checkpoints = True
+        self._raw.wal_autocheckpoint(0)
 
     def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         return self._raw.execute(sql, values).fetchall()
@@ -57,11 +56,9 @@ class Connection:
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         self._raw.executemany(sql, rows)
 
-    def begin(self, *, checkpoints: bool = True) -> None:
-        """A write transaction. Without `checkpoints` its commit leaves the WAL to a later one: checkpoints sync."""
-        if checkpoints is not self._checkpoints:
-            self._checkpoints = checkpoints
-            self._raw.wal_autocheckpoint(CHECKPOINT_PAGES if checkpoints else 0)
+    def begin(self) -> None:
+        """A write transaction. Its commit leaves the WAL to the flusher's next durable one: checkpoints write and sync,
+        and nobody waits for an answer there."""
         self._raw.execute("BEGIN IMMEDIATE")
 
     @property
@@ -71,6 +68,17 @@ class Connection:
     @property
     def in_transaction(self) -> bool:
         return self._raw.in_transaction
+
+    def begin_at_once(self) -> bool:
+        """Begin to write, or False when somebody else does just now."""
+        self._raw.set_busy_timeout(0)
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            return False
+        finally:
+            self._raw.set_busy_timeout(BUSY_MS)
+        return True
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -84,11 +92,14 @@ class Connection:
 
     @contextlib.contextmanager
     def durable(self) -> Iterator[None]:
-        """Commits inside are synced, and with them all earlier ones of this WAL."""
+        """Commits inside are synced, and with them all earlier ones of this WAL, which is then copied into the database
+        when it has grown."""
         self.all("PRAGMA synchronous=FULL")
+        self._raw.wal_autocheckpoint(CHECKPOINT_PAGES)
         try:
             yield
         finally:
+            self._raw.wal_autocheckpoint(0)
             self.all("PRAGMA synchronous=NORMAL")
 
     def shrink(self) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from core.errors import InvalidError
@@ -120,7 +121,7 @@ class FileName:
     others: str = ""
 
     def __str__(self) -> str:
-        return f"{self.saved}.M{self.unique}.{HOST},U={self.uid},S={self.size}:2," + self.letters
+        return file_name(self.saved, self.unique, self.uid, self.size, self.letters)
 
     @property
     def letters(self) -> str:
@@ -131,6 +132,17 @@ class FileName:
         return f"{self.saved}.M{self.unique}.{HOST},U={self.uid},S={self.size}"
 
 
+def file_name(saved: int, unique: str, uid: int, size: int, info: str) -> str:
+    """The name of a message's file; `info` as `letters` makes it."""
+    return f"{saved}.M{unique}.{HOST},U={uid},S={size}:2,{info}"
+
+
+def unique_of(name: str) -> str:
+    """The unique part of a name that `file_name` made."""
+    return name.partition(".M")[2].partition(".")[0]
+
+
+@lru_cache(maxsize=1024)  # a folder's messages share a few sets of flags
 def letters(flags: int, keywords: int, others: str = "") -> str:
     """The info letters in ASCII order, as every Maildir reader expects them."""
     if not flags and not keywords and not others:

@@ -71,7 +71,7 @@ class Transaction:
         """The lock is held, and the index is known to be the one the last writer left, at `generation`
         (`store.recover`)."""
         self.handle.writing.trim()
-        self.db.begin(checkpoints=not self._light)
+        self.db.begin()
         self._generation = generation
 
     def commit(self) -> None:
@@ -338,6 +338,21 @@ class Transaction:
         directory = self.cur(row)
         self.fs.link(source, name, directory, new)
         self._placed(directory, new)
+
+    def link_all(self, source: int, row: FolderRow, names: Sequence[tuple[str, str]]) -> int:
+        """`link` for many (old, new) names of one folder; how many were made before the first that could not be, whose
+        error the caller meets by `link`."""
+        self.touch(row)
+        directory = self.cur(row)
+        self._unsynced.add(directory)
+        link, linked = self.fs.link, self._linked
+        for count, (name, new) in enumerate(names):
+            try:
+                link(source, name, directory, new)
+            except OSError:
+                return count
+            linked.append((directory, new))
+        return len(names)
 
     def _placed(self, directory: int, name: str) -> None:
         self._linked.append((directory, name))
