@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import dns.dnssec
@@ -29,7 +29,8 @@ def mail_zone(records: str) -> str:
 
 
 class Dns:
-    """`zone(name, text)` sets a zone's records while running; every zone is signed and trusted."""
+    """`zone(name, text)` sets a zone's records while running; every zone is signed and trusted, but those that `start`
+    is told are `unsigned`, and the `bogus` ones, whose anchor belongs to another key."""
 
     def __init__(self, base: Path) -> None:
         self.port = free_port()
@@ -39,8 +40,11 @@ class Dns:
         self._serial = 1
         self._keys: dict[str, tuple[ec.EllipticCurvePrivateKey, object]] = {}
         self._process: Process | None = None
+        self._unsigned: Sequence[str] = ()
+        self._bogus: Sequence[str] = ()
 
-    def start(self, zones: Mapping[str, str]) -> None:
+    def start(self, zones: Mapping[str, str], unsigned: Sequence[str] = (), bogus: Sequence[str] = ()) -> None:
+        self._unsigned, self._bogus = unsigned, bogus
         anchors = [self._write(name, text) for name, text in zones.items()]
         (self._base / "anchors.ds").write_text("\n".join(anchors) + "\n")
         self._config.write_text(self._configuration(list(zones)))
@@ -61,6 +65,9 @@ class Dns:
 
     def _write(self, name: str, text: str) -> str:
         zone = dns.zone.from_text(HEAD.format(zone=name, serial=self._serial) + text, f"{name}.", relativize=False)
+        if name in self._unsigned:
+            zone.to_file(str(self._base / f"{name}.zone"), relativize=False)
+            return ""
         if name not in self._keys:
             key = ec.generate_private_key(ec.SECP256R1())
             dnskey = dns.dnssec.make_dnskey(key.public_key(), dns.dnssec.Algorithm.ECDSAP256SHA256, flags=257)
@@ -70,6 +77,9 @@ class Dns:
             dns.dnssec.sign_zone(zone, txn=writer, keys=[(key, dnskey)], lifetime=30 * 86400, dnskey_ttl=5)  # type: ignore[list-item]
         zone.to_file(str(self._base / f"{name}.zone"), relativize=False)
         origin = dns.name.from_text(name)
+        if name in self._bogus:
+            other = ec.generate_private_key(ec.SECP256R1())
+            dnskey = dns.dnssec.make_dnskey(other.public_key(), dns.dnssec.Algorithm.ECDSAP256SHA256, flags=257)
         ds = dns.dnssec.make_ds(origin, dnskey, dns.dnssectypes.DSDigest.SHA256, validating=False)  # type: ignore[arg-type]
         return f"{name}. IN DS {ds.to_text()}"
 
@@ -112,11 +122,11 @@ remote-control:
 
 
 @contextlib.contextmanager
-def unbound(zones: Mapping[str, str]) -> Iterator[Dns]:
+def unbound(zones: Mapping[str, str], unsigned: Sequence[str] = (), bogus: Sequence[str] = ()) -> Iterator[Dns]:
     with peer_directory("dns") as base:
         server = Dns(base)
         try:
-            server.start(zones)
+            server.start(zones, unsigned, bogus)
             yield server
         finally:
             server.stop()

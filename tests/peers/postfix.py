@@ -107,7 +107,7 @@ class Postfix:
             "base": self.base, "domain": self.domain, "uid": UID, "milters": milters, "client_tls": client_tls,
             "extra": extra, "port": self.port,
         }  # fmt: skip
-        (self._etc / "main.cf").write_text(MAIN.format(**values))
+        (self._etc / "main.cf").write_text(last_of_each(MAIN.format(**values)))
         (self._etc / "master.cf").write_text(MASTER.format(**values))
         (self._etc / "mailboxes").write_text("".join(f"{u}@{self.domain} {u}/\n" for u in users))
         (self._etc / "transport").write_text(
@@ -158,6 +158,13 @@ class Postfix:
             ],
             check=True, capture_output=True,
         )  # fmt: skip
+
+
+def last_of_each(text: str) -> str:
+    """Each parameter once, as it stands last: Postfix warns of a second one from every process, and when so many
+    warnings come before its log daemon is there, all of it stands still."""
+    values = dict(line.split(" =", 1) for line in text.splitlines() if " =" in line)
+    return "".join(f"{name} ={value}\n" for name, value in values.items())
 
 
 @contextlib.contextmanager
