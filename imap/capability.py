@@ -10,6 +10,7 @@ from imap.types import State
 
 BASE = (
     "IMAP4rev1",  # RFC 3501
+    "IMAP4rev2",  # RFC 9051
     "LITERAL+",  # RFC 7888
     "SASL-IR",  # RFC 4959
     "ID",  # RFC 2971
@@ -66,13 +67,39 @@ def may_send_password(session: Session) -> bool:
     return link.secure or (session.services.plaintext_on_loopback and link.loopback)
 
 
-def _with_value(name: str, session: Session) -> str:
-    return f"{name}={session.limits.message_octets}" if name == "APPENDLIMIT" else name
+# What cannot be used where its capability is withheld.
+COMMANDS: dict[str, frozenset[str]] = {
+    "ACL": frozenset({"GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS"}),
+    "COMPRESS=DEFLATE": frozenset({"COMPRESS"}),
+    "ENABLE": frozenset({"ENABLE"}),
+    "ID": frozenset({"ID"}),
+    "IDLE": frozenset({"IDLE"}),
+    "METADATA": frozenset({"GETMETADATA", "SETMETADATA"}),
+    "MOVE": frozenset({"MOVE", "UID MOVE"}),
+    "NAMESPACE": frozenset({"NAMESPACE"}),
+    "QUOTA": frozenset({"GETQUOTA", "GETQUOTAROOT", "SETQUOTA"}),
+    "REPLACE": frozenset({"REPLACE", "UID REPLACE"}),
+    "SORT": frozenset({"SORT", "UID SORT"}),
+    "UIDPLUS": frozenset({"UID EXPUNGE"}),
+    "UNAUTHENTICATE": frozenset({"UNAUTHENTICATE"}),
+    "UNSELECT": frozenset({"UNSELECT"}),
+}
+
+
+def refused(session: Session, command: str) -> bool:
+    """The command belongs to a capability that is switched off for this client."""
+    return any(command in COMMANDS.get(name, ()) for name in session.withheld)
+
+
+def _told(name: str, session: Session) -> str:
+    if name == "APPENDLIMIT":
+        return f"{name}={session.limits.message_octets}"
+    return "LITERAL-" if name == "LITERAL+" and session.services.settings.literal_minus else name
 
 
 def names(session: Session) -> list[str]:
     """The capabilities of this moment, in a stable order."""
-    listed = [*BASE, *(_with_value(name, session) for name in MAIL)]
+    listed = [_told(name, session) for name in (*BASE, *MAIL) if name not in session.withheld]
     if session.state is State.NOT_AUTHENTICATED:
         if session.link.can_start_tls:
             listed.append("STARTTLS")
@@ -81,5 +108,5 @@ def names(session: Session) -> list[str]:
         else:
             listed.append("LOGINDISABLED")
     elif not session.link.compressed:
-        listed += LOGGED_IN
+        listed += [name for name in LOGGED_IN if name not in session.withheld]
     return listed

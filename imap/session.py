@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.clock import Clock
-from core.config import Limits
+from core.config import Imap, Limits
 from directory.directory import Directory
 from directory.rights import ALL, Right
 from directory.types import Account, LoggedIn
@@ -108,6 +108,7 @@ class Services:
     version: str
     plaintext_on_loopback: bool = False
     namespaces: Namespaces = NAMESPACES
+    settings: Imap = Imap()
 
 
 @dataclass(slots=True)
@@ -152,6 +153,22 @@ class Session:
         self.login: LoggedIn | None = None
         self._store: Places | None = None
         self._selected: Selected | None = None
+        self.withheld: frozenset[str] = frozenset()  # capabilities this client is not offered
+        self._withhold()
+
+    def identify(self, fields: Sequence[tuple[str, str]]) -> None:
+        """Who the client says it is (RFC 2971)."""
+        self.client_id = fields
+        self._withhold()
+
+    def _withhold(self) -> None:
+        """What is switched off for all, for this account, or for clients of this name (docs/quirks.md)."""
+        settings = self.services.settings
+        who = {value.casefold() for name, value in self.client_id if name == "name"}
+        if self.login is not None:
+            who.add(self.login.account.address.key)
+        named = [names for key, names in settings.without_for.items() if key.casefold() in who]
+        self.withheld = frozenset(name.upper() for names in (settings.without, *named) for name in names)
 
     @property
     def limits(self) -> Limits:
@@ -159,7 +176,8 @@ class Session:
 
     @property
     def utf8(self) -> bool:
-        return Feature.UTF8 in self.features
+        """Names and quoted strings travel in UTF-8 (RFC 6855 3, RFC 9051 5.1)."""
+        return bool(self.features & (Feature.UTF8 | Feature.REV2))
 
     @property
     def rev2(self) -> bool:
@@ -203,6 +221,7 @@ class Session:
     def logged_in(self, login: LoggedIn, store: Places) -> None:
         self.login, self._store = login, store
         self.state = State.AUTHENTICATED
+        self._withhold()
         self.link.logged_in(login.account)
 
     def select(self, selected: Selected) -> None:
@@ -224,7 +243,7 @@ class Session:
         self.unselect()
         self.login = self._store = None
         self.features = Feature.NONE
-        self.client_id = ()
+        self.identify(())
         self.state = State.NOT_AUTHENTICATED
         self.link.logged_out()
 

@@ -14,7 +14,9 @@ ENABLEABLE: dict[str, Feature] = {
     "CONDSTORE": Feature.CONDSTORE,  # RFC 7162 3.1
     "QRESYNC": Feature.QRESYNC,  # RFC 7162 3.2.3
     "UTF8=ACCEPT": Feature.UTF8,  # RFC 6855 3
+    "IMAP4REV2": Feature.REV2,  # RFC 9051 6.3.1
 }
+SPELLED = {"IMAP4REV2": "IMAP4rev2"}  # as the capability is
 
 
 def _parse(scanner: Scanner) -> tuple[str, ...]:
@@ -29,10 +31,10 @@ def _parse(scanner: Scanner) -> tuple[str, ...]:
 
 
 async def _handle(session: Session, names: tuple[str, ...]) -> Ok:
-    known = [name for name in dict.fromkeys(names) if name in ENABLEABLE]
+    known = [name for name in dict.fromkeys(names) if name in ENABLEABLE and name not in session.withheld]
     for name in known:
         session.enable(ENABLEABLE[name])
-    session.writer.write(responses.enabled(known))
+    session.writer.write(responses.enabled([SPELLED.get(name, name) for name in known]))
     return Ok("ENABLE completed")
 
 

@@ -127,23 +127,30 @@ async def _open(session: Session, asked: Select, *, read_only: bool) -> None:
     snapshot = await mailbox.snapshot()
     read_only = read_only or not mailbox.opened_with & CHANGES
     session.select(Selected.begin(asked.name, mailbox, snapshot, read_only=read_only))
-    session.writer.write(_describe(snapshot, session.selected))
+    session.writer.write(_describe(session, snapshot))
     # RFC 7162 3.2.5: known UIDs of another UIDVALIDITY mean nothing.
     if asked.resync and asked.resync.uidvalidity == snapshot.uidvalidity:
         await _resynchronise(session, asked.resync)
 
 
-def _describe(snapshot: Snapshot, selected: Selected) -> bytes:
+def _describe(session: Session, snapshot: Snapshot) -> bytes:
+    """With the LIST response that IMAP4rev2 asks for and without what it dropped, once that is enabled (RFC 9051
+    6.3.2, appendix E)."""
+    selected, folder = session.selected, snapshot.folder
     parts = [
         responses.flags(snapshot.keywords),
         responses.exists(snapshot.messages),
-        responses.recent(0),
         responses.permanent_flags(snapshot.keywords, read_only=selected.read_only, rights=selected.rights),
         responses.untagged("OK", "next UID", f"UIDNEXT {snapshot.uidnext}"),
         responses.untagged("OK", "UIDs are valid", f"UIDVALIDITY {snapshot.uidvalidity}"),
         responses.untagged("OK", "highest", responses.highest_modseq_code(snapshot.modseq)),
-        responses.untagged("OK", "this mailbox", responses.mailbox_id_code(snapshot.folder.id)),
+        responses.untagged("OK", "this mailbox", responses.mailbox_id_code(folder.id)),
     ]
+    if session.rev2:
+        uses = [folder.special_use] if folder.special_use else []
+        parts.append(responses.listed("LIST", uses, selected.name, utf8=True))
+        return b"".join(parts)
+    parts.insert(2, responses.recent(0))
     if snapshot.recent_unseen:
         parts.insert(3, responses.untagged("OK", "first unseen", f"UNSEEN {snapshot.recent_unseen}"))
     return b"".join(parts)

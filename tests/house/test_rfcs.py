@@ -26,6 +26,7 @@ DONE = ("yes", "partial")
 # What a server says > the (RFC, words of the row's subject) that stand for it.
 IMAP_CAPABILITIES = {
     "IMAP4rev1": ("3501", "SELECT"),
+    "IMAP4rev2": ("9051", "SELECT"),
     "LITERAL+": ("7888", "LITERAL+"),
     "SASL-IR": ("4959", "SASL-IR"),
     "ID": ("2971", "ID"),
@@ -84,6 +85,7 @@ EHLO_KEYWORDS = {
     "ENHANCEDSTATUSCODES": ("2034", "ENHANCEDSTATUSCODES"),
     "DSN": ("3461", "DSN"),
     "REQUIRETLS": ("8689", "REQUIRETLS"),
+    "CHUNKING": ("3030", "CHUNKING"),
     "LIMITS": ("9422", "LIMITS"),
     "HELP": ("5321", "HELP"),
 }
