@@ -1,6 +1,6 @@
 """The command table of the server: verb, handler, and where it may stand in a pipelined group.
 
-One visible table; nothing is looked up by name. CHUNKING's BDAT takes its row here when it comes.
+One visible table; nothing is looked up by name.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ COMMANDS: dict[str, Command] = {
     "MAIL": Command(envelope_commands.mail),
     "RCPT": Command(envelope_commands.rcpt),
     "DATA": Command(envelope_commands.data, last=True),
+    "BDAT": Command(envelope_commands.bdat),
     "RSET": Command(_rset, junk=True, plain=True),
     "NOOP": Command(_noop, junk=True, plain=True),
     "HELP": Command(_help, junk=True, plain=True),

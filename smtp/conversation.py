@@ -38,6 +38,7 @@ class Then(Enum):
 
     NEXT = "next"  # read the next command
     DATA = "data"  # read a message
+    CHUNK = "chunk"  # read the octets that BDAT announced, whatever the reply is
     STARTTLS = "starttls"
     AUTH = "auth"  # the next line belongs to the authentication exchange
     CLOSE = "close"
@@ -53,10 +54,19 @@ class Blame(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """What BDAT announced (RFC 3030 2)."""
+
+    size: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     reply: Reply
     then: Then = Then.NEXT
     blame: Blame = Blame.NONE
+    chunk: Chunk | None = None
 
 
 class Logins(Protocol):
@@ -102,6 +112,7 @@ class Conversation:
     greeted: bool = False
     transaction: Transaction | None = None
     attempted: int = 0
+    chunking: bool = False  # the open transaction's message comes by BDAT
     mail_seen: bool = False
     started: float = 0.0  # monotonic begin of the open transaction
     exchange: Challenge | None = None
@@ -185,6 +196,7 @@ class Conversation:
     def open(self, transaction: Transaction) -> None:
         self.transaction = transaction
         self.attempted = 0
+        self.chunking = False
         self.mail_seen = True
         self.started = self.service.clock.monotonic()
 
@@ -192,6 +204,7 @@ class Conversation:
         """Forget the envelope: after RSET, a greeting, and *every* final reply to a message (rows 11, 12)."""
         self.transaction = None
         self.attempted = 0
+        self.chunking = False
 
 
 async def judged(decision: Awaitable[Status]) -> Status:

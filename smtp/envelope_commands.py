@@ -1,16 +1,21 @@
-"""MAIL, RCPT and DATA: the envelope grows, each step judged by delivery at once (RFC 5321 4.1.1.2-4)."""
+"""MAIL, RCPT, DATA and BDAT: the envelope grows, each step judged at once (RFC 5321 4.1.1.2-4, RFC 3030)."""
 
 from __future__ import annotations
+
+import re
+from dataclasses import replace
 
 from core.envelope import Listener
 from core.errors import TemporaryError
 from core.log import get
 from delivery.types import Transaction
 from smtp import replies
-from smtp.conversation import Blame, Conversation, Step, Then, judged
+from smtp.conversation import Blame, Chunk, Conversation, Step, Then, judged
 from smtp.parameters import ArgumentError, MailArgument, RcptArgument, parse_mail, parse_rcpt
 
 log = get(__name__)
+
+_BDAT = re.compile(r"(?P<size>[0-9]{1,20})(?: +(?P<last>LAST))?", re.IGNORECASE)
 
 
 async def mail(talk: Conversation, argument: str) -> Step:
@@ -50,6 +55,8 @@ async def rcpt(talk: Conversation, argument: str) -> Step:
     transaction = talk.transaction
     if transaction is None:
         return Step(replies.MAIL_FIRST, blame=Blame.ERROR)
+    if talk.chunking:
+        return Step(replies.CHUNKS_FIRST, blame=Blame.ERROR)
     try:
         wanted = parse_rcpt(
             argument,
@@ -85,10 +92,28 @@ async def _judge(talk: Conversation, transaction: Transaction, wanted: RcptArgum
 async def data(talk: Conversation, argument: str) -> Step:
     if argument:
         return Step(replies.NO_ARGUMENTS, blame=Blame.ERROR)
+    if talk.chunking:  # RFC 3030 2: DATA after BDAT
+        return Step(replies.CHUNKS_FIRST, blame=Blame.ERROR)
+    return _not_ready(talk) or Step(replies.START_MAIL, Then.DATA)
+
+
+def _not_ready(talk: Conversation) -> Step | None:
     transaction = talk.transaction
     if transaction is None:
         return Step(replies.MAIL_FIRST, blame=Blame.ERROR)
     if not transaction.recipients:
         # RFC 5321 3.3, RFC 2033: 503 when none was named, 554 when all were refused
         return Step(replies.NO_RECIPIENTS if talk.attempted else replies.RCPT_FIRST)
-    return Step(replies.START_MAIL, Then.DATA)
+    return None
+
+
+async def bdat(talk: Conversation, argument: str) -> Step:
+    """BDAT size [LAST]: its octets follow whatever we answer, so a size that cannot be read ends the session."""
+    match = _BDAT.fullmatch(argument)
+    if match is None:
+        return Step(replies.BAD_CHUNK, Then.CLOSE, Blame.ERROR)
+    chunk = Chunk(int(match["size"]), match["last"] is not None)
+    refused = _not_ready(talk)
+    if refused is not None:
+        return replace(refused, then=Then.CHUNK, chunk=chunk)
+    return Step(replies.chunk(chunk.size), Then.CHUNK, chunk=chunk)

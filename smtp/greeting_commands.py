@@ -48,6 +48,7 @@ KEYWORDS: tuple[Callable[[Conversation], str], ...] = (
     _starttls,
     _auth,
     _always("8BITMIME"),
+    _always("CHUNKING"),
     _always("SMTPUTF8"),
     _always("ENHANCEDSTATUSCODES"),
     _always("DSN"),

@@ -1,4 +1,4 @@
-"""One message from 354 to the final dot: blocks from the peer through the decoder into delivery's `Reception`.
+"""One message to its final dot or last chunk: blocks from the peer through the decoder into delivery's `Reception`.
 
 Back-pressure is the await on `feed`: nothing here holds more than a block. A message that must be refused is read to
 its true end all the same, so that session and peer stay in step (security.md rows 1-7, 20, 40).
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from core.clock import Clock
 from core.status import Status, refused
 from delivery.types import Reception
-from smtp.data import DataDecoder
+from smtp.data import ChunkDecoder, DataDecoder
 from smtp.guards import RateMeter
 from smtp.stream import READ, PeerReader
 
@@ -29,20 +30,33 @@ class FarTooBig(Exception):
     """The peer goes on and on beyond the limit."""
 
 
+class Decoder(Protocol):
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def fault(self) -> Status | None: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+
+D = TypeVar("D", bound=Decoder)
+
+
 @dataclass(slots=True)
-class Intake:
+class Intake(Generic[D]):
     """`wait` is called before each wait for the peer (it sets the stall deadline), `rest` after it."""
 
     reader: PeerReader
     reception: Reception
-    decoder: DataDecoder
+    decoder: D
     meter: RateMeter
     clock: Clock
     size_limit: int
     wait: Callable[[], None]
     rest: Callable[[], None]
 
-    async def run(self) -> Status | None:
+    async def run(self: Intake[DataDecoder]) -> Status | None:
         """Until the final dot; None when delivery may finish, else why the message is refused. Raises `Hangup`,
         `TooSlow`, `FarTooBig`; whoever calls then aborts the reception."""
         while not self.decoder.done:
@@ -52,10 +66,22 @@ class Intake:
         self.reader.unread(self.decoder.rest)
         return self._refusal()
 
-    async def _next(self) -> bytes:
+    async def chunk(self: Intake[ChunkDecoder], size: int, *, last: bool) -> Status | None:
+        """The octets of one BDAT, all of them (RFC 3030 2); as `run`."""
+        while size:
+            data = await self._next(min(size, READ))
+            size -= len(data)
+            block = self.decoder.feed(data)
+            if block and self._refusal() is None:
+                await self.reception.feed(block)
+        if last:
+            self.decoder.end()
+        return self._refusal()
+
+    async def _next(self, size: int = READ) -> bytes:
         self.wait()
         begin = self.clock.monotonic()
-        data = await self.reader.block(READ)
+        data = await self.reader.block(size)
         self.rest()
         self.meter.add(self.clock.monotonic() - begin, len(data))
         if self.meter.too_slow:

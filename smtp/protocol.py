@@ -204,7 +204,10 @@ class SmtpProtocol(SMTP):
             except Hangup:
                 pass
             finally:
-                self._leave(self._dialogue)
+                try:
+                    await self._dialogue.close()
+                finally:
+                    self._leave(self._dialogue)
 
     async def handle_exception(self, error: Exception) -> Any:
         assert self._dialogue is not None

@@ -22,6 +22,10 @@ class Reply:
     lines: tuple[str, ...]
     enhanced: str = ""
 
+    @property
+    def good(self) -> bool:
+        return self.code < 400
+
     def encode(self) -> bytes:
         prefix = f"{self.enhanced} " if self.enhanced else ""
         last = len(self.lines) - 1
@@ -47,7 +51,7 @@ RECIPIENT_OK = reply(250, "2.1.5", "Recipient OK")
 GOODBYE = reply(221, "2.0.0", "Goodbye")
 START_MAIL = Reply(354, ("End data with <CR><LF>.<CR><LF>",))
 CANNOT_VERIFY = reply(252, "2.1.5", "Cannot VRFY; send some mail and it will be tried")
-HELP = Reply(214, ("HELO EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT VRFY HELP", "See RFC 5321"), "2.0.0")
+HELP = Reply(214, ("HELO EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP", "See RFC 5321"), "2.0.0")
 READY_FOR_TLS = reply(220, "2.0.0", "Ready to start TLS")
 
 # --- syntax and order
@@ -68,6 +72,8 @@ UNKNOWN_PARAMETER = reply(555, "5.5.4", "Parameter not recognized")  # RFC 5321 
 NO_ARGUMENTS = reply(501, "5.5.4", "This command takes no argument")
 HELO_FIRST = reply(503, "5.5.1", "Send HELO or EHLO first")
 MAIL_FIRST = reply(503, "5.5.1", "Send MAIL first")
+CHUNKS_FIRST = reply(503, "5.5.1", "The message comes by BDAT; end it, or send RSET")
+BAD_CHUNK = reply(501, "5.5.4", "Syntax: BDAT size [LAST]")
 RCPT_FIRST = reply(503, "5.5.1", "Send RCPT first")
 NESTED_MAIL = reply(503, "5.5.1", "A transaction is open already")
 NO_RECIPIENTS = reply(554, "5.5.1", "No valid recipients")
@@ -121,6 +127,11 @@ TURNED_AWAY: dict[Refusal, Reply] = {
     Refusal.BANNED: BANNED,
     Refusal.FULL: BUSY,
 }
+
+
+def chunk(size: int) -> Reply:
+    """RFC 3030 2: each chunk has its own reply."""
+    return reply(250, "2.0.0", f"{size} octets received")
 
 
 def challenge(encoded: str) -> Reply:

@@ -13,15 +13,15 @@ from typing import Protocol
 from core.envelope import Listener
 from core.log import get
 from core.networks import within
-from core.status import Status, deferred
+from core.status import Status, accepted, deferred
 from delivery.types import Reception, Transaction
 from smtp import replies
 from smtp.auth import resume
 from smtp.commands import Command, perform
-from smtp.conversation import Blame, Conversation, Step, Then
-from smtp.data import DataDecoder
+from smtp.conversation import Blame, Chunk, Conversation, Step, Then
+from smtp.data import ChunkDecoder, DataDecoder
 from smtp.guards import Budget, RateMeter, foreign_protocol
-from smtp.intake import FarTooBig, Intake, TooSlow
+from smtp.intake import DISCARD, D, FarTooBig, Intake, TooSlow
 from smtp.replies import Reply
 from smtp.stream import READ, Hangup, LineFault, PeerReader
 
@@ -30,6 +30,8 @@ log = get(__name__)
 FINISH = 540.0  # seconds for delivery's answer: under the ten minutes a client waits (RFC 5321 4.5.3.2.6)
 BREATH = 16  # commands of a pipelined flood after which other sessions get their turn
 TOO_LATE = deferred("Delivery took too long, try again later", "finish-timeout")
+MORE = accepted("more chunks to come", "more")
+SMALL_CHUNK = 1024  # octets; smaller ones that are not the last count as idle commands
 BUG = deferred("Internal error, try again later", "bug")
 
 
@@ -72,6 +74,7 @@ class Session:
         stressed = talk.service.role is Listener.MX and talk.service.gate.stressed
         self.budget = Budget(talk.service.limits, stressed)
         self._link = link
+        self._chunks: Intake[ChunkDecoder] | None = None
 
     @property
     def hurried(self) -> bool:
@@ -98,7 +101,10 @@ class Session:
             self._link.end(replies.TOO_MANY_COMMANDS, "junk")
             return
         self._link.rest()
-        await self._follow(await perform(self.talk, command, argument))
+        step = await perform(self.talk, command, argument)
+        if not self.talk.chunking:
+            await self.close()
+        await self._follow(step)
         self._link.expect()
         if self.talk.commands % BREATH == 0:
             await asyncio.sleep(0)
@@ -125,9 +131,12 @@ class Session:
         if step.then is Then.STARTTLS:
             await self._starttls(step.reply)
             return
+        if step.chunk is not None:
+            await self._chunk(step, step.chunk)
+            return
         await self._answer(step)
         if step.then is Then.DATA and self.talk.transaction is not None:
-            await self._receive(self.talk.transaction)
+            await self._data(self.talk.transaction)
         elif step.then is Then.AUTH:
             await self._authenticate()
         elif step.then is Then.CLOSE:
@@ -185,14 +194,53 @@ class Session:
         elif not await self._link.handshake(ready.encode()):
             raise Hangup
 
-    # --- DATA ------------------------------------------------------------------------------------------------------
+    # --- DATA and BDAT -----------------------------------------------------------------------------------------------
 
-    async def _receive(self, transaction: Transaction) -> None:
-        """A message, its one final reply, a clean slate."""
-        reception = self.talk.service.acceptor.begin(transaction)
-        intake = self._intake(reception)
+    async def _data(self, transaction: Transaction) -> None:
+        intake = self._intake(self.talk.service.acceptor.begin(transaction), DataDecoder(self._line_limit))
+        await self._receive(transaction, intake, intake.run(), last=True)
+
+    async def _chunk(self, step: Step, chunk: Chunk) -> None:
+        """RFC 3030 2: the octets come, whatever we think of them."""
+        if chunk.size > DISCARD * self.talk.service.limits.message_octets:
+            self._link.end(replies.TOO_BIG, "far-too-big")
+            raise Hangup
+        if not chunk.last and chunk.size < SMALL_CHUNK and self.budget.junk_command():  # row 13
+            self._link.end(replies.TOO_MANY_COMMANDS, "junk")
+            raise Hangup
+        transaction = self.talk.transaction
+        if transaction is None or not step.reply.good:
+            await self._skip(chunk.size)
+            await self._answer(step)
+            return
+        if self._chunks is None:
+            self.talk.chunking = True
+            self._chunks = self._intake(self.talk.service.acceptor.begin(transaction), ChunkDecoder(self._line_limit))
+        intake = self._chunks
+        await self._receive(transaction, intake, intake.chunk(chunk.size, last=chunk.last), last=chunk.last)
+        if self.talk.chunking:
+            await self._answer(step)
+
+    async def _skip(self, size: int) -> None:
+        while size:
+            self._link.expect(self.talk.service.limits.data_stall)
+            size -= len(await self._link.source.block(min(size, READ)))
+            self._link.rest()
+
+    async def close(self) -> None:
+        """A message whose chunks did not all come is forgotten: after RSET, a new greeting, or with the session."""
+        if self._chunks is not None:
+            chunks, self._chunks = self._chunks, None
+            await chunks.reception.abort()
+
+    async def _receive(
+        self, transaction: Transaction, intake: Intake[D], arrival: Awaitable[Status | None], *, last: bool
+    ) -> None:
+        """A message, its one final reply, a clean slate. Not `last`: a good chunk leaves everything open."""
+        more = False
         try:
-            status = await self._message(intake, reception)
+            status = await self._message(intake, arrival, last=last)
+            more = status is MORE
         except (Hangup, TooSlow, FarTooBig) as error:
             if isinstance(error, TooSlow):
                 self._link.end(replies.TOO_SLOW, "too-slow")
@@ -201,20 +249,28 @@ class Session:
             _log_transaction(transaction, Status(421, "4.4.2", "", self._link.reason), intake.decoder.size)
             raise Hangup from None
         finally:
-            self.talk.reset()
+            if not more:
+                self._chunks = None
+                self.talk.reset()
+        if more:
+            return
         self.talk.messages += 1
         self.budget.mail_received()
         _log_transaction(transaction, status, intake.decoder.size)
         await self._answer(Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE))
 
-    def _intake(self, reception: Reception) -> Intake:
+    @property
+    def _line_limit(self) -> int:
+        return self.talk.service.limits.data_line
+
+    def _intake(self, reception: Reception, decoder: D) -> Intake[D]:
         service = self.talk.service
         limits = service.limits
         rate = limits.minimum_rate_submission if service.submission else limits.minimum_rate
         return Intake(
             reader=self._link.source,
             reception=reception,
-            decoder=DataDecoder(limits.data_line),
+            decoder=decoder,
             meter=RateMeter(0 if within(self.talk.peer.address, limits.exempt_networks) else rate),
             clock=service.clock,
             size_limit=limits.message_octets,
@@ -232,24 +288,31 @@ class Session:
         left = limits.transaction - (service.clock.monotonic() - self.talk.started)
         self._link.expect(max(0.0, min(limits.data_stall, left)))
 
-    async def _message(self, intake: Intake, reception: Reception) -> Status:
+    async def _message(self, intake: Intake[D], arrival: Awaitable[Status | None], *, last: bool) -> Status:
         """Delivery finishes exactly what arrived whole; anything else it forgets (promise P2)."""
-        finished = False
+        finished = arrived = False
         try:
-            refusal = await intake.run()
+            refusal = await arrival
+            arrived = True
             if refusal is not None:
                 return refusal
-            status = await _bounded(reception.finish())
+            if not last:
+                finished = True
+                return MORE
+            status = await _bounded(intake.reception.finish())
             finished = status is not TOO_LATE
             return status
         except (Hangup, TooSlow, FarTooBig, ConnectionError):
             raise
         except Exception:
             log.exception("smtp-bug", peer=self.talk.peer.address)
+            if not arrived:  # what is left of the message must not be read as commands
+                self._link.end(replies.INTERNAL, "bug")
+                raise Hangup from None
             return BUG
         finally:
             if not finished:
-                await reception.abort()
+                await intake.reception.abort()
 
 
 async def _bounded(finish: Awaitable[Status]) -> Status:

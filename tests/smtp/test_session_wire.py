@@ -37,7 +37,7 @@ async def test_ehlo_is_one_write_with_everything_we_do() -> None:
         text = (await wire.reader.read(4096)).decode()
         assert text.startswith("250-mx.mairie.test\r\n")
         keywords = {line[4:].split(" ")[0] for line in text.splitlines()[1:]}
-        assert keywords == {*"PIPELINING SIZE 8BITMIME SMTPUTF8 ENHANCEDSTATUSCODES DSN LIMITS HELP".split()}
+        assert keywords == {*"PIPELINING SIZE 8BITMIME CHUNKING SMTPUTF8 ENHANCEDSTATUSCODES DSN LIMITS HELP".split()}
         assert "SIZE 62914560" in text
         assert "LIMITS RCPTMAX=500" in text
         wire.close()
@@ -76,7 +76,7 @@ async def test_ehlo_is_one_write_with_everything_we_do() -> None:
         (["QUIT now"], "501 5.5.4"),
         (["XYZZY"], "500 5.5.1"),
         (["XCLIENT ADDR=1.2.3.4"], "500 5.5.1"),
-        (["BDAT 10 LAST"], "500 5.5.1"),
+        (["BDAT 0 LAST"], "503 5.5.1"),
         (["AUTH PLAIN AGEAYg=="], "502 5.5.1"),
         (["STARTTLS"], "502 5.5.1"),
         ([""], "500 5.5.2"),
