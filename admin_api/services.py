@@ -15,7 +15,8 @@ from store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`hostname` is the installation's public name: the MX of every hosted domain."""
+    """`hostname` is the installation's public name: the MX of every hosted domain. `sts_policy`: the text of the
+    MTA-STS policy that is published for them, "" for none."""
 
     hostname: str
     limits: Limits
@@ -25,3 +26,4 @@ class Services:
     queue: QueueAdministration
     resolver: Resolver
     clock: Clock
+    sts_policy: str = ""

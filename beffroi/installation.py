@@ -12,7 +12,7 @@ from core.domain import DomainError, to_ascii
 from core.errors import MailError
 
 # Keys of the outside contract whose service comes with a later version: a value is refused, never ignored.
-NOT_YET = ("lmtp", "https", "proxy_from")
+NOT_YET = ("lmtp", "proxy_from")
 
 TEMPLATE = """\
 # Beffroi. Every key: docs/operations.md. Each can also be set as BEFFROI_SECTION__KEY in the environment.

@@ -79,8 +79,29 @@ class Listen(Section):
 
 
 class TlsFiles(Section):
+    """`sites`: a folder of `NAME.pem` (chain and key) for names of the https door."""
+
     certificate: str = ""
     key: str = ""
+    sites: str = ""
+
+
+class MtaSts(Section):
+    """The policy published for hosted domains once `listen.https` is open (RFC 8461)."""
+
+    mode: Literal["off", "none", "testing", "enforce"] = "testing"
+    max_age: str = "7d"
+
+    @field_validator("max_age")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        if not 0 < parse_duration(value) <= 31_557_600:
+            raise ValueError("between 1s and a year")
+        return value
+
+    @property
+    def max_age_seconds(self) -> int:
+        return parse_duration(self.max_age)
 
 
 class Database(Section):
@@ -301,6 +322,7 @@ class Config(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     listen: Listen = Listen()
     tls: TlsFiles = TlsFiles()
+    mta_sts: MtaSts = MtaSts()
     database: Database = Database()
     dns: Dns = Dns()
     delivery: Delivery = Delivery()
@@ -369,6 +391,10 @@ class Config(BaseSettings):
     @property
     def key_file(self) -> Path:
         return self._inside(self.tls.key, "tls/key.pem")
+
+    @property
+    def sites_dir(self) -> Path | None:
+        return self.data / self.tls.sites if self.tls.sites else None
 
     @property
     def database_url(self) -> str:

@@ -61,6 +61,9 @@ async def _observe(resolver: Resolver, record: DnsRecord) -> tuple[Outcome, list
     if record.type == "MX":
         mx = await resolver.mx(record.name)
         return mx.outcome, [f"{item.preference} {item.host}." for item in mx.records]
+    if record.type == "CNAME":
+        alias = await resolver.cname(record.name)
+        return alias.outcome, [f"{name}." for name in alias.records]
     txt = await resolver.txt(record.name)
     return txt.outcome, [value.decode("utf-8", "backslashreplace") for value in txt.records]
 
@@ -121,15 +124,36 @@ def _judge_dmarc(expected: str, found: list[str]) -> Status:
     return Status.INSECURE if weaker else Status.CORRECT
 
 
+def _judge_same(expected: str, found: list[str]) -> Status:
+    if len(found) > 1:
+        return Status.DUPLICATE
+    return Status.CORRECT if _plain(found[0]) == _plain(expected) else Status.INCORRECT
+
+
+def _plain(value: str) -> str:
+    return value.replace(" ", "").rstrip(";.").lower()
+
+
+def _judge_tlsrpt(_expected: str, found: list[str]) -> Status:
+    """Where reports go is the commune's choice; that there is one record is the standard's (RFC 8460 3)."""
+    return Status.DUPLICATE if len(found) > 1 else Status.CORRECT if "rua=" in found[0] else Status.INCORRECT
+
+
 _JUDGES: dict[Kind, Callable[[str, list[str]], Status]] = {
     Kind.MX: _judge_mx,
     Kind.SPF: _judge_spf,
     Kind.DKIM: _judge_dkim,
     Kind.DMARC: _judge_dmarc,
+    Kind.STS: _judge_same,
+    Kind.STS_HOST: _judge_same,
+    Kind.TLSRPT: _judge_tlsrpt,
 }
 _CONCERNS: dict[Kind, Callable[[str], bool]] = {
     Kind.MX: lambda value: True,
     Kind.SPF: lambda value: value.lower().split(" ")[0] == "v=spf1",
     Kind.DKIM: lambda value: True,
     Kind.DMARC: lambda value: value.startswith("v=DMARC1"),
+    Kind.STS: lambda value: value.startswith("v=STSv1"),
+    Kind.STS_HOST: lambda value: True,
+    Kind.TLSRPT: lambda value: value.startswith("v=TLSRPTv1"),
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from directory.types import DkimKey, KeyState
+from dkim_keys.sts_policy import policy_id
 
 TTL = 3600
 STRING = 255  # RFC 1035 3.3: a character-string holds at most 255 octets
@@ -20,6 +21,9 @@ class Kind(Enum):
     SPF = "spf"
     DKIM = "dkim"
     DMARC = "dmarc"
+    STS = "sts"
+    STS_HOST = "sts-host"
+    TLSRPT = "tlsrpt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,10 @@ def quoted(value: str) -> str:
 
 
 def domain_records(
-    domain: str, hostname: str, keys: Sequence[DkimKey], *, dmarc_policy: str = "quarantine"
+    domain: str, hostname: str, keys: Sequence[DkimKey], *, dmarc_policy: str = "quarantine", sts_policy: str = ""
 ) -> list[DnsRecord]:
-    """What `domain` publishes: MX to `hostname`, SPF, one DKIM record per key, DMARC."""
+    """What `domain` publishes: MX to `hostname`, SPF, one DKIM record per key, DMARC; with an MTA-STS policy the three
+    records that go with it."""
     return [
         DnsRecord(domain, "MX", f"10 {hostname}.", "Le courrier de la commune arrive sur ce serveur.", Kind.MX),
         DnsRecord(
@@ -68,6 +73,37 @@ def domain_records(
             f"v=DMARC1; p={dmarc_policy}",
             "DMARC : ce que les autres serveurs font d'un message qui usurpe la commune.",
             Kind.DMARC,
+        ),
+        *(sts_records(domain, hostname, sts_policy) if sts_policy else ()),
+    ]
+
+
+def sts_records(domain: str, hostname: str, policy: str) -> list[DnsRecord]:
+    """RFC 8461 3.1, 8.2; RFC 8460 3. May be left out; the mail then travels with less certainty."""
+    return [
+        DnsRecord(
+            f"_mta-sts.{domain}",
+            "TXT",
+            f"v=STSv1; id={policy_id(policy)};",
+            "MTA-STS : annonce que le courrier destiné à la commune doit arriver chiffré.",
+            Kind.STS,
+            required=False,
+        ),
+        DnsRecord(
+            f"mta-sts.{domain}",
+            "CNAME",
+            f"{hostname}.",
+            "MTA-STS : adresse du site qui publie cette règle.",
+            Kind.STS_HOST,
+            required=False,
+        ),
+        DnsRecord(
+            f"_smtp._tls.{domain}",
+            "TXT",
+            f"v=TLSRPTv1; rua=mailto:postmaster@{domain}",
+            "TLS-RPT : où les autres serveurs signalent un chiffrement qui ne marche pas.",
+            Kind.TLSRPT,
+            required=False,
         ),
     ]
 

@@ -17,7 +17,8 @@ router = APIRouter(tags=["domains"])
 
 async def expected(rooms: Services, actor: Actor, name: str) -> list[DnsRecord]:
     domain = await rooms.directory.domain(actor, name)
-    return domain_records(domain.name, rooms.hostname, await rooms.directory.dkim_keys(domain.name))
+    keys = await rooms.directory.dkim_keys(domain.name)
+    return domain_records(domain.name, rooms.hostname, keys, sts_policy=rooms.sts_policy)
 
 
 @router.get("/domains")

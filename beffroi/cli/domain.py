@@ -15,6 +15,7 @@ from directory.types import Actor, Domain
 from dkim_keys.check import RecordCheck, check_domain
 from dkim_keys.domain_setup import add_hosted_domain
 from dkim_keys.records import DnsRecord, domain_records
+from dkim_keys.sts_policy import policy_text
 
 app = typer.Typer(no_args_is_help=True, help="Mail domains, their DNS records and their checks.")
 
@@ -35,7 +36,8 @@ def record_view(record: DnsRecord) -> dict[str, object]:
 
 async def expected_records(config: Config, directory: Directory, name: str) -> list[DnsRecord]:
     domain = await directory.domain(Actor.console(), name)
-    return domain_records(domain.name, config.hostname, await directory.dkim_keys(domain.name))
+    keys = await directory.dkim_keys(domain.name)
+    return domain_records(domain.name, config.hostname, keys, sts_policy=policy_text(config))
 
 
 @app.command("add")

@@ -11,7 +11,7 @@ BACKLOG = 1024
 
 # Which kind of worker serves which keys of section `listen`; the one table of doors.
 FRONT_DOORS = ("mx", "submission", "submissions", "imap", "imaps")
-WEB_DOORS = ("api", "metrics")
+WEB_DOORS = ("api", "https", "metrics")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from admin_api.app import create_app
@@ -17,8 +18,10 @@ from beffroi import metrics
 from beffroi.rooms import CLOCK, open_keyring
 from beffroi.wiring import Rooms, open_rooms
 from beffroi.worker.bootstrap import Assignment
+from beffroi.worker.sites import Certificates, Sites
 from core import log
 from core.config import Config
+from dkim_keys.sts_policy import policy_text
 
 KEEP_ALIVE = 15  # seconds
 GRACE = 20  # seconds for requests under way at a clean stop
@@ -64,10 +67,14 @@ class Web:
         self._tasks: list[asyncio.Task[None]] = []
         self._services = _services(config, rooms)
         self._api = create_app(self._services, version("beffroi"))
+        self._config = config
+        self._sites = Sites(rooms.directory, lambda: self._config)
+        self._certificates = Certificates(config) if config.listen.https else None
 
     async def serve(self, sockets: tuple[tuple[str, socket.socket], ...]) -> None:
+        applications: dict[str, ASGIApp] = {"api": self._api, "https": self._sites, "metrics": metrics.application}
         for role, sock in sockets:
-            application = metrics.application if role == "metrics" else self._api
+            application = applications[role]
             settings = uvicorn.Config(
                 application,
                 http=Patient,
@@ -79,6 +86,9 @@ class Web:
                 limit_concurrency=200,
                 timeout_graceful_shutdown=GRACE,
             )
+            settings.load()
+            if role == "https" and self._certificates is not None:
+                settings.ssl = self._certificates.context
             server = _Server(settings)
             self._servers.append(server)
             self._tasks.append(asyncio.create_task(server.serve(sockets=[sock])))
@@ -88,6 +98,9 @@ class Web:
             await asyncio.sleep(0.01)
 
     async def reload(self, config: Config) -> None:
+        if self._certificates is not None:
+            self._certificates.reload(config)
+        self._config = config
         self._api.state.services = _services(config, self._rooms)
 
     async def drain(self) -> None:
@@ -110,6 +123,7 @@ def _services(config: Config, rooms: Rooms) -> Services:
         queue=rooms.queue.administration,
         resolver=rooms.resolver,
         clock=CLOCK,
+        sts_policy=policy_text(config),
     )
 
 
