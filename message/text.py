@@ -7,11 +7,12 @@ Bounded: no more than `limit` characters leave, blocks are short, nothing is dec
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from core.config import Limits
 from message import charset, decode, mime
+from message.collation import searchable
 from message.content import BLOCK, Content
 from message.header import LIMITS, Head, split
 from message.html import Stripper
@@ -29,8 +30,9 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of text. `header`: it is a header value of the message itself (TEXT, not BODY); `field` its lower-case
-    name then. `part` is the part's index; pieces of one part that follow each other are one text cut anywhere."""
+    """A run of text. `header`: it is a header value of the message itself (TEXT, not BODY). `field`: of a header value
+    its lower-case name, of an attachment's name "filename". `part` is the part's index; pieces of one part without a
+    field that follow each other are one text cut anywhere."""
 
     text: str
     part: int
@@ -58,7 +60,7 @@ def _all(content: Content, structure: mime.Structure, limits: Limits) -> Iterato
         if part.index == 0 or part.index in inside:
             yield from _header(_head(content, part, limits), part.index)
         if part.index and (name := _filename(about)):
-            yield Piece(name, part.index)
+            yield Piece(name, part.index, field="filename")
         if part.kind is PartKind.LEAF and about.type == b"text":
             for text in part_text(content, part, about):
                 yield Piece(text, part.index)
@@ -96,17 +98,25 @@ def part_text(content: Content, part: Part, about: Media, *, block: int = BLOCK)
         yield text
 
 
-def contains(content: Content, pattern: str, *, body_only: bool, structure: mime.Structure | None = None) -> bool:
-    """Whether the text holds `pattern` without regard to case (RFC 9051 6.4.4), across the cuts between pieces.
+def contains(
+    content: Content,
+    pattern: str,
+    *,
+    body_only: bool,
+    structure: mime.Structure | None = None,
+    fold: Callable[[str], str] = searchable,
+) -> bool:
+    """Whether the text holds `pattern`, both in the form `fold` gives them (RFC 9051 6.4.4), across the cuts between
+    pieces.
 
     Blanks count as they are written, line ends as CRLF.
     """
-    wanted = pattern.casefold()
+    wanted = fold(pattern)
     tail, last = "", (-1, "")
     for piece in pieces(content, structure):
         if body_only and piece.header:
             continue
-        text = piece.text.casefold()
+        text = fold(piece.text)
         if (piece.part, piece.field) == last and not piece.field:
             text = tail + text
         if wanted in text:

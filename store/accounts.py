@@ -91,6 +91,10 @@ class Accounts:
     def __len__(self) -> int:
         return len(self._open)
 
+    def entries(self) -> list[Entry]:
+        """The accounts that are open."""
+        return list(self._open.values())
+
     def opened(self, ref: AccountRef) -> Entry | None:
         """The account if it is open already."""
         return self._open.get((ref.domain, ref.local))
@@ -118,7 +122,9 @@ class Accounts:
         tools = self._tools
         with whole():
             now = int(tools.clock.now())
-            root = layout.open_account(tools.fs, self._domains, ref, tools.ids, now, removed=self._removed)
+            root = layout.open_account(
+                tools.fs, self._domains, ref, tools.ids, now, removed=self._removed, standard=tools.standard
+            )
             handle = Handle(tools, ref, root)
             try:
                 with handle.lock.held():

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 async def through(end: Awaitable[object]) -> None:
@@ -16,3 +19,14 @@ async def through(end: Awaitable[object]) -> None:
     while not waiting.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait((waiting,))
+
+
+async def ended(future: asyncio.Future[T]) -> T:
+    """Its result. A caller that is cancelled leaves after the thread has."""
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await through(future)
+        if not future.cancelled():
+            future.exception()  # nobody else will look at it
+        raise

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from core.clock import Clock
 from core.config import Limits
@@ -23,6 +23,7 @@ from store import index as index_file
 from store import sidefile
 from store.fsops import FileSystem
 from store.index import Connection, Index
+from store.layout import STANDARD
 from store.lockfile import AccountLock
 from store.types import AccountRef
 
@@ -31,7 +32,8 @@ OPEN_FOLDERS = 24  # descriptors of cur/ kept open on each side
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every part of the store is given: calls, time, names, bounds, the scanner, which boot this is."""
+    """What every part of the store is given: calls, time, names, bounds, the scanner, which boot this is, and the
+    folders a new account starts with (name > special use, without INBOX)."""
 
     fs: FileSystem
     clock: Clock
@@ -39,6 +41,8 @@ class Tools:
     limits: Limits
     gather: Callable[[Content], Facts]
     boot: str
+    fold_accents: bool = True  # in searches: what differs in accents only is found too
+    standard: Mapping[str, str] = field(default_factory=lambda: STANDARD)
 
 
 class Descriptors:

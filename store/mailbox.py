@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from core.errors import NotFoundError, StorageError
 from message.content import Content
-from store import catalog, copy, expunge, field_search, flags, outside, records, replace, search, sort, thread
+from store import catalog, copy, expunge, field_search, flags, outside, records, replace, sort, thread
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
 from store.delivery import discarded, stage_appended
+from store.ending import ended
 from store.faults import whole
 from store.files import OpenFile
 from store.flags import FlagChange
@@ -22,6 +23,7 @@ from store.handle import Handle
 from store.index import Connection
 from store.scan import scan_folder
 from store.schema import UID_MASK, key
+from store.search import lookup, scan
 from store.store import MessageFile, UidRanges
 from store.trust import Trust
 from store.types import (
@@ -133,17 +135,15 @@ class FolderView:
 
     async def _read_long(self, ask: Callable[[Connection, FolderRow], T]) -> T:
         """In a worker thread, with a connection of its own: the loop does not wait for it."""
-        entry = await self._entry()
 
-        def work() -> T:
-            with whole(), contextlib.closing(entry.handle.index.another()) as db, db.reading():
+        def work(handle: Handle) -> T:
+            with whole(), contextlib.closing(handle.index.another()) as db, db.reading():
                 row = catalog.by_id(db, self._id)
                 if row is None:
                     raise NotFoundError("no such folder", code="no-folder")
                 return ask(db, row)
 
-        with entry.handle.pinned():
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await self._in_thread(work)
 
     async def sort(self, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> Sequence[int]:
         return await self._read_long(lambda db, row: sort.ordered(db, row, uids, criteria))
@@ -152,22 +152,34 @@ class FolderView:
         return await self._read_long(lambda db, row: thread.threads(db, row, uids, algorithm))
 
     async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
-        return await self._read_long(lambda db, row: field_search.containing(db, row, ranges, field, pattern))
+        fold_accents = (await self._entry()).handle.tools.fold_accents
+        return await self._read_long(
+            lambda db, row: field_search.containing(db, row, ranges, field, pattern, fold_accents=fold_accents)
+        )
 
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
-        found: list[int] = []
-        async for batch in self.rows(ranges, Column.NONE):
+        question = scan.Question(pattern, body_only, (await self._entry()).handle.tools.fold_accents)
+        found = await self._in_thread(lambda handle: lookup.find(handle, self._id, ranges, question))
+        matched = list(found.sure)
+        for start in range(0, len(found.candidates), scan.TOGETHER):
+            matched += await self._scanned(found.candidates[start : start + scan.TOGETHER], question)
+        return sorted(matched)
 
-            def ask(db: Connection, row: FolderRow, uids: list[int]) -> tuple[str, list[tuple[int, str]]]:
-                return row.directory, [(uid, _name(db, row, uid, required=False)) for uid in uids]
+    async def _scanned(self, uids: Sequence[int], question: scan.Question) -> Sequence[int]:
+        """Names change behind our back (flag letters): a file that is missing is looked for under its new one."""
+        matched: list[int] = []
+        for _ in range(3):
+            if uids:
+                directory, names = await self._read(partial(_names, uids=uids))
+                look = partial(scan.matching, directory=directory, candidates=names, question=question)
+                some, uids = await self._in_thread(look)
+                matched += some
+        return matched
 
-            uids = [int(message.uid) for message in batch]
-            directory, names = await self._read(partial(ask, uids=uids))
-            entry = await self._entry()
-            found += await search.contained(
-                entry.handle, directory, names, pattern, body_only=body_only, pool=self._pool
-            )
-        return found
+    async def _in_thread(self, work: Callable[[Handle], T]) -> T:
+        entry = await self._entry()
+        with entry.handle.pinned():
+            return await ended(asyncio.get_running_loop().run_in_executor(self._pool, work, entry.handle))
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
@@ -225,6 +237,10 @@ def _snapshot(db: Connection, row: FolderRow) -> Snapshot:
         recent_unseen=records.first_unseen(db, row) if row.unseen else 0,
         keywords=row.keywords,
     )
+
+
+def _names(db: Connection, row: FolderRow, uids: Sequence[int]) -> tuple[str, list[tuple[int, str]]]:
+    return row.directory, [(uid, _name(db, row, uid, required=False)) for uid in uids]
 
 
 def _name(db: Connection, row: FolderRow, uid: int, *, required: bool = True) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import resource
 import stat
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
 from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
 from store.names import account_directory
+from store.search.filler import Filler
 from store.spool import SpoolFile
 from store.store import AccountStore, Spool, Staged
 from store.syncs import Syncs
@@ -76,7 +77,8 @@ class MaildirStore:
     `data`: the installation's directory, prepared by `initialise`. `clock`, `ids`, `limits`: of the house. `gather`:
     the scanner (tests give a small one). `open_accounts`: how many accounts stay open, None derives it from the limit
     of descriptors. `fs`: the calls (one with a recorder, or one that fails). `boot`: names this run of the kernel
-    (tests simulate a power loss with another).
+    (tests simulate a power loss with another). `fold_accents`: searches find what differs in accents only.
+    `standard`: name > special use of the folders of new accounts.
     """
 
     def __init__(
@@ -90,17 +92,27 @@ class MaildirStore:
         open_accounts: int | None = None,
         fs: FileSystem | None = None,
         boot: str | None = None,
+        fold_accents: bool = True,
+        standard: Mapping[str, str] = layout.STANDARD,
     ) -> None:
         clock, limits = clock or SystemClock(), limits or Limits()
         gather = gather or partial(facts.gather, limits=limits)
         self._data = data
         self._fs = fs or FileSystem()
         self._tools = Tools(
-            self._fs, clock, ids or RandomIds(clock), limits, gather, boot_id() if boot is None else boot
+            self._fs,
+            clock,
+            ids or RandomIds(clock),
+            limits,
+            gather,
+            boot_id() if boot is None else boot,
+            fold_accents,
+            standard,
         )
         self._limit = open_accounts or _affordable_accounts()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
         self._syncs = Syncs(self._fs)
+        self._filler = Filler()
         self._directories = contextlib.ExitStack()
         self._accounts: Accounts | None = None
         self._hub: ChangeHub | None = None
@@ -131,6 +143,7 @@ class MaildirStore:
         places = Places(self._domains, self._recycle)
         self._administration = Administration(self._tools, places, self._accounts, self._pool, self.account)
         self._start(self._accounts.run_flusher())
+        self._start(self._filler.run(self._accounts))
         self._start(self._administration.run_purges())
         self._start(self._hub.run_looks())
 
@@ -179,12 +192,18 @@ class MaildirStore:
         await self._in_thread(self._directories.close)
         self._pool.shutdown(wait=False)
         self._syncs.close()
+        self._filler.close()
 
     async def flush(self) -> None:
         """Now what the flusher does each second: flag letters into names, unlinking, the index synced. For tests and
         for whoever is about to copy the data directory."""
         while self._open_accounts.has_work:
             await self._open_accounts.flush_all()
+
+    async def fill_text(self, domain: str | None) -> None:
+        """Now what the filler does when it is quiet: every message into its account's text index."""
+        for ref in await self._in_thread(self._found, domain):
+            await self._filler.fill(await self._open_accounts.use(ref))
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

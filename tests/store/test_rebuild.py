@@ -27,7 +27,7 @@ def index_files(data: Path) -> list[Path]:
 
 def index_only(data: Path) -> list[str]:
     """The names that are not index files must not contain the word."""
-    return [path.name for path in index_files(data) if not path.name.startswith("index.db")]
+    return [path.name for path in index_files(data) if not path.name.startswith(("index.db", "index-text.db"))]
 
 
 async def opened(data: Path, clock: ManualClock, **options: object) -> MaildirStore:

@@ -41,19 +41,19 @@ async def filled(store: MaildirStore, count: int) -> tuple[Mailbox, MemoryMailbo
 
 
 async def test_every_key_and_every_pair_of_keys(store: MaildirStore) -> None:
-    inbox, judge = await filled(store, 40)
+    inbox, judge = await filled(store, 24)
     uids = list(judge.messages)
-    for keys in [*([key] for key in SortKey), *permutations(SortKey, 2)]:
+    for keys in [*([key] for key in SortKey), *list(permutations(SortKey, 2))[::7]]:
         for reverse in (False, True):
             criteria = [SortCriterion(keys[0], reverse), *map(SortCriterion, keys[1:])]
             assert await inbox.sort(uids, criteria) == await judge.sort(uids, criteria), criteria
 
 
 async def test_some_of_many_and_those_that_are_gone(store: MaildirStore) -> None:
-    inbox, judge = await filled(store, 40)
+    inbox, judge = await filled(store, 24)
     await inbox.expunge([(3, 3)], only_deleted=False)
     criteria = [SortCriterion(SortKey.SUBJECT)]
-    for uids in ([1, 3, 5], [*range(1, 41), 99]):
+    for uids in ([1, 3, 5], [*range(1, 25), 99]):
         present = [uid for uid in uids if uid in judge.messages and uid != 3]
         assert await inbox.sort(uids, criteria) == await judge.sort(present, criteria)
         wanted = await judge.threads(present, ThreadAlgorithm.REFERENCES)
@@ -64,7 +64,7 @@ async def test_some_of_many_and_those_that_are_gone(store: MaildirStore) -> None
 
 @pytest.mark.parametrize("algorithm", ThreadAlgorithm)
 async def test_threads_before_and_after_a_rebuild(store: MaildirStore, algorithm: ThreadAlgorithm) -> None:
-    inbox, judge = await filled(store, 40)
+    inbox, judge = await filled(store, 24)
     wanted = await judge.threads(list(judge.messages), algorithm)
     assert await inbox.threads(list(judge.messages), algorithm) == wanted
     await store.rebuild(None)
@@ -96,7 +96,7 @@ async def test_a_deep_thread_nests_without_recursion(store: MaildirStore) -> Non
 
 
 async def test_fields_are_searched_by_what_people_type(store: MaildirStore) -> None:
-    inbox, judge = await filled(store, 40)
+    inbox, judge = await filled(store, 24)
     for field, pattern in (
         ("FROM", "elodie"),
         ("Cc", "X.TEST"),

@@ -1,0 +1,90 @@
+"""Text indexes filled in the background: of accounts that are open here and have been quiet for a while.
+
+One thread, one turn at a time, a pause after each as long as the turn was, longer while anybody works: delivery and
+sessions come first. Nothing depends on it: what is not filled is scanned when it is searched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import core.log
+from core.errors import MailError
+from store.accounts import Accounts, Entry
+from store.ending import ended
+from store.handle import Handle
+from store.lockfile import State
+from store.search import fill
+from store.search.fill import Progress
+
+log = core.log.get(__name__)
+
+LOOK_EVERY = 2.0  # seconds; an account that changed since the last look is left alone until the next
+PAUSE = 0.01  # seconds at least between two turns
+BUSY_PAUSE = 0.2  # while somebody works with an account of this process
+
+
+class Filler:
+    """`close` after the task that runs `run` has ended."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="text")
+        self._seen: dict[str, int] = {}  # account > generation of its index at the last look
+        self._done: dict[str, int] = {}  # likewise when everything was filled
+
+    async def run(self, accounts: Accounts) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            for entry in self._wanting(accounts):
+                await self._fill_quietly(accounts, entry)
+
+    def _wanting(self, accounts: Accounts) -> list[Entry]:
+        """Accounts that stand where they stood at the last look, but not where they were filled."""
+        entries = accounts.entries()
+        generations = {entry.handle.ref.id: _generation(entry.handle) for entry in entries}
+        quiet = [entry for entry in entries if self._seen.get(entry.handle.ref.id) == generations[entry.handle.ref.id]]
+        self._seen = generations
+        self._done = {account: seen for account, seen in self._done.items() if account in generations}
+        return [entry for entry in quiet if self._done.get(entry.handle.ref.id) != generations[entry.handle.ref.id]]
+
+    async def _fill_quietly(self, accounts: Accounts, entry: Entry) -> None:
+        """Until all is filled, or the account changes or is closed."""
+        loop, handle = asyncio.get_running_loop(), entry.handle
+        generation = self._seen[handle.ref.id]
+        while entry in accounts.entries() and handle.is_current() and _generation(handle) == generation:
+            began = loop.time()
+            try:
+                progress = await self._turn(handle)
+            except MailError as error:
+                log.warning("store-text-failed", account=handle.ref.id, code=error.code, **error.fields)
+                progress = Progress.DONE  # until the account changes
+            if progress is not Progress.MORE:
+                if progress is Progress.DONE:
+                    self._done[handle.ref.id] = generation
+                return
+            working = any(each.handle.pins for each in accounts.entries())
+            await asyncio.sleep(max(BUSY_PAUSE if working else PAUSE, loop.time() - began))
+
+    async def fill(self, entry: Entry) -> None:
+        """One account at once, to the end. Raises StorageError."""
+        progress = Progress.MORE
+        while progress is not Progress.DONE:
+            progress = await self._turn(entry.handle)
+            if progress is Progress.BUSY:
+                await asyncio.sleep(BUSY_PAUSE)
+
+    async def _turn(self, handle: Handle) -> Progress:
+        """The account stays open until the thread is done with it, also when we are cancelled."""
+        with handle.pinned():
+            return await ended(asyncio.get_running_loop().run_in_executor(self._pool, fill.turn, handle))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False)
+
+
+def _generation(handle: Handle) -> int:
+    """-1 while a writer is at work."""
+    word = handle.lock.read()
+    return -1 if word is None or word.state is State.BUSY else word.generation
