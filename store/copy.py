@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.errors import NotFoundError
 from store import expunge, folders, journal, place, stage
@@ -21,9 +21,8 @@ from store.transaction import Transaction
 from store.types import Copied, Uid
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One message to copy, as its row tells it."""
+class _Source(NamedTuple):
+    """One message to copy, as its row tells it: `keywords` as SQLite keeps them (signed)."""
 
     uid: int
     name: str
@@ -34,8 +33,7 @@ class _Source:
     thread_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(NamedTuple):
     """What it becomes in the target folder; `keywords` in that folder's bits."""
 
     uid: int
@@ -74,7 +72,7 @@ def _sources(transaction: Transaction, row: FolderRow, ranges: Sequence[tuple[in
             "WHERE key BETWEEN ? AND ? ORDER BY key",
             (first, last),
         )
-        found += [_Source(uid, name, flags, unsigned(bits), *rest) for uid, name, flags, bits, *rest in rows]
+        found += map(_Source._make, rows)
     return found
 
 
@@ -108,11 +106,11 @@ def _named(
 def _translated(
     transaction: Transaction, source: FolderRow, row: FolderRow, found: Sequence[_Source]
 ) -> dict[int, int]:
-    """Sets of keyword bits in the source folder > the same words in the target folder's bits."""
-    sets = {item.keywords for item in found}
+    """Sets of keywords as the source's rows have them > bits of the same words in the target folder."""
+    sets = {item.keywords: unsigned(item.keywords) for item in found}
     if source.id == row.id:
-        return {bits: bits for bits in sets}
-    return {bits: transaction.keyword_bits(row, source.words(bits)) if bits else 0 for bits in sets}
+        return sets
+    return {told: transaction.keyword_bits(row, source.words(bits)) if bits else 0 for told, bits in sets.items()}
 
 
 def _link_all(

@@ -6,7 +6,7 @@ Rows are made by `message.facts.gather`, so answers from the index are those of 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from core.errors import NotFoundError, StorageError
 from message import text
@@ -160,7 +160,7 @@ class MemoryMailbox:
 
     def _flagged(self, uid: int, add: Flag, remove: Flag) -> Message:
         row = self.messages[uid]
-        row = replace(row, flags=row.flags & ~remove | add, modseq=ModSeq(self.modseq))
+        row = row._replace(flags=row.flags & ~remove | add, modseq=ModSeq(self.modseq))
         self.messages[uid] = row
         return row
 
@@ -215,4 +215,4 @@ def only(row: Message, columns: Column) -> Message:
     """As the real store answers: a handler that forgets a column gets the empty default and fails its test."""
     empty = Message(row.uid, row.flags, row.keywords, row.modseq)
     values = {name: getattr(row, name) for column, names in _COLUMNS.items() if column in columns for name in names}
-    return replace(empty, **values)
+    return empty._replace(**values)

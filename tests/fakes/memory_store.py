@@ -6,7 +6,7 @@ Commands that change things are tested against it; `tests/imap/test_real_store.p
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
@@ -162,7 +162,7 @@ class MemoryBox:
         kept = [] if exact else [word for word in row.keywords if word not in remove_words]
         words = tuple(dict.fromkeys([*kept, *add_words]))
         if (flags, words) != (row.flags, row.keywords):
-            row = replace(row, flags=flags, keywords=words, modseq=ModSeq(self._box.modseq))
+            row = row._replace(flags=flags, keywords=words, modseq=ModSeq(self._box.modseq))
             self._box.messages[uid] = row
         return row
 
