@@ -52,6 +52,13 @@ def parse_endpoint(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _one_level(value: str) -> str:
+    odd = not value.isprintable() or value != value.strip() or set("/%*") & set(value)
+    if odd or value.upper() in ("", "INBOX", ".", ".."):
+        raise ValueError("this is one level of a folder name, without wildcards")
+    return value
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -254,15 +261,34 @@ class Limits(Section):
 
 
 class Auth(Section):
+    """`scram`: SCRAM-SHA-256 with app passwords. `introspection`: where access tokens are checked (RFC 7662), "" none.
+    `client_ca`: who signs client certificates (PEM; inside `data`, or absolute), "" none; `client_certificates`: SHA-256
+    fingerprint (hexadecimal) > address, for certificates that name no address themselves."""
+
     plaintext_on_loopback: bool = False
     scram: bool = False
+    introspection: str = ""
+    introspection_client: str = ""
+    introspection_secret: str = ""
+    introspection_claim: str = "email"
+    introspection_scope: str = ""
+    client_ca: str = ""
+    client_certificates: dict[str, str] = {}
 
+    @field_validator("introspection")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[!-~]+", value):
+            raise ValueError("not an address of the web: write https://…")
+        return value
 
-def _one_level(value: str) -> str:
-    odd = not value.isprintable() or value != value.strip() or set("/%*") & set(value)
-    if odd or value.upper() in ("", "INBOX", ".", ".."):
-        raise ValueError("this is one level of a folder name, without wildcards")
-    return value
+    @field_validator("client_certificates")
+    @classmethod
+    def _fingerprints(cls, value: dict[str, str]) -> dict[str, str]:
+        found = {fingerprint.replace(":", "").lower(): address for fingerprint, address in value.items()}
+        if not all(re.fullmatch("[0-9a-f]{64}", fingerprint) for fingerprint in found):
+            raise ValueError("not a SHA-256 fingerprint: 64 hexadecimal digits")
+        return found
 
 
 class Folders(Section):
@@ -395,6 +421,10 @@ class Config(BaseSettings):
     @property
     def sites_dir(self) -> Path | None:
         return self.data / self.tls.sites if self.tls.sites else None
+
+    @property
+    def client_ca_file(self) -> Path | None:
+        return self.data / self.auth.client_ca if self.auth.client_ca else None
 
     @property
     def database_url(self) -> str:
