@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from core import log
 from core.clock import Clock, SystemClock
-from core.config import Config
+from core.config import Auth, Config
 from core.ids import Ids, RandomIds
+from core.log import Secret
 
 if TYPE_CHECKING:
     from core.dns import DnsResolver
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from delivery.srs import Srs
     from delivery.types import QueueAdministration
     from directory.directory import Directory
+    from directory.proving import Means
     from dkim_keys.keyring import Keyring
     from store.store import Store
 
@@ -34,7 +36,12 @@ async def open_directory(config: Config) -> AsyncIterator[Directory]:
     from directory.service import SqlDirectory
 
     directory = await SqlDirectory.open(
-        config.database_url, clock=CLOCK, ids=IDS, limits=config.limits, hostname=config.hostname
+        config.database_url,
+        clock=CLOCK,
+        ids=IDS,
+        limits=config.limits,
+        hostname=config.hostname,
+        means=_means(config.auth),
     )
     try:
         yield directory
@@ -56,6 +63,27 @@ def open_tally(config: Config) -> Iterator[Tally]:
         yield tally
     finally:
         tally.close()
+
+
+def _means(auth: Auth) -> Means:
+    from directory.proving import Means
+
+    tokens = None
+    if auth.introspection:
+        from directory.introspection import Introspection, Server
+
+        secret = Secret(auth.introspection_secret) if auth.introspection_secret else None
+        tokens = Introspection(
+            Server(
+                auth.introspection,
+                auth.introspection_client,
+                secret,
+                auth.introspection_claim,
+                auth.introspection_scope,
+            ),
+            CLOCK,
+        )
+    return Means(auth.scram, tokens, auth.client_certificates if auth.client_ca else None)
 
 
 @asynccontextmanager
@@ -87,7 +115,7 @@ def open_srs(config: Config) -> Srs:
 async def open_store(config: Config) -> AsyncIterator[Store]:
     from store.service import MaildirStore
 
-    store = MaildirStore(config.data, clock=CLOCK, ids=IDS, limits=config.limits)
+    store = MaildirStore(config.data, clock=CLOCK, ids=IDS, limits=config.limits, standard=config.imap.folders.uses)
     await store.open()
     try:
         yield store

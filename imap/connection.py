@@ -20,7 +20,19 @@ from imap.errors import Bad, BadSyntax, Bye, Code
 from imap.seats import Admission
 from imap.session import Services, Session
 from imap.types import State
-from imap.wire.framing import Bounds, Complete, Continue, Event, Framer, Piece, Refused, Rest, Streamed
+from imap.wire.framing import (
+    ANY_LITERAL,
+    LITERAL_MINUS,
+    Bounds,
+    Complete,
+    Continue,
+    Event,
+    Framer,
+    Piece,
+    Refused,
+    Rest,
+    Streamed,
+)
 from imap.writer import Writer
 
 log = get(__name__)
@@ -244,7 +256,7 @@ class Connection:
         await self._channel.start_tls(self._door.contexts(), self._services.limits.tls_handshake)
         # Nothing said in the clear counts any more (RFC 9051 6.2.1, security.md row 22).
         self._framer = Framer(self._framer.bounds)
-        self.session.client_id = ()
+        self.session.identify(())
 
     @property
     def compressed(self) -> bool:
@@ -263,7 +275,9 @@ class Connection:
             raise Bye("too many connections of this account", Code.LIMIT)
         self._bad = 0
         discard = 2 * max(limits.message_octets, limits.imap_literals)
-        self._framer.bounds = Bounds(limits.imap_line, limits.imap_literals, discard, stream=True)
+        self._framer.bounds = Bounds(
+            limits.imap_line, limits.imap_literals, discard, stream=True, unasked=self._unasked()
+        )
 
     def logged_out(self) -> None:
         account = self.account_id
@@ -276,7 +290,10 @@ class Connection:
 
     def _strangers_bounds(self) -> Bounds:
         before = self._services.limits.imap_line_before_login
-        return Bounds(line=before, literals=before, discard=before, stream=False)
+        return Bounds(line=before, literals=before, discard=before, stream=False, unasked=self._unasked())
+
+    def _unasked(self) -> int:
+        return LITERAL_MINUS if self._services.settings.literal_minus else ANY_LITERAL
 
     # --- the owner's ways to end it --------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import MailError
 from core.log import get
-from imap import responses, updates
+from imap import capability, responses, updates
 from imap.command import Command
 from imap.errors import Bad, BadSyntax, Bye, Code, ImapError, No, translate
 from imap.responses import Ok
@@ -57,7 +57,7 @@ async def _attempt(session: Session, table: Table, scanner: Scanner) -> tuple[st
     try:
         tag = session.tag = _tag(scanner)
         session.keep_numbers = False
-        command = _row(table, scanner)
+        command = _row(session, table, scanner)
         return tag, command, _ok(await _execute(session, command, scanner))
     except (Bye, ConnectionError):
         raise
@@ -77,13 +77,13 @@ def _tag(scanner: Scanner) -> str:
     return tag
 
 
-def _row(table: Table, scanner: Scanner) -> Command[Any]:
+def _row(session: Session, table: Table, scanner: Scanner) -> Command[Any]:
     name = scanner.keyword()
     if name == "UID":
         scanner.space()
         name = f"UID {scanner.keyword()}"
     command = table.get(name)
-    if command is None:
+    if command is None or (session.withheld and capability.refused(session, name)):
         raise Bad("unknown command")
     return command
 

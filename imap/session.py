@@ -108,7 +108,7 @@ class Services:
     version: str
     plaintext_on_loopback: bool = False
     namespaces: Namespaces = NAMESPACES
-    settings: Imap = Imap()
+    settings: Imap = field(default_factory=Imap)
 
 
 @dataclass(slots=True)

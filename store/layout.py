@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from core.errors import StorageError
@@ -23,9 +23,9 @@ MARKER = "store.beffroi"
 DOMAINS, RECYCLE, SPOOL = "domains", "recycle", "spool"
 MAILDIR = ("cur", "new", "tmp")
 
-# Folder name > special use (RFC 6154); made with the account, in this order.
+# Folder name > special use (RFC 6154); made with the account, in this order, after INBOX, unless the installation names
+# them otherwise. By these names the rest of the house asks for them, whatever they are called (`place.target`).
 STANDARD = {
-    INBOX: "",
     "Drafts": "\\Drafts",
     "Sent": "\\Sent",
     "Junk": "\\Junk",
@@ -90,6 +90,7 @@ def open_account(
     now: int,
     *,
     removed: Callable[[AccountRef], bool] = lambda _: False,
+    standard: Mapping[str, str] = STANDARD,
 ) -> int:
     """The account's directory, made with its standard folders at first use. Two makers end up with one. An account
     that was `removed` is not made again: its last sessions would take the address from a successor."""
@@ -100,7 +101,7 @@ def open_account(
             return fs.open_directory(domain, name)
         if removed(ref):
             raise StorageError("the mailbox is not available", code="storage-owner", removed=ref.id)
-        _make_account(fs, domain, name, ref, ids, now)
+        _make_account(fs, domain, name, ref, ids, now, standard)
         return fs.open_directory(domain, name)
     finally:
         fs.close(domain)
@@ -118,12 +119,14 @@ def open_domain(fs: FileSystem, domains: int, domain: str) -> int:
     return fs.open_directory(domains, domain)
 
 
-def _make_account(fs: FileSystem, domain: int, name: str, ref: AccountRef, ids: Ids, now: int) -> None:
+def _make_account(
+    fs: FileSystem, domain: int, name: str, ref: AccountRef, ids: Ids, now: int, standard: Mapping[str, str]
+) -> None:
     temporary = f".new.{ids.object_id()}"
     fs.make_directory(domain, temporary)
     root = fs.open_directory(domain, temporary)
     try:
-        _fill_account(fs, root, ref, ids, now)
+        _fill_account(fs, root, ref, ids, now, standard)
         fs.rename(domain, temporary, domain, name)
         fs.sync(domain)
     except OSError as error:
@@ -134,9 +137,9 @@ def _make_account(fs: FileSystem, domain: int, name: str, ref: AccountRef, ids: 
         fs.close(root)
 
 
-def _fill_account(fs: FileSystem, root: int, ref: AccountRef, ids: Ids, now: int) -> None:
+def _fill_account(fs: FileSystem, root: int, ref: AccountRef, ids: Ids, now: int, standard: Mapping[str, str]) -> None:
     """Nobody sees `root` yet, so folders take their final names at once; the account's side file syncs those."""
-    for offset, (name, use) in enumerate(STANDARD.items()):
+    for offset, (name, use) in enumerate([(INBOX, ""), *standard.items()]):
         new = NewFolder(name, ids.object_id(), now + offset, use)
         if name == INBOX:
             fill_folder(fs, root, new.file())
@@ -148,7 +151,7 @@ def _fill_account(fs: FileSystem, root: int, ref: AccountRef, ids: Ids, now: int
             fill_folder(fs, fd, new.file())
         finally:
             fs.close(fd)
-    file = AccountFile(ref.id, ref.organisation_id, last_uidvalidity=now + len(STANDARD) - 1)
+    file = AccountFile(ref.id, ref.organisation_id, last_uidvalidity=now + len(standard))
     sidefile.write_account(fs, root, file)
 
 

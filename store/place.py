@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from core.errors import InvalidError, NotFoundError, QuotaError
-from store import folders, journal, records
+from store import catalog, folders, journal, records
 from store.catalog import FolderRow
 from store.layout import STANDARD
 from store.names import KEYWORD_LETTERS, FileName, delivery_unique, folder_name, fresh_unique
@@ -62,14 +62,22 @@ def check_quota(transaction: Transaction, quota: int, size: int) -> None:
 
 
 def target(transaction: Transaction, name: str) -> FolderRow:
-    """A folder by name; a standard one that is missing is made."""
+    """A folder by name; by a standard one, the folder of that special use, whatever it is called, made if missing."""
     wanted = folder_name(name)
     row = transaction.named(wanted)
     if row is None and wanted in STANDARD:
-        row = folders.create(transaction, wanted, STANDARD[wanted])
+        row = _standard(transaction, STANDARD[wanted])
     if row is None:
         raise NotFoundError("no such folder", code="no-folder")
     return row
+
+
+def _standard(transaction: Transaction, use: str) -> FolderRow:
+    rows = [row for row in catalog.everything(transaction.db) if row.special_use == use]
+    if rows:
+        return transaction.folder(rows[0].id)
+    name = next(name for name, theirs in transaction.tools.standard.items() if theirs == use)
+    return transaction.named(name) or folders.create(transaction, name, use)
 
 
 def _put(transaction: Transaction, row: FolderRow, file: TemporaryFile, placement: Placement, unique: str) -> Appended:

@@ -68,6 +68,7 @@ class Front:
             hostname=self._config.hostname,
             version=version("beffroi"),
             plaintext_on_loopback=self._config.auth.plaintext_on_loopback,
+            settings=self._config.imap,
             namespaces=Namespaces(self._config.imap.other_users, self._config.imap.shared),
         )
 
@@ -113,7 +114,10 @@ class Front:
 
 def _certificates(config: Config) -> dict[str, ServerTls]:
     """A context per service: a session ticket of one is worthless at another (security.md row 32)."""
-    return {name: ServerTls(config.certificate_file, config.key_file) for name in (*SMTP_DOORS, *IMAP_DOORS)}
+    files = (config.certificate_file, config.key_file)
+    asking = {name: None if role is Listener.MX else config.client_ca_file for name, role in SMTP_DOORS.items()}
+    asking |= dict.fromkeys(IMAP_DOORS, config.client_ca_file)
+    return {name: ServerTls(*files, client_ca) for name, client_ca in asking.items()}
 
 
 async def start(assignment: Assignment, config: Config) -> Front:

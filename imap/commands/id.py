@@ -41,7 +41,7 @@ def _field(scanner: Scanner) -> tuple[str, str]:
 
 
 async def _handle(session: Session, fields: Fields) -> Ok:
-    session.client_id = fields
+    session.identify(fields)
     # One text, so that the log's own bound holds for all of it (row 142).
     log.info("imap-client", client="; ".join(f"{name}={value}" for name, value in fields))
     session.writer.write(responses.server_id((("name", "Beffroi"), ("version", session.services.version))))

@@ -23,6 +23,8 @@ _TAG = re.compile(rb"([!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]{1,100}) ")
 # What brings messages: APPEND (RFC 3502), REPLACE (RFC 8508).
 _BRINGS = re.compile(rb"[^ ]+ (?:APPEND|(?:UID )?REPLACE [^ ]+) [^ ]", re.IGNORECASE)
 _COMPACT = 32 * 1024
+ANY_LITERAL = 2**63
+LITERAL_MINUS = 4096  # RFC 7888 5
 _TAIL = 32  # of an overlong line: enough to see the literal at its end
 
 
@@ -36,7 +38,7 @@ class Bounds:
     literals: int
     discard: int
     stream: bool
-    unasked: int = 2**63
+    unasked: int = ANY_LITERAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from core.clock import SystemClock
-from core.config import Limits
+from core.config import Imap, Limits
 from imap import dispatch
 from imap.session import Link, Selected, Services, Session
 from imap.writer import Writer
@@ -46,7 +46,7 @@ class Desk:
 
 async def desk(mailbox: Mailbox, table: dispatch.Table, *, read_only: bool = False) -> Desk:
     outlet = MemoryOutlet()
-    services = cast(Services, SimpleNamespace(limits=Limits(), clock=SystemClock()))
+    services = cast(Services, SimpleNamespace(limits=Limits(), clock=SystemClock(), settings=Imap()))
     session = Session(services, cast(Link, SimpleNamespace()), Writer(outlet))
     snapshot = await mailbox.snapshot()
     session.select(Selected.begin("INBOX", mailbox, snapshot, read_only=read_only))

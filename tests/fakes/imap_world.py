@@ -14,7 +14,7 @@ import trustme
 
 from core.address import Address
 from core.clock import SystemClock
-from core.config import Limits
+from core.config import Imap, Limits
 from core.log import Secret
 from directory.directory import Directory
 from directory.types import Account, LoggedIn, LoginRefused, LoginResult, LoginUnavailable, State
@@ -155,7 +155,13 @@ class World:
     memory, or the one given."""
 
     def __init__(
-        self, *, limits: Limits | None = None, plaintext: bool = True, quota: int = 0, store: Store | None = None
+        self,
+        *,
+        limits: Limits | None = None,
+        plaintext: bool = True,
+        quota: int = 0,
+        store: Store | None = None,
+        settings: Imap | None = None,
     ) -> None:
         self.directory = MemoryDirectory()
         self.alice = self.directory.add("alice", quota=quota)
@@ -170,6 +176,7 @@ class World:
             hostname="imap.mairie.test",
             version="1",
             plaintext_on_loopback=plaintext,
+            settings=settings or Imap(),
         )
         self._clients: list[Client] = []
 

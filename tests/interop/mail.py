@@ -13,6 +13,9 @@ from email.message import EmailMessage
 from tests.interop.conftest import PASSWORD, World
 from tests.peers.process import wait_until
 
+JUNK = "Ind&AOk-sirables"  # as IMAP spells it
+SENT = "Envoy&AOk-s"
+
 
 @dataclass(frozen=True)
 class Marked:

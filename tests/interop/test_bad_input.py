@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.interop.conftest import AUBIN, FLEURI, PARTNER, PASSWORD, World
-from tests.interop.mail import imap, marked
+from tests.interop.mail import JUNK, imap, marked
 from tests.interop.wire import READER, SENDER, Smtp, on_disk, raw, smtp, sound, submission, transmit
 
 pytestmark = pytest.mark.interop
@@ -364,7 +364,7 @@ def test_h059_h068_broken_mime_is_delivered_byte_for_byte_and_described(world: W
 
 def find_uid(client: object, mark: str) -> str:
     """In the inbox or, where rspamd or we thought it suspect, in Junk; that folder stays selected."""
-    for folder in ("INBOX", "Junk"):
+    for folder in ("INBOX", JUNK):
         client.select(folder, readonly=True)  # type: ignore[attr-defined]
         _, data = client.uid("SEARCH", None, "HEADER", "Message-ID", f'"<{mark}@test>"')  # type: ignore[attr-defined]
         if data[0]:

@@ -11,7 +11,7 @@ import aioimaplib
 import pytest
 
 from tests.interop.conftest import AUBIN, FLEURI, PARTNER, PASSWORD, World
-from tests.interop.mail import await_mark, body, imap, marked
+from tests.interop.mail import JUNK, SENT, await_mark, body, imap, marked
 from tests.peers.process import program, wait_until
 
 pytestmark = pytest.mark.interop
@@ -83,7 +83,7 @@ def test_curl_lists_folders_and_reads_a_message(world: World) -> None:
     last = uid[0].split()[-1].decode()
     client.logout()
     listing = curl(world, user, "")
-    for folder in (b"INBOX", b"Drafts", b"Sent", b"Junk", b"Trash", b"Archive"):
+    for folder in (b"INBOX", b"Brouillons", SENT.encode(), JUNK.encode(), b"Corbeille", b"Archives"):
         assert folder in listing
     assert curl(world, user, f"INBOX;UID={last}") == message.raw
 

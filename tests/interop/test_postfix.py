@@ -7,7 +7,7 @@ import smtplib
 import pytest
 
 from tests.interop.conftest import AUBIN, FLEURI, PARTNER, PASSWORD, World, settled
-from tests.interop.mail import await_mark, body, find, marked, parsed
+from tests.interop.mail import JUNK, await_mark, body, find, marked, parsed
 from tests.peers.process import wait_until
 
 pytestmark = pytest.mark.interop
@@ -63,7 +63,7 @@ def test_a_spoofed_domain_is_rejected_and_a_quarantined_one_goes_to_junk(world: 
     suspect = marked("facture@fournisseur.test", f"compta@{FLEURI}")
     with smtplib.SMTP("127.0.0.1", world.ports["mx"], timeout=30) as client:
         client.sendmail("facture@fournisseur.test", [f"compta@{FLEURI}"], suspect.raw)
-    await_mark(world, f"compta@{FLEURI}", suspect.mark, "Junk")
+    await_mark(world, f"compta@{FLEURI}", suspect.mark, JUNK)
     assert not find(world, f"compta@{FLEURI}", spoofed.mark)
 
 

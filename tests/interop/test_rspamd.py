@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from tests.interop.conftest import AUBIN, World
+from tests.interop.mail import JUNK as JUNK_FOLDER
 from tests.interop.mail import await_mark, body, find, marked, parsed
 from tests.interop.wire import READER, SENDER, on_disk, smtp, sound, submission, transmit
 from tests.peers.process import wait_until
@@ -38,13 +39,13 @@ def test_gtube_for_the_postmaster_is_heard_all_the_same(world: World) -> None:
     world.suite.api("POST", "/aliases", {"address": f"postmaster@{AUBIN}", "targets": [f"maire@{AUBIN}"]})
     message = marked(SENDER, f"postmaster@{AUBIN}")
     assert answer_to(world, message.raw + GTUBE, f"postmaster@{AUBIN}").startswith("250 2.")
-    await_mark(world, f"maire@{AUBIN}", message.mark, "Junk")
+    await_mark(world, f"maire@{AUBIN}", message.mark, JUNK_FOLDER)
 
 
 def test_what_rspamd_calls_spam_lands_in_junk_with_its_marks(world: World) -> None:
     message = marked(SENDER, READER, extra="X-Spam-Status: No\r\nX-Spam-Flag: NO\r\n")
     assert answer_to(world, message.raw + JUNK).startswith("250 2.")
-    raw = await_mark(world, READER, message.mark, "Junk")
+    raw = await_mark(world, READER, message.mark, JUNK_FOLDER)
     assert not find(world, READER, message.mark)
     assert body(raw) == body(message.raw + JUNK)
     head = parsed(raw)

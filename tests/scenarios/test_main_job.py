@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.conftest import AUBIN, FLEURI, PARTNER, World, settled
-from tests.interop.mail import await_mark, body, imap, marked, parsed
+from tests.interop.mail import SENT, await_mark, body, imap, marked, parsed
 from tests.interop.test_postfix import send_through_partner, submit
 from tests.peers.process import wait_until
 from tests.scenarios.burst import BOB, WRITER, Burst, Observer, account, duplicates, letters, mark_of
@@ -55,7 +55,7 @@ def test_the_whole_exchange(world: World) -> None:
     assert b"\\Seen" in client.uid("FETCH", uid, "(FLAGS)")[1][0]
     answer = marked(secretary, f"alice@{PARTNER}", subject="Votre acte", extra=f"In-Reply-To: <{letter.mark}@test>\r\n")
     submit(world, secretary, [f"alice@{PARTNER}", f"mairie@{FLEURI}"], answer.raw)
-    client.append("Sent", r"(\Seen)", None, answer.raw)
+    client.append(SENT, r"(\Seen)", None, answer.raw)
     client.logout()
     assert body(await_mark(world, f"mairie@{FLEURI}", answer.mark)) == body(answer.raw)
     wait_until(lambda: world.partner.messages("alice"), what="the answer at the partner's")

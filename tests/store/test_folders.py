@@ -13,9 +13,9 @@ from core.config import Limits
 from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
 from store.service import MaildirStore
 from store.store import AccountStore
-from store.types import Flag, Placement
+from store.types import Flag, Folder, Placement
 from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, all_rows, deliver, inbox_of, read
+from tests.store.helpers import MAIRIE, VOISIN, all_rows, deliver, inbox_of, read
 
 STANDARD = ["INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash"]
 
@@ -207,3 +207,38 @@ async def test_p8_a_directory_of_another_account_is_never_served(store: MaildirS
     with pytest.raises(StorageError):
         await store.account(AccountRef("intrus", "org1", "mairie.test", "maire"))
     assert await (await store.account(MAIRIE)).usage() == (len(mail(1)), 1)
+
+
+FRENCH = {"Brouillons": "\\Drafts", "Indésirables": "\\Junk"}
+
+
+async def test_new_accounts_have_the_folders_of_the_installation_and_old_ones_keep_theirs(
+    data: Path, clock: ManualClock
+) -> None:
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    await store.account(MAIRIE)
+    await store.close()
+    store = MaildirStore(data, clock=clock, standard=FRENCH)
+    await store.open()
+    try:
+        assert [folder.name for folder in await (await store.account(MAIRIE)).folders()] == STANDARD
+        named = await store.account(VOISIN)
+        assert {folder.name: folder.special_use for folder in await named.folders()} == {"INBOX": ""} | FRENCH
+        for name in ("Junk", "Indésirables"):  # by the house's word or its own name: the same folder
+            await named.append([(content(), Placement(name))])
+        assert (await folder_named(named, "Indésirables")).messages == 2
+        await named.rename("Indésirables", "Divers")  # the use stays with the folder
+        await named.append([(content(), Placement("Junk"))])
+        assert (await folder_named(named, "Divers")).messages == 3
+        await named.delete("Divers")
+        await named.append([(content(), Placement("Junk"))])
+        assert (await folder_named(named, "Indésirables")).special_use == "\\Junk"
+    finally:
+        await store.close()
+
+
+async def folder_named(account: AccountStore, name: str) -> Folder:
+    folder = await account.folder(name)
+    assert folder is not None
+    return folder
