@@ -41,6 +41,15 @@ def translated() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def consistent() -> Iterator[None]:
+    """Around what compares rows with files: rows that contradict each other are damage, too."""
+    try:
+        yield
+    except apsw.ConstraintError as error:
+        raise IndexDamagedError(str(error)) from error
+
+
+@contextlib.contextmanager
 def whole() -> Iterator[None]:
     """Where an index that is damaged even after it was made again is just a failing disk."""
     try:

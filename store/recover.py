@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import core.log
 from store import catalog, folders, layout, sidefile
 from store.catalog import FolderRow
-from store.faults import IndexDamagedError
+from store.faults import IndexDamagedError, consistent
 from store.handle import Handle, folder_directory
 from store.lockfile import ALL, State, Word
 from store.names import directory_folder
@@ -61,7 +61,7 @@ def agree(handle: Handle, *, found: bool = True) -> Standing:
         _refuse_damage(handle)
     touched = word.folders if word is not None and now.trust is Trust.TOUCHED else (ALL,)
     generation = 1 + max(now.generation, word.generation if word else 0)
-    with handle.writer.durable():
+    with handle.writer.durable(), consistent():
         _reconcile(handle, now.trust, touched, generation)
     word = Word(handle.tools.boot, generation, State.IDLE)
     handle.lock.write(word)
