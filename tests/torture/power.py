@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.types import AccountRef
-from tests.torture import seen
 from tests.torture.disk import SURVIVALS, Disk, File, Pending, Replay, apply
 from tests.torture.history import History
 from tests.torture.judge import Case, judge
@@ -154,11 +152,13 @@ def _case(history: History, state: _State, target: Path, dice: random.Random) ->
     return Case(target, "one" if killed else "two", dates, history.trace.originals, expected, deliveries, dice)
 
 
-def run(seed: int, rounds: int, count: int, room: Path) -> Report:
-    """One trace, recorded and explored."""
-    trace: Trace = asyncio.run(record(room / f"day{seed}", seed, rounds))
+def explore_in(trace: Trace, seed: int, count: int, room: Path) -> Report:
+    """A recorded day, explored."""
     history = History.of(trace, room / "scratch")
     return asyncio.run(explore(history, seed, count, room))
 
 
-__all__ = ["INDEXES", "AccountRef", "Report", "explore", "run", "seen", "states"]
+def run(seed: int, rounds: int, count: int, room: Path) -> tuple[Trace, Report]:
+    """A day recorded and explored."""
+    trace = asyncio.run(record(room / f"day{seed}", seed, rounds))
+    return trace, explore_in(trace, seed, count, room)
