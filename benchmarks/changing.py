@@ -1,0 +1,114 @@
+"""Flags, COPY, MOVE and EXPUNGE of 10,000 messages over IMAP, ours against Dovecot's in the same run (issue 3, Speed).
+
+Both sides get the same mail by APPEND into a folder of one user, on the same disk, fsync on; each step is one command,
+timed from its first octet to its tagged answer. The best of `ROUNDS` counts on each side: the machine is shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import uvloop
+
+from benchmarks.beffroi import beffroi
+from benchmarks.figures import Figure
+from benchmarks.load import message
+from benchmarks.pair import PASSWORD, pair
+
+COUNT, ROUNDS, TOGETHER = 10_000, 3, 500
+PATIENCE = 300
+SIZE = 4000
+
+# What is timed > (command, the ratio to the peer that issue 3 asks for)
+STEPS = {
+    "STORE": (b"UID STORE 1:* +FLAGS.SILENT (\\Seen)", 0.5),
+    "COPY": (b"UID COPY 1:* Copie", 0.7),
+    "MOVE": (b"UID MOVE 1:* Ailleurs", 0.7),
+    "EXPUNGE": (b"EXPUNGE", 1.0),
+}
+
+
+class Client:
+    """One IMAP connection, a command at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._number = 0
+
+    async def ask(self, command: bytes) -> float:
+        """Seconds to the tagged OK."""
+        self._number += 1
+        tag = b"b%d " % self._number
+        start = time.perf_counter()
+        self._writer.write(tag + command + b"\r\n")
+        while not (line := await asyncio.wait_for(self._reader.readline(), PATIENCE)).startswith(tag):
+            if not line:
+                raise AssertionError("the connection ended")
+        if not line.startswith(tag + b"OK"):
+            raise AssertionError(f"{command[:60]!r}: {line!r}")
+        return time.perf_counter() - start
+
+    async def fill(self, folder: bytes, user: str) -> None:
+        """`COUNT` messages, written ahead of their answers."""
+        for first in range(0, COUNT, TOGETHER):
+            for number in range(first, first + TOGETHER):
+                data = message(SIZE, f"c{number}@partner.test", user, number)
+                self._writer.write(b"a%d APPEND %s {%d+}\r\n%s\r\n" % (number, folder, len(data), data))
+            await self._writer.drain()
+            for _ in range(TOGETHER):
+                while not (line := await asyncio.wait_for(self._reader.readline(), PATIENCE)).startswith(b"a"):
+                    pass
+                if b" OK " not in line:
+                    raise AssertionError(line)
+
+
+@asynccontextmanager
+async def connected(port: int, user: str) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=ssl._create_unverified_context(), limit=1 << 20
+    )
+    await reader.readline()
+    client = Client(reader, writer)
+    await client.ask(f'LOGIN "{user}" "{PASSWORD}"'.encode())
+    try:
+        yield client
+    finally:
+        writer.close()
+
+
+async def _measure(port: int, user: str) -> dict[str, float]:
+    best = dict.fromkeys(STEPS, float(PATIENCE))
+    async with connected(port, user) as client:
+        await client.ask(b"CREATE Source")
+        await client.fill(b"Source", user)
+        for _ in range(ROUNDS):
+            await client.ask(b"CREATE Copie")
+            await client.ask(b"CREATE Ailleurs")
+            await client.ask(b"SELECT Source")
+            await client.ask(b"UID STORE 1:* -FLAGS.SILENT (\\Seen)")
+            for name in ("STORE", "COPY"):
+                best[name] = min(best[name], await client.ask(STEPS[name][0]))
+            await client.ask(b"SELECT Copie")
+            best["MOVE"] = min(best["MOVE"], await client.ask(STEPS["MOVE"][0]))
+            await client.ask(b"SELECT Ailleurs")
+            await client.ask(b"UID STORE 1:* +FLAGS.SILENT (\\Deleted)")
+            best["EXPUNGE"] = min(best["EXPUNGE"], await client.ask(STEPS["EXPUNGE"][0]))
+            await client.ask(b"SELECT Source")
+            await client.ask(b"DELETE Copie")
+            await client.ask(b"DELETE Ailleurs")
+    return best
+
+
+def run() -> Iterator[Figure]:
+    with pair(1) as peer:
+        theirs = uvloop.run(_measure(peer.imaps, peer.users[0]))
+    with beffroi(1) as ours:
+        mine = uvloop.run(_measure(ours.suite.ports["imaps"], ours.users[0]))
+    for name, (_, target) in STEPS.items():
+        met = mine[name] <= target * theirs[name]
+        label = f"{name} of {COUNT} messages"
+        yield Figure(label, mine[name] * 1000, "ms", theirs[name] * 1000, f"<= {target:g} of the peer", met)
