@@ -115,7 +115,14 @@ def open_srs(config: Config) -> Srs:
 async def open_store(config: Config) -> AsyncIterator[Store]:
     from store.service import MaildirStore
 
-    store = MaildirStore(config.data, clock=CLOCK, ids=IDS, limits=config.limits, standard=config.imap.folders.uses)
+    store = MaildirStore(
+        config.data,
+        clock=CLOCK,
+        ids=IDS,
+        limits=config.limits,
+        standard=config.imap.folders.uses,
+        fold_accents=config.search.fold_accents,
+    )
     await store.open()
     try:
         yield store

@@ -77,6 +77,17 @@ class Listen(Section):
     metrics: list[str] = ["127.0.0.1:9090"]
     proxy_from: list[str] = []
 
+    @field_validator("proxy_from")
+    @classmethod
+    def _balancers(cls, value: list[str]) -> list[str]:
+        for item in value:
+            ip_network(item, strict=False)
+        return value
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(ip_network(item, strict=False) for item in self.proxy_from)
+
     @field_validator("mx", "submission", "submissions", "lmtp", "imap", "imaps", "api", "https", "metrics")
     @classmethod
     def _endpoints(cls, value: list[str]) -> list[str]:
@@ -329,6 +340,12 @@ class Imap(Section):
     _level = field_validator("other_users", "shared")(_one_level)
 
 
+class Search(Section):
+    """`fold_accents`: "helene" finds "Hélène", in texts, addresses and subjects."""
+
+    fold_accents: bool = True
+
+
 class Config(BaseSettings):
     """The whole, frozen. Paths inside `data` are properties, so that no one else composes them."""
 
@@ -355,6 +372,7 @@ class Config(BaseSettings):
     antispam: Antispam = Antispam()
     limits: Limits = Limits()
     auth: Auth = Auth()
+    search: Search = Search()
     imap: Imap = Imap()
 
     @field_validator("hostname")

@@ -244,5 +244,8 @@ class Store(Protocol):
     async def verify(self, domain: str | None) -> Sequence[str]:
         """Files against index; one line per fault found, empty when all is well."""
 
+    async def fill_text(self, domain: str | None) -> None:
+        """Every message into its account's text index now, rather than when the account is quiet."""
+
     async def rebuild(self, domain: str | None) -> int:
         """Make every index again from the files; the number of messages."""

@@ -43,7 +43,9 @@ def rebuild(domain: str = typer.Argument("")) -> None:
 
     async def operation(config: Config) -> int:
         async with open_store(config) as store:
-            return await store.rebuild(domain or None)
+            count = await store.rebuild(domain or None)
+            await store.fill_text(domain or None)
+            return count
 
     count = run(operation)
     console.answer({"messages": count}, f"{count} messages indexed")
