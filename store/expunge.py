@@ -40,7 +40,7 @@ def expunge(
 def remove(transaction: Transaction, row: FolderRow, found: Sequence[Removed]) -> None:
     """Durably in the journal before the rows go: a lost index cannot bring them back (promise P5)."""
     transaction.touch(row)
-    modseq = transaction.next_modseq(row)  # raises the floor, before a removal is durable that only the floor would tell
+    modseq = transaction.next_modseq(row)  # before the journal: without its floor nobody would be told of the removal
     transaction.journal(row, [journal.removal([item[0] for item in found])])
     runs = [
         (key(row.number, first), key(row.number, last)) for first, last in journal.ranges(item[0] for item in found)
