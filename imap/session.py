@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 from core.clock import Clock
@@ -25,7 +26,7 @@ from imap.types import Feature, State
 from imap.view import View
 from imap.writer import Writer
 from store.store import Mailbox, Store
-from store.types import Snapshot
+from store.types import Snapshot, Uid
 
 
 class Link(Protocol):
@@ -38,6 +39,10 @@ class Link(Protocol):
     @property
     def secure(self) -> bool:
         """TLS is on."""
+
+    @property
+    def certificate(self) -> bytes:
+        """The client's verified certificate (DER), b"" without."""
 
     @property
     def loopback(self) -> bool: ...
@@ -95,6 +100,13 @@ class Seats(Protocol):
     def leave_account(self, account_id: str, address: str) -> None: ...
 
 
+class Teacher(Protocol):
+    """Learns from what people do with their mail; `antispam.learn.Learner` teaches rspamd."""
+
+    def teach(self, mailbox: Mailbox, uids: Sequence[Uid], *, spam: bool) -> None:
+        """These messages were moved into Junk (`spam`) or out of it. Never waits, never raises."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What every session of a server shares."""
@@ -107,8 +119,10 @@ class Services:
     hostname: str
     version: str
     plaintext_on_loopback: bool = False
+    proxy_from: tuple[IPv4Network | IPv6Network, ...] = ()  # balancers that say who is behind them
     namespaces: Namespaces = NAMESPACES
     settings: Imap = field(default_factory=Imap)
+    teacher: Teacher | None = None  # None: nobody learns
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
+from antispam.learn import Learner
 from beffroi.rooms import CLOCK, IDS
 from beffroi.wiring import Rooms, make_acceptors, open_rooms
 from beffroi.worker.bootstrap import Assignment
@@ -21,14 +22,20 @@ from imap.listeners import Server as ImapServer
 from imap.namespaces import Namespaces
 from imap.seats import TallySeats
 from imap.session import Services as ImapServices
+from smtp.conversation import SUBMISSION_DOORS
 from smtp.conversation import Service as SmtpService
-from smtp.gate import TallyGate
+from smtp.gate import OpenGate, TallyGate
 from smtp.listeners import Server as SmtpServer
 from smtp.listeners import serve as serve_smtp
 
 _log = log.get(__name__)
 
-SMTP_DOORS = {"mx": Listener.MX, "submission": Listener.SUBMISSION, "submissions": Listener.SUBMISSIONS}
+SMTP_DOORS = {
+    "mx": Listener.MX,
+    "submission": Listener.SUBMISSION,
+    "submissions": Listener.SUBMISSIONS,
+    "lmtp": Listener.LMTP,
+}
 IMAP_DOORS = {"imap": Mode.STARTTLS, "imaps": Mode.IMPLICIT}
 
 
@@ -43,6 +50,7 @@ class Front:
         self._gate = TallyGate(config.limits, rooms.tally)
         self._seats = TallySeats(config.limits, rooms.tally)
         self._config = config
+        self._learner = Learner(self._acceptors.rspamd)
         self._servers: dict[str, list[SmtpServer]] = {name: [] for name in SMTP_DOORS}
         self._imap = ImapServer(self._imap_services())
 
@@ -68,13 +76,15 @@ class Front:
             hostname=self._config.hostname,
             version=version("beffroi"),
             plaintext_on_loopback=self._config.auth.plaintext_on_loopback,
+            proxy_from=self._config.listen.proxy_networks,
             settings=self._config.imap,
+            teacher=self._learner if self._config.antispam.rspamd_controller else None,
             namespaces=Namespaces(self._config.imap.other_users, self._config.imap.shared),
         )
 
     def _service(self, name: str) -> SmtpService:
         role = SMTP_DOORS[name]
-        submission = role is not Listener.MX
+        submission = role in SUBMISSION_DOORS
         return SmtpService(
             hostname=self._config.hostname,
             role=role,
@@ -83,7 +93,8 @@ class Front:
             acceptor=self._acceptors.submission if submission else self._acceptors.inbound,
             ids=IDS,
             clock=CLOCK,
-            gate=self._gate,
+            gate=OpenGate() if role is Listener.LMTP else self._gate,
+            proxy_from=self._config.listen.proxy_networks,
             tls=self._tls[name],
             logins=self._rooms.directory if submission else None,
         )
@@ -92,6 +103,7 @@ class Front:
         self._tls = _certificates(config)  # raises before anything has changed: the last good one stays (fault 166)
         old, self._config = self._acceptors, config
         self._acceptors = make_acceptors(config, self._rooms)
+        self._learner.use(self._acceptors.rspamd)
         self._gate.use(config.limits)
         self._seats.use(config.limits)
         self._imap.use(self._imap_services())
@@ -108,6 +120,7 @@ class Front:
 
     async def close(self) -> None:
         await self.drain()
+        await self._learner.close()
         await self._acceptors.rspamd.close()
         await self._stack.aclose()
 

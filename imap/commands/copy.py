@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imap import responses
+from imap import junk, responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import highest_if_qresync, require_writable
 from imap.errors import Code, No
@@ -50,6 +50,7 @@ async def _copy(session: Session, asked: Transfer) -> Ok:
     if not ranges:
         return Ok("nothing to copy")
     copied = await selected.mailbox.copy(ranges, asked.target)
+    await junk.moved(session, selected, asked.target, copied)
     return Ok("COPY completed", responses.copy_uid(copied.uidvalidity, copied.pairs) if copied.pairs else Code.NONE)
 
 
@@ -61,6 +62,7 @@ async def _move(session: Session, asked: Transfer) -> Ok:
     if ranges:
         moved = await selected.mailbox.move(ranges, asked.target)
         pairs = moved.pairs
+        await junk.moved(session, selected, asked.target, moved)
         if pairs:
             code = responses.copy_uid(moved.uidvalidity, pairs)
             session.writer.write(responses.untagged("OK", "moved", code))

@@ -20,7 +20,7 @@ from directory.directory import Directory
 from directory.types import Account, LoggedIn, LoginRefused, LoginResult, LoginUnavailable, State
 from imap.listeners import Mode, Server
 from imap.seats import TallySeats
-from imap.session import Services
+from imap.session import Services, Teacher
 from store.store import Store
 from store.types import AccountRef
 from tests.fakes.memory_store import MemoryAccount, MemoryStore
@@ -57,6 +57,9 @@ class MemoryDirectory:
 
     def _credential(self, account: Account) -> str:
         return str(self.credentials.get(account.id, 0))
+
+    def mechanisms(self, *, certificate: bool) -> tuple[str, ...]:
+        return ("PLAIN", "LOGIN", *(("EXTERNAL",) if certificate else ()))
 
     async def version(self) -> int:
         return sum(self.credentials.values()) + sum(a.state is State.SUSPENDED for a in self.accounts.values())
@@ -162,6 +165,7 @@ class World:
         quota: int = 0,
         store: Store | None = None,
         settings: Imap | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.directory = MemoryDirectory()
         self.alice = self.directory.add("alice", quota=quota)
@@ -177,6 +181,7 @@ class World:
             version="1",
             plaintext_on_loopback=plaintext,
             settings=settings or Imap(),
+            teacher=teacher,
         )
         self._clients: list[Client] = []
 
