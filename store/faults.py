@@ -15,6 +15,7 @@ import apsw
 from core.errors import StorageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+SAME_KEY = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
 
 
 class IndexDamagedError(Exception):
@@ -46,6 +47,8 @@ def consistent() -> Iterator[None]:
     try:
         yield
     except apsw.ConstraintError as error:
+        if error.extendedresult not in SAME_KEY:
+            raise
         raise IndexDamagedError(str(error)) from error
 
 
