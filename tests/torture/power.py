@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from store.types import AccountRef
 from tests.torture.disk import SURVIVALS, Disk, File, Pending, Replay, apply
 from tests.torture.history import History
 from tests.torture.judge import Case, judge
@@ -142,14 +143,25 @@ async def explore(history: History, seed: int, count: int, room: Path, *, most: 
 
 
 def _case(history: History, state: _State, target: Path, dice: random.Random) -> Case:
+    """Two accounts are judged: the one the last event was about, and another."""
     killed = state.index == "killed"
+    near = _account_near(history.trace, state.position)
+    refs = [near, dice.choice([ref for ref in REFS if ref != near])]
     expected = {
-        ref: history.expected(account_path(ref), state.position, exact_flags=killed, view=dice.random()) for ref in REFS
+        ref: history.expected(account_path(ref), state.position, exact_flags=killed, view=dice.random()) for ref in refs
     }
     span = history.span_at(state.position)
     deliveries = span.turn.deliveries if span is not None and state.position < span.end else []
-    dates = history.trace.clock
-    return Case(target, "one" if killed else "two", dates, history.trace.originals, expected, deliveries, dice)
+    clock, boot = history.trace.clock, "one" if killed else "two"
+    return Case(target, boot, clock, history.trace.originals, expected, deliveries, dice)
+
+
+def _account_near(trace: Trace, position: int) -> AccountRef:
+    for event in reversed(trace.events[:position]):
+        for ref in REFS:
+            if f"/{account_path(ref)}/" in str(getattr(event, "path", "")):
+                return ref
+    return REFS[0]
 
 
 def explore_in(trace: Trace, seed: int, count: int, room: Path) -> Report:
