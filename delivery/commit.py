@@ -22,9 +22,10 @@ from delivery.forward import Forwarder, Verified
 from delivery.outcome import Rules
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
-from delivery.types import Result, ResultKind
+from delivery.types import Result, ResultKind, TraceEntry
 from directory.types import Account
 from message.content import Content
+from message.fields import value, walk
 from store.store import Staged, Store
 from store.types import INBOX, AccountRef, Placement
 
@@ -82,7 +83,7 @@ class Committer:
         try:
             if not plan.targets:
                 await self._queue.enqueue_all(await self._onward(plan, plan.outgoing))
-                return _accepted(plan)
+                return self._accepted(plan)
             async with await self._stage(plan) as staged:
                 return await self._publish(plan, staged)
         except MailError as error:
@@ -104,7 +105,7 @@ class Committer:
         if failed:  # the first is committed: the others are the queue's
             waiting = [_local(target, plan.folder, wait=RETRY_LOCAL) for target in failed]
             await self._queue.enqueue(_queued(plan, waiting))
-        return _accepted(plan)
+        return self._accepted(plan, failed)
 
     async def _with_queue(self, plan: Plan, staged: Staged) -> Status:
         """The queue's commit is the first one here: from then on the answer is 250."""
@@ -117,7 +118,25 @@ class Committer:
             await self._queue.apply(results, self._rules.judge)
         except MailError as error:  # the leases run out and the runner delivers again, recognised by delivery_id
             _log.warning("local-result-lost", queue_id=plan.envelope.queue_id, code=error.code)
-        return _accepted(plan)
+        return self._accepted(plan, [target for target, error in outcomes if error is not None])
+
+    def _accepted(self, plan: Plan, waiting: Sequence[Target] = ()) -> Status:
+        """250, and the trace of it; `waiting`: the local targets that the queue will try."""
+        message_id, sender = _message_id(plan.head), str(plan.envelope.sender or "")
+        here = [
+            (
+                str(target.account.address),
+                target.account.organisation_id,
+                "accepted" if target in waiting else "delivered",
+            )
+            for target in plan.targets
+        ]
+        away = [(str(item.address), item.organisation_id, "accepted") for item in plan.outgoing]
+        now, queue_id = self._queue.now(), plan.envelope.queue_id
+        self._queue.note(
+            [TraceEntry(now, queue_id, event, sender, to, owner, message_id) for to, owner, event in (*here, *away)]
+        )
+        return accepted(f"queued as {queue_id}", "accepted")
 
     async def _onward(self, plan: Plan, recipients: Sequence[NewRecipient]) -> list[NewMessage]:
         message = _queued(plan, recipients)
@@ -141,8 +160,10 @@ class Committer:
         return [task.result() for task in tasks]
 
 
-def _accepted(plan: Plan) -> Status:
-    return accepted(f"queued as {plan.envelope.queue_id}", "accepted")
+def _message_id(head: bytes) -> str:
+    found = next((value(raw) for name, raw in walk(head) if name == b"message-id"), b"")
+    text = found.decode("ascii", "replace").removeprefix("<").removesuffix(">")
+    return text if text.isprintable() else ""
 
 
 def _local(target: Target, folder: str, *, leased: bool = False, wait: float = 0.0) -> NewRecipient:

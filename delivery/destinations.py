@@ -14,6 +14,7 @@ from delivery.queue.claims import MAX_RECIPIENTS, Candidate, Choice
 
 FIRST = 5  # jobs at a time for a hop we know nothing of
 MOST = 20
+RESERVE = 8  # the part of the window that one commune alone leaves free
 REMEMBERED = 10_000  # hops whose last number is kept
 
 
@@ -25,6 +26,7 @@ class Destinations:
         self._places = places
         self._next_hop = next_hop
         self._active: Counter[str] = Counter()
+        self._owners: Counter[str] = Counter()
         self._limits: OrderedDict[str, float] = OrderedDict()
 
     @property
@@ -38,13 +40,15 @@ class Destinations:
     def limit(self, hop: str) -> int:
         return int(self._limits.get(hop, FIRST))
 
-    def started(self, hop: str) -> None:
+    def started(self, hop: str, owner: str = "") -> None:
         self._active[hop] += 1
+        self._owners[owner] += 1
 
-    def ended(self, hop: str, *, reached: bool) -> None:
-        self._active[hop] -= 1
-        if not self._active[hop]:
-            del self._active[hop]
+    def ended(self, hop: str, *, reached: bool, owner: str = "") -> None:
+        for counter, key in ((self._active, hop), (self._owners, owner)):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
         limit = self._limits.pop(hop, float(FIRST))
         self._limits[hop] = min(limit + 1 / limit, MOST) if reached else max(limit / 2, 1.0)
         if len(self._limits) > REMEMBERED:
@@ -52,15 +56,41 @@ class Destinations:
 
     def selection(self) -> Selection:
         """What may be taken now; a copy, because the queue asks it in its own thread."""
-        return Selection(self._places - self.active, Counter(self._active), dict(self._limits), self._next_hop)
+        share = Shares(self._places, Counter(self._owners))
+        return Selection(self._places - self.active, Counter(self._active), dict(self._limits), self._next_hop, share)
+
+
+class Shares:
+    """The window's places between communes: one that is alone gets nearly all of them, several get equal parts, with
+    one part more than there are holders: so there is always a place for the next to come (row 141)."""
+
+    def __init__(self, places: int, holders: Counter[str]) -> None:
+        self._places = places
+        self._holders = holders
+
+    def take(self, owner: str) -> bool:
+        others = len(self._holders) - (owner in self._holders)
+        most = self._places // (others + 2) if others else self._places - self._places // RESERVE
+        if self._holders[owner] >= max(most, 1):
+            if not self._holders[owner]:
+                del self._holders[owner]
+            return False
+        self._holders[owner] += 1
+        return True
 
 
 class Selection:
     """Chooses from pages of due recipients (`delivery.queue.claims.Choose`), counting what it took so far."""
 
     def __init__(
-        self, places: int, active: Counter[str], limits: dict[str, float], next_hop: Callable[[str], NextHop]
+        self,
+        places: int,
+        active: Counter[str],
+        limits: dict[str, float],
+        next_hop: Callable[[str], NextHop],
+        shares: Shares,
     ) -> None:
+        self._shares = shares
         self._places = places
         self._active = active
         self._limits = limits
@@ -69,26 +99,34 @@ class Selection:
     def __call__(self, page: Sequence[Candidate]) -> Choice:
         groups: dict[tuple[str, str], list[int]] = {}
         full: set[str] = set()
+        owners: set[str] = set()
         for item in page:
             hop = self._next_hop(item.domain).name
             group = groups.get((item.queue_id, hop))
             if group is None and self._places <= 0:
                 return _choice(groups, frozenset())  # nothing more fits, whatever the next page holds
-            if group is None and not self._take(hop):
+            if group is None and not self._free(hop):
                 full.add(item.domain)
+            elif group is None and not self._take(hop, item.organisation_id):
+                owners.add(item.organisation_id)
             elif group is None:
                 groups[item.queue_id, hop] = [item.id]
             elif len(group) < MAX_RECIPIENTS:
                 group.append(item.id)
-        return _choice(groups, frozenset(full))
+        return _choice(groups, frozenset(full), frozenset(owners))
 
-    def _take(self, hop: str) -> bool:
-        if self._active[hop] >= int(self._limits.get(hop, FIRST)):
+    def _free(self, hop: str) -> bool:
+        return self._active[hop] < int(self._limits.get(hop, FIRST))
+
+    def _take(self, hop: str, owner: str) -> bool:
+        if not self._shares.take(owner):
             return False
         self._active[hop] += 1
         self._places -= 1
         return True
 
 
-def _choice(groups: dict[tuple[str, str], list[int]], full: frozenset[str]) -> Choice:
-    return Choice(tuple(tuple(ids) for ids in groups.values()), full)
+def _choice(
+    groups: dict[tuple[str, str], list[int]], full: frozenset[str], owners: frozenset[str] = frozenset()
+) -> Choice:
+    return Choice(tuple(tuple(ids) for ids in groups.values()), full, owners)

@@ -78,6 +78,18 @@ async def gather(
     return Evidence(vouched.result(), scanned.result(), case.author)
 
 
+def trusted(case: Case) -> Evidence:
+    """Mail that the operator's own gateway hands over (LMTP): it has been looked at, and its peer is no sender."""
+    domain = case.envelope.sender.domain if case.envelope.sender else ""
+    none = Authentication(
+        spf=Spf(Result.NONE, "mailfrom", domain),
+        dkim=(),
+        dmarc=Dmarc(Result.NONE, case.author.domains[0] if case.author.domains else ""),
+        iprev=Iprev(Result.NONE),
+    )
+    return Evidence(none, Unscanned("disabled"), case.author)
+
+
 async def _authenticated(
     case: Case, authenticator: Authenticator[V], verification: V, timeout: float
 ) -> Authentication:

@@ -14,14 +14,14 @@ from core import log, reputation
 from core.address import Address
 from core.clock import Clock
 from core.config import Config
-from core.envelope import Dsn, Envelope, Peer
+from core.envelope import Dsn, Envelope, Listener, Peer
 from core.errors import MailError
 from core.status import Status, accepted, deferred, refused
 from core.tally import Tally
 from delivery import stamp
 from delivery.commit import Committer, Plan, refusal
 from delivery.envelopes import envelope_of
-from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather
+from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather, trusted
 from delivery.forward import Verified
 from delivery.policy import Context, Decision, Disposition, decide, vouched
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
@@ -82,7 +82,8 @@ class Inbound(Generic[V]):
     async def recipient(self, transaction: Transaction, address: Address, dsn: Dsn) -> Status:
         count = len(transaction.recipients)
         # Security.md row 53: a bounce is for one; a null sender with many recipients is none.
-        if count >= self._limits.recipients_mx or (transaction.sender is None and count):
+        alone = transaction.sender is None and transaction.peer.listener is not Listener.LMTP
+        if count >= self._limits.recipients_mx or (alone and count):
             return TOO_MANY
         if transaction.sender is not None and is_rewritten(address):
             return BOUNCES_ONLY
@@ -132,6 +133,8 @@ class Inbound(Generic[V]):
             prefix=b"",
             author=from_domains(arrived.head, self._limits),
         )
+        if transaction.peer.listener is Listener.LMTP:
+            return trusted(case)
         timeout = self._limits.evidence_timeout
         return await gather(case, self._authenticator, arrived.verification, self._scanner, timeout=timeout)
 
@@ -157,9 +160,15 @@ class Inbound(Generic[V]):
             local_prefix=trace.return_path(judged.envelope.sender),
             targets=found.targets,
             outgoing=found.outgoing,
-            verified=Verified(judged.evidence.authentication, judged.transaction.peer.address),
+            verified=self._verified(judged),
             folder=JUNK if judged.decision.disposition is Disposition.JUNK else INBOX,
         )
+
+    @staticmethod
+    def _verified(judged: _Judged[V]) -> Verified | None:
+        """A seal vouches for what we looked at ourselves."""
+        peer = judged.transaction.peer
+        return None if peer.listener is Listener.LMTP else Verified(judged.evidence.authentication, peer.address)
 
     def _closed(self, envelope: Envelope, status: Status, decision: Decision | None = None) -> Status:
         """One event for each message, whatever became of it."""

@@ -122,13 +122,19 @@ async def has_room(store: Store, found: Route, size: int) -> bool:
     if found.forwards:
         return True
     for account in found.accounts:
-        if not account.quota:
+        if not account.quota and not account.organisation_quota:
             return True
         opened = await store.account(AccountRef.of(account))
         used, _ = await opened.usage()
-        if used + size <= account.quota and used < account.quota:
+        together = await opened.organisation_usage()
+        if _fits(used, size, account.quota) and _fits(together, size, account.organisation_quota):
             return True
     return False
+
+
+def _fits(used: int, size: int, quota: int) -> bool:
+    """`size` 0: nobody knows yet; then there must be some room."""
+    return not quota or (used + size <= quota and used < quota)
 
 
 async def judge_recipient(directory: Addresses, store: Store, address: Address, *, depth: int, size: int) -> Status:

@@ -24,9 +24,9 @@ from delivery.queue.claims import Claimed
 from delivery.queue.hints import HintListener
 from delivery.queue.queue import Queue
 from delivery.queue.results import Backlog, Settled
-from delivery.queue.schema import Owed
+from delivery.queue.schema import Owed, State
 from delivery.reporter import Reporter
-from delivery.types import Job, Result, ResultKind
+from delivery.types import Job, Result, ResultKind, TraceEntry
 from message.content import Content
 
 POLL = 2.0  # seconds between looks without a hint (design.md section 5)
@@ -122,7 +122,7 @@ class Scheduler:
             if self._stopping.is_set():
                 return  # stopped while the claim ran: `run` gives back what no job holds (fault 148)
             hop = self._routes.next_hop(claimed.recipients[0].domain)
-            self._destinations.started(hop.name)
+            self._destinations.started(hop.name, claimed.recipients[0].organisation_id)
             task = group.create_task(self._job(claimed, hop))
             self._jobs.add(task)
             task.add_done_callback(self._jobs.discard)
@@ -157,7 +157,7 @@ class Scheduler:
             _log.exception("job-failed", queue_id=claimed.message.queue_id)
             self._unrecorded.update(item.id for item in claimed.recipients)
         finally:
-            self._destinations.ended(hop.name, reached=reached)
+            self._destinations.ended(hop.name, reached=reached, owner=claimed.recipients[0].organisation_id)
             self._wake.set()
 
     async def _deliver(self, claimed: Claimed, hop: NextHop) -> Sequence[Result]:
@@ -201,6 +201,8 @@ class Scheduler:
 
     def _told(self, settled: Sequence[Settled]) -> None:
         """One event per recipient and attempt; a failure that nobody is told about is told to the postmaster here."""
+        now = self._clock.now()
+        self._queue.note([_traced(item, now) for item in settled])
         for item in settled:
             _log.info(
                 "delivery-attempt",
@@ -252,6 +254,22 @@ class Scheduler:
                 _log.error("reports-wait", code=error.code, **error.fields)
             except Exception:  # a bug in one report must not stop deliveries
                 _log.exception("reports-failed")
+
+
+_EVENTS = {State.DELIVERED: "delivered", State.FAILED: "failed", State.WAITING: "deferred"}
+
+
+def _traced(item: Settled, now: float) -> TraceEntry:
+    return TraceEntry(
+        at=now,
+        queue_id=item.message.queue_id,
+        event=_EVENTS[item.outcome.state],
+        sender=str(item.message.sender or ""),
+        recipient=str(item.recipient.address),
+        organisation_id=item.recipient.organisation_id,
+        status=item.outcome.last_status,
+        remote=item.result.remote,
+    )
 
 
 def _job_of(claimed: Claimed, hop: NextHop, content: Content) -> Job:

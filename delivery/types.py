@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -133,6 +134,7 @@ class QueuedRecipient:
     attempts: int
     next_attempt: float
     last_status: str
+    organisation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,23 @@ class QueuedMessage:
     held: bool
     organisation_id: str
     recipients: tuple[QueuedRecipient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEntry:
+    """One fact about one recipient of a message. `event`: "accepted" (it is to leave or waits), "delivered",
+    "deferred", "failed", "dropped". `at` in Unix seconds; addresses without case; `message_id` without brackets, where
+    the message was accepted; `remote`: the server that said `status`."""
+
+    at: float
+    queue_id: str
+    event: str
+    sender: str = ""
+    recipient: str = ""
+    organisation_id: str = ""
+    message_id: str = ""
+    status: str = ""
+    remote: str = ""
 
 
 class QueueAdministration(Protocol):
@@ -164,3 +183,7 @@ class QueueAdministration(Protocol):
 
     async def drop(self, organisation_id: str | None, queue_id: str) -> None:
         """Remove without a bounce."""
+
+    async def trace(self, organisation_id: str | None, text: str) -> Sequence[TraceEntry]:
+        """What is known of messages by address, Message-ID or queue id, in the order it happened; at most 1,000
+        entries of the newest 100 messages."""

@@ -13,23 +13,26 @@ from sqlalchemy import ColumnElement, Connection, delete, select, true, update
 from core import log
 from core.clock import Clock
 from core.errors import NotFoundError
-from delivery.queue.database import Database
+from delivery.queue import tracing
 from delivery.queue.hints import HintSender
 from delivery.queue.results import finish
 from delivery.queue.rows import Row
 from delivery.queue.schema import State, message, recipient
-from delivery.types import QueuedMessage, QueuedRecipient
+from delivery.queue.store import QueueStore
+from delivery.queue.trace_book import TraceBook
+from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry
 
 _log = log.get(__name__)
 
 
 class Administration:
-    """`Administration(database, hints, clock)`. Raises `NotFoundError`, `TemporaryError`, `StorageError`."""
+    """Raises `NotFoundError`, `TemporaryError`, `StorageError`."""
 
-    def __init__(self, database: Database, hints: HintSender, clock: Clock) -> None:
+    def __init__(self, database: QueueStore, hints: HintSender, clock: Clock, book: TraceBook) -> None:
         self._database = database
         self._hints = hints
         self._clock = clock
+        self._book = book
 
     async def list(self, organisation_id: str | None, *, limit: int = 1000) -> list[QueuedMessage]:
         return await self._database.read(lambda connection: _list(connection, organisation_id, limit))
@@ -51,12 +54,25 @@ class Administration:
     async def drop(self, organisation_id: str | None, queue_id: str) -> None:
         """Without a bounce. A recipient whose delivery runs this moment may still get the message."""
 
+        dropped = await self.show(organisation_id, queue_id)
+
         def act(connection: Connection) -> None:
             _known(connection, organisation_id, queue_id)
             connection.execute(delete(recipient).where(_within(organisation_id, queue_id)))
             finish(connection, [queue_id])
 
         await self._write("queue-drop", queue_id, act)
+        now = self._clock.now()
+        self._book.note(
+            [
+                TraceEntry(now, queue_id, "dropped", dropped.sender, item.address, item.organisation_id)
+                for item in dropped.recipients
+            ]
+        )
+
+    async def trace(self, organisation_id: str | None, text: str) -> Sequence[TraceEntry]:
+        await self._book.flush()  # what this process just noted
+        return await self._database.read(lambda c: tracing.search(c, organisation_id, text, 0.0))
 
     async def _change(self, event: str, organisation_id: str | None, queue_id: str, values: dict[str, object]) -> None:
         def act(connection: Connection) -> None:
@@ -119,7 +135,14 @@ def _as_value(row: Row, recipients: Sequence[Row]) -> QueuedMessage:
         held=any(item["held"] for item in recipients),
         organisation_id=owners.pop() if len(owners) == 1 else "",
         recipients=tuple(
-            QueuedRecipient(item["address"], item["state"], item["attempts"], item["next_attempt"], item["last_status"])
+            QueuedRecipient(
+                item["address"],
+                item["state"],
+                item["attempts"],
+                item["next_attempt"],
+                item["last_status"],
+                item["organisation_id"],
+            )
             for item in recipients
         ),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
+from delivery.queue.owners import is_dead
 from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
 from delivery.queue.schema import State, message, recipient
 
@@ -24,15 +25,17 @@ class Candidate:
     id: int
     queue_id: str
     domain: str
+    organisation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a window takes of a page: groups of recipient ids of one message and one next hop (at most
-    `MAX_RECIPIENTS` each), and the domains it has no room left for."""
+    `MAX_RECIPIENTS` each), and the domains and organisations it has no room left for."""
 
     groups: tuple[tuple[int, ...], ...]
     full: frozenset[str]
+    full_owners: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +53,37 @@ def claim(
     connection: Connection, choose: Choose, full: Collection[str], *, now: float, owner: str, until: float
 ) -> list[Claimed]:
     """Lease what `choose` wants of what is due at `now`. `full`: domains that need not be looked at."""
-    closed = set(full)
+    closed, owners = set(full), set[str]()
     claimed: list[Claimed] = []
     for _ in range(ROUNDS):
-        page = _due(connection, now, closed)
+        page = _due(connection, now, closed, owners)
         choice = choose(page)
         if choice.groups:
             _lease(connection, choice.groups, owner=owner, until=until)
             claimed += _load(connection, choice.groups)
-        if len(page) < PAGE or choice.full <= closed:
+        if len(page) < PAGE or (choice.full <= closed and choice.full_owners <= owners):
             break
         closed |= choice.full
+        owners |= choice.full_owners
     return claimed
 
 
-def _due(connection: Connection, now: float, closed: Collection[str]) -> list[Candidate]:
+def _due(connection: Connection, now: float, closed: Collection[str], owners: Collection[str]) -> list[Candidate]:
     due = (
         (recipient.c.state == State.WAITING.value)
         & (recipient.c.held.is_(False))
         & (recipient.c.next_attempt <= now)
         & (recipient.c.domain.not_in(sorted(closed)))
+        & (recipient.c.organisation_id.not_in(sorted(owners)))
     )
     rows = connection.execute(
-        select(recipient.c.id, recipient.c.queue_id, recipient.c.domain)
+        select(recipient.c.id, recipient.c.queue_id, recipient.c.domain, recipient.c.organisation_id)
         .where(due)
         .order_by(recipient.c.next_attempt)
         .limit(PAGE)
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer and leaves it out
     )
-    return [Candidate(row.id, row.queue_id, row.domain) for row in rows]
+    return [Candidate(row.id, row.queue_id, row.domain, row.organisation_id) for row in rows]
 
 
 def _lease(connection: Connection, groups: Sequence[Sequence[int]], *, owner: str, until: float) -> None:
@@ -124,6 +129,27 @@ def recover(connection: Connection, *, owner: str, now: float, longest: float) -
     and over too (fault 163)."""
     over = (recipient.c.lease_until <= now) | (recipient.c.lease_until > now + longest)
     lost = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner != owner) & over
+    return connection.execute(update(recipient).where(lost).values(_free(now))).rowcount
+
+
+def recover_dead(connection: Connection, *, owner: str, now: float) -> int:
+    """What processes of this host held that are gone waits again without its lease having to run out."""
+    holders = connection.execute(
+        select(recipient.c.lease_owner)
+        .where(recipient.c.state == State.ACTIVE.value, recipient.c.lease_owner != owner)
+        .distinct()
+    ).scalars()
+    dead = [holder for holder in holders if is_dead(holder)]
+    if not dead:
+        return 0
+    lost = (recipient.c.state == State.ACTIVE.value) & recipient.c.lease_owner.in_(dead)
+    return connection.execute(update(recipient).where(lost).values(_free(now))).rowcount
+
+
+def let_go(connection: Connection, *, owner: str, until: Collection[float], now: float) -> int:
+    """Undo claims whose commit may have happened although its answer was lost: `until` tells them apart."""
+    mine = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner == owner)
+    lost = mine & recipient.c.lease_until.in_(until)
     return connection.execute(update(recipient).where(lost).values(_free(now))).rowcount
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, select
 
 from core.errors import StorageError
-from delivery.queue.database import Database
 from delivery.queue.schema import CHUNK, chunk
+from delivery.queue.store import QueueStore
 from message.content import BytesContent, Content
 
 IN_MEMORY = 256 * 1024  # what a job may hold; the window of active jobs bounds how many
@@ -15,7 +15,7 @@ IN_MEMORY = 256 * 1024  # what a job may hold; the window of active jobs bounds 
 class QueuedContent:
     """Reads touch the database: use it in a thread for anything past the head. Keeps the last row it read."""
 
-    def __init__(self, database: Database, queue_id: str, size: int, head: bytes) -> None:
+    def __init__(self, database: QueueStore, queue_id: str, size: int, head: bytes) -> None:
         self._database = database
         self._queue_id = queue_id
         self._size = size
@@ -50,7 +50,7 @@ class QueuedContent:
         return self._kept[1]
 
 
-def load(connection: Connection, database: Database, queue_id: str, size: int, head_size: int) -> Content:
+def load(connection: Connection, database: QueueStore, queue_id: str, size: int, head_size: int) -> Content:
     """The content of one message: whole when it is small, else its head and the way to the rest."""
     if size <= IN_MEMORY:
         return BytesContent(_rows(connection, queue_id, 0, 1 + size // CHUNK))

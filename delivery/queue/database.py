@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from core import log
@@ -98,9 +98,10 @@ class Database:
         except SQLAlchemyError as error:
             raise _translated(error) from error
 
-    async def write(self, run: Callable[[Connection], T]) -> T:
-        """Returns after the commit. An operation that waited longer than the bound is withdrawn, never half known:
-        once it runs its outcome is awaited, because a 4xx may only be said of what is not kept (promise P2)."""
+    async def write(self, run: Callable[[Connection], T], again: Callable[[Connection], T | None] | None = None) -> T:
+        """Returns after the commit, whose outcome is never unknown here: `again` is for databases far away. An
+        operation that waited longer than the bound is withdrawn, never half known: once it runs its outcome is awaited,
+        because a 4xx may only be said of what is not kept (promise P2)."""
         if self._thread is None:
             raise TemporaryError("the queue is closed", code="queue-closed")
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -200,7 +201,7 @@ class Database:
         self._writer = _engine(self._file, "BEGIN IMMEDIATE", self._busy)
         try:
             with self._exclusive(), self._writing() as connection:
-                _check_version(connection)
+                schema.check_version(connection)
         except SQLAlchemyError as error:
             raise StorageError(
                 f"the queue {self._file} is damaged or no database; restore it or move it away",
@@ -264,18 +265,6 @@ def _engine(file: Path, begin: str, busy: float) -> Engine:
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", start)
     return engine
-
-
-def _check_version(connection: Connection) -> None:
-    schema.metadata.create_all(connection)
-    found = connection.execute(select(schema.about.c.value).where(schema.about.c.key == "version")).scalar()
-    if found is None:
-        connection.execute(insert(schema.about).values(key="version", value=str(schema.VERSION)))
-    elif int(found) != schema.VERSION:
-        raise StorageError(
-            f"the queue has version {found}, this program knows {schema.VERSION}; install the newer program",
-            code="queue-version",
-        )
 
 
 def _translated(error: Exception) -> MailError:

@@ -36,6 +36,12 @@ def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, 
     return [_add(connection, new.queue_id, item, now=now, owner=owner, until=until) for item in new.recipients]
 
 
+def ids_of(connection: Connection, queue_id: str) -> list[int] | None:
+    """What `enqueue` answered, None when the message is not here."""
+    rows = connection.execute(select(recipient.c.id).where(recipient.c.queue_id == queue_id).order_by(recipient.c.id))
+    return list(rows.scalars()) or None
+
+
 def _add(connection: Connection, queue_id: str, new: NewRecipient, *, now: float, owner: str, until: float) -> int:
     result = connection.execute(
         insert(recipient).values(

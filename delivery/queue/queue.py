@@ -6,39 +6,57 @@ starts again takes a new name, so that its former leases simply run out.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from core.clock import Clock
-from delivery.queue import claims, content, entering, reports, results, tls_counts
+from core.errors import MailError
+from delivery.queue import claims, content, entering, reports, results, tls_counts, tracing
 from delivery.queue.administration import Administration
 from delivery.queue.claims import Choose, Claimed
 from delivery.queue.database import Database
 from delivery.queue.hints import HintSender
+from delivery.queue.owners import new_owner
+from delivery.queue.postgres import COMMIT_UNKNOWN, PostgresDatabase
 from delivery.queue.reports import Debt
 from delivery.queue.results import Backlog, Judge, Settled
 from delivery.queue.rows import NewMessage, StoredMessage
+from delivery.queue.store import QueueStore
 from delivery.queue.tls_counts import TlsKey
-from delivery.types import Result
+from delivery.queue.trace_book import TraceBook
+from delivery.types import Result, TraceEntry
 from message.content import Content
 
 LEASE = 60.0  # seconds a worker may be silent before others take over; renewed every quarter of it
+TRACE = 180 * 86_400.0  # seconds the trace is kept (security.md section 8)
 FRONT_LEASE = 600.0  # a front that delivers its own local recipients does so within one transaction
 
 
 class Queue:
     """Raises `StorageError` (disk), `TemporaryError` (busy), `ConflictError` (queue id exists)."""
 
-    def __init__(self, file: Path, run_dir: Path, *, clock: Clock, lease: float = LEASE, busy: float = 5.0) -> None:
-        self._database = Database(file, busy=busy)
+    def __init__(
+        self,
+        file: Path,
+        run_dir: Path,
+        *,
+        clock: Clock,
+        lease: float = LEASE,
+        busy: float = 5.0,
+        url: str = "",
+        trace: float = TRACE,
+    ) -> None:
+        self._trace_seconds = trace
+        self._database: QueueStore = PostgresDatabase(url) if url else Database(file, busy=busy)
         self._hints = HintSender(run_dir)
         self._clock = clock
         self.lease = lease
-        self.owner = secrets.token_hex(8)
-        self.administration = Administration(self._database, self._hints, clock)
+        self.owner = new_owner()
+        self._lost: set[float] = set()  # ends of leases whose claim may have been committed unheard
+        self._book = TraceBook(self._database)
+        self.administration = Administration(self._database, self._hints, clock, self._book)
 
     async def open(self) -> None:
         try:
@@ -48,6 +66,7 @@ class Queue:
             raise
 
     async def close(self) -> None:
+        await self._book.close()
         await self._database.close()
         self._hints.close()
 
@@ -58,7 +77,8 @@ class Queue:
         now = self._clock.now()
         until = now + FRONT_LEASE
         ids = await self._database.write(
-            lambda connection: entering.enqueue(connection, new, now=now, owner=self.owner, until=until)
+            lambda connection: entering.enqueue(connection, new, now=now, owner=self.owner, until=until),
+            lambda connection: entering.ids_of(connection, new.queue_id),
         )
         self._hints.send()
         return ids
@@ -95,9 +115,14 @@ class Queue:
         """Lease what `choose` takes of what is due. `choose` runs in the queue's thread and must be pure."""
         now = self._clock.now()
         until = now + self.lease
-        return await self._database.write(
-            lambda c: claims.claim(c, choose, full, now=now, owner=self.owner, until=until)
-        )
+        try:
+            return await self._database.write(
+                lambda c: claims.claim(c, choose, full, now=now, owner=self.owner, until=until)
+            )
+        except MailError as error:
+            if error.code == COMMIT_UNKNOWN:
+                self._lost.add(until)
+            raise
 
     async def content(self, stored: StoredMessage) -> Content:
         return await self._database.read(
@@ -149,11 +174,17 @@ class Queue:
         now = self._clock.now()
         longest = max(self.lease, FRONT_LEASE) * 2
 
+        lost = tuple(self._lost)
+
         def act(connection: Connection) -> None:
+            if lost:
+                claims.let_go(connection, owner=self.owner, until=lost, now=now)
             claims.renew(connection, self.owner, now + self.lease)
             claims.recover(connection, owner=self.owner, now=now, longest=longest)
+            claims.recover_dead(connection, owner=self.owner, now=now)
 
         await self._database.write(act)
+        self._lost.difference_update(lost)
 
     async def put_back(self, ids: Collection[int], wait: float) -> None:
         """Give up leases whose work ended without a result; the recipients are due again in `wait` seconds."""
@@ -165,7 +196,19 @@ class Queue:
         return await self._database.write(lambda c: claims.pull_back(c, now=now, horizon=horizon))
 
     async def tidy(self) -> None:
+        before = self._clock.now() - self._trace_seconds
+        await self._database.write(lambda c: tracing.purge(c, before))
         await self._database.tidy()
+
+    def now(self) -> float:
+        """Of the queue's clock, Unix seconds."""
+        return self._clock.now()
+
+    # --- the trace ---------------------------------------------------------------------------------------------------
+
+    def note(self, entries: Sequence[TraceEntry]) -> None:
+        """For people who ask where a message is; written a moment later."""
+        self._book.note(entries)
 
     async def give_back(self) -> int:
         now = self._clock.now()

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
@@ -21,7 +22,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    insert,
+    select,
+    text,
 )
+
+from core.errors import StorageError
 
 VERSION = 1
 
@@ -47,6 +53,8 @@ class Owed(Enum):
     DELIVERED = "delivered"
     RELAYED = "relayed"
 
+
+FORMER_INDEXES = ("queue_due",)  # of this version before it was released
 
 metadata = MetaData()
 
@@ -114,14 +122,39 @@ recipient = Table(
     Column("delay_told", Boolean, nullable=False),
 )
 
-# Due recipients in their order, covering: past 50,000 of one dead domain the look stays in the index (row 141).
-Index("queue_due", recipient.c.state, recipient.c.held, recipient.c.next_attempt, recipient.c.domain)
+# Due recipients in their order, covering: past 50,000 of one dead domain, or of one commune, the look stays in the
+# index (row 141).
+Index(
+    "queue_due_of",
+    recipient.c.state,
+    recipient.c.held,
+    recipient.c.next_attempt,
+    recipient.c.domain,
+    recipient.c.organisation_id,
+    recipient.c.queue_id,
+)
 Index("queue_of_domain", recipient.c.domain, recipient.c.state)
 Index(
     "queue_owed",
     recipient.c.owed,
     sqlite_where=recipient.c.owed != "",
     postgresql_where=recipient.c.owed != "",
+)
+
+# What was accepted and what became of it, for people who ask (`tracing`). Kept for `delivery.trace_days`.
+trace = Table(
+    "queue_trace",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("queue_id", String(64), nullable=False, index=True),
+    Column("organisation_id", String(64), nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("sender", Text, nullable=False, index=True),
+    Column("recipient", Text, nullable=False, index=True),
+    Column("message_id", Text, nullable=False, index=True),
+    Column("status", Text, nullable=False),
+    Column("remote", Text, nullable=False),
 )
 
 # What became of TLS with other servers, by day (since the epoch, UTC) and by domain of the recipients, until the day's
@@ -149,3 +182,21 @@ sent = Table(
     Column("hour", BigInteger, primary_key=True, autoincrement=False),
     Column("recipients", Integer, nullable=False),
 )
+
+
+def check_version(connection: Connection) -> None:
+    """Make what is missing. Raises `StorageError` for tables of another version, which stay as they are."""
+    metadata.create_all(connection)
+    for name in FORMER_INDEXES:
+        connection.execute(text(f"DROP INDEX IF EXISTS {name}"))
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+    found = connection.execute(select(about.c.value).where(about.c.key == "version")).scalar()
+    if found is None:
+        connection.execute(insert(about).values(key="version", value=str(VERSION)))
+    elif int(found) != VERSION:
+        raise StorageError(
+            f"the queue has version {found}, this program knows {VERSION}; install the newer program",
+            code="queue-version",
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from delivery.destinations import FIRST, MOST, Destinations
 from delivery.next_hop import Routes
 from delivery.queue.claims import MAX_RECIPIENTS, Candidate
@@ -47,3 +49,31 @@ def test_success_widens_a_hop_to_its_most_and_failure_narrows_it_to_one() -> Non
         destinations.ended("a.test", reached=False)
     assert destinations.limit("a.test") == 1
     assert destinations.active == 0
+
+
+def owned(*owners: str) -> list[Candidate]:
+    """A recipient for each, every one of another domain."""
+    return [Candidate(n, f"q{n}", f"d{n}.test", owner) for n, owner in enumerate(owners)]
+
+
+def test_h141_one_commune_alone_leaves_room_for_the_next() -> None:
+    choice = Destinations(80, Routes({}).next_hop).selection()(owned(*["a"] * 200))
+    assert len(choice.groups) == 70
+    assert choice.full_owners == {"a"}
+    assert choice.full == frozenset()
+
+
+def test_h141_communes_share_the_window_and_a_part_stays_free() -> None:
+    destinations = Destinations(60, Routes({}).next_hop)
+    choice = destinations.selection()(owned(*["a"] * 100, *["b"] * 100))
+    taken = Counter("a" if group[0] < 100 else "b" for group in choice.groups)
+    assert taken == {"a": 53, "b": 7}, "who was alone keeps what it has"
+    for number in range(53):
+        destinations.started(f"d{number}.test", "a")
+    for number in range(100, 107):
+        destinations.started(f"d{number}.test", "b")
+    for number in range(50):
+        destinations.ended(f"d{number}.test", reached=True, owner="a")
+    choice = destinations.selection()(owned(*["a"] * 100, *["b"] * 100))
+    taken = Counter("a" if group[0] < 100 else "b" for group in choice.groups)
+    assert taken == {"a": 17, "b": 13}, "twenty for each, and twenty for the next to come"

@@ -1,0 +1,34 @@
+"""What the queue asks of a database, and which one a configuration names: a file of its own, or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+
+class QueueStore(Protocol):
+    """`read` and `write` take a function of an open connection inside a transaction. `write` returns after the commit.
+
+    Raises `StorageError` when the disk is full or broken, `TemporaryError` when the database is busy or away,
+    `ConflictError` for a key that exists, and whatever `MailError` the function raises. `again`: asked on a fresh
+    connection when the answer to a commit was lost: its value is the outcome, None says that nothing was kept.
+    """
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def read(self, look: Callable[[Connection], T]) -> T: ...
+
+    def read_now(self, look: Callable[[Connection], T]) -> T:
+        """For callers in a thread."""
+
+    async def write(
+        self, run: Callable[[Connection], T], again: Callable[[Connection], T | None] | None = None
+    ) -> T: ...
+
+    async def tidy(self) -> None: ...
