@@ -12,8 +12,6 @@ from core.domain import DomainError, to_ascii
 from core.errors import MailError
 
 # Keys of the outside contract whose service comes with a later version: a value is refused, never ignored.
-NOT_YET = ("lmtp", "proxy_from")
-
 TEMPLATE = """\
 # Beffroi. Every key: docs/operations.md. Each can also be set as BEFFROI_SECTION__KEY in the environment.
 hostname = "{hostname}"
@@ -75,9 +73,6 @@ def check_installation(config: Config) -> None:
     A missing data directory is never created here: it may be an unmounted disk (fault 170)."""
     from migrations.runner import current, head
 
-    for key in NOT_YET:
-        if getattr(config.listen, key):
-            raise ConfigError(f"listen.{key}: this version cannot serve it; leave it empty")
     if not config.data.is_dir():
         raise ConfigError(f"{config.data}: no such directory (is the disk mounted? a new installation: beffroi init)")
     check_certificate(config)
@@ -108,12 +103,13 @@ def warnings(config: Config) -> list[str]:
         notes.append("auth.plaintext_on_loopback: passwords are accepted without TLS from this machine")
     if config.delivery.allow_private:
         notes.append("delivery.allow_private: mail may be sent to hosts on private networks (tests only)")
+    if any(not endpoint.startswith(("127.", "[::1]")) for endpoint in config.listen.lmtp):
+        notes.append("listen.lmtp: whoever reaches it puts mail into mailboxes here unchecked; keep strangers away")
     if config.allow_root and not config.user:
         notes.append("allow_root: the suite may run as root (tests only)")
     for key, chosen in {
         "antispam.clamd": config.antispam.clamd,
         "antispam.greylist": config.antispam.greylist,
-        "auth.scram": config.auth.scram,
     }.items():
         if chosen:
             notes.append(f"{key}: has no effect in this version")

@@ -134,7 +134,8 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
 async def open_queue(config: Config) -> AsyncIterator[Queue]:
     from delivery.queue.queue import Queue
 
-    queue = Queue(config.queue_file, config.run_dir, clock=CLOCK)
+    trace = float(parse_duration(config.delivery.trace))
+    queue = Queue(config.queue_file, config.run_dir, clock=CLOCK, url=config.database.queue, trace=trace)
     await queue.open()
     try:
         yield queue

@@ -123,9 +123,17 @@ class MtaSts(Section):
 
 
 class Database(Section):
-    """`url` empty means the SQLite file directory.db inside `data`."""
+    """`url` empty means the SQLite file directory.db inside `data`; `queue` empty queue/queue.db there."""
 
     url: str = ""
+    queue: str = ""
+
+    @field_validator("queue")
+    @classmethod
+    def _postgres(cls, value: str) -> str:
+        if value and not value.startswith(("postgresql://", "postgres://")):
+            raise ValueError("postgresql://…, or empty for the file of its own")
+        return value
 
 
 class Dns(Section):
@@ -143,6 +151,7 @@ class Delivery(Section):
     retry: str = "5m, 15m, 30m, 1h, 2h, 4h"
     lifetime: str = "5d"
     delay_notice: str = "4h"
+    trace: str = "180d"
 
     @field_validator("retry")
     @classmethod
@@ -151,7 +160,7 @@ class Delivery(Section):
             raise ValueError("at least one interval is needed")
         return value
 
-    @field_validator("lifetime", "delay_notice")
+    @field_validator("lifetime", "delay_notice", "trace")
     @classmethod
     def _duration(cls, value: str) -> str:
         parse_duration(value)
@@ -273,8 +282,8 @@ class Limits(Section):
 
 class Auth(Section):
     """`scram`: SCRAM-SHA-256 with app passwords. `introspection`: where access tokens are checked (RFC 7662), "" none.
-    `client_ca`: who signs client certificates (PEM; inside `data`, or absolute), "" none; `client_certificates`: SHA-256
-    fingerprint (hexadecimal) > address, for certificates that name no address themselves."""
+    `client_ca`: who signs client certificates (PEM; inside `data`, or absolute), "" none; `client_certificates`:
+    SHA-256 fingerprint (hexadecimal) > address, for certificates that name no address themselves."""
 
     plaintext_on_loopback: bool = False
     scram: bool = False

@@ -23,9 +23,10 @@ def harden(context: ssl.SSLContext) -> ssl.SSLContext:
 class ServerTls:
     """One service's certificate and context; `reload` takes new files without dropping a connection."""
 
-    def __init__(self, certificate: Path, key: Path) -> None:
-        """Raises `OSError` or `ssl.SSLError` when the files cannot be used."""
-        self._certificate, self._key = certificate, key
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        """`client_ca`: who signs client certificates; they are then asked for, and a connection without one goes on.
+        Raises `OSError` or `ssl.SSLError` when the files cannot be used."""
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
         self._context = self._load()
 
     @property
@@ -41,4 +42,14 @@ class ServerTls:
         context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
         context.load_cert_chain(self._certificate, self._key)
+        if self._client_ca is not None:
+            context.load_verify_locations(self._client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
         return context
+
+
+def client_certificate(session: ssl.SSLObject | ssl.SSLSocket | None) -> bytes:
+    """The peer's certificate (DER) that was verified against `client_ca`, b"" without one."""
+    if session is None or session.context.verify_mode is ssl.CERT_NONE:
+        return b""
+    return session.getpeercert(binary_form=True) or b""

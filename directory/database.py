@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from core.database import SchemaError, told_damaged, translated
 from core.errors import TemporaryError
 
-SCHEMA = "0002"  # the migration this code was written for; a test holds it equal to migrations.runner.head()
+SCHEMA = "0003"  # the migration this code was written for; a test holds it equal to migrations.runner.head()
 TRANSACTION = 20.0  # seconds for a whole transaction
 
 

@@ -14,12 +14,14 @@ from typing import Protocol
 from core.address import Address
 from core.log import Secret
 from directory.annotations import Annotations
+from directory.authentication import Logins
 from directory.sharing import Sharing
 from directory.types import (
     Account,
     Actor,
     Administrator,
     Alias,
+    AppPassword,
     AuditEntry,
     DkimKey,
     Domain,
@@ -32,12 +34,13 @@ from directory.types import (
     Organisation,
     Resolution,
     Role,
+    Scope,
 )
 
 __all__ = ["Directory", "ImportResult", "ImportRow"]
 
 
-class Directory(Protocol):
+class Directory(Logins, Protocol):
     """Raises `TemporaryError` when the database is away; other errors as in `core.errors`, with the codes of
     `directory.codes`. The state of an account in lookups and logins is the one that counts (a suspended domain or
     organisation suspends it); administration shows the one that was set on the account itself."""
@@ -68,14 +71,16 @@ class Directory(Protocol):
         when the account is suspended or gone by now, whatever `account` says."""
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
-        """Argon2id in a bounded pool, a keyed cache of verified passwords, equal time for unknown users.
-        `protocol`: "imap", "smtp"; `remote`: the peer's address, for the log."""
+        """Argon2id in a bounded pool, a keyed cache of verified passwords, equal time for unknown users; app passwords
+        by their scope. `protocol`: "imap", "smtp"; `remote`: the peer's address. The other ways in are those of
+        `directory.authentication.Logins`."""
 
     async def version(self) -> int:
         """Rises with every administrative change, by whichever process: while it stands still, so does everything."""
 
     async def still_open(self, login: LoggedIn) -> bool:
-        """False once the account is suspended or gone, or has another password than it had at that login (row 117)."""
+        """False once the account is suspended or gone, or has another password than it had at that login, or the app
+        password is gone or has ended, or the token has (row 117)."""
 
     async def administrator(self, token: Secret) -> Administrator | None:
         """Who holds this bearer token; only a hash of it is stored."""
@@ -90,6 +95,9 @@ class Directory(Protocol):
 
     async def suspend_organisation(self, actor: Actor, id_or_name: str) -> Organisation:
         """Its accounts receive but neither log in nor send, its administrators' tokens stop, within 5 s (row 117)."""
+
+    async def set_organisation_quota(self, actor: Actor, id_or_name: str, quota: int) -> Organisation:
+        """What all its accounts may hold together, in octets; 0 unlimited. Operators only."""
 
     async def resume_organisation(self, actor: Actor, id_or_name: str) -> Organisation: ...
 
@@ -118,7 +126,27 @@ class Directory(Protocol):
 
     async def account(self, actor: Actor, address: Address) -> Account: ...
 
-    async def set_password(self, actor: Actor, address: Address, password: Secret) -> None: ...
+    async def set_password(self, actor: Actor, address: Address, password: Secret) -> None:
+        """Its app passwords end with the old one (row 117)."""
+
+    async def add_app_password(
+        self,
+        actor: Actor,
+        address: Address,
+        label: str,
+        wanted: Scope,
+        *,
+        networks: Sequence[str] = (),
+        expires_at: float | None = None,
+        bare_lines: bool = False,
+    ) -> tuple[AppPassword, Secret]:
+        """The password is shown once and never stored. `networks` () is everywhere, `expires_at` in Unix seconds;
+        `bare_lines`: for SEND_ONLY, the device's bare line ends are forgiven."""
+
+    async def app_passwords(self, actor: Actor, address: Address) -> Sequence[AppPassword]: ...
+
+    async def remove_app_password(self, actor: Actor, address: Address, app_id: str) -> None:
+        """Sessions that it opened end within 5 s."""
 
     async def set_quota(self, actor: Actor, address: Address, quota: int) -> None: ...
 
@@ -159,6 +187,9 @@ class Directory(Protocol):
     async def set_operator_postmaster(self, actor: Actor, address: Address | None) -> None:
         """Where postmaster@ and abuse@ of this host, and of an organisation without accounts, lead; unset, they are
         unknown there."""
+
+    async def record(self, actor: Actor, action: str, target: str) -> None:
+        """A fact for the audit about something that is not the directory's (the queue, say)."""
 
     async def audit(self, actor: Actor, *, limit: int = 100) -> Sequence[AuditEntry]:
         """Newest first, those of the actor's organisation; at most 1,000."""

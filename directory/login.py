@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from core.address import AddressError, parse
 from core.clock import Clock
-from core.config import Limits
 from core.errors import InvalidError, MailError, TemporaryError
 from core.log import Secret, get
+from directory import app_passwords
+from directory.attempts import Attempts, canonical
 from directory.database import Database
 from directory.passwords import DUMMY, Passwords
 from directory.repositories.credentials import Credentials, Opening
-from directory.throttle import Throttle, network_of
-from directory.types import LoggedIn, LoginRefused, LoginResult, LoginUnavailable, State
+from directory.throttle import network_of
+from directory.types import (
+    Account,
+    AppPassword,
+    LoggedIn,
+    LoginRefused,
+    LoginResult,
+    LoginUnavailable,
+    Scope,
+    State,
+)
 from directory.verified import Proofs
 
-MAX_IDENTITY = 320  # characters
-ATTEMPTS_AT_ONCE = 4  # different passwords of one remote for one account
-SPRAY = 100  # failures of one remote that are worth a warning
 _log = get(__name__)
 
 
@@ -47,24 +51,13 @@ class Attempt:
 
 
 class Login:
-    """`sleep` is asyncio's, an argument for tests."""
-
-    def __init__(
-        self,
-        database: Database,
-        passwords: Passwords,
-        clock: Clock,
-        limits: Limits,
-        *,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, database: Database, passwords: Passwords, clock: Clock, attempts: Attempts) -> None:
         self._database = database
         self._passwords = passwords
-        self._sleep = sleep
-        self._throttle = Throttle(clock, limits.exempt_networks)
+        self._clock = clock
+        self._attempts = attempts
         self._proofs = Proofs(secrets.token_bytes(32), clock)
         self._under_way: dict[bytes, asyncio.Task[bool]] = {}
-        self._per_pair: Counter[tuple[str, str]] = Counter()
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         try:
@@ -72,12 +65,7 @@ class Login:
         except TemporaryError as error:
             result = LoginUnavailable()
             _log.warning("login-unavailable", protocol=protocol, remote=remote, cause=error.code)
-        if isinstance(result, LoggedIn):
-            _log.info("login", account=result.account.id, protocol=protocol, remote=remote)
-        elif isinstance(result, LoginRefused):
-            _log.info(
-                "login-refused", identity=_loggable(identity), protocol=protocol, remote=remote, reason=result.reason
-            )
+        self._attempts.tell(result, identity, protocol, remote)
         return result
 
     async def close(self) -> None:
@@ -93,12 +81,15 @@ class Login:
             password = self._passwords.normalise(secret)
         except InvalidError:
             # Refused for its form, whoever it is for: no hash is owed to equal time.
-            self._throttle.failed(remote, key)
+            self._attempts.failed(remote, key)
             return LoginRefused("bad-credentials")
         attempt = Attempt(key, remote, protocol, password, await self._opening(key))
         proof = self._proofs.of(key, protocol, attempt.stored, password)
         if self._proofs.is_right(proof):
             return self._opened(attempt)
+        app = await self._app(attempt)
+        if app is not None:
+            return app
         if self._proofs.is_wrong(network_of(remote), key, proof):
             return LoginRefused("bad-credentials")
         return await self._judged(attempt, proof)
@@ -107,17 +98,38 @@ class Login:
         async with self._database.read() as session:
             return await Credentials(session).opening(key)
 
+    async def _app(self, attempt: Attempt) -> LoginResult | None:
+        """An app password that opens this door now; None goes on as any other password does. Nobody guesses one, so it
+        waits for nobody's failures."""
+        if attempt.opening is None or app_passwords.canonical(attempt.password) is None:
+            return None
+        account = attempt.opening.account
+        async with self._database.read() as session:
+            app = app_passwords.find(await Credentials(session).apps(account.id), attempt.password)
+        if app is None:
+            return None
+        why = app_passwords.why_not(app, protocol=attempt.protocol, remote=attempt.remote, now=self._clock.now())
+        if why:
+            _log.info(
+                "app-password-refused", account=account.id, app_password=app.id, reason=why, remote=attempt.remote
+            )
+            return None
+        if account.state is not State.ACTIVE:
+            return LoginRefused("suspended")
+        self._attempts.throttle.succeeded(attempt.remote, attempt.identity)
+        return logged_in(account, app)
+
     async def _judged(self, attempt: Attempt, proof: bytes) -> LoginResult:
         """The slow way: at most a few different passwords at once, equal ones together."""
         task = self._under_way.get(proof)
         if task is None:
-            pair = (network_of(attempt.remote), attempt.identity)
-            if self._per_pair[pair] >= ATTEMPTS_AT_ONCE:
+            if self._attempts.crowded(attempt.remote, attempt.identity):
                 return LoginRefused("throttled")
-            self._per_pair[pair] += 1
+            leave = self._attempts.enter(attempt.remote, attempt.identity)
             task = asyncio.create_task(self._check(attempt, proof))
             self._under_way[proof] = task
-            task.add_done_callback(lambda done: self._forget(done, proof, pair))
+            task.add_done_callback(lambda done: self._forget(done, proof))
+            task.add_done_callback(lambda _: leave())
         try:
             right = await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -132,26 +144,21 @@ class Login:
         proof = self._proofs.of(now.identity, now.protocol, now.stored, now.password)
         return self._opened(now) if self._proofs.is_right(proof) else LoginRefused("bad-credentials")
 
-    def _forget(self, done: asyncio.Task[bool], proof: bytes, pair: tuple[str, str]) -> None:
+    def _forget(self, done: asyncio.Task[bool], proof: bytes) -> None:
         if not done.cancelled():
             done.exception()  # seen: who waited may be gone
         self._under_way.pop(proof, None)
-        self._per_pair[pair] -= 1
-        if self._per_pair[pair] <= 0:
-            del self._per_pair[pair]
 
     async def _check(self, attempt: Attempt, proof: bytes) -> bool:
-        await self._sleep(self._throttle.wait(attempt.remote, attempt.identity))
+        await self._attempts.wait(attempt.remote, attempt.identity)
         right = await self._passwords.verify(attempt.stored or DUMMY, attempt.password)
         if right and attempt.stored:
-            self._throttle.succeeded(attempt.remote, attempt.identity)
+            self._attempts.throttle.succeeded(attempt.remote, attempt.identity)
             self._proofs.keep_right(proof)
             await self._renew(attempt)
             return True
-        failures = self._throttle.failed(attempt.remote, attempt.identity)
+        self._attempts.failed(attempt.remote, attempt.identity)
         self._proofs.keep_wrong(network_of(attempt.remote), attempt.identity, proof)
-        if failures % SPRAY == 0:
-            _log.warning("login-failures-many", remote=attempt.remote, failures=failures)
         return False
 
     async def _renew(self, attempt: Attempt) -> None:
@@ -179,15 +186,5 @@ class Login:
         return LoggedIn(account, attempt.opening.credential)
 
 
-def canonical(identity: str) -> str:
-    """The address key of a login name, else a text that no account has (row 108)."""
-    try:
-        return parse(identity[:MAX_IDENTITY]).key
-    except AddressError:
-        return "?" + identity[:MAX_IDENTITY].encode("utf-8", "replace").decode("utf-8")
-
-
-def _loggable(identity: str) -> str:
-    """People type passwords into the name field: only what looks like an address is written down."""
-    key = canonical(identity)
-    return "" if key.startswith("?") else key
+def logged_in(account: Account, app: AppPassword) -> LoggedIn:
+    return LoggedIn(account, app.id, app.expires_at, app.scope is Scope.SEND_ONLY, app.bare_lines)

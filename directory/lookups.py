@@ -17,7 +17,7 @@ from directory.repositories.accounts import Accounts, StoredAccount
 from directory.repositories.administrators import Administrators
 from directory.repositories.aliases import Aliases
 from directory.repositories.audit import DirectoryState
-from directory.repositories.credentials import Credentials
+from directory.repositories.credentials import CERTIFICATE, TOKEN, Credentials
 from directory.repositories.domains import Domains
 from directory.repositories.grants import Grants
 from directory.types import (
@@ -110,14 +110,16 @@ class Lookups:
 
     async def still_open(self, login: LoggedIn) -> bool:
         """Never cached: it is asked because something has changed."""
+        if login.expires_at is not None and self._clock.now() >= login.expires_at:
+            return False
         async with self._database.read() as session:
-            now = await Credentials(session).opening(login.account.address.key)
-        return (
-            now is not None
-            and now.account.id == login.account.id
-            and now.account.state is State.ACTIVE
-            and now.credential == login.credential
-        )
+            table = Credentials(session)
+            now = await table.opening(login.account.address.key)
+            if now is None or now.account.id != login.account.id or now.account.state is not State.ACTIVE:
+                return False
+            if now.credential == login.credential or login.credential.startswith((TOKEN, CERTIFICATE)):
+                return True
+            return any(app.about.id == login.credential for app in await table.apps(login.account.id))
 
     async def administrator(self, token_hash: str) -> Administrator | None:
         """Never cached: a token that was taken away stops at once (row 117)."""

@@ -45,6 +45,7 @@ class OrganisationRow(Base):
     name: Mapped[str] = mapped_column(Text)
     name_key: Mapped[str] = mapped_column(Text, unique=True)
     state: Mapped[str] = mapped_column(Text)
+    quota: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     created_ms: Mapped[int] = mapped_column(BigInteger)
 
 

@@ -1,22 +1,31 @@
-"""SASL exchanges as SMTP AUTH and IMAP AUTHENTICATE share them: PLAIN (RFC 4616) and LOGIN (its draft). Sans-I/O.
+"""SASL exchanges as SMTP AUTH and IMAP AUTHENTICATE share them, sans-I/O: PLAIN (RFC 4616), LOGIN (its draft), EXTERNAL
+(RFC 4422 A), OAUTHBEARER (RFC 7628), XOAUTH2, SCRAM-SHA-256 (RFC 7677).
 
-`start` gives a `Challenge` to send, `Credentials` to check with `Directory.login`, or `Failed`. Everything from the
-peer is base64 as it stood on the wire, without line end. Refuses to know who exists and how replies are written.
+`start` gives a `Challenge` to send, `Failed`, or a claim that `directory.authentication` settles with the directory.
+Everything from the peer is base64 as it stood on the wire, without line end. Refuses to know who exists and how replies
+are written.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from core.log import Secret
+from directory import scram
+from directory.types import LoginResult
 
 MAX_RESPONSE = 12288  # octets of one base64 line, RFC 4954 4
 MAX_FIELD = 1024  # octets of a name or password once decoded; `login` is stricter
+MAX_TOKEN = 8192  # octets of an access token
 CANCEL = b"*"  # RFC 4954 4, RFC 9051 6.2.2
 EMPTY = b"="  # an initial response of no octets, RFC 4954 4, RFC 4959 3
+_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/-]+=*)")  # RFC 6750 2.1
+_GS2 = re.compile(r"[ny],(?:a=([^,\0]*))?,")  # RFC 7628 3.1; no channel binding is offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,40 @@ class Credentials:
 
     identity: str
     secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """An access token; `identity` is whom the client says it belongs to, "" when it does not say. `refusal`: the error
+    that the mechanism tells when the token is not taken (RFC 7628 3.2.2)."""
+
+    identity: str
+    token: Secret
+    refusal: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """The certificate of the TLS connection is to speak; `authorization` "" or the account the client wants."""
+
+    authorization: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScramFirst:
+    first: scram.First
+
+
+@dataclass(frozen=True, slots=True)
+class ScramFinal:
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The exchange is over and this came of it."""
+
+    result: LoginResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +91,8 @@ class Challenge:
         return _decoded(line, self._next)
 
 
-Step = Challenge | Credentials | Failed
+Claim = Credentials | Bearer | External | ScramFirst | ScramFinal
+Step = Challenge | Claim | Decided | Failed
 
 
 def start(mechanism: str, initial: bytes | None = None) -> Step:
@@ -61,6 +105,10 @@ def start(mechanism: str, initial: bytes | None = None) -> Step:
     if initial == CANCEL:
         return Failed("cancelled")
     return _decoded(b"" if initial == EMPTY else initial, first)
+
+
+def challenge(octets: bytes, then: Callable[[bytes], Step]) -> Challenge:
+    return Challenge(base64.b64encode(octets), then)
 
 
 def _plain(response: bytes | None) -> Step:
@@ -79,8 +127,8 @@ def _plain(response: bytes | None) -> Step:
 def _login(response: bytes | None) -> Step:
     """Two questions; some clients answer the first with the command itself."""
     if response is None:
-        return Challenge(base64.b64encode(b"Username:"), _login)
-    return Challenge(base64.b64encode(b"Password:"), lambda password: _credentials(response, password))
+        return challenge(b"Username:", _login)
+    return challenge(b"Password:", lambda password: _credentials(response, password))
 
 
 def _credentials(identity: bytes, password: bytes) -> Step:
@@ -94,6 +142,62 @@ def _credentials(identity: bytes, password: bytes) -> Step:
         return Failed("malformed")
 
 
+def _external(response: bytes | None) -> Step:
+    """RFC 4422 A.1: an empty response asks for the account that the certificate names."""
+    if response is None:
+        return Challenge(b"", _external)
+    if len(response) > MAX_FIELD or b"\0" in response:
+        return Failed("malformed")
+    try:
+        return External(response.decode("utf-8"))
+    except UnicodeDecodeError:
+        return Failed("malformed")
+
+
+def _oauthbearer(response: bytes | None) -> Step:
+    """gs2-header kvsep *(key "=" value kvsep) kvsep, kvsep = %x01 (RFC 7628 3.1)."""
+    if response is None:
+        return Challenge(b"", _oauthbearer)
+    header, *pairs = response.decode("utf-8", "replace").split("\x01")
+    gs2 = _GS2.fullmatch(header)
+    if gs2 is None:
+        return Failed("malformed")
+    refusal = {"status": "invalid_token", "schemes": "bearer"}
+    return _bearer(gs2[1] or "", pairs, json.dumps(refusal).encode("ascii"))
+
+
+def _xoauth2(response: bytes | None) -> Step:
+    """ "user=" name %x01 "auth=Bearer " token %x01 %x01, as Google and Microsoft have it."""
+    if response is None:
+        return Challenge(b"", _xoauth2)
+    user, *pairs = response.decode("utf-8", "replace").split("\x01")
+    if not user.lower().startswith("user="):
+        return Failed("malformed")
+    refusal = {"status": "401", "schemes": "bearer"}
+    return _bearer(user[len("user=") :], pairs, json.dumps(refusal).encode("ascii"))
+
+
+def _bearer(identity: str, pairs: list[str], refusal: bytes) -> Step:
+    if len(pairs) < 2 or pairs[-2:] != ["", ""]:
+        return Failed("malformed")
+    values = dict(pair.partition("=")[::2] for pair in pairs[:-2])
+    token = _BEARER.fullmatch(values.get("auth", ""))
+    if token is None or len(token[1]) > MAX_TOKEN or len(identity) > MAX_FIELD or "\0" in identity:
+        return Failed("malformed")
+    return Bearer(identity.replace("=2C", ",").replace("=3D", "="), Secret(token[1]), refusal)
+
+
+def _scram(response: bytes | None) -> Step:
+    if response is None:
+        return Challenge(b"", _scram)
+    first = scram.read_first(response)
+    if first is None or len(first.user) > MAX_FIELD:
+        return Failed("malformed")
+    if first.authorization and first.authorization.lower() != first.user.lower():
+        return Failed("authorization")
+    return ScramFirst(first)
+
+
 def _decoded(line: bytes, go_on: Callable[[bytes], Step]) -> Step:
     if len(line) > MAX_RESPONSE:
         return Failed("too-long")
@@ -103,4 +207,13 @@ def _decoded(line: bytes, go_on: Callable[[bytes], Step]) -> Step:
         return Failed("invalid-base64")
 
 
-MECHANISMS: dict[str, Callable[[bytes | None], Step]] = {"PLAIN": _plain, "LOGIN": _login}
+MECHANISMS: dict[str, Callable[[bytes | None], Step]] = {
+    "PLAIN": _plain,
+    "LOGIN": _login,
+    "EXTERNAL": _external,
+    "OAUTHBEARER": _oauthbearer,
+    "XOAUTH2": _xoauth2,
+    scram.MECHANISM: _scram,
+}
+PASSWORDS = ("PLAIN", "LOGIN")  # what needs nothing but accounts
+TOKENS = ("OAUTHBEARER", "XOAUTH2")

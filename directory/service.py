@@ -14,8 +14,10 @@ from core.config import Limits
 from core.database import create_engine
 from core.ids import Ids
 from core.log import Secret, get
-from directory import policy, rules, scope
+from directory import policy, rules, sasl, scope, scram
 from directory.annotations import Annotations, SqlAnnotations
+from directory.attempts import Attempts
+from directory.authentication import Door, ScramExchange
 from directory.boundary import Boundary
 from directory.codes import refusal
 from directory.database import Database
@@ -23,14 +25,18 @@ from directory.importing import Importer
 from directory.login import Login
 from directory.lookups import Lookups
 from directory.passwords import Passwords
+from directory.proving import Means, Proving
 from directory.services import accounts, administrators, aliases, domains, organisations
+from directory.services import app_passwords as app_password_services
 from directory.services import keys as key_services
 from directory.sharing import Sharing, SqlSharing
+from directory.throttle import Throttle
 from directory.types import (
     Account,
     Actor,
     Administrator,
     Alias,
+    AppPassword,
     AuditEntry,
     DkimKey,
     Domain,
@@ -43,23 +49,38 @@ from directory.types import (
     Organisation,
     Resolution,
     Role,
+    Scope,
     State,
 )
 
 # The command line and `dkim_keys` act for the installation itself.
 SYSTEM = Actor("system", Role.OPERATOR, None)
+MAX_TARGET = 320  # characters of what a recorded fact is about
+PASSWORDS_ONLY = Means()
 _log = get(__name__)
 
 
 class SqlDirectory:
     """Implements `directory.directory.Directory`."""
 
-    def __init__(self, database: Database, *, clock: Clock, ids: Ids, limits: Limits, hostname: str = "") -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+        hostname: str = "",
+        means: Means = PASSWORDS_ONLY,
+    ) -> None:
         self._database = database
+        self._means = means
         self._limits = limits
         self._passwords = Passwords(limits)
         self._lookups = Lookups(database, clock, limits, hostname)
-        self._login = Login(database, self._passwords, clock, limits)
+        attempts = Attempts(Throttle(clock, limits.exempt_networks))
+        self._login = Login(database, self._passwords, clock, attempts)
+        self._proving = Proving(database, attempts, clock, means)
         self._boundary = Boundary(database, clock, ids, self._forget)
         self._sharing = SqlSharing(database, self._boundary, clock)
         self._annotations = SqlAnnotations(database, self._boundary, limits)
@@ -69,21 +90,32 @@ class SqlDirectory:
         self._sharing.forget()
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock, ids: Ids, limits: Limits, hostname: str = "") -> SqlDirectory:
-        """`url` as in the configuration. Raises `SchemaError` when it was not migrated to our version, `ConfigError`
-        for a URL we do not know, `TemporaryError` when the database is away. `hostname`: this machine's own name,
-        whose postmaster@ is the operator's."""
+    async def open(
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+        hostname: str = "",
+        means: Means = PASSWORDS_ONLY,
+    ) -> SqlDirectory:
+        """`url` as in the configuration; `means` of logging in beside passwords, closed with the directory. Raises
+        `SchemaError` when it was not migrated to our version, `ConfigError` for a URL we do not know, `TemporaryError`
+        when the database is away. `hostname`: this machine's own name, whose postmaster@ is the operator's."""
         database = Database(create_engine(url))
         try:
             await database.check_schema()
         except BaseException:
             await database.close()
             raise
-        return cls(database, clock=clock, ids=ids, limits=limits, hostname=hostname)
+        return cls(database, clock=clock, ids=ids, limits=limits, hostname=hostname, means=means)
 
     async def close(self) -> None:
         await self._login.close()
         self._passwords.close()
+        if self._means.tokens is not None:
+            await self._means.tokens.close()
         await self._database.close()
 
     @property
@@ -111,6 +143,24 @@ class SqlDirectory:
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         return await self._login.login(identity, secret, protocol=protocol, remote=remote)
 
+    def mechanisms(self, *, certificate: bool) -> tuple[str, ...]:
+        means = self._means
+        return (
+            *sasl.PASSWORDS,
+            *((scram.MECHANISM,) if means.scram else ()),
+            *(sasl.TOKENS if means.tokens is not None else ()),
+            *(("EXTERNAL",) if means.certificates is not None and certificate else ()),
+        )
+
+    async def login_token(self, identity: str, token: Secret, door: Door) -> LoginResult:
+        return await self._proving.token(identity, token, door)
+
+    async def login_certificate(self, authorization: str, door: Door) -> LoginResult:
+        return await self._proving.certificate(authorization, door)
+
+    async def scram(self, first: scram.First, door: Door) -> ScramExchange:
+        return await self._proving.scram(first, door)
+
     async def version(self) -> int:
         return await self._lookups.version()
 
@@ -135,6 +185,9 @@ class SqlDirectory:
         return await self._boundary.write(
             actor, lambda work: organisations.set_state(work, actor, id_or_name, State.SUSPENDED)
         )
+
+    async def set_organisation_quota(self, actor: Actor, id_or_name: str, quota: int) -> Organisation:
+        return await self._boundary.write(actor, lambda work: organisations.set_quota(work, actor, id_or_name, quota))
 
     async def resume_organisation(self, actor: Actor, id_or_name: str) -> Organisation:
         return await self._boundary.write(
@@ -204,6 +257,32 @@ class SqlDirectory:
     async def remove_account(self, actor: Actor, address: Address) -> Account:
         return await self._boundary.write(actor, lambda work: accounts.remove(work, actor, address))
 
+    # --- app passwords -------------------------------------------------------------------------------------------
+
+    async def add_app_password(
+        self,
+        actor: Actor,
+        address: Address,
+        label: str,
+        wanted: Scope,
+        *,
+        networks: Sequence[str] = (),
+        expires_at: float | None = None,
+        bare_lines: bool = False,
+    ) -> tuple[AppPassword, Secret]:
+        return await self._boundary.write(
+            actor,
+            lambda work: app_password_services.add(
+                work, actor, address, label, wanted, networks=networks, expires_at=expires_at, bare_lines=bare_lines
+            ),
+        )
+
+    async def app_passwords(self, actor: Actor, address: Address) -> Sequence[AppPassword]:
+        return await self._boundary.read(actor, lambda work: app_password_services.all_(work, actor, address))
+
+    async def remove_app_password(self, actor: Actor, address: Address, app_id: str) -> None:
+        await self._boundary.write(actor, lambda work: app_password_services.remove(work, actor, address, app_id))
+
     # --- aliases, grants -----------------------------------------------------------------------------------------
 
     async def add_alias(self, actor: Actor, address: Address, targets: Sequence[Address]) -> Alias:
@@ -239,6 +318,9 @@ class SqlDirectory:
 
     async def set_operator_postmaster(self, actor: Actor, address: Address | None) -> None:
         await self._boundary.write(actor, lambda work: administrators.set_operator_postmaster(work, actor, address))
+
+    async def record(self, actor: Actor, action: str, target: str) -> None:
+        await self._boundary.write(actor, lambda work: administrators.record(work, actor, action, target[:MAX_TARGET]))
 
     async def audit(self, actor: Actor, *, limit: int = 100) -> Sequence[AuditEntry]:
         return await self._boundary.read(actor, lambda work: administrators.audit(work, actor, limit))

@@ -38,9 +38,12 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
+    """`quota`: what all its accounts may hold together, in octets; 0 unlimited."""
+
     id: str
     name: str
     state: State
+    quota: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class Domain:
 @dataclass(frozen=True, slots=True)
 class Account:
     """A person's or a function's mailbox. `quota` in octets, 0 unlimited; `address` is the primary one. `shared`: of a
-    function, so that whoever it is shared with finds it under "Shared" and not under "Other Users"."""
+    function, so that whoever it is shared with finds it under "Shared" and not under "Other Users".
+    `organisation_quota`: the ceiling of its organisation."""
 
     id: str
     address: Address
@@ -65,6 +69,7 @@ class Account:
     quota: int
     state: State
     shared: bool = False
+    organisation_quota: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +123,15 @@ class LoggedIn:
 
     account: Account
     credential: str = ""
+    expires_at: float | None = None  # Unix seconds after which this login is over
+    send_only: bool = False  # a copier or a program: it sends and does nothing else
+    bare_lines: bool = False  # its bare line ends are forgiven and mended (security.md, Decided)
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRefused:
-    """`reason`: "bad-credentials" (unknown user and wrong password look the same), "suspended", "throttled"."""
+    """`reason`: "bad-credentials" (unknown user and wrong password look the same), "suspended", "throttled", "token",
+    "certificate" (not known here, or not this account's)."""
 
     reason: str
 
@@ -133,6 +142,29 @@ class LoginUnavailable:
 
 
 LoginResult = LoggedIn | LoginRefused | LoginUnavailable
+
+
+class Scope(Enum):
+    """What an app password opens. MAIL: a mail program on a device. SEND_ONLY: a copier, business software."""
+
+    MAIL = "mail"
+    IMAP = "imap"
+    SUBMISSION = "submission"
+    SEND_ONLY = "send-only"
+
+
+@dataclass(frozen=True, slots=True)
+class AppPassword:
+    """A password made for one program or device, as it is listed; the password itself is shown once and kept nowhere.
+    `networks` () is everywhere; times in Unix seconds."""
+
+    id: str
+    label: str
+    scope: Scope
+    networks: tuple[str, ...]
+    expires_at: float | None
+    bare_lines: bool
+    created_at: float
 
 
 class KeyState(Enum):

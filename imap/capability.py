@@ -5,6 +5,7 @@ The extensions are announced before login as well: clients that keep the first l
 
 from __future__ import annotations
 
+from directory import sasl
 from imap.session import Session
 from imap.types import State
 
@@ -56,9 +57,14 @@ MAIL = (
     "REPLACE",  # RFC 8508
     "UTF8=ACCEPT",  # RFC 6855
     "UNAUTHENTICATE",  # RFC 8437
+    "NOTIFY",  # RFC 5465
 )
 LOGGED_IN = ("COMPRESS=DEFLATE",)  # RFC 4978; not before login: a password's length is nobody's business
-MECHANISMS = ("PLAIN",)
+MECHANISMS = tuple(sasl.MECHANISMS)  # all there are; which of them are offered, the directory says
+
+
+def mechanisms(session: Session) -> tuple[str, ...]:
+    return session.services.directory.mechanisms(certificate=bool(session.link.certificate))
 
 
 def may_send_password(session: Session) -> bool:
@@ -77,6 +83,7 @@ COMMANDS: dict[str, frozenset[str]] = {
     "METADATA": frozenset({"GETMETADATA", "SETMETADATA"}),
     "MOVE": frozenset({"MOVE", "UID MOVE"}),
     "NAMESPACE": frozenset({"NAMESPACE"}),
+    "NOTIFY": frozenset({"NOTIFY"}),
     "QUOTA": frozenset({"GETQUOTA", "GETQUOTAROOT", "SETQUOTA"}),
     "REPLACE": frozenset({"REPLACE", "UID REPLACE"}),
     "SORT": frozenset({"SORT", "UID SORT"}),
@@ -104,7 +111,7 @@ def names(session: Session) -> list[str]:
         if session.link.can_start_tls:
             listed.append("STARTTLS")
         if may_send_password(session):
-            listed += [f"AUTH={mechanism}" for mechanism in MECHANISMS]
+            listed += [f"AUTH={mechanism}" for mechanism in mechanisms(session)]
         else:
             listed.append("LOGINDISABLED")
     elif not session.link.compressed:

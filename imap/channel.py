@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from core.tls import client_certificate
 from imap.deflate import Deflate
 
 HIGH_INPUT = 64 * 1024
@@ -95,6 +96,11 @@ class Channel(asyncio.Protocol):
     @property
     def secure(self) -> bool:
         return self._transport is not None and self._transport.get_extra_info("sslcontext") is not None
+
+    @property
+    def certificate(self) -> bytes:
+        """The client's verified certificate (DER), b"" without."""
+        return client_certificate(self._transport.get_extra_info("ssl_object")) if self._transport is not None else b""
 
     @property
     def readable(self) -> bool:

@@ -18,7 +18,8 @@ from imap import capability, dispatch, responses
 from imap.channel import Channel
 from imap.errors import Bad, BadSyntax, Bye, Code
 from imap.seats import Admission
-from imap.session import Services, Session
+from imap.notify import tell_or_give_up
+from imap.session import Notices, Services, Session
 from imap.types import State
 from imap.wire.framing import (
     ANY_LITERAL,
@@ -36,6 +37,8 @@ from imap.wire.framing import (
 from imap.writer import Writer
 
 log = get(__name__)
+
+GATHER = 0.05  # seconds between two looks at busy mailboxes (security.md row 38)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Connection:
         self.checked = -1  # the directory's version at which the login was last known to stand
         self._login_deadline = self._now() + limits.imap_login_timeout
         self._bad = 0
+        self._woken: Callable[[], None] | None = None
 
     # --- the loop --------------------------------------------------------------------------------------------------
 
@@ -131,6 +135,7 @@ class Connection:
             return
 
     def _end(self, reason: str) -> None:
+        self.session.notify(None)
         self._channel.close()
         if self.account_id is not None:
             log.info("imap-session-ended", reason=reason, account=self.account_id, sent=self._writer.sent)
@@ -141,11 +146,40 @@ class Connection:
 
     async def _event(self) -> Event:
         began: float | None = None
+        since = self._now()
         while (event := self._framer.next_event()) is None:
             if began is None and self._framer.midway:
                 began = self._now()
-            await self._read(self._patience(began))
+            notices = self.session.notices
+            if notices is None or began is not None:
+                await self._read(self._patience(began))
+            else:
+                await self._attend(notices, since + self._services.limits.imap_idle - self._now())
         return event
+
+    async def _attend(self, notices: Notices, seconds: float) -> None:
+        """Between two commands: more input, or else what the client wants to be told unasked (RFC 5465)."""
+        wake = asyncio.Event()
+        self._channel.watcher = self._woken = wake.set
+        try:
+            if not self._channel.readable and not notices.due.is_set():
+                self._channel.rest()
+                async with asyncio.timeout(seconds):
+                    await wake.wait()
+        except TimeoutError as error:
+            raise Bye("idle for too long", Code.NONE) from error
+        finally:
+            self._channel.watcher = self._woken = None
+        if self._channel.readable:
+            self._take()
+        elif notices.due.is_set():
+            await tell_or_give_up(self.session, notices)
+            await self._writer.drain()
+            await asyncio.sleep(GATHER)
+
+    def wake(self) -> None:
+        if self._woken is not None:
+            self._woken()
 
     def _patience(self, began: float | None) -> float:
         """Seconds to wait for more: until the login deadline, to finish a command that has begun (row 36), or for the
@@ -181,6 +215,10 @@ class Connection:
         return self._channel.secure
 
     @property
+    def certificate(self) -> bytes:
+        return self._channel.certificate
+
+    @property
     def loopback(self) -> bool:
         return ip_address(self._remote).is_loopback
 
@@ -211,11 +249,14 @@ class Connection:
 
     async def _line_at_hand(self) -> bytes | None:
         if self._channel.readable:
-            data = self._channel.take()
-            if not data and self._channel.ended:
-                raise ConnectionResetError("the peer is gone")
-            self._framer.feed(data)
+            self._take()
         return self._framer.next_line(self._services.limits.imap_line_before_login)
+
+    def _take(self) -> None:
+        data = self._channel.take()
+        if not data and self._channel.ended:
+            raise ConnectionResetError("the peer is gone")
+        self._framer.feed(data)
 
     async def literal(self) -> AsyncIterator[bytes]:
         limits = self._services.limits

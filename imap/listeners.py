@@ -16,7 +16,8 @@ from enum import Enum
 
 from core.errors import MailError
 from core.log import get
-from core.networks import plain_address
+from core.networks import plain_address, within
+from core.proxy import ProxyError, client_of
 from directory.types import LoggedIn
 from imap.channel import Channel
 from imap.commands.table import TABLE
@@ -110,6 +111,10 @@ class Server:
 
     async def _live(self, peer: socket.socket, remote: str, door: Door) -> None:
         """One connection from accept to end. Raises only `CancelledError`."""
+        behind = await self._behind(peer, remote)
+        if behind is None:
+            return
+        remote = behind
         admission = Admission(self._services.seats, remote)
         try:
             if not admission.granted:
@@ -120,6 +125,21 @@ class Server:
             log.exception("imap-connection-failed", peer=remote)
         finally:
             admission.leave()
+
+    async def _behind(self, peer: socket.socket, remote: str) -> str | None:
+        """Who is behind a listed balancer; None when that cannot be told, and the connection is closed."""
+        if not within(remote, self._services.proxy_from):
+            return remote
+        try:
+            claim = await client_of(peer)
+        except ProxyError as error:
+            log.warning("proxy-header-refused", peer=remote, error=str(error))
+            peer.close()
+            return None
+        except asyncio.CancelledError:
+            peer.close()
+            raise
+        return plain_address(claim[0]) if claim is not None else remote
 
     @staticmethod
     def _turn_away(peer: socket.socket, door: Door) -> None:
@@ -176,7 +196,10 @@ class Server:
         """While the directory has not changed, ten thousand quiet sessions cost one question."""
         directory = self._services.directory
         version = await directory.version()
-        waiting = [c for c in self._connections if c.session.login is not None and c.checked != version]
+        now = self._services.clock.now()
+        waiting = [
+            c for c in self._connections if (login := c.session.login) and (c.checked != version or _over(login, now))
+        ]
         for login in {c.session.login for c in waiting if c.session.login is not None}:
             if not await directory.still_open(login):
                 self._end_sessions(login)
@@ -189,3 +212,8 @@ class Server:
         for connection in ended:
             connection.finish(Bye("this account is not available", Code.UNAVAILABLE))
             asyncio.get_running_loop().call_later(CUT, connection.cut)
+
+
+def _over(login: LoggedIn, now: float) -> bool:
+    """An app password or a token that has ended changes nothing in the directory."""
+    return login.expires_at is not None and now >= login.expires_at

@@ -7,7 +7,7 @@ logs it too, without what is no address: people type passwords into the name fie
 from __future__ import annotations
 
 from core.log import Secret
-from directory.types import LoggedIn, LoginRefused, LoginUnavailable
+from directory.types import LoggedIn, LoginRefused, LoginResult, LoginUnavailable
 from imap import capability, responses
 from imap.errors import Bye, Code, No
 from imap.places import Places
@@ -26,8 +26,13 @@ def require_privacy(session: Session) -> None:
 
 async def log_in(session: Session, identity: str, secret: Secret) -> Ok:
     """Raises `No` for what is wrong and `Bye` after too many failures."""
+    directory = session.services.directory
+    return await opened(session, await directory.login(identity, secret, protocol="imap", remote=session.link.remote))
+
+
+async def opened(session: Session, result: LoginResult) -> Ok:
+    """What came of a login, whatever the mechanism. Raises like `log_in`."""
     services = session.services
-    result = await services.directory.login(identity, secret, protocol="imap", remote=session.link.remote)
     match result:
         case LoggedIn():
             own = await services.store.account(AccountRef.of(result.account))

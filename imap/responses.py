@@ -150,14 +150,23 @@ def vanished(ranges: Ranges, *, earlier: bool = False) -> bytes:
 
 
 def listed(
-    kind: str, attributes: Sequence[str], name: str, *, utf8: bool = False, child_info: Sequence[str] = ()
+    kind: str,
+    attributes: Sequence[str],
+    name: str,
+    *,
+    utf8: bool = False,
+    child_info: Sequence[str] = (),
+    old_name: str = "",
 ) -> bytes:
-    """`kind` LIST or LSUB. `child_info`: selection options that children match (CHILDINFO, RFC 5258 3.5)."""
+    """`kind` LIST or LSUB. `child_info`: selection options that children match (CHILDINFO, RFC 5258 3.5); `old_name`:
+    what it was called before (OLDNAME, RFC 5465 5.4)."""
     words = " ".join(attributes).encode("ascii")
     line = b'* %b (%b) "%b" %b' % (kind.encode("ascii"), words, DELIMITER.encode(), encode.mailbox(name, utf8=utf8))
     if child_info:
         options = encode.parenthesised([b'"%b"' % option.encode("ascii") for option in child_info])
         line += b' ("CHILDINFO" %b)' % options
+    if old_name:
+        line += b' ("OLDNAME" (%b))' % encode.mailbox(old_name, utf8=utf8)
     return line + b"\r\n"
 
 
@@ -206,7 +215,7 @@ def namespace(namespaces: Namespaces, *, utf8: bool = False) -> bytes:
     return b"* NAMESPACE %b\r\n" % told
 
 
-# --- access lists (RFC 4314 3.6 to 3.8) --------------------------------------------------------------------------------
+# --- access lists (RFC 4314 3.6 to 3.8) ---
 
 
 def acl(name: str, entries: Sequence[tuple[str, str]], *, utf8: bool = False) -> bytes:
@@ -225,7 +234,7 @@ def my_rights(name: str, rights: str, *, utf8: bool = False) -> bytes:
     return b"* MYRIGHTS %b %b\r\n" % (encode.mailbox(name, utf8=utf8), encode.astring(rights.encode("ascii")))
 
 
-# --- annotations (RFC 5464 4.4.1) --------------------------------------------------------------------------------------
+# --- annotations (RFC 5464 4.4.1) ---
 
 
 def metadata(name: str, values: Sequence[tuple[str, bytes | None]], *, utf8: bool = False) -> bytes:

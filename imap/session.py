@@ -61,6 +61,9 @@ class Link(Protocol):
     async def rest_of_command(self) -> bytes:
         """What follows the literal, up to CRLF or up to and with the announcement of the next literal."""
 
+    def wake(self) -> None:
+        """There is something to tell between two commands (`Session.notices`)."""
+
     def before_tls(self) -> None:
         """Raises `Bye` when clear text was pipelined behind STARTTLS (security.md row 21)."""
 
@@ -98,6 +101,20 @@ class Seats(Protocol):
         """After login; False when `limits.imap_connections_per_account` are taken."""
 
     def leave_account(self, account_id: str, address: str) -> None: ...
+
+
+class Notices(Protocol):
+    """What the client wants to be told unasked (`notify.Notifier`)."""
+
+    @property
+    def due(self) -> asyncio.Event: ...
+
+    def listen(self, session: Session) -> None:
+        """To the accounts that matter now; again after each SELECT."""
+
+    async def tell(self, session: Session, *, idle: bool = False) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Teacher(Protocol):
@@ -167,6 +184,7 @@ class Session:
         self.login: LoggedIn | None = None
         self._store: Places | None = None
         self._selected: Selected | None = None
+        self.notices: Notices | None = None
         self.withheld: frozenset[str] = frozenset()  # capabilities this client is not offered
         self._withhold()
 
@@ -243,6 +261,8 @@ class Session:
             self._store.attended = selected.mailbox.account
         self._selected = selected
         self.state = State.SELECTED
+        if self.notices is not None:
+            self.notices.listen(self)
 
     def unselect(self) -> None:
         if self._selected is not None:
@@ -251,9 +271,16 @@ class Session:
             if self._store is not None:
                 self._store.attended = None
 
+    def notify(self, notices: Notices | None) -> None:
+        """From now on these, none others."""
+        if self.notices is not None:
+            self.notices.close()
+        self.notices = notices
+
     def logged_out(self) -> None:
         """Nobody again (RFC 8437 3): nothing of the login or of what it switched on is left. Raises `Bye` when no seat
         before login is free."""
+        self.notify(None)
         self.unselect()
         self.login = self._store = None
         self.features = Feature.NONE

@@ -9,9 +9,10 @@ from __future__ import annotations
 from core.errors import TemporaryError
 from core.log import get
 from directory import sasl
-from directory.types import LoggedIn, LoginRefused
+from directory.authentication import Authentication, Door
+from directory.types import LoggedIn, LoginRefused, LoginUnavailable
 from smtp import replies
-from smtp.conversation import Blame, Conversation, Step, Then
+from smtp.conversation import Blame, Conversation, Pending, Step, Then
 from smtp.replies import Reply
 
 log = get(__name__)
@@ -30,21 +31,22 @@ FAILURES: dict[str, Reply] = {
 async def authenticate(talk: Conversation, argument: str) -> Step:
     """AUTH mechanism [initial-response]."""
     refusal = _order(talk)
-    if refusal:
-        return Step(refusal, blame=Blame.ERROR)
+    if refusal or talk.service.logins is None:
+        return Step(refusal or replies.AUTH_NOT_HERE, blame=Blame.ERROR)
     mechanism, _, initial = argument.partition(" ")
     if not mechanism:
         return Step(replies.AUTH_MECHANISM, blame=Blame.ERROR)
-    return await _advance(talk, sasl.start(mechanism, initial.encode() if initial else None))
+    exchange = Authentication(talk.service.logins, Door("smtp", talk.peer.address, talk.certificate))
+    return await _advance(talk, exchange, exchange.start(mechanism, initial.encode() if initial else None))
 
 
 async def resume(talk: Conversation, line: bytes) -> Step:
     """The client's next line of the exchange."""
-    exchange = talk.exchange
-    if exchange is None:
+    pending = talk.exchange
+    if pending is None:
         return Step(replies.BAD_SYNTAX, blame=Blame.ERROR)
     talk.exchange = None
-    return await _advance(talk, exchange.respond(line))
+    return await _advance(talk, pending.exchange, pending.challenge.respond(line))
 
 
 def _order(talk: Conversation) -> Reply | None:
@@ -60,29 +62,22 @@ def _order(talk: Conversation) -> Reply | None:
     return replies.AUTH_IN_TRANSACTION if talk.transaction is not None else None
 
 
-async def _advance(talk: Conversation, result: sasl.Step) -> Step:
-    if isinstance(result, sasl.Challenge):
-        talk.exchange = result
-        return Step(replies.challenge(result.text.decode("ascii")), Then.AUTH)
-    if isinstance(result, sasl.Failed):
-        return Step(FAILURES.get(result.reason, replies.AUTH_MALFORMED), blame=Blame.ERROR)
-    return await _login(talk, result)
-
-
-async def _login(talk: Conversation, claim: sasl.Credentials) -> Step:
-    logins = talk.service.logins
-    if logins is None:
-        return Step(replies.AUTH_NOT_HERE, blame=Blame.ERROR)
+async def _advance(talk: Conversation, exchange: Authentication, step: sasl.Step) -> Step:
     try:
-        answer = await logins.login(claim.identity, claim.secret, protocol="smtp", remote=talk.peer.address)
+        outcome = await exchange.settle(step)
     except TemporaryError as error:
         log.warning("smtp-login-unavailable", code=error.code, **error.fields)
         return Step(replies.AUTH_UNAVAILABLE)
-    if isinstance(answer, LoggedIn):
-        if not talk.take_seat(answer):
-            return Step(replies.TOO_MANY_SESSIONS, Then.CLOSE)
-        talk.logged_in(answer)
-        return Step(replies.AUTH_OK)
-    if isinstance(answer, LoginRefused):
-        return Step(replies.AUTH_REFUSED, blame=Blame.LOGIN)
-    return Step(replies.AUTH_UNAVAILABLE)
+    match outcome:
+        case sasl.Challenge():
+            talk.exchange = Pending(exchange, outcome)
+            return Step(replies.challenge(outcome.text.decode("ascii")), Then.AUTH)
+        case sasl.Failed():
+            return Step(FAILURES.get(outcome.reason, replies.AUTH_MALFORMED), blame=Blame.ERROR)
+        case LoggedIn():
+            talk.logged_in(outcome)
+            return Step(replies.AUTH_OK)
+        case LoginRefused():
+            return Step(replies.AUTH_REFUSED, blame=Blame.LOGIN)
+        case LoginUnavailable():
+            return Step(replies.AUTH_UNAVAILABLE)

@@ -7,9 +7,9 @@ wanted. Refuses to know sockets: a command answers with a `Step`, the reply and 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
 
 from core.clock import Clock
@@ -17,12 +17,13 @@ from core.config import Auth, Limits
 from core.envelope import Listener, Peer, Tls
 from core.errors import TemporaryError
 from core.ids import Ids
-from core.log import Secret, get
+from core.log import get
 from core.status import Status, deferred
 from core.tls import ServerTls
 from delivery.types import Acceptor, Transaction
+from directory import authentication
 from directory.sasl import Challenge
-from directory.types import LoggedIn, LoginResult
+from directory.types import LoggedIn
 from smtp.gate import Gate
 from smtp.parameters import Offers
 from smtp.replies import Reply
@@ -69,13 +70,19 @@ class Step:
     chunk: Chunk | None = None
 
 
-class Logins(Protocol):
+class Logins(authentication.Logins, Protocol):
     """What a session asks of the directory."""
-
-    async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult: ...
 
     async def still_open(self, login: LoggedIn) -> bool:
         """False once the account is suspended or its password another one (row 117)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An authentication exchange that waits for the client's answer to `challenge`."""
+
+    exchange: authentication.Authentication
+    challenge: Challenge
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,7 @@ class Service:
     gate: Gate
     tls: ServerTls | None = None
     logins: Logins | None = None
+    proxy_from: tuple[IPv4Network | IPv6Network, ...] = ()  # balancers that say who is behind them
 
     @property
     def submission(self) -> bool:
@@ -115,10 +123,11 @@ class Conversation:
     chunking: bool = False  # the open transaction's message comes by BDAT
     mail_seen: bool = False
     started: float = 0.0  # monotonic begin of the open transaction
-    exchange: Challenge | None = None
+    exchange: Pending | None = None
     messages: int = 0
     commands: int = 0
     login: LoggedIn | None = None
+    certificate: bytes = field(default=b"", repr=False)  # the client's verified one (DER), b"" without
     seat: str = ""  # the account whose place this session has; before login it counts for its address
 
     @property
@@ -151,11 +160,12 @@ class Conversation:
         self.greeted = True
         self.peer = replace(self.peer, helo=helo, extended=extended)
 
-    def secured(self, tls: Tls | None) -> None:
+    def secured(self, tls: Tls | None, certificate: bytes = b"") -> None:
         """After STARTTLS nothing that was said before counts (RFC 3207 4.2; row 22)."""
         self.reset()
         self.greeted = False
         self.exchange = None
+        self.certificate = certificate
         self.peer = replace(self.peer, helo="", extended=True, tls=tls, account_id=None)
         self.login = None
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from core.envelope import Listener
 from smtp import replies
 from smtp.conversation import Blame, Conversation, Step, Then
 from smtp.replies import Reply
 
+NOT_HERE = replies.UNKNOWN_COMMAND  # RFC 2033 4.1: each protocol refuses the other's greeting
 MAX_HELO = 255
 # Domain or address literal (RFC 5321 4.1.3), with the underscores that real hosts have.
 _HELO = re.compile(r"[A-Za-z0-9_.-]+|\[[A-Za-z0-9:._-]+\]")
@@ -26,7 +28,10 @@ def _starttls(talk: Conversation) -> str:
 
 
 def _auth(talk: Conversation) -> str:
-    return "AUTH PLAIN LOGIN" if talk.offers_auth and talk.peer.account_id is None else ""
+    logins = talk.service.logins
+    if logins is None or not talk.offers_auth or talk.peer.account_id is not None:
+        return ""
+    return " ".join(("AUTH", *logins.mechanisms(certificate=bool(talk.certificate))))
 
 
 def _requiretls(talk: Conversation) -> str:
@@ -58,6 +63,10 @@ KEYWORDS: tuple[Callable[[Conversation], str], ...] = (
 )
 
 
+async def smtp_ehlo(talk: Conversation, argument: str) -> Step:
+    return await ehlo(talk, argument) if talk.service.role is not Listener.LMTP else Step(NOT_HERE, blame=Blame.ERROR)
+
+
 async def ehlo(talk: Conversation, argument: str) -> Step:
     name = _name(talk, argument)
     if name is None:
@@ -67,7 +76,14 @@ async def ehlo(talk: Conversation, argument: str) -> Step:
     return Step(Reply(250, (talk.service.hostname, *keywords)))
 
 
+async def lhlo(talk: Conversation, argument: str) -> Step:
+    """LMTP's greeting, and the only one there (RFC 2033 4.1)."""
+    return await ehlo(talk, argument) if talk.service.role is Listener.LMTP else Step(NOT_HERE, blame=Blame.ERROR)
+
+
 async def helo(talk: Conversation, argument: str) -> Step:
+    if talk.service.role is Listener.LMTP:
+        return Step(NOT_HERE, blame=Blame.ERROR)
     name = _name(talk, argument)
     if name is None:
         return Step(replies.BAD_HELO, blame=Blame.ERROR)

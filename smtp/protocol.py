@@ -17,6 +17,7 @@ from aiosmtpd.smtp import SMTP
 from core.envelope import Peer
 from core.log import context, get
 from core.networks import plain_address
+from core.tls import client_certificate
 from smtp import replies
 from smtp.commands import COMMANDS, UNKNOWN
 from smtp.conversation import Conversation, Service
@@ -68,9 +69,14 @@ class SmtpProtocol(SMTP):
     command_size_limits = _Unbounded()
 
     def __init__(
-        self, service: Service, server: Server, loop: asyncio.AbstractEventLoop, *, counted: bool = False
+        self,
+        service: Service,
+        server: Server,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        counted: tuple[str, int] | None = None,
     ) -> None:
-        """`counted`: the gate let the peer in already."""
+        """`counted`: the peer that the gate let in already, itself or behind a balancer."""
         super().__init__(
             None, data_size_limit=None, enable_SMTPUTF8=True, hostname=service.hostname, ident=BANNER, loop=loop
         )
@@ -96,17 +102,18 @@ class SmtpProtocol(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         link = cast(asyncio.Transport, transport)  # uvloop's own transports are no subclasses
-        peer = link.get_extra_info("peername") or ("0.0.0.0", 0)
+        peer = self._counted or link.get_extra_info("peername") or ("0.0.0.0", 0)
         address = plain_address(peer[0])
-        refusal = None if self._counted else self._service.gate.enter(address)
+        refusal = None if self._counted is not None else self._service.gate.enter(address)
         if refusal is not None:
             self._turn_away(link, address, refusal)
             return
         self._link = link
-        tls = facts(link.get_extra_info("ssl_object"))
+        session = link.get_extra_info("ssl_object")
+        tls = facts(session)
         self._encrypted = tls is not None
         who = Peer(address, peer[1], self._service.role, self._service.ids.queue_id(), tls=tls)
-        self._dialogue = Session(Conversation(self._service, who), self)
+        self._dialogue = Session(Conversation(self._service, who, certificate=client_certificate(session)), self)
         self._smtp_methods = _Table(self._dialogue)
         self._owner.add(self)
         super().connection_made(transport)
@@ -300,7 +307,8 @@ class SmtpProtocol(SMTP):
         if transport is None or self._link is None:  # the peer left in the middle
             return False
         self._adopt(transport)
-        self._dialogue.talk.secured(facts(transport.get_extra_info("ssl_object")))
+        session = transport.get_extra_info("ssl_object")
+        self._dialogue.talk.secured(facts(session), client_certificate(session))
         self.expect()
         return True
 

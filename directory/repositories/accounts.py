@@ -104,6 +104,7 @@ ACCOUNT_COLUMNS = (
     AccountRow.kind.label("kind"),
     DomainRow.state.label("domain_state"),
     OrganisationRow.state.label("organisation_state"),
+    OrganisationRow.quota.label("organisation_quota"),
 )
 
 
@@ -147,6 +148,7 @@ def stored(row: Row[*tuple[Any, ...]]) -> StoredAccount:
         quota=row.quota,
         state=State(row.state),
         shared=row.kind == SHARED,
+        organisation_quota=row.organisation_quota,
     )
     active = {row.state, row.domain_state, row.organisation_state} == {State.ACTIVE.value}
     return StoredAccount(own, replace(own, state=State.ACTIVE if active else State.SUSPENDED))

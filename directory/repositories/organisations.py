@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from directory.models import OrganisationRow
 from directory.types import Organisation, State
 
-_COLUMNS = (OrganisationRow.id, OrganisationRow.name, OrganisationRow.state)
+_COLUMNS = (OrganisationRow.id, OrganisationRow.name, OrganisationRow.state, OrganisationRow.quota)
 
 
 class Organisations:
@@ -24,6 +24,7 @@ class Organisations:
                 name=organisation.name,
                 name_key=name_key,
                 state=organisation.state.value,
+                quota=organisation.quota,
                 created_ms=created_ms,
             )
         )
@@ -51,6 +52,11 @@ class Organisations:
             update(OrganisationRow).where(OrganisationRow.id == organisation_id).values(state=state.value)
         )
 
+    async def set_quota(self, organisation_id: str, quota: int) -> None:
+        await self._session.execute(
+            update(OrganisationRow).where(OrganisationRow.id == organisation_id).values(quota=quota)
+        )
 
-def _value(id_: str, name: str, state: str) -> Organisation:
-    return Organisation(id_, name, State(state))
+
+def _value(id_: str, name: str, state: str, quota: int) -> Organisation:
+    return Organisation(id_, name, State(state), quota)

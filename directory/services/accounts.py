@@ -50,7 +50,9 @@ async def all_(work: Work, actor: Actor, domain: str | None) -> Sequence[Account
 
 
 async def set_password(work: Work, actor: Actor, address: Address, secret_hash: str) -> None:
+    """Whoever knew the old one may have made app passwords: they end with it (security.md row 117)."""
     account = (await scope.account(work, actor, address)).own
+    await work.credentials.remove_apps(account.id)
     await work.credentials.replace_password(_credential(work, account.id, secret_hash))
     work.tell("mailbox-password-set", str(account.address), account.organisation_id)
 

@@ -76,3 +76,8 @@ async def _owner(work: Work, actor: Actor, role: Role, organisation: str | None)
     if organisation is None:
         raise refusal("organisation-needed")
     return (await scope.organisation(work, actor, organisation)).id
+
+
+async def record(work: Work, actor: Actor, action: str, target: str) -> None:
+    """A fact about something that is not the directory's."""
+    work.tell(action, target, actor.organisation_id)

@@ -34,3 +34,12 @@ async def set_state(work: Work, actor: Actor, id_or_name: str, state: State) -> 
     await work.organisations.set_state(organisation.id, state)
     work.tell(f"organisation-{state.value}", organisation.name, organisation.id)
     return replace(organisation, state=state)
+
+
+async def set_quota(work: Work, actor: Actor, id_or_name: str, quota: int) -> Organisation:
+    """What its accounts may hold together: the operator's to say (a commune cannot raise its own ceiling)."""
+    scope.require_operator(actor)
+    organisation = await scope.organisation(work, actor, id_or_name)
+    await work.organisations.set_quota(organisation.id, rules.quota(quota))
+    work.tell("organisation-quota-set", organisation.name, organisation.id)
+    return replace(organisation, quota=quota)

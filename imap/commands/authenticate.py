@@ -1,4 +1,4 @@
-"""AUTHENTICATE with an optional initial response (RFC 9051 6.2.2, RFC 4959); `directory.sasl` holds the exchange."""
+"""AUTHENTICATE with an optional initial response (RFC 9051 6.2.2, RFC 4959); the exchange is the directory's."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 
 from directory import sasl
-from imap.capability import MECHANISMS
+from directory.authentication import Authentication, Door
 from imap.command import BEFORE_LOGIN, Command
 from imap.errors import Bad, Bye, Code, No
-from imap.login import failed, log_in, require_privacy
+from imap.login import failed, opened, require_privacy
 from imap.responses import Ok
 from imap.session import Session
 from imap.wire.scanner import Scanner
@@ -36,19 +36,22 @@ def _parse(scanner: Scanner) -> Authenticate:
 
 async def _handle(session: Session, asked: Authenticate) -> Ok:
     require_privacy(session)
-    if asked.mechanism not in MECHANISMS:
-        raise No("unsupported mechanism", Code.CANNOT)
-    step = sasl.start(asked.mechanism, asked.initial)
-    while isinstance(step, sasl.Challenge):
-        session.writer.write(b"+ %b\r\n" % step.text)
+    link = session.link
+    exchange = Authentication(session.services.directory, Door("imap", link.remote, link.certificate))
+    outcome = await exchange.settle(exchange.start(asked.mechanism, asked.initial))
+    while isinstance(outcome, sasl.Challenge):
+        session.writer.write(b"+ %b\r\n" % outcome.text)
         await session.writer.drain()
-        step = step.respond(await session.link.read_line(limit=session.limits.imap_line_before_login))
-    if isinstance(step, sasl.Failed):
-        raise _refusal(session, step.reason)
-    return await log_in(session, step.identity, step.secret)
+        line = await link.read_line(limit=session.limits.auth_line)
+        outcome = await exchange.settle(outcome.respond(line))
+    if isinstance(outcome, sasl.Failed):
+        raise _refusal(session, outcome.reason)
+    return await opened(session, outcome)
 
 
 def _refusal(session: Session, reason: str) -> Bad | No | Bye:
+    if reason == "unsupported-mechanism":
+        return No("unsupported mechanism", Code.CANNOT)
     text = _BAD.get(reason)
     return failed(session) if text is None else Bad(text)
 

@@ -15,12 +15,13 @@ from core.config import Limits
 from core.database import create_engine
 from core.errors import InvalidError, TemporaryError
 from core.log import Secret
-from directory import login as login_module
+from directory import attempts as attempts_module
+from directory.attempts import Attempts
 from directory.database import Database
 from directory.login import Login
 from directory.passwords import DUMMY, Passwords, hasher, valid_hash
 from directory.service import SqlDirectory
-from directory.throttle import Tier
+from directory.throttle import Throttle, Tier
 from directory.types import ImportRow, LoggedIn, LoginRefused, LoginResult, LoginUnavailable
 from directory.verified import Proofs
 from tests.directory.helpers import CONSOLE, GOOD, LOCAL, OPERATOR, at, commune, mailbox
@@ -38,7 +39,12 @@ class Desk:
         self.passwords = Passwords(limits)
         self.waits: list[float] = []
         self.hashed: list[str] = []
-        self.login = Login(self.database, self.passwords, clock, limits, sleep=self._sleep)
+        self.login = Login(
+            self.database,
+            self.passwords,
+            clock,
+            Attempts(Throttle(clock, limits.exempt_networks), sleep=self._sleep),
+        )
         verify = self.passwords.verify
 
         async def counted(stored: str, text: str) -> bool:
@@ -198,7 +204,7 @@ async def test_h113_each_new_wrong_password_makes_the_next_wait_longer_and_none_
 
 async def test_h113_a_known_device_is_not_slowed_by_strangers(desk: Desk) -> None:
     assert isinstance(await desk.try_(ANNE, GOOD.reveal(), remote="192.0.2.7"), LoggedIn)
-    desk.login._throttle._accounts.tier = Tier("account", free=5, memory=3600.0)
+    desk.login._attempts.throttle._accounts.tier = Tier("account", free=5, memory=3600.0)
     for number in range(10):
         await desk.try_(ANNE, f"guess {number}", remote=f"198.51.100.{number}")
     assert desk.waits[-1] == 15.0
@@ -275,12 +281,12 @@ async def test_one_remote_guesses_only_a_few_at_once(desk: Desk) -> None:
     desk.passwords.verify = held  # type: ignore[method-assign]  # until all have asked
     tries = [asyncio.create_task(desk.try_(ANNE, f"guess {number}")) for number in range(20)]
     async with asyncio.timeout(20):
-        while sum(task.done() for task in tries) < 20 - login_module.ATTEMPTS_AT_ONCE:
+        while sum(task.done() for task in tries) < 20 - attempts_module.ATTEMPTS_AT_ONCE:
             await asyncio.sleep(0.01)
     gate.set()
     results = await asyncio.gather(*tries)
-    assert results.count(LoginRefused("throttled")) == 20 - login_module.ATTEMPTS_AT_ONCE
-    assert results.count(BAD) == len(desk.hashed) == login_module.ATTEMPTS_AT_ONCE
+    assert results.count(LoginRefused("throttled")) == 20 - attempts_module.ATTEMPTS_AT_ONCE
+    assert results.count(BAD) == len(desk.hashed) == attempts_module.ATTEMPTS_AT_ONCE
 
 
 async def test_a_client_that_leaves_takes_no_other_with_it(desk: Desk) -> None:

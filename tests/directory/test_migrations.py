@@ -154,7 +154,7 @@ async def test_f157_a_file_that_is_no_database_is_refused(tmp_path: Path) -> Non
 def test_what_would_orphan_mail_is_refused_by_the_database_itself(sqlite_url: str) -> None:
     with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("INSERT INTO organisation VALUES ('o', 'O', 'o', 'active', 0)")
+        connection.execute("INSERT INTO organisation VALUES ('o', 'O', 'o', 'active', 0, 0)")
         connection.execute("INSERT INTO domain VALUES ('d', 'd.test', 'o', 'active', NULL, 0)")
         connection.execute("INSERT INTO address VALUES ('a', 'a@d.test', 'a', 'd')")
         for table in ("organisation", "domain"):

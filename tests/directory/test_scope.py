@@ -42,6 +42,7 @@ CALLS: dict[str, Call] = {
 OPERATOR_ONLY: dict[str, Call] = {
     "add_organisation": lambda d, a, org, dom: d.add_organisation(a, "Neuve"),
     "suspend_organisation": lambda d, a, org, dom: d.suspend_organisation(a, org),
+    "set_organisation_quota": lambda d, a, org, dom: d.set_organisation_quota(a, org, 5),
     "resume_organisation": lambda d, a, org, dom: d.resume_organisation(a, org),
     "add_domain": lambda d, a, org, dom: d.add_domain(a, "neuve.test", org),
     "remove_domain": lambda d, a, org, dom: d.remove_domain(a, dom),

@@ -100,6 +100,9 @@ class FakeLogins:
     attempts: list[str] = field(default_factory=list)
     over: bool = False  # the password was changed since
 
+    def mechanisms(self, *, certificate: bool) -> tuple[str, ...]:
+        return ("PLAIN", "LOGIN", "EXTERNAL") if certificate else ("PLAIN", "LOGIN")
+
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         self.attempts.append(identity)
         if secret.reveal() != PASSWORD:

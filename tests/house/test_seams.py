@@ -17,10 +17,11 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "authres": ("antispam/authentication/results.py",),
     "dkim": (),
     "dns": ("core/dns.py", "core/resolver.py"),
-    "httpx2": ("antispam/rspamd.py", "core/https.py"),
+    "httpx2": ("antispam/rspamd.py", "directory/introspection.py", "core/https.py"),
     "pydantic_settings": ("core/config.py",),
     "structlog": ("core/log.py",),
     "asyncpg": ("core/database.py",),
+    "scramp": ("directory/scram.py",),
     "sqlalchemy": (
         "core/database.py",
         "directory/*.py",

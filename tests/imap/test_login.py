@@ -30,7 +30,7 @@ async def test_the_greeting_tells_what_is_possible() -> None:
         assert clear.greeting.startswith(b"* OK [CAPABILITY IMAP4rev1 ")
         assert b" STARTTLS LOGINDISABLED]" in clear.greeting
         assert b"AUTH=" not in clear.greeting
-        assert b" AUTH=PLAIN]" in tls.greeting
+        assert b" AUTH=PLAIN AUTH=LOGIN]" in tls.greeting
         assert b"STARTTLS" not in tls.greeting
         assert b"LOGINDISABLED" not in tls.greeting
 
