@@ -17,8 +17,8 @@ from directory.types import Account
 from imap import capability, dispatch, responses
 from imap.channel import Channel
 from imap.errors import Bad, BadSyntax, Bye, Code
-from imap.seats import Admission
 from imap.notify import tell_or_give_up
+from imap.seats import Admission
 from imap.session import Notices, Services, Session
 from imap.types import State
 from imap.wire.framing import (

@@ -54,7 +54,9 @@ def _create_one(transaction: Transaction, name: str, special_use: str) -> Folder
     subscribed_before(transaction, name, remove=True)
     row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
     catalog.insert(transaction.db, row)
-    return transaction.folder(new.id)
+    held = transaction.folder(new.id)
+    transaction.hint(held)
+    return held
 
 
 def next_uidvalidity(transaction: Transaction) -> int:
@@ -167,6 +169,7 @@ def subscribe(transaction: Transaction, name: str, subscribed: bool) -> None:
         with transaction.directory(row) as fd:
             sidefile.update_folder(transaction.fs, fd, subscribed=subscribed)
         row.subscribed = subscribed
+        transaction.hint(row)
     elif subscribed:
         raise NotFoundError("no such folder", code="no-folder")
     else:

@@ -7,6 +7,7 @@ import asyncio
 from imap import responses, updates
 from imap.command import AFTER_LOGIN, Command, no_arguments
 from imap.errors import Bad
+from imap.notify import tell_or_give_up
 from imap.responses import Ok
 from imap.session import Session
 from store.types import Hint
@@ -20,7 +21,7 @@ async def _handle(session: Session, _: None) -> Ok:
     folder_id = session.selection.mailbox.folder_id if session.selection else None
 
     def heard(hint: Hint) -> None:
-        if hint.folder_id == folder_id:
+        if hint.folder_id == folder_id or session.notices is not None:
             wake.set()
 
     session.writer.write(responses.IDLING)
@@ -39,7 +40,10 @@ async def _until_line(session: Session, wake: asyncio.Event) -> bytes:
     while True:
         # Cleared before looking: a hint that comes during the look wakes us again.
         wake.clear()
-        await updates.tell(session, expunge=True)
+        if session.notices is None:
+            await updates.tell(session, expunge=True)
+        else:
+            await tell_or_give_up(session, session.notices, idle=True)
         await session.writer.drain()
         looked = loop.time()
         line = await session.link.idle_line(wake, STILL_HERE)

@@ -26,6 +26,7 @@ from imap.commands.logout import LOGOUT
 from imap.commands.metadata import GETMETADATA, SETMETADATA
 from imap.commands.namespace import NAMESPACE
 from imap.commands.noop import NOOP
+from imap.commands.notify import NOTIFY
 from imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
 from imap.commands.rename import RENAME
 from imap.commands.replace import REPLACE, UID_REPLACE
@@ -75,6 +76,7 @@ _ROWS: tuple[Command[Any], ...] = (
     APPEND,
     IDLE,
     COMPRESS,
+    NOTIFY,
     UNAUTHENTICATE,
     # selected
     CHECK,

@@ -269,7 +269,9 @@ class MemoryAccount:
                 self._make(above)
                 self.subscribed.add(above)
         self.subscribed.add(name)
-        return self._make(name, special_use).folder(True)
+        box = self._make(name, special_use)
+        self.publish(box)
+        return box.folder(True)
 
     async def rename(self, old: str, new: str) -> None:
         if new in self.boxes:
@@ -284,6 +286,9 @@ class MemoryAccount:
             box = self.boxes.pop(name)
             box.name = new + name[len(old) :]
             self.boxes[box.name] = box
+            if name in self.subscribed:
+                self.subscribed = self.subscribed - {name} | {box.name}
+            self.publish(box)
 
     async def delete(self, name: str) -> None:
         box = self.box(name)
@@ -297,6 +302,8 @@ class MemoryAccount:
             self.subscribed.add(name)
         else:
             self.subscribed.discard(name)
+        if name in self.boxes:
+            self.publish(self.boxes[name])
 
     async def subscriptions(self) -> Sequence[str]:
         return sorted(self.subscribed)
@@ -314,6 +321,9 @@ class MemoryAccount:
             done.append(Appended(box.id, box.uidvalidity, uid, ModSeq(box.modseq)))
             self.publish(box)
         return done
+
+    async def organisation_usage(self) -> int:
+        return 0
 
     async def usage(self) -> tuple[int, int]:
         rows = [row for box in self.boxes.values() for row in box.messages.values()]

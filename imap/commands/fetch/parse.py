@@ -106,6 +106,13 @@ MODIFIERS: Mapping[str, Callable[[Scanner], Change]] = {
 }
 
 
+def attributes(scanner: Scanner) -> tuple[Item, ...]:
+    """ "(" fetch-att *(SP fetch-att) ")" alone, as NOTIFY has it (RFC 5465 8)."""
+    if scanner.peek() != b"(":
+        raise BadSyntax("fetch items expected")
+    return _items(scanner)
+
+
 def _items(scanner: Scanner) -> tuple[Item, ...]:
     if scanner.peek() == b"(":
         return tuple(dict.fromkeys(scanner.parenthesised(lambda: _item(scanner, _name(scanner)))))

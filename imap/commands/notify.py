@@ -1,0 +1,125 @@
+"""NOTIFY (RFC 5465): what the client wants to be told unasked; `imap.notify` tells it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from imap.command import AFTER_LOGIN, Command
+from imap.commands.fetch.handle import uid_fetch
+from imap.commands.fetch.items import Item
+from imap.commands.fetch.parse import FetchArgs, attributes
+from imap.errors import BadSyntax, No
+from imap.notify import MESSAGES, OF_SELECTED, WITH_NAMES, Event, Fetch, Group, Notifier, Where
+from imap.responses import Ok
+from imap.session import Session
+from imap.types import SequenceSet
+from imap.wire.scanner import Scanner
+
+MAX_GROUPS = 50
+MAX_NAMES = 1000
+_ITEMS = re.compile(rb" (?=\()")
+_EVENTS = {event.value.upper(): event for event in Event}
+_WHERE = {where.value: where for where in Where}
+_UNSUPPORTED = frozenset({"ANNOTATIONCHANGE", "MAILBOXMETADATACHANGE", "SERVERMETADATACHANGE"})
+_BOTH = frozenset({Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE})
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """No groups: NONE. `unsupported`: an event was named that exists elsewhere only."""
+
+    groups: tuple[Group, ...]
+    status: bool = False
+    unsupported: bool = False
+
+
+def _parse(scanner: Scanner) -> Notify:
+    """notify = "NOTIFY" SP (notify-set / notify-none); notify-set = "SET" [SP "STATUS"] SP event-groups"""
+    scanner.space()
+    if scanner.try_token(b"NONE"):
+        scanner.end()
+        return Notify(())
+    scanner.token(b"SET")
+    status = scanner.try_token(b" STATUS")
+    groups: list[Group] = []
+    unknown: list[str] = []
+    while not scanner.at_end:
+        scanner.space()
+        groups.append(_group(scanner, unknown))
+    if not groups or len(groups) > MAX_GROUPS or sum(len(group.names) for group in groups) > MAX_NAMES:
+        raise BadSyntax("event groups expected, and not too many")
+    if sum(group.where in OF_SELECTED for group in groups) > 1:
+        raise BadSyntax("one group for the selected mailbox")  # RFC 5465 6.1
+    return Notify(tuple(groups), status, bool(unknown))
+
+
+def _group(scanner: Scanner, unknown: list[str]) -> Group:
+    """event-group = "(" filter-mailboxes SP events ")" """
+    scanner.token(b"(")
+    where = _WHERE.get(scanner.keyword())
+    if where is None:
+        raise BadSyntax("unknown mailbox filter")
+    names: list[str] = []
+    if where in WITH_NAMES:
+        scanner.space()
+        names = scanner.parenthesised(scanner.mailbox) if scanner.peek() == b"(" else [scanner.mailbox()]
+    scanner.space()
+    events: set[Event] = set()
+    items: tuple[Item, ...] = ()
+    if not scanner.try_token(b"NONE"):
+
+        def one() -> None:
+            nonlocal items
+            items = _event(scanner, where, events, unknown) or items
+
+        scanner.parenthesised(one)
+    scanner.token(b")")
+    _check(where, events)
+    return Group(where, tuple(names), frozenset(events), _fetch(items) if items else None)
+
+
+def _event(scanner: Scanner, where: Where, events: set[Event], unknown: list[str]) -> tuple[Item, ...]:
+    name = scanner.keyword()
+    if name in _UNSUPPORTED:
+        unknown.append(name)
+        return ()
+    if name not in _EVENTS:
+        raise BadSyntax("unknown event")
+    events.add(_EVENTS[name])
+    if _EVENTS[name] is not Event.MESSAGE_NEW or scanner.try_match(_ITEMS) is None:
+        return ()
+    if where not in OF_SELECTED:
+        raise BadSyntax("only of the selected mailbox are messages fetched")  # RFC 5465 5.2
+    return attributes(scanner)
+
+
+def _check(where: Where, events: set[Event]) -> None:
+    """RFC 5465 5: MessageNew and MessageExpunge go together, FlagChange goes with them; RFC 5465 6.1: of the selected
+    mailbox only its messages."""
+    if events & MESSAGES and not events >= _BOTH:
+        raise BadSyntax("MessageNew and MessageExpunge belong together")
+    if where in OF_SELECTED and events - MESSAGES:
+        raise BadSyntax("this event is not one of the selected mailbox")
+
+
+def _fetch(items: tuple[Item, ...]) -> Fetch:
+    async def fetch(session: Session, first: int, last: int) -> None:
+        await uid_fetch(session, FetchArgs(SequenceSet(((first, last),)), items))
+
+    return fetch
+
+
+async def _handle(session: Session, asked: Notify) -> Ok:
+    if asked.unsupported:
+        supported = " ".join(event.value for event in Event)
+        raise No("this event is not supported", f"BADEVENT ({supported})")  # RFC 5465 3.1
+    session.notify(None)
+    if asked.groups:
+        notifier = Notifier(asked.groups, session.link.wake)
+        session.notify(notifier)
+        await notifier.begin(session, status=asked.status)
+    return Ok("NOTIFY completed")
+
+
+NOTIFY = Command("NOTIFY", AFTER_LOGIN, _parse, _handle)

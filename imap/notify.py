@@ -1,0 +1,212 @@
+"""What a client asked to be told unasked (RFC 5465): event groups, and what has changed in other mailboxes since.
+
+`Notifier` compares folders with what was last told, so that a lost or doubled hint of the store costs nothing; many
+changes become one STATUS. Knows no parsing and no timing: `connection` and IDLE say when to `tell`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from core.errors import MailError
+from core.log import get
+from imap import responses, updates
+from imap.session import Notices, Session
+from store.types import DELIMITER, INBOX, Folder, Hint
+
+log = get(__name__)
+
+
+class Event(Enum):
+    """What is supported. Annotations (RFC 5257) do not exist here; changes of METADATA are not told."""
+
+    MESSAGE_NEW = "MessageNew"
+    MESSAGE_EXPUNGE = "MessageExpunge"
+    FLAG_CHANGE = "FlagChange"
+    MAILBOX_NAME = "MailboxName"
+    SUBSCRIPTION_CHANGE = "SubscriptionChange"
+
+
+MESSAGES = frozenset({Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE})
+
+
+class Where(Enum):
+    """filter-mailboxes of RFC 5465 8, in the words of the wire."""
+
+    SELECTED = "SELECTED"
+    SELECTED_DELAYED = "SELECTED-DELAYED"
+    INBOXES = "INBOXES"
+    PERSONAL = "PERSONAL"
+    SUBSCRIBED = "SUBSCRIBED"
+    SUBTREE = "SUBTREE"
+    MAILBOXES = "MAILBOXES"
+
+
+OF_SELECTED = frozenset({Where.SELECTED, Where.SELECTED_DELAYED})
+WITH_NAMES = frozenset({Where.SUBTREE, Where.MAILBOXES})
+Fetch = Callable[[Session, int, int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One event-group. `fetch`: answers the messages with UIDs from, to (inclusive) as MessageNew asked for."""
+
+    where: Where
+    names: tuple[str, ...]
+    events: frozenset[Event]
+    fetch: Fetch | None = None
+
+    def covers(self, folder: Folder) -> bool:
+        """Of the groups for mailboxes that are not selected."""
+        match self.where:
+            case Where.PERSONAL:
+                return True
+            case Where.INBOXES:  # RFC 5465 6.2: where delivery puts mail
+                return folder.name == INBOX or folder.special_use == "\\Junk"
+            case Where.SUBSCRIBED:
+                return folder.subscribed
+            case Where.SUBTREE:
+                return any(folder.name == name or folder.name.startswith(name + DELIMITER) for name in self.names)
+            case Where.MAILBOXES:
+                return folder.name in self.names
+            case _:
+                return False
+
+
+class Notifier:
+    """Of one session, from NOTIFY SET to NOTIFY NONE or the end. `wake` is set when there may be something to tell."""
+
+    def __init__(self, groups: Sequence[Group], wake: Callable[[], None]) -> None:
+        self._others = [group for group in groups if group.where not in OF_SELECTED]
+        self._selected = next((group for group in groups if group.where in OF_SELECTED), None)
+        self._told: dict[str, Folder] = {}
+        self._stop: Callable[[], None] = lambda: None
+        self._wake = wake
+        self.due = asyncio.Event()
+
+    async def begin(self, session: Session, *, status: bool) -> None:
+        """Listen; what is there now counts as told, with `status` after a STATUS of each mailbox (RFC 5465 3.1)."""
+        self.listen(session)
+        for folder in await self._folders(session):
+            self._told[folder.id] = folder
+            if status and not self._is_selected(session, folder) and self._events(folder) & MESSAGES:
+                self._write_status(session, folder)
+
+    def listen(self, session: Session) -> None:
+        self._stop()
+        self._stop = session.store.listen(self._heard)
+
+    def close(self) -> None:
+        self._stop()
+
+    @staticmethod
+    async def _folders(session: Session) -> list[Folder]:
+        """One's own: what is shared by others is told while it is selected."""
+        namespaces = session.store.namespaces
+        return [folder for folder in await session.store.folders() if namespaces.split(folder.name) is None]
+
+    def _heard(self, _: Hint) -> None:
+        self.due.set()
+        self._wake()
+
+    # --- telling ---------------------------------------------------------------------------------------------------
+
+    async def tell(self, session: Session, *, idle: bool = False) -> None:
+        """All that is due. In IDLE removals are told, too, and a selected mailbox that no group names as ever. Raises
+        `Bye` when the selected mailbox is gone."""
+        self.due.clear()  # before looking: what comes during the look is due again
+        if session.selection is not None and self._selected is not None:
+            await self._tell_selected(session, self._selected, idle=idle)
+        elif idle:
+            await updates.tell(session, expunge=True)
+        if self._others:
+            await self._tell_others(session)
+
+    async def _tell_selected(self, session: Session, group: Group, *, idle: bool) -> None:
+        view = session.selected.view
+        if not group.events & MESSAGES or not await self._wanted(session, group):
+            return
+        first = view.uidnext
+        await updates.tell(session, expunge=idle or group.where is Where.SELECTED)
+        if group.fetch is not None and view.uidnext > first:
+            await group.fetch(session, first, view.uidnext - 1)
+
+    @staticmethod
+    async def _wanted(session: Session, group: Group) -> bool:
+        """Flags alone are left to the next command when nobody asked for them."""
+        if Event.FLAG_CHANGE in group.events:
+            return True
+        view = session.selected.view
+        changes = await session.selected.mailbox.changes(view.modseq, view.uidnext)
+        return changes.gone or bool(changes.vanished) or changes.uidnext > view.uidnext
+
+    async def _tell_others(self, session: Session) -> None:
+        before, now = self._told, {folder.id: folder for folder in await self._folders(session)}
+        self._told = now
+        for gone in before.keys() - now.keys():
+            if Event.MAILBOX_NAME in self._events(before[gone]):
+                self._write_name(session, before[gone], ["\\NonExistent"])
+        for folder in now.values():
+            self._tell_folder(session, before.get(folder.id), folder)
+
+    def _tell_folder(self, session: Session, before: Folder | None, folder: Folder) -> None:
+        events = self._events(folder)
+        renamed = before is not None and before.name != folder.name
+        if before is None or renamed:
+            if Event.MAILBOX_NAME in events:
+                self._write_name(session, folder, old=before.name if before is not None and renamed else "")
+        elif before.subscribed != folder.subscribed:
+            if Event.SUBSCRIPTION_CHANGE in events:
+                self._write_name(session, folder, ["\\Subscribed"] if folder.subscribed else [])
+        if self._is_selected(session, folder):
+            return
+        if before is None or _shape(before) != _shape(folder):
+            changed = events & {Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE} and (before is not None or folder.messages)
+        else:
+            changed = Event.FLAG_CHANGE in events and before.highest_modseq != folder.highest_modseq and not renamed
+        if changed:
+            self._write_status(session, folder)
+
+    def _events(self, folder: Folder) -> frozenset[Event]:
+        """The first group that names a mailbox counts for it."""
+        return next((group.events for group in self._others if group.covers(folder)), frozenset())
+
+    @staticmethod
+    def _is_selected(session: Session, folder: Folder) -> bool:
+        return session.selection is not None and session.selection.mailbox.folder_id == folder.id
+
+    @staticmethod
+    def _write_status(session: Session, folder: Folder) -> None:
+        """RFC 5465 5.1-5.3; UNSEEN besides, because that is what a client shows."""
+        items = [
+            ("MESSAGES", folder.messages), ("UIDNEXT", folder.uidnext), ("UIDVALIDITY", folder.uidvalidity),
+            ("UNSEEN", folder.unseen),
+        ]  # fmt: skip
+        if session.condstore:
+            items.append(("HIGHESTMODSEQ", folder.highest_modseq))
+        told = [(name, str(value)) for name, value in items]
+        session.writer.write(responses.status(folder.name, told, utf8=session.utf8))
+
+    @staticmethod
+    def _write_name(session: Session, folder: Folder, attributes: Sequence[str] = (), *, old: str = "") -> None:
+        """RFC 5465 5.4, 5.5."""
+        uses = [folder.special_use] if folder.special_use and "\\NonExistent" not in attributes else []
+        listed = responses.listed("LIST", [*attributes, *uses], folder.name, utf8=session.utf8, old_name=old)
+        session.writer.write(listed)
+
+
+def _shape(folder: Folder) -> tuple[int, int, int]:
+    return folder.messages, folder.uidnext, folder.uidvalidity
+
+
+async def tell_or_give_up(session: Session, notices: Notices, *, idle: bool = False) -> None:
+    """`Notifier.tell`; a store that fails ends the notifications, which the client is told (RFC 5465 5.8)."""
+    try:
+        await notices.tell(session, idle=idle)
+    except MailError as error:
+        log.warning("imap-notify-ended", reason=error.code)
+        session.notify(None)
+        session.writer.write(responses.untagged("OK", "ask again", "NOTIFICATIONOVERFLOW"))
