@@ -6,6 +6,7 @@ Ends with 1 when a promise was broken, and then keeps what repeats it (a recorde
 from __future__ import annotations
 
 import argparse
+import asyncio
 import pickle
 import sys
 import tempfile
@@ -16,11 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import core.log
-from tests.torture import power
+from tests.torture import mutants, power
 from tests.torture.power import Report
-from tests.torture.workload import Trace
+from tests.torture.workload import Trace, record
 
 STATES_PER_DAY = 500
+ROUNDS = 40
 MEMORY = Path("/dev/shm")
 
 
@@ -58,6 +60,35 @@ def run_power(options: argparse.Namespace) -> bool:
     return not total.violations
 
 
+def one_mutant(name: str, seed: int, states: int, days: int) -> str | None:
+    """In a process of its own: how it was caught; None when `days` of `states` states each were not enough."""
+    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    for day in range(seed, seed + days):
+        with room() as directory:
+            trace = asyncio.run(record(directory / "day", day, ROUNDS))
+            caught = mutants.catch(trace, mutants.MUTANTS[name], day, states, directory)
+            if caught is not None:
+                return caught
+    return None
+
+
+def run_mutants(options: argparse.Namespace) -> bool:
+    """Every mutant must be caught."""
+    names = [name for name in mutants.MUTANTS if options.only in name]
+    with ProcessPoolExecutor(options.processes) as pool:
+        count = len(names)
+        answers = pool.map(one_mutant, names, [options.seed] * count, [options.states] * count, [options.days] * count)
+        missed = 0
+        for name, caught in zip(names, answers, strict=True):
+            missed += caught is None
+            print(
+                f"{'MISSED' if caught is None else 'caught'}: {name}{'' if caught is None else f' ({caught})'}",
+                flush=True,
+            )
+    print(f"mutants: {len(names) - missed} of {len(names)} caught")
+    return not missed
+
+
 def run_again(options: argparse.Namespace) -> bool:
     """A kept day once more."""
     trace: Trace = pickle.loads(Path(options.file).read_bytes())
@@ -75,12 +106,16 @@ def main(arguments: list[str]) -> int:
     parts = parser.add_subparsers(dest="part", required=True)
     part = parts.add_parser("power", help="power loss on a recorded disk")
     part.add_argument("--states", type=int, default=50_000)
-    part.add_argument("--rounds", type=int, default=40)
+    part.add_argument("--rounds", type=int, default=ROUNDS)
+    part = parts.add_parser("mutants", help="stores with one sync missing, which the proof must catch")
+    part.add_argument("--states", type=int, default=400)
+    part.add_argument("--days", type=int, default=4)
+    part.add_argument("--only", default="")
     part = parts.add_parser("again", help="a kept day once more")
     part.add_argument("file")
     part.add_argument("--states", type=int, default=STATES_PER_DAY)
     options = parser.parse_args(arguments)
-    runs = {"power": run_power, "again": run_again}
+    runs = {"power": run_power, "mutants": run_mutants, "again": run_again}
     return 0 if runs[options.part](options) else 1
 
 

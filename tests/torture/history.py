@@ -79,7 +79,7 @@ class History:
             self.spans.append(_Span(self.trace.rounds[event.value], position, position))
         elif event.what == "end":
             self.spans[-1].end = position
-        else:
+        elif event.what == "ack":
             account, keys = event.value
             last = self.told[account][-1].mail if self.told[account] else {}
             self.complaints += [

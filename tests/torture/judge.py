@@ -21,6 +21,7 @@ from tests.torture.seen import Flags, Key, Mail, Seen
 from tests.torture.workload import WHOLE, Delivery, account_path
 
 OFTEN, SELDOM = 0.3, 0.06  # how many states get the longer examinations
+NOT_OPENED = "index is missing"  # of the account that is not judged
 COLUMNS = Column.DATES | Column.IDS
 
 
@@ -77,7 +78,8 @@ async def judge(case: Case) -> list[str]:
                 told += await _rebuilt_differently(store, ref)
             violations += [f"{account_path(ref)}: {line}" for line in told]
         if case.dice.random() < OFTEN:
-            violations += [f"verify: {line}" for line in await store.verify(None)]
+            told = [line for line in await store.verify(None) if not line.endswith(NOT_OPENED)]
+            violations += [f"verify: {line}" for line in told]
     finally:
         await store.close()
     return violations

@@ -9,7 +9,7 @@ import asyncio
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,13 +58,16 @@ def is_index(name: str) -> bool:
     return "index" in name
 
 
-def states(history: History, dice: random.Random, count: int) -> Iterator[_State]:
-    """`count` crash states in the order of their events, which are drawn with the syncs' ends left out (nothing
-    changes there)."""
-    trace = history.trace
+def places(trace: Trace) -> list[int]:
+    """Where a crash may come: in front of each event that changes or promises something."""
     first = next(n for n, event in enumerate(trace.events) if isinstance(event, Mark))
-    places = [n for n in range(first, len(trace.events)) if not isinstance(trace.events[n], SyncBegin | Mark)]
-    wanted = Counter(dice.choices(places, k=count))
+    return [n for n in range(first, len(trace.events)) if not isinstance(trace.events[n], SyncBegin | Mark)]
+
+
+def states(history: History, dice: random.Random, count: int, where: Sequence[int]) -> Iterator[_State]:
+    """`count` crash states in the order of their events, which are drawn from `where`."""
+    trace = history.trace
+    wanted = Counter(dice.choices(where, k=count))
     replay = Replay(trace.baseline, trace.numbers, trace.events)
     for position in sorted(wanted):
         while replay.position < position:
@@ -120,12 +123,15 @@ def _tear(disk: Disk, names: dict[str, int], dice: random.Random) -> None:
         disk.files[inner] = File(data[:cut] + dice.randbytes(min(8, len(data) - cut)) + data[cut + 8 :])
 
 
-async def explore(history: History, seed: int, count: int, room: Path, *, most: int = 20) -> Report:
-    """Judge `count` states of a trace in directories under `room`; stop after `most` violations."""
+async def explore(
+    history: History, seed: int, count: int, room: Path, *, most: int = 20, where: Sequence[int] = ()
+) -> Report:
+    """Judge `count` states of a trace in directories under `room`; stop after `most` violations. `where`: the events to
+    crash at; all, when empty."""
     dice, report = random.Random(seed), Report(events=len(history.trace.events))
     report.violations += history.complaints
     with small_blocks():
-        for number, state in enumerate(states(history, dice, count)):
+        for number, state in enumerate(states(history, dice, count, where or places(history.trace))):
             target = room / f"state{number}"
             state.disk.write_to(target)
             try:

@@ -30,10 +30,11 @@ _CHANGES = (
 
 @dataclass(frozen=True, slots=True)
 class SyncBegin:
-    """A sync of `inode` was asked for at `site` (innermost function first)."""
+    """A sync of `inode`, opened as `path`, was asked for at `site` (innermost function first)."""
 
     inode: int
     site: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,10 @@ class Tape:
             else:
                 self.events.append(call)
 
-    def begin_sync(self, inode: int, site: str) -> int:
+    def begin_sync(self, inode: int, site: str, path: str) -> int:
         with self.lock:
             self._here.begin = len(self.events)
-            self.events.append(SyncBegin(inode, site))
+            self.events.append(SyncBegin(inode, site, path))
             return int(self._here.begin)
 
     def end_sync(self, begin: int, inode: int) -> None:
@@ -109,11 +110,11 @@ class RecordingFileSystem(FileSystem):
     def sync(self, fd: int) -> None:
         status = os.fstat(fd)
         kind = "names" if stat.S_ISDIR(status.st_mode) else "file"
-        self._tape.begin_sync(status.st_ino, f"{kind} {call_site()}")
+        self._tape.begin_sync(status.st_ino, f"{kind} {call_site()}", self._paths.get(fd, "?"))
         super().sync(fd)
 
     def sync_data(self, fd: int) -> None:
-        self._tape.begin_sync(os.fstat(fd).st_ino, f"data {call_site()}")
+        self._tape.begin_sync(os.fstat(fd).st_ino, f"data {call_site()}", self._paths.get(fd, "?"))
         super().sync_data(fd)
 
 
@@ -175,6 +176,6 @@ class RecordingFile(apsw.VFSFile):  # type: ignore[misc]
             self._tape.note(Call("truncate", self._path, value=newsize, inode=self.inode))
 
     def xSync(self, flags: int) -> None:
-        begin = self._tape.begin_sync(self.inode, f"sqlite {os.path.basename(self._path)}<{call_site()}")
+        begin = self._tape.begin_sync(self.inode, f"sqlite {call_site()}", self._path)
         super().xSync(flags)
         self._tape.end_sync(begin, self.inode)
