@@ -63,7 +63,8 @@ async def _unknown(talk: Conversation, argument: str) -> Step:
 
 
 COMMANDS: dict[str, Command] = {
-    "EHLO": Command(greeting_commands.ehlo, last=True, junk=True, plain=True),
+    "LHLO": Command(greeting_commands.lhlo, last=True, junk=True),
+    "EHLO": Command(greeting_commands.smtp_ehlo, last=True, junk=True, plain=True),
     "HELO": Command(greeting_commands.helo, last=True, junk=True, plain=True),
     "STARTTLS": Command(greeting_commands.starttls, last=True, plain=True),
     "AUTH": Command(authenticate, last=True, plain=True),

@@ -58,6 +58,28 @@ class Gate(Protocol):
         """Mail from there was vouched for in the last 30 days, or the operator exempted it: never a harvester."""
 
 
+class OpenGate:
+    """For doors that only the operator's own servers reach (LMTP)."""
+
+    stressed = False
+
+    def enter(self, address: str) -> Refusal | None:
+        return None
+
+    def leave(self, address: str) -> None: ...
+
+    def seat(self, account_id: str, address: str, *, instead_of: str = "") -> bool:
+        return True
+
+    def unseat(self, account_id: str) -> None: ...
+
+    def recipient(self, address: str, *, known: bool) -> bool:
+        return False
+
+    def trusted(self, address: str) -> bool:
+        return True
+
+
 class TallyGate:
     """`TallyGate(limits, tally)`: with a shared tally the gate of the machine, with a private one of this process."""
 

@@ -7,8 +7,8 @@ import socket
 
 from core.envelope import Listener
 from core.log import get
+from smtp.accepting import BACKLOG, Accepting
 from smtp.conversation import Service
-from smtp.implicit import BACKLOG, ImplicitTls
 from smtp.protocol import SmtpProtocol
 
 log = get(__name__)
@@ -22,7 +22,7 @@ class Server:
     def __init__(self, service: Service) -> None:
         self.service = service  # replaced at a reload: new sessions get the new one
         self._listening: asyncio.Server | None = None
-        self._implicit: ImplicitTls | None = None
+        self._accepting: Accepting | None = None
         self._sessions: set[SmtpProtocol] = set()
 
     @property
@@ -32,7 +32,7 @@ class Server:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         sockets = self._listening.sockets if self._listening else ()
-        return [entry.getsockname()[:2] for entry in (*sockets, *([self._implicit.sock] if self._implicit else []))]
+        return [entry.getsockname()[:2] for entry in (*sockets, *([self._accepting.sock] if self._accepting else []))]
 
     @property
     def sessions(self) -> int:
@@ -40,9 +40,12 @@ class Server:
 
     async def listen(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        if self.role is Listener.SUBMISSIONS:
-            self._implicit = ImplicitTls(
-                sock, lambda: self.service, lambda: SmtpProtocol(self.service, self, loop, counted=True)
+        if self.role is Listener.SUBMISSIONS or self.service.proxy_from:
+            self._accepting = Accepting(
+                sock,
+                lambda: self.service,
+                lambda peer: SmtpProtocol(self.service, self, loop, counted=peer),
+                implicit=self.role is Listener.SUBMISSIONS,
             )
         else:
             self._listening = await loop.create_server(
@@ -60,8 +63,8 @@ class Server:
         rest. Idempotent."""
         if self._listening is not None:
             self._listening.close()
-        if self._implicit is not None:
-            await self._implicit.close()
+        if self._accepting is not None:
+            await self._accepting.close()
         for session in list(self._sessions):
             session.stop()
         tasks = {session.task for session in self._sessions if session.task is not None}

@@ -257,6 +257,9 @@ class Session:
         self.talk.messages += 1
         self.budget.mail_received()
         _log_transaction(transaction, status, intake.decoder.size)
+        if self.talk.service.role is Listener.LMTP:  # RFC 2033 4.2: one reply for each recipient that was accepted
+            for _ in transaction.recipients[1:]:
+                await self._link.push(replies.of(status))
         await self._answer(Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE))
 
     @property

@@ -10,7 +10,7 @@ from core.config import Config, ConfigError, Listen, parse_endpoint
 BACKLOG = 1024
 
 # Which kind of worker serves which keys of section `listen`; the one table of doors.
-FRONT_DOORS = ("mx", "submission", "submissions", "imap", "imaps")
+FRONT_DOORS = ("mx", "submission", "submissions", "lmtp", "imap", "imaps")
 WEB_DOORS = ("api", "https", "metrics")
 
 

@@ -11,7 +11,7 @@ from antispam.types import Action, Iprev, Result, Unscanned, Verdict
 from core import reputation
 from core.address import parse
 from core.config import Antispam, Limits
-from core.envelope import Dsn
+from core.envelope import Dsn, Listener
 from core.errors import ConflictError, QuotaError, StorageError, TemporaryError
 from core.tally import Tally
 from delivery.inbound import Inbound
@@ -393,3 +393,20 @@ async def test_h039_mail_that_is_vouched_for_makes_its_sender_known(world: World
     )
     assert (await world.send(inbound, MAIL, "maire@ville.test")).ok
     assert reputation.vouched(tally, "192.0.2.7") is known
+
+
+async def test_lmtp_is_the_operators_own_gateway_and_not_judged_again(world: World) -> None:
+    world.authenticator.opinion = vouched(dmarc=Result.FAIL, policy="reject", disposition="reject")
+    world.scanner = FakeScanner(Verdict(Action.REJECT))
+    inbound: Inbound[object] = world.inbound()
+    peer = replace(world.peer(), listener=Listener.LMTP)
+    transaction = Transaction("q1", peer, None, MailParameters())
+    for text in ("maire@ville.test", "agent@ville.test"):  # a bounce for two is the gateway's affair
+        assert (await inbound.recipient(transaction, parse(text), Dsn())).ok
+        transaction.recipients.append((parse(text), Dsn()))
+    assert (await inbound.recipient(transaction, parse("x@ailleurs.test"), Dsn())).reason == "relay-denied"
+    reception = inbound.begin(transaction)
+    await reception.feed(MAIL)
+    assert (await reception.finish()).ok
+    [stored] = world.store.inbox("maire@ville.test")
+    assert b"with LMTPS id q1" in stored
