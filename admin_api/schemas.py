@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from core.address import Address, AddressError, parse
 from core.domain import to_unicode
-from delivery.types import QueuedMessage
+from delivery.types import QueuedMessage, TraceEntry
 from directory.types import Account, Administrator, Alias, Domain, Grant, Organisation
 from dkim_keys.records import DnsRecord
 from store.types import Recycled, Restored
@@ -42,14 +42,23 @@ class OrganisationIn(Model):
     name: Name
 
 
+class OrganisationChange(Model):
+    quota: Quota = Field(description="What all its mailboxes may hold together, in octets; 0 is unlimited.")
+
+
 class OrganisationOut(Model):
     id: str
     name: str
     state: str
+    quota: int
 
     @staticmethod
     def of(value: Organisation) -> OrganisationOut:
-        return OrganisationOut(id=value.id, name=value.name, state=value.state.value)
+        return OrganisationOut(id=value.id, name=value.name, state=value.state.value, quota=value.quota)
+
+
+class OrganisationDetail(OrganisationOut):
+    octets: int = Field(description="What its mailboxes hold together, at most 5 s late.")
 
 
 class DomainIn(Model):
@@ -260,6 +269,27 @@ class QueuedMessageOut(Model):
         return QueuedMessageOut(
             queue_id=value.queue_id, sender=value.sender, size=value.size, created=value.created, held=value.held,
             organisation=value.organisation_id, recipients=recipients,
+        )  # fmt: skip
+
+
+class TraceEntryOut(Model):
+    """`event`: accepted, delivered, deferred, failed, dropped. `at` in Unix seconds."""
+
+    at: float
+    queue_id: str
+    event: str
+    sender: str
+    recipient: str
+    organisation: str
+    message_id: str
+    status: str
+    remote: str
+
+    @staticmethod
+    def of(value: TraceEntry) -> TraceEntryOut:
+        return TraceEntryOut(
+            at=value.at, queue_id=value.queue_id, event=value.event, sender=value.sender, recipient=value.recipient,
+            organisation=value.organisation_id, message_id=value.message_id, status=value.status, remote=value.remote,
         )  # fmt: skip
 
 

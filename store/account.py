@@ -95,6 +95,7 @@ class Account:
     # -- messages ------------------------------------------------------------------------------------------------------
 
     async def append(self, items: Sequence[tuple[Content, Placement]]) -> Sequence[Appended]:
+        room = await self._accounts.sums.room(self._ref)
         entry = await self._entry()
         staged: list[TemporaryFile] = []
         with entry.handle.pinned():
@@ -102,13 +103,18 @@ class Account:
                 for content, placement in items:
                     staged.append(await stage_appended(self._pool, entry, content, placement))
                 pairs = [(file, placement) for file, (_, placement) in zip(staged, items, strict=True)]
-                return await entry.writer.submit(lambda transaction: place.append(transaction, pairs, self._ref.quota))
+                return await entry.writer.submit(lambda transaction: place.append(transaction, pairs, room))
             finally:
                 await discarded(self._pool, self._tools, staged)
 
     async def usage(self) -> tuple[int, int]:
         row = await self._read(lambda db: db.one("SELECT octets, messages FROM state"))
         return (row[0], row[1]) if row else (0, 0)
+
+    async def organisation_usage(self) -> int:
+        if not self._ref.organisation_quota:
+            return 0
+        return await self._accounts.sums.used(self._ref.organisation_id)
 
     def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hub.listen(self._ref, callback)

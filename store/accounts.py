@@ -9,7 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import core.log
@@ -17,8 +17,9 @@ from core.errors import MailError, StorageError
 from store import batch, floors, layout
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
-from store.handle import Handle, Tools
+from store.handle import Handle, ReadingAhead, Tools
 from store.lockfile import AccountLock
+from store.sums import Sums, packed
 from store.syncs import Syncs
 from store.transaction import Transaction
 from store.types import AccountRef, Hint
@@ -57,6 +58,7 @@ class Accounts:
         self._tools, self._domains, self._pool, self._syncs = tools, domains, pool, syncs
         self._publish, self._limit = publish, limit
         self._removed = removed
+        self.sums = Sums(tools.fs, domains, pool, self._measured)
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -116,10 +118,11 @@ class Accounts:
         self._evict(key)
         return entry
 
-    def open_handle(self, ref: AccountRef, *, fresh: bool = False) -> Handle:
-        """Blocking: the directory (made at first use), the index made true; `fresh`: made again from the files.
+    def open_handle(self, ref: AccountRef, *, fresh: bool = False, readers: ReadingAhead | None = None) -> Handle:
+        """Blocking: the directory (made at first use), the index made true; `fresh`: made again from the files, which
+        `readers` read ahead.
         Raises StorageError."""
-        tools = self._tools
+        tools = replace(self._tools, readers=readers)
         with whole():
             now = int(tools.clock.now())
             root = layout.open_account(
@@ -128,13 +131,24 @@ class Accounts:
             handle = Handle(tools, ref, root)
             try:
                 with handle.lock.held():
-                    _load(handle)
-                    if fresh:
+                    found = _load(handle)
+                    if fresh and found:  # else it was just made
                         _load_fresh(handle)
             except BaseException:
                 handle.close()
                 raise
             return handle
+
+    def _measured(self, ref: AccountRef) -> int:
+        """Blocking: what an account holds that never published it; it has then."""
+        handle = self.open_handle(ref)
+        try:
+            with handle.lock.held():
+                octets = int(handle.writer.value("SELECT octets FROM state"))
+                handle.lock.publish(packed(octets))
+                return octets
+        finally:
+            handle.close()
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
@@ -215,14 +229,14 @@ def _seen(opening: asyncio.Future[Entry]) -> None:
         opening.exception()
 
 
-def _load(handle: Handle) -> None:
-    """Open the index; one that turns out to be damaged while it is read is made again."""
+def _load(handle: Handle) -> bool:
+    """Open the index; one that turns out to be damaged while it is read is made again. False: it had to be made."""
     try:
         with translated():
-            batch.reload(handle)
+            return batch.reload(handle)
     except IndexDamagedError as error:
         log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
-        batch.reload(handle, damaged=True)
+        return batch.reload(handle, damaged=True)
 
 
 def _condemn(handle: Handle) -> None:

@@ -164,6 +164,9 @@ class Administration:
 
     # -- mail that nobody owns ---------------------------------------------------------------------------------------
 
+    async def organisation_octets(self, organisation_id: str) -> int:
+        return await self._accounts.sums.used(organisation_id)
+
     async def on_disk(self, domain: str | None = None) -> Sequence[AccountRef]:
         fs, domains = self._tools.fs, self._places.domains
         return await self._in_thread(lambda: list(verify.accounts_on_disk(fs, domains, domain)))

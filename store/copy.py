@@ -18,7 +18,7 @@ from store.names import KEYWORD_LETTERS, file_name, fresh_unique, letters, uniqu
 from store.records import keys_within
 from store.schema import DELETED, SEEN, UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
-from store.types import Copied, Uid
+from store.types import Copied, Room, Uid
 
 
 class _Source(NamedTuple):
@@ -42,13 +42,13 @@ class _Made(NamedTuple):
 
 
 def copy(
-    transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, int]], target: str, quota: int
+    transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, int]], target: str, room: Room
 ) -> Copied:
     """Raises NotFoundError without the target folder, QuotaError."""
     source = transaction.folder(folder_id)
     row = folders.existing(transaction, target)
     found = _sources(transaction, source, ranges)
-    place.check_quota(transaction, quota, sum(item.size for item in found))
+    place.check_room(transaction, room, sum(item.size for item in found))
     return _copy(transaction, source, row, found, keep_unique=False)
 
 

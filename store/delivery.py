@@ -67,11 +67,12 @@ class StagedMessage:
             return stage.write(self._tools, root, prefix, content, skip, self._now)
 
     async def deliver(self, account: AccountRef, placement: Placement) -> Appended:
+        room = await self._accounts.sums.room(account)
         entry = await self._accounts.use(account)
         with entry.handle.pinned():
             file = await self._file_for(entry, account, placement)
             return await entry.writer.submit(
-                lambda transaction: place.deliver(transaction, file, placement, account.quota),
+                lambda transaction: place.deliver(transaction, file, placement, room),
                 small=file.prepared.size <= stage.SMALL,
             )
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
-from store import catalog, folders, journal
+from store import catalog, folders, journal, sums
 from store.catalog import FolderRow
 from store.names import KEYWORD_LETTERS, with_letters
 from store.scan import scan_folder
@@ -28,6 +28,7 @@ _Waiting = tuple[int, str, int, int]  # key, file name, flags, keywords
 def flush(transaction: Transaction) -> None:
     """One turn; `transaction.unfinished` tells that another is needed."""
     letters, files = _write_letters(transaction), _unlink(transaction)
+    transaction.handle.lock.publish(sums.packed(transaction.used()))
     transaction.unfinished = transaction.unfinished or letters or files
 
 

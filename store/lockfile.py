@@ -18,6 +18,7 @@ from store.fsops import FileSystem
 
 LOCK_FILE = "beffroi.lock"
 WORD_SIZE = 256
+WIDTH = 24  # of what is published behind it
 ALL = "*"
 
 
@@ -98,6 +99,10 @@ class AccountLock:
         self._fs.write(self._fd, word.pack(), 0)
         if sync:
             self._fs.sync(self._fd)
+
+    def publish(self, data: bytes) -> None:
+        """What others may read without the lock (`store.sums`), behind the word."""
+        self._fs.write(self._fd, data.ljust(WIDTH), WORD_SIZE)
 
     def close(self) -> None:
         self._fs.close(self._fd)

@@ -205,9 +205,9 @@ class FolderView:
         )
 
     async def copy(self, ranges: UidRanges, target: str) -> Copied:
+        room = await self._accounts.sums.room(self._ref)
         entry = await self._entry()
-        quota = self._ref.quota
-        return await entry.writer.submit(lambda transaction: copy.copy(transaction, self._id, ranges, target, quota))
+        return await entry.writer.submit(lambda transaction: copy.copy(transaction, self._id, ranges, target, room))
 
     async def move(self, ranges: UidRanges, target: str) -> Copied:
         entry = await self._entry()
@@ -215,13 +215,13 @@ class FolderView:
 
     async def replace(self, uid: Uid, content: Content, placement: Placement) -> Appended:
         await self._read(lambda db, row: _name(db, row, uid))  # NotFoundError before anything is written
+        room = await self._accounts.sums.room(self._ref)
         entry = await self._entry()
-        quota = self._ref.quota
         with entry.handle.pinned():
             file = await stage_appended(self._pool, entry, content, placement)
             try:
                 return await entry.writer.submit(
-                    lambda transaction: replace.replace(transaction, self._id, uid, file, placement, quota)
+                    lambda transaction: replace.replace(transaction, self._id, uid, file, placement, room)
                 )
             finally:
                 await discarded(self._pool, entry.handle.tools, [file])

@@ -13,13 +13,13 @@ from store.names import KEYWORD_LETTERS, FileName, delivery_unique, folder_name,
 from store.records import Record
 from store.stage import TemporaryFile
 from store.transaction import Transaction
-from store.types import Appended, ModSeq, Placement, Uid
+from store.types import Appended, ModSeq, Placement, Room, Uid
 
 # RFC 9051 9: flag-keyword = atom; atom-specials and controls are out. "\" starts a system flag.
 _KEYWORD = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 
 
-def deliver(transaction: Transaction, file: TemporaryFile, placement: Placement, quota: int) -> Appended:
+def deliver(transaction: Transaction, file: TemporaryFile, placement: Placement, room: Room) -> Appended:
     """One message into one folder; a delivery known already answers what it became (fault 145)."""
     unique = ""
     if placement.delivery_id:
@@ -27,7 +27,7 @@ def deliver(transaction: Transaction, file: TemporaryFile, placement: Placement,
         before = _delivered(transaction, unique)
         if before is not None:
             return before
-    check_quota(transaction, quota, file.prepared.size)
+    check_room(transaction, room, file.prepared.size)
     row = target(transaction, placement.folder)
     appended = _put(transaction, row, file, placement, unique)
     if unique:
@@ -39,15 +39,15 @@ def deliver(transaction: Transaction, file: TemporaryFile, placement: Placement,
 
 
 def append(
-    transaction: Transaction, items: Sequence[tuple[TemporaryFile, Placement]], quota: int
+    transaction: Transaction, items: Sequence[tuple[TemporaryFile, Placement]], room: Room
 ) -> tuple[Appended, ...]:
     """All into one folder, in order (RFC 3502)."""
-    check_quota(transaction, quota, sum(file.prepared.size for file, _ in items))
+    check_room(transaction, room, sum(file.prepared.size for file, _ in items))
     return tuple(put(transaction, file, placement) for file, placement in items)
 
 
 def put(transaction: Transaction, file: TemporaryFile, placement: Placement) -> Appended:
-    """One message that is nobody's delivery; its room was found (`check_quota`)."""
+    """One message that is nobody's delivery; its room was found (`check_room`)."""
     return _put(transaction, target(transaction, placement.folder), file, placement, "")
 
 
@@ -56,9 +56,12 @@ def _delivered(transaction: Transaction, unique: str) -> Appended | None:
     return None if row is None else Appended(row[0], row[1], Uid(row[2]), ModSeq(row[3]))
 
 
-def check_quota(transaction: Transaction, quota: int, size: int) -> None:
-    if quota and transaction.used() + size > quota:
+def check_room(transaction: Transaction, room: Room, size: int) -> None:
+    """Raises QuotaError."""
+    if room.quota and transaction.used() + size > room.quota:
         raise QuotaError("mailbox is over quota")
+    if room.spare is not None and size > room.spare:
+        raise QuotaError("the organisation is over quota", code="organisation-over-quota")
 
 
 def target(transaction: Transaction, name: str) -> FolderRow:

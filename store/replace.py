@@ -12,11 +12,11 @@ from store.expunge import Removed
 from store.schema import key
 from store.stage import TemporaryFile
 from store.transaction import Transaction
-from store.types import Appended, Placement
+from store.types import Appended, Placement, Room
 
 
 def replace(
-    transaction: Transaction, folder_id: str, uid: int, file: TemporaryFile, placement: Placement, quota: int
+    transaction: Transaction, folder_id: str, uid: int, file: TemporaryFile, placement: Placement, room: Room
 ) -> Appended:
     """`file` into `placement.folder`, `uid` out of `folder_id`. Raises NotFoundError when it, or a folder, is gone
     (nothing is appended then, RFC 8508 3.2); QuotaError. The room of the old message counts as free: a draft can be
@@ -28,7 +28,7 @@ def replace(
     old: Removed = (uid, *row)
     gained = file.prepared.size - old[3]
     if gained > 0:
-        place.check_quota(transaction, quota, gained)
+        place.check_room(transaction, room, gained)
     appended = place.put(transaction, file, placement)
     transaction.sync_links()  # the new name is durable before the journal removes the old one
     expunge.remove(transaction, source, [old])

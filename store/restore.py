@@ -27,7 +27,7 @@ from store.fsops import FileSystem
 from store.records import Prepared
 from store.stage import TemporaryFile
 from store.store import AccountStore
-from store.types import DELIMITER, AccountRef, Placement, Restored
+from store.types import DELIMITER, AccountRef, Placement, Restored, Room
 
 log = core.log.get(__name__)
 
@@ -66,8 +66,9 @@ class Restoration:
         parts = await asyncio.get_running_loop().run_in_executor(self._pool, self._parts, sources, wanted)
         octets = sum(message.size for part in parts for message in part.messages)
         used, _ = await account.usage()
-        if self._ref.quota and used + octets > self._ref.quota:
-            raise QuotaError("what is to be restored does not fit into the mailbox's quota", needed=octets)
+        room = await self._accounts.sums.room(self._ref)
+        if (room.quota and used + octets > room.quota) or (room.spare is not None and octets > room.spare):
+            raise QuotaError("what is to be restored does not fit into the quota", needed=octets)
         top = await self._top(account)
         restored = 0
         for part in parts:
@@ -108,7 +109,7 @@ class Restoration:
 
     async def _bring(self, part: _Part, target: str, chunk: Sequence[CopiedMessage]) -> int:
         entry = await self._accounts.use(self._ref)
-        loop, quota = asyncio.get_running_loop(), self._ref.quota
+        loop, room = asyncio.get_running_loop(), Room(self._ref.quota)  # the ceiling was asked for all of it
         with entry.handle.pinned():
             opening = loop.run_in_executor(self._pool, self._open_all, entry, part, chunk)
             try:
@@ -120,7 +121,7 @@ class Restoration:
             files = opening.result()
             items = [(file, _placement(target, message, file)) for file, message in files]
             try:
-                await entry.writer.submit(lambda transaction: place.append(transaction, items, quota))
+                await entry.writer.submit(lambda transaction: place.append(transaction, items, room))
             finally:
                 await discarded(self._pool, entry.handle.tools, [file for file, _ in files])
         return len(files)

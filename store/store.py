@@ -179,6 +179,10 @@ class AccountStore(Protocol):
     async def usage(self) -> tuple[int, int]:
         """(octets, messages) of the account, exact."""
 
+    async def organisation_usage(self) -> int:
+        """Octets of all accounts of the organisation, at most 5 s late; 0 where it has no ceiling. Whatever would add
+        to it past `ref.organisation_quota` raises QuotaError, as for the account's own quota."""
+
     def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
         """Call `callback` on the loop for each change in this account, from any process; returns how to stop."""
 
@@ -204,6 +208,9 @@ class StoreAdministration(Protocol):
         """Copy a Dovecot Maildir++ with its UIDs, UIDVALIDITYs, flags, keywords and dates; the source stays. May be
         repeated: what is here already stays. With `finish` it becomes the account, which must hold no mail yet
         (ConflictError). NotFoundError, InvalidError: the source is no Maildir, or holds packed mail."""
+
+    async def organisation_octets(self, organisation_id: str) -> int:
+        """What its accounts hold together, at most 5 s late."""
 
     async def on_disk(self, domain: str | None = None) -> Sequence[AccountRef]:
         """Every account that has a directory, as its side file names it (quotas are the directory's to know)."""

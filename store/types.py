@@ -32,13 +32,15 @@ NO_FLAGS = Flag(0)
 @dataclass(frozen=True, slots=True)
 class AccountRef:
     """Where an account lives. `local` is the canonical local part (case-folded, unquoted), `domain` the A-label;
-    `organisation_id` bounds inode sharing; `quota` in octets, 0 is unlimited."""
+    `organisation_id` bounds inode sharing; `quota` in octets, 0 is unlimited; `organisation_quota` is the ceiling of
+    all accounts of the organisation together."""
 
     id: str
     organisation_id: str
     domain: str
     local: str
     quota: int = 0
+    organisation_quota: int = 0
 
     @property
     def address(self) -> str:
@@ -48,7 +50,8 @@ class AccountRef:
     def of(account: Account) -> AccountRef:
         """The directory's account as the store names it."""
         address = account.address
-        return AccountRef(account.id, account.organisation_id, address.domain, address.local.casefold(), account.quota)
+        local, ceiling = address.local.casefold(), account.organisation_quota
+        return AccountRef(account.id, account.organisation_id, address.domain, local, account.quota, ceiling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,14 @@ class Folder:
     size: int
     special_use: str = ""
     subscribed: bool = True
+
+
+class Room(NamedTuple):
+    """What may still be added to an account, in octets: up to `quota` in it (0 unlimited), and `spare` more in all
+    accounts of its organisation together (None: no ceiling)."""
+
+    quota: int = 0
+    spare: int | None = None
 
 
 class Message(NamedTuple):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, status
 
 from admin_api.access import AnyAdministrator, OperatorOnly, Rooms
-from admin_api.schemas import AdministratorCreated, AdministratorIn, OrganisationIn, OrganisationOut
+from admin_api.schemas import (
+    AdministratorCreated,
+    AdministratorIn,
+    OrganisationChange,
+    OrganisationDetail,
+    OrganisationIn,
+    OrganisationOut,
+)
 from directory.types import Role
 
 router = APIRouter(tags=["organisations"])
@@ -23,9 +30,19 @@ async def add_organisation(wanted: OrganisationIn, actor: OperatorOnly, rooms: R
 
 
 @router.get("/organisations/{organisation}")
-async def show_organisation(organisation: str, actor: AnyAdministrator, rooms: Rooms) -> OrganisationOut:
+async def show_organisation(organisation: str, actor: AnyAdministrator, rooms: Rooms) -> OrganisationDetail:
     """By id or name."""
-    return OrganisationOut.of(await rooms.directory.organisation(actor, organisation))
+    found = await rooms.directory.organisation(actor, organisation)
+    octets = await rooms.store.administration.organisation_octets(found.id)
+    return OrganisationDetail(**OrganisationOut.of(found).model_dump(), octets=octets)
+
+
+@router.patch("/organisations/{organisation}")
+async def change_organisation(
+    organisation: str, wanted: OrganisationChange, actor: OperatorOnly, rooms: Rooms
+) -> OrganisationOut:
+    """Its ceiling: what all its mailboxes may hold together."""
+    return OrganisationOut.of(await rooms.directory.set_organisation_quota(actor, organisation, wanted.quota))
 
 
 @router.post("/administrators", status_code=status.HTTP_201_CREATED)

@@ -1,11 +1,12 @@
-"""`beffroi organisation add NAME | list`."""
+"""`beffroi organisation add NAME | list | quota NAME [SIZE]`."""
 
 from __future__ import annotations
 
 import typer
 
 from beffroi.cli.console import console, run
-from beffroi.rooms import open_directory
+from beffroi.cli.parse import octets
+from beffroi.rooms import open_directory, open_store
 from core.config import Config
 from directory.types import Actor, Organisation
 
@@ -13,7 +14,12 @@ app = typer.Typer(no_args_is_help=True, help="Communes and other bodies the inst
 
 
 def view(organisation: Organisation) -> dict[str, object]:
-    return {"name": organisation.name, "id": organisation.id, "state": organisation.state.value}
+    return {
+        "name": organisation.name,
+        "id": organisation.id,
+        "state": organisation.state.value,
+        "quota": organisation.quota,
+    }
 
 
 @app.command("add")
@@ -37,3 +43,22 @@ def list_() -> None:
             return list(await directory.organisations(Actor.console()))
 
     console.table([view(item) for item in run(operation)], ("name", "id", "state"))
+
+
+@app.command("quota")
+def quota(
+    name: str, size: str = typer.Argument("", help="For example 500G; 0 is unlimited; absent: only show.")
+) -> None:
+    """How much all mailboxes of an organisation may hold together, and what they hold."""
+    ceiling = octets(size) if size else None
+
+    async def operation(config: Config) -> tuple[Organisation, int]:
+        async with open_directory(config) as directory, open_store(config) as store:
+            found = await directory.organisation(Actor.console(), name)
+            if ceiling is not None:
+                found = await directory.set_organisation_quota(Actor.console(), found.id, ceiling)
+            return found, await store.administration.organisation_octets(found.id)
+
+    organisation, used = run(operation)
+    room = str(organisation.quota) if organisation.quota else "unlimited"
+    console.answer({**view(organisation), "octets": used}, f"{organisation.name}: {used} octets of {room}")

@@ -16,7 +16,7 @@ from core.clock import SystemClock
 from core.config import Limits
 from core.errors import NotFoundError
 from core.ids import RandomIds
-from delivery.types import QueuedMessage, QueuedRecipient
+from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry
 from directory.service import SqlDirectory
 from directory.types import Actor, Role
 from dkim_keys.keyring import Keyring
@@ -51,6 +51,9 @@ class FakeAdministration:
     async def give_back(self, ref: AccountRef, item: Recycled) -> Restored:
         self.brought_back.append((ref.address, (item.id,), "in place"))
         return Restored("", 0, 3)
+
+    async def organisation_octets(self, _organisation_id: str) -> int:
+        return 8192
 
     async def leftover(self, _domain: str, _local: str) -> AccountRef | None:
         return self.left
@@ -89,6 +92,12 @@ class FakeQueue:
         if found is None or organisation_id not in (None, found.organisation_id):
             raise NotFoundError("no such message", code="unknown-message")
         return found
+
+    async def trace(self, organisation_id: str | None, text: str) -> list[TraceEntry]:
+        return [
+            TraceEntry(1.0, message.queue_id, "delivered", message.sender, text, message.organisation_id)
+            for message in await self.list(organisation_id)
+        ]
 
     async def _act(self, action: str, organisation_id: str | None, queue_id: str) -> None:
         await self.show(organisation_id, queue_id)

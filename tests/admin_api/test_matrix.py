@@ -22,6 +22,7 @@ BODIES = {
     "/mailboxes/{address}/password": {"password": "laurier-muguet-noyer-11"},
     "/mailboxes/{address}": {"quota": 7},
     "/mailboxes/{address}/restore": {},
+    "/organisations/{organisation}": {"quota": 7},
 }
 
 

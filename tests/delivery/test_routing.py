@@ -130,3 +130,11 @@ async def test_a_directory_that_is_away_is_no_unknown_user(directory: FakeDirect
     directory.failure = TemporaryError("database away")
     with pytest.raises(TemporaryError):
         await find(directory, "maire@ville.test")
+
+
+async def test_h135_a_full_organisation_is_refused_in_the_session(directory: FakeDirectory) -> None:
+    store = FakeStore()
+    directory.account("adjoint@ville.test", quota=1000, organisation_quota=5000)
+    store.used["ville.test"] = 4900
+    assert await answer(directory, store, "adjoint@ville.test", size=100) == "250 2.1.5 recipient-accepted"
+    assert await answer(directory, store, "adjoint@ville.test", size=101) == "452 4.2.2 over-quota"

@@ -28,10 +28,12 @@ class FakeDirectory:
         self.grants: set[tuple[str, str]] = set()
         self.failure: MailError | None = None
 
-    def account(self, text: str, *, quota: int = 0, state: State = State.ACTIVE) -> Account:
+    def account(
+        self, text: str, *, quota: int = 0, state: State = State.ACTIVE, organisation_quota: int = 0
+    ) -> Account:
         address = parse(text)
         self.domains.add(address.domain)
-        made = Account(f"id-{address.key}", address, address.domain, "", quota, state)
+        made = Account(f"id-{address.key}", address, address.domain, "", quota, state, organisation_quota=organisation_quota)
         self.accounts[address.key] = made
         return made
 
@@ -112,8 +114,11 @@ class FakeStaged:
 
 
 class FakeAccountStore:
-    def __init__(self, used: int) -> None:
-        self._used = used
+    def __init__(self, used: int, together: int) -> None:
+        self._used, self._together = used, together
+
+    async def organisation_usage(self) -> int:
+        return self._together
 
     async def usage(self) -> tuple[int, int]:
         return self._used, 1
@@ -148,7 +153,7 @@ class FakeStore:
         return FakeStaged(self, prefix + content.read(skip, content.size))
 
     async def account(self, ref: AccountRef) -> FakeAccountStore:
-        return FakeAccountStore(self.used.get(f"{ref.local}@{ref.domain}", 0))
+        return FakeAccountStore(self.used.get(f"{ref.local}@{ref.domain}", 0), self.used.get(ref.organisation_id, 0))
 
     def inbox(self, address: str) -> list[bytes]:
         return self.boxes.get((address, "INBOX"), [])

@@ -14,7 +14,7 @@ from store import catalog, journal
 from store.fsops import Call, FileSystem
 from store.lockfile import State, Word
 from store.service import MaildirStore
-from store.types import AccountRef, Flag, Message, Placement, Uid
+from store.types import AccountRef, Flag, Message, ModSeq, Placement, Uid
 from tests.fakes.mail import content, mail
 from tests.store.helpers import AUTRE, MAIRIE, all_rows, by_hand, cur, deliver, inbox_of
 
@@ -53,9 +53,7 @@ async def fill(store: MaildirStore) -> None:
 
 
 def _without_modseq(row: Message) -> Message:
-    import dataclasses
-
-    return dataclasses.replace(row, modseq=0)  # type: ignore[arg-type]
+    return row._replace(modseq=ModSeq(0))
 
 
 async def picture(store: MaildirStore) -> Picture:
