@@ -134,8 +134,13 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
 async def open_queue(config: Config) -> AsyncIterator[Queue]:
     from delivery.queue.queue import Queue
 
-    trace = float(parse_duration(config.delivery.trace))
-    queue = Queue(config.queue_file, config.run_dir, clock=CLOCK, url=config.database.queue, trace=trace)
+    queue = Queue(
+        config.queue_file,
+        config.run_dir,
+        clock=CLOCK,
+        url=config.database.queue,
+        trace=config.delivery.trace_seconds,
+    )
     await queue.open()
     try:
         yield queue

@@ -175,6 +175,10 @@ class Delivery(Section):
         return parse_duration(self.lifetime)
 
     @property
+    def trace_seconds(self) -> int:
+        return parse_duration(self.trace)
+
+    @property
     def delay_notice_seconds(self) -> int:
         return parse_duration(self.delay_notice)
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, status
+from fastapi import APIRouter, Path, Query, status
 
 from admin_api.access import AnyAdministrator, Rooms
-from admin_api.schemas import QueuedMessageOut
+from admin_api.schemas import QueuedMessageOut, TraceEntryOut
 
 router = APIRouter(tags=["queue"])
 
 QueueId = Annotated[str, Path(max_length=64)]
+SearchText = Annotated[str, Query(max_length=320, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 @router.get("/queue")
 async def list_queue(actor: AnyAdministrator, rooms: Rooms) -> list[QueuedMessageOut]:
     """Oldest first, at most 1,000; a commune sees its own."""
     return [QueuedMessageOut.of(item) for item in await rooms.queue.list(actor.organisation_id)]
+
+
+@router.get("/trace")
+async def trace(actor: AnyAdministrator, rooms: Rooms, text: SearchText = "") -> list[TraceEntryOut]:
+    """Where is my message? `text` is an address, a Message-ID or a queue id. What was accepted and what became of it,
+    in its order: at most 1,000 entries of the newest 100 messages. Each search is audited."""
+    if not text:
+        return []
+    await rooms.directory.record(actor, "queue.trace", text)
+    return [TraceEntryOut.of(item) for item in await rooms.queue.trace(actor.organisation_id, text)]
 
 
 @router.get("/queue/{queue_id}")
@@ -29,19 +40,23 @@ async def show_queued(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) 
 async def retry(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) -> None:
     """Due now."""
     await rooms.queue.retry(actor.organisation_id, queue_id)
+    await rooms.directory.record(actor, "queue.retry", queue_id)
 
 
 @router.post("/queue/{queue_id}/hold", status_code=status.HTTP_204_NO_CONTENT)
 async def hold(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) -> None:
     await rooms.queue.hold(actor.organisation_id, queue_id)
+    await rooms.directory.record(actor, "queue.hold", queue_id)
 
 
 @router.post("/queue/{queue_id}/release", status_code=status.HTTP_204_NO_CONTENT)
 async def release(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) -> None:
     await rooms.queue.release(actor.organisation_id, queue_id)
+    await rooms.directory.record(actor, "queue.release", queue_id)
 
 
 @router.delete("/queue/{queue_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def drop(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) -> None:
     """Removed without a bounce."""
     await rooms.queue.drop(actor.organisation_id, queue_id)
+    await rooms.directory.record(actor, "queue.drop", queue_id)

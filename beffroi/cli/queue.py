@@ -1,4 +1,4 @@
-"""`beffroi queue list | show | retry | hold | release | drop`."""
+"""`beffroi queue list | show | retry | hold | release | drop | trace`. What changes something is audited."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import asdict
 import typer
 
 from beffroi.cli.console import console, run
-from beffroi.rooms import open_queue_administration
+from beffroi.rooms import open_directory, open_queue_administration
 from core.config import Config
-from delivery.types import QueueAdministration, QueuedMessage
+from delivery.types import QueueAdministration, QueuedMessage, TraceEntry
+from directory.types import Actor
 
 app = typer.Typer(no_args_is_help=True, help="Mail that waits to leave.")
 
@@ -55,8 +56,9 @@ def show(queue_id: str) -> None:
 
 def _act(queue_id: str, action: Callable[[QueueAdministration], Awaitable[None]], done: str) -> None:
     async def operation(config: Config) -> None:
-        async with open_queue_administration(config) as queue:
+        async with open_queue_administration(config) as queue, open_directory(config) as directory:
             await action(queue)
+            await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", queue_id)
 
     run(operation)
     console.answer({"queue_id": queue_id, "change": done}, f"{queue_id}: {done}")
@@ -84,3 +86,21 @@ def release(queue_id: str) -> None:
 def drop(queue_id: str) -> None:
     """Remove from the queue without a bounce."""
     _act(queue_id, lambda queue: queue.drop(None, queue_id), "dropped")
+
+
+def entry_view(entry: TraceEntry) -> dict[str, object]:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.at))
+    return {"at": when, **{key: value for key, value in asdict(entry).items() if key != "at"}}
+
+
+@app.command("trace")
+def trace(text: str) -> None:
+    """Where is my message? By address, Message-ID or queue id; what was accepted and what became of it."""
+
+    async def operation(config: Config) -> list[TraceEntry]:
+        async with open_queue_administration(config) as queue, open_directory(config) as directory:
+            await directory.record(Actor.console(), "queue.trace", text)
+            return list(await queue.trace(None, text))
+
+    rows = [entry_view(entry) for entry in run(operation)]
+    console.table(rows, ("at", "queue_id", "event", "sender", "recipient", "status", "remote"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.address import parse
-from directory.types import AliasOf
+from directory.types import Actor, AliasOf
 from tests.admin_api.conftest import PASSWORD, Api
 
 
@@ -81,6 +81,20 @@ async def test_the_queue_obeys(api: Api) -> None:
         assert (await api.call("POST", f"/queue/queued-a/{action}", api.a)).status_code == 204
     assert (await api.call("DELETE", "/queue/queued-a", api.a)).status_code == 204
     assert [action for action, _ in api.queue.done] == ["retry", "hold", "release", "drop"]
+    audited = [entry.action for entry in await api.directory.audit(Actor.console())]
+    assert audited[:4] == ["queue.drop", "queue.release", "queue.hold", "queue.retry"]
+
+
+async def test_where_a_message_is_is_told_and_the_question_audited(api: Api) -> None:
+    await commune(api)
+    api.queue.put("queued-a", api.organisations["a"])
+    answer = await api.call("GET", "/trace", api.a, params={"text": "<m1@ville.test>"})
+    assert [(item["queue_id"], item["event"]) for item in answer.json()] == [("queued-a", "delivered")]
+    other = (await api.call("GET", "/trace", api.b, params={"text": "<m1@ville.test>"})).json()
+    assert "queued-a" not in [item["queue_id"] for item in other]
+    assert (await api.call("GET", "/trace", api.a, params={"text": "a\nb"})).status_code == 422
+    audited = await api.directory.audit(Actor.console())
+    assert [(entry.action, entry.target) for entry in audited if entry.action == "queue.trace"] == [("queue.trace", "<m1@ville.test>")] * 2
 
 
 async def test_a_domain_with_mailboxes_is_not_removed(api: Api) -> None:

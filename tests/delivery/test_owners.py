@@ -1,0 +1,64 @@
+"""Leases of processes that are gone: free at once on this host, after their time elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from delivery.queue.claims import Choice
+from delivery.queue.owners import is_dead, new_owner
+from tests.delivery.conftest import World
+from tests.delivery.test_scheduler import put
+
+SAY_OWNER = "from delivery.queue.owners import new_owner; print(new_owner(), flush=True); input()"
+
+
+def owner_of_another() -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SAY_OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    return process, process.stdout.readline().strip()
+
+
+def test_only_a_process_that_is_certainly_gone_is_dead() -> None:
+    process, owner = owner_of_another()
+    assert len(owner) <= 64
+    assert not is_dead(owner)
+    assert not is_dead(new_owner())
+    process.kill()
+    process.wait()
+    if process.stdin and process.stdout:
+        process.stdin.close()
+        process.stdout.close()
+    assert is_dead(owner)
+    host, rest = owner.split("-", 1)
+    assert not is_dead(f"0{host[1:]}x-{rest}"), "another host: nobody knows"
+    for strange in ("", "abc", "a-b-c-d", "0123456789abcdef"):
+        assert not is_dead(strange)
+
+
+def test_a_number_given_again_is_another_process() -> None:
+    host, pid, start, rest = new_owner().split("-")
+    assert int(pid) == os.getpid()
+    assert is_dead(f"{host}-{pid}-{int(start) + 1}-{rest}")
+
+
+async def test_f146_what_a_dead_process_held_is_taken_over_at_once(world: World) -> None:
+    """It waited for its lease: 60 s for a delivery worker, 600 s for a front's local recipients."""
+    process, owner = owner_of_another()
+    dying = world.another_queue()
+    await dying.open()
+    dying.owner = owner
+    queue_id = await put(world, "x@far.test", "y@far.test")
+    everything = lambda page: Choice((tuple(item.id for item in page),), frozenset())  # noqa: E731
+    [taken] = await dying.claim(everything)
+    assert len(taken.recipients) == 2
+    await world.queue.renew()
+    assert await world.queue.next_due() is None, "a living process keeps what it holds"
+    process.communicate(timeout=60)
+    await world.queue.renew()
+    [again] = await world.queue.claim(everything)
+    assert again.message.queue_id == queue_id
+    await dying.close()

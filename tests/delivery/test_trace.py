@@ -1,0 +1,94 @@
+"""Where is my message? Every acceptance and every result is found by address, Message-ID or queue id, within the own
+organisation only, and is forgotten after its time."""
+
+from __future__ import annotations
+
+from core.errors import TemporaryError
+from core.status import refused
+from delivery.queue.queue import TRACE
+from delivery.types import Result, ResultKind, TraceEntry
+from tests.delivery.conftest import World
+from tests.delivery.test_scheduler import answers, empty, running, until
+
+MAIL = b"From: maire@ville.test\r\nMessage-ID: <m1@ville.test>\r\nSubject: Secret\r\n\r\nTexte.\r\n"
+
+
+async def found(world: World, text: str, organisation: str | None = None) -> list[tuple[str, str]]:
+    entries = await world.queue.administration.trace(organisation, text)
+    return [(entry.event, entry.recipient) for entry in entries]
+
+
+async def sent(world: World) -> str:
+    """A submission to a neighbour here and to a stranger who refuses."""
+    status = refused("no such user", "remote-refused", "5.1.1")
+    refusal = Result(0, ResultKind.FAILED, status, "mx.far.test", "550 5.1.1 no such user")
+    world.remote.answer = answers(far=refusal)
+    answer = await world.send(
+        world.submission(), MAIL, "Voisin@bourg.test", "x@far.test", sender="maire@ville.test",
+        account="maire@ville.test",
+    )  # fmt: skip
+    assert answer.ok
+    async with running(world.scheduler()):
+        await until(lambda: empty(world))
+    return answer.text.rpartition(" ")[2]
+
+
+async def test_a_message_is_found_by_queue_id_message_id_and_addresses(world: World) -> None:
+    queue_id = await sent(world)
+    whole = [("delivered", "voisin@bourg.test"), ("accepted", "x@far.test"), ("failed", "x@far.test")]
+    assert await found(world, queue_id) == whole
+    assert await found(world, "<m1@ville.test>") == whole
+    assert await found(world, "X@Far.Test") == whole
+    assert (await found(world, "maire@ville.test"))[:3] == whole
+    assert await found(world, "nobody@far.test") == []
+    entries = await world.queue.administration.trace(None, queue_id)
+    assert (entries[-1].status, entries[-1].remote) == ("550 5.1.1 no such user", "mx.far.test")
+    assert "Secret" not in repr(entries)
+
+
+async def test_h121_each_organisation_sees_its_own_recipients(world: World) -> None:
+    queue_id = await sent(world)
+    assert await found(world, queue_id, "bourg.test") == [("delivered", "voisin@bourg.test")]
+    assert await found(world, queue_id, "else.test") == []
+    assert await found(world, "maire@ville.test", "else.test") == []
+
+
+async def test_a_dropped_message_says_so(world: World) -> None:
+    answer = await world.send(
+        world.submission(), MAIL, "x@far.test", sender="maire@ville.test", account="maire@ville.test"
+    )
+    queue_id = answer.text.rpartition(" ")[2]
+    await world.queue.administration.drop(None, queue_id)
+    assert await found(world, queue_id) == [("accepted", "x@far.test"), ("dropped", "x@far.test")]
+
+
+async def test_the_trace_is_kept_for_its_time(world: World) -> None:
+    queue_id = await sent(world)
+    world.clock.advance(TRACE - 60)
+    await world.queue.tidy()
+    assert await found(world, queue_id)
+    world.clock.advance(120)
+    await world.queue.tidy()
+    assert await found(world, queue_id) == []
+
+
+async def test_the_trace_of_a_database_that_is_away_is_written_later(world: World) -> None:
+    database = world.queue._database
+    real = database.write
+
+    async def away(*_: object) -> None:
+        raise TemporaryError("away")
+
+    database.write = away  # type: ignore[method-assign]  # a fault
+    world.queue.note([TraceEntry(1.0, "q1", "delivered", recipient="a@b.test")])
+    await world.queue._book.flush()
+    database.write = real  # type: ignore[method-assign]
+    assert await found(world, "q1") == [("delivered", "a@b.test")]
+
+
+async def test_what_was_noted_is_written_at_a_clean_stop(world: World) -> None:
+    other = world.another_queue()
+    await other.open()
+    other.note([TraceEntry(1.0, "q1", "delivered", recipient="a@b.test")] * 2500)
+    await other.close()
+    assert len(await world.queue.administration.trace(None, "q1")) == 1000
