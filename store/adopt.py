@@ -30,10 +30,8 @@ def prepared_file(transaction: Transaction, row: FolderRow, name: str, size: int
     """Read a file of ours in cur/ for the index."""
     fd = transaction.fs.open_to_read(transaction.cur(row), name)
     try:
-        content = stage.file_content(transaction.fs, fd, size)
-        return Prepared(
-            size, records.email_id(stage.digest_of(content)), date, transaction.tools.gather(in_memory(content))
-        )
+        content = in_memory(stage.file_content(transaction.fs, fd, size))
+        return Prepared(size, records.email_id(stage.digest_of(content)), date, transaction.tools.gather(content))
     finally:
         os.close(fd)
 

@@ -62,12 +62,14 @@ def ready(handle: Handle) -> Standing:
     return now
 
 
-def reload(handle: Handle, *, damaged: bool = False) -> None:
-    """Open the index (again) and make it true. Under the account lock."""
+def reload(handle: Handle, *, damaged: bool = False) -> bool:
+    """Open the index (again) and make it true. Under the account lock. False: it was not there,
+    or of no use."""
     if damaged:
         handle.discard_index()
     found = handle.load()
     recover.agree(handle, found=found)
+    return found
 
 
 def perform(transaction: Transaction, operation: Operation[Any], *, alone: bool) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from core.clock import Clock
 from core.config import Limits
@@ -27,7 +28,18 @@ from store.layout import STANDARD
 from store.lockfile import AccountLock
 from store.types import AccountRef
 
+if TYPE_CHECKING:
+    from store.records import Prepared
+
 OPEN_FOLDERS = 24  # descriptors of cur/ kept open on each side
+
+
+class ReadingAhead(Protocol):
+    """`store.readers.Readers`, while indexes are made again."""
+
+    def wanted(self, messages: int) -> bool: ...
+
+    def read(self, directory: str, names: Sequence[str]) -> Iterator[tuple[str, Prepared | None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,7 @@ class Tools:
     boot: str
     fold_accents: bool = True  # in searches: what differs in accents only is found too
     standard: Mapping[str, str] = field(default_factory=lambda: STANDARD)
+    readers: ReadingAhead | None = None  # other processes that read messages for this one
 
 
 class Descriptors:

@@ -7,6 +7,7 @@ back.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import core.log
@@ -14,7 +15,7 @@ from store import adopt, catalog, journal, records
 from store.catalog import FolderRow
 from store.journal import Journal
 from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse
-from store.records import Record
+from store.records import Prepared, Record
 from store.schema import UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
 from store.trust import Trust
@@ -141,8 +142,9 @@ class _Scan:
         )
 
     def finish(self) -> None:
-        for count, (made, name) in enumerate(sorted(self._new, key=lambda pair: pair[0].uid), 1):
-            self._add(made, name)
+        new = sorted(self._new, key=lambda pair: pair[0].uid)
+        for count, ((made, name), ahead) in enumerate(zip(new, self._read_ahead(new), strict=True), 1):
+            self._add(made, name, ahead)
             if not self._believes_rows and count % COMMIT_EVERY == 0:
                 self.transaction.pause()
         self._drop_missing()
@@ -152,7 +154,15 @@ class _Scan:
         self._recount()
         catalog.update(self.transaction.db, self.row)
 
-    def _add(self, made: FileName, name: str) -> None:
+    def _read_ahead(self, new: list[tuple[FileName, str]]) -> Iterable[Prepared | None]:
+        """What other processes read of these files; None for each where there are no such processes."""
+        readers = self.transaction.tools.readers
+        if readers is None or not readers.wanted(len(new)):
+            return [None] * len(new)
+        path = self.transaction.fs.real_path(self.transaction.cur(self.row))
+        return (prepared for _, prepared in readers.read(path, [name for _, name in new]))
+
+    def _add(self, made: FileName, name: str, ahead: Prepared | None) -> None:
         """A whole message of ours without a row. Another size than its name tells makes it foreign (row 110)."""
         transaction, row = self.transaction, self.row
         status = transaction.fs.stat(transaction.cur(row), name)
@@ -162,7 +172,9 @@ class _Scan:
         if status.st_size != made.size or (made.uid < row.uidnext and self._believes_rows):
             self._foreign.append(name)
             return
-        prepared = adopt.prepared_file(transaction, row, name, made.size, int(status.st_mtime))
+        date = int(status.st_mtime)
+        told = ahead is not None and (ahead.size, ahead.internal_date) == (made.size, date)
+        prepared = ahead if ahead and told else adopt.prepared_file(transaction, row, name, made.size, date)
         bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
         thread = self.told.threads.get(made.uid) or records.derived_thread(prepared.facts, prepared.email_id)
         if made.uid in self.known:  # the row told of another message under this UID: the file is the truth

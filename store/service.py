@@ -35,6 +35,7 @@ from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
 from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
 from store.names import account_directory
+from store.readers import Readers
 from store.search.filler import Filler
 from store.spool import SpoolFile
 from store.store import AccountStore, Spool, Staged
@@ -96,6 +97,7 @@ class MaildirStore:
         standard: Mapping[str, str] = layout.STANDARD,
     ) -> None:
         clock, limits = clock or SystemClock(), limits or Limits()
+        self._scans_plainly = gather is None  # other processes can do it too
         gather = gather or partial(facts.gather, limits=limits)
         self._data = data
         self._fs = fs or FileSystem()
@@ -303,10 +305,11 @@ class MaildirStore:
         return faults
 
     async def rebuild(self, domain: str | None) -> int:
-        """Each account is briefly locked; other processes go over to the new index at their next step."""
+        """Each account is locked meanwhile; other processes go over to the new index at their next step."""
         count = 0
-        for ref in await self._in_thread(self._found, domain):
-            count += await self._in_thread(self._rebuild, ref)
+        with contextlib.closing(Readers(self._tools.limits)) as readers:
+            for ref in await self._in_thread(self._found, domain):
+                count += await self._in_thread(self._rebuild, ref, readers if self._scans_plainly else None)
         return count
 
     def _found(self, domain: str | None) -> list[AccountRef]:
@@ -332,8 +335,8 @@ class MaildirStore:
         finally:
             handle.close()
 
-    def _rebuild(self, ref: AccountRef) -> int:
-        handle = self._open_accounts.open_handle(ref, fresh=True)
+    def _rebuild(self, ref: AccountRef, readers: Readers | None) -> int:
+        handle = self._open_accounts.open_handle(ref, fresh=True, readers=readers)
         try:
             return int(handle.writer.value("SELECT messages FROM state"))
         finally:

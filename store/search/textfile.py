@@ -19,6 +19,8 @@ from store.index import Connection
 TEXT_FILE = "index-text.db"
 TEXT_FILES = (TEXT_FILE, f"{TEXT_FILE}-wal", f"{TEXT_FILE}-shm", f"{TEXT_FILE}-journal")
 VERSION = 1
+_LONGEST_WAL = 8 * 1024 * 1024
+_CACHE_KIB = 16 * 1024  # while it is written: a turn touches many pages
 
 _TABLES = """
 CREATE TABLE state (
@@ -108,6 +110,8 @@ def writing(handle: Handle) -> Iterator[Connection | None]:
     try:
         yield db
         db.run("COMMIT")
+        if handle.fs.stat(handle.root, f"{TEXT_FILE}-wal").st_size > _LONGEST_WAL:
+            db.shrink()
     finally:
         if db.in_transaction:
             db.run("ROLLBACK")
@@ -117,6 +121,7 @@ def writing(handle: Handle) -> Iterator[Connection | None]:
 def _writable(handle: Handle) -> Connection | None:
     db = _connected(handle, create=True)
     try:
+        db.run(f"PRAGMA cache_size=-{_CACHE_KIB}")
         if not db.begin_at_once():
             db.close()
             return None

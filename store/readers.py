@@ -1,0 +1,105 @@
+"""Messages read and scanned by other processes, ahead of the one that makes an index: a rebuild uses every core.
+
+Processes are started anew, not forked: a fork would copy open databases and locks. They know a directory and names,
+and answer what the index will hold; whatever they cannot read the maker reads, and judges, himself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+
+import core.log
+from core.config import Limits
+from message import facts
+from store.adopt import in_memory
+from store.fsops import FileSystem
+from store.records import Prepared, email_id
+from store.stage import digest_of, file_content
+
+log = core.log.get(__name__)
+
+LEAST = 500  # messages; for fewer of an account, processes that are not running yet are not started
+_TOGETHER = 50  # messages of one errand
+_AHEAD = 3  # errands under way for each process
+
+Answer = tuple[str, Prepared | None]  # file name, what it holds
+
+
+class Readers:
+    """At most as many processes as there are cores, started at the first need. `close` ends them."""
+
+    def __init__(self, limits: Limits, processes: int | None = None) -> None:
+        self._limits = limits
+        self._count = processes or os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    def wanted(self, messages: int) -> bool:
+        return messages >= (LEAST if self._pool is None else _TOGETHER)
+
+    def read(self, directory: str, names: Sequence[str]) -> Iterator[Answer]:
+        """In the order of `names`; `directory` is an absolute path without symbolic links."""
+        errands = deque(names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER))
+        under_way: deque[tuple[Sequence[str], Future[list[Answer]]]] = deque()
+        while errands or under_way:
+            while errands and len(under_way) < _AHEAD * self._count:
+                some = errands.popleft()
+                under_way.append((some, self._begin(directory, some)))
+            some, future = under_way.popleft()
+            yield from self._ended(some, future)
+
+    def _begin(self, directory: str, names: Sequence[str]) -> Future[list[Answer]]:
+        try:
+            return self._started().submit(read_some, directory, names, self._limits)
+        except BrokenExecutor as error:
+            failed: Future[list[Answer]] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def _ended(self, names: Sequence[str], future: Future[list[Answer]]) -> list[Answer]:
+        """A process that was killed is no reason to give up."""
+        try:
+            return future.result()
+        except BrokenExecutor as error:
+            log.warning("store-reader-died", cause=str(error))
+            return [(name, None) for name in names]
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"))
+        return self._pool
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def read_some(directory: str, names: Sequence[str], limits: Limits) -> list[Answer]:
+    """In a process of its own."""
+    fs = FileSystem()
+    root = fs.open_root(directory)
+    try:
+        return [(name, _read(fs, root, name, limits)) for name in names]
+    finally:
+        fs.close(root)
+
+
+def _read(fs: FileSystem, root: int, name: str, limits: Limits) -> Prepared | None:
+    try:
+        fd = fs.open_to_read(root, name)
+    except OSError:
+        return None
+    try:
+        status = fs.status(fd)
+        content = in_memory(file_content(fs, fd, status.st_size))
+        return Prepared(
+            status.st_size, email_id(digest_of(content)), int(status.st_mtime), facts.gather(content, limits)
+        )
+    except OSError:
+        return None
+    finally:
+        fs.close(fd)
