@@ -1,6 +1,7 @@
-"""A small memory of positive answers: at most 2 s old, bounded, forgotten whole after each change made here.
+"""A small memory of positive answers: bounded, forgotten whole after each change made here or seen elsewhere.
 
-Absence is never kept, so a new address counts at once in every process; a removed or suspended one within 2 s.
+Absence is never kept, so a new address counts at once in every process; a removed or suspended one within the 2 s after
+which `directory.lookups` looks at the directory's version again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar
 from core.clock import Clock
 
 V = TypeVar("V")
-TTL = 2.0  # seconds
+TTL = 600.0  # seconds; the directory's version tells of every change long before
 SIZE = 10_000
 
 

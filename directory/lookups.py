@@ -1,9 +1,12 @@
 """The questions on every message's way: what an address means, is a domain ours, who may send as whom.
 
-Positive exact answers are cached (`directory.cache`); the rest asks the database. Refuses to change anything.
+Positive exact answers are cached (`directory.cache`) as long as the directory's version stays, which is looked at
+every 2 s; the rest asks the database. Refuses to change anything.
 """
 
 from __future__ import annotations
+
+import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -38,6 +41,9 @@ ALWAYS = frozenset({"postmaster", "abuse"})
 CATCH_ALL = "*"  # the alias of a domain that gets what nobody else of it gets
 
 
+LOOK_EVERY = 2.0  # seconds that an answer may be behind another process's change
+
+
 class Lookups:
     def __init__(self, database: Database, clock: Clock, limits: Limits, hostname: str = "") -> None:
         self._database = database
@@ -48,12 +54,30 @@ class Lookups:
         self._domains: Cache[Domain] = Cache(clock)
         self._accounts: Cache[Account] = Cache(clock)
         self._senders: Cache[bool] = Cache(clock)
+        self._version = -1
+        self._looked_until = 0.0
+        self._looking = asyncio.Lock()
+
+    async def _stay_current(self) -> None:
+        """Forget what another process has changed, once the last look is too old. Raises `TemporaryError`."""
+        if self._clock.monotonic() < self._looked_until:
+            return
+        async with self._looking:
+            now = self._clock.monotonic()  # before the look: what changes meanwhile is seen by the next one
+            if now < self._looked_until:
+                return
+            version = await self.version()
+            if version != self._version:
+                self.forget()
+                self._version = version
+            self._looked_until = now + LOOK_EVERY
 
     def forget(self) -> None:
         for cache in (self._resolutions, self._domains, self._accounts, self._senders):
             cache.clear()
 
     async def resolve(self, address: Address) -> Resolution:
+        await self._stay_current()
         kept = self._resolutions.get(address.key)
         if kept is not None:
             return kept
@@ -84,6 +108,7 @@ class Lookups:
         asked = rules.lookup_domain(name)
         if asked is None:
             return None
+        await self._stay_current()
         kept, epoch = self._domains.get(asked), self._domains.epoch
         if kept is not None:
             return kept
@@ -94,6 +119,7 @@ class Lookups:
         return found
 
     async def account_by_id(self, account_id: str) -> Account | None:
+        await self._stay_current()
         kept, epoch = self._accounts.get(account_id), self._accounts.epoch
         if kept is not None:
             return kept
@@ -127,6 +153,7 @@ class Lookups:
             return await Administrators(session).by_token(token_hash, now_ms=int(self._clock.now() * 1000))
 
     async def may_send_as(self, account: Account, address: Address) -> bool:
+        await self._stay_current()
         key = (account.id, address.key)
         kept, epoch = self._senders.get(key), self._senders.epoch
         if kept is not None:
