@@ -11,11 +11,16 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
 
 MAX_FIELD = 1024
+_CONTEXT: ContextVar[Mapping[str, object]] = ContextVar("beffroi_log", default=MappingProxyType({}))
+_JSON = json.JSONEncoder(default=str, ensure_ascii=True)
 
 
 class Secret:
@@ -58,8 +63,11 @@ def get(name: str) -> Log:
 @contextlib.contextmanager
 def context(**fields: object) -> Iterator[None]:
     """Fields that every event inside carries, in this task and the tasks it starts (the connection id, mostly)."""
-    with structlog.contextvars.bound_contextvars(**fields):
+    token = _CONTEXT.set({**_CONTEXT.get(), **fields})
+    try:
         yield
+    finally:
+        _CONTEXT.reset(token)
 
 
 Observer = Callable[[MutableMapping[str, Any]], None]
@@ -70,13 +78,10 @@ def configure(level: str = "info", *, stream: Any = None, observer: Observer | N
     `observer` sees each event that is logged (the metrics do)."""
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            _bounded,
+            _told,
             *([_observed(observer)] if observer else []),
-            structlog.processors.JSONRenderer(serializer=_to_json),
+            _rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
         logger_factory=lambda *_: _Stream(stream or sys.stdout),
@@ -91,7 +96,13 @@ def _level(name: str) -> int:
     return {"debug": 10, "info": 20, "warning": 30, "error": 40}[name]
 
 
-def _bounded(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _told(_logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Context, level and time added, strings cut. One step instead of structlog's four: several events are logged for
+    each message, and they were measured to cost it a twentieth of its time."""
+    for key, value in _CONTEXT.get().items():
+        event.setdefault(key, value)
+    event["level"] = "error" if method == "exception" else method
+    event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     for key, value in event.items():
         if isinstance(value, str) and len(value) > MAX_FIELD and key != "exception":
             event[key] = value[:MAX_FIELD] + "…"
@@ -106,8 +117,8 @@ def _observed(observer: Observer) -> Callable[..., MutableMapping[str, Any]]:
     return processor
 
 
-def _to_json(event: Mapping[str, Any], **_options: object) -> str:
-    return json.dumps(event, default=str, ensure_ascii=True)
+def _rendered(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _JSON.encode(event)
 
 
 class _Stream:

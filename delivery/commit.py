@@ -144,16 +144,13 @@ class Committer:
 
     async def _deliver(self, plan: Plan, staged: Staged) -> list[tuple[Target, MailError | None]]:
         """Every target, a few at a time; one that fails does not stop the others."""
+        if len(plan.targets) == 1:
+            return [await _deliver_one(plan, plan.targets[0], staged)]
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(target: Target) -> tuple[Target, MailError | None]:
-            placement = Placement(folder=plan.folder, delivery_id=delivery_id(plan.envelope.queue_id, target.account))
             async with gate:
-                try:
-                    await staged.deliver(AccountRef.of(target.account), placement)
-                except MailError as error:
-                    return target, error
-            return target, None
+                return await _deliver_one(plan, target, staged)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(target)) for target in plan.targets]
@@ -164,6 +161,15 @@ def _message_id(head: bytes) -> str:
     found = next((value(raw) for name, raw in walk(head) if name == b"message-id"), b"")
     text = found.decode("ascii", "replace").removeprefix("<").removesuffix(">")
     return text if text.isprintable() else ""
+
+
+async def _deliver_one(plan: Plan, target: Target, staged: Staged) -> tuple[Target, MailError | None]:
+    placement = Placement(folder=plan.folder, delivery_id=delivery_id(plan.envelope.queue_id, target.account))
+    try:
+        await staged.deliver(AccountRef.of(target.account), placement)
+    except MailError as error:
+        return target, error
+    return target, None
 
 
 def _local(target: Target, folder: str, *, leased: bool = False, wait: float = 0.0) -> NewRecipient:

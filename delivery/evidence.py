@@ -6,6 +6,7 @@ A source that is away or slow gives its "unknown" value (promise P6). Refuses to
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from core.address import Address
 from core.envelope import Envelope, Peer
 from message.address_list import From
 from message.content import Content
+from message.header import Head
 
 BUG = "internal-error"  # the reason of results that a fault of ours left open
 
@@ -35,10 +37,10 @@ V_contra = TypeVar("V_contra", bound=BodyVerification, contravariant=True)
 class Authenticator(Protocol[V]):
     """Who vouches for a message: SPF, DKIM, DMARC, iprev."""
 
-    def begin(self, head: bytes) -> V: ...
+    def begin(self, head: Head) -> V: ...
 
     async def authenticate(
-        self, peer: Peer, sender: Address | None, head: bytes, verification: V
+        self, peer: Peer, sender: Address | None, authors: Sequence[str], verification: V
     ) -> Authentication: ...
 
 
@@ -72,6 +74,10 @@ async def gather(
     case: Case, authenticator: Authenticator[V], verification: V, scanner: Scanner | None, *, timeout: float
 ) -> Evidence:
     """Ask all at once. Never raises for what is ordinary; takes at most `timeout` seconds."""
+    if scanner is None:
+        return Evidence(
+            await _authenticated(case, authenticator, verification, timeout), Unscanned("disabled"), case.author
+        )
     async with asyncio.TaskGroup() as group:
         vouched = group.create_task(_authenticated(case, authenticator, verification, timeout))
         scanned = group.create_task(_scanned(case, scanner, timeout))
@@ -96,7 +102,7 @@ async def _authenticated(
     envelope = case.envelope
     try:
         async with asyncio.timeout(timeout):
-            return await authenticator.authenticate(case.peer, envelope.sender, case.content.head, verification)
+            return await authenticator.authenticate(case.peer, envelope.sender, case.author.domains, verification)
     except TimeoutError:
         _log.warning("authentication-timeout", queue_id=envelope.queue_id)
         reason = "timeout"
@@ -107,9 +113,7 @@ async def _authenticated(
     return unknown_authentication(envelope.sender, domain, reason)
 
 
-async def _scanned(case: Case, scanner: Scanner | None, timeout: float) -> Verdict | Unscanned:
-    if scanner is None:
-        return Unscanned("disabled")
+async def _scanned(case: Case, scanner: Scanner, timeout: float) -> Verdict | Unscanned:
     try:
         async with asyncio.timeout(timeout):
             return await scanner.scan(case.content, case.prefix, case.envelope, case.peer)

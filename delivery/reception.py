@@ -48,7 +48,7 @@ class SpooledReception(Generic[V]):
         self,
         spool: Spool,
         limits: Limits,
-        begin: Callable[[bytes], V],
+        begin: Callable[[Head], V],
         complete: Callable[[Arrived[V]], Awaitable[Status]],
     ) -> None:
         self._spool = spool
@@ -109,7 +109,7 @@ class SpooledReception(Generic[V]):
             self._refusal = HEADER_TOO_LARGE
             return
         self._head = fields
-        self._verification = self._begin(head)
+        self._verification = self._begin(fields)
         self._verification.feed(body)
 
     async def _keep(self, block: bytes) -> None:

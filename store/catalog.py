@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from store.index import Connection, Row
 from store.types import Folder
@@ -50,9 +50,25 @@ class FolderRow:
 
     def values(self) -> tuple[object, ...]:
         """Everything after `number`, as the statements above bind it."""
-        row = [getattr(self, field.name) for field in fields(self)[1:]]
-        row[11] = json.dumps(self.keywords, ensure_ascii=False)
-        return tuple(row)
+        return (
+            self.id,
+            self.name,
+            self.directory,
+            self.uidvalidity,
+            self.uidnext,
+            self.uid_floor,
+            self.modseq,
+            self.modseq_floor,
+            self.forgotten,
+            self.special_use,
+            self.subscribed,
+            json.dumps(self.keywords, ensure_ascii=False) if self.keywords else "[]",
+            self.messages,
+            self.unseen,
+            self.deleted,
+            self.size,
+            self.changed,
+        )
 
     def value(self) -> Folder:
         return Folder(
@@ -78,7 +94,7 @@ class FolderRow:
 
 def _row(row: Row) -> FolderRow:
     values = list(row)
-    values[11], values[12] = bool(values[11]), tuple(json.loads(values[12]))
+    values[11], values[12] = bool(values[11]), tuple(json.loads(values[12])) if values[12] != "[]" else ()
     return FolderRow(*values)
 
 

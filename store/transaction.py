@@ -58,6 +58,7 @@ class Transaction:
         self._undoing: list[Callable[[], None]] = []
         self._later: list[Callable[[], None]] = []
         self._unsynced: set[int] = set()
+        self._unsaved = False  # rows of folders wait for the commit
         self._lost: OSError | None = None  # the first sync that failed
         self._touched: list[str] = []
 
@@ -84,6 +85,8 @@ class Transaction:
         if self._lost is not None:  # final, though another operation met it: never retried and trusted (promise P3)
             raise self._lost
         self._remember_times()
+        if self._unsaved:
+            self._save_folders()
         if not self._touched:
             self._tell(State.BUSY, self._generation)
         self.db.run(
@@ -140,8 +143,10 @@ class Transaction:
             self.db.run("SAVEPOINT operation")
         try:
             yield
-            self._save_folders()
-            if not alone:
+            if alone:
+                self._unsaved = True  # the commit saves them, once
+            else:
+                self._save_folders()
                 self.db.run("RELEASE operation")
         except BaseException:
             self._undo(links, lines, steps)
@@ -205,8 +210,8 @@ class Transaction:
 
     def named(self, name: str) -> FolderRow | None:
         """By name, through the index; the same object while the operation runs."""
-        folder_id = self.db.value("SELECT id FROM folders WHERE name = ?", (name,))
-        return None if folder_id is None else self.folder(str(folder_id))
+        row = catalog.by_name(self.db, name)
+        return None if row is None else self._folders.setdefault(row.id, row)
 
     def touch(self, row: FolderRow) -> None:
         """Say, before anything on disk changes, which folder the next writer must look at if we die."""
@@ -243,15 +248,21 @@ class Transaction:
 
     def _remember_times(self) -> None:
         """The time of each cur/ we changed: another value later is somebody else's change."""
+        unsaved = {str(row.number): row for row in self._folders.values()} if self._unsaved else {}
         for number in self._touched:
-            if number != ALL:
+            if number in unsaved:
+                row = unsaved[number]
+                row.changed = self._time(row.id, row.directory)
+            elif number != ALL:
                 self._remember_time(int(number))
+
+    def _time(self, folder_id: str, directory: str) -> int:
+        return self.fs.status(self.handle.writing.cur(folder_id, directory)).st_mtime_ns
 
     def _remember_time(self, number: int) -> None:
         row = self.db.one("SELECT id, directory FROM folders WHERE number = ?", (number,))
         if row is not None:
-            changed = self.fs.status(self.handle.writing.cur(row[0], row[1])).st_mtime_ns
-            self.db.run("UPDATE folders SET changed = ? WHERE number = ?", (changed, number))
+            self.db.run("UPDATE folders SET changed = ? WHERE number = ?", (self._time(row[0], row[1]), number))
 
     def hint(self, row: FolderRow) -> None:
         self.hints[row.id] = Hint(self.handle.ref.id, row.id, row.modseq)

@@ -6,6 +6,7 @@ Knows when each is asked, not how. Nothing here raises for what a stranger can c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from antispam.authentication import dmarc, iprev, spf
 from antispam.authentication.arc import ArcVerification
@@ -17,8 +18,7 @@ from core.config import Limits
 from core.domain import DomainError, to_ascii
 from core.envelope import Peer
 from core.resolver import Resolver
-from message.address_list import from_domains
-from message.header import split
+from message.header import Head
 
 
 class Authenticator:
@@ -30,23 +30,23 @@ class Authenticator:
         self._limits = limits
         self._hostname = hostname
 
-    def begin(self, head: bytes) -> Verification:
+    def begin(self, head: Head) -> Verification:
         """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
-        arc = ArcVerification(split(head, self._limits)) if b"arc-" in head.lower() else None
+        arc = ArcVerification(head) if any(field.name.startswith(b"arc-") for field in head.fields) else None
         return Verification(head, self._limits, arc)
 
     async def authenticate(
-        self, peer: Peer, sender: Address | None, head: bytes, verification: Verification
+        self, peer: Peer, sender: Address | None, authors: Sequence[str], verification: Verification
     ) -> Authentication:
-        """What SPF, DKIM, iprev and DMARC say of the message whose header block is `head`. Each has its timeout."""
+        """What SPF, DKIM, ARC, iprev and DMARC say; `authors` are the domains of From (`message.address_list.From`).
+        Each has its timeout."""
         verification.end_body()
         async with asyncio.TaskGroup() as group:
             spf_task = group.create_task(self.spf(peer, sender))
             dkim_task = group.create_task(self._dkim(verification))
             iprev_task = group.create_task(iprev.check(peer.address, self._resolver))
             arc_task = group.create_task(self._arc(verification)) if verification.arc else None
-        found = from_domains(split(head, self._limits), self._limits)
-        verdict = await dmarc.evaluate(found.domains, spf_task.result(), dkim_task.result(), self._resolver)
+        verdict = await dmarc.evaluate(authors, spf_task.result(), dkim_task.result(), self._resolver)
         arc = arc_task.result() if arc_task else Arc(Result.NONE)
         return Authentication(spf_task.result(), dkim_task.result(), verdict, iprev_task.result(), arc)
 
@@ -86,7 +86,7 @@ class Authenticator:
 class Verification(DkimVerification):
     """The signatures of one message and, when it has one, the chain it came through."""
 
-    def __init__(self, head: bytes, limits: Limits, arc: ArcVerification | None = None) -> None:
+    def __init__(self, head: Head, limits: Limits, arc: ArcVerification | None = None) -> None:
         super().__init__(head, limits, also=arc.bodies if arc else ())
         self.arc = arc
 

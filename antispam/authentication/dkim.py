@@ -20,7 +20,7 @@ from antispam.types import Dkim, Result
 from core.config import Limits
 from core.resolver import Outcome, Resolver
 from message.canonical import BodyCanon, BodyHash, relaxed_field, simple_field
-from message.header import Field, Head, split
+from message.header import Field, Head
 
 GRACE = 300  # seconds past x= that a slow clock may cost (security.md row 80)
 KEY_TIMEOUT = 10.0
@@ -37,14 +37,14 @@ class DkimVerification:
 
     def __init__(
         self,
-        head: bytes,
+        head: Head,
         limits: Limits,
         *,
         weak_below: int = 1024,
         also: Sequence[tuple[bool, int | None]] = (),
     ) -> None:
         """`also`: (relaxed, length) of bodies that somebody else wants hashed on the way."""
-        self._head: Head = split(head, limits)
+        self._head = head
         self._weak_below = weak_below
         fields = list(self._head.all(b"dkim-signature"))
         self._fields = fields[: limits.dkim_signatures]

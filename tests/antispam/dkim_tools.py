@@ -15,6 +15,7 @@ from antispam.authentication.dkim import DkimVerification
 from antispam.types import Dkim
 from core.config import Limits
 from message.content import head_length
+from message.header import split
 from tests.fakes.resolver import FakeResolver
 
 NOW = 1_790_000_000.0
@@ -86,7 +87,7 @@ async def verify(
     message: bytes, dns: FakeResolver, *, now: float = NOW, block: int = 1 << 20, **options: int
 ) -> tuple[Dkim, ...]:
     cut = head_length(message)
-    verification = DkimVerification(message[:cut], Limits(), **options)
+    verification = DkimVerification(split(message[:cut], Limits()), Limits(), **options)
     for start in range(cut, len(message), block):
         verification.feed(message[start : start + block])
     return await verification.finish(dns, now)

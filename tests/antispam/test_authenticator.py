@@ -12,7 +12,9 @@ from core.address import Address
 from core.clock import ManualClock
 from core.config import Limits
 from core.envelope import Listener, Peer
+from message.address_list import from_domains
 from message.content import head_length
+from message.header import split
 from tests.antispam.dkim_tools import MESSAGE, NOW, resolver, signed
 from tests.fakes.resolver import FakeResolver
 
@@ -36,9 +38,10 @@ def world() -> FakeResolver:
 async def judge(dns: FakeResolver, message: bytes, who: Peer, sender: Address | None = SENDER) -> Authentication:
     door = Authenticator(dns, ManualClock(NOW), Limits(), "mx.dept.test")
     cut = head_length(message)
-    verification = door.begin(message[:cut])
+    head = split(message[:cut])
+    verification = door.begin(head)
     verification.feed(message[cut:])
-    return await door.authenticate(who, sender, message[:cut], verification)
+    return await door.authenticate(who, sender, from_domains(head).domains, verification)
 
 
 async def test_good_mail_passes_everything() -> None:

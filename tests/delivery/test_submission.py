@@ -14,6 +14,7 @@ from core.errors import StorageError, TemporaryError
 from delivery.types import MailParameters
 from directory.types import State
 from dkim_keys.sign import Signer
+from message.header import split
 from tests.delivery.conftest import HOST, World
 from tests.fakes.delivery_world import FakeStore
 from tests.fakes.resolver import FakeResolver
@@ -74,7 +75,7 @@ async def verified(sent: bytes, key: Ed25519PrivateKey) -> str:
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     resolver = FakeResolver({"s1._domainkey.ville.test": {"TXT": [f"v=DKIM1; k=ed25519; p={public}".encode()]}})
     head, body = sent[: sent.index(b"\r\n\r\n") + 4], sent[sent.index(b"\r\n\r\n") + 4 :]
-    verification = DkimVerification(head, Limits())
+    verification = DkimVerification(split(head), Limits())
     verification.feed(body)
     [result] = await verification.finish(resolver, ManualClock().now())
     return result.result.value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 from antispam.types import Authentication, Dkim, Dmarc, Iprev, Result, Spf, Unscanned, Verdict
@@ -15,6 +15,7 @@ from delivery.types import Job, ResultKind
 from delivery.types import Result as DeliveryResult
 from directory.types import Account, AliasOf, Domain, ForeignDomain, LocalAccount, Resolution, State, UnknownUser
 from message.content import BytesContent, Content
+from message.header import Head
 from store.types import AccountRef, Appended, ModSeq, Placement, Uid
 
 
@@ -195,12 +196,12 @@ class FakeAuthenticator:
         self.seen: FakeVerification | None = None
         self.hangs: Callable[[], object] | None = None
 
-    def begin(self, head: bytes) -> FakeVerification:
-        self.seen = FakeVerification(head)
+    def begin(self, head: Head) -> FakeVerification:
+        self.seen = FakeVerification(bytes(head))
         return self.seen
 
     async def authenticate(
-        self, peer: Peer, sender: Address | None, head: bytes, verification: FakeVerification
+        self, peer: Peer, sender: Address | None, authors: Sequence[str], verification: FakeVerification
     ) -> Authentication:
         return self.opinion
 
