@@ -20,6 +20,7 @@ from dkim_keys.sign import BodyDigest, Signer
 from message.arc import chain
 from message.content import head_length
 from message.header import split
+from message.header import split
 from tests.antispam.dkim_tools import MESSAGE, NOW, resolver, rsa_pair
 from tests.fakes.resolver import FakeResolver
 
@@ -61,7 +62,7 @@ async def verify(message: bytes, dns_: FakeResolver | None = None, block: int = 
     clock = ManualClock(at=NOW)
     cut = head_length(message)
     authenticator = Authenticator(dns_ or resolver(), clock, Limits(), "mx.dept.test")
-    verification = authenticator.begin(message[:cut])
+    verification = authenticator.begin(split(message[:cut]))
     step = block or len(message)
     for start in range(cut, len(message), step):
         verification.feed(message[start : start + step])
@@ -177,9 +178,9 @@ async def test_the_authenticator_tells_the_chain() -> None:
     message = by_us(MESSAGE)
     cut = head_length(message)
     authenticator = Authenticator(resolver(), ManualClock(at=NOW), Limits(), "mx.dept.test")
-    verification = authenticator.begin(message[:cut])
+    verification = authenticator.begin(split(message[:cut]))
     assert isinstance(verification, Verification)
     verification.feed(message[cut:])
     peer = Peer("192.0.2.1", 25, Listener.MX, "c")
-    found = await authenticator.authenticate(peer, parse("a@x.test"), message[:cut], verification)
+    found = await authenticator.authenticate(peer, parse("a@x.test"), ("x.test",), verification)
     assert found.arc.result is Result.PASS
