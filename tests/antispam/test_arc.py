@@ -20,7 +20,6 @@ from dkim_keys.sign import BodyDigest, Signer
 from message.arc import chain
 from message.content import head_length
 from message.header import split
-from message.header import split
 from tests.antispam.dkim_tools import MESSAGE, NOW, resolver, rsa_pair
 from tests.fakes.resolver import FakeResolver
 
