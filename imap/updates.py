@@ -27,10 +27,15 @@ async def tell(session: Session, *, expunge: bool) -> None:
     if selected is None:
         return
     view = selected.view
-    view.absorb(await _changes(selected))
+    await look(selected)
     if view.needs_map:
         await selected.numbered()
     await _write(session, selected, view.apply(expunge=expunge))
+
+
+async def look(selected: Selected) -> None:
+    """Take in what happened; nothing is told yet. Raises as `tell`."""
+    selected.view.absorb(await _changes(selected))
 
 
 async def _changes(selected: Selected) -> Changes:

@@ -187,6 +187,10 @@ class View:
             if pending is not None and pending.modseq <= message.modseq:
                 del self._flags[message.uid]
 
+    def owes_flags(self, uid: int) -> bool:
+        """Somebody else changed this message, and the client was not told yet."""
+        return uid in self._flags
+
     @property
     def needs_map(self) -> bool:
         """Something is owed that has a sequence number in it."""

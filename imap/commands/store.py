@@ -15,7 +15,7 @@ from imap.errors import BadSyntax, Code, No
 from imap.responses import Ok
 from imap.session import Selected, Session
 from imap.types import MAX_MODSEQ, Feature, FlagSet, Ranges, SequenceSet
-from imap.updates import BATCH, announce_keywords
+from imap.updates import BATCH, announce_keywords, look
 from imap.wire.scanner import Scanner
 from store.store import Mailbox
 from store.types import FlagsChanged, Message
@@ -76,11 +76,19 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
     if not ranges:
         return Ok("STORE completed")
+    if asked.silent:
+        await look(selected)
+    before = view.modseq
     changed = await _change(selected.mailbox, ranges, asked)
     announce_keywords(session.writer, selected, (word for row in changed.messages for word in row.keywords))
+    if asked.silent:
+        # What others changed is told all the same (RFC 9051 6.4.6); what nobody changed needs no new mod-sequence.
+        told = tuple(row for row in changed.messages if row.modseq > before and not view.owes_flags(row.uid))
+    else:
+        told = changed.messages
     if not asked.silent or session.condstore:
-        await _answer(session, selected, changed.messages, asked)
-    view.told(changed.messages)
+        await _answer(session, selected, told, asked)
+    view.told(told)
     return _outcome(selected, ranges, changed, asked)
 
 

@@ -264,3 +264,17 @@ async def test_idle_tells_vanished_to_those_who_enabled_it() -> None:
         assert await client.line() == b"* VANISHED 1"
         await client.raw(b"DONE\r\n")
         assert (await client.until(b"a"))[-1].startswith(b"a OK")
+
+
+async def test_a_silent_store_does_not_hide_what_another_changed() -> None:
+    """RFC 9051 6.4.6: .SILENT is about this command's own changes."""
+    async with World() as world, selected(world, MAIL, MAIL) as client:
+        other = await world.login()
+        await other.ok(b"SELECT INBOX")
+        await other.ok(b"STORE 1 +FLAGS.SILENT \\Flagged")
+        assert await client.ok(b"STORE 1:2 +FLAGS.SILENT \\Seen") == [
+            b"* 1 FETCH (UID 1 FLAGS (\\Flagged \\Seen))",
+            b"a OK STORE completed",
+        ]
+        await client.ok(b"STORE 1 FLAGS.SILENT (\\Seen)")
+        assert await client.ok(b"NOOP") == [b"a OK NOOP completed"]
