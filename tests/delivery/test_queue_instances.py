@@ -1,0 +1,191 @@
+"""One queue on a real PostgreSQL, two instances on it: nothing twice, nothing lost, and faults of the way (f158)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncTransaction
+
+from core.address import parse
+from core.clock import ManualClock
+from core.database import create_engine
+from core.errors import TemporaryError
+from core.status import deferred
+from delivery.queue.claims import Choice
+from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.types import Job, Result, ResultKind
+from message.content import BytesContent
+from tests.delivery.conftest import World
+from tests.delivery.test_scheduler import MAIL, empty, put, running, until
+from tests.fakes.postgres import Postgres
+from tests.fakes.postgres import running as postgres
+
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as started:
+        yield started
+
+
+class Shared(World):
+    """A commune whose queue is PostgreSQL's; `second` is another instance on it."""
+
+    url = ""
+
+    def another_queue(self, **options: Any) -> Queue:
+        return Queue(self.config.queue_file, self.config.run_dir, clock=self.clock, url=self.url, **options)
+
+
+@pytest.fixture
+async def shared(server: Postgres, tmp_path: Path) -> AsyncIterator[Shared]:
+    Shared.url = await asyncio.to_thread(server.create, f"q{next(NUMBERS)}")
+    made = Shared(tmp_path)
+    made.directory.account("maire@ville.test")
+    await made.queue.open()
+    yield made
+    await made.queue.close()
+
+
+def everything(page: Any) -> Choice:
+    return Choice(tuple((item.id,) for item in page), frozenset())
+
+
+async def test_two_instances_deliver_each_message_once(shared: Shared) -> None:
+    second = shared.another_queue()
+    await second.open()
+    seen: Counter[str] = Counter()
+    by: Counter[str] = Counter()
+
+    def agent(name: str) -> Any:
+        class Counting:
+            async def deliver(self, job: Job) -> list[Result]:
+                seen.update(f"{job.queue_id} {item.address}" for item in job.recipients)
+                by[name] += 1
+                await asyncio.sleep(0.005)
+                return await inner.deliver(job)
+
+        return Counting()
+
+    inner = shared.remote
+    shared.remote = agent("first")
+    first_scheduler = shared.scheduler()
+    shared.remote = agent("second")
+    second_scheduler = shared.scheduler(second, run_dir=shared.config.data / "run2")
+    ids = [await put(shared, f"a@d{n % 7}.test", f"b@d{n % 7}.test") for n in range(60)]
+    async with running(first_scheduler), running(second_scheduler):
+        await until(lambda: empty(shared), 60.0)
+    assert len(seen) == 2 * len(ids)
+    assert set(seen.values()) == {1}
+    assert by["first"] > 0
+    assert by["second"] > 0
+    await second.close()
+
+
+async def test_a_large_message_and_its_report_go_the_whole_way(shared: Shared) -> None:
+    content = MAIL + b"x" * 76 * 10_000 + b"\r\n"
+    refused = Result(0, ResultKind.FAILED, deferred("no", "no"))
+    shared.remote.answer = lambda job: [Result(item.id, refused.kind, refused.status) for item in job.recipients]
+    sizes: list[int] = []
+
+    class Reading:
+        async def deliver(self, job: Job) -> list[Result]:
+            data = await asyncio.to_thread(job.content.read, 0, job.content.size)
+            sizes.append(len(data))
+            return shared.remote.answer(job)
+
+    agent, reading = shared.remote, Reading()
+    reading.answer = agent.answer  # type: ignore[attr-defined]
+    shared.remote = reading  # type: ignore[assignment]  # wraps it
+    async with running(shared.scheduler()):
+        new = NewMessage("q1", parse("maire@ville.test"), BytesContent(content), (NewRecipient(parse("x@far.test")),))
+        await shared.queue.enqueue(new)
+        await until(lambda: shared.store.inbox("maire@ville.test"), 60.0)
+        await until(lambda: empty(shared), 60.0)
+    assert sizes == [len(content)]
+    assert len(shared.store.inbox("maire@ville.test")) == 1
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """While it holds "after" or "before", the next COMMIT is answered by nobody: it happened, or it did not."""
+    armed: list[str] = []
+    real = AsyncTransaction.commit
+
+    async def commit(self: AsyncTransaction) -> None:
+        when = armed.pop() if armed else ""
+        if when == "before":
+            await self.rollback()
+        else:
+            await real(self)
+        if when:
+            raise ConnectionResetError("cut at COMMIT")
+
+    monkeypatch.setattr(AsyncTransaction, "commit", commit)
+    return armed
+
+
+@pytest.mark.parametrize("when", ["after", "before"])
+async def test_f158_a_message_whose_commit_was_cut_is_looked_for_not_guessed(
+    shared: Shared, cut: list[str], when: str
+) -> None:
+    new = NewMessage("q1", parse("maire@ville.test"), BytesContent(MAIL), (NewRecipient(parse("x@far.test")),))
+    cut.append(when)
+    if when == "after":
+        [id_] = await shared.queue.enqueue(new)
+        [claimed] = await shared.queue.claim(everything)
+        assert claimed.recipients[0].id == id_
+    else:
+        with pytest.raises(TemporaryError):
+            await shared.queue.enqueue(new)
+        assert await shared.queue.administration.list(None) == []
+
+
+async def test_f158_a_claim_whose_commit_was_cut_holds_nothing_for_ever(shared: Shared, cut: list[str]) -> None:
+    await put(shared, "x@far.test")
+    cut.append("after")
+    with pytest.raises(TemporaryError):
+        await shared.queue.claim(everything)
+    assert await shared.queue.claim(everything) == []
+    await shared.queue.renew()
+    assert len(await shared.queue.claim(everything)) == 1
+
+
+async def test_f158_a_result_whose_commit_was_cut_is_written_once_more(shared: Shared, cut: list[str]) -> None:
+    await put(shared, "x@far.test", sender="etranger@loin.test")
+    [claimed] = await shared.queue.claim(everything)
+    result = Result(claimed.recipients[0].id, ResultKind.FAILED, deferred("no", "no"))
+    cut.append("after")
+    with pytest.raises(TemporaryError):
+        await shared.queue.apply([result], shared.rules.judge)
+    assert await shared.queue.apply([result], shared.rules.judge) == []
+    assert len(await shared.queue.debts()) == 1
+
+
+async def test_f158_connections_that_were_ended_are_replaced(shared: Shared) -> None:
+    await put(shared, "x@far.test")
+    other = create_engine(shared.url)
+    async with other.begin() as connection:
+        await connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                 "AND pid <> pg_backend_pid()")
+        )  # fmt: skip
+    await other.dispose()
+    assert len(await shared.queue.claim(everything)) == 1
+
+
+async def test_f158_a_server_that_is_away_is_a_4xx_and_not_a_hang(tmp_path: Path) -> None:
+    away = Queue(tmp_path / "q", tmp_path / "run", clock=ManualClock(), url="postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(TemporaryError):
+        await away.open()
+    await away.close()
