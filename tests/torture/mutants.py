@@ -127,4 +127,4 @@ def catch(trace: Trace, mutant: Mutant, seed: int, count: int, room: Path) -> st
 def _near(possible: Sequence[int], changed: Sequence[int], dice: random.Random) -> list[int]:
     """Mostly events soon after a change, sometimes any."""
     near = [place for place in possible if any(0 < place - number <= NEAR for number in changed)]
-    return [*near, *dice.sample(possible, len(possible) // 10)]
+    return [*near, *dice.sample(possible, min(len(possible), 1 + len(near) // 4))]

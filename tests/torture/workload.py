@@ -233,13 +233,15 @@ async def _create(day: Day, _turn: Round) -> None:
 
 
 async def _rename(day: Day, _turn: Round) -> None:
-    ref = day.dice.choice(REFS)
-    old = await day.some_folder(ref, own=True)
-    if day.dice.random() < 0.15:
+    """Preferably a folder with folders in it."""
+    ref, dice = day.dice.choice(REFS), day.dice
+    names = [name for name in await day.folder_names(ref) if name.startswith("D") and "/" in name]
+    old = dice.choice(names).split("/")[0] if names else await day.some_folder(ref, own=True)
+    if dice.random() < 0.15:
         old = "INBOX"
     if old:
-        new = day.fresh_name() + day.dice.choice(("", "/sous", "/" + "x" * 190))
-        await (await day.store.account(ref)).rename(old.split("/")[0] if old != "INBOX" else old, new)
+        new = day.fresh_name() + dice.choice(("", "/sous", "/" + "x" * 190))
+        await (await day.store.account(ref)).rename(old, new)
 
 
 async def _delete(day: Day, _turn: Round) -> None:

@@ -1,0 +1,186 @@
+"""What the power loss proof found in the store, each as the smallest case that showed it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from core.clock import ManualClock
+from store import journal
+from store.fsops import Call, FileSystem
+from store.lockfile import LOCK_FILE, State, Word
+from store.service import MaildirStore, initialise
+from store.types import Flag, Placement
+from tests.fakes.mail import content, mail
+from tests.store.helpers import MAIRIE, all_rows, cur, deliver, inbox_of, read
+from tests.torture.__main__ import room
+from tests.torture.disk import Replay, read_tree
+from tests.torture.recorder import RecordingFileSystem, Tape
+from tests.torture.workload import account_path, small_blocks
+
+pytestmark = pytest.mark.faults
+ACCOUNT = account_path(MAIRIE)
+
+
+class Recorded:
+    """A store on a recorded disk, opened as often as needed."""
+
+    def __init__(self, data: Path) -> None:
+        initialise(data)
+        self.data, self.tape, self.clock = data, Tape(), ManualClock()
+        self.baseline, self.numbers = read_tree(data)
+        self.fs = RecordingFileSystem(self.tape)
+
+    async def opened(self, boot: str = "one") -> MaildirStore:
+        store = MaildirStore(self.data, clock=self.clock, fs=self.fs, boot=boot)
+        await store.open()
+        return store
+
+    def replay(self, until: int | None = None) -> Replay:
+        """The disk in front of event `until`; at the end without one."""
+        replay = Replay(self.baseline, self.numbers, self.tape.events)
+        while replay.position < (len(self.tape.events) if until is None else until):
+            replay.step()
+        return replay
+
+    def durable(self, path: str, until: int | None = None) -> bytes:
+        """What a power loss leaves of an account's file."""
+        disk = self.replay(until).durable
+        number = disk.find(f"{ACCOUNT}/{path}")
+        assert number is not None
+        return disk.files[number].data
+
+
+@pytest.fixture
+def recorded() -> Iterator[Recorded]:
+    with room() as directory:
+        yield Recorded(directory / "data")
+
+
+@pytest.fixture
+async def store(recorded: Recorded) -> AsyncIterator[MaildirStore]:
+    with small_blocks():
+        store = await recorded.opened()
+        yield store
+        await store.close()
+
+
+async def test_f155_that_a_clean_stop_is_over_is_durable_before_anything_is_written(recorded: Recorded) -> None:
+    """An index brought back from that stop would else be believed after a power loss."""
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    await store.close()
+    word = Word.unpack(recorded.durable(LOCK_FILE))
+    assert word is not None
+    assert word.state is State.CLEAN
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 2)
+    word = Word.unpack(recorded.durable(LOCK_FILE))
+    assert word is not None
+    assert word.state is not State.CLEAN
+    await store.close()
+
+
+async def test_f155_files_unlinked_before_a_clean_stop_do_not_come_back(recorded: Recorded) -> None:
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    await (await inbox_of(store)).expunge(None, only_deleted=False)
+    await store.flush()
+    await store.close()
+    disk = recorded.replay().durable
+    directory = disk.find(f"{ACCOUNT}/cur")
+    assert directory is not None
+    assert disk.directories[directory] == {}
+
+
+async def test_p4_the_floor_stays_above_every_modseq_told(recorded: Recorded, store: MaildirStore) -> None:
+    """A power loss that takes flags makes the floor HIGHESTMODSEQ: it must be news to whoever knew the last one."""
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    for number in range(12):
+        await inbox.store_flags([(1, 1)], add=Flag(number % 2), remove=Flag(1 - number % 2))
+        floor = json.loads(recorded.durable("beffroi-folder"))["modseq_floor"]
+        assert floor > (await inbox.snapshot()).modseq
+
+
+async def test_p4_a_removal_is_durable_only_below_a_floor_that_tells_it(recorded: Recorded) -> None:
+    """After a clean stop the floor is exact; the first expunge raises it before it writes the journal."""
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    await store.close()
+    store = await recorded.opened()
+    inbox = await inbox_of(store)
+    known = (await inbox.snapshot()).modseq
+    await inbox.expunge(None, only_deleted=False)
+    events = enumerate(recorded.tape.events)
+    written = [n for n, e in events if isinstance(e, Call) and e.name == "write" and e.path.endswith(journal.JOURNAL)]
+    assert json.loads(recorded.durable("beffroi-folder", written[-1]))["modseq_floor"] > known
+    await store.close()
+
+
+async def test_f144_keywords_of_a_dead_writer_are_read_with_its_letters(recorded: Recorded) -> None:
+    """A move killed before its commit: the target's side file has the keyword, its row in the index has not."""
+    store = await recorded.opened()
+    account = await store.account(MAIRIE)
+    await account.append([(content(1), Placement(keywords=("Urgent",)))])
+    await account.create("D")
+    begin = len(recorded.tape.events)
+    await (await account.mailbox("INBOX")).move([(1, 1)], "D")
+    events = recorded.tape.events[begin:]
+    await store.close()
+    places = [n for n, e in enumerate(events, begin) if isinstance(e, Call) and not e.path.endswith("-wal")]
+    assert len(places) > 5
+    for place in places:
+        killed = recorded.data.with_name(f"killed{place}")
+        recorded.replay(place).now.write_to(killed)
+        later = MaildirStore(killed, clock=recorded.clock, boot="one")
+        await later.open()
+        rows = [row for name in ("INBOX", "D") for row in await all_rows(await inbox_of(later, name=name))]
+        assert rows
+        assert {row.keywords for row in rows} == {("Urgent",)}
+        await later.close()
+
+
+async def test_f159_a_removed_file_goes_under_the_name_it_has_not_the_one_an_old_row_tells(recorded: Recorded) -> None:
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    await store.close()
+    index = recorded.data / ACCOUNT / "index.db"
+    older = index.read_bytes()
+    store = await recorded.opened()
+    inbox = await inbox_of(store)
+    await inbox.store_flags([(1, 1)], add=Flag.SEEN)
+    await store.flush()
+    await store.close()
+    journal.append(FileSystem(), FileSystem().open_root(str(index.parent)), [journal.removal([1])])
+    index.write_bytes(older)
+    store = await recorded.opened(boot="two")
+    assert await all_rows(await inbox_of(store)) == []
+    await store.flush()
+    assert cur(recorded.data, MAIRIE) == []
+    await store.close()
+
+
+async def test_f157_rows_that_contradict_each_other_are_made_again_after_a_power_loss(recorded: Recorded) -> None:
+    store = await recorded.opened()
+    for number in (1, 2):
+        await deliver(store, MAIRIE, number)
+    await store.flush()
+    (path,) = recorded.data.rglob("index.db")
+    db = apsw.Connection(str(path))
+    db.execute("UPDATE summaries SET key = key + 5 WHERE key = (SELECT max(key) FROM summaries)")
+    db.execute("DELETE FROM messages WHERE key = (SELECT max(key) FROM messages)")
+    db.execute("DELETE FROM sorting WHERE key = (SELECT max(key) FROM sorting)")
+    db.close()
+    later = await recorded.opened(boot="two")
+    inbox = await inbox_of(later)
+    assert [row.uid for row in await all_rows(inbox)] == [1, 2]
+    assert all(row.envelope for row in await all_rows(inbox))
+    assert await read(inbox, 2) == mail(2)
+    assert await later.verify(None) == []
+    await later.close()
+    await store.close()
