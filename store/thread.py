@@ -34,8 +34,9 @@ def _keys(db: Connection, folder: FolderRow, uids: Sequence[int]) -> tuple[list[
         f"FROM messages m JOIN sorting s USING (key) WHERE {where} ORDER BY m.key",
         values,
     )
-    wanted = frozenset(uids)
-    rows = [row for row in rows if row[0] in wanted]
+    if [row[0] for row in rows] != list(uids):
+        wanted = frozenset(uids)
+        rows = [row for row in rows if row[0] in wanted]
     if not rows:
         return [], Keys(())
     present, dates, subjects, replies, ids, parents = zip(*rows, strict=True)

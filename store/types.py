@@ -219,8 +219,7 @@ class ThreadAlgorithm(Enum):
     REFERENCES = "REFERENCES"
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadNode:
+class ThreadNode(NamedTuple):
     """One message and what answers it, in order. `uid` 0: a parent that is missing from the result."""
 
     uid: int
