@@ -85,13 +85,25 @@ def check_installation(config: Config) -> None:
 
 
 def check_certificate(config: Config) -> None:
-    """Raises `ConfigError` when the two files are no certificate and key that belong together."""
+    """What a start and a reload both need: raises `ConfigError` when the two files are no certificate and key that
+    belong together, or a route is none."""
+    check_routes(config)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(config.certificate_file, config.key_file)
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"tls.certificate {config.certificate_file}, tls.key {config.key_file}: {reason}") from error
+
+
+def check_routes(config: Config) -> None:
+    from delivery.next_hop import Routes
+
+    for name, hop in config.delivery.routes.items():
+        try:
+            Routes({name: hop})
+        except ValueError as error:
+            raise ConfigError(f'delivery.routes "{name}": {error}') from error
 
 
 def warnings(config: Config) -> list[str]:

@@ -18,9 +18,10 @@ from core.log import get
 from core.networks import plain_address
 from core.resolver import Resolver
 from core.status import Status, deferred, refused
+from delivery.next_hop import Routes
 from delivery.types import Job, JobRecipient, Result, ResultKind
-from smtp.outbound.connection import Broken, Caller, Connection
-from smtp.outbound.dialogue import Answers, Capabilities, NoTls, Refused, transaction
+from smtp.outbound.connection import Broken, Caller, Connection, manner
+from smtp.outbound.dialogue import Answers, Capabilities, NoLogin, NoTls, Refused, transaction
 from smtp.outbound.mx import MxResolver, Target
 from smtp.outbound.pool import Pool
 from smtp.outbound.requirements import is_eight_bit
@@ -36,6 +37,7 @@ MAX_ATTEMPTS = 10  # targets per job
 DEADLINE = 3600.0  # seconds per job, whatever the peers do
 
 NO_TLS = deferred("TLS is required and the server does not offer it", "no-tls", "4.7.10")
+NO_LOGIN = deferred("The server offers no login that we know", "no-login", "4.7.8")
 BARE_LINE_END = refused("Message holds bare CR or LF", "bare-line-end", "5.6.0", 554)
 BAD_ROUTE = deferred("The route to this destination is misconfigured", "bad-route", "4.3.5")
 TOO_LONG = deferred("Delivery took too long", "delivery-deadline", "4.4.7")
@@ -84,6 +86,7 @@ class SmtpAgent:
         *,
         pool: Pool | None = None,
         results: TlsResults | None = None,
+        routes: Routes | None = None,
         deadline: float = DEADLINE,
     ) -> None:
         self._caller = caller
@@ -91,6 +94,7 @@ class SmtpAgent:
         self._policies = policies
         self._pool = pool or Pool()
         self._results = results or Uncounted()
+        self._routes = routes or Routes({})
         self._deadline = deadline
 
     @classmethod
@@ -104,7 +108,8 @@ class SmtpAgent:
             shuffle=random.SystemRandom().shuffle,
         )
         caller = Caller(config.hostname, tuple(config.delivery.bind))
-        return cls(caller, mx, Policies.create(config, resolver, results, clock), results=results)
+        policies = Policies.create(config, resolver, results, clock)
+        return cls(caller, mx, policies, results=results, routes=Routes(config.delivery.routes))
 
     async def close(self) -> None:
         await self._pool.close()
@@ -138,10 +143,10 @@ class SmtpAgent:
         if not job.static:
             return await self._mx.targets(job.next_hop)
         try:
-            host, port = parse_endpoint(job.next_hop)
+            route = self._routes.route(job.next_hop)
         except ValueError:
             return BAD_ROUTE
-        return await self._mx.fixed(host, port)
+        return await self._mx.fixed(route)
 
     async def _attempt(self, progress: Progress, target: Target) -> None:
         """One server; whatever it comes to is noted for everybody who is still open."""
@@ -158,6 +163,8 @@ class SmtpAgent:
             progress.all(recipients, session_refused(error.reply), target.host)
         except NoTls:
             progress.all(recipients, NO_TLS, target.host)
+        except NoLogin:
+            progress.all(recipients, NO_LOGIN, target.host)
         else:
             await self._transact(progress, recipients, connection)
         self._log(progress, recipients, target)
@@ -214,7 +221,8 @@ class SmtpAgent:
     ) -> bool:
         offered: Capabilities = connection.capabilities
         eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
-        talk = transaction(job, recipients, offered, answers, eight_bit=eight_bit)
+        lmtp = manner(connection.target.route).lmtp
+        talk = transaction(job, recipients, offered, answers, eight_bit=eight_bit, lmtp=lmtp)
         return await connection.drive(talk, job.content)
 
     def _part(self, connection: Connection, reusable: bool) -> None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from core.envelope import Tls
+from delivery.next_hop import Protocol, Route
 from message.content import BLOCK, Content
-from smtp.outbound.dialogue import Capabilities, Receive, Send, Stage, StartTls, Talk
+from smtp.outbound.dialogue import PLAIN, Capabilities, Encryption, Manner, Receive, Send, Stage, StartTls, Talk
 from smtp.outbound.dialogue import opening as opening_talk
 from smtp.outbound.dialogue import reset as reset_talk
 from smtp.outbound.mx import Target
@@ -33,6 +34,7 @@ PATIENCE: Mapping[Stage, float] = {
     Stage.GREETING: 300.0,
     Stage.EHLO: 300.0,
     Stage.STARTTLS: 120.0,
+    Stage.AUTH: 120.0,
     Stage.MAIL: 300.0,
     Stage.RCPT: 300.0,
     Stage.DATA: 120.0,
@@ -96,7 +98,8 @@ class Connection:
 
     @classmethod
     async def open(cls, caller: Caller, target: Target, policy: TlsPolicy) -> Connection:
-        """Connect and greet. Raises `Broken`, `Refused`, `NoTls`."""
+        """Connect and greet. Raises `Broken`, `Refused`, `NoTls`, `NoLogin`."""
+        implicit = target.route is not None and target.route.protocol is Protocol.SMTPS
         try:
             async with asyncio.timeout(caller.connect):
                 reader, writer = await asyncio.open_connection(
@@ -108,7 +111,11 @@ class Connection:
             raise Broken("connect-failed") from error
         connection = cls(caller, target, policy, reader, writer)
         try:
-            connection.capabilities = await connection.drive(opening_talk(caller.hostname, policy.encryption))
+            if implicit:
+                await connection._handshake()
+            encryption = Encryption.NEVER if implicit else policy.encryption
+            talk = opening_talk(caller.hostname, encryption, manner(target.route))
+            connection.capabilities = await connection.drive(talk)
         except BaseException:
             connection.close()
             raise
@@ -229,6 +236,12 @@ class Connection:
             raise
         self._sent_all = True
         await self._write(end, Stage.BLOCK)
+
+
+def manner(route: Route | None) -> Manner:
+    if route is None:
+        return PLAIN
+    return Manner(route.protocol is Protocol.LMTP, route.user, route.password)
 
 
 async def _read(content: Content, start: int, stop: int) -> bytes:

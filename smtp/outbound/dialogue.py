@@ -8,11 +8,13 @@ connection broke is kept.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
+from core.log import Secret
 from core.status import Status
 from delivery.types import Job, JobRecipient
 from smtp import xtext
@@ -20,6 +22,7 @@ from smtp.outbound.reply_parser import RemoteReply
 from smtp.outbound.requirements import needs_utf8, unmet
 
 Value = TypeVar("Value")
+NUL = "\0"
 Answers = dict[int, RemoteReply | Status]  # by recipient id
 
 
@@ -29,6 +32,7 @@ class Stage(Enum):
     GREETING = "greeting"
     EHLO = "ehlo"
     STARTTLS = "starttls"
+    AUTH = "auth"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -90,18 +94,63 @@ class NoTls(Exception):
     """TLS is required and not offered, or was refused."""
 
 
+class NoLogin(Exception):
+    """A password is to be shown and no way that we know is offered."""
+
+
 class Encryption(Enum):
     NEVER = "never"  # a second try after a failed opportunistic handshake
     OFFERED = "offered"
     REQUIRED = "required"
 
 
-def opening(hostname: str, encryption: Encryption) -> Talk[Capabilities]:
-    """Banner to capabilities. Raises `Refused`, `NoTls`."""
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a server wants to be spoken to: LMTP's greeting and replies, a login (only once TLS stands)."""
+
+    lmtp: bool = False
+    user: str = ""
+    password: Secret = field(default_factory=lambda: Secret(""))
+
+
+PLAIN = Manner()
+
+
+def opening(hostname: str, encryption: Encryption, manner: Manner = PLAIN) -> Talk[Capabilities]:
+    """Banner to capabilities, TLS and login on the way. Raises `Refused`, `NoTls`, `NoLogin`."""
+    capabilities = yield from _greeted(hostname, encryption, manner)
+    if manner.user:
+        yield from _log_in(capabilities, manner)
+    return capabilities
+
+
+def _log_in(capabilities: Capabilities, manner: Manner) -> Talk[None]:
+    """RFC 4954 4, RFC 4616; LOGIN where nothing else is known."""
+    offered = capabilities.keywords.get("AUTH", "").upper().split()
+    password = manner.password.reveal()
+    if "PLAIN" in offered:
+        answer = yield from _ask(f"AUTH PLAIN {_base64(f'{NUL}{manner.user}{NUL}{password}')}", Stage.AUTH)
+    elif "LOGIN" in offered:
+        answer = yield from _ask("AUTH LOGIN", Stage.AUTH)
+        for text in (manner.user, password):
+            if answer.code != 334:
+                break
+            answer = yield from _ask(_base64(text), Stage.AUTH)
+    else:
+        raise NoLogin
+    if answer.code != 235:
+        raise Refused(answer, Stage.AUTH)
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode("utf-8")).decode("ascii")
+
+
+def _greeted(hostname: str, encryption: Encryption, manner: Manner) -> Talk[Capabilities]:
     greeting = yield from _receive(Stage.GREETING)
     if not greeting.ok:
         raise Refused(greeting, Stage.GREETING)
-    capabilities = yield from _hello(hostname)
+    capabilities = yield from _hello(hostname, manner)
     if encryption is Encryption.NEVER:
         return capabilities
     if "STARTTLS" not in capabilities:
@@ -114,7 +163,7 @@ def opening(hostname: str, encryption: Encryption) -> Talk[Capabilities]:
             raise NoTls
         return capabilities
     yield StartTls()
-    return (yield from _hello(hostname))  # RFC 3207 4.2: what was said in clear is forgotten
+    return (yield from _hello(hostname, manner))  # RFC 3207 4.2: what was said in clear is forgotten
 
 
 def reset() -> Talk[bool]:
@@ -129,6 +178,7 @@ def transaction(
     answers: Answers,
     *,
     eight_bit: bool = False,
+    lmtp: bool = False,
 ) -> Talk[bool]:
     """One message. Fills `answers` for every recipient it learns about; True when the connection is good for more."""
     obstacle = unmet(job, recipients, capabilities, eight_bit)
@@ -139,11 +189,11 @@ def transaction(
     rcpts = [_rcpt(recipient, capabilities) for recipient in recipients]
     if "PIPELINING" in capabilities:
         yield Send(_lines(mail, *rcpts, "DATA"))
-        return (yield from _pipelined(recipients, answers))
-    return (yield from _stepwise(mail, rcpts, recipients, answers))
+        return (yield from _pipelined(recipients, answers, lmtp))
+    return (yield from _stepwise(mail, rcpts, recipients, answers, lmtp))
 
 
-def _pipelined(recipients: tuple[JobRecipient, ...], answers: Answers) -> Talk[bool]:
+def _pipelined(recipients: tuple[JobRecipient, ...], answers: Answers, lmtp: bool) -> Talk[bool]:
     refusal = _refusal((yield from _receive(Stage.MAIL)))
     if refusal is not None:  # noted before the other replies, which may never come
         answers.update({recipient.id: refusal for recipient in recipients})
@@ -157,10 +207,12 @@ def _pipelined(recipients: tuple[JobRecipient, ...], answers: Answers) -> Talk[b
         yield Send(b".\r\n")
         yield from _receive(Stage.FINAL)
         return True
-    return (yield from _body(data, taken, answers))
+    return (yield from _body(data, taken, answers, lmtp))
 
 
-def _stepwise(mail: str, rcpts: list[str], recipients: tuple[JobRecipient, ...], answers: Answers) -> Talk[bool]:
+def _stepwise(
+    mail: str, rcpts: list[str], recipients: tuple[JobRecipient, ...], answers: Answers, lmtp: bool
+) -> Talk[bool]:
     refusal = _refusal((yield from _ask(mail, Stage.MAIL)))
     taken: list[int] = []
     for recipient, line in zip(recipients, rcpts, strict=True):
@@ -168,17 +220,29 @@ def _stepwise(mail: str, rcpts: list[str], recipients: tuple[JobRecipient, ...],
         _note(recipient, reply, taken, answers)
     if not taken:
         return True
-    return (yield from _body((yield from _ask("DATA", Stage.DATA)), taken, answers))
+    return (yield from _body((yield from _ask("DATA", Stage.DATA)), taken, answers, lmtp))
 
 
-def _body(data: RemoteReply, taken: list[int], answers: Answers) -> Talk[bool]:
+def _body(data: RemoteReply, taken: list[int], answers: Answers, lmtp: bool) -> Talk[bool]:
     if data.code != 354:
         answers.update({recipient: _no_success(data) for recipient in taken})
         return data.code not in (421, 250)
     yield SendBody()
+    if lmtp:
+        return (yield from _one_by_one(taken, answers))
     final = yield from _receive(Stage.FINAL)
     answers.update(dict.fromkeys(taken, final if final.ok else _no_success(final)))
     return final.code != 421
+
+
+def _one_by_one(taken: list[int], answers: Answers) -> Talk[bool]:
+    """RFC 2033 4.2: a reply for each recipient that was taken, in their order."""
+    good = True
+    for recipient in taken:
+        final = yield from _receive(Stage.FINAL)
+        answers[recipient] = final if final.ok else _no_success(final)
+        good = good and final.code != 421
+    return good
 
 
 def _refusal(mail: RemoteReply) -> RemoteReply | None:
@@ -197,11 +261,11 @@ def _no_success(reply: RemoteReply) -> RemoteReply:
     return reply if reply.code >= 400 else RemoteReply(451, reply.lines)
 
 
-def _hello(hostname: str) -> Talk[Capabilities]:
-    reply = yield from _ask(f"EHLO {hostname}", Stage.EHLO)
+def _hello(hostname: str, manner: Manner) -> Talk[Capabilities]:
+    reply = yield from _ask(f"{'LHLO' if manner.lmtp else 'EHLO'} {hostname}", Stage.EHLO)
     if reply.ok:
         return Capabilities(dict(_keyword(line) for line in reply.lines[1:]))
-    if not reply.permanent or reply.code == 554:
+    if manner.lmtp or not reply.permanent or reply.code == 554:
         raise Refused(reply, Stage.EHLO)
     reply = yield from _ask(f"HELO {hostname}", Stage.EHLO)  # RFC 5321 3.2: fall back
     if not reply.ok:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from core.networks import plain_address
 from core.resolver import Answer, Mx, Outcome, Resolver
 from core.status import Status, deferred, refused
+from delivery.next_hop import Route
 
 MAX_HOSTS_PER_PREFERENCE = 5  # security.md row 140
 MAX_HOSTS = 15
@@ -30,7 +31,7 @@ DNS_FAILED = deferred("Name service failed", "dns-failed", "4.4.3")
 class Target:
     """One address to try. `host` is the name that TLS certificates are checked against; `secure`: every DNS answer
     that led here was validated; `named`: at least those that gave its name were, or the operator wrote it;
-    `canonical`: what its name is an alias of, "" for none."""
+    `canonical`: what its name is an alias of, "" for none; `route`: the operator's, when one led here."""
 
     host: str
     address: str
@@ -39,6 +40,7 @@ class Target:
     secure: bool = False
     named: bool = False
     canonical: str = ""
+    route: Route | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +138,14 @@ class MxResolver:
         found = await asyncio.gather(*(self._host(record, answer.secure) for record in exchangers))
         return choose(found, self._port, ours=self._ours, allow_private=self._allow_private)
 
-    async def fixed(self, host: str, port: int) -> list[Target] | Status:
+    async def fixed(self, route: Route) -> list[Target] | Status:
         """A static route: what the operator wrote is neither loop nor private."""
         try:
-            return [Target(host, str(ip_address(host)), port)]
+            return [Target(route.host, str(ip_address(route.host)), route.port, route=route)]
         except ValueError:
-            found = await self._host(Mx(0, host), named=True)
-        return choose([found], port, ours=lambda address, port: False, allow_private=True)
+            found = await self._host(Mx(0, route.host), named=True)
+        targets = choose([found], route.port, ours=lambda address, port: False, allow_private=True)
+        return targets if isinstance(targets, Status) else [replace(target, route=route) for target in targets]
 
     async def _host(self, record: Mx, named: bool) -> Host:
         six, four = await asyncio.gather(self._resolver.aaaa(record.host), self._resolver.a(record.host))

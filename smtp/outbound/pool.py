@@ -11,7 +11,7 @@ IDLE = 5.0  # seconds a connection waits
 MAX_IDLE = 50  # connections in all
 MAX_USES = 100  # messages per connection
 
-Key = tuple[str, str, int, str]
+Key = tuple[str, str, int, str, str]
 
 
 class Pool:
@@ -82,4 +82,4 @@ class Pool:
 
 
 def _key(target: Target, label: str) -> Key:
-    return target.host, target.address, target.port, label
+    return target.host, target.address, target.port, target.route.name if target.route else "", label

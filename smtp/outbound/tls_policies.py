@@ -17,6 +17,7 @@ from core.https import Https
 from core.log import get
 from core.resolver import Resolver, Tlsa
 from core.status import Status, deferred, refused
+from delivery.next_hop import Protocol, Route, RouteTls
 from delivery.types import Job
 from message.fields import value, walk
 from smtp.outbound import dane, dane_lookup
@@ -62,6 +63,8 @@ class Policies:
     async def policy(self, job: Job, target: Target) -> TlsPolicy | Status:
         domain = job.next_hop if not job.static else target.host
         none = Applied(PolicyKind.NONE, domain)
+        if target.route is not None and (wanted := self._routed(job, target.route)) is not None:
+            return replace(wanted, applied=none)
         if not job.require_tls and waived(job):
             return self._basis.offered  # and not counted: RFC 8460 3 keeps the reports' own sessions out of reports
         found = await dane_lookup.lookup(self._resolver, target)
@@ -79,6 +82,20 @@ class Policies:
         # RFC 8689 4.2.1: verified, and against a name that DNSSEC or MTA-STS vouches for; a route's is the operator's.
         named = job.static or target.named
         return replace(self._basis.required, applied=none) if named else UNNAMED
+
+    def _routed(self, job: Job, route: Route) -> TlsPolicy | None:
+        """What the operator asks of a route; None: as of any other server. A password goes over verified TLS only,
+        unless he wrote otherwise."""
+        basis = self._basis
+        if job.require_tls or route.tls is RouteTls.VERIFY:
+            return basis.required
+        if route.tls is RouteTls.ENCRYPT:
+            return TlsPolicy(Encryption.REQUIRED, basis.unverified, "encrypt")
+        if route.tls is RouteTls.NONE:
+            return basis.clear
+        if route.tls is RouteTls.MAY:
+            return basis.offered
+        return basis.required if route.user or route.protocol is Protocol.SMTPS else None
 
     # --- DANE ----------------------------------------------------------------------------------------------------
 

@@ -61,8 +61,8 @@ class Opportunistic:
         self.unverified = unverified_context()
         self.verified = verified_context(ca_file)
         # RFC 7435 3: what is only opportunistic falls back to what would have been without it.
-        clear = TlsPolicy(Encryption.NEVER, self.unverified, "clear")
-        self.offered = TlsPolicy(Encryption.OFFERED, self.unverified, "opportunistic", clear)
+        self.clear = TlsPolicy(Encryption.NEVER, self.unverified, "clear")
+        self.offered = TlsPolicy(Encryption.OFFERED, self.unverified, "opportunistic", self.clear)
         self.required = TlsPolicy(Encryption.REQUIRED, self.verified, "verified")
 
     async def policy(self, job: Job, target: Target) -> TlsPolicy | Status:

@@ -124,3 +124,22 @@ def test_h005_bare_line_ends_never_leave(blocks: list[bytes]) -> None:
 def test_the_end_of_data_follows_a_line_end(content: bytes, wire: bytes) -> None:
     stuffer = DotStuffer()
     assert stuffer.feed(content) + stuffer.end() == wire
+
+
+@pytest.mark.parametrize(
+    ("wire", "message"),
+    [
+        (b"a\nb\r\n.\r\n", b"a\r\nb\r\n"),
+        (b"a\rb\r\n.\r\n", b"a\r\nb\r\n"),
+        (b"a\n\nb\r\r\n.\r\n", b"a\r\n\r\nb\r\n\r\n"),
+        (b"a\n.\nb\r\n.\r\n", b"a\r\n.\r\nb\r\n"),  # an end it is not: only the line ends are mended
+        (b"a\n.\r\n.\r\n", b"a\r\n.\r\n"),
+        (b"..a\n..b\r\n.\r\n", b".a\r\n..b\r\n"),
+    ],
+)
+def test_h007_a_listed_devices_bare_line_ends_are_mended_and_still_end_nothing(wire: bytes, message: bytes) -> None:
+    for pieces in each_split(wire):
+        decoder = DataDecoder(LIMIT, mend=True)
+        out = b"".join(decoder.feed(piece) for piece in pieces)
+        assert decoder.done
+        assert (out, decoder.fault, decoder.size) == (message, None, len(message))
