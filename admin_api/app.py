@@ -10,7 +10,18 @@ from starlette.responses import JSONResponse, Response
 from admin_api import problems
 from admin_api.access import administrator
 from admin_api.intake import Intake
-from admin_api.routes import aliases, domains, grants, mailboxes, me, organisations, queue, recycling
+from admin_api.routes import (
+    aliases,
+    app_passwords,
+    domains,
+    grants,
+    mailboxes,
+    me,
+    organisations,
+    queue,
+    recycling,
+    shares,
+)
 from admin_api.services import Services
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -19,6 +30,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     domains.router,
     mailboxes.router,
     recycling.router,
+    shares.router,
+    app_passwords.router,
     aliases.router,
     grants.router,
     queue.router,

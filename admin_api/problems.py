@@ -52,6 +52,33 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "unknown-mailbox": ("Cette boîte aux lettres n'existe pas.", "There is no such mailbox."),
     "unknown-alias": ("Cet alias n'existe pas.", "There is no such alias."),
     "unknown-administrator": ("Cet administrateur n'existe pas.", "There is no such administrator."),
+    "unknown-share": ("Cette boîte ne leur est pas partagée.", "This mailbox is not shared with them."),
+    "unknown-app-password": ("Ce mot de passe d'application n'existe pas.", "There is no such app password."),
+    "acl-of-owner": (
+        "Le titulaire d'une boîte en a toujours tous les droits.",
+        "The owner of a mailbox always has every right.",
+    ),
+    "acl-full": ("Cette liste d'accès est pleine (200 entrées).", "An access list has 200 entries at most."),
+    "send-as-for-anyone": (
+        "L'envoi au nom d'une boîte ne s'accorde qu'à des personnes.",
+        "Sending in a mailbox's name is granted to persons only.",
+    ),
+    "grant-across-organisations": (
+        "Un droit ne s'accorde qu'au sein d'une même organisation.",
+        "A grant stays within one organisation.",
+    ),
+    "invalid-rights": ("Ces droits n'existent pas.", "There are no such rights."),
+    "invalid-scope": ("Cet usage n'existe pas.", "There is no such scope."),
+    "invalid-network": ("Ce réseau n'est pas valable.", "This is no network."),
+    "invalid-expiry": ("La fin doit se trouver dans le futur.", "An end lies in the future."),
+    "bare-lines-need-send-only": (
+        "Seuls les mots de passe d'envoi seul admettent ces fins de ligne.",
+        "Bare line ends are forgiven to send-only app passwords alone.",
+    ),
+    "app-passwords-full": (
+        "Une boîte a 50 mots de passe d'application au plus.",
+        "A mailbox has 50 app passwords at most.",
+    ),
     "unknown-message": ("Ce message n'est pas dans la file.", "There is no such message in the queue."),
     "organisation-taken": ("Une organisation porte déjà ce nom.", "An organisation of this name exists."),
     "domain-taken": ("Ce domaine existe déjà.", "This domain exists."),

@@ -113,6 +113,7 @@ class MailboxIn(Model):
     password: SecretStr | None = Field(default=None, max_length=1024)
     quota: Quota = 0
     display_name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] = ""
+    shared: bool = Field(default=False, description="Of a function: those it is shared with find it under Shared.")
 
 
 class MailboxChange(Model):
@@ -121,6 +122,7 @@ class MailboxChange(Model):
     quota: Quota | None = None
     display_name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
     state: Literal["active", "suspended"] | None = None
+    shared: bool | None = None
 
 
 class PasswordIn(Model):
@@ -134,12 +136,13 @@ class MailboxOut(Model):
     display_name: str
     quota: int
     state: str
+    shared: bool
 
     @staticmethod
     def of(value: Account) -> MailboxOut:
         return MailboxOut(
             id=value.id, address=str(value.address), organisation=value.organisation_id,
-            display_name=value.display_name, quota=value.quota, state=value.state.value,
+            display_name=value.display_name, quota=value.quota, state=value.state.value, shared=value.shared,
         )  # fmt: skip
 
 

@@ -228,6 +228,9 @@ class Places:
     async def usage(self) -> tuple[int, int]:
         return await self._own.usage()
 
+    async def organisation_usage(self) -> int:
+        return await self._own.organisation_usage()
+
     def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
         """To one's own account and to the one whose mailbox is selected."""
         stops = [self._own.listen(callback)]

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, status
 
 from admin_api.access import AnyAdministrator, Rooms
+from admin_api.paging import MAX_PAGE, After, Limit, page
 from admin_api.routes.paths import AddressPath
 from admin_api.schemas import AliasIn, AliasOut, DomainText, address_of
 
@@ -15,9 +16,15 @@ router = APIRouter(tags=["aliases"])
 
 @router.get("/aliases")
 async def list_aliases(
-    actor: AnyAdministrator, rooms: Rooms, domain: Annotated[DomainText | None, Query()] = None
+    actor: AnyAdministrator,
+    rooms: Rooms,
+    domain: Annotated[DomainText | None, Query()] = None,
+    after: After = "",
+    limit: Limit = MAX_PAGE,
 ) -> list[AliasOut]:
-    return [AliasOut.of(item) for item in await rooms.directory.aliases(actor, domain)]
+    """Sorted by address, which is the key of `after`."""
+    aliases = await rooms.directory.aliases(actor, domain)
+    return [AliasOut.of(item) for item in page(aliases, lambda alias: alias.address.key, after, limit)]
 
 
 @router.post("/aliases", status_code=status.HTTP_201_CREATED)

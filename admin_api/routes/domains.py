@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, status
 
 from admin_api.access import AnyAdministrator, OperatorOnly, Rooms
+from admin_api.paging import MAX_PAGE, After, Limit, page
 from admin_api.schemas import DkimKeyOut, DnsRecordOut, DomainCreated, DomainIn, DomainOut, RecordCheckOut
 from admin_api.services import Services
 from directory.types import Actor
@@ -22,8 +23,12 @@ async def expected(rooms: Services, actor: Actor, name: str) -> list[DnsRecord]:
 
 
 @router.get("/domains")
-async def list_domains(actor: AnyAdministrator, rooms: Rooms) -> list[DomainOut]:
-    return [DomainOut.of(item) for item in await rooms.directory.domains(actor)]
+async def list_domains(
+    actor: AnyAdministrator, rooms: Rooms, after: After = "", limit: Limit = MAX_PAGE
+) -> list[DomainOut]:
+    """Sorted by name, which is the key of `after`."""
+    domains = await rooms.directory.domains(actor)
+    return [DomainOut.of(item) for item in page(domains, lambda domain: domain.name, after, limit)]
 
 
 @router.post("/domains", status_code=status.HTTP_201_CREATED)

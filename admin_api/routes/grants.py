@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, status
 
 from admin_api.access import AnyAdministrator, OperatorOnly, Rooms
+from admin_api.paging import MAX_PAGE, After, Limit, page
 from admin_api.routes.paths import known_shape
 from admin_api.schemas import GrantIn, GrantOut, PostmasterIn, address_of
 
@@ -22,8 +23,12 @@ def _grantee(grantee: Annotated[str, Path(max_length=400)]) -> str:
 
 
 @router.get("/grants")
-async def list_grants(actor: AnyAdministrator, rooms: Rooms) -> list[GrantOut]:
-    return [GrantOut.of(item) for item in await rooms.directory.grants(actor)]
+async def list_grants(
+    actor: AnyAdministrator, rooms: Rooms, after: After = "", limit: Limit = MAX_PAGE
+) -> list[GrantOut]:
+    """Sorted by "owner,grantee", which is the key of `after`."""
+    grants = await rooms.directory.grants(actor)
+    return [GrantOut.of(item) for item in page(grants, lambda it: f"{it.owner.key},{it.grantee.key}", after, limit)]
 
 
 @router.post("/grants", status_code=status.HTTP_201_CREATED)

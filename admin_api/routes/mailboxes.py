@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, status
 
 from admin_api.access import AnyAdministrator, Rooms
+from admin_api.paging import MAX_PAGE, After, Limit, page
 from admin_api.routes.paths import AddressPath
 from admin_api.schemas import DomainText, MailboxChange, MailboxDetail, MailboxIn, MailboxOut, PasswordIn, address_of
 from core.log import Secret
@@ -15,20 +16,18 @@ from store.types import AccountRef
 
 router = APIRouter(tags=["mailboxes"])
 
-MAX_PAGE = 1000
-
 
 @router.get("/mailboxes")
 async def list_mailboxes(
     actor: AnyAdministrator,
     rooms: Rooms,
     domain: Annotated[DomainText | None, Query()] = None,
-    after: Annotated[str, Query(max_length=320, description="Last address of the page before.")] = "",
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
+    after: After = "",
+    limit: Limit = MAX_PAGE,
 ) -> list[MailboxOut]:
-    """Sorted by address; ask again with `after` while a page is full."""
-    accounts = sorted(await rooms.directory.accounts(actor, domain), key=lambda account: account.address.key)
-    return [MailboxOut.of(item) for item in accounts if item.address.key > after][:limit]
+    """Sorted by address, which is the key of `after`."""
+    accounts = await rooms.directory.accounts(actor, domain)
+    return [MailboxOut.of(item) for item in page(accounts, lambda account: account.address.key, after, limit)]
 
 
 @router.post("/mailboxes", status_code=status.HTTP_201_CREATED)
@@ -36,7 +35,12 @@ async def add_mailbox(wanted: MailboxIn, actor: AnyAdministrator, rooms: Rooms) 
     """Without a password nobody can log in yet."""
     password = Secret(wanted.password.get_secret_value()) if wanted.password else None
     added = await rooms.directory.add_account(
-        actor, address_of(wanted.address), password=password, quota=wanted.quota, display_name=wanted.display_name
+        actor,
+        address_of(wanted.address),
+        password=password,
+        quota=wanted.quota,
+        display_name=wanted.display_name,
+        shared=wanted.shared,
     )
     return MailboxOut.of(added)
 
@@ -60,6 +64,8 @@ async def change_mailbox(
         await rooms.directory.set_quota(actor, target, wanted.quota)
     if wanted.display_name is not None:
         await rooms.directory.set_display_name(actor, target, wanted.display_name)
+    if wanted.shared is not None:
+        await rooms.directory.set_shared(actor, target, wanted.shared)
     if wanted.state == "suspended":
         await rooms.directory.suspend(actor, target)
     elif wanted.state == "active":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, status
 
 from admin_api.access import AnyAdministrator, OperatorOnly, Rooms
+from admin_api.paging import MAX_PAGE, After, Limit, page
 from admin_api.schemas import (
     AdministratorCreated,
     AdministratorIn,
@@ -19,9 +20,12 @@ router = APIRouter(tags=["organisations"])
 
 
 @router.get("/organisations")
-async def list_organisations(actor: AnyAdministrator, rooms: Rooms) -> list[OrganisationOut]:
-    """All for an operator, one's own for a commune's administrator."""
-    return [OrganisationOut.of(item) for item in await rooms.directory.organisations(actor)]
+async def list_organisations(
+    actor: AnyAdministrator, rooms: Rooms, after: After = "", limit: Limit = MAX_PAGE
+) -> list[OrganisationOut]:
+    """All for an operator, one's own for a commune's administrator. Sorted by id, which is the key of `after`."""
+    organisations = await rooms.directory.organisations(actor)
+    return [OrganisationOut.of(item) for item in page(organisations, lambda item: item.id, after, limit)]
 
 
 @router.post("/organisations", status_code=status.HTTP_201_CREATED)

@@ -9,6 +9,8 @@ import typer
 from beffroi.cli import (
     admin,
     alias,
+    app_password,
+    backup,
     demo,
     dkim,
     domain,
@@ -16,6 +18,7 @@ from beffroi.cli import (
     mailbox,
     organisation,
     queue,
+    share,
     storage,
 )
 from beffroi.cli.console import UsageError, take_global_options
@@ -34,12 +37,15 @@ COMMANDS = (
     ("check-config", installation.check_config),
     ("migrate", installation.migrate),
     ("status", installation.status),
+    ("backup", backup.backup),
     ("demo", demo.demo),
 )
 FAMILIES = (
     ("organisation", organisation.app),
     ("domain", domain.app),
     ("mailbox", mailbox.app),
+    ("app-password", app_password.app),
+    ("share", share.app),
     ("alias", alias.app),
     ("admin", admin.app),
     ("dkim", dkim.app),

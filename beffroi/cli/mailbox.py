@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from beffroi.cli import adopting, recycling
+from beffroi.cli import adopting, recycling, sending
 from beffroi.cli.console import console, refuse, run
 from beffroi.cli.parse import address_argument, octets
 from beffroi.rooms import open_directory, open_store
@@ -26,6 +26,7 @@ app = typer.Typer(no_args_is_help=True, help="Mailboxes of people and functions.
 app.command("adopt")(adopting.adopt)
 app.command("recycled")(recycling.recycled)
 app.command("restore")(recycling.restore)
+app.command("unlock")(sending.unlock)
 
 QUOTA = typer.Option("0", help="For example 5G; 0 is unlimited.")
 PASSWORD_STDIN = typer.Option(False, "--password-stdin", help="Read the password from standard input.")
@@ -38,6 +39,7 @@ def view(account: Account) -> dict[str, object]:
         "display_name": account.display_name,
         "quota": account.quota,
         "state": account.state.value,
+        "shared": account.shared,
     }
 
 
@@ -50,7 +52,11 @@ def read_password() -> Secret:
 
 @app.command("add")
 def add(
-    address: str, password_stdin: bool = PASSWORD_STDIN, quota: str = QUOTA, display_name: str = typer.Option("")
+    address: str,
+    password_stdin: bool = PASSWORD_STDIN,
+    quota: str = QUOTA,
+    display_name: str = typer.Option(""),
+    shared: bool = typer.Option(False, "--shared", help="Of a function: others find it under Shared."),
 ) -> None:
     """Add a mailbox; without a password nobody can log in to it yet."""
     target, room = address_argument(address), octets(quota)
@@ -59,7 +65,7 @@ def add(
     async def operation(config: Config) -> Account:
         async with open_directory(config) as directory:
             return await directory.add_account(
-                Actor.console(), target, password=password, quota=room, display_name=display_name
+                Actor.console(), target, password=password, quota=room, display_name=display_name, shared=shared
             )
 
     account = run(operation)

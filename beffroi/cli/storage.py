@@ -51,6 +51,18 @@ def rebuild(domain: str = typer.Argument("")) -> None:
     console.answer({"messages": count}, f"{count} messages indexed")
 
 
+@app.command("restored")
+def restored(domain: str = typer.Argument("")) -> None:
+    """After files came back from a copy that `beffroi backup` did not make: no UID is given twice."""
+
+    async def operation(config: Config) -> int:
+        async with open_store(config) as store:
+            return await store.administration.raise_numbers(domain or None)
+
+    count = run(operation)
+    console.answer({"accounts": count}, f"{count} accounts go on with new numbers")
+
+
 @app.command("recycle")
 def recycle(address: str) -> None:
     """Move mail whose mailbox is gone, and which waits at a new mailbox's address, into the recycle bin."""

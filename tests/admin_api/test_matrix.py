@@ -21,6 +21,8 @@ BODIES = {
     "/administrators": {"name": "x", "role": "operator"},
     "/mailboxes/{address}/password": {"password": "laurier-muguet-noyer-11"},
     "/mailboxes/{address}": {"quota": 7},
+    "/mailboxes/{address}/app-passwords": {"label": "x"},
+    "/mailboxes/{address}/shares/{grantee}": {"rights": "read"},
     "/mailboxes/{address}/restore": {},
     "/organisations/{organisation}": {"quota": 7},
 }
@@ -28,7 +30,7 @@ BODIES = {
 
 ABSENT = {
     "name": "absent.test", "address": "absent@absent.test", "queue_id": "no", "organisation": "no",
-    "owner": "absent@absent.test", "grantee": "absent@absent.test",
+    "owner": "absent@absent.test", "grantee": "absent@absent.test", "app_password": "no",
 }  # fmt: skip
 
 
@@ -36,6 +38,7 @@ def concrete(path: str, organisation: str) -> str:
     values = {"name": "commune-a.test", "address": "maire@commune-a.test", "queue_id": "queued-a"} | {
         "owner": "maire@commune-a.test",
         "grantee": "x@commune-a.test",
+        "app_password": "x",
     }
     return path.format(organisation=organisation, **values)
 
