@@ -199,6 +199,8 @@ class Limits(Section):
     exempt: list[str] = []
     message_size: str = "60M"
     account_recipients_per_day: int = 500
+    account_new_recipients_per_day: int = 150
+    account_hijack_per_hour: int = 100
     # SMTP sessions
     command_line: int = 2048  # RFC 5321 4.5.3.1.4 asks 512 and more for extensions
     auth_line: int = 12288  # RFC 4954 4

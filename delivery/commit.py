@@ -27,7 +27,7 @@ from directory.types import Account
 from message.content import Content
 from message.fields import value, walk
 from store.store import Staged, Store
-from store.types import INBOX, AccountRef, Placement
+from store.types import INBOX, NO_FLAGS, AccountRef, Flag, Placement
 
 AT_ONCE = 8  # mailboxes that one message is made visible in at a time
 RETRY_LOCAL = 30.0  # seconds until the runner tries a mailbox that could not take the message
@@ -44,6 +44,8 @@ class Target:
     account: Account
     address: Address
     dsn: Dsn = field(default_factory=Dsn)
+    folder: str = ""  # another one than the plan's: a copy of what its own name sent
+    flags: Flag = NO_FLAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,11 @@ def _message_id(head: bytes) -> str:
 
 
 async def _deliver_one(plan: Plan, target: Target, staged: Staged) -> tuple[Target, MailError | None]:
-    placement = Placement(folder=plan.folder, delivery_id=delivery_id(plan.envelope.queue_id, target.account))
+    placement = Placement(
+        folder=target.folder or plan.folder,
+        flags=target.flags,
+        delivery_id=delivery_id(plan.envelope.queue_id, target.account) + (".copy" if target.folder else ""),
+    )
     try:
         await staged.deliver(AccountRef.of(target.account), placement)
     except MailError as error:
@@ -178,7 +184,7 @@ def _local(target: Target, folder: str, *, leased: bool = False, wait: float = 0
         target.account.organisation_id,
         target.dsn,
         local=True,
-        folder=folder,
+        folder=target.folder or folder,
         leased=leased,
         wait=wait,
     )

@@ -20,23 +20,36 @@ from core.errors import MailError
 from core.ids import Ids
 from core.status import Status, deferred, refused
 from delivery import stamp
+from delivery.alerts import LOCKED, NEAR_LIMIT, Alerts
 from delivery.authorship import NOT_YOURS, Authors, not_owned, read_authors
-from delivery.commit import Committer, Plan, refusal
+from delivery.commit import Committer, Plan, Target, refusal
 from delivery.envelopes import envelope_of
 from delivery.inbound import LOOP, SENDER_OK, TOO_MANY, looped
+from delivery.queue.allowance import Rules, Verdict
 from delivery.queue.queue import Queue
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import ACCEPTED, RELAY, judge_recipient
-from delivery.spread import Spread, spread
+from delivery.spread import SILENT, Spread, spread
 from delivery.types import MailParameters, Reception, Transaction
 from directory.directory import Directory
-from directory.types import Account, State
+from directory.types import Account, LocalAccount, State
 from dkim_keys.sign import BodyDigest, Signer, sign
+from message.address_list import from_domains
+from message.header import Head
 from store.store import Store
+from store.types import AccountRef, Flag
 
+SENT_USE = "\\Sent"  # RFC 6154 2
 NO_LOGIN = refused("authentication required", "no-login", "5.7.0", code=530)
 SUSPENDED = refused("this account is suspended", "suspended", "5.7.1")
 DAILY_LIMIT = deferred("too many recipients today, try again tomorrow", "daily-limit", "4.7.1", code=450)
+NEW_LIMIT = deferred("too many new recipients today, try again tomorrow", "new-recipients", "4.7.1", code=450)
+SENDING_LOCKED = refused("sending is locked for this account, ask your administrator", "sending-locked", "5.7.1")
+DENIED: dict[Verdict, Status] = {
+    Verdict.DAILY: DAILY_LIMIT,
+    Verdict.NEW: NEW_LIMIT,
+    Verdict.LOCKED: SENDING_LOCKED,
+}
 
 _log = log.get(__name__)
 
@@ -71,6 +84,7 @@ class Submission:
         self._queue = queue
         self._clock = clock
         self._ids = ids
+        self._alerts = Alerts(queue, clock, ids, config.hostname)
 
     # --- what a session asks -----------------------------------------------------------------------------------------
 
@@ -135,8 +149,9 @@ class Submission:
         )
         if found.refusal is not None:
             return self._closed(envelope, found.refusal, account)
-        if not await self._charged(transaction.peer, account, len(envelope.recipients)):
-            return self._closed(envelope, DAILY_LIMIT, account)
+        denied = await self._charged(transaction.peer, account, envelope)
+        if denied is not None:
+            return self._closed(envelope, denied, account)
         status = await self._kept(account, transaction, envelope, arrived, authors.domain, found)
         if not status.ok:
             await self._refund(transaction.peer, account, len(envelope.recipients))
@@ -181,6 +196,7 @@ class Submission:
         domain: str,
         found: Spread,
     ) -> Plan:
+        copies = await self._copies(account, arrived.head)
         now = self._clock.now()
         hop = stamp.Hop(self._config.hostname, envelope, transaction.peer, now)
         head = stamp.submitted(arrived.head, hop, message_id=f"{self._ids.object_id()}@{domain}")
@@ -195,10 +211,28 @@ class Submission:
             body=arrived.content,
             skip=len(arrived.content.head),
             local_prefix=stamp.logged_in(envelope.sender, self._config.hostname),
-            targets=found.targets,
+            targets=(*found.targets, *copies),
             outgoing=found.outgoing,
             account_id=account.id,
         )
+
+    async def _copies(self, account: Account, head: Head) -> list[Target]:
+        """Who writes in the name of another account leaves a copy in that account's Sent, read, so that all who share
+        it see what was answered."""
+        owners: dict[str, Account] = {}
+        for author in from_domains(head, self._limits).addresses:
+            meaning = await self._directory.resolve(author)
+            if isinstance(meaning, LocalAccount) and meaning.account.id != account.id:
+                owners[meaning.account.id] = meaning.account
+        return [
+            Target(owner, owner.address, SILENT, folder=await self._sent(owner), flags=Flag.SEEN)
+            for owner in owners.values()
+        ]
+
+    async def _sent(self, owner: Account) -> str:
+        opened = await self._store.account(AccountRef.of(owner))
+        found = next((folder.name for folder in await opened.folders() if folder.special_use == SENT_USE), None)
+        return found or self._config.imap.folders.sent
 
     # --- small questions ---------------------------------------------------------------------------------------------
 
@@ -217,10 +251,23 @@ class Submission:
             return True
         return not any(address in network for network in self._limits.exempt_networks)
 
-    async def _charged(self, peer: Peer, account: Account, recipients: int) -> bool:
+    async def _charged(self, peer: Peer, account: Account, envelope: Envelope) -> Status | None:
+        """None: counted, it may go. Near the day's end, and when a stranger's hand is seen, the commune hears of it."""
         if not self._limited(peer):
-            return True
-        return await self._queue.charge(account.id, recipients, self._limits.account_recipients_per_day)
+            return None
+        limits = self._limits
+        rules = Rules(
+            limits.account_recipients_per_day, limits.account_new_recipients_per_day, limits.account_hijack_per_hour
+        )
+        try:
+            found = await self._queue.charge(account.id, [item.address.key for item in envelope.recipients], rules)
+        except MailError as error:
+            return refusal(error)
+        if found.locked:
+            await self._alerts.raise_(LOCKED, account)
+        elif found.warn:
+            await self._alerts.raise_(NEAR_LIMIT, account)
+        return DENIED.get(found.verdict)
 
     async def _refund(self, peer: Peer, account: Account, recipients: int) -> None:
         if self._limited(peer):

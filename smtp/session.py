@@ -197,7 +197,8 @@ class Session:
     # --- DATA and BDAT -----------------------------------------------------------------------------------------------
 
     async def _data(self, transaction: Transaction) -> None:
-        intake = self._intake(self.talk.service.acceptor.begin(transaction), DataDecoder(self._line_limit))
+        decoder = DataDecoder(self._line_limit, mend=self._mends)
+        intake = self._intake(self.talk.service.acceptor.begin(transaction), decoder)
         await self._receive(transaction, intake, intake.run(), last=True)
 
     async def _chunk(self, step: Step, chunk: Chunk) -> None:
@@ -261,6 +262,11 @@ class Session:
             for _ in transaction.recipients[1:]:
                 await self._link.push(replies.of(status))
         await self._answer(Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE))
+
+    @property
+    def _mends(self) -> bool:
+        """Only a device whose owner listed it is forgiven its bare line ends (security.md, Decided)."""
+        return self.talk.login is not None and self.talk.login.bare_lines
 
     @property
     def _line_limit(self) -> int:

@@ -73,31 +73,23 @@ def _add(connection: Connection, queue_id: str, new: NewRecipient, *, now: float
     return int(key[0])
 
 
-def sent_recently(connection: Connection, account_id: str, now: float) -> int:
+def sent_recently(connection: Connection, account_id: str, now: float, *, hours: int = DAY_HOURS) -> int:
     """Recipients of the account within the last 24 hours, to the hour. What a clock that ran ahead counted does not:
     it would be recent for years (fault 163)."""
     hour = int(now // HOUR)
-    recent = sent.c.hour.between(hour - DAY_HOURS + 1, hour)
+    recent = sent.c.hour.between(hour - hours + 1, hour)
     total = connection.execute(
         select(func.sum(sent.c.recipients)).where(sent.c.account_id == account_id, recent)
     ).scalar()
     return int(total or 0)
 
 
-def charge(connection: Connection, account_id: str, recipients: int, limit: int, now: float) -> bool:
-    """Count `recipients` against the account's day; False, and nothing counted, when that would pass `limit`."""
-    if sent_recently(connection, account_id, now) + recipients > limit:
-        return False
-    _count(connection, account_id, recipients, now)
-    return True
-
-
 def refund(connection: Connection, account_id: str, recipients: int, now: float) -> None:
     """Take back a charge whose message was not kept: who has to send again must not pay twice."""
-    _count(connection, account_id, -recipients, now)
+    count_sent(connection, account_id, -recipients, now)
 
 
-def _count(connection: Connection, account_id: str, recipients: int, now: float) -> None:
+def count_sent(connection: Connection, account_id: str, recipients: int, now: float) -> None:
     hour = int(now // HOUR)
     here = (sent.c.account_id == account_id) & (sent.c.hour == hour)
     if connection.execute(update(sent).where(here).values(recipients=sent.c.recipients + recipients)).rowcount == 0:

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from core.clock import Clock
 from core.errors import MailError
-from delivery.queue import claims, content, entering, reports, results, tls_counts, tracing
+from delivery.queue import allowance, claims, content, entering, reports, results, tls_counts, tracing
 from delivery.queue.administration import Administration
+from delivery.queue.allowance import Charge, Rules
 from delivery.queue.claims import Choose, Claimed
 from delivery.queue.database import Database
 from delivery.queue.hints import HintSender
@@ -95,10 +96,17 @@ class Queue:
         self._hints.send()
         return ids
 
-    async def charge(self, account_id: str, recipients: int, limit: int) -> bool:
-        """Count against the account's day; False, with nothing counted, when that would pass `limit`."""
+    async def charge(self, account_id: str, keys: Collection[str], rules: Rules) -> Charge:
+        """Count a message to these recipients (address keys) against the account's day; refused: nothing is counted."""
         now = self._clock.now()
-        return await self._database.write(lambda c: entering.charge(c, account_id, recipients, limit, now))
+        return await self._database.write(lambda c: allowance.charge(c, account_id, keys, rules, now))
+
+    async def unlock(self, account_id: str) -> bool:
+        """Let an account send again; False when it was not locked."""
+        return await self._database.write(lambda c: allowance.unlock(c, account_id))
+
+    async def locked(self, account_id: str) -> bool:
+        return await self._database.read(lambda c: allowance.locked(c, account_id))
 
     async def refund(self, account_id: str, recipients: int) -> None:
         """Take back what was charged for a message that was not kept."""

@@ -183,6 +183,26 @@ sent = Table(
     Column("recipients", Integer, nullable=False),
 )
 
+# Whom each account wrote to, by a digest of the address: when first, when last. For `delivery.queue.allowance`.
+correspondent = Table(
+    "queue_correspondent",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("digest", String(32), primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("last", Double, nullable=False),
+)
+Index("queue_new_correspondents", correspondent.c.account_id, correspondent.c.since)
+
+# Accounts whose sending was locked (0 is not), and when they were last warned.
+sending = Table(
+    "queue_sending",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("locked_at", Double, nullable=False),
+    Column("warned_at", Double, nullable=False),
+)
+
 
 def check_version(connection: Connection) -> None:
     """Make what is missing. Raises `StorageError` for tables of another version, which stay as they are."""

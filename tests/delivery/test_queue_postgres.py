@@ -16,7 +16,7 @@ from core.status import accepted, deferred
 from delivery.destinations import Destinations
 from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
-from delivery.queue import administration, claims, content, entering, reports, results, schema
+from delivery.queue import administration, allowance, claims, content, entering, reports, results, schema
 from delivery.queue.results import Backlog
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.types import Result, ResultKind
@@ -48,8 +48,10 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     new = NewMessage("q1", parse("a@one.test"), BytesContent(HEAD + b"x" * 600_000), to, local_prefix=b"X: y\r\n")
     ids = await run(lambda c: entering.enqueue(c, new, now=NOW, owner="", until=0.0))
     assert len(set(ids)) == 4
-    assert await run(lambda c: entering.charge(c, "acc", 4, 5, NOW))
-    assert not await run(lambda c: entering.charge(c, "acc", 2, 5, NOW))
+    rules, four = allowance.Rules(5, 100, 100), [f"{number}@two.test" for number in range(4)]
+    assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).verdict is allowance.Verdict.GRANTED
+    assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).verdict is allowance.Verdict.DAILY
+    assert not await run(lambda c: allowance.unlock(c, "acc"))
     await run(lambda c: entering.refund(c, "acc", 1, NOW))
     assert await run(lambda c: entering.sent_recently(c, "acc", NOW)) == 3
     assert await run(claims.next_due) == NOW

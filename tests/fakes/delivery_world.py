@@ -16,7 +16,7 @@ from delivery.types import Result as DeliveryResult
 from directory.types import Account, AliasOf, Domain, ForeignDomain, LocalAccount, Resolution, State, UnknownUser
 from message.content import BytesContent, Content
 from message.header import Head
-from store.types import AccountRef, Appended, ModSeq, Placement, Uid
+from store.types import AccountRef, Appended, Flag, Folder, ModSeq, Placement, Uid
 
 
 class FakeDirectory:
@@ -101,6 +101,7 @@ class FakeStaged:
             self._store.events.append(f"deliver {account.local}")
             box = self._store.boxes.setdefault((f"{account.local}@{account.domain}", placement.folder), [])
             box.append(self._data)
+            self._store.flags[f"{account.local}@{account.domain}", placement.folder] = placement.flags
             known = Appended(placement.folder, 1, Uid(len(box)), ModSeq(1))
             self._store.by_delivery_id[account.id, placement.delivery_id] = known
         return known
@@ -124,6 +125,9 @@ class FakeAccountStore:
     async def usage(self) -> tuple[int, int]:
         return self._used, 1
 
+    async def folders(self) -> list[Folder]:
+        return []
+
 
 class FakeStore:
     """`boxes[(address, folder)]`: the bytes that became visible. `failures[point]`: raised, once each, in order;
@@ -132,6 +136,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.boxes: dict[tuple[str, str], list[bytes]] = {}
         self.by_delivery_id: dict[tuple[str, str], Appended] = {}
+        self.flags: dict[tuple[str, str], Flag] = {}
         self.failures: dict[str, list[Exception]] = {}
         self.used: dict[str, int] = {}
         self.staged = 0

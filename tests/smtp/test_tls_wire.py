@@ -326,3 +326,23 @@ async def test_swaks_sends_over_tls_with_auth(tls: ServerTls, tmp_path: Path) ->
     assert process.returncode == 0, output.decode()
     assert len(acceptor.messages) == 1
     assert b"\r\n.first dot\r\n" in acceptor.messages[0]
+
+
+async def test_h034_a_flood_of_server_names_leaves_nothing_behind(
+    tls: ServerTls, issued: tuple[trustme.CA, Path, Path]
+) -> None:
+    """Whatever name is asked for, the one certificate answers, and nothing is kept for the name."""
+    trusting = ssl.create_default_context()
+    issued[0].configure_trust(trusting)
+    trusting.check_hostname = False
+    assert tls.context.sni_callback is None
+    async with running(service(Listener.SUBMISSIONS, tls=tls)) as server:
+        seen = set()
+        for number in range(40):
+            reader, writer = await asyncio.open_connection(
+                *server.addresses[0], ssl=trusting, server_hostname=f"x{number}.{'y' * 50}.test"
+            )
+            assert (await reader.readline()).startswith(b"220 ")
+            seen.add(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+            writer.close()
+        assert len(seen) == 1

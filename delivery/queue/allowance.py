@@ -1,0 +1,143 @@
+"""What an account may still send today, whom it wrote to before, and whether its sending is locked. One transaction a
+question, so that two front processes cannot both give the last place away.
+
+Knows numbers and digests of addresses, no messages. The rules' numbers are the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import blake2b
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from delivery.queue.entering import HOUR, count_sent, sent_recently
+from delivery.queue.schema import correspondent, sending
+
+DAY = 86400.0
+REMEMBERED = 400 * DAY  # a correspondent not written to for so long is new again
+WARN_SHARE = 0.8
+HIJACK_MESSAGES = 20  # within an hour; below that even many new recipients are one person's newsletter
+HIJACK_SHARE = 0.8  # of the hour's recipients that are new
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Recipients and new recipients in 24 hours; new ones within an hour that look like somebody else's hand."""
+
+    recipients: int
+    new_recipients: int
+    hijack: int
+
+
+class Verdict(Enum):
+    GRANTED = "granted"
+    DAILY = "daily-limit"
+    NEW = "new-recipients"
+    LOCKED = "sending-locked"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """`warn`: four fifths of a day's allowance are used, for the first time in 24 hours. `locked`: just now."""
+
+    verdict: Verdict
+    warn: bool = False
+    locked: bool = False
+
+
+def charge(connection: Connection, account_id: str, keys: Collection[str], rules: Rules, now: float) -> Charge:
+    """Count a message to these recipients (address keys), unless that is refused."""
+    if locked(connection, account_id):
+        return Charge(Verdict.LOCKED)
+    total = sent_recently(connection, account_id, now) + len(keys)
+    if total > rules.recipients:
+        return Charge(Verdict.DAILY)
+    digests = {_digest(key) for key in keys}
+    fresh = digests - _known(connection, account_id, digests, now)
+    if _hijacked(connection, account_id, len(fresh), len(keys), rules, now):
+        _set(connection, account_id, locked_at=now)
+        return Charge(Verdict.LOCKED, locked=True)
+    new = _new_since(connection, account_id, now - DAY, now)[0] + len(fresh)
+    if new > rules.new_recipients:
+        return Charge(Verdict.NEW)
+    count_sent(connection, account_id, len(keys), now)
+    _remember(connection, account_id, fresh, digests - fresh, now)
+    near = total > WARN_SHARE * rules.recipients or new > WARN_SHARE * rules.new_recipients
+    return Charge(Verdict.GRANTED, warn=near and _first_warning(connection, account_id, now))
+
+
+def locked(connection: Connection, account_id: str) -> bool:
+    return bool(connection.execute(select(sending.c.locked_at).where(sending.c.account_id == account_id)).scalar())
+
+
+def unlock(connection: Connection, account_id: str) -> bool:
+    """False when it was not locked. What led there is forgiven: those it wrote to are known now."""
+    if not locked(connection, account_id):
+        return False
+    _set(connection, account_id, locked_at=0.0)
+    connection.execute(update(correspondent).where(correspondent.c.account_id == account_id).values(since=0.0))
+    return True
+
+
+def _hijacked(connection: Connection, account_id: str, fresh: int, asked: int, rules: Rules, now: float) -> bool:
+    new, messages = _new_since(connection, account_id, now - HOUR, now)
+    if new + fresh <= rules.hijack or messages + 1 < HIJACK_MESSAGES:
+        return False
+    return new + fresh > HIJACK_SHARE * (sent_recently(connection, account_id, now, hours=2) + asked)
+
+
+def _new_since(connection: Connection, account_id: str, since: float, now: float) -> tuple[int, int]:
+    """New correspondents after `since`, and the number of messages that made them. What a clock that ran ahead wrote
+    does not count (fault 163)."""
+    row = connection.execute(
+        select(func.count(), func.count(correspondent.c.since.distinct())).where(
+            correspondent.c.account_id == account_id, correspondent.c.since > since, correspondent.c.since <= now
+        )
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def _known(connection: Connection, account_id: str, digests: Collection[str], now: float) -> set[str]:
+    rows = connection.execute(
+        select(correspondent.c.digest).where(
+            correspondent.c.account_id == account_id,
+            correspondent.c.digest.in_(sorted(digests)),
+            correspondent.c.last > now - REMEMBERED,
+        )
+    )
+    return {row.digest for row in rows}
+
+
+def _remember(
+    connection: Connection, account_id: str, fresh: Collection[str], known: Collection[str], now: float
+) -> None:
+    mine = correspondent.c.account_id == account_id
+    if fresh:
+        connection.execute(delete(correspondent).where(mine, correspondent.c.last <= now - REMEMBERED))
+        rows = [{"account_id": account_id, "digest": item, "since": now, "last": now} for item in sorted(fresh)]
+        connection.execute(insert(correspondent), rows)
+    if known:
+        again = correspondent.c.digest.in_(sorted(known))
+        connection.execute(update(correspondent).where(mine, again).values(last=now))
+
+
+def _first_warning(connection: Connection, account_id: str, now: float) -> bool:
+    warned = connection.execute(select(sending.c.warned_at).where(sending.c.account_id == account_id)).scalar()
+    if warned is not None and now - DAY < warned <= now:
+        return False
+    _set(connection, account_id, warned_at=now)
+    return True
+
+
+def _set(connection: Connection, account_id: str, **values: float) -> None:
+    mine = sending.c.account_id == account_id
+    if connection.execute(update(sending).where(mine).values(**values)).rowcount == 0:
+        unset = {"locked_at": 0.0, "warned_at": 0.0}
+        connection.execute(insert(sending).values({"account_id": account_id, **unset, **values}))
+
+
+def _digest(key: str) -> str:
+    return blake2b(key.encode("utf-8"), digest_size=12).hexdigest()

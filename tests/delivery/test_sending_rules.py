@@ -1,0 +1,146 @@
+"""How much an account may send, who hears of it, and what sharing an account means (security.md section 2)."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+
+import pytest
+
+from core.config import Limits
+from core.status import Status
+from delivery.queue.allowance import HIJACK_MESSAGES
+from store.types import Flag
+from tests.delivery.conftest import World
+
+SENDER = "maire@ville.test"
+MAIL = b"From: maire@ville.test\r\nTo: x@ailleurs.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
+
+
+def limited(world: World, **limits: int) -> None:
+    world.config = world.config.model_copy(update={"limits": Limits(**limits)})  # type: ignore[arg-type]
+
+
+async def send(world: World, *recipients: str, data: bytes = MAIL, sender: str = SENDER) -> Status:
+    return await world.send(world.submission(), data, *recipients, sender=sender, account=SENDER)
+
+
+def strangers(start: int, count: int) -> list[str]:
+    return [f"x{number}@ailleurs.test" for number in range(start, start + count)]
+
+
+async def alerts(world: World) -> list[str]:
+    """Subjects of what the queue holds for postmaster@."""
+    found = []
+    for item in await world.queue.claim(world.scheduler()._destinations.selection()):
+        if [str(r.address) for r in item.recipients] == ["postmaster@ville.test"]:
+            content = await world.queue.content(item.message)
+            message = email.message_from_bytes(content.read(0, content.size), policy=email.policy.default)
+            assert message["Auto-Submitted"] == "auto-generated"
+            assert item.message.sender is None
+            found.append(str(message["Subject"]))
+    return found
+
+
+async def test_new_recipients_have_a_limit_of_their_own_and_known_ones_do_not_count(world: World) -> None:
+    limited(world, account_new_recipients_per_day=4)
+    assert (await send(world, *strangers(0, 3))).ok
+    assert (await send(world, *strangers(0, 3))).ok  # they are known now
+    assert (await send(world, *strangers(0, 4))).ok
+    status = await send(world, *strangers(3, 2))
+    assert (status.code, status.enhanced, status.reason) == (450, "4.7.1", "new-recipients")
+    assert (await send(world, *strangers(0, 4))).ok
+    world.clock.advance(86400.0)
+    assert (await send(world, *strangers(3, 2))).ok
+
+
+async def test_the_commune_hears_once_a_day_that_an_account_nears_its_limit(world: World) -> None:
+    limited(world, account_recipients_per_day=10)
+    assert (await send(world, *strangers(0, 8))).ok
+    assert await alerts(world) == []
+    assert (await send(world, "x0@ailleurs.test")).ok
+    assert (await send(world, "x0@ailleurs.test")).ok
+    assert await alerts(world) == ["Envois bientôt limités pour maire@ville.test"]
+    assert (await send(world, "x0@ailleurs.test")).reason == "daily-limit"
+
+
+async def test_a_hijacked_account_sends_no_more_but_receives_and_the_commune_hears_of_it(world: World) -> None:
+    limited(world, account_hijack_per_hour=40, account_new_recipients_per_day=1000)
+    statuses = []
+    for number in range(HIJACK_MESSAGES + 2):
+        statuses.append(await send(world, *strangers(number * 3, 3)))
+        world.clock.advance(10.0)
+    assert [status.ok for status in statuses[: HIJACK_MESSAGES - 1]] == [True] * (HIJACK_MESSAGES - 1)
+    assert {str(status) for status in statuses[HIJACK_MESSAGES - 1 :]} == {
+        "550 5.7.1 sending is locked for this account, ask your administrator"
+    }
+    assert (await send(world, "x0@ailleurs.test")).reason == "sending-locked"
+    assert (await world.send(world.inbound(), MAIL, SENDER, sender="a@sender.test")).ok
+    found = await alerts(world)
+    assert found.count("Envois bloqués pour maire@ville.test") == 1
+    world.clock.advance(7 * 86400.0)
+    assert (await send(world, "x0@ailleurs.test")).reason == "sending-locked"  # time heals nothing
+    assert await world.queue.unlock(f"id-{SENDER}")
+    assert not await world.queue.unlock(f"id-{SENDER}")
+    assert (await send(world, "x0@ailleurs.test")).ok
+
+
+async def test_one_large_newsletter_is_no_hijack(world: World) -> None:
+    limited(world, account_hijack_per_hour=40, account_new_recipients_per_day=1000)
+    assert (await send(world, *strangers(0, 190))).ok
+    assert (await send(world, *strangers(190, 190))).ok
+
+
+async def test_many_letters_to_old_acquaintances_are_no_hijack(world: World) -> None:
+    limited(world, account_hijack_per_hour=40, account_new_recipients_per_day=1000)
+    for _ in range(2):
+        for number in range(30):
+            assert (await send(world, *strangers(number % 10, 2))).ok
+
+
+async def test_a_message_that_is_not_kept_costs_nothing_of_the_day(world: World) -> None:
+    limited(world, account_recipients_per_day=3)
+    for _ in range(5):
+        assert not (await send(world, *strangers(0, 2), data=MAIL.replace(b"maire@ville", b"chef@ailleurs"))).ok
+    assert (await send(world, *strangers(0, 2))).ok
+
+
+SHARED = b"From: accueil@ville.test\r\nTo: x@ailleurs.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
+
+
+async def test_what_is_sent_in_the_name_of_a_shared_account_lies_in_its_sent_folder_read(world: World) -> None:
+    world.directory.account("accueil@ville.test")
+    world.directory.grants.add((f"id-{SENDER}", "accueil@ville.test"))
+    assert (await send(world, "x@ailleurs.test", "accueil@ville.test", data=SHARED)).ok
+    [copy] = world.store.boxes["accueil@ville.test", "Envoyés"]
+    assert copy.endswith(b"Un texte.\r\n")
+    assert world.store.flags["accueil@ville.test", "Envoyés"] is Flag.SEEN
+    assert len(world.store.inbox("accueil@ville.test")) == 1  # as a recipient it has it, too
+    assert ("maire@ville.test", "Envoyés") not in world.store.boxes  # the mail program keeps one's own
+
+
+@pytest.mark.parametrize("author", ["maire@ville.test", "maire+x@ville.test"])
+async def test_ones_own_name_leaves_no_copy(world: World, author: str) -> None:
+    assert (await send(world, "x@ailleurs.test", data=MAIL.replace(b"maire@ville.test", author.encode()))).ok
+    assert not [box for box in world.store.boxes if box[1] == "Envoyés"]
+
+
+async def test_a_copy_that_cannot_be_placed_stops_no_mail(world: World) -> None:
+    from core.errors import QuotaError
+
+    world.directory.account("accueil@ville.test")
+    world.directory.grants.add((f"id-{SENDER}", "accueil@ville.test"))
+    world.store.failures["deliver:accueil@ville.test"] = [QuotaError("full")]
+    assert (await send(world, "x@ailleurs.test", data=SHARED)).ok
+    [message] = await world.queue.administration.list(None)
+    assert sorted((item.address, item.state) for item in message.recipients) == [
+        ("accueil@ville.test", "waiting"),
+        ("x@ailleurs.test", "waiting"),
+    ]
+
+
+async def test_a_read_receipt_has_no_sender_and_is_counted(world: World) -> None:
+    limited(world, account_recipients_per_day=2)
+    for _ in range(2):
+        assert (await send(world, "x@ailleurs.test", sender="")).ok
+    assert (await send(world, "x@ailleurs.test", sender="")).reason == "daily-limit"
