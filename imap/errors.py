@@ -60,7 +60,11 @@ class No(ImapError):
 
 
 class Bad(ImapError):
-    """Tagged BAD: the command is wrong, or not allowed in this state; counted (security.md section 2)."""
+    """Tagged BAD: the command is wrong, or not allowed in this state; counted (security.md section 2). RFC 5530 3:
+    CLIENTBUG says that it is not the server that failed."""
+
+    def __init__(self, text: str, code: str = Code.CLIENTBUG) -> None:
+        super().__init__(text, code)
 
 
 class BadSyntax(Bad):

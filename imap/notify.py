@@ -158,9 +158,8 @@ class Notifier:
         if before is None or renamed:
             if Event.MAILBOX_NAME in events:
                 self._write_name(session, folder, old=before.name if before is not None and renamed else "")
-        elif before.subscribed != folder.subscribed:
-            if Event.SUBSCRIPTION_CHANGE in events:
-                self._write_name(session, folder, ["\\Subscribed"] if folder.subscribed else [])
+        elif before.subscribed != folder.subscribed and Event.SUBSCRIPTION_CHANGE in events:
+            self._write_name(session, folder, ["\\Subscribed"] if folder.subscribed else [])
         if self._is_selected(session, folder):
             return
         if before is None or _shape(before) != _shape(folder):

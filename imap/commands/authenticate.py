@@ -53,7 +53,9 @@ def _refusal(session: Session, reason: str) -> Bad | No | Bye:
     if reason == "unsupported-mechanism":
         return No("unsupported mechanism", Code.CANNOT)
     text = _BAD.get(reason)
-    return failed(session) if text is None else Bad(text)
+    if text is None:
+        return failed(session)
+    return Bad(text, Code.NONE if reason == "cancelled" else Code.CLIENTBUG)  # to cancel is no bug
 
 
 AUTHENTICATE = Command("AUTHENTICATE", BEFORE_LOGIN, _parse, _handle)

@@ -74,7 +74,7 @@ def failing(error: Exception) -> dict[str, Command[None]]:
 async def test_a_bug_costs_one_command(error: Exception, answer: bytes) -> None:
     made = await desk(MemoryMailbox(), failing(error))
     assert await made.ask(b"a fail") == answer
-    assert await made.ask(b"b FAIL x") == b"b BAD unexpected text after the command\r\n"
+    assert await made.ask(b"b FAIL x") == b"b BAD [CLIENTBUG] unexpected text after the command\r\n"
 
 
 async def test_a_dead_connection_is_no_answer() -> None:

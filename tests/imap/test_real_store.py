@@ -8,8 +8,11 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from imap.session import Services
 from message.content import BytesContent
+from store import changes
 from store.service import MaildirStore, initialise
 from store.types import AccountRef, Placement
 from tests.fakes.imap_world import Client, World
@@ -132,3 +135,41 @@ async def test_h104_racing_sessions_end_with_the_same_mailbox(tmp_path: Path) ->
         fresh = await world.login()
         await fresh.ok(b"EXAMINE INBOX")
         assert await fresh.ask(b"FETCH 1:* (UID FLAGS)") == beliefs[0]
+
+
+async def test_another_process_is_heard_in_idle_and_by_notify_without_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stores on one directory are two front processes. The look that heals lost hints is put off for ever, so what
+    comes, comes by the hint, which is sent with the commit (issue 4: within 100 ms)."""
+    monkeypatch.setattr(changes, "LOOK_EVERY", 1e9)
+    monkeypatch.setattr(changes, "PEERS_EVERY", 0.0)
+    async with real(tmp_path) as (world, _):
+        other = MaildirStore(tmp_path / "data")
+        await other.open()
+        async with World(store=other) as neighbour:
+            one, two = await world.login(), await world.login()
+            three = await neighbour.login()
+            await one.ok(b"SELECT INBOX")
+            await one.raw(b"a IDLE\r\n")
+            assert await one.line() == b"+ idling"
+            await two.ok(b"NOTIFY SET (personal (MessageNew MessageExpunge FlagChange MailboxName))")
+            await three.append(b"INBOX", MAIL)
+            assert await one.line() == b"* 1 EXISTS"
+            assert (await two.line()).startswith(b"* STATUS INBOX (MESSAGES 1 UIDNEXT 2 ")
+            await three.ok(b"SELECT INBOX")
+            await three.ok(b"STORE 1 +FLAGS.SILENT (\\Seen)")
+            assert await one.line() == b"* 1 FETCH (UID 1 FLAGS (\\Seen))"
+            assert b" UNSEEN 0" in await two.line()
+            await three.ok(b"CREATE Neuf")
+            assert await two.line() == b'* LIST () "/" Neuf'
+            await three.ok(b"MOVE 1 Neuf")
+            assert await one.line() == b"* 1 EXPUNGE"
+            told = sorted([await two.line(), await two.line()])
+            assert [line.split(b" (")[0] for line in told] == [b"* STATUS INBOX", b"* STATUS Neuf"]
+            await three.ok(b"UNSUBSCRIBE Neuf")
+            await three.ok(b"RENAME Neuf Vieux")
+            assert await two.line() == b'* LIST () "/" Vieux ("OLDNAME" (Neuf))'
+            await three.ok(b"DELETE Vieux")
+            assert await two.line() == b'* LIST (\\NonExistent) "/" Vieux'
+        await other.close()

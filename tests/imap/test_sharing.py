@@ -374,7 +374,7 @@ async def test_acl_refusals() -> None:
         for command, said in (
             (b"SETACL INBOX bob@mairie.test lrQ", b"a BAD [CLIENTBUG] this right is not supported"),
             (b"SETACL INBOX bob@mairie.test lrq", b"a BAD [CLIENTBUG] this right is not supported"),
-            (b'SETACL INBOX "" lr', b"a BAD malformed identifier"),
+            (b'SETACL INBOX "" lr', b"a BAD [CLIENTBUG] malformed identifier"),
             (b"SETACL INBOX eve@autre.test lr", b"a NO [CANNOT] no such user here"),
             (b"SETACL INBOX nobody@mairie.test lr", b"a NO [CANNOT] no such user here"),
             (b"SETACL INBOX -bob@mairie.test lr", b"a NO [CANNOT] no such user here"),

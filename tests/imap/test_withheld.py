@@ -15,7 +15,7 @@ async def test_switched_off_for_all() -> None:
         assert b" IDLE" not in told
         assert b"COMPRESS" not in told
         for command in (b"IDLE", b"COMPRESS DEFLATE"):
-            assert (await client.ask(command))[-1] == b"a BAD unknown command"
+            assert (await client.ask(command))[-1] == b"a BAD [CLIENTBUG] unknown command"
         assert (await client.ok(b"ENABLE QRESYNC CONDSTORE"))[0] == b"* ENABLED CONDSTORE"
 
 
@@ -27,7 +27,7 @@ async def test_switched_off_for_one_account() -> None:
         await alice.login()
         assert b" MOVE" not in (await alice.ok(b"CAPABILITY"))[0]
         await alice.ok(b"SELECT INBOX")
-        assert (await alice.ask(b"UID MOVE 1 Trash"))[-1] == b"a BAD unknown command"
+        assert (await alice.ask(b"UID MOVE 1 Trash"))[-1] == b"a BAD [CLIENTBUG] unknown command"
         assert b" MOVE" in (await (await world.login("bruno")).ok(b"CAPABILITY"))[0]
         await alice.ok(b"UNAUTHENTICATE")
         assert b" MOVE" in (await alice.ok(b"CAPABILITY"))[0]
@@ -39,7 +39,7 @@ async def test_switched_off_for_one_kind_of_client() -> None:
         await client.ok(b'ID ("name" "Odd Mail" "version" "3")')
         assert b" IDLE" not in (await client.ok(b"CAPABILITY"))[0]
         assert b" IDLE" not in (await client.login() and await client.ok(b"CAPABILITY"))[0]
-        assert (await client.ask(b"IDLE"))[-1] == b"a BAD unknown command"
+        assert (await client.ask(b"IDLE"))[-1] == b"a BAD [CLIENTBUG] unknown command"
         await client.ok(b'ID ("name" "Thunderbird")')
         assert b" IDLE" in (await client.ok(b"CAPABILITY"))[0]
 
