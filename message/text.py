@@ -23,6 +23,7 @@ from message.transfer import decoded
 MAX_TEXT = 16 * 1024 * 1024  # characters of one message that are searched; far past anything written by people
 PREVIEW_LENGTH = 200  # characters; RFC 8970 3.1 allows 256
 _PREVIEW_BLOCK = 16 * 1024
+_PREVIEW_STEP = 512  # characters cleaned at a time: mostly the first ones are enough
 _PREVIEW_READ = 256 * 1024  # octets of one part that are looked at for a preview: style sheets come first
 # Invisible padding that newsletters put behind their first words.
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\ufeff]")
@@ -144,7 +145,10 @@ def _first_words(content: Content, part: Part, about: Media) -> str:
         part.index, part.kind, part.encoding, part.header_start, part.body_start,
         min(part.body_end, part.body_start + _PREVIEW_READ),
     )  # fmt: skip
-    for text in part_text(content, short, about, block=_PREVIEW_BLOCK):
+    blocks = part_text(content, short, about, block=_PREVIEW_BLOCK)
+    for text in (
+        block[start : start + _PREVIEW_STEP] for block in blocks for start in range(0, len(block), _PREVIEW_STEP)
+    ):
         gathered = charset.shown(_INVISIBLE.sub("", gathered + text))
         if len(gathered) >= PREVIEW_LENGTH:
             break

@@ -25,6 +25,7 @@ LOOK_EVERY = 2.0
 PEERS_EVERY = 1.0  # seconds the list of other processes is believed
 MAX_DATAGRAM = 32 * 1024
 RECEIVE_BUFFER = 1024 * 1024
+_DATAGRAMS = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 SLICE = 50  # looks between two breaths of the loop
 
 Callback = Callable[[Hint], None]
@@ -37,7 +38,8 @@ class ChangeHub:
     def __init__(self, fs: FileSystem, directory: int, look: Look, unique: str) -> None:
         self._fs, self._directory, self._look = fs, directory, look
         self._name = f"{os.getpid()}.{unique}"
-        self._socket: socket.socket | None = None
+        self._sender: socket.socket | None = None
+        self._socket: socket.socket | None = None  # of a process that listens; the others are told nothing
         self._peers: list[str] = []
         self._peers_until = 0.0
         self._listeners: dict[str, list[Callback]] = defaultdict(list)
@@ -45,13 +47,20 @@ class ChangeHub:
         self._seen: dict[tuple[str, str], int] = {}
 
     def open(self) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._sender = socket.socket(socket.AF_UNIX, _DATAGRAMS)
+
+    def _attend(self) -> None:
+        """Have a name that others send to, from the first listener on."""
+        sock = socket.socket(socket.AF_UNIX, _DATAGRAMS)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         sock.bind(self._path(self._name))
         self._socket = sock
         asyncio.get_running_loop().add_reader(sock.fileno(), self._receive)
 
     def close(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
@@ -66,6 +75,8 @@ class ChangeHub:
     # -- listening -----------------------------------------------------------------------------------------------------
 
     def listen(self, ref: AccountRef, callback: Callback) -> Callable[[], None]:
+        if self._socket is None and self._sender is not None:
+            self._attend()
         self._listeners[ref.id].append(callback)
         self._refs[ref.id] = ref
 
@@ -102,7 +113,7 @@ class ChangeHub:
         """To listeners here at once, to other processes as one datagram."""
         for hint in hints:
             self._tell(hint)
-        if not hints or self._socket is None:
+        if not hints or self._sender is None or not self._others():
             return
         text = "\n".join(f"{hint.account_id} {hint.folder_id} {hint.modseq}" for hint in hints).encode("utf-8")
         for peer in self._others():
@@ -118,8 +129,8 @@ class ChangeHub:
 
     def _send(self, peer: str, data: bytes) -> None:
         try:
-            if self._socket is not None:
-                self._socket.sendto(data, self._path(peer))
+            if self._sender is not None:
+                self._sender.sendto(data, self._path(peer))
         except (ConnectionRefusedError, FileNotFoundError):  # a process that died
             self._peers = [name for name in self._peers if name != peer]
             with contextlib.suppress(OSError):
