@@ -100,6 +100,8 @@ def spans(uids: Sequence[int], view: Sequence[int], *, bridge: int) -> Ranges:
     gaps of at most `bridge` messages are covered as well, the caller drops what it did not ask for."""
     if not uids:
         return ()
+    if len(uids) == len(view):
+        return ((uids[0], uids[-1]),)
     found: list[tuple[int, int]] = []
     index = bisect_left(view, uids[0])
     low = last = uids[0]

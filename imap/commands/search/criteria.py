@@ -12,6 +12,7 @@ from enum import Enum, IntEnum
 
 from imap.types import SequenceSet
 from message.facts import KEPT_FIELDS
+from message.sorting import SEARCHED
 from store.types import Flag
 
 
@@ -20,9 +21,10 @@ class Stage(IntEnum):
 
     VIEW = 0  # the UID alone
     INDEX = 1  # flags, dates, sizes, identifiers: fixed-size columns
-    HEADERS = 2  # the kept header fields
-    FILE = 3  # the header block of the message file
-    TEXT = 4  # the store's text search
+    FIELDS = 2  # the store's search in addresses and subjects
+    HEADERS = 3  # the kept header fields
+    FILE = 4  # the header block of the message file
+    TEXT = 5  # the store's text search
 
 
 class DateOf(Enum):
@@ -188,6 +190,8 @@ def stages(leaf: Leaf) -> tuple[Stage, ...]:
         case Dated(of=DateOf.SENT):
             return (Stage.INDEX, Stage.HEADERS)
         case HeaderHas(field=field):
+            if field in SEARCHED:
+                return (Stage.FIELDS,)
             return (Stage.HEADERS,) if field in KEPT_FIELDS else (Stage.FILE,)
         case TextHas():
             return (Stage.TEXT,)

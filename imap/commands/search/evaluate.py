@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from core.errors import NotFoundError
-from imap.commands.search.criteria import FALSE, TRUE, Key, Stage, TextHas, leaves, reduce
+from imap.commands.search.criteria import FALSE, TRUE, HeaderHas, Key, Leaf, Stage, TextHas, leaves, reduce, stages
 from imap.commands.search.evidence import ByHeader, ByIndex, ByNumber
 from imap.commands.search.grouping import Groups, columns, narrowed, split, waits_for
 from imap.types import spans
@@ -62,6 +62,7 @@ class Search:
         return (
             (Stage.VIEW, self._by_number),
             (Stage.INDEX, self._by_index),
+            (Stage.FIELDS, self._by_fields),
             (Stage.HEADERS, self._by_headers),
             (Stage.FILE, self._by_file),
             (Stage.TEXT, self._by_text),
@@ -111,19 +112,29 @@ class Search:
             await asyncio.sleep(0)
 
     async def _by_text(self, key: Key, uids: list[int], after: Groups) -> None:
-        """One question to the store per text leaf, about the messages it can still decide."""
+        await self._by_store(key, uids, after, Stage.TEXT)
+
+    async def _by_fields(self, key: Key, uids: list[int], after: Groups) -> None:
+        await self._by_store(key, uids, after, Stage.FIELDS)
+
+    async def _by_store(self, key: Key, uids: list[int], after: Groups, stage: Stage) -> None:
+        """One question to the store per leaf, about the messages it can still decide."""
         groups: Groups = {key: uids}
-        for leaf in [leaf for leaf in dict.fromkeys(leaves(key)) if isinstance(leaf, TextHas)]:
+        for leaf in [leaf for leaf in dict.fromkeys(leaves(key)) if stage in stages(leaf)]:
             asked = [uid for still, members in groups.items() if leaf in leaves(still) for uid in members]
-            groups = split(groups, leaf, await self._text_hits(leaf, sorted(asked)))
+            groups = split(groups, leaf, await self._hits(leaf, sorted(asked)))
         for still, members in groups.items():
             after.setdefault(still, []).extend(members)
 
-    async def _text_hits(self, leaf: TextHas, uids: list[int]) -> frozenset[int]:
+    async def _hits(self, leaf: Leaf, uids: list[int]) -> frozenset[int]:
         if not uids:
             return frozenset()
         ranges = spans(uids, self._uids, bridge=0)
-        return frozenset(await self._mailbox.search_text(ranges, leaf.pattern, body_only=leaf.body_only))
+        if isinstance(leaf, HeaderHas):
+            return frozenset(await self._mailbox.search_field(ranges, leaf.field.decode("ascii"), leaf.pattern))
+        if isinstance(leaf, TextHas):
+            return frozenset(await self._mailbox.search_text(ranges, leaf.pattern, body_only=leaf.body_only))
+        return frozenset()
 
     async def _rows(self, uids: list[int], needed: Column) -> AsyncIterator[Message]:
         """The rows of exactly these UIDs."""
