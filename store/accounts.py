@@ -19,6 +19,7 @@ from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
 from store.lockfile import AccountLock
+from store.recent import Recent
 from store.sums import Sums, packed
 from store.syncs import Syncs
 from store.transaction import Transaction
@@ -62,6 +63,7 @@ class Accounts:
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self.recent = Recent()  # of all of them
 
     async def use(self, ref: AccountRef) -> Entry:
         """The account, open and with its present index. Does not suspend when it was open."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
@@ -145,11 +145,23 @@ class FolderView:
 
         return await self._in_thread(work)
 
+    async def _recent(
+        self, about: tuple[Hashable, ...], uids: Sequence[int], ask: Callable[[Connection, FolderRow], T]
+    ) -> T:
+        """Found long ago, or now. Nobody changes the answer."""
+        question, recent = (self._id, *about), self._accounts.recent
+        known: T | None = recent.find(question, uids, await self._read(_stamp))
+        if known is not None:
+            return known
+        answer, stamp = await self._read_long(lambda db, row: (ask(db, row), _stamp(db, row)))
+        recent.keep(question, uids, stamp, answer)
+        return answer
+
     async def sort(self, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> Sequence[int]:
-        return await self._read_long(lambda db, row: sort.ordered(db, row, uids, criteria))
+        return await self._recent(tuple(criteria), uids, lambda db, row: sort.ordered(db, row, uids, criteria))
 
     async def threads(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Sequence[ThreadNode]:
-        return await self._read_long(lambda db, row: thread.threads(db, row, uids, algorithm))
+        return await self._recent((algorithm,), uids, lambda db, row: thread.threads(db, row, uids, algorithm))
 
     async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
         fold_accents = (await self._entry()).handle.tools.fold_accents
@@ -237,6 +249,11 @@ def _snapshot(db: Connection, row: FolderRow) -> Snapshot:
         recent_unseen=records.first_unseen(db, row) if row.unseen else 0,
         keywords=row.keywords,
     )
+
+
+def _stamp(db: Connection, row: FolderRow) -> tuple[object, ...]:
+    """Another one: messages may have come or gone, or a UID may stand for another message."""
+    return row.uidnext, row.messages, db.value("SELECT life FROM state")
 
 
 def _names(db: Connection, row: FolderRow, uids: Sequence[int]) -> tuple[str, list[tuple[int, str]]]:

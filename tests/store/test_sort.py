@@ -8,9 +8,11 @@ from itertools import permutations
 import pytest
 
 from message.content import BytesContent
+from store import sort
+from store.recent import Recent
 from store.service import MaildirStore
 from store.store import Mailbox
-from store.types import Placement, SortCriterion, SortKey, ThreadAlgorithm, ThreadNode
+from store.types import Flag, Placement, SortCriterion, SortKey, ThreadAlgorithm, ThreadNode
 from tests.fakes.memory_mailbox import MemoryMailbox
 from tests.store.helpers import MAIRIE, WHOLE, inbox_of
 
@@ -112,3 +114,39 @@ async def test_fields_are_searched_by_what_people_type(store: MaildirStore) -> N
     ]
     with pytest.raises(ValueError, match="X-Spam"):
         await inbox.search_field(WHOLE, "X-Spam", "yes")
+
+
+async def test_what_was_asked_before_is_known_until_messages_come_or_go(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, judge = await filled(store, 12)
+    asked: list[int] = []
+    real = sort.ordered
+
+    def counting(db: object, row: object, uids: list[int], criteria: list[SortCriterion]) -> list[int]:
+        asked.append(len(uids))
+        return real(db, row, uids, criteria)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sort, "ordered", counting)
+    for criteria in ([SortCriterion(SortKey.DATE)], [SortCriterion(SortKey.DATE, reverse=True)]):
+        uids, before = list(judge.messages), len(asked)
+        for _ in range(2):
+            assert await inbox.sort(uids, criteria) == await judge.sort(uids, criteria)
+        await inbox.store_flags(WHOLE, add=Flag.SEEN)
+        assert await inbox.sort(uids, criteria) == await judge.sort(uids, criteria)
+        assert len(asked) == before + 1
+        await inbox.sort(uids[1:], criteria)
+        await inbox.expunge([(uids[0], uids[0])], only_deleted=False)
+        judge.lose(uids[0])
+        assert await inbox.sort(uids, criteria) == await judge.sort(uids, criteria)
+        assert len(asked) == before + 3
+
+
+def test_no_more_is_kept_than_was_allowed() -> None:
+    recent = Recent(most=10)
+    for number in range(5):
+        recent.keep((number,), [1, 2, 3], (1,), number + 1)
+        recent.keep((number,), [1, 2, 3, 4], (1,), number + 1)
+    assert [recent.find((number,), [1, 2, 3, 4], (1,)) for number in range(5)] == [None, None, None, 4, 5]
+    assert recent.find((4,), [1, 2, 3, 4], (2,)) is None
+    assert recent.find((4,), [1, 2, 3], (1,)) is None

@@ -71,7 +71,7 @@ class Search:
     async def _stage(self, stage: Stage, step: Step, groups: Groups) -> Groups:
         after: Groups = {}
         for key, uids in groups.items():
-            if waits_for(key, stage):
+            if key is not TRUE and waits_for(key, stage):
                 await step(key, uids, after)
             else:
                 after.setdefault(key, []).extend(uids)
