@@ -22,7 +22,7 @@ from imap.wire.scanner import Scanner
 from smtp.data import DataDecoder
 from smtp.outbound.reply_parser import ReplyFault, ReplyParser
 from smtp.parameters import ArgumentError, Offers, parse_mail, parse_rcpt
-from tests.fuzz import message
+from tests.fuzz import message, session
 
 OFFERS = Offers(size_limit=1 << 20, tls=True, auth=True)
 BOUNDS = Bounds(line=2048, literals=4096, discard=1 << 16, stream=True)
@@ -160,6 +160,22 @@ TARGETS: dict[str, Target] = {
             b' INBOX (\\Seen $a) "22-Nov-2026 10:00:00 +0100" {3}',
             b' (SUBSCRIBED) "" ("%" "a*") RETURN (STATUS (MESSAGES))',
             b" 1 +FLAGS.SILENT (\\Deleted)",
+            b' INBOX CATENATE (URL "/INBOX/;UID=1/;SECTION=1" TEXT {3}',
+            b" SET STATUS (selected (MessageNew (UID BODY.PEEK[]) MessageExpunge)) (subtree (a b) NONE)",
+            b' "" (STORAGE 512)',
+        ),
+    ),
+    "imap-session": Target(
+        session.one_input,
+        (
+            b'a LIST (SUBSCRIBED) "" (% INBOX) RETURN (STATUS (MESSAGES SIZE DELETED-STORAGE MAILBOXID))',
+            b"a CREATE x/y (USE (\\Archive))\r\na RENAME x/y z\r\na DELETE z\r\na SUBSCRIBE x",
+            b'a APPEND INBOX (\\Seen) {10}\r\na APPEND INBOX CATENATE (URL "/INBOX/;UID=1/;SECTION=TEXT")',
+            b"a UID REPLACE 1 Drafts {5+}\r\nabcde\r\na COPY 1 Trash\r\na MOVE 1 Junk",
+            b"a NOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange MailboxName))\r\na IDLE",
+            b'a GETQUOTAROOT INBOX\r\na GETQUOTA ""\r\na SETQUOTA "" (STORAGE 1)\r\na UNAUTHENTICATE',
+            b'a ID ("name" "x")\r\na ENABLE UTF8=ACCEPT\r\na COMPRESS DEFLATE\r\na NAMESPACE',
+            b"a FETCH 1 (FLAGS UID BODY[])\r\na SEARCH RETURN (ALL) TEXT b\r\na STORE 1 +FLAGS ($x)",
         ),
     ),
     "imap-mailbox": Target(imap_mailbox, (b"Envoy&AOk-s", b"&-", b"&AAA-", b"&2D3cqQ-")),

@@ -1,0 +1,124 @@
+"""Whole commands of a stranger, and of somebody logged in, in each state of an IMAP session, over a store in memory.
+
+One tagged answer for each command, no bug (SERVERBUG), no control character in what is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import cast
+
+from core.clock import SystemClock
+from core.config import Imap, Limits
+from directory.directory import Directory
+from directory.types import Account
+from imap import dispatch
+from imap.commands.table import TABLE
+from imap.errors import Bye
+from imap.session import Services, Session
+from imap.types import Feature
+from imap.wire.framing import Bounds, Complete, Framer, Streamed
+from imap.writer import Writer
+from store.store import Store
+from store.types import AccountRef
+from tests.fakes.imap_session import MemoryOutlet
+from tests.fakes.imap_world import PASSWORD, MemoryDirectory
+from tests.fakes.memory_store import MemoryStore
+
+BOUNDS = Bounds(line=4096, literals=4096, discard=1 << 16, stream=True)
+MAIL = b"Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"
+LOGIN = f'a LOGIN alice@mairie.test "{PASSWORD}"'.encode()
+# What brings a session into a state.
+STATES: tuple[tuple[bytes, ...], ...] = (
+    (),
+    (LOGIN,),
+    (LOGIN, b"a ENABLE UTF8=ACCEPT QRESYNC IMAP4rev2", b"a SELECT INBOX"),
+    (LOGIN, b"a EXAMINE INBOX", b"a NOTIFY SET (selected (MessageNew MessageExpunge))"),
+)
+_ANSWER = re.compile(rb"^[^ *+\r\n]+ (?:OK|NO|BAD) |^\* BAD ", re.MULTILINE)
+_CONTROL = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
+_runner = asyncio.Runner()
+
+
+class FuzzLink:
+    """A connection whose peer sends nothing more."""
+
+    remote, secure, loopback, can_start_tls, compressed = "127.0.0.1", True, True, False, False
+    certificate = b""
+
+    async def read_line(self, *, limit: int) -> bytes:
+        return b"*"
+
+    async def idle_line(self, wake: asyncio.Event, timeout: float) -> bytes:
+        return b"DONE"
+
+    async def literal(self) -> AsyncIterator[bytes]:
+        yield MAIL
+
+    async def rest_of_command(self) -> bytes:
+        return b""
+
+    def before_tls(self) -> None: ...
+
+    before_compression = wake = logged_out = before_tls
+
+    async def start_tls(self) -> None: ...
+
+    compress = start_tls
+
+    def logged_in(self, account: Account) -> None: ...
+
+
+def one_input(data: bytes) -> None:
+    """The state is the input's choice, so that seeds and their mutations reach all of them."""
+    _runner.run(_session(STATES[len(data) % len(STATES)], data))
+
+
+async def _session(before: tuple[bytes, ...], data: bytes) -> None:
+    directory, store = MemoryDirectory(), MemoryStore()
+    account = directory.add("alice", quota=10**6)
+    services = SimpleNamespace(
+        directory=cast(Directory, directory), store=cast(Store, store), limits=Limits(), clock=SystemClock(),
+        hostname="imap.test", version="1", plaintext_on_loopback=True, settings=Imap(), teacher=None,
+        namespaces=Services.__dataclass_fields__["namespaces"].default,
+    )  # fmt: skip
+    outlet = MemoryOutlet()
+    session = Session(cast(Services, services), FuzzLink(), Writer(outlet))
+    (await store.account(AccountRef.of(account))).deliver(MAIL)
+    for command in before:
+        await dispatch.run(session, TABLE, command)
+    for command in _commands(data):
+        outlet.data.clear()
+        try:
+            await dispatch.run(session, TABLE, command)
+        except (Bye, ConnectionError):
+            return
+        said = bytes(outlet.data)
+        if b"[SERVERBUG]" in said or len(_ANSWER.findall(_without_literals(said))) != 1 or _CONTROL.search(said):
+            raise AssertionError(f"{before}: {command!r}: {said!r}")
+        if Feature.UTF8 not in session.features and Feature.REV2 not in session.features and not said.isascii():
+            raise AssertionError(f"{before}: {command!r}: {said!r}")
+
+
+def _commands(data: bytes) -> list[bytes]:
+    framer = Framer(BOUNDS)
+    framer.feed(data + b"\r\n")
+    found = []
+    for _ in range(20):
+        event = framer.next_event()
+        if isinstance(event, Complete | Streamed):
+            found.append(event.data)
+        if isinstance(event, Streamed):
+            framer.abandon()
+    return found
+
+
+def _without_literals(said: bytes) -> bytes:
+    kept = b""
+    while (match := re.search(rb"\{(\d+)\}\r\n", said)) is not None:
+        kept += said[: match.start()]
+        said = said[match.end() + int(match[1]) :]
+    return kept + said
