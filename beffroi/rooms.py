@@ -32,7 +32,7 @@ IDS: Ids = RandomIds(CLOCK)
 
 
 @asynccontextmanager
-async def open_directory(config: Config) -> AsyncIterator[Directory]:
+async def open_directory(config: Config, tally: Tally | None = None) -> AsyncIterator[Directory]:
     from directory.service import SqlDirectory
 
     directory = await SqlDirectory.open(
@@ -42,6 +42,7 @@ async def open_directory(config: Config) -> AsyncIterator[Directory]:
         limits=config.limits,
         hostname=config.hostname,
         means=_means(config.auth),
+        tally=tally,
     )
     try:
         yield directory

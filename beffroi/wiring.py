@@ -41,6 +41,7 @@ from delivery.reporter import Reporter
 from delivery.scheduler import Scheduler
 from delivery.submission import Submission
 from delivery.types import Acceptor, DeliveryAgent
+from delivery.vacation import Responder
 from directory.directory import Directory
 from smtp.outbound.agent import SmtpAgent
 from smtp.outbound.mx import public
@@ -66,9 +67,10 @@ class Rooms:
 async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        tally = stack.enter_context(open_tally(config))
         yield Rooms(
-            tally=stack.enter_context(open_tally(config)),
-            directory=await enter(open_directory(config)),
+            tally=tally,
+            directory=await enter(open_directory(config, tally)),
             store=await enter(open_store(config)),
             queue=await enter(open_queue(config)),
             resolver=await enter(open_resolver(config)),
@@ -90,14 +92,15 @@ class Acceptors:
 
 def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
     addresses, forwarder = make_forwarding(config, rooms)
-    committer = Committer(rooms.store, rooms.queue, rules(config), forwarder)
+    keyring = open_keyring(config, rooms.directory)
+    responder = Responder(rooms.queue, rooms.directory, keyring, CLOCK, IDS, config.limits, config.hostname)
+    committer = Committer(rooms.store, rooms.queue, rules(config), forwarder, responder)
     rspamd = make_rspamd(config, rooms.tally)
     authenticator = Authenticator(rooms.resolver, CLOCK, config.limits, config.hostname)
     scanner = rspamd if config.antispam.rspamd else None
     inbound = Inbound(
         config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK, rooms.tally, addresses
     )
-    keyring = open_keyring(config, rooms.directory)
     submission = Submission(config, rooms.directory, rooms.store, keyring, committer, rooms.queue, CLOCK, IDS)
     return Acceptors(inbound, submission, rspamd)
 

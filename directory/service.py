@@ -14,6 +14,7 @@ from core.config import Limits
 from core.database import create_engine
 from core.ids import Ids
 from core.log import Secret, get
+from core.tally import Tally
 from directory import policy, rules, sasl, scope, scram
 from directory.annotations import Annotations, SqlAnnotations
 from directory.attempts import Attempts
@@ -72,13 +73,14 @@ class SqlDirectory:
         limits: Limits,
         hostname: str = "",
         means: Means = PASSWORDS_ONLY,
+        tally: Tally | None = None,
     ) -> None:
         self._database = database
         self._means = means
         self._limits = limits
         self._passwords = Passwords(limits)
         self._lookups = Lookups(database, clock, limits, hostname)
-        attempts = Attempts(Throttle(clock, limits.exempt_networks))
+        attempts = Attempts(Throttle(clock, limits.exempt_networks, tally))
         self._login = Login(database, self._passwords, clock, attempts)
         self._proving = Proving(database, attempts, clock, means)
         self._boundary = Boundary(database, clock, ids, self._forget)
@@ -99,17 +101,19 @@ class SqlDirectory:
         limits: Limits,
         hostname: str = "",
         means: Means = PASSWORDS_ONLY,
+        tally: Tally | None = None,
     ) -> SqlDirectory:
         """`url` as in the configuration; `means` of logging in beside passwords, closed with the directory. Raises
         `SchemaError` when it was not migrated to our version, `ConfigError` for a URL we do not know, `TemporaryError`
-        when the database is away. `hostname`: this machine's own name, whose postmaster@ is the operator's."""
+        when the database is away. `hostname`: this machine's own name, whose postmaster@ is the operator's.
+        `tally`: where failed logins are counted; without one, in this process alone."""
         database = Database(create_engine(url))
         try:
             await database.check_schema()
         except BaseException:
             await database.close()
             raise
-        return cls(database, clock=clock, ids=ids, limits=limits, hostname=hostname, means=means)
+        return cls(database, clock=clock, ids=ids, limits=limits, hostname=hostname, means=means, tally=tally)
 
     async def close(self) -> None:
         await self._login.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
 from core.clock import ManualClock
-from directory import throttle
+from core.tally import Tally
 from directory.throttle import Throttle, network_of
 
 
@@ -93,10 +94,24 @@ def test_exempt_networks_also_when_mapped_into_ipv6() -> None:
         assert desk.wait(remote, "a") == 0.0
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "MAX_TRACKS", 10)
-    desk = Throttle(ManualClock())
-    for number in range(30):
-        desk.failed(f"192.0.2.{number}", f"a{number}")
-    assert desk.wait("192.0.2.0", "a0") == 0.0
-    assert desk.wait("192.0.2.29", "a29") == 2.0
+def test_all_processes_of_a_machine_count_together_and_a_restart_forgets_nothing(tmp_path: Path) -> None:
+    """Two fronts: what one saw, the other knows; what both knew, the next one knows. Memory is `core.tally`'s."""
+    clock = ManualClock(1_790_000_000.0)
+    tallies = [Tally.shared(tmp_path, clock) for _ in range(2)]
+    one, other = (Throttle(clock, tally=tally) for tally in tallies)
+    one.failed("192.0.2.1", "a")
+    other.failed("192.0.2.1", "a")
+    assert one.wait("192.0.2.1", "a") == other.wait("192.0.2.1", "a") == 4.0
+    other.succeeded("198.51.100.1", "a")
+    for tally in tallies:
+        tally.close()
+    again = Tally.shared(tmp_path, clock)
+    later = Throttle(clock, tally=again)
+    assert later.wait("192.0.2.1", "a") == 4.0
+    for number in range(60):
+        later.failed(f"203.0.113.{number}", "a")
+    assert later.wait("203.0.113.99", "a") == 15.0
+    assert later.wait("198.51.100.1", "a") == 0.0
+    later.succeeded("192.0.2.1", "a")
+    assert later.wait("192.0.2.1", "a") == 0.0
+    again.close()
