@@ -17,12 +17,12 @@ from typing import TypeVar
 
 import core.log
 from core.errors import ConflictError, InvalidError, NotFoundError
-from store import layout, recycle, verify
+from store import backup, copies, layout, recycle, sidefile, verify
 from store.accounts import Accounts
 from store.dovecot import source
 from store.dovecot.convert import Conversion
 from store.faults import whole
-from store.handle import Tools
+from store.handle import Tools, folder_directory
 from store.names import account_directory
 from store.restore import Restoration, Source, opened_copy
 from store.store import AccountStore
@@ -173,6 +173,25 @@ class Administration:
 
     async def leftover(self, domain: str, local: str) -> AccountRef | None:
         return next((ref for ref in await self.on_disk(domain) if ref.local == local.casefold()), None)
+
+    async def raise_numbers(self, domain: str | None) -> int:
+        refs = await self.on_disk(domain)
+        for ref in refs:
+            await self._accounts.release(ref)
+            await self._in_thread(partial(self._raise_numbers, ref))
+            await self._account(ref)  # its index is made again
+        return len(refs)
+
+    def _raise_numbers(self, ref: AccountRef) -> None:
+        handle = self._accounts.open_handle(ref)
+        try:
+            with handle.lock.held():
+                for folder in copies.folders(handle.fs, handle.root):
+                    with folder_directory(handle.fs, handle.root, folder.directory) as fd:
+                        sidefile.write_folder(handle.fs, fd, backup.raised(folder.file))
+                handle.discard_files()
+        finally:
+            handle.close()
 
     # -- the purge ----------------------------------------------------------------------------------------------------
 

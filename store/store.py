@@ -215,6 +215,10 @@ class StoreAdministration(Protocol):
     async def on_disk(self, domain: str | None = None) -> Sequence[AccountRef]:
         """Every account that has a directory, as its side file names it (quotas are the directory's to know)."""
 
+    async def raise_numbers(self, domain: str | None) -> int:
+        """After files were brought back from an older copy: go on with UIDs and mod-sequences that nobody was given
+        (fault 167). The number of accounts."""
+
     async def leftover(self, domain: str, local: str) -> AccountRef | None:
         """The account whose mail lies at an address on disk, whoever the directory knows there."""
 

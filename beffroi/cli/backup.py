@@ -1,0 +1,24 @@
+"""`beffroi backup DIR`: a copy of the whole installation, taken while it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from beffroi.cli.console import console, run
+from core.config import Config
+from store.backup import Copied
+
+
+def backup(directory: Path) -> None:
+    """Copy everything that must survive into DIR: empty, or an earlier backup, which is brought up to date."""
+    target = directory.absolute()
+
+    async def operation(config: Config) -> Copied:
+        from beffroi.backup import run as back_up
+
+        return await asyncio.to_thread(back_up, config, console.config_path, target)
+
+    done = run(operation)
+    value = {"directory": str(target), "accounts": done.accounts, "messages": done.messages, "copied": done.new}
+    console.answer(value, f"{target}: {done.messages} messages of {done.accounts} accounts, {done.new} copied now")
