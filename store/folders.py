@@ -16,7 +16,7 @@ from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
 from store import catalog, journal, layout, sidefile
 from store.catalog import FolderRow
 from store.layout import NewFolder
-from store.names import folder_directory, folder_name
+from store.names import LONG, folder_directory, folder_name
 from store.sidefile import Intent
 from store.transaction import Transaction
 from store.types import DELIMITER, INBOX
@@ -103,18 +103,19 @@ def rename(transaction: Transaction, old: str, new: str) -> None:
 
 
 def _move_directories(transaction: Transaction, rows: list[FolderRow], names: dict[str, str]) -> None:
+    """The intent comes before all else, because a long name changes with its side file, before any directory moves."""
     fs, root = transaction.fs, transaction.handle.root
     directories = {row.id: folder_directory(names[row.id], row.id) for row in rows}
     transaction.touch_structure()
-    for row in rows:
-        if directories[row.id].startswith(".#"):  # a name too long for a directory lives in the side file
-            with transaction.directory(row) as fd:
-                sidefile.update_folder(fs, fd, name=names[row.id])
     moves = tuple((row.directory, directories[row.id], names[row.id]) for row in rows)
     if len(moves) > 1:
         # Undone last, when the directories have their old names again: else the next recovery would complete it.
         transaction.on_failure(partial(sidefile.remove_intent, fs, root))
         sidefile.write_intent(fs, root, Intent(moves))
+    for before, after, name in moves:
+        if after.startswith(LONG):
+            told = sidefile.rename_folder(fs, root, before, name)
+            transaction.on_failure(partial(sidefile.rename_folder, fs, root, before, told))
     for before, after, _ in moves:
         if before != after:
             fs.rename(root, before, root, after)

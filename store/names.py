@@ -19,6 +19,7 @@ from core.ids import base32
 from store.types import DELIMITER, INBOX, Flag
 
 MAX_ENCODED = 200  # octets of a directory name; longer folder names live under ".#<id>"
+LONG = ".#"
 MAX_NAME = 1000  # octets of a folder name in UTF-8
 MAX_LEVELS = 20
 HOST = "beffroi"  # the place of the host name in a Maildir file name: one name whatever machine wrote it
@@ -77,7 +78,7 @@ def folder_directory(name: str, folder_id: str) -> str:
     if name == INBOX:
         return ""
     encoded = "." + ".".join(encode(level) for level in name.split(DELIMITER))
-    return encoded if len(encoded) <= MAX_ENCODED else f".#{folder_id}"
+    return encoded if len(encoded) <= MAX_ENCODED else LONG + folder_id
 
 
 def directory_folder(directory: str) -> str | None:

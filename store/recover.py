@@ -16,7 +16,7 @@ from store.catalog import FolderRow
 from store.faults import IndexDamagedError, consistent
 from store.handle import Handle, folder_directory
 from store.lockfile import ALL, State, Word
-from store.names import directory_folder
+from store.names import LONG, directory_folder
 from store.scan import scan_folder
 from store.schema import NEW_LIFE, TABLES_BY_MESSAGE
 from store.sidefile import FolderFile
@@ -119,8 +119,11 @@ def _finish_rename(handle: Handle) -> None:
     intent = sidefile.read_intent(handle.fs, handle.root)
     if intent is None:
         return
-    for old, new, _name in intent.moves:
-        if handle.fs.exists(handle.root, old) and not handle.fs.exists(handle.root, new):
+    for old, new, name in intent.moves:
+        present = new if handle.fs.exists(handle.root, new) else old
+        if new.startswith(LONG) and handle.fs.exists(handle.root, present):
+            sidefile.rename_folder(handle.fs, handle.root, present, name)
+        if present != new and handle.fs.exists(handle.root, old):
             handle.fs.rename(handle.root, old, handle.root, new)
     handle.fs.sync(handle.root)
     sidefile.remove_intent(handle.fs, handle.root)

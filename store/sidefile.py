@@ -92,6 +92,17 @@ def update_folder(fs: FileSystem, directory: int, **changes: Any) -> FolderFile:
     return changed
 
 
+def rename_folder(fs: FileSystem, root: int, directory: str, name: str) -> str:
+    """Tell the folder in `directory` its name where the directory's own cannot; the one it had told before."""
+    fd = fs.open_directory(root, directory)
+    try:
+        before = read_folder(fs, fd)
+        update_folder(fs, fd, name=name)
+    finally:
+        fs.close(fd)
+    return before.name if before is not None else ""
+
+
 def read_account(fs: FileSystem, directory: int) -> AccountFile | None:
     values = _read(fs, directory, ACCOUNT_FILE)
     try:

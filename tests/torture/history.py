@@ -34,10 +34,14 @@ class Expected:
     subscriptions: list[tuple[str, ...]]
     kind: str
 
-    def count(self, email: str) -> tuple[int, int]:
-        """(fewest, most) copies of a message that may be found."""
-        counts = [sum(1 for mail in state.mail.values() if mail.email_id == email) for state in self.after]
-        return min(counts), max(counts)
+    def fewest(self, email: str) -> int:
+        """Copies of a message that must be found, wherever."""
+        return min(sum(1 for mail in state.mail.values() if mail.email_id == email) for state in self.after)
+
+    def most(self) -> Counter[str]:
+        """Copies of each message that may be found: in every place where it was or was bound for."""
+        places = {key: mail.email_id for state in self.after for key, mail in state.mail.items()}
+        return Counter(places.values())
 
 
 @dataclass(slots=True)

@@ -10,16 +10,17 @@ import apsw
 import pytest
 
 from core.clock import ManualClock
+from core.errors import StorageError
 from store import journal
 from store.fsops import Call, FileSystem
 from store.lockfile import LOCK_FILE, State, Word
 from store.service import MaildirStore, initialise
 from store.types import Flag, Placement
 from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, all_rows, cur, deliver, inbox_of, read
+from tests.store.helpers import MAIRIE, all_rows, cur, deliver, fail_commits, inbox_of, read
 from tests.torture.__main__ import room
 from tests.torture.disk import Replay, read_tree
-from tests.torture.recorder import RecordingFileSystem, Tape
+from tests.torture.recorder import RecordingFileSystem, RecordingVfs, SyncEnd, Tape
 from tests.torture.workload import account_path, small_blocks
 
 pytestmark = pytest.mark.faults
@@ -124,6 +125,7 @@ async def test_p4_a_removal_is_durable_only_below_a_floor_that_tells_it(recorded
 
 async def test_f144_keywords_of_a_dead_writer_are_read_with_its_letters(recorded: Recorded) -> None:
     """A move killed before its commit: the target's side file has the keyword, its row in the index has not."""
+    vfs = RecordingVfs(recorded.tape)
     store = await recorded.opened()
     account = await store.account(MAIRIE)
     await account.append([(content(1), Placement(keywords=("Urgent",)))])
@@ -132,7 +134,8 @@ async def test_f144_keywords_of_a_dead_writer_are_read_with_its_letters(recorded
     await (await account.mailbox("INBOX")).move([(1, 1)], "D")
     events = recorded.tape.events[begin:]
     await store.close()
-    places = [n for n, e in enumerate(events, begin) if isinstance(e, Call) and not e.path.endswith("-wal")]
+    vfs.unregister()
+    places = [n for n, e in enumerate(events, begin) if isinstance(e, Call)]
     assert len(places) > 5
     for place in places:
         killed = recorded.data.with_name(f"killed{place}")
@@ -157,6 +160,8 @@ async def test_f159_a_removed_file_goes_under_the_name_it_has_not_the_one_an_old
     await store.flush()
     await store.close()
     journal.append(FileSystem(), FileSystem().open_root(str(index.parent)), [journal.removal([1])])
+    for name in ("index.db-wal", "index.db-shm"):
+        index.with_name(name).unlink(missing_ok=True)
     index.write_bytes(older)
     store = await recorded.opened(boot="two")
     assert await all_rows(await inbox_of(store)) == []
@@ -165,16 +170,62 @@ async def test_f159_a_removed_file_goes_under_the_name_it_has_not_the_one_an_old
     await store.close()
 
 
-async def test_f157_rows_that_contradict_each_other_are_made_again_after_a_power_loss(recorded: Recorded) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_rename_of_long_named_folders_is_whole_or_nothing(recorded: Recorded, fails: bool) -> None:
+    """Their names lie in side files, which change one after the other: the intent must be there before the first."""
+    store = await recorded.opened()
+    account = await store.account(MAIRIE)
+    child = "y" * 60 + "/" + "z" * 60
+    await account.create(f"{'x' * 190}/{child}")
+    old = {folder.name for folder in await account.folders()}
+    begin = len(recorded.tape.events)
+    if fails:
+        heal = fail_commits(store)
+        with pytest.raises(StorageError):
+            await account.rename("x" * 190, "w" * 190)
+        heal()
+    else:
+        await account.rename("x" * 190, "w" * 190)
+    new = {folder.name for folder in await account.folders()}
+    assert (new == old) is fails
+    await store.rebuild(None)
+    assert {folder.name for folder in await account.folders()} == new
+    events = recorded.tape.events
+    places = [n for n in range(begin, len(events)) if isinstance(events[n], SyncEnd)]
+    assert len(places) > 5
+    for place in [] if fails else places:
+        lost = recorded.data.with_name(f"lost{place}")
+        recorded.replay(place).durable.write_to(lost)
+        later = MaildirStore(lost, clock=recorded.clock, boot="two")
+        await later.open()
+        names = {folder.name for folder in await (await later.account(MAIRIE)).folders()}
+        assert names in (old, {name.replace("x" * 190, "w" * 190) for name in old})
+        await later.close()
+    await store.close()
+
+
+LAST = "key = (SELECT max(key) FROM messages)"
+DAMAGES = {
+    "one table lacks a row": [f"DELETE FROM summaries WHERE {LAST}"],
+    "tables tell of different messages": [
+        *(f"DELETE FROM {table} WHERE NOT {LAST}" for table in ("summaries", "heads", "sorting")),
+        f"DELETE FROM messages WHERE {LAST}",
+    ],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_f157_an_index_that_contradicts_itself_is_made_again_after_a_power_loss(
+    recorded: Recorded, damage: str
+) -> None:
     store = await recorded.opened()
     for number in (1, 2):
         await deliver(store, MAIRIE, number)
     await store.flush()
     (path,) = recorded.data.rglob("index.db")
     db = apsw.Connection(str(path))
-    db.execute("UPDATE summaries SET key = key + 5 WHERE key = (SELECT max(key) FROM summaries)")
-    db.execute("DELETE FROM messages WHERE key = (SELECT max(key) FROM messages)")
-    db.execute("DELETE FROM sorting WHERE key = (SELECT max(key) FROM sorting)")
+    for statement in DAMAGES[damage]:
+        db.execute(statement)
     db.close()
     later = await recorded.opened(boot="two")
     inbox = await inbox_of(later)
