@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("delivery", "idle", "importing", "changing", "searching")
+BENCHMARKS = ("queue", "delivery", "idle", "importing", "changing", "searching")
 
 
 def main(names: list[str]) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from core import log
 from core.address import Address
@@ -71,17 +72,38 @@ def delivery_id(queue_id: str, account: Account) -> str:
     return f"{queue_id}.{account.id}"
 
 
+class Responder(Protocol):
+    """Who tells senders that somebody is away: `delivery.vacation.Responder`."""
+
+    async def respond(self, plan: Plan) -> None:
+        """After the commit; never raises for what is ordinary."""
+
+
 class Committer:
     """`Committer(store, queue, rules)`; shared by inbound and submission."""
 
-    def __init__(self, store: Store, queue: Queue, rules: Rules, forwarder: Forwarder | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        rules: Rules,
+        forwarder: Forwarder | None = None,
+        responder: Responder | None = None,
+    ) -> None:
         self._store = store
         self._queue = queue
         self._rules = rules
         self._forwarder = forwarder
+        self._responder = responder
 
     async def commit(self, plan: Plan) -> Status:
         """250 when it is all durable; a 4xx when nothing was kept."""
+        status = await self._committed(plan)
+        if status.ok and self._responder is not None and plan.folder == INBOX:
+            await self._responder.respond(plan)
+        return status
+
+    async def _committed(self, plan: Plan) -> Status:
         try:
             if not plan.targets:
                 await self._queue.enqueue_all(await self._onward(plan, plan.outgoing))

@@ -13,13 +13,14 @@ from sqlalchemy import ColumnElement, Connection, delete, select, true, update
 from core import log
 from core.clock import Clock
 from core.errors import NotFoundError
-from delivery.queue import tracing
+from delivery.queue import allowance, tracing, vacations
 from delivery.queue.hints import HintSender
 from delivery.queue.results import finish
 from delivery.queue.rows import Row
 from delivery.queue.schema import State, message, recipient
 from delivery.queue.store import QueueStore
 from delivery.queue.trace_book import TraceBook
+from delivery.queue.vacations import Vacation
 from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry
 
 _log = log.get(__name__)
@@ -33,6 +34,15 @@ class Administration:
         self._hints = hints
         self._clock = clock
         self._book = book
+
+    async def unlock(self, account_id: str) -> bool:
+        return await self._database.write(lambda connection: allowance.unlock(connection, account_id))
+
+    async def vacation(self, account_id: str) -> Vacation | None:
+        return await self._database.read(lambda connection: vacations.get(connection, account_id))
+
+    async def set_vacation(self, account_id: str, vacation: Vacation | None) -> None:
+        await self._database.write(lambda connection: vacations.put(connection, account_id, vacation))
 
     async def list(self, organisation_id: str | None, *, limit: int = 1000) -> list[QueuedMessage]:
         return await self._database.read(lambda connection: _list(connection, organisation_id, limit))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from core.clock import Clock
 from core.errors import MailError
-from delivery.queue import allowance, claims, content, entering, reports, results, tls_counts, tracing
+from delivery.queue import allowance, claims, content, entering, reports, results, tls_counts, tracing, vacations
 from delivery.queue.administration import Administration
 from delivery.queue.allowance import Charge, Rules
 from delivery.queue.claims import Choose, Claimed
@@ -27,6 +27,7 @@ from delivery.queue.rows import NewMessage, StoredMessage
 from delivery.queue.store import QueueStore
 from delivery.queue.tls_counts import TlsKey
 from delivery.queue.trace_book import TraceBook
+from delivery.queue.vacations import Vacation
 from delivery.types import Result, TraceEntry
 from message.content import Content
 
@@ -101,6 +102,15 @@ class Queue:
         now = self._clock.now()
         return await self._database.write(lambda c: allowance.charge(c, account_id, keys, rules, now))
 
+    async def vacations(self) -> Mapping[str, Vacation]:
+        """Everybody's absence, past and to come, by account id."""
+        return await self._database.read(vacations.load)
+
+    async def tell_once(self, account_id: str, sender_key: str) -> bool:
+        """Whether this sender is to be told of the account's absence; counted as told."""
+        now = self._clock.now()
+        return await self._database.write(lambda c: vacations.tell_once(c, account_id, sender_key, now))
+
     async def unlock(self, account_id: str) -> bool:
         """Let an account send again; False when it was not locked."""
         return await self._database.write(lambda c: allowance.unlock(c, account_id))
@@ -142,8 +152,11 @@ class Queue:
         return await self._database.write(lambda c: results.apply(c, done, judge, owner=self.owner, now=now))
 
     async def put_off(self, backlog: Backlog, judge: Judge) -> list[Settled]:
-        now = self._clock.now()
-        return await self._database.write(lambda c: results.put_off(c, backlog, judge, now=now))
+        now, settled, more = self._clock.now(), [], True
+        while more:
+            part, more = await self._database.write(lambda c: results.put_off(c, backlog, judge, now=now))
+            settled += part
+        return settled
 
     async def next_due(self) -> float | None:
         return await self._database.read(claims.next_due)

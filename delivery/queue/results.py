@@ -16,6 +16,7 @@ from delivery.queue.schema import Owed, State, chunk, message, recipient
 from delivery.types import Result, ResultKind
 
 JUDGED = 500  # rows a backlog takes through the rule at a time
+MOVED = 2000  # rows of a backlog put off in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,9 @@ class Backlog:
     late: float
 
 
-def put_off(connection: Connection, backlog: Backlog, judge: Judge, *, now: float) -> list[Settled]:
-    """Apply a backlog to the due, waiting, not held recipients of its domain; those that the rule judged."""
+def put_off(connection: Connection, backlog: Backlog, judge: Judge, *, now: float) -> tuple[list[Settled], bool]:
+    """Apply a backlog to due, waiting, not held recipients of its domain: those that the rule judged, and whether there
+    are more. A part at a time: nobody's mail waits at the door while 50,000 rows are written."""
     due = (
         (recipient.c.domain == backlog.domain)
         & (recipient.c.state == State.WAITING.value)
@@ -139,9 +141,10 @@ def put_off(connection: Connection, backlog: Backlog, judge: Judge, *, now: floa
         result = Result(stored.id, ResultKind.DEFERRED, backlog.status, "", backlog.diagnostic)
         settled.append(_settle(connection, stored, result, judge, now))
     finish(connection, {item.message.queue_id for item in settled})
-    connection.execute(
+    part = select(recipient.c.id).where(due, not_(owing)).limit(MOVED)
+    moved = connection.execute(
         update(recipient)
-        .where(due, not_(owing))
+        .where(recipient.c.id.in_(part))
         .values(
             next_attempt=backlog.next_attempt,
             last_attempt=now,
@@ -150,5 +153,5 @@ def put_off(connection: Connection, backlog: Backlog, judge: Judge, *, now: floa
             remote="",
             attempts=recipient.c.attempts + 1,
         )
-    )
-    return settled
+    ).rowcount
+    return settled, moved == MOVED or len(rows) == JUDGED

@@ -203,6 +203,24 @@ sending = Table(
     Column("warned_at", Double, nullable=False),
 )
 
+# Absence notices of accounts, and whom they told (by a digest of the address). For `delivery.queue.vacations`.
+vacation = Table(
+    "queue_vacation",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("starts", Double, nullable=False),
+    Column("ends", Double, nullable=False),
+)
+vacation_told = Table(
+    "queue_vacation_told",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("digest", String(32), primary_key=True),
+    Column("at", Double, nullable=False),
+)
+
 
 def check_version(connection: Connection) -> None:
     """Make what is missing. Raises `StorageError` for tables of another version, which stay as they are."""

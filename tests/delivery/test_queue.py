@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -280,6 +281,28 @@ async def test_a_backlog_takes_old_messages_through_the_rule(queue: Queue, clock
     [judged] = await queue.put_off(backlog, judge)
     assert judged.message.queue_id == "old"
     assert (await queue.administration.show(None, "young")).recipients[0].attempts == 1
+
+
+async def test_h141_a_long_backlog_is_put_off_part_by_part(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement over 50,000 rows held up everybody's mail for seconds."""
+    monkeypatch.setattr("delivery.queue.results.MOVED", 3)
+    for number in range(8):
+        await queue.enqueue(new(f"d{number}", "x@dead.test"))
+    writes = []
+    real = queue._database.write
+
+    async def counted(*arguments: Any) -> Any:
+        writes.append(1)
+        return await real(*arguments)
+
+    queue._database.write = counted  # type: ignore[method-assign]  # watched
+    status = deferred("no host answers", "unreachable", "4.4.1")
+    backlog = Backlog("dead.test", clock.at + 900, status, "", expired=clock.at - 1e6, late=clock.at - 1e6)
+    assert await queue.put_off(backlog, judge) == []
+    assert len(writes) == 3
+    assert await queue.next_due() == clock.now() + 900
 
 
 async def test_holding_keeps_a_message_back_until_it_is_released(queue: Queue) -> None:

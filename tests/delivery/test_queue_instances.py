@@ -28,7 +28,6 @@ from tests.delivery.test_scheduler import MAIL, empty, put, running, until
 from tests.fakes.postgres import Postgres
 from tests.fakes.postgres import running as postgres
 
-
 NUMBERS = itertools.count(1)
 
 
