@@ -119,21 +119,16 @@ class Committer:
         return await self._store.stage(plan.local_prefix + plan.head, plan.body, first=first, skip=plan.skip)
 
     async def _publish(self, plan: Plan, staged: Staged) -> Status:
-        if plan.outgoing or any("SUCCESS" in target.dsn.notify for target in plan.targets):
+        """One mailbox is one commit. Several, or anything else beside, are the queue's first: else one of them could
+        have the message, and the sender be told that nobody has (promise P2)."""
+        if plan.outgoing or len(plan.targets) > 1 or "SUCCESS" in plan.targets[0].dsn.notify:
             return await self._with_queue(plan, staged)
-        outcomes = await self._deliver(plan, staged)
-        failed = [target for target, error in outcomes if error is not None]
-        errors = [error for _, error in outcomes if error is not None]
-        if len(failed) == len(outcomes):
-            return refusal(errors[0])
-        if failed:  # the first is committed: the others are the queue's
-            waiting = [_local(target, plan.folder, wait=RETRY_LOCAL) for target in failed]
-            await self._queue.enqueue(_queued(plan, waiting))
-        return self._accepted(plan, failed)
+        _, error = await _deliver_one(plan, plan.targets[0], staged)
+        return self._accepted(plan) if error is None else refusal(error)
 
     async def _with_queue(self, plan: Plan, staged: Staged) -> Status:
         """The queue's commit is the first one here: from then on the answer is 250."""
-        leased = [_local(target, plan.folder, leased=True) for target in plan.targets]
+        leased = [_local(target, plan.folder) for target in plan.targets]
         # The leased ones keep the sender, hence stand first in the first message.
         ids, *_ = await self._queue.enqueue_all(await self._onward(plan, [*leased, *plan.outgoing]))
         outcomes = await self._deliver(plan, staged)
@@ -168,8 +163,6 @@ class Committer:
 
     async def _deliver(self, plan: Plan, staged: Staged) -> list[tuple[Target, MailError | None]]:
         """Every target, a few at a time; one that fails does not stop the others."""
-        if len(plan.targets) == 1:
-            return [await _deliver_one(plan, plan.targets[0], staged)]
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(target: Target) -> tuple[Target, MailError | None]:
@@ -200,15 +193,14 @@ async def _deliver_one(plan: Plan, target: Target, staged: Staged) -> tuple[Targ
     return target, None
 
 
-def _local(target: Target, folder: str, *, leased: bool = False, wait: float = 0.0) -> NewRecipient:
+def _local(target: Target, folder: str) -> NewRecipient:
     return NewRecipient(
         target.account.address,
         target.account.organisation_id,
         target.dsn,
         local=True,
         folder=target.folder or folder,
-        leased=leased,
-        wait=wait,
+        leased=True,
     )
 
 

@@ -286,7 +286,18 @@ async def test_after_the_first_commit_the_rest_is_the_queues(world: World) -> No
     assert (await world.send(world.inbound(), MAIL, "maire@ville.test", "agent@ville.test")).ok
     assert len(world.store.inbox("maire@ville.test")) == 1
     [recipients] = (await queued(world)).values()
-    assert recipients == [("agent@ville.test", "waiting")]
+    assert recipients == [("maire@ville.test", "delivered"), ("agent@ville.test", "waiting")]
+
+
+async def test_p2_one_of_two_mailboxes_and_a_broken_queue_is_refused_with_nobody_having_it(world: World) -> None:
+    async def broken(_new: object) -> list[int]:
+        raise TemporaryError("busy")
+
+    world.store.failures["deliver:agent@ville.test"] = [StorageError("full")]
+    world.queue.enqueue_all = broken  # type: ignore[method-assign,assignment]  # a fault
+    status = await world.send(world.inbound(), MAIL, "maire@ville.test", "agent@ville.test")
+    assert (status.code, status.enhanced) == (451, "4.3.0")
+    assert world.store.boxes == {}
 
 
 async def test_a_queue_that_cannot_take_the_forwards_keeps_nothing(world: World) -> None:
