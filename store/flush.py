@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
+from core.errors import NotFoundError
 from store import catalog, folders, journal, sums
 from store.catalog import FolderRow
 from store.names import KEYWORD_LETTERS, with_letters
@@ -27,9 +28,20 @@ _Waiting = tuple[int, str, int, int]  # key, file name, flags, keywords
 
 def flush(transaction: Transaction) -> None:
     """One turn; `transaction.unfinished` tells that another is needed."""
+    _compact_journals(transaction)
     letters, files = _write_letters(transaction), _unlink(transaction)
     transaction.handle.lock.publish(sums.packed(transaction.used()))
     transaction.unfinished = transaction.unfinished or letters or files
+
+
+def _compact_journals(transaction: Transaction) -> None:
+    """Threads and keywords past 26 make journals grow, too, where nothing is ever removed. Looked at before this turn's
+    own lines, so each turn sees those of the turns before."""
+    grown = transaction.handle.grown
+    if not transaction.has_journalled:
+        while grown:
+            with contextlib.suppress(NotFoundError):  # deleted meanwhile
+                folders.compact_journal(transaction, transaction.folder(grown.pop()))
 
 
 def _write_letters(transaction: Transaction) -> bool:

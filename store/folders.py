@@ -201,7 +201,9 @@ def compact_journal(transaction: Transaction, row: FolderRow) -> None:
     if transaction.has_journalled:  # lines that a failing commit would cut off again
         return
     with transaction.directory(row) as fd, contextlib.suppress(FileNotFoundError):
-        if journal.size(transaction.fs, fd) < journal.COMPACT_AT:
+        compacted = transaction.handle.compacted
+        # What is still needed may be large: only a journal that has doubled is worth the work.
+        if journal.size(transaction.fs, fd) < max(journal.COMPACT_AT, 2 * compacted.get(row.id, 0)):
             return
         first, last = row.number << 32, (row.number + 1 << 32) - 1
         present = {
@@ -213,3 +215,4 @@ def compact_journal(transaction: Transaction, row: FolderRow) -> None:
             for (key,) in transaction.db.all("SELECT key FROM doomed WHERE key BETWEEN ? AND ?", (first, last))
         }
         journal.compact(transaction.fs, fd, present, pending)
+        compacted[row.id] = journal.size(transaction.fs, fd)

@@ -120,6 +120,8 @@ class Handle:
         self.unpinned.set()
         self.dirty = False  # something waits for the flusher
         self.behind = False  # and one more turn of it would not be enough
+        self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
+        self.compacted: dict[str, int] = {}  # octets of a journal after it was written again
         self.touched = False  # something was written since the last clean stop
         self._index: Index | None = None
         self._retired: list[Connection] = []

@@ -402,6 +402,7 @@ class Transaction:
         """Durable when it returns; cut off again when the operation or the batch fails."""
         self._may_wait()
         self.touch(row)
+        self.handle.grown.add(row.id)
         with self.directory(row) as fd:
             self._journalled.append((row.directory, journal.size(self.fs, fd)))
             journal.append(self.fs, fd, lines)

@@ -8,8 +8,10 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import InvalidError
+from store import journal
 from store.service import MaildirStore
 from store.types import NO_FLAGS, Flag, Placement
+from tests.fakes.mail import content
 from tests.store.helpers import EVERY, MAIRIE, WHOLE, all_rows, by_hand, cur, deliver, inbox_of
 
 
@@ -166,3 +168,35 @@ async def test_a_change_over_many_rows_is_one_modseq(store: MaildirStore) -> Non
     answer = await inbox.store_flags(WHOLE, add=Flag.SEEN)
     assert len(answer.messages) == 40
     assert len({row.modseq for row in answer.messages}) == 1
+
+
+async def test_a_journal_of_keywords_alone_is_written_again_when_it_has_grown(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "COMPACT_AT", 2000)
+    words = tuple(f"mot{number}" for number in range(40))
+    account = await store.account(MAIRIE)
+    await account.append([(content(number), Placement("INBOX", keywords=words)) for number in range(1, 11)])
+    inbox = await inbox_of(store)
+    file = data / "domains/mairie.test/maire/beffroi-journal"
+    sizes = []
+    for turn in range(40):
+        await inbox.store_flags([(1, 10)], remove_keywords=[words[30]] if turn % 2 else [], add_keywords=[words[31]])
+        await inbox.store_flags([(1, 10)], add_keywords=[words[30]])
+        await inbox.store_flags([(1, 10)], remove_keywords=[words[31 + turn % 5]])
+        await store.flush()
+        sizes.append(file.stat().st_size)
+    assert max(sizes) < 2 * 2000
+    shown = [row.keywords for row in await all_rows(inbox)]
+    await store.rebuild(None)
+    assert [row.keywords for row in await all_rows(inbox)] == shown
+
+
+async def test_a_folder_that_is_gone_before_its_journal_was_looked_at(store: MaildirStore) -> None:
+    words = tuple(f"mot{number}" for number in range(40))
+    account = await store.account(MAIRIE)
+    await account.create("A")
+    await account.append([(content(1), Placement("A", keywords=words))])
+    await account.delete("A")
+    await store.flush()
+    assert await store.verify(None) == []
