@@ -20,6 +20,7 @@ from admin_api.routes import (
     organisations,
     queue,
     recycling,
+    sending,
     shares,
 )
 from admin_api.services import Services
@@ -35,6 +36,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     aliases.router,
     grants.router,
     queue.router,
+    sending.router,
 )
 LOOPBACK = ("127.0.0.1", "::1")
 

@@ -167,6 +167,19 @@ class TraceEntry:
     remote: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Vacation:
+    """`starts` and `ends` in Unix seconds; `subject` "" is made of the message's own."""
+
+    text: str
+    subject: str = ""
+    starts: float = 0.0
+    ends: float = 0.0
+
+    def covers(self, now: float) -> bool:
+        return self.starts <= now < self.ends
+
+
 class QueueAdministration(Protocol):
     """What the command line and the REST API do with the queue. `organisation_id` None: all; otherwise what belongs
     to another organisation raises `NotFoundError`."""
@@ -183,6 +196,14 @@ class QueueAdministration(Protocol):
 
     async def drop(self, organisation_id: str | None, queue_id: str) -> None:
         """Remove without a bounce."""
+
+    async def unlock(self, account_id: str) -> bool:
+        """Let an account send again whose sending was locked; False when it was not. The caller bounds whose it is."""
+
+    async def vacation(self, account_id: str) -> Vacation | None: ...
+
+    async def set_vacation(self, account_id: str, vacation: Vacation | None) -> None:
+        """None: none any more. A new absence tells everybody anew."""
 
     async def trace(self, organisation_id: str | None, text: str) -> Sequence[TraceEntry]:
         """What is known of messages by address, Message-ID or queue id, in the order it happened; at most 1,000

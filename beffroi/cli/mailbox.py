@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from beffroi.cli import adopting, recycling, sending
+from beffroi.cli import adopting, recycling, sending, vacation
 from beffroi.cli.console import console, refuse, run
 from beffroi.cli.parse import address_argument, octets
 from beffroi.rooms import open_directory, open_store
@@ -27,6 +27,7 @@ app.command("adopt")(adopting.adopt)
 app.command("recycled")(recycling.recycled)
 app.command("restore")(recycling.restore)
 app.command("unlock")(sending.unlock)
+app.command("vacation")(vacation.vacation)
 
 QUOTA = typer.Option("0", help="For example 5G; 0 is unlimited.")
 PASSWORD_STDIN = typer.Option(False, "--password-stdin", help="Read the password from standard input.")

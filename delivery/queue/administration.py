@@ -20,8 +20,7 @@ from delivery.queue.rows import Row
 from delivery.queue.schema import State, message, recipient
 from delivery.queue.store import QueueStore
 from delivery.queue.trace_book import TraceBook
-from delivery.queue.vacations import Vacation
-from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry
+from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry, Vacation
 
 _log = log.get(__name__)
 

@@ -27,8 +27,7 @@ from delivery.queue.rows import NewMessage, StoredMessage
 from delivery.queue.store import QueueStore
 from delivery.queue.tls_counts import TlsKey
 from delivery.queue.trace_book import TraceBook
-from delivery.queue.vacations import Vacation
-from delivery.types import Result, TraceEntry
+from delivery.types import Result, TraceEntry, Vacation
 from message.content import Content
 
 LEASE = 60.0  # seconds a worker may be silent before others take over; renewed every quarter of it

@@ -16,7 +16,7 @@ from core.clock import SystemClock
 from core.config import Limits
 from core.errors import NotFoundError
 from core.ids import RandomIds
-from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry
+from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry, Vacation
 from directory.service import SqlDirectory
 from directory.types import Actor, Role
 from dkim_keys.keyring import Keyring
@@ -79,6 +79,7 @@ class FakeQueue:
     def __init__(self) -> None:
         self.messages: dict[str, QueuedMessage] = {}
         self.done: list[tuple[str, str]] = []
+        self.vacations: dict[str, Vacation | None] = {}
 
     def put(self, queue_id: str, organisation_id: str) -> None:
         recipients = (QueuedRecipient("alice@partner.test", "waiting", 1, 0.0, "451 4.4.1 no answer"),)
@@ -98,6 +99,16 @@ class FakeQueue:
             TraceEntry(1.0, message.queue_id, "delivered", message.sender, text, message.organisation_id)
             for message in await self.list(organisation_id)
         ]
+
+    async def unlock(self, account_id: str) -> bool:
+        self.done.append(("unlock", account_id))
+        return True
+
+    async def vacation(self, account_id: str) -> Vacation | None:
+        return self.vacations.get(account_id)
+
+    async def set_vacation(self, account_id: str, vacation: Vacation | None) -> None:
+        self.vacations[account_id] = vacation
 
     async def _act(self, action: str, organisation_id: str | None, queue_id: str) -> None:
         await self.show(organisation_id, queue_id)

@@ -24,6 +24,11 @@ BODIES = {
     "/mailboxes/{address}/app-passwords": {"label": "x"},
     "/mailboxes/{address}/shares/{grantee}": {"rights": "read"},
     "/mailboxes/{address}/restore": {},
+    "/mailboxes/{address}/vacation": {
+        "text": "Absent",
+        "starts": "2026-12-24T00:00:00+01:00",
+        "ends": "2027-01-04T00:00:00+01:00",
+    },
     "/organisations/{organisation}": {"quota": 7},
 }
 

@@ -1,0 +1,187 @@
+"""The absence notice: who gets one, what it says, and that it never starts a war of robots (RFC 3834; row 136).
+
+`withheld` is pure and names its reason. The answer has a null sender, says that it is automatic, and goes to the
+envelope sender alone; a failure here never touches the message that was delivered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from antispam.types import Authentication, Result
+from core import log
+from core.address import Address
+from core.clock import Clock
+from core.config import Limits
+from core.envelope import Dsn
+from core.errors import InvalidError, MailError
+from core.ids import Ids
+from delivery.commit import Plan, Target
+from delivery.forward import Keys
+from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.srs import is_rewritten
+from delivery.types import Vacation
+from directory.directory import Directory
+from directory.types import Account
+from dkim_keys.sign import sign_content
+from message import compose
+from message.address_list import Kind, parse_fields, to_address
+from message.compose import Person
+from message.content import BytesContent
+from message.decode import words
+from message.header import Head, split
+from message.trace import return_path
+
+KNOWN_FOR = 15.0  # seconds until a change made elsewhere is seen here
+MAX_QUOTED = 150  # characters of the original subject
+# RFC 3834 2: addresses behind which nobody reads answers.
+_ROBOT = re.compile(
+    r"(?:owner-.*|.*-(?:request|owner|bounces?|return)|mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?)"
+    r"(?:\+.*)?",
+    re.IGNORECASE,
+)
+_LIST_FIELDS = tuple(f"list-{name}".encode() for name in ("id", "help", "subscribe", "unsubscribe", "post", "owner"))
+_BULK = frozenset({b"bulk", b"list", b"junk"})
+_ADDRESSED = (b"to", b"cc", b"resent-to", b"resent-cc")
+
+_log = log.get(__name__)
+
+
+def withheld(
+    sender: Address | None, head: Head, account: Address, reached: Address, found: Authentication | None, limits: Limits
+) -> str:
+    """Why this message is not answered, "" when it is. `reached`: the recipient that led to the account."""
+    if sender is None:
+        return "null-sender"
+    if sender.without_subaddress().key == account.key:
+        return "from-oneself"
+    if _ROBOT.fullmatch(sender.local) or is_rewritten(sender):
+        return "robot"
+    automatic = head.first(b"auto-submitted")
+    if automatic is not None and automatic.value.partition(b";")[0].strip().lower() != b"no":  # RFC 3834 2, 5
+        return "auto-submitted"
+    if any(field.value.strip().lower() in _BULK for field in head.all(b"precedence")):
+        return "bulk"
+    if any(head.first(name) is not None for name in _LIST_FIELDS):
+        return "list"
+    if found is not None and found.spf.result in (Result.FAIL, Result.SOFTFAIL):
+        return "sender-forged"
+    if not {account.key, reached.key, reached.without_subaddress().key} & _named(head, limits):
+        return "not-addressed"  # RFC 3834 2: a blind copy, a group, a list without manners
+    return ""
+
+
+def _named(head: Head, limits: Limits) -> set[str]:
+    keys: set[str] = set()
+    for name in _ADDRESSED:
+        for entry in parse_fields(head, name, limits):
+            if entry.kind is Kind.ADDRESS and entry.sound:
+                try:
+                    address = to_address(entry)
+                except ValueError:
+                    continue
+                keys |= {address.key, address.without_subaddress().key}
+    return keys
+
+
+class Responder:
+    """`Responder(queue, directory, keys, clock, ids, limits, hostname)`; asked after a message was delivered."""
+
+    def __init__(
+        self, queue: Queue, directory: Directory, keys: Keys, clock: Clock, ids: Ids, limits: Limits, hostname: str
+    ) -> None:
+        self._queue = queue
+        self._directory = directory
+        self._keys = keys
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+        self._hostname = hostname
+        self._known: Mapping[str, Vacation] = {}
+        self._until = float("-inf")
+
+    async def respond(self, plan: Plan) -> None:
+        """Answer for each account of a delivered message that is away. Never raises for what is ordinary."""
+        try:
+            known = await self._away()
+            away = [item for item in plan.targets if not item.folder and item.account.id in known]
+            if not away:
+                return
+            head, found = split(plan.head, self._limits), plan.verified.authentication if plan.verified else None
+            for item in away:
+                vacation = known[item.account.id]
+                if vacation.covers(self._clock.now()):
+                    await self._answer(plan.envelope.sender, head, item, found, vacation)
+        except MailError as error:
+            _log.warning("vacation-failed", code=error.code)
+
+    async def _away(self) -> Mapping[str, Vacation]:
+        """From memory mostly: an installation where nobody is away pays one look in 15 s."""
+        if self._clock.monotonic() >= self._until:
+            self._known = await self._queue.vacations()
+            self._until = self._clock.monotonic() + KNOWN_FOR
+        return self._known
+
+    async def _answer(
+        self,
+        sender: Address | None,
+        head: Head,
+        target: Target,
+        found: Authentication | None,
+        vacation: Vacation,
+    ) -> None:
+        account = target.account
+        reason = withheld(sender, head, account.address, target.address, found, self._limits)
+        if not reason and sender is not None and not await self._queue.tell_once(account.id, sender.key):
+            reason = "told-already"
+        if reason or sender is None:
+            _log.info("vacation-withheld", account=account.id, reason=reason)
+            return
+        message = await self._message(sender, head, account, vacation)
+        await self._queue.enqueue(message)
+        _log.info("vacation-sent", account=account.id, queue_id=message.queue_id)
+
+    async def _message(self, sender: Address, head: Head, account: Account, vacation: Vacation) -> NewMessage:
+        now = self._clock.now()
+        data = compose.text_message(
+            sender=Person(account.address, account.display_name),
+            recipients=[Person(sender)],
+            subject=vacation.subject or _subject(head),
+            text=vacation.text,
+            now=now,
+            message_id=compose.new_message_id(self._ids, account.address.domain),
+            extra=_about(head),
+        )
+        signature = await sign_content(BytesContent(data), await self._keys.signers(account.address.domain), now)
+        ours = await self._directory.hosted_domain(sender.domain) is not None
+        return NewMessage(
+            queue_id=self._ids.queue_id(),
+            sender=None,  # RFC 3834 3.3: nothing may answer it
+            content=BytesContent(signature + data),
+            recipients=(NewRecipient(sender, account.organisation_id, Dsn(frozenset({"NEVER"})), local=ours),),
+            smtputf8=not (sender.ascii and account.address.ascii),
+            local_prefix=return_path(None),
+        )
+
+
+def _subject(head: Head) -> str:
+    """RFC 3834 3.1.5: "Auto: " and what the sender wrote, harmless characters only."""
+    field = head.first(b"subject")
+    text = words(field.value) if field is not None else ""
+    clean = "".join(c if c.isprintable() else " " for c in text)[:MAX_QUOTED].strip()
+    return f"Absence : {clean}" if clean else "Absence"
+
+
+def _about(head: Head) -> list[bytes]:
+    """RFC 3834 3.1.2, 3.1.6, 5: what it answers, and that nobody wrote it."""
+    fields = [compose.raw_field("Auto-Submitted", "auto-replied")]
+    field = head.first(b"message-id")
+    text = field.value.decode("ascii", "replace") if field is not None else ""
+    if re.fullmatch(r"<[!-;=?-~]{1,250}>", text):
+        try:
+            fields += [compose.raw_field("In-Reply-To", text), compose.raw_field("References", text)]
+        except InvalidError:
+            return fields
+    return fields

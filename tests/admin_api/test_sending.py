@@ -1,0 +1,58 @@
+"""Absence notices and unlocking over REST."""
+
+from __future__ import annotations
+
+import pytest
+
+from delivery.types import Vacation
+from tests.admin_api.conftest import Api
+from tests.admin_api.test_access_routes import mailbox
+from tests.admin_api.test_routes import commune
+
+WANTED = {
+    "text": "Je suis absente.\nÀ lundi.",
+    "starts": "2026-12-24T00:00:00+01:00",
+    "ends": "2027-01-04T00:00:00+01:00",
+}
+
+
+async def test_an_absence_is_set_shown_and_taken_back_and_audited(api: Api) -> None:
+    await commune(api)
+    path = f"/mailboxes/{await mailbox(api, 'maire')}/vacation"
+    assert (await api.call("GET", path, api.a)).status_code == 404
+    assert (await api.call("PUT", path, api.a, json=WANTED)).status_code == 204
+    [kept] = api.queue.vacations.values()
+    assert kept == Vacation(WANTED["text"], "", 1798066800.0, 1799017200.0)
+    assert (await api.call("GET", path, api.a)).json() == {
+        "text": WANTED["text"], "subject": "", "starts": "2026-12-23T23:00:00Z", "ends": "2027-01-03T23:00:00Z",
+    }  # fmt: skip
+    assert (await api.call("DELETE", path, api.a)).status_code == 204
+    assert (await api.call("GET", path, api.a)).status_code == 404
+    assert (await api.call("PUT", path, api.b, json=WANTED)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": ""},
+        {"text": "x" * 10_001},
+        {"text": "a\x00b"},
+        {"subject": "a\r\nBcc: x@y.fr"},
+        {"ends": "2026-12-23T00:00:00+01:00"},
+        {"starts": "2026-12-24T00:00:00"},
+        {"more": 1},
+    ],
+)
+async def test_h066_what_cannot_be_a_notice_is_422(api: Api, change: dict[str, object]) -> None:
+    await commune(api)
+    path = f"/mailboxes/{await mailbox(api, 'maire')}/vacation"
+    assert (await api.call("PUT", path, api.a, json={**WANTED, **change})).status_code == 422
+    assert not api.queue.vacations
+
+
+async def test_an_account_is_unlocked_by_its_own_commune_only(api: Api) -> None:
+    await commune(api)
+    path = f"/mailboxes/{await mailbox(api, 'maire')}/unlock"
+    assert (await api.call("POST", path, api.b)).status_code == 404
+    assert (await api.call("POST", path, api.a)).status_code == 204
+    assert [action for action, _ in api.queue.done] == ["unlock"]

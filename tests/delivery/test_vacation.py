@@ -1,0 +1,201 @@
+"""Absence notices: whom they reach, what they say, and who must never get one (RFC 3834; security.md row 136)."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+from antispam.types import Result
+from core.address import parse
+from core.config import Limits
+from delivery.commit import Committer
+from delivery.inbound import Inbound
+from delivery.queue.vacations import AGAIN
+from delivery.types import Vacation
+from delivery.vacation import KNOWN_FOR, Responder, withheld
+from message.header import split
+from tests.delivery.conftest import HOST, NoKeys, World
+from tests.fakes.delivery_world import vouched
+
+MAIL = (
+    b"From: Anne <anne@sender.test>\r\nTo: Maire <maire@ville.test>\r\nSubject: =?utf-8?q?Conseil_d'=C3=A9cole?=\r\n"
+    b"Message-ID: <1@sender.test>\r\n\r\nBonjour\r\n"
+)
+ACCOUNT = "id-maire@ville.test"
+
+
+class Away:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        responder = Responder(world.queue, world.directory, NoKeys(), world.clock, world.ids, world.config.limits, HOST)
+        self.committer = Committer(world.store, world.queue, world.rules, responder=responder)
+
+    async def set(self, **changes: Any) -> None:
+        now = self.world.clock.now()
+        values = {"text": "Je suis absente.\nÀ lundi.", "starts": now, "ends": now + 30 * 86400.0, **changes}
+        await self.world.queue.administration.set_vacation(ACCOUNT, Vacation(**values))
+        self.world.clock.advance(KNOWN_FOR)
+
+    async def receive(self, data: bytes = MAIL, to: str = "maire@ville.test", sender: str = "anne@sender.test") -> None:
+        world = self.world
+        inbound: Inbound[Any] = Inbound(
+            world.config, world.directory, world.store, world.authenticator, None, self.committer, world.clock
+        )
+        assert (await world.send(inbound, data, to, sender=sender)).ok
+
+    async def answers(self) -> list[EmailMessage]:
+        found = []
+        for item in await self.world.queue.claim(self.world.scheduler()._destinations.selection()):
+            assert item.message.sender is None  # RFC 3834 3.3
+            assert item.recipients[0].dsn.notify == {"NEVER"}
+            content = await self.world.queue.content(item.message)
+            message = email.message_from_bytes(content.read(0, content.size), policy=email.policy.default)
+            assert isinstance(message, EmailMessage)
+            assert str(item.recipients[0].address) == message["To"]
+            found.append(message)
+        return found
+
+
+@pytest.fixture
+def away(world: World) -> Away:
+    return Away(world)
+
+
+async def test_a_person_who_writes_is_told(away: Away) -> None:
+    await away.set()
+    await away.receive()
+    [answer] = await away.answers()
+    assert answer["From"] == "maire@ville.test"
+    assert answer["To"] == "anne@sender.test"
+    assert answer["Subject"] == "Absence : Conseil d'école"
+    assert answer["Auto-Submitted"] == "auto-replied"
+    assert answer["In-Reply-To"] == answer["References"] == "<1@sender.test>"
+    assert answer.get_content().split() == "Je suis absente. À lundi.".split()
+
+
+async def test_only_between_its_dates_and_not_after_it_was_taken_back(away: Away) -> None:
+    now = away.world.clock.now()
+    await away.set(starts=now + 3600.0, ends=now + 7200.0)
+    await away.receive()
+    away.world.clock.advance(3600.0)
+    await away.receive()
+    away.world.clock.advance(3600.0)
+    await away.receive(sender="paul@sender.test")
+    assert [answer["To"] for answer in await away.answers()] == ["anne@sender.test"]
+    await away.set()
+    await away.world.queue.administration.set_vacation(ACCOUNT, None)
+    away.world.clock.advance(KNOWN_FOR)
+    await away.receive(sender="luc@sender.test")
+    assert await away.answers() == []
+
+
+async def test_h136_each_sender_is_told_once_in_seven_days_however_often_he_writes(away: Away) -> None:
+    await away.set()
+    for _ in range(50):
+        await away.receive()
+    await away.receive(sender="ANNE@sender.test")
+    assert len(await away.answers()) == 1
+    away.world.clock.advance(AGAIN)
+    await away.receive()
+    assert len(await away.answers()) == 1
+    await away.set(subject="Autre absence")
+    await away.receive()
+    assert [answer["Subject"] for answer in await away.answers()] == ["Autre absence"]
+
+
+async def test_junk_is_not_answered(away: Away) -> None:
+    await away.set()
+    away.world.authenticator.opinion = vouched(dmarc=Result.FAIL, policy="quarantine", disposition="quarantine")
+    await away.receive()
+    assert away.world.store.junk("maire@ville.test")
+    assert await away.answers() == []
+
+
+async def test_a_colleague_is_told_in_his_mailbox(away: Away) -> None:
+    await away.set()
+    await away.receive(sender="voisin@bourg.test")
+    [item] = await away.world.queue.claim(away.world.scheduler()._destinations.selection())
+    assert item.recipients[0].domain == ""  # a mailbox here
+
+
+async def test_hostile_subjects_and_ids_are_harmless(away: Away) -> None:
+    await away.set()
+    hostile = MAIL.replace(
+        b"=?utf-8?q?Conseil_d'=C3=A9cole?=", b"=?utf-8?q?a=0D=0ABcc=3A_x=40y.fr?= \x1b[2J" + b"x" * 900
+    )
+    await away.receive(hostile.replace(b"<1@sender.test>", b"<a b\xff@x>"))
+    [answer] = await away.answers()
+    assert answer["Bcc"] is None
+    assert answer["In-Reply-To"] is None
+    assert len(str(answer["Subject"])) < 200
+    assert "\x1b" not in str(answer["Subject"])
+
+
+def reason(
+    *fields: bytes, sender: str | None = "anne@sender.test", to: bytes = b"maire@ville.test", spf: Result = Result.NONE
+) -> str:
+    head = split(b"".join([*(field + b"\r\n" for field in fields), b"To: " + to + b"\r\n\r\n"]))
+    me = parse("maire@ville.test")
+    return withheld(parse(sender) if sender else None, head, me, parse("mairie@ville.test"), vouched(spf=spf), Limits())
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([], ""),
+        ([b"Auto-Submitted: no"], ""),
+        ([b"Auto-Submitted: auto-generated"], "auto-submitted"),
+        ([b"Auto-Submitted: auto-replied; owner-email=x"], "auto-submitted"),
+        ([b"Precedence: bulk"], "bulk"),
+        ([b"Precedence: LIST"], "bulk"),
+        ([b"Precedence: junk"], "bulk"),
+        ([b"Precedence: first-class"], ""),
+        ([b"List-Id: <conseil.x.test>"], "list"),
+        ([b"List-Unsubscribe: <https://x.test>"], "list"),
+    ],
+)
+def test_h136_fields_that_withhold_an_answer(fields: list[bytes], expected: str) -> None:
+    assert reason(*fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("sender", "expected"),
+    [
+        (None, "null-sender"),
+        ("maire@ville.test", "from-oneself"),
+        ("Maire+x@ville.test", "from-oneself"),
+        ("mailer-daemon@sender.test", "robot"),
+        ("owner-liste@sender.test", "robot"),
+        ("liste-request@sender.test", "robot"),
+        ("liste-bounces+maire=ville.test@sender.test", "robot"),
+        ("noreply@sender.test", "robot"),
+        ("no-reply@sender.test", "robot"),
+        ("SRS0=aaaaaaaa=00=x.test=a@sender.test", "robot"),
+        ("norbert@sender.test", ""),
+    ],
+)
+def test_h136_senders_that_get_no_answer(sender: str | None, expected: str) -> None:
+    assert reason(sender=sender) == expected
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        (b"mairie@ville.test", ""),  # the alias that led here
+        (b"x@y.test, Le Maire <MAIRE+dossier@ville.test>", ""),
+        (b"autre@ville.test", "not-addressed"),
+        (b"undisclosed-recipients:;", "not-addressed"),
+        (b"<<<", "not-addressed"),
+    ],
+)
+def test_who_was_not_addressed_does_not_answer(to: bytes, expected: str) -> None:
+    assert reason(to=to) == expected
+
+
+def test_h135_a_forged_sender_gets_no_answer() -> None:
+    assert reason(spf=Result.FAIL) == "sender-forged"
+    assert reason(spf=Result.PASS) == ""
