@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from core.clock import Clock
+from core.clock import Clock, SystemClock
 from core.config import Config, parse_endpoint
 from core.log import get
 from core.networks import plain_address
@@ -22,6 +22,7 @@ from delivery.next_hop import Routes
 from delivery.types import Job, JobRecipient, Result, ResultKind
 from smtp.outbound.connection import Broken, Caller, Connection, manner
 from smtp.outbound.dialogue import Answers, Capabilities, NoLogin, NoTls, Refused, transaction
+from smtp.outbound.egress import Egress
 from smtp.outbound.mx import MxResolver, Target
 from smtp.outbound.pool import Pool
 from smtp.outbound.requirements import is_eight_bit
@@ -87,6 +88,7 @@ class SmtpAgent:
         pool: Pool | None = None,
         results: TlsResults | None = None,
         routes: Routes | None = None,
+        egress: Egress | None = None,
         deadline: float = DEADLINE,
     ) -> None:
         self._caller = caller
@@ -95,6 +97,7 @@ class SmtpAgent:
         self._pool = pool or Pool()
         self._results = results or Uncounted()
         self._routes = routes or Routes({})
+        self._egress = egress or Egress(SystemClock())
         self._deadline = deadline
 
     @classmethod
@@ -109,7 +112,7 @@ class SmtpAgent:
         )
         caller = Caller(config.hostname, tuple(config.delivery.bind))
         policies = Policies.create(config, resolver, results, clock)
-        return cls(caller, mx, policies, results=results, routes=Routes(config.delivery.routes))
+        return cls(caller, mx, policies, results=results, routes=Routes(config.delivery.routes), egress=Egress(clock))
 
     async def close(self) -> None:
         await self._pool.close()
@@ -182,11 +185,14 @@ class SmtpAgent:
                 if policy.fallback is None:
                     raise
             except Broken as error:
+                if error.reason in ("connect-failed", "connect-timeout") and not job.static:
+                    self._egress.failed(target.address)
                 if error.tls:
                     self._tell(job, target, policy, error.failure, error.reason)
                 if not error.tls or policy.fallback is None or error.reason == "injected-reply":
                     raise
             else:
+                self._egress.connected(target.address)
                 failure = "" if connection.tls else "starttls-not-supported"
                 self._tell(job, target, policy, failure, failure, connection.source)
                 return connection
