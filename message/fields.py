@@ -7,11 +7,13 @@ no value. Linear in every input. Serves IMAP's header subsets and searches (RFC 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 # A field ends at the first CRLF that no white space follows; a lone CR or LF is data. Possessive, so nothing is tried
 # twice. Group 1 is the name: ftext, the obsolete blanks before the colon allowed; a line that is no field has none.
 _FIELD = re.compile(rb"(?:([!-9;-~]++)[ \t]*+:)?+[^\r]*+(?:\r(?!\n(?![ \t]))[^\r]*+)*+(?:\r\n)?+")
+_REST = rb"[^\r]*+(?:\r(?!\n(?![ \t]))[^\r]*+)*+(?:\r\n)?+"
+_REST_OF_OTHER = rb"(?:[^\r]++|\r(?!\n(?![ \t])))(?:%b)" % _REST  # never empty: `findall` must move on
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 
 
@@ -29,6 +31,13 @@ def walk(head: bytes) -> Iterator[tuple[bytes, bytes]]:
 def chosen(head: bytes, names: Container[bytes], *, keep: bool = True) -> bytes:
     """The raw fields whose lower-case name is in `names` (or, without `keep`, is not), joined in their order."""
     return b"".join([raw for name, raw in walk(head) if (name in names) is keep])
+
+
+def picker(names: Iterable[bytes]) -> Callable[[bytes], bytes]:
+    """`chosen` for lower-case `names` (one at least, none empty) and many header blocks that hold fields only: one pass of one pattern each."""
+    wanted = b"|".join(re.escape(name) for name in sorted(names))
+    pattern = re.compile(rb"((?:%b)[ \t]*+:%b)|%b" % (wanted, _REST, _REST_OF_OTHER), re.IGNORECASE)
+    return lambda head: b"".join(pattern.findall(head))
 
 
 def value(raw: bytes) -> bytes:

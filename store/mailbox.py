@@ -78,7 +78,7 @@ class FolderView:
         return await self._read(_snapshot)
 
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
-        def ask(db: Connection, row: FolderRow) -> list[int]:
+        def ask(db: Connection, row: FolderRow) -> Sequence[int]:
             present = records.uids_below(db, row, snapshot.uidnext)
             gone = records.vanished_since(db, row, snapshot.modseq, snapshot.uidnext)
             return sorted({*present, *gone}) if gone else present

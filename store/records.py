@@ -6,6 +6,7 @@ Refuses to know files and locks; statements only.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from store.schema import UID_MASK, key, signed, unsigned
 from store.types import Column, Flag, Message, ModSeq, Uid
 
 BATCH = 512  # rows read at once
+_UNASKED = tuple(Message(Uid(0), Flag(0)))[4:]  # the fields that `Column.NONE` does not bring
 _FLAGS = tuple(Flag(bits) for bits in range(32))
 MAX_LOOKUPS = 10
 
@@ -147,13 +149,15 @@ _statements: dict[Column, str] = {}
 
 
 def _statement(columns: Column) -> str:
-    """SELECT whose row is exactly a `Message`'s fields; what was not asked for is a constant."""
+    """SELECT whose row is exactly a `Message`'s fields, what was not asked for is a constant; without columns its first
+    four fields only."""
     if columns not in _statements:
         wanted = {name: table for flag, (table, names) in _COLUMNS.items() if columns & flag for name in names}
         chosen = [f"{wanted[name]}.{name}" if name in wanted else _EMPTY.get(name, "x''") for name in _ORDER]
+        named = f", {', '.join(chosen)}" if columns else ""
         joins = "".join(_JOINS[table] for table in sorted(set(wanted.values())) if table in _JOINS)
         _statements[columns] = (
-            f"SELECT key & {UID_MASK}, m.flags, m.keywords, m.modseq, {', '.join(chosen)} FROM messages m{joins} "  # noqa: S608
+            f"SELECT key & {UID_MASK}, m.flags, m.keywords, m.modseq{named} FROM messages m{joins} "  # noqa: S608
             f"WHERE key BETWEEN ? AND ? ORDER BY key LIMIT {BATCH}"
         )
     return _statements[columns]
@@ -162,7 +166,22 @@ def _statement(columns: Column) -> str:
 def batch(db: Connection, folder: FolderRow, first: int, last: int, columns: Column) -> list[Message]:
     """At most `BATCH` messages with UIDs `first` to `last`, ascending."""
     rows = db.all(_statement(columns), (key(folder.number, first), key(folder.number, last)))
-    return [message(folder, row) for row in rows]
+    words, made, flags = _Words(folder), tuple.__new__, _FLAGS  # `Message._make` without its checks
+    if not columns:
+        return [made(Message, (uid, flags[f & 31], words[bits], seq, *_UNASKED)) for uid, f, bits, seq in rows]
+    return [made(Message, (uid, flags[f & 31], words[bits], *rest)) for uid, f, bits, *rest in rows]
+
+
+class _Words(dict[int, tuple[str, ...]]):
+    """Keyword bits as SQLite holds them > the words; few different ones come in one batch."""
+
+    def __init__(self, folder: FolderRow) -> None:
+        super().__init__({0: ()})
+        self._folder = folder
+
+    def __missing__(self, bits: int) -> tuple[str, ...]:
+        words = self[bits] = self._folder.words(unsigned(bits))
+        return words
 
 
 def message(folder: FolderRow, row: Row) -> Message:
@@ -197,13 +216,36 @@ def vanished_since(db: Connection, folder: FolderRow, modseq: int, uidnext: int)
     return tuple(row[0] for row in rows)
 
 
-def uids_below(db: Connection, folder: FolderRow, uidnext: int) -> list[int]:
-    """Ascending. Read from the narrow index rather than from the table."""
+def uids_below(db: Connection, folder: FolderRow, uidnext: int) -> array[int]:
+    """Ascending. Where every UID ever given is present or remembered as expunged, the gaps tell it all; else it is read
+    from the narrow index rather than from the table."""
+    gone = db.value("SELECT count(*) FROM expunged WHERE folder = ?", (folder.number,))
+    if folder.messages + gone == folder.uidnext - 1:
+        return _without(range(1, min(uidnext, folder.uidnext)), _expunged(db, folder) if gone else [])
     rows = db.all(
         f"SELECT key & {UID_MASK} FROM messages INDEXED BY messages_by_modseq WHERE folder = ? AND key < ?",  # noqa: S608
         (folder.number, key(folder.number, uidnext)),
     )
-    return sorted(row[0] for row in rows)
+    return array("I", sorted(row[0] for row in rows))
+
+
+def _expunged(db: Connection, folder: FolderRow) -> list[int]:
+    first, last = key(folder.number, 0), key(folder.number, UID_MASK)
+    rows = db.all(f"SELECT key & {UID_MASK} FROM expunged WHERE key BETWEEN ? AND ? ORDER BY key", (first, last))  # noqa: S608
+    return [row[0] for row in rows]
+
+
+def _without(numbers: range, gaps: Sequence[int]) -> array[int]:
+    """`gaps` ascending; stretches between them are made at once."""
+    found: array[int] = array("I")
+    start = numbers.start
+    for gap in gaps:
+        if gap >= numbers.stop:
+            break
+        found.extend(range(start, gap))
+        start = gap + 1
+    found.extend(range(start, numbers.stop))
+    return found
 
 
 def first_unseen(db: Connection, folder: FolderRow) -> int:

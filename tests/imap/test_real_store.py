@@ -173,3 +173,30 @@ async def test_another_process_is_heard_in_idle_and_by_notify_without_looking(
             await three.ok(b"DELETE Vieux")
             assert await two.line() == b'* LIST (\\NonExistent) "/" Vieux'
         await other.close()
+
+
+async def test_numbers_stay_right_while_removals_are_owed_and_after(tmp_path: Path) -> None:
+    """The map is made of the gaps that expunged messages left, the lines of whole batches."""
+    async with real(tmp_path) as (world, store):
+        one, two = await world.login(), await world.login()
+        for _ in range(9):
+            await deliver(store, world.services)
+        await two.ok(b"SELECT INBOX")
+        await two.ok(b"STORE 2,5,9 +FLAGS.SILENT \\Deleted")
+        await one.ok(b"SELECT INBOX")
+        assert len(await one.ok(b"FETCH 1:* UID")) == 10
+        await two.ok(b"EXPUNGE")
+        await two.ok(b"STORE 1 +FLAGS.SILENT ($Work \\Seen)")
+        lines = await one.ask(b"FETCH 1:* (UID FLAGS)")
+        assert lines[-1].startswith(b"a NO [EXPUNGEISSUED]")
+        told = [line for line in lines if line.endswith(b")") and b"UID" in line]
+        assert told == [
+            b"* %d FETCH (UID %d FLAGS (%b))" % (uid, uid, b"\\Seen $Work" if uid == 1 else b"")
+            for uid in (1, 3, 4, 6, 7, 8)
+        ]
+        await one.ok(b"NOOP")
+        for client in (one, two, await world.login()):
+            await client.ok(b"SELECT INBOX")
+            assert (await client.ok(b"FETCH 1:* UID"))[:-1] == [
+                b"* %d FETCH (UID %d)" % (number, uid) for number, uid in enumerate((1, 3, 4, 6, 7, 8), 1)
+            ]

@@ -36,3 +36,33 @@ def test_it_is_linear_in_every_shape(unit: bytes) -> None:
     began = time.process_time()
     sum(len(raw) for _, raw in fields.walk(unit * (2**20 // len(unit))))
     assert time.process_time() - began < 2
+
+
+def test_a_picker_chooses_what_chosen_chooses() -> None:
+    """On blocks of whole fields, as the index keeps them, however odd."""
+    dice = random.Random(5322)
+    pieces = [
+        b"To",
+        b"from",
+        b"X-To",
+        b":",
+        b" :",
+        b" ",
+        b"\t",
+        b"a@b",
+        b"\r",
+        b"\n",
+        b"\r\n ",
+        b"\r\n\t",
+        b"\xe9",
+        b"",
+    ]
+    for _ in range(3000):
+        raw = [
+            dice.choice([b"To", b"FROM", b"X-To", b"Subject", b"odd line", b"To\t "]) + dice.choice([b":", b""])
+            + b"".join(dice.choices(pieces, k=dice.randint(0, 6))) + b"\r\n"
+            for _ in range(dice.randint(0, 5))
+        ]  # fmt: skip
+        head = b"".join(each for name, each in fields.walk(b"".join(raw)))
+        for names in ({b"to"}, {b"to", b"from", b"x-to"}, {b"none"}):
+            assert fields.picker(names)(head) == fields.chosen(head, names), (head, names)

@@ -22,6 +22,7 @@ from store.store import MessageFile
 from store.types import Message
 
 SETTLE = 64 * 1024  # octets written between two looks at the reader
+TOGETHER = 64  # whole responses written at once
 
 _log = log.get(__name__)
 
@@ -54,6 +55,12 @@ class Answer:
             separator = b" "
         self._write(b")\r\n")
         await self.settle(SETTLE)
+
+    async def lines(self, lines: Sequence[bytes]) -> None:
+        """Whole responses made elsewhere; the reader is waited for every few of them."""
+        for start in range(0, len(lines), TOGETHER):
+            self._write(b"".join(lines[start : start + TOGETHER]))
+            await self.settle(SETTLE)
 
     async def _value(self, value: Value | Measured | int, source: Source) -> None:
         if value is None:

@@ -12,6 +12,7 @@ from imap.command import WHEN_SELECTED, Command
 from imap.commands.fetch.answer import Answer
 from imap.commands.fetch.binary import UnknownEncodingError
 from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute
+from imap.commands.fetch.lines import Lines
 from imap.commands.fetch.parse import FetchArgs, parse
 from imap.commands.fetch.plan import Plan, plan
 from imap.commands.fetch.source import Source
@@ -27,6 +28,7 @@ from store.types import Column, Flag, Message
 _log = log.get(__name__)
 
 TURN = 16  # messages read from their files between two turns of the loop
+TURN_LINES = 512  # messages answered from the index between two turns: some 5 ms
 
 
 async def fetch(session: Session, args: FetchArgs) -> Ok:
@@ -120,8 +122,12 @@ class _Run:
         self._todo = todo
         self._seen = seen
         self._condstore = session.condstore
+        self._lines = Lines(todo, view.uids) if Lines.fits(todo) else None
 
     async def batch(self, rows: Sequence[Message]) -> None:
+        if self._lines is not None:
+            await self._at_once(self._lines, rows)
+            return
         for row in rows:
             if await self._row(row):
                 self.answered += 1
@@ -129,6 +135,17 @@ class _Run:
                 await asyncio.sleep(0)
         # Rows may come without suspending; other sessions of this process get their turn here (promise P7).
         await asyncio.sleep(0)
+
+    async def _at_once(self, lines: Lines, rows: Sequence[Message]) -> None:
+        if FLAGS in self._todo.attributes:
+            for row in rows:
+                if row.modseq > self._view.modseq or row.keywords:
+                    self._flags_told(row, with_modseq=MOD_SEQ in self._todo.attributes)
+        for start in range(0, len(rows), TURN_LINES):
+            made = lines.of(rows[start : start + TURN_LINES])
+            self.answered += len(made)
+            await self._answer.lines(made)
+            await asyncio.sleep(0)
 
     async def _row(self, row: Message) -> bool:
         number = self._view.number_of(row.uid)

@@ -10,7 +10,7 @@ import asyncio
 
 from imap.commands.fetch.binary import Decoded, Measured, locate, measure
 from imap.commands.fetch.items import Body
-from imap.commands.fetch.section import SUBSETS, Section, Span, Text, clip
+from imap.commands.fetch.section import SUBSETS, Partial, Section, Span, Text, clip
 from message import fields, parts
 from message.content import BLOCK
 from store.store import MessageFile
@@ -53,12 +53,12 @@ class Source:
     async def value(self, body: Body) -> Value:
         """What the item is answered with; None when the message has no such part."""
         if body.section.in_index:
-            return _cut(body, subset(self._row.headers, body.section))
+            return _of(body, subset(self._row.headers, body.section))
         span = self._span(body.section)
         if span is None:
             return None
         if body.section.text in SUBSETS:
-            return _cut(body, await self._subset(span, body.section))
+            return _of(body, await self._subset(span, body.section))
         return body.partial.cut(span) if body.partial else span
 
     def _span(self, section: Section) -> Span | None:
@@ -97,8 +97,10 @@ def subset(head: bytes, section: Section) -> bytes:
     return fields.chosen(head, section.wanted, keep=section.text is Text.FIELDS) + b"\r\n"
 
 
-def _cut(body: Body, octets: bytes) -> bytes:
-    if body.partial is None:
-        return octets
-    start, stop = body.partial.cut((0, len(octets)))
+def _of(body: Body, octets: bytes) -> bytes:
+    return octets if body.partial is None else cut(body.partial, octets)
+
+
+def cut(partial: Partial, octets: bytes) -> bytes:
+    start, stop = partial.cut((0, len(octets)))
     return octets[start:stop]
