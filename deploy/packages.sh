@@ -2,7 +2,7 @@
 # The Debian packages that are peers in the tests. Root: installed, with nothing started. Others: listed, then failure.
 set -eu
 wanted="postfix postfix-lmdb dovecot-imapd dovecot-lmtpd swaks libnet-ssleay-perl libio-socket-ssl-perl
-unbound rspamd redis-server isync opendkim opendkim-tools curl strace postgresql openssl procps systemd"
+unbound rspamd redis-server isync mutt offlineimap3 opendkim opendkim-tools curl strace postgresql openssl procps systemd"
 missing=""
 for package in $wanted; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing="$missing $package"

@@ -51,6 +51,7 @@ class Head:
 def read_head(scanner: Scanner) -> Head:
     """append-message = [SP flag-list] [SP date-time] SP append-data, up to the first literal or catenate part."""
     scanner.space()
+    scanner.try_space()  # imapclient sends two between the messages of MULTIAPPEND (docs/quirks.md)
     flags, date = FlagSet(), None
     if scanner.peek() == b"(":
         flags = scanner.flag_list()

@@ -58,6 +58,14 @@ async def test_several_messages_are_all_kept_or_none() -> None:
         assert all(spool.closed for spool in world.store.spools)
 
 
+async def test_imapclient_may_send_two_spaces_between_messages() -> None:
+    """docs/quirks.md: IMAPClient.multiappend up to 4.1.0 writes them before every literal but the first."""
+    async with World() as world:
+        client = await world.login()
+        assert (await many(client, item(ONE), b" " + item(TWO))).startswith(b"a OK [APPENDUID 1001 1:2]")
+        assert (await many(client, item(ONE), b"  " + item(TWO))).startswith(b"a BAD")
+
+
 async def test_quota_counts_all_messages_of_one_command() -> None:
     async with World(quota=len(ONE) + len(TWO) - 1) as world:
         client = await world.login()
