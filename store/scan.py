@@ -72,7 +72,7 @@ class _Scan:
         self.transaction, self.row, self.told, self.known, self.trust = transaction, row, told, known, trust
         self._modseq = 0 if self._believes_rows else self._first_modseq()
         self._foreign: list[str] = []
-        self._new: list[tuple[FileName, str]] = []
+        self._new: dict[int, tuple[FileName, str]] = {}  # by UID
         self._seen: set[int] = set()
         self._leftovers: set[int] = set()
 
@@ -103,14 +103,14 @@ class _Scan:
             self._foreign.append(name)
         elif made.uid in self.told.removed:
             self._remove_leftover(made.uid, name)
-        elif made.uid in self._seen or any(made.uid == other.uid for other, _ in self._new):
+        elif made.uid in self._seen or made.uid in self._new:
             self._foreign.append(name)
         elif made.uid in self.known and _base(self.known[made.uid].name) == made.base:
             self._adopt_letters(self.known[made.uid], made, name)
         elif self._was_expunged(made.uid) or (made.uid in self.known and self._believes_rows):
             self._foreign.append(name)
         else:
-            self._new.append((made, name))
+            self._new[made.uid] = (made, name)
 
     @property
     def _believes_rows(self) -> bool:
@@ -142,7 +142,7 @@ class _Scan:
         )
 
     def finish(self) -> None:
-        new = sorted(self._new, key=lambda pair: pair[0].uid)
+        new = [self._new[uid] for uid in sorted(self._new)]
         for count, ((made, name), ahead) in enumerate(zip(new, self._read_ahead(new), strict=True), 1):
             self._add(made, name, ahead)
             if not self._believes_rows and count % COMMIT_EVERY == 0:
@@ -195,8 +195,7 @@ class _Scan:
 
     def _drop_missing(self) -> None:
         """Rows whose file is gone, and rows the journal knows as removed."""
-        added = {made.uid for made, _ in self._new}
-        gone = [item for uid, item in self.known.items() if uid not in self._seen and uid not in added]
+        gone = [item for uid, item in self.known.items() if uid not in self._seen and uid not in self._new]
         for item in gone:
             # Where a file of it was met, that one's name is known, not the one an old row tells.
             keep = item.name if item.uid in self.told.removed and item.uid not in self._leftovers else ""
