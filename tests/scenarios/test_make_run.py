@@ -56,12 +56,15 @@ def run(clone: Path, seconds: float) -> str:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def read_first_message(clone: Path, said: str) -> None:
     port = re.search(r"IMAP over TLS\D+127\.0\.0\.1:(\d+)", said)
     user = re.search(r"delivered through the MX to (\S+?)\.\n", said)
-    assert port is not None and user is not None, said
+    assert port is not None, said
+    assert user is not None, said
     password = json.loads((clone / "demo-data/demo-secrets.json").read_text())["passwords"][user[1]]
     context = ssl.create_default_context(cafile=str(clone / "demo-data/tls/certificate.pem"))
     context.check_hostname = False
