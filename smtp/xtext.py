@@ -27,6 +27,13 @@ def decode(text: str) -> str:
     return plain
 
 
+def encode_utf8(text: str) -> str:
+    """utf-8-addr-xtext (RFC 6533 3): what is not QCHAR as an EmbeddedUnicodeChar. Raises `XtextError` for controls."""
+    if not text.isprintable():
+        raise XtextError("only printable text can be sent")
+    return "".join(c if c != "\\" and _XTEXT.fullmatch(c) else f"\\x{{{ord(c):X}}}" for c in text)
+
+
 def encode(text: str) -> str:
     """Printable ASCII as xtext. Raises `XtextError` for anything else."""
     if not all(" " <= c <= "~" for c in text):

@@ -301,8 +301,11 @@ def _rcpt(recipient: JobRecipient, capabilities: Capabilities) -> str:
         dsn = recipient.dsn
         parts += [f"NOTIFY={','.join(sorted(dsn.notify))}"] if dsn.notify else []
         kind, _, original = dsn.original.partition(";")
-        # A bare UTF-8 ORCPT (RFC 6533) is left out rather than sent to who may not know it.
-        parts += [f"ORCPT={kind};{xtext.encode(original)}"] if original and original.isascii() else []
+        if kind.lower() == "utf-8":
+            # RFC 6533 3: the address type is for who knows both extensions.
+            parts += [f"ORCPT=utf-8;{xtext.encode_utf8(original)}"] if original and "SMTPUTF8" in capabilities else []
+        elif original and original.isascii():
+            parts.append(f"ORCPT={kind};{xtext.encode(original)}")
     return " ".join(parts)
 
 

@@ -10,6 +10,7 @@ from message.content import Content, blocks
 
 TOO_BIG = refused("Message is larger than the next server accepts", "too-big-for-next-hop", "5.3.4", 552)
 NO_8BIT = refused("Message is 8-bit and the next server takes 7-bit only", "no-8bitmime", "5.6.3", 554)
+NO_BINARY = refused("Message is binary and we send none", "no-binarymime", "5.6.1", 554)
 NO_UTF8 = refused("Message is internationalized and the next server is not", "no-smtputf8", "5.6.7", 553)
 NO_REQUIRETLS = refused("Next server does not support REQUIRETLS", "no-requiretls", "5.7.30", 550)
 
@@ -30,6 +31,8 @@ def unmet(job: Job, recipients: tuple[JobRecipient, ...], offered: Offered, eigh
         return TOO_BIG
     if "SMTPUTF8" not in offered and needs_utf8(job, recipients):
         return NO_UTF8
+    if job.body == "BINARYMIME":
+        return NO_BINARY  # RFC 3030 3: BDAT alone may carry it, and we send DATA
     if "8BITMIME" not in offered and eight_bit:
         return NO_8BIT  # RFC 6152 3: convert or bounce; converting would break every signature
     # RFC 8689 4.2.1: a message that requires TLS goes only where the requirement is carried on.

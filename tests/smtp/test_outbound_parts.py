@@ -216,6 +216,16 @@ def test_parameters_are_sent_where_they_are_understood() -> None:
     assert sent[1] == "RCPT TO:<a@remote.test> NOTIFY=DELAY,FAILURE ORCPT=rfc822;x+2By@r.test"
 
 
+def test_an_internationalised_orcpt_goes_to_who_knows_it() -> None:
+    """RFC 6533 3"""
+    work = job("r", "a@r.test", dsn=[Dsn(original="utf-8;é+\\=x@r.test")])
+    sent, _ = play(transaction(work, work.recipients, FULL, {}), 250, 250, 354, 250)
+    assert sent[1] == "RCPT TO:<a@r.test> ORCPT=utf-8;\\x{E9}\\x{2B}\\x{5C}\\x{3D}x@r.test"
+    less = Capabilities({"DSN": "", "PIPELINING": ""})
+    sent, _ = play(transaction(work, work.recipients, less, {}), 250, 250, 354, 250)
+    assert sent[1] == "RCPT TO:<a@r.test>"
+
+
 def test_an_address_beyond_ascii_is_announced_whatever_the_message_came_with() -> None:
     """An alias of plain letters may lead to one that has none."""
     work = job("r", "é@r.test")
