@@ -87,9 +87,16 @@ def perform(transaction: Transaction, operation: Operation[Any], *, alone: bool)
         operation.error = error
 
 
+def _refusal(error: Exception) -> StorageError:
+    """A full disk is told as such, even when it also kept us from undoing."""
+    if isinstance(error, UndoFailedError) and isinstance(error.__cause__, OSError):
+        return storage_error(error.__cause__)
+    return storage_error(OSError(repr(error)))
+
+
 def fail_all(batch: Batch, error: Exception) -> None:
     """The commit failed: nothing of the batch was kept. Each caller gets an error of its own."""
-    known = error if isinstance(error, StorageError) else storage_error(OSError(repr(error)))
+    known = error if isinstance(error, StorageError) else _refusal(error)
     log.error("store-batch-failed", cause=repr(error), operations=len(batch), fields=known.fields)
     for operation in batch:
         operation.result = None
