@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("queue", "delivery", "idle", "importing", "changing", "searching")
+BENCHMARKS = ("queue", "relaying", "delivery", "idle", "importing", "changing", "searching", "reading")
 
 
 def main(names: list[str]) -> int:
