@@ -34,7 +34,8 @@ def chosen(head: bytes, names: Container[bytes], *, keep: bool = True) -> bytes:
 
 
 def picker(names: Iterable[bytes]) -> Callable[[bytes], bytes]:
-    """`chosen` for lower-case `names` (one at least, none empty) and many header blocks that hold fields only: one pass of one pattern each."""
+    """`chosen` for lower-case `names` (one at least, none empty) and many header blocks that hold fields only: one pass
+    of one pattern each."""
     wanted = b"|".join(re.escape(name) for name in sorted(names))
     pattern = re.compile(rb"((?:%b)[ \t]*+:%b)|%b" % (wanted, _REST, _REST_OF_OTHER), re.IGNORECASE)
     return lambda head: b"".join(pattern.findall(head))
