@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ log = core.log.get(__name__)
 
 FLUSH_EVERY = 1.0  # seconds a flag change may exist in the index alone (promise P5 allows two)
 TURNS = 100  # of one account before the others get theirs
+LONG_READS = 2  # at once
 FLUSH_TOGETHER = 4  # accounts flushed at once
 
 Key = tuple[str, str]
@@ -64,6 +65,8 @@ class Accounts:
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.recent = Recent()  # of all of them
+        # Searches, orders and threads of big folders: deliveries do not queue behind them (promise P7).
+        self.long_reads = ThreadPoolExecutor(LONG_READS, thread_name_prefix="read")
 
     async def use(self, ref: AccountRef) -> Entry:
         """The account, open and with its present index. Does not suspend when it was open."""
@@ -190,6 +193,7 @@ class Accounts:
         for key in list(self._open):
             self._let_go(key)
         await self._settled()
+        self.long_reads.shutdown(wait=False)
 
     # -- flushing ------------------------------------------------------------------------------------------------------
 

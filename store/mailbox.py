@@ -191,7 +191,9 @@ class FolderView:
     async def _in_thread(self, work: Callable[[Handle], T]) -> T:
         entry = await self._entry()
         with entry.handle.pinned():
-            return await ended(asyncio.get_running_loop().run_in_executor(self._pool, work, entry.handle))
+            return await ended(
+                asyncio.get_running_loop().run_in_executor(self._accounts.long_reads, work, entry.handle)
+            )
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
