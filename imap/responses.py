@@ -106,8 +106,17 @@ def expunge(number: SeqNum) -> bytes:
     return b"* %d EXPUNGE\r\n" % number
 
 
+def _plain_list(bits: int) -> bytes:
+    return encode.parenthesised([name for flag, name in FLAG_NAMES if flag & bits])
+
+
+_PLAIN_LISTS = tuple(_plain_list(bits) for bits in range(ALL_FLAGS + 1))  # most lists there are, made once
+
+
 def flag_list(flags: Flag, keywords: Iterable[str] = (), *, wildcard: bool = False) -> bytes:
     """The parenthesised list; `wildcard` adds \\* (new keywords are allowed, PERMANENTFLAGS)."""
+    if not (keywords or wildcard):
+        return _PLAIN_LISTS[flags]
     names = [name for flag, name in FLAG_NAMES if flag in flags]
     names += [keyword.encode("ascii", "replace") for keyword in keywords]
     return encode.parenthesised([*names, b"\\*"] if wildcard else names)

@@ -236,16 +236,35 @@ def _expunged(db: Connection, folder: FolderRow) -> list[int]:
 
 
 def _without(numbers: range, gaps: Sequence[int]) -> array[int]:
-    """`gaps` ascending; stretches between them are made at once."""
+    """`gaps` ascending; the stretches between them are copied at once."""
     found: array[int] = array("I")
     start = numbers.start
     for gap in gaps:
         if gap >= numbers.stop:
             break
-        found.extend(range(start, gap))
+        found += _COUNTED.stretch(start, gap)
         start = gap + 1
-    found.extend(range(start, numbers.stop))
-    return found
+    return found + _COUNTED.stretch(start, max(start, numbers.stop))
+
+
+class _Counted:
+    """0 1 2 3 …, as far as a folder needed it, to be cut from; a longer one replaces it whole: threads may share it."""
+
+    most = 1 << 20  # four MiB
+
+    def __init__(self) -> None:
+        self.numbers: array[int] = array("I")
+
+    def stretch(self, start: int, stop: int) -> array[int]:
+        if stop > self.most:
+            return array("I", range(start, stop))
+        numbers = self.numbers
+        if stop > len(numbers):
+            numbers = self.numbers = array("I", range(min(2 * stop, self.most)))
+        return numbers[start:stop]
+
+
+_COUNTED = _Counted()
 
 
 def first_unseen(db: Connection, folder: FolderRow) -> int:

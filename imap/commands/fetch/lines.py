@@ -16,16 +16,13 @@ from imap.commands.fetch.source import cut
 from imap.responses import flag_list
 from imap.wire import encode
 from message import fields
-from store.types import Flag, Message
+from store.types import Message
 
 Column = Callable[[Sequence[Message]], Iterable[bytes]]  # the values of one item for many messages
 
-_FLAG_LISTS = tuple(flag_list(Flag(bits)) for bits in range(32))
-
 
 def _flags(rows: Sequence[Message]) -> Iterable[bytes]:
-    lists = _FLAG_LISTS
-    return [flag_list(row.flags, row.keywords) if row.keywords else lists[row.flags] for row in rows]
+    return [flag_list(row.flags, row.keywords) for row in rows]
 
 
 class Lines:
