@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -122,7 +123,14 @@ class Idlers:
         self._writers: list[asyncio.StreamWriter] = []
 
     async def open(
-        self, port: int, users: Sequence[str], password: str, *, idle: bool = True, parallel: int = 20
+        self,
+        port: int,
+        users: Sequence[str],
+        password: str,
+        *,
+        idle: bool = True,
+        parallel: int = 20,
+        compressed: bool = False,
     ) -> None:
         context = ssl._create_unverified_context()
         gate = asyncio.Semaphore(parallel)
@@ -135,9 +143,16 @@ class Idlers:
                 while not (line := await asyncio.wait_for(reader.readline(), 120)).startswith(b"b "):
                     if line.startswith((b"a NO", b"a BAD", b"* BYE")) or not line:
                         raise AssertionError(f"{user}: {line!r}")
+                command = b"c IDLE\r\n"
+                if compressed:
+                    writer.write(b"d COMPRESS DEFLATE\r\n")
+                    if not (line := await asyncio.wait_for(reader.readline(), 60)).startswith(b"d OK"):
+                        raise AssertionError(line)
+                    stream = zlib.compressobj(6, zlib.DEFLATED, -15)
+                    command = stream.compress(command) + stream.flush(zlib.Z_SYNC_FLUSH)
                 if idle:
-                    writer.write(b"c IDLE\r\n")
-                    await asyncio.wait_for(reader.readline(), 60)
+                    writer.write(command)
+                    await asyncio.wait_for(reader.read(1000), 60)
                 self._writers.append(writer)
 
         await asyncio.gather(*(one(user) for user in users))

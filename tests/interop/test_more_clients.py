@@ -64,9 +64,10 @@ def test_mutt_opens_a_mailbox_and_moves_what_it_tagged(world: World, tmp_path: P
     rc = tmp_path / "muttrc"
     port = world.ports["imaps"]
     rc.write_text(
-        f'set folder="imaps://127.0.0.1:{port}/"\nset spoolfile="+INBOX"\nset imap_user="{user}"\n'
-        f'set imap_pass="{PASSWORD}"\nset imap_idle=yes\nset certificate_file="{world.suite.data}/tls/certificate.pem"\n'
-        "set ssl_verify_host=no\nset ssl_usesystemcerts=no\nset confirmappend=no\nset delete=yes\nset quit=yes\nset move=no\n"
+        f'set folder="imaps://127.0.0.1:{port}/"\nset spoolfile="+INBOX"\nset imap_user="{user}"\nset imap_idle=yes\n'
+        f'set imap_pass="{PASSWORD}"\nset certificate_file="{world.suite.data}/tls/certificate.pem"\n'
+        "set ssl_verify_host=no\nset ssl_usesystemcerts=no\nset confirmappend=no\nset delete=yes\nset quit=yes\n"
+        "set move=no\n"
         "set wait_key=no\nset ssl_verify_dates=no\n"
         'push "<tag-pattern>~A<enter><tag-prefix><save-message>=ParMutt<enter><sync-mailbox><quit>"\n'
     )
