@@ -31,6 +31,7 @@ log = core.log.get(__name__)
 _TOGETHER = 100  # words in one question: each row found costs a look at all of them
 _MANY_WORDS = 2000  # words that hold a piece: too many to tell candidates from others
 _MANY_GRAMS = 64
+_MANY_PARTS = 8  # words of a long pattern that are looked up: its longest
 _FEW = 2000  # documents whose places are looked up one by one
 
 Ranges = Sequence[tuple[int, int]]
@@ -131,7 +132,7 @@ def _documents(db: Connection, form: str, *, body_only: bool) -> _Docs:
         sure = _with_words(db, _words_holding(db, form), body_only=body_only)
         return _Docs(sure, _with_grams(db, form, body_only=body_only) | _partial(db))
     candidates: set[int] | None = None
-    for match in sorted(WORD.finditer(form), key=lambda match: match.start() - match.end()):
+    for match in sorted(WORD.finditer(form), key=lambda match: match.start() - match.end())[:_MANY_PARTS]:
         found = _with_part(db, form, match.start(), match.end(), body_only=body_only)
         if found is not None:
             candidates = found if candidates is None else candidates & found
@@ -166,7 +167,10 @@ def _words_holding(db: Connection, part: str) -> list[str]:
 def _with_words(db: Connection, words: Sequence[str], *, body_only: bool) -> set[int]:
     columns = "body" if body_only else "{head body}"
     found: set[int] = set()
+    every = db.value("SELECT count(*) FROM docs")
     for start in range(0, len(words), _TOGETHER):
+        if len(found) == every:
+            break
         either = " OR ".join(f'"{word}"' for word in words[start : start + _TOGETHER])
         found.update(_matching(db, f"{columns} : ({either})"))
     return found
