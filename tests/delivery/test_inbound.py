@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -421,3 +422,28 @@ async def test_lmtp_is_the_operators_own_gateway_and_not_judged_again(world: Wor
     assert (await reception.finish()).ok
     [stored] = world.store.inbox("maire@ville.test")
     assert b"with LMTPS id q1" in stored
+
+
+BOMBS = {
+    "parentheses": b"From: " + b"(" * 60_000 + b"\r\n",
+    "comments": b"From: " + b"(a)" * 20_000 + b" a@sender.test\r\n",
+    "addresses": b"To: " + b"a@b.test, " * 6_000 + b"c@d.test\r\n",
+    "encoded-words": b"Subject: " + b"=?utf-8?q?=41?= " * 4_000 + b"\r\n",
+    "received": b"Received: from a by " + b"[" * 60_000 + b"\r\n",
+    "results": b"Authentication-Results: x; " + b"spf=pass (" * 6_000 + b"\r\n",
+    "signature": b"DKIM-Signature: v=1; " + b"a=b; " * 12_000 + b"\r\n",
+    "seal": b"ARC-Seal: i=1; " + b"x=" + b" \t" * 30_000 + b"y; cv=none\r\n",
+    "folding": b"References:" + b"\r\n <x@y.test>" * 5_000 + b"\r\n",
+    "fields": b"X: y\r\n" * 990,
+}
+
+
+@pytest.mark.parametrize("kind", sorted(BOMBS))
+async def test_h042_a_bomb_for_the_processor_is_an_ordinary_message(world: World, kind: str) -> None:
+    """What would take minutes in any step that is not linear has an answer in time (P7)."""
+    world.authenticator = Authenticator(FakeResolver(), world.clock, Limits(), HOST)  # type: ignore[assignment]
+    inbound = world.inbound()
+    data = BOMBS[kind] + MAIL.split(b"\r\n\r\n")[0].partition(b"\r\n")[2] + b"\r\n\r\n" + b"x \t" * 100_000 + b"\r\n"
+    async with asyncio.timeout(20):
+        status = await world.send(inbound, data, "maire@ville.test")
+    assert status.code in (250, 550, 552)
