@@ -27,7 +27,7 @@ from tests.peers.suite import Settings, suite
 PASSWORD = "les cloches du beffroi"
 USER = f"u0@{DOMAIN}"
 CONNECTIONS = 10
-RUNS = ((1, 600, 1.2), (50, 2500, 0.8))  # messages a connection, messages, the ratio asked for
+RUNS = ((1, 400, 1.2), (50, 1500, 0.8))  # messages a connection, messages, the ratio asked for
 
 
 @contextlib.contextmanager
