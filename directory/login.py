@@ -101,13 +101,14 @@ class Login:
     async def _app(self, attempt: Attempt) -> LoginResult | None:
         """An app password that opens this door now; None goes on as any other password does. Nobody guesses one, so it
         waits for nobody's failures."""
-        if attempt.opening is None or app_passwords.canonical(attempt.password) is None:
+        if app_passwords.canonical(attempt.password) is None:
+            return None
+        async with self._database.read() as session:  # for unknown users as well: time tells nothing (row 55)
+            apps = await Credentials(session).apps(attempt.opening.account.id if attempt.opening else "")
+        app = app_passwords.find(apps, attempt.password)
+        if app is None or attempt.opening is None:
             return None
         account = attempt.opening.account
-        async with self._database.read() as session:
-            app = app_passwords.find(await Credentials(session).apps(account.id), attempt.password)
-        if app is None:
-            return None
         why = app_passwords.why_not(app, protocol=attempt.protocol, remote=attempt.remote, now=self._clock.now())
         if why:
             _log.info(
