@@ -163,10 +163,14 @@ class Connection:
             await self._write(b"QUIT\r\n", Stage.QUIT)
             await self._reply(Stage.QUIT)
         self.close()
+        with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
+            async with asyncio.timeout(self._caller.patience[Stage.QUIT]):
+                await self._writer.wait_closed()
 
     def close(self) -> None:
-        """What was not sent yet is of no use any more, and a peer that does not read would keep the socket for ever."""
-        if self._writer.transport.get_write_buffer_size():
+        """What was not sent yet is of no use any more, and a peer that does not read, or does not end its TLS, would
+        keep the socket for long."""
+        if self.tls is not None or self._writer.transport.get_write_buffer_size():
             self.abort()
         else:
             self._writer.close()
