@@ -75,6 +75,8 @@ async def _advance(talk: Conversation, exchange: Authentication, step: sasl.Step
         case sasl.Failed():
             return Step(FAILURES.get(outcome.reason, replies.AUTH_MALFORMED), blame=Blame.ERROR)
         case LoggedIn():
+            if not talk.take_seat(outcome):
+                return Step(replies.TOO_MANY_SESSIONS, Then.CLOSE)
             talk.logged_in(outcome)
             return Step(replies.AUTH_OK)
         case LoginRefused():
