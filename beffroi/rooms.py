@@ -123,6 +123,7 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
         limits=config.limits,
         standard=config.imap.folders.uses,
         fold_accents=config.search.fold_accents,
+        kernel_syncs=True,
     )
     await store.open()
     try:

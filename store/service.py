@@ -79,7 +79,7 @@ class MaildirStore:
     the scanner (tests give a small one). `open_accounts`: how many accounts stay open, None derives it from the limit
     of descriptors. `fs`: the calls (one with a recorder, or one that fails). `boot`: names this run of the kernel
     (tests simulate a power loss with another). `fold_accents`: searches find what differs in accents only.
-    `standard`: name > special use of the folders of new accounts.
+    `standard`: name > special use of the folders of new accounts. `kernel_syncs`: see `store.syncs`.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class MaildirStore:
         boot: str | None = None,
         fold_accents: bool = True,
         standard: Mapping[str, str] = layout.STANDARD,
+        kernel_syncs: bool = False,
     ) -> None:
         clock, limits = clock or SystemClock(), limits or Limits()
         self._scans_plainly = gather is None  # other processes can do it too
@@ -113,7 +114,7 @@ class MaildirStore:
         )
         self._limit = open_accounts or _affordable_accounts()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
-        self._syncs = Syncs(self._fs)
+        self._syncs = Syncs(self._fs, kernel=kernel_syncs)
         self._filler = Filler()
         self._directories = contextlib.ExitStack()
         self._accounts: Accounts | None = None
@@ -136,6 +137,7 @@ class MaildirStore:
 
     async def open(self) -> None:
         await self._in_thread(self._open_directories)
+        self._syncs.open()
         self._accounts = Accounts(
             self._tools, self._domains, self._pool, self._syncs, self._publish, self._limit, self._removed
         )

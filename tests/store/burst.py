@@ -49,7 +49,7 @@ async def tidy(store: MaildirStore, number: int) -> None:
 
 
 async def run(data: Path, seed: int, count: int) -> None:
-    store = MaildirStore(data)
+    store = MaildirStore(data, kernel_syncs=bool(seed % 2))
     await store.open()
     for number in range(seed, seed + count):
         await deliver(store, number)

@@ -1,0 +1,102 @@
+"""Syncs that the loop waits for: by the kernel or by threads, the same for whoever waits (promise P3)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from store.fsops import FileSystem
+from store.kernel_sync import KernelSync
+from store.syncs import Syncs
+
+
+@pytest.fixture(params=[True, False], ids=["kernel", "threads"])
+async def syncs(request: pytest.FixtureRequest) -> AsyncIterator[Syncs]:
+    made = Syncs(FileSystem(), kernel=request.param)
+    made.open()
+    yield made
+    made.close()
+
+
+async def test_files_and_directories_are_synced_many_at_once(syncs: Syncs, tmp_path: Path) -> None:
+    opened = [os.open(tmp_path / str(number), os.O_RDWR | os.O_CREAT) for number in range(300)]
+    opened.append(os.open(tmp_path, os.O_RDONLY))
+    try:
+        await asyncio.gather(*(syncs.finish(syncs.begin((fd,))) for fd in opened))
+        await syncs.finish(syncs.begin(opened))
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+async def test_p3_what_cannot_be_synced_is_told_and_counted(tmp_path: Path) -> None:
+    fs = FileSystem()
+    both = [Syncs(fs, kernel=kernel) for kernel in (True, False)]
+    reading, writing = os.pipe()
+    try:
+        for failed, one in enumerate(both, 1):
+            one.open()
+            with pytest.raises(OSError, match="Invalid argument"):
+                await one.finish(one.begin((reading,)))
+            assert fs.failed_syncs == failed
+    finally:
+        os.close(reading)
+        os.close(writing)
+        for one in both:
+            one.close()
+
+
+async def test_a_failure_the_kernel_tells_later_is_an_error_and_counted() -> None:
+    fs = FileSystem()
+    syncs = Syncs(fs)
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    syncs._end(future, 5)
+    with pytest.raises(OSError, match="Input/output error"):
+        await syncs.finish(future)
+    assert fs.failed_syncs == 1
+    syncs.close()
+
+
+async def test_a_waiter_that_is_cancelled_still_waits_for_the_descriptor() -> None:
+    gate = threading.Event()
+    ended: list[int] = []
+
+    class Slow(FileSystem):
+        def sync(self, fd: int) -> None:
+            gate.wait(30)
+            ended.append(fd)
+
+    syncs = Syncs(Slow())
+    task = asyncio.create_task(syncs.finish(syncs.begin((7,))))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [7]
+    syncs.close()
+
+
+async def test_more_than_the_kernel_takes_at_once_is_not_lost(tmp_path: Path) -> None:
+    kernel = KernelSync.open(asyncio.get_running_loop())
+    if kernel is None:  # a sandbox that forbids it: then nothing goes there, which the tests above show
+        return
+    fd = os.open(tmp_path, os.O_RDONLY)
+    told: list[int] = []
+    try:
+        begun = sum(kernel.begin(fd, told.append) for _ in range(2000))
+        async with asyncio.timeout(30):
+            while len(told) < begun:
+                await asyncio.sleep(0.001)
+        assert begun >= 256
+        assert set(told) == {0}
+    finally:
+        kernel.close()
+        os.close(fd)
