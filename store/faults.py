@@ -47,7 +47,7 @@ def consistent() -> Iterator[None]:
     try:
         yield
     except apsw.ConstraintError as error:
-        if error.extendedresult not in SAME_KEY:
+        if getattr(error, "extendedresult", 0) not in SAME_KEY:
             raise
         raise IndexDamagedError(str(error)) from error
 

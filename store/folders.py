@@ -50,7 +50,7 @@ def _create_one(transaction: Transaction, name: str, special_use: str) -> Folder
     if fs.exists(root, directory):
         raise ConflictError("folder exists", code="folder-exists")
     layout.make_folder(fs, root, new, f".new.{new.id}")
-    transaction.on_failure(lambda: layout.remove_tree(fs, root, directory))
+    transaction.on_failure(partial(layout.take_away, fs, root, directory))
     subscribed_before(transaction, name, remove=True)
     row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
     catalog.insert(transaction.db, row)

@@ -168,3 +168,10 @@ def remove_tree(fs: FileSystem, parent: int, name: str) -> None:
         finally:
             fs.close(fd)
         fs.remove_directory(parent, name)
+
+
+def take_away(fs: FileSystem, parent: int, name: str) -> None:
+    """A folder just made, whole. Raises OSError when some of it stays."""
+    remove_tree(fs, parent, name)
+    if fs.exists(parent, name):
+        raise OSError(errno.EIO, "a folder could not be removed")

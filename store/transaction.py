@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import core.log
 from core.errors import InvalidError, NotFoundError
@@ -36,6 +37,17 @@ class UndoFailedError(Exception):
     """The disk failed twice, in an operation and in undoing it: the whole batch is given up."""
 
 
+def _attempted(undo: Callable[[], object]) -> OSError | None:
+    """What kept it from being undone; what is gone already is."""
+    try:
+        undo()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+    return None
+
+
 class Transaction:
     """Between `begin` and `commit`. Rows of folders are kept while an operation runs and written after it."""
 
@@ -55,7 +67,7 @@ class Transaction:
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
         self._journalled: list[tuple[str, int]] = []  # directory of a folder, size of its journal before
-        self._undoing: list[Callable[[], None]] = []
+        self._undoing: list[Callable[[], object]] = []
         self._later: list[Callable[[], None]] = []
         self._unsynced: set[int] = set()
         self._unsaved = False  # rows of folders wait for the commit
@@ -167,13 +179,13 @@ class Transaction:
             except OSError as error:
                 self._linked.clear()
                 raise UndoFailedError(str(error)) from error
+        failed: OSError | None = None
         while len(self._undoing) > steps:
-            with contextlib.suppress(OSError):
-                self._undoing.pop()()
+            failed = _attempted(self._undoing.pop()) or failed
         while len(self._linked) > links:
-            descriptor, name = self._linked.pop()
-            with contextlib.suppress(OSError):
-                self.fs.unlink(descriptor, name)
+            failed = _attempted(partial(self.fs.unlink, *self._linked.pop())) or failed
+        if failed is not None:  # the next writer must look: a folder left behind would be in everybody's way
+            raise UndoFailedError(str(failed)) from failed
 
     def pause(self) -> None:
         """Commit what a rebuild has so far; it is found again if the rest is cut off."""
@@ -369,7 +381,7 @@ class Transaction:
         self._linked.append((directory, name))
         self._unsynced.add(directory)
 
-    def on_failure(self, undo: Callable[[], None]) -> None:
+    def on_failure(self, undo: Callable[[], object]) -> None:
         """What takes a change of the folder structure back, when the operation or the batch fails."""
         self._undoing.append(undo)
 
@@ -429,6 +441,10 @@ class Transaction:
     def used(self) -> int:
         """Octets of the account, with what this transaction did."""
         return int(self.db.value("SELECT octets FROM state")) + self.octets
+
+    def held(self) -> int:
+        """Messages of the account, with what this transaction did."""
+        return int(self.db.value("SELECT messages FROM state")) + self.messages
 
     def expunge_row(self, row: FolderRow, uid: int, name: str, flags: int, size: int, modseq: int) -> None:
         """The message leaves the index; its file, when `name` is given, is unlinked behind."""
