@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,13 +116,17 @@ def _placed(
         "AND key BETWEEN ? AND ? ORDER BY key",
         (json.dumps(list(docs)), key(number, 0), key(number, UID_MASK)),
     )
-    uids = {uid for (uid,) in rows if any(first <= uid <= last for first, last in ranges)}
-    keys = json.dumps([key(row.number, uid) for uid in uids])
+    keys = json.dumps([key(row.number, uid) for (uid,) in rows if _among(uid, ranges)])
     present = index.all(
         f"SELECT key & {UID_MASK} FROM messages WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",  # noqa: S608
         (keys,),
     )
     return [uid for (uid,) in present]
+
+
+def _among(uid: int, ranges: Ranges) -> bool:
+    position = bisect_right(ranges, uid, key=lambda span: span[0]) - 1
+    return position >= 0 and uid <= ranges[position][1]
 
 
 # -- documents ---------------------------------------------------------------------------------------------------------

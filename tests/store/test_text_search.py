@@ -129,6 +129,13 @@ async def test_h100_a_word_is_answered_without_opening_a_message(filled: Maildir
         assert sum(reads) == (6 if "." in word else 0)  # two words: candidates are looked at
 
 
+async def test_only_what_was_asked_about_is_told(filled: MaildirStore) -> None:
+    inbox, ranges = await inbox_of(filled), [(2, 3), (7, 7), (20, 99)]
+    asked = {uid: raw for uid, raw in ALL.items() if uid in (2, 3, 7) or uid >= 20}
+    for pattern in ("maire", "de", "zzz", "plan-elus"):
+        assert await inbox.search_text(ranges, pattern, body_only=True) == expected(pattern, True, asked)
+
+
 async def test_an_odd_word_is_found_by_its_pieces(filled: MaildirStore, reads: list[int]) -> None:
     found = await (await inbox_of(filled)).search_text(WHOLE, "9k2m4Q8w", body_only=True)
     assert found == expected("9k2m4q8w", True, ALL) != []
