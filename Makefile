@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench fuzz unit interop faults packages clean
+.PHONY: run test check bench fuzz torture unit interop faults packages clean
 
 run: $(VENV)/.run
 	@$(BIN)/beffroi demo
@@ -28,6 +28,9 @@ faults: $(VENV)/.test packages
 
 bench: $(VENV)/.test packages
 	$(BIN)/python -m benchmarks $(ARGS)
+
+torture: $(VENV)/.test packages
+	$(BIN)/python -m tests.torture $(ARGS)
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import core.log
-from tests.torture import mutants, power
+from tests.torture import crowd, failing, mutants, power
+from tests.torture import kills as kill
 from tests.torture.power import Report
 from tests.torture.workload import Trace, record
 
@@ -89,6 +90,65 @@ def run_mutants(options: argparse.Namespace) -> bool:
     return not missed
 
 
+def one_row(operation: str, fault: str, lasting: bool, step: int) -> tuple[list[str], int]:
+    """In a process of its own."""
+    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    with room() as directory:
+        return asyncio.run(failing.every_call(directory, operation, fault, lasting=lasting, step=step))
+
+
+def run_failing(options: argparse.Namespace) -> bool:
+    """Every call of every operation, every fault, once and for good."""
+    rows = [(o, f, lasting) for o in failing.OPERATIONS for f in failing.FAULTS for lasting in (False, True)]
+    started, calls, bad = time.time(), 0, 0
+    with ProcessPoolExecutor(options.processes) as pool:
+        for lines, count in pool.map(one_row, *zip(*rows, strict=True), [options.step] * len(rows)):
+            calls, bad = calls + count, bad + len(lines)
+            for line in lines:
+                print(f"VIOLATION {line}", flush=True)
+    print(f"failing: {calls} calls failed in {len(rows)} rows, {bad} violations, {time.time() - started:.0f} s")
+    return not bad
+
+
+def run_kills(options: argparse.Namespace) -> bool:
+    """Every system call of every operation; then random moments of three processes at work."""
+    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    started, tasks = time.time(), options.tasks.split(",") if options.tasks else []
+    with room() as directory:
+        violations, kills = kill.exhaustive(directory, tasks, options.calls.split(","), step=options.step)
+        print(
+            f"kills: {kills} at system calls of {options.tasks or 'nothing'}, {len(violations)} violations", flush=True
+        )
+        if options.random:
+            more, told, count = kill.storm(directory, options.seed, options.random)
+            violations += more
+            print(
+                f"kills: {count} at random moments, seed {options.seed}: {len(told.ok)} acknowledged, {len(more)} violations"
+            )
+    for line in violations:
+        print(f"VIOLATION {line}")
+    print(f"kills: {time.time() - started:.0f} s")
+    return not violations
+
+
+def run_crowd(options: argparse.Namespace) -> bool:
+    """Sixteen writers, sixteen readers."""
+    with room() as directory:
+        counted = crowd.crowd(directory, options.seconds)
+    for line in counted.violations:
+        print(f"VIOLATION {line}")
+    print(f"crowd: {counted.written} written, {counted.looked} read, {len(counted.violations)} violations")
+    return not counted.violations
+
+
+def run_all(options: argparse.Namespace) -> bool:
+    """Every part with its defaults."""
+    fine = True
+    for part in ("mutants", "failing", "kills", "crowd", "power"):
+        fine = main(["--seed", str(options.seed), "--processes", str(options.processes), part]) == 0 and fine
+    return fine
+
+
 def run_again(options: argparse.Namespace) -> bool:
     """A kept day once more."""
     trace: Trace = pickle.loads(Path(options.file).read_bytes())
@@ -97,6 +157,17 @@ def run_again(options: argparse.Namespace) -> bool:
         report = power.explore_in(trace, trace.seed, options.states, directory)
     print("\n".join([*report.violations, f"{report.states} states"]))
     return not report.violations
+
+
+PARTS = {
+    "power": run_power,
+    "mutants": run_mutants,
+    "failing": run_failing,
+    "kills": run_kills,
+    "crowd": run_crowd,
+    "all": run_all,
+    "again": run_again,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -114,9 +185,18 @@ def main(arguments: list[str]) -> int:
     part = parts.add_parser("again", help="a kept day once more")
     part.add_argument("file")
     part.add_argument("--states", type=int, default=STATES_PER_DAY)
-    options = parser.parse_args(arguments)
-    runs = {"power": run_power, "mutants": run_mutants, "again": run_again}
-    return 0 if runs[options.part](options) else 1
+    part = parts.add_parser("failing", help="a disk that fails at every call")
+    part.add_argument("--step", type=int, default=1)
+    part = parts.add_parser("kills", help="kill -9 at system calls and at random moments")
+    part.add_argument("--tasks", default=",".join(kill.EXHAUSTIVE))
+    part.add_argument("--calls", default=",".join(kill.CALLS))
+    part.add_argument("--step", type=int, default=1)
+    part.add_argument("--random", type=int, default=1000)
+    part = parts.add_parser("crowd", help="sixteen writers and readers in four processes")
+    part.add_argument("--seconds", type=float, default=60)
+    parts.add_parser("all", help="everything")
+    options = parser.parse_args(arguments or ["all"])
+    return 0 if PARTS[options.part](options) else 1
 
 
 if __name__ == "__main__":
