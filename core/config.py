@@ -249,6 +249,7 @@ class Limits(Section):
     imap_connections_per_account: int = 40
     # accounts
     folders: int = 1000
+    account_messages: int = 1_000_000  # 0: no limit
     keywords: int = 64
     keyword_length: int = 128
     recycle_days: int = 30

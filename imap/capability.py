@@ -46,6 +46,7 @@ MAIL = (
     "QRESYNC",
     "QUOTA",  # RFC 9208; QUOTASET is not ours to offer
     "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
     "ACL",  # RFC 4314
     "RIGHTS=texk",
     "LIST-MYRIGHTS",  # RFC 8440

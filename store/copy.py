@@ -48,7 +48,7 @@ def copy(
     source = transaction.folder(folder_id)
     row = folders.existing(transaction, target)
     found = _sources(transaction, source, ranges)
-    place.check_room(transaction, room, sum(item.size for item in found))
+    place.check_room(transaction, room, sum(item.size for item in found), len(found))
     return _copy(transaction, source, row, found, keep_unique=False)
 
 

@@ -42,7 +42,7 @@ def append(
     transaction: Transaction, items: Sequence[tuple[TemporaryFile, Placement]], room: Room
 ) -> tuple[Appended, ...]:
     """All into one folder, in order (RFC 3502)."""
-    check_room(transaction, room, sum(file.prepared.size for file, _ in items))
+    check_room(transaction, room, sum(file.prepared.size for file, _ in items), len(items))
     return tuple(put(transaction, file, placement) for file, placement in items)
 
 
@@ -56,8 +56,11 @@ def _delivered(transaction: Transaction, unique: str) -> Appended | None:
     return None if row is None else Appended(row[0], row[1], Uid(row[2]), ModSeq(row[3]))
 
 
-def check_room(transaction: Transaction, room: Room, size: int) -> None:
-    """Raises QuotaError."""
+def check_room(transaction: Transaction, room: Room, size: int, messages: int = 1) -> None:
+    """For `messages` more of `size` octets together. Raises QuotaError."""
+    most = transaction.tools.limits.account_messages
+    if messages and most and transaction.held() + messages > most:
+        raise QuotaError("mailbox holds too many messages", code="too-many-messages")
     if room.quota and transaction.used() + size > room.quota:
         raise QuotaError("mailbox is over quota")
     if room.spare is not None and size > room.spare:

@@ -28,7 +28,7 @@ def replace(
     old: Removed = (uid, *row)
     gained = file.prepared.size - old[3]
     if gained > 0:
-        place.check_room(transaction, room, gained)
+        place.check_room(transaction, room, gained, 0)
     appended = place.put(transaction, file, placement)
     transaction.sync_links()  # the new name is durable before the journal removes the old one
     expunge.remove(transaction, source, [old])

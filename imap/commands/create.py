@@ -18,21 +18,25 @@ SPECIAL_USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", 
 
 @dataclass(frozen=True, slots=True)
 class Create:
+    """`spelt`: the name as the client wrote it, when it is another spelling."""
+
     name: str
     uses: tuple[str, ...] = ()
+    spelt: str = ""
 
 
 def _parse(scanner: Scanner) -> Create:
     """create = "CREATE" SP mailbox [SP "(" "USE" SP "(" [use-attr *(SP use-attr)] ")" ")"]"""
     scanner.space()
     name = scanner.mailbox()
+    spelt = scanner.spelt
     uses: list[str] = []
     if scanner.try_space():
         scanner.token(b"(USE ")
         uses = scanner.parenthesised(lambda: _use(scanner), empty=True)
         scanner.token(b")")
     scanner.end()
-    return Create(name, tuple(uses))
+    return Create(name, tuple(uses), spelt)
 
 
 def _use(scanner: Scanner) -> str:
@@ -47,6 +51,8 @@ async def _handle(session: Session, create: Create) -> Ok:
     if len(create.uses) > 1 or any(use not in SPECIAL_USES for use in create.uses):
         raise No("special use is not supported", "USEATTR")  # RFC 6154 3
     made = await session.store.create(name, special_use=SPECIAL_USES[create.uses[0]] if create.uses else "")
+    if create.spelt and session.utf8:  # RFC 9051 6.3.9.7: what the name the client gave has become
+        session.writer.write(responses.listed("LIST", [], made.name, utf8=True, old_name=create.spelt))
     return Ok("CREATE completed", responses.mailbox_id_code(made.id))  # RFC 8474 4.1
 
 

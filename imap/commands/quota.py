@@ -12,7 +12,6 @@ from imap.errors import Code, No
 from imap.responses import Ok
 from imap.session import Session
 from imap.wire.scanner import Scanner
-from store.store import AccountStore
 
 ROOT = b""
 UNIT = 1024  # RFC 9208 5.1: STORAGE counts in 1024 octets
@@ -50,16 +49,17 @@ def _resource(scanner: Scanner) -> None:
     scanner.number(2**63 - 1)
 
 
-async def _resources(account: AccountStore) -> list[tuple[str, int, int]]:
+async def _resources(session: Session) -> list[tuple[str, int, int]]:
     """(name, used, limit) of what is limited. Used is rounded up: full must look full."""
-    octets, _ = await account.usage()
-    quota = account.ref.quota
-    return [("STORAGE", -(-octets // UNIT), quota // UNIT)] if quota else []
+    octets, messages = await session.store.usage()
+    quota, most = session.store.ref.quota, session.limits.account_messages
+    storage = [("STORAGE", -(-octets // UNIT), quota // UNIT)] if quota else []
+    return [*storage, ("MESSAGE", messages, most)] if most else storage
 
 
 async def _get(session: Session, root: bytes) -> Ok:
     _check_root(root)
-    session.writer.write(responses.quota(ROOT, await _resources(session.store)))
+    session.writer.write(responses.quota(ROOT, await _resources(session)))
     return Ok("GETQUOTA completed")
 
 
@@ -68,7 +68,7 @@ async def _get_root(session: Session, name: str) -> Ok:
     if not place.own:  # the account of somebody else: how full it is, is his and the administrators' affair
         session.writer.write(responses.quota_root(name, [], utf8=session.utf8))
         return Ok("GETQUOTAROOT completed")
-    resources = await _resources(session.store)
+    resources = await _resources(session)
     session.writer.write(responses.quota_root(name, [ROOT] if resources else [], utf8=session.utf8))
     if resources:
         session.writer.write(responses.quota(ROOT, resources))

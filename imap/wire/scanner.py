@@ -56,12 +56,13 @@ class Announced:
 class Scanner:
     """`utf8`: UTF8=ACCEPT is enabled, so quoted strings may hold UTF-8 and mailbox names are UTF-8 (RFC 6855 3)."""
 
-    __slots__ = ("_data", "_position", "_utf8")
+    __slots__ = ("_data", "_position", "_utf8", "spelt")
 
     def __init__(self, data: bytes, *, utf8: bool = False) -> None:
         self._data = data
         self._position = 0
         self._utf8 = utf8
+        self.spelt = ""  # the mailbox name last read, when it is not in NFC as we keep names (RFC 9051 5.1)
 
     # --- position --------------------------------------------------------------------------------------------------
 
@@ -252,11 +253,16 @@ class Scanner:
 
     def _name(self, text: bytes) -> str:
         if self._utf8:
-            return unicodedata.normalize("NFC", _utf8(text))
+            return self._composed(_utf8(text))
         try:
-            return unicodedata.normalize("NFC", utf7.decode(text))
+            return self._composed(utf7.decode(text))
         except utf7.Utf7Error as error:
             raise No("mailbox name is not valid modified UTF-7", Code.CANNOT) from error
+
+    def _composed(self, text: str) -> str:
+        name = unicodedata.normalize("NFC", text)
+        self.spelt = text if text != name else ""
+        return name
 
     def date(self) -> date:
         """date = date-text / DQUOTE date-text DQUOTE"""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from core.config import Limits
+from store.service import MaildirStore, initialise
 from store.types import Flag
 from tests.fakes.imap_world import World
 
@@ -15,10 +18,13 @@ async def test_rfc9208_getquota_and_getquotaroot() -> None:
         account = await world.account()
         account.deliver(MAIL + b"x" * 1024 * 9)
         client = await world.login()
-        assert await client.ok(b'GETQUOTA ""') == [b'* QUOTA "" (STORAGE 10 512)', b"a OK GETQUOTA completed"]
+        assert await client.ok(b'GETQUOTA ""') == [
+            b'* QUOTA "" (STORAGE 10 512 MESSAGE 1 1000000)',
+            b"a OK GETQUOTA completed",
+        ]
         assert await client.ok(b"GETQUOTAROOT inbox") == [
             b'* QUOTAROOT INBOX ""',
-            b'* QUOTA "" (STORAGE 10 512)',
+            b'* QUOTA "" (STORAGE 10 512 MESSAGE 1 1000000)',
             b"a OK GETQUOTAROOT completed",
         ]
         assert (await client.ask(b"GETQUOTA INBOX"))[-1].startswith(b"a NO [NONEXISTENT]")
@@ -28,7 +34,7 @@ async def test_rfc9208_getquota_and_getquotaroot() -> None:
 
 
 async def test_an_account_without_limit_has_no_root() -> None:
-    async with World() as world:
+    async with World(limits=Limits(account_messages=0)) as world:
         client = await world.login()
         assert await client.ok(b"GETQUOTAROOT INBOX") == [b"* QUOTAROOT INBOX", b"a OK GETQUOTAROOT completed"]
         assert (await client.ok(b'GETQUOTA ""'))[0] == b'* QUOTA "" ()'
@@ -61,3 +67,25 @@ async def test_rfc7889_appendlimit() -> None:
         assert b" APPENDLIMIT=1024" in (await client.ok(b"CAPABILITY"))[0]
         assert (await client.ok(b"STATUS INBOX (APPENDLIMIT)"))[0] == b"* STATUS INBOX (APPENDLIMIT 1024)"
         assert (await client.ask(b"APPEND INBOX {1025}"))[-1].startswith(b"a NO [TOOBIG]")
+
+
+async def test_the_number_of_messages_is_bounded(tmp_path: Path) -> None:
+    limits = Limits(account_messages=3)
+    initialise(tmp_path / "data")
+    store = MaildirStore(tmp_path / "data", limits=limits)
+    await store.open()
+    try:
+        async with World(store=store, limits=limits) as world:
+            client = await world.login()
+            await client.append(b"INBOX", MAIL)
+            await client.append(b"INBOX", MAIL)
+            await client.ok(b"SELECT INBOX")
+            assert (await client.ask(b"COPY 1:2 Trash"))[-1].startswith(b"a NO [OVERQUOTA]")
+            await client.ok(b"COPY 1 Trash")
+            assert (await client.append(b"INBOX", MAIL))[-1].startswith(b"a NO [OVERQUOTA]")
+            assert (await client.ok(b'GETQUOTA ""'))[0] == b'* QUOTA "" (MESSAGE 3 3)'
+            await client.ok(b"MOVE 1 Trash")  # moving adds none
+            await client.raw(b"a REPLACE 1 INBOX {%d+}\r\n%b\r\n" % (len(MAIL), MAIL))  # nor does replacing
+            assert (await client.until(b"a"))[-1].startswith(b"a OK")
+    finally:
+        await store.close()

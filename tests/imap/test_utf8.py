@@ -30,7 +30,8 @@ async def test_two_spellings_of_unicode_are_one_name() -> None:
     async with World() as world:
         client = await world.login()
         await client.ok(b"ENABLE UTF8=ACCEPT")
-        await client.ok('CREATE "e\u0301te\u0301"'.encode())
+        lines = await client.ok('CREATE "e\u0301te\u0301"'.encode())
+        assert lines[0] == '* LIST () "/" "été" ("OLDNAME" ("e\u0301te\u0301"))'.encode()  # RFC 9051 6.3.9.7
         assert "été" in (await world.account()).boxes
 
 
