@@ -122,9 +122,8 @@ def run_kills(options: argparse.Namespace) -> bool:
         if options.random:
             more, told, count = kill.storm(directory, options.seed, options.random)
             violations += more
-            print(
-                f"kills: {count} at random moments, seed {options.seed}: {len(told.ok)} acknowledged, {len(more)} violations"
-            )
+            said = f"{len(told.ok)} acknowledged, {len(more)} violations"
+            print(f"kills: {count} at random moments, seed {options.seed}: {said}")
     for line in violations:
         print(f"VIOLATION {line}")
     print(f"kills: {time.time() - started:.0f} s")

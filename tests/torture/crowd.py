@@ -7,12 +7,14 @@ read, and `bad …` for what must not be.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from message.content import BytesContent
 from store.service import MaildirStore, initialise
@@ -89,16 +91,11 @@ def crowd(room: Path, seconds: float, *, processes: int = 4, each: int = 4) -> C
     """`each` writers and readers in each of the processes."""
     data, told, counted = room / "crowd", Told(), Counted()
     initialise(data)
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.crowd", str(data), f"p{n}", str(each), str(each), str(seconds)],
-            env=environment(), stdout=(room / f"crowd{n}").open("w"), text=True,
-        )
-        for n in range(processes)
-    ]  # fmt: skip
-    for number, process in enumerate(started):
-        if process.wait(seconds + PATIENCE):
-            counted.violations.append(f"process {number} ended with {process.returncode}")
+    with contextlib.ExitStack() as stack:
+        outs = [stack.enter_context((room / f"crowd{number}").open("w")) for number in range(processes)]
+        started = [_start(data, number, each, seconds, out) for number, out in enumerate(outs)]
+        codes = [process.wait(seconds + PATIENCE) for process in started]
+    counted.violations += [f"process {number} ended with {code}" for number, code in enumerate(codes) if code]
     lines = [line for number in range(processes) for line in (room / f"crowd{number}").read_text().splitlines()]
     told.hear(lines)
     counted.looked = sum(int(line.split()[1]) for line in lines if line.startswith("read "))
@@ -110,6 +107,12 @@ def crowd(room: Path, seconds: float, *, processes: int = 4, each: int = 4) -> C
     lost, _ = asyncio.run(examine(data, told, 0, {}))
     counted.violations += lost
     return counted
+
+
+def _start(data: Path, number: int, each: int, seconds: float, out: TextIO) -> subprocess.Popen[str]:
+    arguments = [str(data), f"p{number}", str(each), str(each), str(seconds)]
+    command = [sys.executable, "-m", "tests.torture.crowd", *arguments]
+    return subprocess.Popen(command, env=environment(), stdout=out, text=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A handful of what `make torture` does at length: kills, failing calls, many at once, indexes put in place of others."""
+"""A handful of what `make torture` does at length: kills, failing calls, many at once; exchanged indexes."""
 
 from __future__ import annotations
 
