@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from store import place, records
 from store.catalog import FolderRow
 from store.records import keys_within
-from store.schema import UID_MASK, key, signed, unsigned
+from store.schema import UID_MASK, signed, unsigned
 from store.transaction import Transaction
 from store.types import NO_FLAGS, Flag, FlagsChanged, Message, Uid
+
+MODSEQ_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def store(
     bits = _bits(transaction, row, change)
     messages: list[Message] = []
     modified: list[Uid] = []
-    changed: list[tuple[int, int, int, int]] = []
+    changed: list[tuple[int, int]] = []
     modseq = 0
     for first, last in keys_within(row, ranges):
         rows = transaction.db.all(
@@ -61,9 +63,9 @@ def store(
             if (new, new_words) != (flags, unsigned(words)):
                 modseq = modseq or transaction.next_modseq(row)
                 row_modseq = modseq
-                changed.append((key(row.number, uid), flags, new, new_words))
+                changed.append((flags, new))
             messages.append(records.brief(row, uid, new, new_words, row_modseq))
-    _write(transaction, row, changed, modseq)
+    _write(transaction, row, ranges, bits, change.unchanged_since, changed, modseq)
     return FlagsChanged(tuple(messages), tuple(modified))
 
 
@@ -76,13 +78,26 @@ def _bits(transaction: Transaction, row: FolderRow, change: FlagChange) -> _Bits
     return _Bits(~int(change.remove) & 31, int(change.add), keep_words, add_words)
 
 
-def _write(transaction: Transaction, row: FolderRow, changed: Sequence[tuple[int, int, int, int]], modseq: int) -> None:
+def _write(
+    transaction: Transaction,
+    row: FolderRow,
+    ranges: Sequence[tuple[int, int]],
+    bits: _Bits,
+    since: int | None,
+    changed: Sequence[tuple[int, int]],
+    modseq: int,
+) -> None:
+    """One statement a range, which finds the rows of `changed` (old flags, new ones) by the same rule."""
     if not changed:
         return
-    for _, old, new, _ in changed:
+    for old, new in changed:
         row.unseen += (old & 1) - (new & 1)
         row.deleted += (new >> 3 & 1) - (old >> 3 & 1)
+    masks = (bits.keep, bits.add, signed(bits.keep_words), signed(bits.add_words))
+    newest = MODSEQ_MAX if since is None else min(since, MODSEQ_MAX)
     transaction.db.many(
-        "UPDATE messages SET flags = ?, keywords = ?, modseq = ?, unwritten = 1 WHERE key = ?",
-        [(new, signed(words), modseq, row_key) for row_key, _, new, words in changed],
+        "UPDATE messages SET flags = (flags & ?1) | ?2, keywords = (keywords & ?3) | ?4, modseq = ?5, unwritten = 1 "
+        "WHERE key BETWEEN ?6 AND ?7 AND modseq <= ?8 "
+        "AND (((flags & ?1) | ?2) <> flags OR ((keywords & ?3) | ?4) <> keywords)",
+        [(*masks, modseq, first, last, newest) for first, last in keys_within(row, ranges)],
     )

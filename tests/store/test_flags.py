@@ -200,3 +200,25 @@ async def test_a_folder_that_is_gone_before_its_journal_was_looked_at(store: Mai
     await account.delete("A")
     await store.flush()
     assert await store.verify(None) == []
+
+
+async def test_scattered_rows_with_many_keywords_change_as_one_by_one(store: MaildirStore) -> None:
+    """The statement that writes finds exactly the rows that the answer tells, the 64th keyword's sign bit included."""
+    words = tuple(f"mot{number}" for number in range(64))
+    account = await store.account(MAIRIE)
+    placements = [Placement(keywords=words[number::3], flags=Flag(number % 4)) for number in range(12)]
+    await account.append([(content(number), placement) for number, placement in enumerate(placements)])
+    inbox = await inbox_of(store)
+    before = {row.uid: row for row in await all_rows(inbox)}
+    answer = await inbox.store_flags(
+        [(1, 2), (5, 5), (7, 11)], add=Flag.SEEN, add_keywords=[words[63]], remove_keywords=[words[0], words[62]]
+    )
+    told = {row.uid: (row.flags, row.keywords, row.modseq) for row in answer.messages}
+    for row in await all_rows(inbox):
+        if row.uid in (1, 2, 5, 7, 8, 9, 10, 11):
+            expected = (set(before[row.uid].keywords) | {words[63]}) - {words[0], words[62]}
+            assert (row.flags, set(row.keywords)) == (before[row.uid].flags | Flag.SEEN, expected)
+            assert told[row.uid] == (row.flags, row.keywords, row.modseq)
+        else:
+            assert row == before[row.uid]
+    assert await store.verify(None) == []
