@@ -11,7 +11,7 @@ import imaplib
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -29,6 +29,7 @@ SYLLABLES = "ba bi cou da dé di fa gue ja la le li ma men mi na ni no pa pé qu
 RUNS = 4
 
 Commands = dict[str, tuple[str, ...]]
+Messages = Sequence[tuple[int, bytes]]
 COMMANDS: Commands = {
     "rare word, TEXT": ("SEARCH", "TEXT", RARE),
     "FROM": ("SEARCH", "FROM", "agent77@"),
@@ -103,12 +104,12 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def theirs() -> dict[str, float]:
+def theirs(messages: Messages) -> dict[str, float]:
     with pair(1) as peer:
         maildir = peer.base / "mail" / DOMAIN / "u0" / "Maildir"
         for name in ("cur", "new", "tmp"):
             (maildir / name).mkdir(parents=True, exist_ok=True)
-        for number, (date, message) in enumerate(corpus(MESSAGES)):
+        for number, (date, message) in enumerate(messages):
             _write(maildir / "cur" / f"{date}.M{number}P1.bench,S={len(message)}:2,S", message, date)
         for path in [maildir.parent, *maildir.parent.rglob("*")]:
             os.chown(path, UID, UID)
@@ -120,7 +121,7 @@ def _write(path: Path, message: bytes, date: int) -> None:
     os.utime(path, (date, date))
 
 
-def ours() -> tuple[dict[str, float], float, float]:
+def ours(messages: Messages) -> tuple[dict[str, float], float, float]:
     """(seconds by command, messages a second of a rebuild, of filling the texts)."""
     with suite(Settings("127.0.0.1:9")) as installation:
         user = f"u0@{DOMAIN}"
@@ -132,7 +133,7 @@ def ours() -> tuple[dict[str, float], float, float]:
         timed(installation.ports["imaps"], user)  # the account is made at its first use
         installation.stop()
         account = installation.data / "domains" / DOMAIN / "u0"
-        for number, (date, message) in enumerate(corpus(MESSAGES), 1):
+        for number, (date, message) in enumerate(messages, 1):
             octets = message.replace(b"\n", b"\r\n")
             name = FileName(date, f"bench{number:x}", number, len(octets), 1, 0)
             _write(account / "cur" / str(name), octets, date)
@@ -161,8 +162,9 @@ def rebuild_rates(data: Path) -> tuple[float, float]:
 
 
 def run() -> Iterable[Figure]:
-    peer = theirs()
-    mine, rebuilt, filled = ours()
+    messages = list(corpus(MESSAGES))
+    peer = theirs(messages)
+    mine, rebuilt, filled = ours(messages)
     size = f"{MESSAGES // 1000}k messages"
     for name, seconds in mine.items():
         target, other = TARGETS.get(name), peer.get(name)
