@@ -193,7 +193,7 @@ async def test_a_rename_of_long_named_folders_is_whole_or_nothing(recorded: Reco
     events = recorded.tape.events
     places = [n for n in range(begin, len(events)) if isinstance(events[n], SyncEnd)]
     assert len(places) > 5
-    for place in [] if fails else places:
+    for place in [] if fails else places[::2]:
         lost = recorded.data.with_name(f"lost{place}")
         recorded.replay(place).durable.write_to(lost)
         later = MaildirStore(lost, clock=recorded.clock, boot="two")
