@@ -23,6 +23,7 @@ from imap.types import Feature, ranges_of, spans
 from imap.view import View
 from store.types import Column
 
+FEW = 8  # times fewer than the view holds: their numbers are looked up one by one
 REV2 = Returns(Want.ALL)  # what a SEARCH without RETURN means once IMAP4rev2 is enabled (RFC 9051 6.4.4)
 
 
@@ -89,6 +90,9 @@ async def answer(
 def _numbers(view: View, uids: Sequence[int], *, by_uid: bool) -> tuple[int, ...]:
     if by_uid:
         return tuple(uids)
+    if len(uids) * FEW > view.exists:
+        numbers = {uid: number for number, uid in enumerate(view.uids, 1)}
+        return tuple([numbers[uid] for uid in uids if uid in numbers])
     return tuple(number for uid in uids if (number := view.number_of(uid)) is not None)
 
 
