@@ -215,4 +215,4 @@ def compact_journal(transaction: Transaction, row: FolderRow) -> None:
             for (key,) in transaction.db.all("SELECT key FROM doomed WHERE key BETWEEN ? AND ?", (first, last))
         }
         journal.compact(transaction.fs, fd, present, pending)
-        compacted[row.id] = journal.size(transaction.fs, fd)
+        compacted[row.id] = 0 if pending else journal.size(transaction.fs, fd)  # removals under way go soon
