@@ -19,7 +19,7 @@ from benchmarks.figures import Figure
 from benchmarks.load import message
 from benchmarks.pair import PASSWORD, pair
 
-COUNT, ROUNDS, TOGETHER = 10_000, 3, 500
+COUNT, ROUNDS, TOGETHER = 10_000, 2, 500
 PATIENCE = 300
 SIZE = 4000
 
