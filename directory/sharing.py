@@ -1,7 +1,7 @@
 """Shared mailboxes: what an account sees of others, and the access lists behind it (RFC 4314).
 
-`Sharing` is the face, `SqlSharing` the one implementation. Rights are those of the moment, at most 2 s old
-(`directory.cache`). Refuses to know folder names: the store's ids name folders, so that a rename changes no right.
+`Sharing` is the face, `SqlSharing` the one implementation. Rights are those of the moment,
+at most 2 s old. Refuses to know folder names: the store's ids name folders, so that a rename changes no right.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from directory.rights import Right
 from directory.services import annotations as annotation_services
 from directory.services import sharing as services
 from directory.types import Account, AclEntry, Actor, Change, Role, Share
+
+FRESH = 2.0  # seconds that rights are believed; another process may have taken them back
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class SqlSharing:
     def __init__(self, database: Database, boundary: Boundary, clock: Clock) -> None:
         self._database = database
         self._boundary = boundary
-        self._seen: Cache[tuple[Shared, ...]] = Cache(clock)
+        # By time and not by the directory's version: nobody asks for that between two commands of a session.
+        self._seen: Cache[tuple[Shared, ...]] = Cache(clock, ttl=FRESH)
 
     def forget(self) -> None:
         self._seen.clear()

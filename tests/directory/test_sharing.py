@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from core.clock import ManualClock
+from core.config import Limits
 from core.errors import MailError, NotFoundError
 from core.ids import RandomIds
 from directory.rights import ALL, Right, for_clients, letters, parse
@@ -177,3 +179,16 @@ async def test_what_is_shared_is_subscribed_until_somebody_says_otherwise(both: 
     assert await both.sharing.unsubscribed(mairie) == set()
     await both.sharing.subscribe(lea, mairie, folder, True)
     assert await both.sharing.unsubscribed(lea) == set()
+
+
+async def test_h117_what_another_process_took_back_counts_within_seconds(
+    sqlite_url: str, directory: SqlDirectory, clock: ManualClock
+) -> None:
+    mairie, lea, _ = await town(directory)
+    other = await SqlDirectory.open(sqlite_url, clock=clock, ids=RandomIds(), limits=Limits())
+    await directory.sharing.share(OPERATOR, mairie.address, lea.address, READ, send_as=False)
+    assert set(await seen(other, lea)) == {"mairie@brou.test"}
+    await directory.sharing.unshare(OPERATOR, mairie.address, lea.address)
+    clock.advance(2.1)
+    assert await seen(other, lea) == {}
+    await other.close()
