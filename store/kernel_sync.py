@@ -62,13 +62,17 @@ class KernelSync:
         return True
 
     def _told(self) -> None:
+        """The bell rings once for all that ended since: the kernel rounds `AT_ONCE` up, so more may wait than one look
+        brings."""
         os.eventfd_read(self._bell)
-        got = self._libc.syscall(
-            self._getevents, self._context, ctypes.c_long(0), ctypes.c_long(AT_ONCE), self._events, None
-        )
-        for number in range(max(got, 0)):
-            data, _, result, _ = EVENT.unpack_from(self._events, number * EVENT.size)
-            self._waiting.pop(data)(-result)
+        got = AT_ONCE
+        while got == AT_ONCE:
+            got = self._libc.syscall(
+                self._getevents, self._context, ctypes.c_long(0), ctypes.c_long(AT_ONCE), self._events, None
+            )
+            for number in range(max(got, 0)):
+                data, _, result, _ = EVENT.unpack_from(self._events, number * EVENT.size)
+                self._waiting.pop(data)(-result)
 
     def close(self) -> None:
         """Waits, in the kernel, for what is under way."""
