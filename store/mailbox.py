@@ -25,6 +25,7 @@ from store.scan import scan_folder
 from store.schema import UID_MASK, key
 from store.search import lookup, scan
 from store.store import MessageFile, UidRanges
+from store.transaction import Transaction
 from store.trust import Trust
 from store.types import (
     NO_FLAGS,
@@ -178,14 +179,21 @@ class FolderView:
         return sorted(matched)
 
     async def _scanned(self, uids: Sequence[int], question: scan.Question) -> Sequence[int]:
-        """Names change behind our back (flag letters): a file that is missing is looked for under its new one."""
+        """Names change behind our back (flag letters): a file that is missing is looked for under its new one. The
+        index tells that only when the writer is done, so after the first look we wait for our turn to write."""
         matched: list[int] = []
-        for _ in range(3):
-            if uids:
-                directory, names = await self._read(partial(_names, uids=uids))
-                look = partial(scan.matching, directory=directory, candidates=names, question=question)
-                some, uids = await self._in_thread(look)
-                matched += some
+        for attempt in range(3):
+            directory, names = await self._read(partial(_names, uids=uids))
+            look = partial(scan.matching, directory=directory, candidates=names, question=question)
+            some, uids = await self._in_thread(look)
+            matched += some
+            if not uids:
+                break
+            entry = await self._entry()
+            if attempt == 0:
+                await entry.writer.submit(_nothing)
+            elif attempt == 1:
+                await entry.writer.submit(lambda transaction: scan_folder(transaction, self._id, Trust.WHOLE))
         return matched
 
     async def _in_thread(self, work: Callable[[Handle], T]) -> T:
@@ -256,6 +264,10 @@ def _snapshot(db: Connection, row: FolderRow) -> Snapshot:
 def _stamp(db: Connection, row: FolderRow) -> tuple[object, ...]:
     """Another one: messages may have come or gone, or a UID may stand for another message."""
     return row.uidnext, row.messages, db.value("SELECT life FROM state")
+
+
+def _nothing(_transaction: Transaction) -> None:
+    """To be told when whoever writes now is done."""
 
 
 def _names(db: Connection, row: FolderRow, uids: Sequence[int]) -> tuple[str, list[tuple[int, str]]]:

@@ -34,7 +34,9 @@ class FakeDirectory:
     ) -> Account:
         address = parse(text)
         self.domains.add(address.domain)
-        made = Account(f"id-{address.key}", address, address.domain, "", quota, state, organisation_quota=organisation_quota)
+        made = Account(
+            f"id-{address.key}", address, address.domain, "", quota, state, organisation_quota=organisation_quota
+        )
         self.accounts[address.key] = made
         return made
 

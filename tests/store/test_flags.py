@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import InvalidError
 from store import journal
+from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.types import NO_FLAGS, Flag, Placement
 from tests.fakes.mail import content
@@ -222,3 +225,34 @@ async def test_scattered_rows_with_many_keywords_change_as_one_by_one(store: Mai
         else:
             assert row == before[row.uid]
     assert await store.verify(None) == []
+
+
+class _SlowSync(FileSystem):
+    """Syncs wait for `gate` while it is there."""
+
+    gate: threading.Event | None = None
+
+    def sync(self, fd: int) -> None:
+        if self.gate is not None:
+            assert self.gate.wait(30)
+        super().sync(fd)
+
+
+async def test_a_search_misses_nothing_while_letters_are_written(data: Path, clock: ManualClock) -> None:
+    """Between the renaming of a batch and its commit the index tells names that are gone."""
+    fs = _SlowSync()
+    store = MaildirStore(data, clock=clock, fs=fs)
+    await store.open()
+    await _three(store)
+    inbox = await inbox_of(store)
+    await inbox.store_flags([(1, 3)], add=Flag.SEEN)
+    gate = fs.gate = threading.Event()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(store.flush())
+        while not all(path.name.endswith("S") for path in cur(data, MAIRIE)):
+            await asyncio.sleep(0.01)
+        search = group.create_task(inbox.search_text([(1, 3)], "bonjour", body_only=True))
+        await asyncio.wait((search,), timeout=0.3)  # long enough for three looks in vain
+        gate.set()
+    assert await search == [1, 2, 3]
+    await store.close()
