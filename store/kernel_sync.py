@@ -65,17 +65,25 @@ class KernelSync:
         """The bell rings once for all that ended since: the kernel rounds `AT_ONCE` up, so more may wait than one look
         brings."""
         os.eventfd_read(self._bell)
-        got = AT_ONCE
-        while got == AT_ONCE:
-            got = self._libc.syscall(
-                self._getevents, self._context, ctypes.c_long(0), ctypes.c_long(AT_ONCE), self._events, None
+        while self._look(0) == AT_ONCE:
+            pass
+
+    def _look(self, least: int) -> int:
+        """Tell of those that ended, once there are `least`; how many it were, -1 when the kernel did not say."""
+        got = int(
+            self._libc.syscall(
+                self._getevents, self._context, ctypes.c_long(least), ctypes.c_long(AT_ONCE), self._events, None
             )
-            for number in range(max(got, 0)):
-                data, _, result, _ = EVENT.unpack_from(self._events, number * EVENT.size)
-                self._waiting.pop(data)(-result)
+        )
+        for number in range(max(got, 0)):
+            data, _, result, _ = EVENT.unpack_from(self._events, number * EVENT.size)
+            self._waiting.pop(data)(-result)
+        return got
 
     def close(self) -> None:
-        """Waits, in the kernel, for what is under way."""
+        """Waits, in the kernel, for what is under way, and tells of it."""
         self._loop.remove_reader(self._bell)
+        while self._waiting and self._look(1) > 0:
+            pass
         self._libc.syscall(self._destroy, self._context)
         os.close(self._bell)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import core.log
-from core.errors import StorageError
 from store import recover
 from store.batch import Batch, committed, fail_all, perform
+from store.ending import through
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle
 from store.syncs import Syncs
@@ -32,14 +32,14 @@ def fits(batch: Batch) -> bool:
 
 
 async def run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint] | None:
-    """The hints of what was committed; None: a worker thread must do it, nothing was done. Operations have their
-    results or errors."""
+    """The hints of what was committed; None: a worker thread must do it, nothing was done. Never raises: every
+    operation ends with a result or an error."""
     try:
         with translated():
             return await _run(handle, batch, syncs)
     except (IndexDamagedError, NeedsThreadError):
         return None
-    except StorageError as error:
+    except Exception as error:
         fail_all(batch, error)
         return ()
 
@@ -57,7 +57,9 @@ async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
             for operation in batch:
                 perform(transaction, operation, alone=len(batch) == 1)
             if unsynced := transaction.take_unsynced():
-                await syncs.finish(syncs.begin(unsynced))
+                begun = syncs.begin(unsynced)
+                await through(begun)  # only the end of the loop cancels us; callers wait for answers all the same
+                begun.result()
             transaction.finish()
         except NeedsThreadError:
             transaction.abandon()

@@ -100,3 +100,14 @@ async def test_more_than_the_kernel_takes_at_once_is_not_lost(tmp_path: Path) ->
     finally:
         kernel.close()
         os.close(fd)
+
+
+async def test_what_is_under_way_at_the_end_is_told(syncs: Syncs, tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        begun = [syncs.begin((fd,)) for _ in range(50)]
+        syncs.close()
+        async with asyncio.timeout(20):
+            await asyncio.gather(*begun)
+    finally:
+        os.close(fd)

@@ -1,0 +1,88 @@
+"""Batches on the event loop end with an answer for everybody, however they end (`store.light`, promise P2)."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock
+from core.errors import StorageError
+from store.fsops import FileSystem
+from store.service import MaildirStore
+from tests.store.helpers import MAIRIE, all_rows, cur, deliver, inbox_of
+
+
+class OddDisk(FileSystem):
+    """Syncs of directories wait at the gate when it is shut; removals fail while `stuck`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.waiting = threading.Event(), threading.Event()
+        self.gate.set()
+        self.stuck = False
+
+    def sync(self, fd: int) -> None:
+        if stat.S_ISDIR(self.status(fd).st_mode) and not self.gate.is_set():
+            self.waiting.set()
+            self.gate.wait(60)
+        super().sync(fd)
+
+    def unlink(self, directory: int, name: str) -> None:
+        if self.stuck:
+            raise OSError(5, "Input/output error")
+        super().unlink(directory, name)
+
+
+@pytest.fixture
+def disk() -> OddDisk:
+    return OddDisk()
+
+
+@pytest.fixture
+async def store(data: Path, clock: ManualClock, disk: OddDisk) -> AsyncIterator[MaildirStore]:
+    store = MaildirStore(data, clock=clock, fs=disk)
+    await store.open()
+    await deliver(store, MAIRIE, 1)  # the floors are raised: the next one is light
+    yield store
+    disk.gate.set()
+    await store.close()
+
+
+async def test_what_fails_and_cannot_be_undone_is_answered_too(store: MaildirStore, data: Path, disk: OddDisk) -> None:
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    entry.handle.writer.run("CREATE TEMP TRIGGER t BEFORE INSERT ON messages BEGIN SELECT raise(abort, 'x'); END")
+    disk.stuck = True
+    async with asyncio.timeout(20):
+        with pytest.raises(StorageError):
+            await deliver(store, MAIRIE, 2)
+    disk.stuck = False
+    entry.handle.writer.run("DROP TRIGGER t")
+    async with asyncio.timeout(20):
+        await deliver(store, MAIRIE, 3)
+    rows = await all_rows(await inbox_of(store))
+    assert len(rows) == len(cur(data, MAIRIE)) >= 2
+
+
+async def test_the_end_of_the_loop_does_not_leave_a_batch_without_answers(store: MaildirStore, disk: OddDisk) -> None:
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    disk.gate.clear()
+    delivering = asyncio.create_task(deliver(store, MAIRIE, 2))
+    async with asyncio.timeout(20):
+        while not disk.waiting.is_set():
+            await asyncio.sleep(0.001)
+    assert entry.writer._running is not None
+    for task in (entry.writer._running, delivering):  # as asyncio.run does
+        task.cancel()
+    await asyncio.sleep(0)
+    disk.gate.set()
+    ended, _ = await asyncio.wait((delivering,), timeout=20)
+    assert ended
+    assert delivering.cancelled()
+    assert len(await all_rows(await inbox_of(store))) == 2
