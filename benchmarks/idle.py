@@ -14,14 +14,15 @@ from benchmarks.pair import PASSWORD, pair
 
 CONNECTIONS = 500
 USERS = 50
-WARM = 6
+WARM = CONNECTIONS // USERS
 
 
 async def _measure(port: int, users: list[str], pids: Callable[[], list[int]], *, compressed: bool = False) -> float:
     idlers = Idlers()
-    # Several connections of each account first, so that every front has it open: an account's index is not the wire's.
+    # As many connections first, and a while for what is done behind them: an account's index, the text index that is
+    # filled once its account is quiet, and what a first use leaves in the heap are not the connection's.
     await idlers.open(port, users * WARM, PASSWORD, compressed=compressed)
-    await asyncio.sleep(2)
+    await asyncio.sleep(8)
     before = pss_kib(pids())
     await idlers.open(port, [users[i % len(users)] for i in range(CONNECTIONS)], PASSWORD, compressed=compressed)
     await asyncio.sleep(2)

@@ -137,7 +137,7 @@ def _keys(dice: random.Random, depth: int = 2) -> str:
     leaves = (
         "ALL", "SEEN", "UNSEEN", "FLAGGED", "ANSWERED", "DELETED", "UNDRAFT", "KEYWORD $Work", "UNKEYWORD Later",
         "1:*", "2:5", "UID 3:17", "LARGER 300", "SMALLER 280", "FROM carla", "FROM bruno@b.test", 'TO "Zo"', "CC anne",
-        "SUBJECT budget", "SUBJECT conseil",
+        "SUBJECT budget", "SUBJECT conseil", "BODY beta", "TEXT gamma",
         "SINCE 1-Jan-2020", "OLDER 100000000", "YOUNGER 100000000", "HEADER References 7@x",
         "MODSEQ {after0}",
     )  # fmt: skip
