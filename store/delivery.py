@@ -39,7 +39,9 @@ class StagedMessage:
         entry = await self._accounts.use(first)
         file = None
         if len(prefix) + content.size - skip <= stage.SMALL:
-            file = await self._write_small(entry, prefix + content.read(skip, content.size))
+            with whole():
+                data = prefix + content.read(skip, content.size)
+            file = await self._write_small(entry, data)
         if file is None:
             file = await stage_in_thread(
                 self._pool, self._tools, entry, lambda: self._write(entry.handle.root, prefix, content, skip)

@@ -14,6 +14,7 @@ from core.clock import ManualClock
 from core.errors import StorageError
 from store.fsops import FileSystem
 from store.service import MaildirStore
+from store.spool import SpooledContent
 from tests.store.helpers import MAIRIE, all_rows, cur, deliver, inbox_of
 
 
@@ -86,3 +87,9 @@ async def test_the_end_of_the_loop_does_not_leave_a_batch_without_answers(store:
     assert ended
     assert delivering.cancelled()
     assert len(await all_rows(await inbox_of(store))) == 2
+
+
+async def test_a_small_message_that_cannot_be_read_is_the_stores_error(store: MaildirStore, disk: OddDisk) -> None:
+    unreadable = SpooledContent(disk, 1_000_000, 10, b"")  # no such descriptor
+    with pytest.raises(StorageError):
+        await store.stage(b"", unreadable, first=MAIRIE)
