@@ -56,21 +56,29 @@ class Lookups:
         self._senders: Cache[bool] = Cache(clock)
         self._version = -1
         self._looked_until = 0.0
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Future[None] | None = None
 
     async def _stay_current(self) -> None:
         """Forget what another process has changed, once the last look is too old. Raises `TemporaryError`."""
         if self._clock.monotonic() < self._looked_until:
             return
-        async with self._looking:
-            now = self._clock.monotonic()  # before the look: what changes meanwhile is seen by the next one
-            if now < self._looked_until:
-                return
-            version = await self.version()
-            if version != self._version:
-                self.forget()
-                self._version = version
-            self._looked_until = now + LOOK_EVERY
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(self._look())
+            self._looking.add_done_callback(self._looked)
+        await asyncio.shield(self._looking)  # one look for all who wait, and one failure
+
+    async def _look(self) -> None:
+        now = self._clock.monotonic()  # before the look: what changes meanwhile is seen by the next one
+        version = await self.version()
+        if version != self._version:
+            self.forget()
+            self._version = version
+        self._looked_until = now + LOOK_EVERY
+
+    def _looked(self, look: asyncio.Future[None]) -> None:
+        self._looking = None
+        if not look.cancelled():
+            look.exception()  # whoever waited may have left
 
     def forget(self) -> None:
         for cache in (self._resolutions, self._domains, self._accounts, self._senders):

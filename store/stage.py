@@ -105,7 +105,8 @@ def link(fs: FileSystem, file: TemporaryFile, target: int, new: str) -> None:
 
 def discard(fs: FileSystem, file: TemporaryFile) -> None:
     """Let go of it; a temporary name that cannot be removed is swept after a day."""
-    fs.close(file.fd)
+    with contextlib.suppress(OSError):  # what is linked is synced: nothing that is told here can be lost
+        fs.close(file.fd)
     if file.name:
         with contextlib.suppress(OSError):
             fs.unlink(file.directory, file.name)

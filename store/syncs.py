@@ -44,6 +44,8 @@ class Syncs:
         return loop.run_in_executor(self._pool, self._sync, wanted)
 
     def _end(self, future: asyncio.Future[None], code: int) -> None:
+        if future.done():
+            return
         if code:
             self._fs.failed_syncs += 1
             future.set_exception(OSError(code, os.strerror(code)))
