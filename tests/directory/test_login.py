@@ -246,8 +246,9 @@ async def test_h116_equal_logins_at_once_share_one_hash(desk: Desk) -> None:
 
 
 async def test_h116_a_flood_of_logins_is_answered_and_the_loop_lives(
-    directory: SqlDirectory, sqlite_url: str, clock: ManualClock
+    directory: SqlDirectory, sqlite_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("directory.passwords.PATIENCE", 60.0)  # a loaded machine needs long for 64 hashes
     desk = Desk(sqlite_url, clock, Limits(concurrent_hashes=1))
     await commune(directory, "Brou", "brou.test")
     await mailbox(directory, ANNE, GOOD)
@@ -263,7 +264,7 @@ async def test_h116_a_flood_of_logins_is_answered_and_the_loop_lives(
     results = await asyncio.gather(*(desk.try_(f"u{n}@brou.test", "x", remote=f"192.0.2.{n}") for n in range(150)))
     watcher.cancel()
     assert results.count(LoginUnavailable()) > 0  # past 64 in line for one thread
-    assert results.count(BAD) > 10  # of the 64 in line those whose turn came in time: a loaded machine hashes slowly
+    assert results.count(BAD) > 60
     assert set(results) == {LoginUnavailable(), BAD}
     assert max(pauses) < 2.0
     assert isinstance(await desk.try_(ANNE, GOOD.reveal()), LoggedIn)
