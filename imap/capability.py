@@ -44,6 +44,7 @@ MAIL = (
     "PREVIEW",  # RFC 8970
     "CONDSTORE",  # RFC 7162
     "QRESYNC",
+    "UIDONLY",  # RFC 9586
     "QUOTA",  # RFC 9208; QUOTASET is not ours to offer
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",

@@ -28,6 +28,7 @@ class Command(Generic[A]):
     the end of the command; it may use nothing but the scanner. `handle` does the work, writes untagged responses and
     returns the tagged OK; it raises `No`, `Bad`, `Bye` or a `MailError` otherwise.
 
+    `by_number`: the command names or answers messages by number, which UIDONLY refuses (RFC 9586 3).
     `uses_sequence_numbers`: EXPUNGE is withheld while it runs and after it (RFC 9051 7.5.1). `tells_updates`: false
     for commands after which nothing is to be told (LOGOUT, CLOSE ...).
     """
@@ -36,6 +37,7 @@ class Command(Generic[A]):
     states: frozenset[State]
     parse: Callable[[Scanner], A]
     handle: Callable[[Session, A], Awaitable[Ok]]
+    by_number: bool = False
     uses_sequence_numbers: bool = False
     tells_updates: bool = True
 

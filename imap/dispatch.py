@@ -91,6 +91,8 @@ def _row(session: Session, table: Table, scanner: Scanner) -> Command[Any]:
 async def _execute(session: Session, command: Command[Any], scanner: Scanner) -> Ok:
     if session.state not in command.states:
         raise Bad(_WRONG_STATE[session.state])
+    if command.by_number and session.uid_only:
+        raise Bad("message numbers are not used once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
     arguments = command.parse(scanner)
     return await command.handle(session, arguments)
 

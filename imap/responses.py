@@ -139,14 +139,23 @@ def fetch(number: SeqNum, items: Sequence[bytes]) -> bytes:
     return b"* %d FETCH (%b)\r\n" % (number, b" ".join(items))
 
 
-def fetch_flags(number: SeqNum, have: FlagSet | None, *, uid: Uid | None = None, modseq: ModSeq | None = None) -> bytes:
+def fetch_flags(
+    number: SeqNum,
+    have: FlagSet | None,
+    *,
+    uid: Uid | None = None,
+    modseq: ModSeq | None = None,
+    uid_only: bool = False,
+) -> bytes:
     """What STORE and unsolicited updates say; `modseq` once CONDSTORE is enabled (RFC 7162 3.1), then also without
-    flags (`have` None: a .SILENT STORE)."""
-    items = [] if uid is None else [b"UID %d" % uid]
+    flags (`have` None: a .SILENT STORE). `uid_only`: the UID stands for the number (RFC 9586 3)."""
+    items = [] if uid is None or uid_only else [b"UID %d" % uid]
     if have is not None:
         items.append(b"FLAGS %b" % flag_list(have.flags, have.keywords))
     if modseq is not None:
         items.append(b"MODSEQ (%d)" % modseq)
+    if uid_only and uid is not None:
+        return b"* %d UIDFETCH (%b)\r\n" % (uid, b" ".join(items))
     return fetch(number, items)
 
 

@@ -242,6 +242,11 @@ class Session:
         """VANISHED instead of EXPUNGE (RFC 7162 3.2.10)."""
         return Feature.QRESYNC in self.features
 
+    @property
+    def uid_only(self) -> bool:
+        """Messages are named by UID alone: UIDFETCH and VANISHED, BAD for a message number (RFC 9586 3)."""
+        return Feature.UIDONLY in self.features
+
     def enable(self, feature: Feature) -> None:
         """Switch on for the rest of the connection, QRESYNC with CONDSTORE (RFC 7162 3.2.3). The first CONDSTORE
         enabling command in a selected mailbox is answered with its HIGHESTMODSEQ (RFC 7162 3.1)."""

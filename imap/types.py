@@ -40,6 +40,7 @@ class Feature(Flag):
     QRESYNC = 2
     UTF8 = 4
     REV2 = 8  # IMAP4rev2, RFC 9051
+    UIDONLY = 16  # RFC 9586: no message numbers, either way
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ async def _changes(selected: Selected) -> Changes:
 
 async def _write(session: Session, selected: Selected, updates: Updates) -> None:
     writer = session.writer
-    if session.qresync and updates.vanished:
+    if (session.qresync or session.uid_only) and updates.vanished:  # RFC 7162 3.2.10, RFC 9586 3
         writer.write(responses.vanished(ranges_of(updates.vanished)))
     else:
         for number in updates.expunged:
@@ -58,10 +58,10 @@ async def _write(session: Session, selected: Selected, updates: Updates) -> None
     if updates.exists is not None:
         writer.write(responses.exists(updates.exists))
     announce_keywords(writer, selected, (word for update in updates.flags for word in update.have.keywords))
-    modseq = session.condstore
+    modseq, uid_only = session.condstore, session.uid_only
     for count, update in enumerate(updates.flags, 1):
         told = update.modseq if modseq else None
-        writer.write(responses.fetch_flags(update.number, update.have, uid=update.uid, modseq=told))
+        writer.write(responses.fetch_flags(update.number, update.have, uid=update.uid, modseq=told, uid_only=uid_only))
         if count % BATCH == 0:
             await writer.drain()
     if session.qresync and selected.view.owes_expunge:

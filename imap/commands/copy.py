@@ -69,7 +69,7 @@ async def _move(session: Session, asked: Transfer) -> Ok:
     return Ok("MOVE completed", await highest_if_qresync(session, bool(pairs)))
 
 
-COPY = Command("COPY", WHEN_SELECTED, _parser(uid=False), _copy)
+COPY = Command("COPY", WHEN_SELECTED, _parser(uid=False), _copy, by_number=True)
 UID_COPY = Command("UID COPY", WHEN_SELECTED, _parser(uid=True), _copy)
-MOVE = Command("MOVE", WHEN_SELECTED, _parser(uid=False), _move)
+MOVE = Command("MOVE", WHEN_SELECTED, _parser(uid=False), _move, by_number=True)
 UID_MOVE = Command("UID MOVE", WHEN_SELECTED, _parser(uid=True), _move)

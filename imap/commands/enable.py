@@ -14,6 +14,7 @@ ENABLEABLE: dict[str, Feature] = {
     "CONDSTORE": Feature.CONDSTORE,  # RFC 7162 3.1
     "QRESYNC": Feature.QRESYNC,  # RFC 7162 3.2.3
     "UTF8=ACCEPT": Feature.UTF8,  # RFC 6855 3
+    "UIDONLY": Feature.UIDONLY,  # RFC 9586 3
     "IMAP4REV2": Feature.REV2,  # RFC 9051 6.3.1
 }
 SPELLED = {"IMAP4REV2": "IMAP4rev2"}  # as the capability is

@@ -78,5 +78,5 @@ def _missing() -> No:
     return No("the message to replace is not there", Code.NONEXISTENT)
 
 
-REPLACE = Command("REPLACE", WHEN_SELECTED, _parser(uid=False), _handle)
+REPLACE = Command("REPLACE", WHEN_SELECTED, _parser(uid=False), _handle, by_number=True)
 UID_REPLACE = Command("UID REPLACE", WHEN_SELECTED, _parser(uid=True), _handle)

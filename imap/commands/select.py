@@ -118,6 +118,8 @@ async def _open(session: Session, asked: Select, *, read_only: bool) -> None:
     """The former mailbox is left first, whatever comes of it (RFC 9051 6.3.2)."""
     if asked.resync and not session.qresync:
         raise Bad("ENABLE QRESYNC first", Code.CLIENTBUG)  # RFC 7162 3.2.5
+    if asked.resync and asked.resync.match and session.uid_only:
+        raise Bad("no message numbers once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
     if session.selection is not None:
         session.unselect()
         session.writer.write(responses.untagged("OK", "previous mailbox closed", Code.CLOSED))
@@ -151,7 +153,7 @@ def _describe(session: Session, snapshot: Snapshot) -> bytes:
         parts.append(responses.listed("LIST", uses, selected.name, utf8=True))
         return b"".join(parts)
     parts.insert(2, responses.recent(0))
-    if snapshot.recent_unseen:
+    if snapshot.recent_unseen and not session.uid_only:  # a message number
         parts.insert(3, responses.untagged("OK", "first unseen", f"UNSEEN {snapshot.recent_unseen}"))
     return b"".join(parts)
 
@@ -167,7 +169,8 @@ async def _resynchronise(session: Session, known: Resync) -> None:
         number = selected.view.number_of(row.uid)
         if number is not None:
             have = FlagSet(row.flags, row.keywords)
-            writer.write(responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq))
+            uid_only = session.uid_only
+            writer.write(responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq, uid_only=uid_only))
         if count % BATCH == 0:
             await writer.drain()
     selected.view.told(missed.messages)

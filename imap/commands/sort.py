@@ -64,5 +64,5 @@ async def _sort(session: Session, args: SortArgs) -> Ok:
     return Ok("SORT completed")
 
 
-SORT = Command("SORT", WHEN_SELECTED, _parser(by_uid=False), _sort, uses_sequence_numbers=True)
+SORT = Command("SORT", WHEN_SELECTED, _parser(by_uid=False), _sort, by_number=True, uses_sequence_numbers=True)
 UID_SORT = Command("UID SORT", WHEN_SELECTED, _parser(by_uid=True), _sort)

@@ -112,14 +112,15 @@ async def _change(mailbox: Mailbox, ranges: Ranges, asked: StoreFlags) -> FlagsC
 
 async def _answer(session: Session, selected: Selected, messages: tuple[Message, ...], asked: StoreFlags) -> None:
     """Flags unless .SILENT, UID and mod-sequence once CONDSTORE is on, then also for .SILENT (RFC 7162 3.1, 3.1.3)."""
-    condstore = session.condstore
+    condstore, uid_only = session.condstore, session.uid_only
     for count, message in enumerate(messages, 1):
         number = selected.view.number_of(message.uid)
         if number is not None:
             have = None if asked.silent else FlagSet(message.flags, message.keywords)
             uid = message.uid if asked.uid or condstore else None
             modseq = message.modseq if condstore else None
-            session.writer.write(responses.fetch_flags(number, have, uid=uid, modseq=modseq))
+            line = responses.fetch_flags(number, have, uid=uid, modseq=modseq, uid_only=uid_only)
+            session.writer.write(line)
         if count % BATCH == 0:
             await session.writer.drain()
             await asyncio.sleep(0)
@@ -140,5 +141,5 @@ def _named(selected: Selected, uids: Sequence[int], asked: StoreFlags) -> list[i
     return [number for uid in uids if (number := selected.view.number_of(uid)) is not None]
 
 
-STORE = Command("STORE", WHEN_SELECTED, _parser(uid=False), _handle, uses_sequence_numbers=True)
+STORE = Command("STORE", WHEN_SELECTED, _parser(uid=False), _handle, by_number=True, uses_sequence_numbers=True)
 UID_STORE = Command("UID STORE", WHEN_SELECTED, _parser(uid=True), _handle)

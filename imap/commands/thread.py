@@ -85,5 +85,5 @@ def _below(children: Sequence[ThreadNode]) -> list[ThreadNode | str]:
     return items
 
 
-THREAD = Command("THREAD", WHEN_SELECTED, _parser(by_uid=False), _thread, uses_sequence_numbers=True)
+THREAD = Command("THREAD", WHEN_SELECTED, _parser(by_uid=False), _thread, by_number=True, uses_sequence_numbers=True)
 UID_THREAD = Command("UID THREAD", WHEN_SELECTED, _parser(by_uid=True), _thread)

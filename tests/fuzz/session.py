@@ -36,6 +36,7 @@ STATES: tuple[tuple[bytes, ...], ...] = (
     (),
     (LOGIN,),
     (LOGIN, b"a ENABLE UTF8=ACCEPT QRESYNC IMAP4rev2", b"a SELECT INBOX"),
+    (LOGIN, b"a ENABLE UIDONLY CONDSTORE", b"a SELECT INBOX"),
     (LOGIN, b"a EXAMINE INBOX", b"a NOTIFY SET (selected (MessageNew MessageExpunge))"),
 )
 _ANSWER = re.compile(rb"^[^ *+\r\n]+ (?:OK|NO|BAD) |^\* BAD ", re.MULTILINE)

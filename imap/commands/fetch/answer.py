@@ -14,7 +14,6 @@ from imap.commands.fetch.binary import Decoded, Measured, inside
 from imap.commands.fetch.items import Attribute, Octets
 from imap.commands.fetch.section import Span
 from imap.commands.fetch.source import Source, Value
-from imap.types import SeqNum
 from imap.wire import encode
 from imap.writer import Writer
 from message.content import BLOCK
@@ -34,20 +33,22 @@ async def _value_of(item: Octets, source: Source) -> Value | Measured | int:
 class Answer:
     """Writes the responses of one FETCH."""
 
-    __slots__ = ("_unsettled", "_writer")
+    __slots__ = ("_unsettled", "_word", "_writer")
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, *, uid_only: bool = False) -> None:
+        """`uid_only`: messages are named by their UID (RFC 9586 3)."""
         self._writer = writer
+        self._word = b"UIDFETCH" if uid_only else b"FETCH"
         self._unsettled = 0
 
     async def message(
-        self, number: SeqNum, row: Message, attributes: Iterable[Attribute], bodies: Sequence[Octets], source: Source
+        self, number: int, row: Message, attributes: Iterable[Attribute], bodies: Sequence[Octets], source: Source
     ) -> None:
         """One whole response. Every value is known before the first octet goes out, so that failing to find one
         leaves no half response; only the disk can still fail inside a literal."""
         values = [(body, await _value_of(body, source)) for body in bodies]
         words = [b"%b %b" % (attribute.name, attribute.render(row)) for attribute in attributes]
-        self._write(b"* %d FETCH (%b" % (number, b" ".join(words)))
+        self._write(b"* %d %b (%b" % (number, self._word, b" ".join(words)))
         separator = b" " if words else b""
         for body, value in values:
             self._write(separator + body.label + b" ")

@@ -58,7 +58,7 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool) -> int:
         session.enable(Feature.CONDSTORE)
     todo = plan(
         args.items,
-        by_uid=by_uid,
+        by_uid=by_uid and not session.uid_only,  # the number is the UID (RFC 9586 3)
         read_only=selected.read_only,
         with_modseq=modifiers.changed_since is not None,
     )
@@ -115,14 +115,14 @@ class _Run:
     def __init__(self, session: Session, selected: Selected, view: View, todo: Plan, seen: Container[int]) -> None:
         self.answered = 0
         self.unknown = False  # a part was asked for decoded whose encoding nobody knows
-        self._answer = Answer(session.writer)
+        self._answer = Answer(session.writer, uid_only=session.uid_only)
         self._selected = selected
         self._writer = session.writer
         self._view = view
         self._todo = todo
         self._seen = seen
-        self._condstore = session.condstore
-        self._lines = Lines(todo, view.uids) if Lines.fits(todo) else None
+        self._condstore, self._uid_only = session.condstore, session.uid_only
+        self._lines = Lines(todo, view.uids, uid_only=session.uid_only) if Lines.fits(todo) else None
 
     async def batch(self, rows: Sequence[Message]) -> None:
         if self._lines is not None:
@@ -148,9 +148,10 @@ class _Run:
             await asyncio.sleep(0)
 
     async def _row(self, row: Message) -> bool:
-        number = self._view.number_of(row.uid)
-        if number is None:
+        known = self._view.number_of(row.uid)
+        if known is None:
             return False
+        number = row.uid if self._uid_only else known
         attributes = self._attributes(row)
         if FLAGS in attributes:
             self._flags_told(row, with_modseq=MOD_SEQ in attributes)
@@ -176,7 +177,9 @@ class _Run:
         chosen = self._todo.attributes
         if row.uid not in self._seen:
             return chosen
-        extra = (UID, FLAGS, MOD_SEQ) if self._condstore else (FLAGS,)
+        extra = (FLAGS, MOD_SEQ) if self._condstore else (FLAGS,)
+        if self._condstore and not self._uid_only:
+            extra = (UID, *extra)
         return chosen + tuple(item for item in extra if item not in chosen)
 
     def _flags_told(self, row: Message, *, with_modseq: bool) -> None:
@@ -187,5 +190,7 @@ class _Run:
             announce_keywords(self._writer, self._selected, row.keywords)
 
 
-FETCH = Command(name="FETCH", states=WHEN_SELECTED, parse=parse, handle=fetch, uses_sequence_numbers=True)
+FETCH = Command(
+    name="FETCH", states=WHEN_SELECTED, parse=parse, handle=fetch, by_number=True, uses_sequence_numbers=True
+)
 UID_FETCH = Command(name="UID FETCH", states=WHEN_SELECTED, parse=parse, handle=uid_fetch)

@@ -28,10 +28,16 @@ def _flags(rows: Sequence[Message]) -> Iterable[bytes]:
 class Lines:
     """Lines for the messages of one plan; only where `fits`."""
 
-    def __init__(self, plan: Plan, uids: Sequence[int]) -> None:
+    def __init__(self, plan: Plan, uids: Sequence[int], *, uid_only: bool = False) -> None:
+        """`uid_only`: messages are named by their UID (RFC 9586 3)."""
         names = [attribute.name for attribute in plan.attributes] + [body.label for body in plan.bodies]
         escaped = [name.replace(b"%", b"%%") for name in names]
-        self._form = b"* %d FETCH (" + b" ".join(name + b" %b" for name in escaped) + b")\r\n"
+        self._uid_only = uid_only
+        self._form = (
+            (b"* %d UIDFETCH (" if uid_only else b"* %d FETCH (")
+            + b" ".join(name + b" %b" for name in escaped)
+            + b")\r\n"
+        )
         self._columns = [_attribute(each) for each in plan.attributes] + [_body(each) for each in plan.bodies]
         self._uids = uids
 
@@ -50,6 +56,8 @@ class Lines:
             places = [(bisect_left(uids, row.uid, first), row) for row in rows]
             known = [(place, row) for place, row in places if place < len(uids) and uids[place] == row.uid]
             numbers, rows = [place + 1 for place, _ in known], [row for _, row in known]
+        if self._uid_only:
+            numbers = [row.uid for row in rows]
         return [form % values for values in zip(numbers, *(column(rows) for column in self._columns), strict=True)]
 
 

@@ -64,8 +64,11 @@ async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -
     view = await session.selected.numbered()
     if mod_seq:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
+    numbers = any(isinstance(leaf, Numbered) and not leaf.by_uid and not leaf.numbers.saved for leaf in leaves(key))
+    if numbers and session.uid_only:
+        raise Bad("no message numbers once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
     # RFC 7162 3.2.10.2: a UID command that names messages by number holds removals back as the others do.
-    session.keep_numbers = by_uid and any(isinstance(leaf, Numbered) and not leaf.by_uid for leaf in leaves(key))
+    session.keep_numbers = by_uid and numbers
     now = session.services.clock.now()
     return await Search(session.selected.mailbox, view.uids).run(resolved(key, view, now))
 
@@ -104,5 +107,7 @@ async def _highest(selected: Selected, view: View, uids: Sequence[int]) -> int |
     return highest or None
 
 
-SEARCH = Command(name="SEARCH", states=WHEN_SELECTED, parse=parse, handle=search, uses_sequence_numbers=True)
+SEARCH = Command(
+    name="SEARCH", states=WHEN_SELECTED, parse=parse, handle=search, by_number=True, uses_sequence_numbers=True
+)
 UID_SEARCH = Command(name="UID SEARCH", states=WHEN_SELECTED, parse=parse, handle=uid_search)
