@@ -45,6 +45,7 @@ MAIL = (
     "CONDSTORE",  # RFC 7162
     "QRESYNC",
     "UIDONLY",  # RFC 9586
+    "UIDBATCHES",  # RFC 10022
     "QUOTA",  # RFC 9208; QUOTASET is not ours to offer
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
@@ -89,6 +90,7 @@ COMMANDS: dict[str, frozenset[str]] = {
     "QUOTA": frozenset({"GETQUOTA", "GETQUOTAROOT", "SETQUOTA"}),
     "REPLACE": frozenset({"REPLACE", "UID REPLACE"}),
     "SORT": frozenset({"SORT", "UID SORT"}),
+    "UIDBATCHES": frozenset({"UIDBATCHES"}),
     "UIDPLUS": frozenset({"UID EXPUNGE"}),
     "UNAUTHENTICATE": frozenset({"UNAUTHENTICATE"}),
     "UNSELECT": frozenset({"UNSELECT"}),

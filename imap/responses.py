@@ -164,6 +164,12 @@ def vanished(ranges: Ranges, *, earlier: bool = False) -> bytes:
     return b"* VANISHED %b%b\r\n" % (b"(EARLIER) " if earlier else b"", sequence.encode(ranges))
 
 
+def uid_batches(tag: str, ranges: Ranges) -> bytes:
+    """UIDBATCHES, RFC 10022 3.1.3: (highest, lowest) UID of each batch, the newest first."""
+    told = b",".join(b"%d:%d" % pair for pair in ranges)
+    return b'* UIDBATCHES (TAG "%b")%b\r\n' % (tag.encode("ascii"), b" " + told if told else b"")
+
+
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 

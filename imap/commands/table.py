@@ -38,6 +38,7 @@ from imap.commands.status import STATUS
 from imap.commands.store import STORE, UID_STORE
 from imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
 from imap.commands.thread import THREAD, UID_THREAD
+from imap.commands.uid_batches import UIDBATCHES
 from imap.commands.unauthenticate import UNAUTHENTICATE
 
 _ROWS: tuple[Command[Any], ...] = (
@@ -100,6 +101,7 @@ _ROWS: tuple[Command[Any], ...] = (
     UID_MOVE,
     REPLACE,
     UID_REPLACE,
+    UIDBATCHES,
 )
 
 TABLE: dict[str, Command[Any]] = {row.name: row for row in _ROWS}
