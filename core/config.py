@@ -226,6 +226,9 @@ class Limits(Section):
     connection_rate_region: int = 4800
     smtp_connections: int = 2000  # of strangers, at all doors of SMTP
     submission_connections_per_account: int = 40
+    future_release: int = Field(default=30 * 86400, ge=1, le=366 * 86400)  # the longest a sender may hold mail back
+    deliver_by_minimum: int = Field(default=60, ge=1, le=86400)  # the shortest time after which mail is returned
+    priority: int = Field(default=4, ge=0, le=9)  # the highest that senders get
     harvest_ban: float = 3600.0
     # messages
     header_field: int = 64 * KIB

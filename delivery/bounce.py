@@ -34,15 +34,20 @@ def compose(
     message = debt.message
     if message.sender is None:
         raise ValueError("nobody to report to")
+    schedule, until = message.schedule, message.begins + lifetime
+    if schedule.by_mode == "R":
+        until = min(until, schedule.deliver_by)
     notice = dsn.Notice(
         hostname=hostname,
         postmaster=Address("postmaster", message.sender.domain if ours else hostname),
         to=message.sender,
         queue_id=message.queue_id,
         arrived=message.created,
-        recipients=[_report(item, ACTIONS[debt.owed], message.created + lifetime) for item in debt.recipients],
+        recipients=[_report(item, ACTIONS[debt.owed], until) for item in debt.recipients],
         envid=message.envid,
         ret=message.ret,
+        deliver_by=schedule.deliver_by or None,
+        held=schedule.hold,
     )
     report = dsn.write(notice, original, ids=ids, now=now)
     return NewMessage(

@@ -29,8 +29,13 @@ async def mail(talk: Conversation, argument: str) -> Step:
     status = await judged(talk.service.acceptor.sender(talk.peer, wanted.sender, wanted.parameters))
     if not status.ok:
         return Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE)
-    talk.open(Transaction(talk.service.ids.queue_id(), talk.peer, wanted.sender, wanted.parameters))
-    return Step(replies.SENDER_OK)
+    highest, asked = talk.service.limits.priority, wanted.parameters.schedule
+    lowered = asked.priority > highest
+    parameters = wanted.parameters
+    if lowered:
+        parameters = replace(parameters, schedule=replace(asked, priority=highest))
+    talk.open(Transaction(talk.service.ids.queue_id(), talk.peer, wanted.sender, parameters))
+    return Step(replies.priority(highest) if lowered else replies.SENDER_OK)
 
 
 def _mail_order(talk: Conversation) -> Step | None:
