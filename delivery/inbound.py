@@ -24,11 +24,11 @@ from delivery.envelopes import envelope_of
 from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather, trusted
 from delivery.forward import Verified
 from delivery.policy import Context, Decision, Disposition, decide, vouched
-from delivery.reception import TOO_LARGE, Arrived, SpooledReception
+from delivery.reception import TOO_LARGE, Arrived, Binary, SpooledReception
 from delivery.routing import Addresses, is_protected, judge_recipient
 from delivery.spread import Spread, silent, spread, without_success
 from delivery.srs import is_rewritten
-from delivery.types import MailParameters, Reception, Transaction
+from delivery.types import BINARY, MailParameters, Reception, Transaction
 from directory.directory import Directory
 from message import trace
 from message.address_list import from_domains
@@ -102,7 +102,8 @@ class Inbound(Generic[V]):
         async def complete(arrived: Arrived[V]) -> Status:
             return await self.accept(transaction, arrived)
 
-        return SpooledReception(spool, self._limits, self._authenticator.begin, complete)
+        binary = Binary.VERIFIED if transaction.parameters.body == BINARY else None
+        return SpooledReception(spool, self._limits, self._authenticator.begin, complete, binary)
 
     # --- the way of one message --------------------------------------------------------------------------------------
 

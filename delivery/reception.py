@@ -1,13 +1,16 @@
 """One message on its way in: block by block into a spool, its head watched, its body shown to the signature check.
 
 Bounded: the head by `limits.header_*` (552 5.3.4), the whole by `limits.message_octets`. Implements
-`delivery.types.Reception` for inbound and submission alike; what happens to the whole is the caller's `complete`.
+`delivery.types.Reception` for inbound and submission alike; what happens to the whole is the caller's `complete`. A
+binary message (RFC 3030 3) is made one of lines when it is whole; its signatures were checked as it came.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic
 
 from core import log
@@ -17,12 +20,15 @@ from core.status import Status, deferred, refused
 from delivery.commit import refusal
 from delivery.evidence import V
 from message import header
-from message.content import Content
+from message.content import Content, blocks
 from message.header import Defect, Head
+from message.lines import LineJudge, whole_lines
+from message.unbinary import converted
 from store.store import Spool
 
 TOO_LARGE = refused("message is too large", "message-too-large", "5.3.4", code=552)
 HEADER_TOO_LARGE = refused("header block is too large", "header-too-large", "5.3.4", code=552)
+UNCONVERTIBLE = refused("binary message has too many parts to convert", "binary-parts", "5.6.3", code=554)
 ABORTED = deferred("message was cut off", "aborted", "4.4.2")
 
 _OVERSIZE = Defect.FIELD_TOO_LONG | Defect.BLOCK_TOO_LONG | Defect.TOO_MANY_FIELDS
@@ -40,6 +46,13 @@ class Arrived(Generic[V]):
     verification: V
 
 
+class Binary(Enum):
+    """What the body's verification is about: the octets that came, or those that will leave."""
+
+    VERIFIED = "verified"
+    SIGNED = "signed"
+
+
 class SpooledReception(Generic[V]):
     """`begin(head)` is called once with the header block and its answer fed the body; `complete` is called once with
     the whole message."""
@@ -50,11 +63,13 @@ class SpooledReception(Generic[V]):
         limits: Limits,
         begin: Callable[[Head], V],
         complete: Callable[[Arrived[V]], Awaitable[Status]],
+        binary: Binary | None = None,
     ) -> None:
         self._spool = spool
         self._limits = limits
         self._complete = complete
         self._begin = begin
+        self._binary = binary
         self._start = bytearray()
         self._head: Head | None = None
         self._verification: V | None = None
@@ -81,7 +96,11 @@ class SpooledReception(Generic[V]):
                 self._behead(bytes(self._start), b"")
             if self._refusal is not None or self._head is None or self._verification is None:
                 return self._refusal or ABORTED
-            return await self._complete(Arrived(self._spool.content(), self._head, self._eight_bit, self._verification))
+            arrived = Arrived(self._spool.content(), self._head, self._eight_bit, self._verification)
+            if self._binary is None:
+                return await self._complete(arrived)
+            lines = await asyncio.to_thread(self._as_lines, arrived, self._binary)
+            return lines if isinstance(lines, Status) else await self._complete(lines)
         except MailError as error:
             _log.warning("reception-failed", code=error.code, **error.fields)
             return refusal(error)
@@ -91,6 +110,33 @@ class SpooledReception(Generic[V]):
     async def abort(self) -> None:
         self._refusal = self._refusal or ABORTED
         await self._spool.close()
+
+    def _as_lines(self, arrived: Arrived[V], binary: Binary) -> Arrived[V] | Status:
+        """In a thread. What is not in a binary part obeys the same rules as in any other message (rows 1-9)."""
+        content = converted(arrived.content, self._limits)
+        if content is None:
+            return UNCONVERTIBLE
+        if content.size > self._limits.message_octets:
+            return TOO_LARGE
+        head = header.split(content.head, self._limits)
+        if head.defects & _OVERSIZE:
+            return HEADER_TOO_LARGE
+        judge, eight_bit = LineJudge(self._limits.data_line), False
+        for block in whole_lines(content):
+            judge.look(block)
+            eight_bit = eight_bit or not block.isascii()
+        if judge.fault is not None:
+            return judge.fault
+        return Arrived(content, head, eight_bit, self._judged(content, head, arrived, binary))
+
+    def _judged(self, content: Content, head: Head, arrived: Arrived[V], binary: Binary) -> V:
+        """Signatures of others are about what they sent; ours will be about what leaves."""
+        if binary is Binary.VERIFIED:
+            return arrived.verification
+        verification = self._begin(head)
+        for block in blocks(content, len(content.head)):
+            verification.feed(block)
+        return verification
 
     def _watch(self, block: bytes) -> None:
         """Collect until the empty line; the bound holds while it does not come."""

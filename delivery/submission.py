@@ -27,10 +27,10 @@ from delivery.envelopes import envelope_of
 from delivery.inbound import LOOP, SENDER_OK, TOO_MANY, looped
 from delivery.queue.allowance import Rules, Verdict
 from delivery.queue.queue import Queue
-from delivery.reception import TOO_LARGE, Arrived, SpooledReception
+from delivery.reception import TOO_LARGE, Arrived, Binary, SpooledReception
 from delivery.routing import ACCEPTED, RELAY, judge_recipient
 from delivery.spread import SILENT, Spread, spread
-from delivery.types import MailParameters, Reception, Transaction
+from delivery.types import BINARY, MailParameters, Reception, Transaction
 from directory.directory import Directory
 from directory.types import Account, LocalAccount, State
 from dkim_keys.sign import BodyDigest, Signer, sign
@@ -127,7 +127,8 @@ class Submission:
         async def complete(arrived: Arrived[BodyDigest]) -> Status:
             return await self.accept(transaction, arrived)
 
-        return SpooledReception(spool, self._limits, lambda _head: BodyDigest(), complete)
+        binary = Binary.SIGNED if transaction.parameters.body == BINARY else None
+        return SpooledReception(spool, self._limits, lambda _head: BodyDigest(), complete, binary)
 
     # --- the way of one message --------------------------------------------------------------------------------------
 

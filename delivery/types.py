@@ -12,6 +12,8 @@ from core.envelope import AT_ONCE, Dsn, Peer, Schedule
 from core.status import Status
 from message.content import Content
 
+BINARY = "BINARYMIME"  # RFC 3030 3; what is accepted so is kept as lines all the same
+
 
 @dataclass(frozen=True, slots=True)
 class MailParameters:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from core.envelope import Listener
 from core.errors import TemporaryError
 from core.log import get
-from delivery.types import Transaction
+from delivery.types import BINARY, Transaction
 from smtp import replies
 from smtp.conversation import Blame, Chunk, Conversation, Step, Then, judged
 from smtp.parameters import ArgumentError, MailArgument, RcptArgument, parse_mail, parse_rcpt
@@ -99,6 +99,8 @@ async def data(talk: Conversation, argument: str) -> Step:
         return Step(replies.NO_ARGUMENTS, blame=Blame.ERROR)
     if talk.chunking:  # RFC 3030 2: DATA after BDAT
         return Step(replies.CHUNKS_FIRST, blame=Blame.ERROR)
+    if talk.transaction is not None and talk.transaction.parameters.body == BINARY:  # RFC 3030 3
+        return Step(replies.CHUNKS_ONLY, blame=Blame.ERROR)
     return _not_ready(talk) or Step(replies.START_MAIL, Then.DATA)
 
 

@@ -67,6 +67,7 @@ KEYWORDS: tuple[Callable[[Conversation], str], ...] = (
     _auth,
     _always("8BITMIME"),
     _always("CHUNKING"),
+    _always("BINARYMIME"),
     _always("SMTPUTF8"),
     _always("ENHANCEDSTATUSCODES"),
     _always("DSN"),

@@ -1,8 +1,8 @@
 """The arguments of MAIL and RCPT: path, then ESMTP parameters, parsed into values that cannot be wrong.
 
-RFC 5321 4.1.1.2, 4.1.1.3, 4.1.2; SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET ENVID NOTIFY ORCPT
-(RFC 3461), AUTH= (RFC 4954 5), REQUIRETLS (RFC 8689); times and priority are read in `smtp.schedule`. Knows syntax
-only; whether mail is wanted is delivery's affair.
+RFC 5321 4.1.1.2, 4.1.1.3, 4.1.2; SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), RET ENVID NOTIFY
+ORCPT (RFC 3461), AUTH= (RFC 4954 5), REQUIRETLS (RFC 8689); times and priority are read in `smtp.schedule`. Knows
+syntax only; whether mail is wanted is delivery's affair.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _size(parameters: MailParameters, value: str, offers: Offers) -> MailParamet
 
 
 def _body(parameters: MailParameters, value: str, offers: Offers) -> MailParameters:
-    if value.upper() not in ("7BIT", "8BITMIME"):
+    if value.upper() not in ("7BIT", "8BITMIME", "BINARYMIME"):
         raise ArgumentError(replies.BAD_PARAMETER)
     return replace(parameters, body=value.upper())
 
