@@ -190,7 +190,28 @@ class Antispam(Section):
     when_unavailable: Literal["defer", "accept"] = "defer"
     clamd: str = ""
     greylist: bool = False
+    greylist_wait: str = "5m"
+    greylist_window: str = "2d"
+    greylist_keep: str = "36d"
     arc_trusted: list[str] = []
+
+    @field_validator("greylist_wait", "greylist_window", "greylist_keep")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        parse_duration(value)
+        return value
+
+    @property
+    def greylist_wait_seconds(self) -> int:
+        return parse_duration(self.greylist_wait)
+
+    @property
+    def greylist_window_seconds(self) -> int:
+        return parse_duration(self.greylist_window)
+
+    @property
+    def greylist_keep_seconds(self) -> int:
+        return parse_duration(self.greylist_keep)
 
 
 class Limits(Section):
@@ -230,6 +251,7 @@ class Limits(Section):
     deliver_by_minimum: int = Field(default=60, ge=1, le=86400)  # the shortest time after which mail is returned
     priority: int = Field(default=4, ge=0, le=9)  # the highest that senders get
     harvest_ban: float = 3600.0
+    greylist_entries: int = Field(default=200_000, ge=1000)
     # messages
     header_field: int = 64 * KIB
     header_block: int = 256 * KIB

@@ -23,6 +23,7 @@ from delivery.commit import Committer, Plan, refusal
 from delivery.envelopes import envelope_of
 from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather, trusted
 from delivery.forward import Verified
+from delivery.greylisting import Greylist
 from delivery.policy import Context, Decision, Disposition, decide, vouched
 from delivery.reception import TOO_LARGE, Arrived, Binary, SpooledReception
 from delivery.routing import Addresses, is_protected, judge_recipient
@@ -61,8 +62,9 @@ class Inbound(Generic[V]):
         clock: Clock,
         tally: Tally | None = None,
         addresses: Addresses | None = None,
+        greylist: Greylist | None = None,
     ) -> None:
-        """`addresses`: what recipients are resolved by, when it is not the directory alone."""
+        """`addresses`: what recipients are resolved by, when it is not the directory alone; `greylist` None: off."""
         self._config = config
         self._limits = config.limits
         self._directory = directory
@@ -73,6 +75,7 @@ class Inbound(Generic[V]):
         self._clock = clock
         self._tally = tally
         self._addresses: Addresses = addresses or directory
+        self._greylist = greylist
 
     # --- what a session asks -----------------------------------------------------------------------------------------
 
@@ -114,6 +117,8 @@ class Inbound(Generic[V]):
             return self._closed(envelope, LOOP)
         evidence = await self._gather(transaction, envelope, arrived)
         decision = decide(evidence, self._context(envelope))
+        if self._greylist is not None:
+            decision = await self._greylist.judge(decision, evidence, envelope, transaction.peer)
         self._recognise(transaction.peer, evidence)
         if not decision.delivers:
             return self._closed(envelope, decision.status)

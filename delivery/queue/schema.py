@@ -244,6 +244,17 @@ vacation_told = Table(
 )
 
 
+# What `delivery.queue.greylist` remembers of senders that nobody vouches for, by a digest.
+greylist = Table(
+    "queue_greylist",
+    metadata,
+    Column("digest", String(32), primary_key=True),
+    Column("first", Double, nullable=False),
+    Column("last", Double, nullable=False, index=True),
+    Column("returned", Boolean, nullable=False),
+)
+
+
 def check_version(connection: Connection) -> None:
     """Make what is missing; bring an older version up to this one, in the same transaction. Raises `StorageError` for
     tables of a newer version, which stay as they are."""

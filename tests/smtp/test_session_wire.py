@@ -37,7 +37,9 @@ async def test_ehlo_is_one_write_with_everything_we_do() -> None:
         text = (await wire.reader.read(4096)).decode()
         assert text.startswith("250-mx.mairie.test\r\n")
         keywords = {line[4:].split(" ")[0] for line in text.splitlines()[1:]}
-        assert keywords == {*"PIPELINING SIZE 8BITMIME CHUNKING BINARYMIME SMTPUTF8 ENHANCEDSTATUSCODES DSN LIMITS HELP".split()}
+        assert keywords == {
+            *"PIPELINING SIZE 8BITMIME CHUNKING BINARYMIME SMTPUTF8 ENHANCEDSTATUSCODES DSN LIMITS HELP".split()
+        }
         assert "SIZE 62914560" in text
         assert "LIMITS RCPTMAX=500" in text
         wire.close()
