@@ -281,6 +281,7 @@ class Limits(Section):
     metadata_value: int = 16 * KIB  # RFC 5464 4.1: at least 1,024
     metadata_entries: int = 100  # of one folder, and again of each of its readers; RFC 5464 4.1: at least 10
     metadata_octets: int = 1 * MIB  # of one account
+    postmaster_mailbox: int = 100 * MIB  # what is kept for postmaster@ until the operator says who reads it
     password: int = 256
     concurrent_hashes: int = 4
     # evidence
