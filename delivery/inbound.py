@@ -25,7 +25,7 @@ from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather,
 from delivery.forward import Verified
 from delivery.greylisting import Greylist
 from delivery.policy import Context, Decision, Disposition, decide, vouched
-from delivery.reception import TOO_LARGE, Arrived, Binary, SpooledReception
+from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import Addresses, is_protected, judge_recipient
 from delivery.spread import Spread, silent, spread, without_success
 from delivery.srs import is_rewritten
@@ -105,8 +105,8 @@ class Inbound(Generic[V]):
         async def complete(arrived: Arrived[V]) -> Status:
             return await self.accept(transaction, arrived)
 
-        binary = Binary.VERIFIED if transaction.parameters.body == BINARY else None
-        return SpooledReception(spool, self._limits, self._authenticator.begin, complete, binary)
+        binary = transaction.parameters.body == BINARY
+        return SpooledReception(spool, self._limits, self._authenticator.begin, complete, binary=binary)
 
     # --- the way of one message --------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Generic
 
 from core import log
@@ -22,13 +21,14 @@ from delivery.evidence import V
 from message import header
 from message.content import Content, blocks
 from message.header import Defect, Head
-from message.lines import LineJudge, whole_lines
+from message.lines import LONG_LINE, TEXT_LINE, LineJudge, LongLines, whole_lines
 from message.unbinary import converted
 from store.store import Spool
 
 TOO_LARGE = refused("message is too large", "message-too-large", "5.3.4", code=552)
 HEADER_TOO_LARGE = refused("header block is too large", "header-too-large", "5.3.4", code=552)
 UNCONVERTIBLE = refused("binary message has too many parts to convert", "binary-parts", "5.6.3", code=554)
+LINE_TOO_LONG = refused("a line is longer than 998 octets and cannot be encoded", "line-too-long", "5.6.0")
 ABORTED = deferred("message was cut off", "aborted", "4.4.2")
 
 _OVERSIZE = Defect.FIELD_TOO_LONG | Defect.BLOCK_TOO_LONG | Defect.TOO_MANY_FIELDS
@@ -46,16 +46,10 @@ class Arrived(Generic[V]):
     verification: V
 
 
-class Binary(Enum):
-    """What the body's verification is about: the octets that came, or those that will leave."""
-
-    VERIFIED = "verified"
-    SIGNED = "signed"
-
-
 class SpooledReception(Generic[V]):
     """`begin(head)` is called once with the header block and its answer fed the body; `complete` is called once with
-    the whole message."""
+    the whole message. `binary`: it need not consist of lines. `ours`: it is to leave here in a form that everybody can
+    carry (RFC 5322 2.1.1), and what `begin` made is about that form."""
 
     def __init__(
         self,
@@ -63,13 +57,16 @@ class SpooledReception(Generic[V]):
         limits: Limits,
         begin: Callable[[Head], V],
         complete: Callable[[Arrived[V]], Awaitable[Status]],
-        binary: Binary | None = None,
+        *,
+        binary: bool = False,
+        ours: bool = False,
     ) -> None:
         self._spool = spool
         self._limits = limits
         self._complete = complete
         self._begin = begin
         self._binary = binary
+        self._long = LongLines(TEXT_LINE + 2) if ours else None
         self._start = bytearray()
         self._head: Head | None = None
         self._verification: V | None = None
@@ -82,6 +79,8 @@ class SpooledReception(Generic[V]):
             return
         self._size += len(block)
         self._eight_bit = self._eight_bit or not block.isascii()
+        if self._long is not None:
+            self._long.look(block)
         if self._size > self._limits.message_octets:
             self._refusal = TOO_LARGE
         elif self._head is None:
@@ -97,9 +96,9 @@ class SpooledReception(Generic[V]):
             if self._refusal is not None or self._head is None or self._verification is None:
                 return self._refusal or ABORTED
             arrived = Arrived(self._spool.content(), self._head, self._eight_bit, self._verification)
-            if self._binary is None:
+            if not self._binary and not (self._long is not None and self._long.found):
                 return await self._complete(arrived)
-            lines = await asyncio.to_thread(self._as_lines, arrived, self._binary)
+            lines = await asyncio.to_thread(self._as_lines, arrived)
             return lines if isinstance(lines, Status) else await self._complete(lines)
         except MailError as error:
             _log.warning("reception-failed", code=error.code, **error.fields)
@@ -111,9 +110,10 @@ class SpooledReception(Generic[V]):
         self._refusal = self._refusal or ABORTED
         await self._spool.close()
 
-    def _as_lines(self, arrived: Arrived[V], binary: Binary) -> Arrived[V] | Status:
-        """In a thread. What is not in a binary part obeys the same rules as in any other message (rows 1-9)."""
-        content = converted(arrived.content, self._limits)
+    def _as_lines(self, arrived: Arrived[V]) -> Arrived[V] | Status:
+        """In a thread. What is not converted obeys the same rules as in any other message (rows 1-9)."""
+        ours = self._long is not None
+        content = converted(arrived.content, self._limits, wrap=ours)
         if content is None:
             return UNCONVERTIBLE
         if content.size > self._limits.message_octets:
@@ -121,17 +121,18 @@ class SpooledReception(Generic[V]):
         head = header.split(content.head, self._limits)
         if head.defects & _OVERSIZE:
             return HEADER_TOO_LARGE
-        judge, eight_bit = LineJudge(self._limits.data_line), False
-        for block in whole_lines(content):
+        judge, eight_bit = LineJudge(TEXT_LINE + 2 if ours else self._limits.data_line), False
+        # The header's own lines are folded later, where its fields are known.
+        for block in whole_lines(content, len(content.head) if ours and not self._binary else 0):
             judge.look(block)
             eight_bit = eight_bit or not block.isascii()
         if judge.fault is not None:
-            return judge.fault
-        return Arrived(content, head, eight_bit, self._judged(content, head, arrived, binary))
+            return LINE_TOO_LONG if ours and judge.fault is LONG_LINE else judge.fault
+        return Arrived(content, head, eight_bit, self._judged(content, head, arrived, ours=ours))
 
-    def _judged(self, content: Content, head: Head, arrived: Arrived[V], binary: Binary) -> V:
+    def _judged(self, content: Content, head: Head, arrived: Arrived[V], *, ours: bool) -> V:
         """Signatures of others are about what they sent; ours will be about what leaves."""
-        if binary is Binary.VERIFIED:
+        if not ours:
             return arrived.verification
         verification = self._begin(head)
         for block in blocks(content, len(content.head)):

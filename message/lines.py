@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from core.status import Status, refused
 from message.content import Content, blocks
 
+TEXT_LINE = 998  # octets without CR LF, the most that may leave (RFC 5321 4.5.3.1.6, RFC 5322 2.1.1)
+
 BARE_LINE_END = refused("Lines end in CRLF; bare CR or LF found", "bare-line-end", "5.5.2", 550)
 NUL = refused("Message holds a NUL", "nul", "5.6.0", 550)
 LONG_LINE = refused("Line too long", "long-line", "5.5.2", 500)
@@ -57,6 +59,19 @@ class LineJudge:
         else:
             self._column = len(block) - start + (self._limit - room)
         return False
+
+
+class LongLines(LineJudge):
+    """Whether any line is longer than that, and nothing else: blocks may be cut anywhere."""
+
+    __slots__ = ()
+
+    @property
+    def found(self) -> bool:
+        return self._long
+
+    def look(self, block: bytes) -> None:
+        self._long = self._long or self._has_long_line(block)
 
 
 def whole_lines(content: Content, start: int = 0) -> Iterator[bytes]:

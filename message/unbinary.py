@@ -1,4 +1,5 @@
-"""A binary message (RFC 3030 3) as one that mail systems of lines can keep: its binary parts in base64.
+"""A message as one that mail systems of lines can carry: binary parts (RFC 3030 3), and with `wrap` those with lines
+over 998 octets, in base64.
 
 The result is a view: only the offsets of what changes are kept, octets are converted when they are read, so that a
 large message costs no second copy. One pass to find the parts, linear and bounded like the MIME scanner that finds
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.config import Limits
-from message.content import Content
+from message.content import BLOCK, Content
 from message.header import LIMITS, split
+from message.lines import TEXT_LINE, LongLines
 from message.media import OPAQUE
 from message.mime import Structure, scan
 from message.parts import Part, PartKind
@@ -81,24 +83,40 @@ class Converted:
         return (lines + b"\r\n")[start - first * _LINE : stop - first * _LINE]
 
 
-def converted(content: Content, limits: Limits = LIMITS) -> Content | None:
-    """`content` without binary parts; itself when it has none, None when its structure is past the limits. Reads it
-    once: in a thread for anything long."""
+def converted(content: Content, limits: Limits = LIMITS, *, wrap: bool = False) -> Content | None:
+    """`content` without binary parts; itself when it has none, None when its structure is past the limits. `wrap`:
+    without long lines in parts that are not encoded yet, too. Reads it once or twice: in a thread when it is long."""
     structure = scan(content, limits)
-    changes = list(_changes(content, structure, limits))
+    changes = list(_changes(content, structure, limits, wrap=wrap))
     if None in changes:
         return None
     pieces = [change for change in changes if change is not None]
     return Converted(content, _laid_out(content, pieces)) if pieces else content
 
 
-def _changes(content: Content, structure: Structure, limits: Limits) -> Iterator[_Piece | None]:
-    """In the order they stand in; None for a part that cannot be looked into."""
+def _changes(content: Content, structure: Structure, limits: Limits, *, wrap: bool) -> Iterator[_Piece | None]:
+    """In the order they stand in; None for a part that cannot be looked into. What is signed stays (RFC 1847 2.1)."""
+    signed_until = 0
     for part in structure.walk():
-        if structure.media[part.index] is OPAQUE:
+        about = structure.media[part.index]
+        if about is OPAQUE:
             yield None
-        elif part.encoding is Encoding.BINARY:
+        elif part.encoding is Encoding.BINARY or (
+            wrap and part.kind is PartKind.LEAF and part.body_start >= signed_until and _has_long_lines(content, part)
+        ):
             yield from _change(content, part, limits)
+        if about.type == b"multipart" and about.subtype == b"signed":
+            signed_until = max(signed_until, part.body_end)
+
+
+def _has_long_lines(content: Content, part: Part) -> bool:
+    """Of a part that is not encoded: in an encoded one they are a fault of their own."""
+    if part.encoding not in (Encoding.SEVENBIT, Encoding.EIGHTBIT):
+        return False
+    lines = LongLines(TEXT_LINE + 2)
+    for start in range(part.body_start, part.body_end, BLOCK):
+        lines.look(content.read(start, min(start + BLOCK, part.body_end)))
+    return lines.found
 
 
 def _change(content: Content, part: Part, limits: Limits) -> Iterator[_Piece]:
