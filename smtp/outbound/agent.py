@@ -228,6 +228,17 @@ class SmtpAgent:
     async def _send(
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
     ) -> bool:
+        """In one transaction, or in as many as the server's RCPTMAX asks for (RFC 9422 3)."""
+        most = connection.capabilities.limit("RCPTMAX") or len(recipients)
+        good = True
+        for start in range(0, len(recipients), most):
+            good = good and await self._send_part(job, recipients[start : start + most], connection, answers)
+        return good
+
+    async def _send_part(
+        self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
+    ) -> bool:
+        connection.uses += 1
         offered: Capabilities = connection.capabilities
         eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
         lmtp = manner(connection.target.route).lmtp

@@ -82,6 +82,14 @@ class Capabilities:
         value = self.keywords.get("SIZE", "").split(" ")[0]
         return int(value) if value.isdecimal() and len(value) <= 20 else 0
 
+    def limit(self, name: str) -> int:
+        """Of RFC 9422 4 (RCPTMAX, MAILMAX); 0 when there is none."""
+        for item in self.keywords.get("LIMITS", "").split(" "):
+            key, _, value = item.partition("=")
+            if key.upper() == name and value.isdecimal() and len(value) <= 6:
+                return int(value)
+        return 0
+
     @property
     def shortest_by(self) -> int:
         """The min-by-time of RFC 2852 4, 0 when there is none."""

@@ -532,3 +532,25 @@ async def test_rfc2852_by_mode_n_asks_who_knows_no_limits_to_tell_of_delays(aske
     assert "BY=" not in heard[1]
     assert "MT-PRIORITY" not in heard[1]
     assert heard[2] == f"RCPT TO:<a@remote.test>{sent}"
+
+
+async def test_rfc9422_no_more_recipients_and_messages_than_a_server_wants() -> None:
+    """Five recipients, two a message, three messages a connection: the rest of them begin a new one."""
+
+    async def limited(remote: Remote) -> None:
+        await remote.greet("250-remote.test\r\n250 LIMITS RCPTMAX=2 MAILMAX=3")
+        while (line := await remote.hear()) and line != "QUIT":
+            await remote.say("354 go" if line == "DATA" else "250 ok")
+            if line == "DATA":
+                await remote.body()
+                await remote.say("250 done")
+        await remote.say("221 bye")
+
+    people = [f"{name}@r.test" for name in "abcde"]
+    async with scripted(limited) as remote, agent(idle=5.0) as made:
+        for _ in range(2):
+            results = await made.deliver(to(*people)(remote.port))
+            assert {result.kind for result in results} == {ResultKind.DELIVERED}
+        assert remote.connections == 2
+    groups = "".join(line[0] for line in remote.heard if line.startswith(("EHLO", "MAIL", "RCPT"))).split("E")[1:]
+    assert groups == ["MRRMRRMR", "MRRMRRMR"]
