@@ -272,6 +272,8 @@ class Limits(Section):
     imap_login_timeout: float = 60.0
     imap_stall: float = 60.0  # a peer that neither reads our answer nor sends its literal on
     imap_connections_per_account: int = 40
+    imap_messages: int = Field(default=0, ge=0)  # RFC 9738 3: SHOULD NOT be lower than 1000
+    imap_saved_messages: int = Field(default=0, ge=0)
     # accounts
     folders: int = 1000
     account_messages: int = 1_000_000  # 0: no limit

@@ -55,6 +55,8 @@ MAIL = (
     "METADATA",  # RFC 5464
     "LIST-METADATA",  # RFC 9590
     "APPENDLIMIT",  # RFC 7889; told with its value
+    "MESSAGELIMIT",  # RFC 9738; told with its value, where there is one
+    "SAVELIMIT",
     "MULTIAPPEND",  # RFC 3502
     "CATENATE",  # RFC 4469
     "REPLACE",  # RFC 8508
@@ -103,14 +105,20 @@ def refused(session: Session, command: str) -> bool:
 
 
 def _told(name: str, session: Session) -> str:
+    """As it is announced; "" for what is not."""
     if name == "APPENDLIMIT":
         return f"{name}={session.limits.message_octets}"
+    if name == "MESSAGELIMIT":
+        return f"{name}={session.message_limit}" if session.message_limit else ""
+    if name == "SAVELIMIT":  # RFC 9738 3: one of the two
+        return f"{name}={session.save_limit}" if session.save_limit and not session.message_limit else ""
     return "LITERAL-" if name == "LITERAL+" and session.services.settings.literal_minus else name
 
 
 def names(session: Session) -> list[str]:
     """The capabilities of this moment, in a stable order."""
-    listed = [_told(name, session) for name in (*BASE, *MAIL) if name not in session.withheld]
+    told = [_told(name, session) for name in (*BASE, *MAIL) if name not in session.withheld]
+    listed = [name for name in told if name]
     if session.state is State.NOT_AUTHENTICATED:
         if session.link.can_start_tls:
             listed.append("STARTTLS")

@@ -207,6 +207,16 @@ class Session:
         return self.services.limits
 
     @property
+    def message_limit(self) -> int:
+        """How many messages one command works on; 0: any number (RFC 9738 3). Who is not told is not limited."""
+        return 0 if "MESSAGELIMIT" in self.withheld else self.limits.imap_messages
+
+    @property
+    def save_limit(self) -> int:
+        """The same for COPY and APPEND."""
+        return self.message_limit or (0 if "SAVELIMIT" in self.withheld else self.limits.imap_saved_messages)
+
+    @property
     def utf8(self) -> bool:
         """Names and quoted strings travel in UTF-8 (RFC 6855 3, RFC 9051 5.1)."""
         return bool(self.features & (Feature.UTF8 | Feature.REV2))

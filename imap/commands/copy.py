@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from imap import junk, responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import highest_if_qresync, require_writable
+from imap.commands.share import check_saved, partly, share
 from imap.errors import Code, No
 from imap.responses import Ok
 from imap.session import Selected, Session
@@ -49,6 +50,7 @@ async def _copy(session: Session, asked: Transfer) -> Ok:
     ranges = await _ranges(session, selected, asked)
     if not ranges:
         return Ok("nothing to copy")
+    check_saved(session, selected.view, ranges)
     copied = await selected.mailbox.copy(ranges, asked.target)
     await junk.moved(session, selected, asked.target, copied)
     return Ok("COPY completed", responses.copy_uid(copied.uidvalidity, copied.pairs) if copied.pairs else Code.NONE)
@@ -57,7 +59,8 @@ async def _copy(session: Session, asked: Transfer) -> Ok:
 async def _move(session: Session, asked: Transfer) -> Ok:
     """COPYUID comes untagged before the EXPUNGE responses (RFC 6851 4.3), which are the updates that follow."""
     selected = require_writable(session)
-    ranges = await _ranges(session, selected, asked)
+    part = share(session, selected.view, await _ranges(session, selected, asked))
+    ranges = part.ranges
     pairs: tuple[tuple[Uid, Uid], ...] = ()
     if ranges:
         moved = await selected.mailbox.move(ranges, asked.target)
@@ -66,7 +69,7 @@ async def _move(session: Session, asked: Transfer) -> Ok:
         if pairs:
             code = responses.copy_uid(moved.uidvalidity, pairs)
             session.writer.write(responses.untagged("OK", "moved", code))
-    return Ok("MOVE completed", await highest_if_qresync(session, bool(pairs)))
+    return partly(session, Ok("MOVE completed", await highest_if_qresync(session, bool(pairs))), part.code)
 
 
 COPY = Command("COPY", WHEN_SELECTED, _parser(uid=False), _copy, by_number=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from imap.command import WHEN_SELECTED, Command, no_arguments
 from imap.commands.guards import highest_if_qresync, require_writable
+from imap.commands.share import Share, partly, share
 from imap.responses import Ok
 from imap.session import Session
-from imap.types import SequenceSet
+from imap.types import Ranges, SequenceSet, ranges_of
 from imap.wire.scanner import Scanner
+from store.types import Column, Flag
 
 
 def _parse_uids(scanner: Scanner) -> SequenceSet:
@@ -25,8 +27,17 @@ async def _expunge(session: Session, _: None) -> Ok:
 async def _uid_expunge(session: Session, wanted: SequenceSet) -> Ok:
     selected = require_writable(session)
     ranges = (await selected.numbered()).ranges(wanted, uid=True)
-    gone = (await selected.mailbox.expunge(ranges)).vanished if ranges else ()
-    return Ok("UID EXPUNGE completed", await highest_if_qresync(session, bool(gone)))
+    part = await _deleted(session, ranges) if session.message_limit else Share(ranges)
+    gone = (await selected.mailbox.expunge(part.ranges)).vanished if part.ranges else ()
+    return partly(session, Ok("UID EXPUNGE completed", await highest_if_qresync(session, bool(gone))), part.code)
+
+
+async def _deleted(session: Session, ranges: Ranges) -> Share:
+    """RFC 9738 3.1: of UID EXPUNGE those with \\Deleted count."""
+    deleted: list[int] = []
+    async for batch in session.selected.mailbox.rows(ranges, Column.NONE):
+        deleted += [row.uid for row in batch if Flag.DELETED in row.flags]
+    return share(session, session.selected.view, ranges_of(deleted))
 
 
 EXPUNGE = Command("EXPUNGE", WHEN_SELECTED, no_arguments, _expunge)

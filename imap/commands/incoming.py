@@ -13,6 +13,7 @@ from types import TracebackType
 
 from imap.commands.catenate import MAX_URL, Part, copy_part, read_part
 from imap.commands.guards import check_keywords
+from imap.commands.share import limit_code
 from imap.errors import BadSyntax, Code, No
 from imap.session import Session
 from imap.types import FlagSet
@@ -88,6 +89,9 @@ class Incoming:
     async def message(self, head: Head) -> Content:
         """The message that `head` announces. Raises `No`, `Bad`, `StorageError`, `ConnectionError`."""
         check_keywords(head.flags, self._session.limits)
+        most = self._session.save_limit
+        if most and len(self._spools) >= most:  # RFC 9738 3.1: MULTIAPPEND is all or nothing
+            raise No("too many messages in one command", limit_code(most))
         if len(self._spools) >= MOST_MESSAGES:
             raise No("too many messages in one command", Code.LIMIT)
         if head.kind is Kind.CATENATE:

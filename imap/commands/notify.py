@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from imap.command import AFTER_LOGIN, Command
-from imap.commands.fetch.handle import uid_fetch
+from imap.commands.fetch.handle import fetch_unasked
 from imap.commands.fetch.items import Item
 from imap.commands.fetch.parse import FetchArgs, attributes
 from imap.errors import BadSyntax, No
@@ -105,7 +105,7 @@ def _check(where: Where, events: set[Event]) -> None:
 
 def _fetch(items: tuple[Item, ...]) -> Fetch:
     async def fetch(session: Session, first: int, last: int) -> None:
-        await uid_fetch(session, FetchArgs(SequenceSet(((first, last),)), items))
+        await fetch_unasked(session, FetchArgs(SequenceSet(((first, last),)), items))
 
     return fetch
 

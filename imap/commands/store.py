@@ -11,6 +11,7 @@ from enum import Enum
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import check_keywords, require_writable
+from imap.commands.share import Share, partly, share, tell_partly
 from imap.errors import BadSyntax, Code, No
 from imap.responses import Ok
 from imap.session import Selected, Session
@@ -71,7 +72,8 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
     selected = require_writable(session)
     check_keywords(asked.flags, session.limits)
     view = await selected.numbered()
-    ranges = view.ranges(asked.wanted, uid=asked.uid)
+    part = share(session, view, view.ranges(asked.wanted, uid=asked.uid))
+    ranges = part.ranges
     if asked.unchanged_since is not None:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
     if not ranges:
@@ -89,7 +91,7 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
     if not asked.silent or session.condstore:
         await _answer(session, selected, told, asked)
     view.told(told)
-    return _outcome(selected, ranges, changed, asked)
+    return partly(session, _outcome(session, part, changed, asked), part.code)
 
 
 async def _change(mailbox: Mailbox, ranges: Ranges, asked: StoreFlags) -> FlagsChanged:
@@ -126,11 +128,13 @@ async def _answer(session: Session, selected: Selected, messages: tuple[Message,
             await asyncio.sleep(0)
 
 
-def _outcome(selected: Selected, ranges: Ranges, changed: FlagsChanged, asked: StoreFlags) -> Ok:
+def _outcome(session: Session, part: Share, changed: FlagsChanged, asked: StoreFlags) -> Ok:
     """RFC 2180 4.2.2: the rest was changed, what another client expunged was not; by UID that is no error. What failed
     UNCHANGEDSINCE is named either way (RFC 7162 3.1.3)."""
+    selected = session.selected
     code = responses.modified_code(_named(selected, changed.modified, asked)) if changed.modified else ""
-    if not asked.uid and len(changed.messages) + len(changed.modified) < len(selected.view.known(ranges)):
+    if not asked.uid and len(changed.messages) + len(changed.modified) < len(selected.view.known(part.ranges)):
+        tell_partly(session, part.code)
         raise No("some messages no longer exist", code or Code.EXPUNGEISSUED)
     return Ok("conditional STORE failed for some messages" if code else "STORE completed", code)
 

@@ -161,6 +161,7 @@ TARGETS: dict[str, Target] = {
             b' (SUBSCRIBED) "" ("%" "a*") RETURN (STATUS (MESSAGES))',
             b" 1 +FLAGS.SILENT (\\Deleted)",
             b" 500 1:3",
+            b" UIDAFTER 3 NOT UIDBEFORE 7",
             b' INBOX CATENATE (URL "/INBOX/;UID=1/;SECTION=1" TEXT {3}',
             b" SET STATUS (selected (MessageNew (UID BODY.PEEK[]) MessageExpunge)) (subtree (a b) NONE)",
             b' "" (STORAGE 512)',

@@ -16,6 +16,7 @@ from imap.commands.fetch.lines import Lines
 from imap.commands.fetch.parse import FetchArgs, parse
 from imap.commands.fetch.plan import Plan, plan
 from imap.commands.fetch.source import Source
+from imap.commands.share import Share, check_asked, partly, share, tell_partly
 from imap.errors import Bad, Code, No
 from imap.responses import Ok
 from imap.resync import since
@@ -34,24 +35,34 @@ TURN_LINES = 512  # messages answered from the index between two turns: some 5 m
 async def fetch(session: Session, args: FetchArgs) -> Ok:
     """By sequence number. A message that another session expunged has no answer and the command ends with NO, so that
     the client looks again (RFC 2180 4.1.2, RFC 5530 EXPUNGEISSUED)."""
-    if await _fetch(session, args, by_uid=False):
+    missing, code = await _fetch(session, args, by_uid=False)
+    if missing:
+        tell_partly(session, code)
         raise No("Some of the messages no longer exist", Code.EXPUNGEISSUED)
-    return Ok("FETCH completed")
+    return partly(session, Ok("FETCH completed"), code)
 
 
 async def uid_fetch(session: Session, args: FetchArgs) -> Ok:
     """By UID: absent ones are passed over without an error (RFC 9051 6.4.9)."""
-    missing = await _fetch(session, args, by_uid=True)
-    return Ok("FETCH completed", Code.EXPUNGEISSUED if missing else Code.NONE)
+    missing, code = await _fetch(session, args, by_uid=True)
+    return partly(session, Ok("FETCH completed", Code.EXPUNGEISSUED if missing else Code.NONE), code)
 
 
-async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool) -> int:
-    """Answers all messages that are still there; the number of those that are not."""
+async def fetch_unasked(session: Session, args: FetchArgs) -> None:
+    """What NOTIFY promised (RFC 5465 5.2): all of it, however much came."""
+    await _fetch(session, args, by_uid=True, limited=False)
+
+
+async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, limited: bool = True) -> tuple[int, str]:
+    """Answers all messages that are still there; the number of those that are not, and MESSAGELIMIT when older ones
+    were left out."""
     selected, modifiers = session.selected, args.modifiers
     if modifiers.vanished and not (by_uid and session.qresync):
         raise Bad("VANISHED is for UID FETCH once QRESYNC is enabled", Code.CLIENTBUG)  # RFC 7162 3.2.6
     if modifiers.window and not by_uid:
         raise Bad("PARTIAL is for UID FETCH", Code.CLIENTBUG)  # RFC 9394 3.3
+    if modifiers.window:
+        check_asked(session, modifiers.window.size)  # RFC 9738 3.1
     view = await selected.numbered()
     ranges = view.ranges(args.numbers, uid=by_uid)
     if modifiers.changed_since is not None or MOD_SEQ in args.items:
@@ -66,16 +77,19 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool) -> int:
         ranges = await _changed(session, args, modifiers.changed_since, ranges)
     if modifiers.window:
         ranges = spans(modifiers.window.cut(view.known(ranges)), view.uids, bridge=0)
+    part = share(session, view, ranges) if limited else Share(ranges)
+    ranges = part.ranges
     wanted = len(view.known(ranges))
     if not wanted:
-        return 0
+        return 0, part.code
     seen = await _mark_seen(selected, ranges) if todo.marks_seen else frozenset()
     run = _Run(session, selected, view, todo, seen)
     async for batch in selected.mailbox.rows(ranges, todo.columns):
         await run.batch(batch)
     if run.unknown:
+        tell_partly(session, part.code)
         raise No("a part has an unknown encoding", Code.UNKNOWN_CTE)  # RFC 3516 4.3; the others were answered
-    return wanted - run.answered
+    return wanted - run.answered, part.code
 
 
 async def _changed(session: Session, args: FetchArgs, modseq: int, ranges: Ranges) -> Ranges:

@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 
 from core.errors import MailError
 from imap.command import WHEN_SELECTED, Command
-from imap.commands.search.criteria import Key, Numbered, leaves
+from imap.commands.search.criteria import Among, And, Key, Numbered, leaves
 from imap.commands.search.evaluate import Search
-from imap.commands.search.grouping import resolved
+from imap.commands.search.grouping import narrowed, resolved
 from imap.commands.search.parse import SearchArgs, parse
 from imap.commands.search.result import Result, extended, plain, told
 from imap.commands.search.returns import Returns, Want
+from imap.commands.share import limit_code, partly
 from imap.errors import Bad, Code, No
 from imap.responses import Ok
 from imap.session import Selected, Session
-from imap.types import Feature, ranges_of, spans
+from imap.types import MAX_NUMBER, Feature, ranges_of, spans
 from imap.view import View
 from store.types import Column
 
@@ -43,9 +44,24 @@ async def _search(session: Session, args: SearchArgs, *, by_uid: bool) -> Ok:
     with saving(session, returns):
         if args.refused:
             raise args.refused
-        uids = await matching(session, args.key, mod_seq=args.mod_seq, by_uid=by_uid)
+        key, code = await _share(session, args.key)
+        uids = await matching(session, key, mod_seq=args.mod_seq, by_uid=by_uid)
         await answer(session, "SEARCH", uids, returns, mod_seq=args.mod_seq, by_uid=by_uid)
-    return Ok("SEARCH completed")
+    return partly(session, Ok("SEARCH completed"), code)
+
+
+async def _share(session: Session, key: Key) -> tuple[Key, str]:
+    """The criterion for as many messages as one command looks at, the newest, and MESSAGELIMIT when that is not all.
+    RFC 9738 3.1: the messages searched count, those outside a set that stands at the top are none of them."""
+    limit = session.message_limit
+    if not limit:
+        return key, Code.NONE
+    view = await session.selected.numbered()
+    _, searched = narrowed(resolved(key, view, session.services.clock.now()), list(view.uids))
+    if len(searched) <= limit:
+        return key, Code.NONE
+    lowest = searched[-limit]
+    return And((Among(((lowest, MAX_NUMBER),)), key)), limit_code(limit, lowest)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from imap.commands.search.criteria import (
     FALSE,
     TRUE,
+    Among,
     And,
     Dated,
     DateOf,
@@ -34,6 +35,7 @@ from imap.commands.search.criteria import (
 )
 from imap.commands.search.returns import Returns, Want, try_parse
 from imap.errors import BadSyntax, Code, No
+from imap.types import MAX_NUMBER
 from imap.wire.scanner import Scanner
 from store.types import Flag
 
@@ -216,6 +218,20 @@ def _uid(reader: _Reader, _depth: int) -> Key:
     return Numbered(reader.scanner.sequence_set(), by_uid=True)
 
 
+def _after(reader: _Reader, _depth: int) -> Key:
+    """UIDAFTER SP uniqueid (RFC 9738 3.2)"""
+    reader.scanner.space()
+    uid = reader.scanner.nz_number()
+    return Among(((uid + 1, MAX_NUMBER),)) if uid < MAX_NUMBER else FALSE
+
+
+def _before(reader: _Reader, _depth: int) -> Key:
+    """UIDBEFORE SP uniqueid (RFC 9738 3.2)"""
+    reader.scanner.space()
+    uid = reader.scanner.nz_number()
+    return Among(((1, uid - 1),)) if uid > 1 else FALSE
+
+
 def _size(kind: type[Larger] | type[Smaller]) -> Read:
     def read(reader: _Reader, _depth: int) -> Key:
         reader.scanner.space()
@@ -278,6 +294,8 @@ KEYS: Mapping[bytes, Read] = {
     b"THREADID": lambda reader, _depth: HasThreadId(reader.name()),
     b"TO": _header(b"to"),
     b"UID": _uid,
+    b"UIDAFTER": _after,
+    b"UIDBEFORE": _before,
     b"UNANSWERED": _fixed(Not(HasFlag(Flag.ANSWERED))),
     b"UNDELETED": _fixed(Not(HasFlag(Flag.DELETED))),
     b"UNDRAFT": _fixed(Not(HasFlag(Flag.DRAFT))),

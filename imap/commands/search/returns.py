@@ -40,6 +40,10 @@ class Window:
     from_end: bool
     text: bytes
 
+    @property
+    def size(self) -> int:
+        return abs(self.last - self.first) + 1
+
     def cut(self, found: Sequence[T]) -> Sequence[T]:
         low, high = min(self.first, self.last), max(self.first, self.last)
         if not self.from_end:
