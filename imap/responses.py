@@ -90,6 +90,17 @@ def modified_code(numbers: Iterable[int]) -> str:
     return f"MODIFIED {sequence.encode_numbers(numbers).decode('ascii')}"
 
 
+def in_progress(tag: str, done: int | None, goal: int | None) -> bytes:
+    """INPROGRESS, RFC 9585 4: the goal is always above what is done; a tag with "]" cannot stand in a code."""
+    word = "NIL" if "]" in tag else f'"{tag}"'
+    if done is None:
+        goal = None
+    elif goal is not None:
+        goal, done = (goal, min(done, goal - 1)) if goal > 0 else (None, done)
+    counted = " ".join("NIL" if number is None else str(number) for number in (done, goal))
+    return untagged("OK", "still working", f"INPROGRESS ({word} {counted})")
+
+
 # --- mailbox size and flags ------------------------------------------------------------------------------------------
 
 

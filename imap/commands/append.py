@@ -9,6 +9,7 @@ from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.commands.incoming import Head, Incoming, read_head
 from imap.errors import Code, No
+from imap.progress import working
 from imap.responses import Ok
 from imap.session import Session
 from imap.wire.scanner import Scanner
@@ -40,7 +41,8 @@ async def _handle(session: Session, asked: Append) -> Ok:
         while not incoming.scanner.at_end:
             head = read_head(incoming.scanner)
             items.append((await incoming.message(head), head.placement(asked.name)))
-        appended = await session.store.append(items)
+        with working(session):
+            appended = await session.store.append(items)
     if Right.READ not in place.rights:  # RFC 4315 3: who may not read there is told no UID
         return Ok("APPEND completed")
     code = responses.append_uid(appended[0].uidvalidity, [item.uid for item in appended])

@@ -10,6 +10,7 @@ from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import highest_if_qresync, require_writable
 from imap.commands.share import check_saved, partly, share
 from imap.errors import Code, No
+from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
 from imap.types import Ranges, SequenceSet
@@ -51,7 +52,8 @@ async def _copy(session: Session, asked: Transfer) -> Ok:
     if not ranges:
         return Ok("nothing to copy")
     check_saved(session, selected.view, ranges)
-    copied = await selected.mailbox.copy(ranges, asked.target)
+    with working(session):
+        copied = await selected.mailbox.copy(ranges, asked.target)
     await junk.moved(session, selected, asked.target, copied)
     return Ok("COPY completed", responses.copy_uid(copied.uidvalidity, copied.pairs) if copied.pairs else Code.NONE)
 
@@ -63,7 +65,8 @@ async def _move(session: Session, asked: Transfer) -> Ok:
     ranges = part.ranges
     pairs: tuple[tuple[Uid, Uid], ...] = ()
     if ranges:
-        moved = await selected.mailbox.move(ranges, asked.target)
+        with working(session):
+            moved = await selected.mailbox.move(ranges, asked.target)
         pairs = moved.pairs
         await junk.moved(session, selected, asked.target, moved)
         if pairs:

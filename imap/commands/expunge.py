@@ -5,6 +5,7 @@ from __future__ import annotations
 from imap.command import WHEN_SELECTED, Command, no_arguments
 from imap.commands.guards import highest_if_qresync, require_writable
 from imap.commands.share import Share, partly, share
+from imap.progress import working
 from imap.responses import Ok
 from imap.session import Session
 from imap.types import Ranges, SequenceSet, ranges_of
@@ -20,7 +21,9 @@ def _parse_uids(scanner: Scanner) -> SequenceSet:
 
 
 async def _expunge(session: Session, _: None) -> Ok:
-    gone = await require_writable(session).mailbox.expunge(None)
+    mailbox = require_writable(session).mailbox
+    with working(session):
+        gone = await mailbox.expunge(None)
     return Ok("EXPUNGE completed", await highest_if_qresync(session, bool(gone.vanished)))
 
 
@@ -28,7 +31,8 @@ async def _uid_expunge(session: Session, wanted: SequenceSet) -> Ok:
     selected = require_writable(session)
     ranges = (await selected.numbered()).ranges(wanted, uid=True)
     part = await _deleted(session, ranges) if session.message_limit else Share(ranges)
-    gone = (await selected.mailbox.expunge(part.ranges)).vanished if part.ranges else ()
+    with working(session):
+        gone = (await selected.mailbox.expunge(part.ranges)).vanished if part.ranges else ()
     return partly(session, Ok("UID EXPUNGE completed", await highest_if_qresync(session, bool(gone))), part.code)
 
 

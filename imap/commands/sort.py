@@ -11,6 +11,7 @@ from imap.commands.search.handle import answer, matching, saving
 from imap.commands.search.parse import program, read_charset
 from imap.commands.search.returns import Returns, try_parse
 from imap.errors import BadSyntax
+from imap.progress import working
 from imap.responses import Ok
 from imap.session import Session
 from imap.wire.scanner import Scanner
@@ -59,7 +60,8 @@ def _criterion(scanner: Scanner) -> SortCriterion:
 async def _sort(session: Session, args: SortArgs) -> Ok:
     with saving(session, args.returns):
         uids = await matching(session, args.key, mod_seq=args.mod_seq, by_uid=args.by_uid)
-        ordered = await session.selected.mailbox.sort(uids, args.criteria) if uids else ()
+        with working(session):
+            ordered = await session.selected.mailbox.sort(uids, args.criteria) if uids else ()
         await answer(session, "SORT", ordered, args.returns, mod_seq=args.mod_seq, by_uid=args.by_uid)
     return Ok("SORT completed")
 

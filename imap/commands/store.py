@@ -13,6 +13,7 @@ from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import check_keywords, require_writable
 from imap.commands.share import Share, partly, share, tell_partly
 from imap.errors import BadSyntax, Code, No
+from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
 from imap.types import MAX_MODSEQ, Feature, FlagSet, Ranges, SequenceSet
@@ -81,7 +82,8 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
     if asked.silent:
         await look(selected)
     before = view.modseq
-    changed = await _change(selected.mailbox, ranges, asked)
+    with working(session):
+        changed = await _change(selected.mailbox, ranges, asked)
     announce_keywords(session.writer, selected, (word for row in changed.messages for word in row.keywords))
     if asked.silent:
         # What others changed is told all the same (RFC 9051 6.4.6); what nobody changed needs no new mod-sequence.

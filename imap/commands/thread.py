@@ -12,6 +12,7 @@ from imap.commands.search.handle import matching
 from imap.commands.search.parse import program, read_charset
 from imap.commands.share import check_asked
 from imap.errors import BadSyntax
+from imap.progress import working
 from imap.responses import Ok
 from imap.session import Session
 from imap.wire.scanner import Scanner
@@ -48,7 +49,8 @@ def _parser(*, by_uid: bool) -> Callable[[Scanner], ThreadArgs]:
 async def _thread(session: Session, args: ThreadArgs) -> Ok:
     check_asked(session, session.selected.view.exists)  # RFC 9738 3.3
     uids = await matching(session, args.key, mod_seq=args.mod_seq, by_uid=args.by_uid)
-    roots = await session.selected.mailbox.threads(uids, args.algorithm) if uids else ()
+    with working(session):
+        roots = await session.selected.mailbox.threads(uids, args.algorithm) if uids else ()
     number: Number = (lambda uid: uid) if args.by_uid else session.selected.view.number_of
     session.writer.write(b"* THREAD")
     separator = b" "

@@ -48,6 +48,11 @@ class Search:
     def __init__(self, mailbox: Mailbox, uids: Sequence[int]) -> None:
         self._mailbox = mailbox
         self._uids = uids
+        self._done = 0  # messages that are known to match, or not to
+
+    def progress(self) -> tuple[int, int]:
+        """Messages decided, messages there are (RFC 9585 4)."""
+        return self._done, len(self._uids)
 
     async def run(self, key: Key) -> tuple[int, ...]:
         """The matching UIDs, ascending. `key` holds no sequence sets any more (`grouping.resolved`). A message that
@@ -55,6 +60,8 @@ class Search:
         groups: Groups = {reduce(key, lambda leaf: None): list(self._uids)}
         for stage, step in self._steps():
             groups = await self._stage(stage, step, groups)
+            still = sum(len(uids) for key, uids in groups.items() if key is not TRUE)
+            self._done = max(self._done, len(self._uids) - still)
         return tuple(groups.get(TRUE, ()))
 
     def _steps(self) -> tuple[tuple[Stage, Step], ...]:
@@ -105,7 +112,8 @@ class Search:
 
     async def _by_file(self, key: Key, uids: list[int], after: Groups) -> None:
         """Fields that the index does not keep: the message's own header, from its file."""
-        for uid in uids:
+        for count, uid in enumerate(uids, len(self._uids) - len(uids)):
+            self._done = max(self._done, count)
             head = await self._head(Uid(uid))
             if head is not None:
                 after.setdefault(reduce(key, ByHeader(head, whole=True).known), []).append(uid)

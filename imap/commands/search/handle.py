@@ -18,6 +18,7 @@ from imap.commands.search.result import Result, extended, plain, told
 from imap.commands.search.returns import Returns, Want
 from imap.commands.share import limit_code, partly
 from imap.errors import Bad, Code, No
+from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
 from imap.types import MAX_NUMBER, Feature, ranges_of, spans
@@ -86,7 +87,9 @@ async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -
     # RFC 7162 3.2.10.2: a UID command that names messages by number holds removals back as the others do.
     session.keep_numbers = by_uid and numbers
     now = session.services.clock.now()
-    return await Search(session.selected.mailbox, view.uids).run(resolved(key, view, now))
+    search = Search(session.selected.mailbox, view.uids)
+    with working(session, search.progress):
+        return await search.run(resolved(key, view, now))
 
 
 async def answer(
