@@ -38,6 +38,8 @@ MAIL = (
     "THREAD=REFERENCES",
     "SORT=DISPLAY",  # RFC 5957
     "ESORT",  # RFC 5267
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
     "BINARY",  # RFC 3516
     "OBJECTID",  # RFC 8474
     "SAVEDATE",  # RFC 8514
@@ -82,6 +84,7 @@ def may_send_password(session: Session) -> bool:
 # What cannot be used where its capability is withheld.
 COMMANDS: dict[str, frozenset[str]] = {
     "ACL": frozenset({"GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS"}),
+    "CONTEXT=SEARCH": frozenset({"CANCELUPDATE"}),
     "COMPRESS=DEFLATE": frozenset({"COMPRESS"}),
     "ENABLE": frozenset({"ENABLE"}),
     "ID": frozenset({"ID"}),

@@ -181,6 +181,13 @@ def uid_batches(tag: str, ranges: Ranges) -> bytes:
     return b'* UIDBATCHES (TAG "%b")%b\r\n' % (tag.encode("ascii"), b" " + told if told else b"")
 
 
+def context_update(tag: str, word: str, places: Sequence[tuple[int, Sequence[int]]], *, by_uid: bool) -> bytes:
+    """ADDTO and REMOVEFROM, RFC 5267 4.3.3 and 4.3.4: `places` are positions and numbers in the order of the result."""
+    pairs = b" ".join(b"%d %b" % (position, sequence.encode_in_order(numbers)) for position, numbers in places)
+    uid = b" UID" if by_uid else b""
+    return b'* ESEARCH (TAG "%b")%b %b (%b)\r\n' % (tag.encode("ascii"), uid, word.encode("ascii"), pairs)
+
+
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from directory.directory import Directory
 from directory.rights import ALL, Right
 from directory.types import Account, LoggedIn
 from imap import responses
+from imap.contexts import Context
 from imap.guarded import GuardedMailbox
 from imap.namespaces import NAMESPACES, Namespaces
 from imap.places import Places
@@ -153,6 +154,7 @@ class Selected:
     view: View
     keywords: set[str] = field(default_factory=set)  # in the FLAGS the client was told
     rights: Right = ALL  # when it was opened
+    contexts: dict[str, Context] = field(default_factory=dict)  # by tag (RFC 5267 4.3)
 
     @staticmethod
     def begin(name: str, mailbox: Mailbox, snapshot: Snapshot, *, read_only: bool) -> Selected:

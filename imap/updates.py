@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from core.errors import NotFoundError
+from core.errors import MailError, NotFoundError
 from imap import responses
+from imap.contexts import Change, Places
 from imap.errors import Bye, Code
 from imap.session import Selected, Session
 from imap.types import ranges_of
@@ -30,7 +31,38 @@ async def tell(session: Session, *, expunge: bool) -> None:
     await look(selected)
     if view.needs_map:
         await selected.numbered()
+    changed = await _contexts(selected) if selected.contexts else []
+    for change in changed:
+        _tell_context(session, change, "REMOVEFROM", change.removed)
     await _write(session, selected, view.apply(expunge=expunge))
+    for change in changed:
+        if change.context.fetch is not None and change.arrived:
+            await change.context.fetch(ranges_of(change.arrived))
+        _tell_context(session, change, "ADDTO", change.added)
+        change.context.keep(change.after)
+
+
+async def _contexts(selected: Selected) -> list[Change]:
+    """What the searches that keep up with this mailbox have to tell (RFC 5267 4.3)."""
+    view = selected.view
+    touched, view.touched = view.touched or {}, {}
+    if not touched:
+        return []
+    try:
+        await selected.numbered()
+        alive = [uid for uid in sorted(touched) if view.number_of(uid) is not None and not view.is_gone(uid)]
+        return [await context.look(touched, alive) for context in selected.contexts.values()]
+    except MailError:
+        view.touched = touched | view.touched  # told the next time
+        raise
+
+
+def _tell_context(session: Session, change: Change, word: str, places: Places) -> None:
+    view, context = session.selected.view, change.context
+    if not context.by_uid:
+        places = tuple((at, tuple(number for uid in uids if (number := view.number_of(uid)))) for at, uids in places)
+    if places:
+        session.writer.write(responses.context_update(context.tag, word, places, by_uid=context.by_uid))
 
 
 async def look(selected: Selected) -> None:

@@ -60,6 +60,7 @@ class View:
         "saved",
         "settled",
         "snapshot",
+        "touched",
         "uidnext",
     )
 
@@ -68,6 +69,8 @@ class View:
         self.modseq = self.settled = snapshot.modseq
         self.uidnext = snapshot.uidnext
         self.saved: Ranges = ()
+        # UIDs that something happened to (True: they are new), while anybody keeps up with them
+        self.touched: dict[int, bool] | None = None
         self._uids: array[int] | None = None
         self._tail: array[int] = array("I")  # arrived since the snapshot, while there is no map
         self._count = snapshot.messages
@@ -164,6 +167,10 @@ class View:
 
     def absorb(self, changes: Changes) -> None:
         """Take in what happened after `modseq`; nothing is told yet."""
+        if self.touched is not None:
+            for message in changes.messages:
+                self.touched.setdefault(message.uid, message.uid >= self.uidnext)
+            self.touched.update(dict.fromkeys(changes.vanished, False))
         for message in changes.messages:
             if message.uid >= self.uidnext:
                 self._arrive(message.uid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imap.command import WHEN_SELECTED, Command
@@ -10,6 +10,7 @@ from imap.commands.search.criteria import Key
 from imap.commands.search.handle import answer, matching, saving
 from imap.commands.search.parse import program, read_charset
 from imap.commands.search.returns import Returns, try_parse
+from imap.commands.search.updating import check_update, keep_up
 from imap.errors import BadSyntax
 from imap.progress import working
 from imap.responses import Ok
@@ -58,11 +59,18 @@ def _criterion(scanner: Scanner) -> SortCriterion:
 
 
 async def _sort(session: Session, args: SortArgs) -> Ok:
+    mailbox = session.selected.mailbox
+
+    async def order(uids: Sequence[int]) -> Sequence[int]:
+        return await mailbox.sort(sorted(uids), args.criteria) if uids else ()
+
+    check_update(session, args.returns, "CONTEXT=SORT")
     with saving(session, args.returns):
-        uids = await matching(session, args.key, mod_seq=args.mod_seq, by_uid=args.by_uid)
+        matched = await matching(session, args.key, mod_seq=args.mod_seq, by_uid=args.by_uid)
         with working(session):
-            ordered = await session.selected.mailbox.sort(uids, args.criteria) if uids else ()
+            ordered = await order(matched.uids)
         await answer(session, "SORT", ordered, args.returns, mod_seq=args.mod_seq, by_uid=args.by_uid)
+        keep_up(session, args.returns, matched.key, ordered, by_uid=args.by_uid, order=order)
     return Ok("SORT completed")
 
 

@@ -8,6 +8,7 @@ from imap.command import Command
 from imap.commands.acl import DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS, SETACL
 from imap.commands.append import APPEND
 from imap.commands.authenticate import AUTHENTICATE
+from imap.commands.cancel_update import CANCELUPDATE
 from imap.commands.capability import CAPABILITY
 from imap.commands.check import CHECK
 from imap.commands.close import CLOSE, UNSELECT
@@ -102,6 +103,7 @@ _ROWS: tuple[Command[Any], ...] = (
     REPLACE,
     UID_REPLACE,
     UIDBATCHES,
+    CANCELUPDATE,
 )
 
 TABLE: dict[str, Command[Any]] = {row.name: row for row in _ROWS}

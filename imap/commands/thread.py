@@ -48,7 +48,7 @@ def _parser(*, by_uid: bool) -> Callable[[Scanner], ThreadArgs]:
 
 async def _thread(session: Session, args: ThreadArgs) -> Ok:
     check_asked(session, session.selected.view.exists)  # RFC 9738 3.3
-    uids = await matching(session, args.key, mod_seq=args.mod_seq, by_uid=args.by_uid)
+    uids = (await matching(session, args.key, mod_seq=args.mod_seq, by_uid=args.by_uid)).uids
     with working(session):
         roots = await session.selected.mailbox.threads(uids, args.algorithm) if uids else ()
     number: Number = (lambda uid: uid) if args.by_uid else session.selected.view.number_of

@@ -98,6 +98,10 @@ class Scanner:
     def try_space(self) -> bool:
         return self.try_token(b" ")
 
+    def try_token_before(self, token: bytes, following: bytes) -> bool:
+        """Skip `token` when it comes next and `following` right behind it."""
+        return self._data.startswith(following, self._position + len(token)) and self.try_token(token)
+
     def try_match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
         """Skip what `pattern` matches here; for grammars of single commands (sections, partials)."""
         match = pattern.match(self._data, self._position)

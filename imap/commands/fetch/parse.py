@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from imap.commands.fetch.binary import Decoded
 from imap.commands.fetch.items import ATTRIBUTES, BINARIES, BODIES, MACROS, RFC822, Body, Item
 from imap.commands.fetch.section import SUBSETS, Partial, Section, Text
-from imap.commands.search.returns import Window, read_window
+from imap.commands.window import Window, read_window
 from imap.errors import BadSyntax, Code, No
 from imap.types import MAX_MODSEQ, MAX_NUMBER, SequenceSet
 from imap.wire.scanner import Scanner

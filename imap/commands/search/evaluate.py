@@ -43,25 +43,26 @@ class _Pace:
 
 
 class Search:
-    """One search: `uids` is the whole view, ascending; `mailbox` brings the evidence."""
+    """One search: `uids` is the whole view, ascending; `mailbox` brings the evidence; `among`: only these of them."""
 
-    def __init__(self, mailbox: Mailbox, uids: Sequence[int]) -> None:
+    def __init__(self, mailbox: Mailbox, uids: Sequence[int], among: Sequence[int] | None = None) -> None:
         self._mailbox = mailbox
         self._uids = uids
+        self._among = uids if among is None else among
         self._done = 0  # messages that are known to match, or not to
 
     def progress(self) -> tuple[int, int]:
         """Messages decided, messages there are (RFC 9585 4)."""
-        return self._done, len(self._uids)
+        return self._done, len(self._among)
 
     async def run(self, key: Key) -> tuple[int, ...]:
         """The matching UIDs, ascending. `key` holds no sequence sets any more (`grouping.resolved`). A message that
         is expunged meanwhile drops out where its evidence is missing."""
-        groups: Groups = {reduce(key, lambda leaf: None): list(self._uids)}
+        groups: Groups = {reduce(key, lambda leaf: None): list(self._among)}
         for stage, step in self._steps():
             groups = await self._stage(stage, step, groups)
             still = sum(len(uids) for key, uids in groups.items() if key is not TRUE)
-            self._done = max(self._done, len(self._uids) - still)
+            self._done = max(self._done, len(self._among) - still)
         return tuple(groups.get(TRUE, ()))
 
     def _steps(self) -> tuple[tuple[Stage, Step], ...]:
@@ -112,7 +113,7 @@ class Search:
 
     async def _by_file(self, key: Key, uids: list[int], after: Groups) -> None:
         """Fields that the index does not keep: the message's own header, from its file."""
-        for count, uid in enumerate(uids, len(self._uids) - len(uids)):
+        for count, uid in enumerate(uids, len(self._among) - len(uids)):
             self._done = max(self._done, count)
             head = await self._head(Uid(uid))
             if head is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from core.errors import MailError
 from imap.command import WHEN_SELECTED, Command
@@ -16,6 +17,7 @@ from imap.commands.search.grouping import narrowed, resolved
 from imap.commands.search.parse import SearchArgs, parse
 from imap.commands.search.result import Result, extended, plain, told
 from imap.commands.search.returns import Returns, Want
+from imap.commands.search.updating import check_update, keep_up
 from imap.commands.share import limit_code, partly
 from imap.errors import Bad, Code, No
 from imap.progress import working
@@ -42,12 +44,14 @@ async def _search(session: Session, args: SearchArgs, *, by_uid: bool) -> Ok:
     if args.charset and Feature.UTF8 in session.features:
         raise Bad("no CHARSET once UTF8=ACCEPT is enabled", Code.CLIENTBUG)  # RFC 6855 3
     returns = args.returns or (REV2 if session.rev2 else None)
+    check_update(session, returns, "CONTEXT=SEARCH")
     with saving(session, returns):
         if args.refused:
             raise args.refused
         key, code = await _share(session, args.key)
-        uids = await matching(session, key, mod_seq=args.mod_seq, by_uid=by_uid)
-        await answer(session, "SEARCH", uids, returns, mod_seq=args.mod_seq, by_uid=by_uid)
+        matched = await matching(session, key, mod_seq=args.mod_seq, by_uid=by_uid)
+        await answer(session, "SEARCH", matched.uids, returns, mod_seq=args.mod_seq, by_uid=by_uid)
+        keep_up(session, returns, matched.key, matched.uids, by_uid=by_uid)
     return partly(session, Ok("SEARCH completed"), code)
 
 
@@ -76,8 +80,16 @@ def saving(session: Session, returns: Returns | None) -> Iterator[None]:
         raise
 
 
-async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -> tuple[int, ...]:
-    """The UIDs that match, ascending."""
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """`uids` ascending; `key`: the criterion in terms of this view and this moment."""
+
+    uids: tuple[int, ...]
+    key: Key
+
+
+async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -> Matched:
+    """What matches in the selected mailbox."""
     view = await session.selected.numbered()
     if mod_seq:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
@@ -87,9 +99,9 @@ async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -
     # RFC 7162 3.2.10.2: a UID command that names messages by number holds removals back as the others do.
     session.keep_numbers = by_uid and numbers
     now = session.services.clock.now()
-    search = Search(session.selected.mailbox, view.uids)
+    search, key = Search(session.selected.mailbox, view.uids), resolved(key, view, now)
     with working(session, search.progress):
-        return await search.run(resolved(key, view, now))
+        return Matched(await search.run(key), key)
 
 
 async def answer(

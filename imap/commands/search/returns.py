@@ -1,24 +1,19 @@
-"""RETURN (...) of SEARCH and SORT: what of a result is to be told (RFC 4731 3.1, RFC 5182 2.1, RFC 9394 3.1).
+"""RETURN (...) of SEARCH and SORT: what of a result is to be told (RFC 4731 3.1, 5182 2.1, 9394 3.1, 5267 4).
 
 Values and their parser; refuses to know results.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Flag, auto
-from typing import TypeVar
 
+from imap.commands.fetch.items import Item
+from imap.commands.fetch.parse import attributes
+from imap.commands.window import Window, read_window
 from imap.errors import BadSyntax
-from imap.types import MAX_NUMBER
 from imap.wire.scanner import Scanner
-
-T = TypeVar("T")
-
-# partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number (RFC 9394 4)
-_WINDOW = re.compile(rb"(-?)([1-9][0-9]{0,9}):\1([1-9][0-9]{0,9})(?![0-9])")
 
 
 class Want(Flag):
@@ -31,38 +26,20 @@ class Want(Flag):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of a result: positions `first` to `last`, both included, counted from 1; with `from_end` from the end.
-    `text` is how the client wrote it, which the answer repeats."""
-
-    first: int
-    last: int
-    from_end: bool
-    text: bytes
-
-    @property
-    def size(self) -> int:
-        return abs(self.last - self.first) + 1
-
-    def cut(self, found: Sequence[T]) -> Sequence[T]:
-        low, high = min(self.first, self.last), max(self.first, self.last)
-        if not self.from_end:
-            return found[low - 1 : high]
-        size = len(found)
-        return found[max(size - high, 0) : max(size - low + 1, 0)]
-
-
-@dataclass(frozen=True, slots=True)
 class Returns:
-    """`window`: PARTIAL."""
+    """`window`: PARTIAL. `context`: the same will be asked again, which needs nothing here (RFC 5267 4.2). `update`:
+    tell how the result changes (RFC 5267 4.3), with `fetch` of new messages (RFC 5465 7)."""
 
     wants: Want = Want.NONE
     window: Window | None = None
+    context: bool = False
+    update: bool = False
+    fetch: tuple[Item, ...] = ()
 
     @property
     def only_saves(self) -> bool:
         """RFC 5182 2.1: SAVE alone is answered by the tagged OK only."""
-        return self.wants is Want.SAVE and self.window is None
+        return self.wants is Want.SAVE and not (self.window or self.update or self.context)
 
 
 def try_parse(scanner: Scanner) -> Returns | None:
@@ -76,7 +53,7 @@ def try_parse(scanner: Scanner) -> Returns | None:
     scanner.space()
     if found.window and Want.ALL in found.wants:
         raise BadSyntax("ALL and PARTIAL exclude each other")  # RFC 9394 3.1
-    return found if found.wants or found.window else Returns(Want.ALL)
+    return replace(found, wants=Want.ALL) if found == Returns() else found
 
 
 Change = Callable[[Returns], Returns]
@@ -105,12 +82,16 @@ def _partial(scanner: Scanner) -> Change:
     return change
 
 
-def read_window(scanner: Scanner) -> Window:
-    match = scanner.match(_WINDOW, "range of positions")
-    first, last = int(match[2]), int(match[3])
-    if max(first, last) > MAX_NUMBER:
-        raise BadSyntax("position too large")
-    return Window(first, last, bool(match[1]), match[0])
+def _context(_: Scanner) -> Change:
+    return lambda found: replace(found, context=True)
+
+
+def _update(scanner: Scanner) -> Change:
+    """modifier-update = "UPDATE" [ "(" fetch-att *(SP fetch-att) ")" ]; the RFC's example has a space before "(" """
+    items: tuple[Item, ...] = ()
+    if scanner.peek() == b"(" or scanner.try_token_before(b" ", b"("):
+        items = attributes(scanner)
+    return lambda found: replace(found, update=True, fetch=items)
 
 
 OPTIONS: Mapping[str, Callable[[Scanner], Change]] = {
@@ -120,4 +101,6 @@ OPTIONS: Mapping[str, Callable[[Scanner], Change]] = {
     "COUNT": _wanting(Want.COUNT),
     "SAVE": _wanting(Want.SAVE),
     "PARTIAL": _partial,
+    "CONTEXT": _context,
+    "UPDATE": _update,
 }

@@ -9,6 +9,7 @@ import pytest
 from imap.commands.search.criteria import (
     FALSE,
     TRUE,
+    Among,
     And,
     Dated,
     DateOf,
@@ -30,7 +31,7 @@ from imap.commands.search.criteria import (
 )
 from imap.commands.search.parse import KEYS, MAX_DEPTH, MAX_KEYS, MAX_TEXT_KEYS, parse
 from imap.errors import BadSyntax, No
-from imap.types import STAR, SequenceSet
+from imap.types import MAX_NUMBER, STAR, SequenceSet
 from imap.wire.scanner import Scanner
 from store.types import Flag
 
@@ -81,6 +82,8 @@ ROWS: list[tuple[bytes, Key]] = [
     (b"THREADID T9", HasThreadId("T9")),
     (b"TO x", HeaderHas(b"to", "x")),
     (b"UID 4,7:*", Numbered(SequenceSet(((4, 4), (7, STAR))), by_uid=True)),
+    (b"UIDAFTER 7", Among(((8, MAX_NUMBER),))),
+    (b"UIDBEFORE 7", Among(((1, 6),))),
     (b"UNANSWERED", Not(HasFlag(Flag.ANSWERED))),
     (b"UNDELETED", Not(HasFlag(Flag.DELETED))),
     (b"UNDRAFT", Not(HasFlag(Flag.DRAFT))),

@@ -7,8 +7,8 @@ import pytest
 from core.clock import SystemClock
 from imap.commands.fetch import FETCH, UID_FETCH
 from imap.commands.search import SEARCH, UID_SEARCH
-from imap.commands.search.returns import Window
 from imap.commands.store import STORE
+from imap.commands.window import Window
 from imap.types import Feature
 from store.types import Flag
 from tests.fakes.imap_session import Desk, desk

@@ -1,0 +1,63 @@
+"""UPDATE of SEARCH and SORT: from now on the client is told how the result changes (RFC 5267 4.3, RFC 5465 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imap import responses
+from imap.commands.fetch.handle import fetch_unasked
+from imap.commands.fetch.items import Item
+from imap.commands.fetch.parse import FetchArgs
+from imap.commands.search.criteria import Key
+from imap.commands.search.evaluate import Search
+from imap.commands.search.returns import Returns
+from imap.contexts import Context, Fetch, Order, has_room
+from imap.errors import Bad, BadSyntax
+from imap.session import Session
+from imap.types import Ranges, SequenceSet
+
+
+def check_update(session: Session, returns: Returns | None, capability: str) -> None:
+    """Before the search. RFC 5267 4.3: the tag names the context as long as it lives."""
+    if returns is None or not (returns.update or returns.context):
+        return
+    if capability in session.withheld:
+        raise BadSyntax("unknown RETURN option")
+    if returns.update and session.tag in session.selected.contexts:
+        raise Bad("tag reuse")
+
+
+def keep_up(
+    session: Session,
+    returns: Returns | None,
+    key: Key,
+    found: Sequence[int],
+    *,
+    by_uid: bool,
+    order: Order | None = None,
+) -> None:
+    """`key` with its sequence sets and ages resolved: they mean what they meant when the command came (RFC 5267 4.3).
+    Refused with an untagged NO when too much is kept up already (RFC 5267 4.3.1)."""
+    if not (returns and returns.update):
+        return
+    selected = session.selected
+    if not has_room(selected.contexts.values(), found):
+        session.writer.write(responses.untagged("NO", "too many contexts", f'NOUPDATE "{session.tag}"'))
+        return
+
+    async def find(among: Sequence[int]) -> Sequence[int]:
+        return await Search(selected.mailbox, selected.view.uids, among).run(key)
+
+    fetch = _fetch(session, returns.fetch) if returns.fetch else None
+    context = Context(session.tag, by_uid, find, order, fetch)
+    context.keep(found)
+    selected.contexts[session.tag] = context
+    if selected.view.touched is None:
+        selected.view.touched = {}
+
+
+def _fetch(session: Session, items: tuple[Item, ...]) -> Fetch:
+    async def fetch(ranges: Ranges) -> None:
+        await fetch_unasked(session, FetchArgs(SequenceSet(ranges), items))
+
+    return fetch
