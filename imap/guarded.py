@@ -108,6 +108,9 @@ class GuardedMailbox:
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         return await (await self._readable()).search_text(ranges, pattern, body_only=body_only)
 
+    async def similar_words(self, word: str, most: int) -> Sequence[tuple[str, float]]:
+        return await (await self._readable()).similar_words(word, most)
+
     async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
         return await (await self._readable()).search_field(ranges, field, pattern)
 

@@ -23,7 +23,7 @@ from store.handle import Handle
 from store.index import Connection
 from store.scan import scan_folder
 from store.schema import UID_MASK, key
-from store.search import lookup, scan
+from store.search import alike, lookup, scan
 from store.store import MessageFile, UidRanges
 from store.transaction import Transaction
 from store.trust import Trust
@@ -177,6 +177,9 @@ class FolderView:
         for start in range(0, len(found.candidates), scan.TOGETHER):
             matched += await self._scanned(found.candidates[start : start + scan.TOGETHER], question)
         return sorted(matched)
+
+    async def similar_words(self, word: str, most: int) -> Sequence[tuple[str, float]]:
+        return await self._in_thread(lambda handle: alike.similar(handle, word, most))
 
     async def _scanned(self, uids: Sequence[int], question: scan.Question) -> Sequence[int]:
         """Names change behind our back (flag letters): a file that is missing is looked for under its new one. The

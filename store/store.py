@@ -144,6 +144,10 @@ class Mailbox(Protocol):
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
         """UIDs whose text (header and body, or body alone) contains `pattern` without case (RFC 9051 6.4.4)."""
 
+    async def similar_words(self, word: str, most: int) -> Sequence[tuple[str, float]]:
+        """Words of the account that are nearly `word` (`message.collation.searchable` form) and how nearly, the likest
+        first; only what is indexed already."""
+
 
 class AccountStore(Protocol):
     """One open account. Folder names are NFC Unicode with "/"; INBOX in any case means INBOX."""

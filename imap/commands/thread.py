@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imap.command import WHEN_SELECTED, Command
-from imap.commands.search.criteria import Key
-from imap.commands.search.handle import matching
-from imap.commands.search.parse import program, read_charset
+from imap.commands.search.handle import check_fuzzy, matching
+from imap.commands.search.parse import Program, program, read_charset
 from imap.commands.share import check_asked
 from imap.errors import BadSyntax
 from imap.progress import working
@@ -27,8 +26,7 @@ Number = Callable[[int], int | None]
 @dataclass(frozen=True, slots=True)
 class ThreadArgs:
     algorithm: ThreadAlgorithm
-    key: Key
-    mod_seq: bool
+    program: Program
     by_uid: bool
 
 
@@ -40,15 +38,15 @@ def _parser(*, by_uid: bool) -> Callable[[Scanner], ThreadArgs]:
         if name not in ALGORITHMS:
             raise BadSyntax("unknown threading algorithm")
         scanner.space()
-        key, mod_seq = program(scanner, read_charset(scanner))
-        return ThreadArgs(ALGORITHMS[name], key, mod_seq, by_uid)
+        return ThreadArgs(ALGORITHMS[name], program(scanner, read_charset(scanner)), by_uid)
 
     return parse
 
 
 async def _thread(session: Session, args: ThreadArgs) -> Ok:
+    check_fuzzy(session, None, fuzzy=args.program.fuzzy)
     check_asked(session, session.selected.view.exists)  # RFC 9738 3.3
-    uids = (await matching(session, args.key, mod_seq=args.mod_seq, by_uid=args.by_uid)).uids
+    uids = (await matching(session, args.program.key, mod_seq=args.program.mod_seq, by_uid=args.by_uid)).uids
     with working(session):
         roots = await session.selected.mailbox.threads(uids, args.algorithm) if uids else ()
     number: Number = (lambda uid: uid) if args.by_uid else session.selected.view.number_of

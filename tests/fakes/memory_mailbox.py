@@ -5,13 +5,15 @@ Rows are made by `message.facts.gather`, so answers from the index are those of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import NotFoundError, StorageError
 from message import text
 from message.content import BytesContent, Content
 from message.facts import gather
+from message.similar import alike
+from message.words import gather as gather_words
 from store.store import UidRanges
 from store.types import (
     NO_FLAGS,
@@ -182,6 +184,9 @@ class MemoryMailbox:
     async def threads(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Sequence[ThreadNode]:
         return ordering.threaded(self.messages, self.raw, uids, algorithm)
 
+    async def similar_words(self, word: str, most: int) -> Sequence[tuple[str, float]]:
+        return alike(word, vocabulary(self.raw.values()), most)
+
     async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
         return ordering.holding(self.raw, [uid for uid in sorted(self.messages) if _among(uid, ranges)], field, pattern)
 
@@ -192,6 +197,15 @@ class MemoryMailbox:
             for uid, raw in sorted(self.raw.items())
             if _among(uid, ranges) and text.contains(BytesContent(raw), pattern, body_only=body_only)
         ]
+
+
+def vocabulary(raws: Iterable[bytes]) -> set[str]:
+    """What the text index would know of these messages."""
+    words: set[str] = set()
+    for raw in raws:
+        found = gather_words(text.pieces(BytesContent(raw)))
+        words |= found.head | found.body
+    return words
 
 
 def _among(uid: int, ranges: UidRanges) -> bool:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
+from message import text
 from message.content import BytesContent, Content
 from message.facts import gather
+from message.similar import alike
 from store.store import UidRanges
 from store.types import (
     INBOX,
@@ -35,7 +37,7 @@ from store.types import (
     Uid,
 )
 from tests.fakes import ordering
-from tests.fakes.memory_mailbox import MemoryFile, only
+from tests.fakes.memory_mailbox import MemoryFile, only, vocabulary
 
 USES = ("Archive", "Drafts", "Junk", "Sent", "Trash")
 STANDARD = {INBOX: ""} | {name: f"\\{name}" for name in USES}
@@ -207,11 +209,16 @@ class MemoryBox:
     async def threads(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Sequence[ThreadNode]:
         return ordering.threaded(self._live().messages, self._box.raw, uids, algorithm)
 
+    async def similar_words(self, word: str, most: int) -> Sequence[tuple[str, float]]:
+        return alike(word, vocabulary(self._live().raw.values()), most)
+
     async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
         return ordering.holding(self._box.raw, self._box.among(ranges), field, pattern)
 
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
-        return [uid for uid in self._live().among(ranges) if pattern.lower().encode() in self._box.raw[uid].lower()]
+        box = self._live()
+        contents = {uid: BytesContent(box.raw[uid]) for uid in box.among(ranges)}
+        return [uid for uid, raw in contents.items() if text.contains(raw, pattern, body_only=body_only)]
 
 
 class MemoryAccount:

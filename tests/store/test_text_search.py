@@ -129,6 +129,17 @@ async def test_h100_a_word_is_answered_without_opening_a_message(filled: Maildir
         assert sum(reads) == (6 if "." in word else 0)  # two words: candidates are looked at
 
 
+async def test_words_that_are_alike_come_from_the_vocabulary(store: MaildirStore) -> None:
+    await put(store, MESSAGES)
+    inbox = await inbox_of(store)
+    assert await inbox.similar_words("marie", 3) == ()  # nothing is indexed yet
+    await store.fill_text(None)
+    assert [word for word, _ in await inbox.similar_words("marie", 3)] == ["mairie", "maire"]
+    assert {word for word, _ in await inbox.similar_words("constuire", 3)} == {"construire"}
+    assert await inbox.similar_words("zzzzzz", 3) == ()
+    assert await inbox.similar_words("le", 3) == ()
+
+
 async def test_only_what_was_asked_about_is_told(filled: MaildirStore) -> None:
     inbox, ranges = await inbox_of(filled), [(2, 3), (7, 7), (20, 99)]
     asked = {uid: raw for uid, raw in ALL.items() if uid in (2, 3, 7) or uid >= 20}

@@ -116,12 +116,14 @@ class HeaderHas:
 
     field: bytes
     pattern: str
+    fuzzy: bool = False  # RFC 6203
 
 
 @dataclass(frozen=True, slots=True)
 class TextHas:
     pattern: str
     body_only: bool
+    fuzzy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from core.errors import MailError
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.search.criteria import Among, And, Key, Numbered, leaves
 from imap.commands.search.evaluate import Search
+from imap.commands.search.fuzzy import Scores, settle
 from imap.commands.search.grouping import narrowed, resolved
 from imap.commands.search.parse import SearchArgs, parse
 from imap.commands.search.result import Result, extended, plain, told
 from imap.commands.search.returns import Returns, Want
 from imap.commands.search.updating import check_update, keep_up
 from imap.commands.share import limit_code, partly
-from imap.errors import Bad, Code, No
+from imap.errors import Bad, BadSyntax, Code, No
 from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
@@ -45,13 +46,14 @@ async def _search(session: Session, args: SearchArgs, *, by_uid: bool) -> Ok:
         raise Bad("no CHARSET once UTF8=ACCEPT is enabled", Code.CLIENTBUG)  # RFC 6855 3
     returns = args.returns or (REV2 if session.rev2 else None)
     check_update(session, returns, "CONTEXT=SEARCH")
+    check_fuzzy(session, returns, fuzzy=args.fuzzy)
     with saving(session, returns):
         if args.refused:
             raise args.refused
         key, code = await _share(session, args.key)
         matched = await matching(session, key, mod_seq=args.mod_seq, by_uid=by_uid)
-        await answer(session, "SEARCH", matched.uids, returns, mod_seq=args.mod_seq, by_uid=by_uid)
-        keep_up(session, returns, matched.key, matched.uids, by_uid=by_uid)
+        await answer(session, "SEARCH", matched, matched.uids, returns, mod_seq=args.mod_seq, by_uid=by_uid)
+        keep_up(session, returns, matched.key, matched.uids, by_uid=by_uid, fuzzy=args.fuzzy)
     return partly(session, Ok("SEARCH completed"), code)
 
 
@@ -67,6 +69,14 @@ async def _share(session: Session, key: Key) -> tuple[Key, str]:
         return key, Code.NONE
     lowest = searched[-limit]
     return And((Among(((lowest, MAX_NUMBER),)), key)), limit_code(limit, lowest)
+
+
+def check_fuzzy(session: Session, returns: Returns | None, *, fuzzy: bool) -> None:
+    """RFC 6203 4, 6: no relevancy without a FUZZY key."""
+    if fuzzy and "SEARCH=FUZZY" in session.withheld:
+        raise BadSyntax("unknown search key")
+    if returns and returns.relevancy and not fuzzy:
+        raise Bad("RELEVANCY needs a FUZZY search key")
 
 
 @contextlib.contextmanager
@@ -86,6 +96,7 @@ class Matched:
 
     uids: tuple[int, ...]
     key: Key
+    scores: Scores
 
 
 async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -> Matched:
@@ -99,19 +110,29 @@ async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -
     # RFC 7162 3.2.10.2: a UID command that names messages by number holds removals back as the others do.
     session.keep_numbers = by_uid and numbers
     now = session.services.clock.now()
-    search, key = Search(session.selected.mailbox, view.uids), resolved(key, view, now)
+    mailbox = session.selected.mailbox
+    search = Search(mailbox, view.uids)
     with working(session, search.progress):
-        return Matched(await search.run(key), key)
+        settled = await settle(mailbox, view.uids, resolved(key, view, now))
+        return Matched(await search.run(settled.key), settled.key, settled.scores)
 
 
 async def answer(
-    session: Session, kind: str, uids: Sequence[int], returns: Returns | None, *, mod_seq: bool, by_uid: bool
+    session: Session,
+    kind: str,
+    matched: Matched,
+    uids: Sequence[int],
+    returns: Returns | None,
+    *,
+    mod_seq: bool,
+    by_uid: bool,
 ) -> None:
     """Tell and keep what `returns` asks for of a result in its order."""
     view = session.selected.view
     about = told(tuple(uids), returns)
     highest = await _highest(session.selected, view, about) if mod_seq else None
-    result = Result(_numbers(view, uids, by_uid=by_uid), by_uid, highest)
+    scores = tuple(matched.scores.get(uid, 1) for uid in uids) if returns and returns.relevancy else ()
+    result = Result(_numbers(view, uids, by_uid=by_uid), by_uid, highest, scores)
     if returns is None:
         session.writer.write(plain(result, kind))
     elif not returns.only_saves:

@@ -32,16 +32,21 @@ from imap.commands.search.criteria import (
     Smaller,
     TextHas,
     Within,
+    leaves,
 )
+from imap.commands.search.fuzzy import fuzzily
 from imap.commands.search.returns import Returns, Want, try_parse
 from imap.errors import BadSyntax, Code, No
 from imap.types import MAX_NUMBER
 from imap.wire.scanner import Scanner
+from message.sorting import SEARCHED
 from store.types import Flag
 
 MAX_DEPTH = 50  # of parentheses, NOT and OR
 MAX_KEYS = 1000  # in one command; a sequence set counts as one
 MAX_TEXT_KEYS = 32  # TEXT and BODY: each is a question to the store
+
+MAX_FUZZY_KEYS = 8  # texts below FUZZY: each is some twenty questions to the store
 
 MAX_NUMBER64 = 2**63 - 1
 
@@ -69,6 +74,7 @@ class SearchArgs:
 
     key: Key
     mod_seq: bool = False
+    fuzzy: bool = False
     returns: Returns | None = None
     charset: bool = False
     refused: No | None = None
@@ -80,9 +86,11 @@ class _Reader:
     def __init__(self, scanner: Scanner, encoding: str) -> None:
         self.scanner = scanner
         self.mod_seq = False
+        self.fuzzy = False
         self._encoding = encoding
         self._keys = 0
         self._texts = 0
+        self._loose = 0
 
     def count(self) -> None:
         self._keys += 1
@@ -93,6 +101,11 @@ class _Reader:
         self._texts += 1
         if self._texts > MAX_TEXT_KEYS:
             raise No("too many text searches in one command", Code.LIMIT)
+
+    def count_fuzzy(self, keys: int) -> None:
+        self._loose += keys
+        if self._loose > MAX_FUZZY_KEYS:
+            raise No("too many fuzzy searches in one command", Code.LIMIT)
 
     def text(self) -> str:
         """SP astring, decoded. Bytes that the charset cannot mean are refused, not guessed."""
@@ -114,23 +127,31 @@ def parse(scanner: Scanner) -> SearchArgs:
     returns = try_parse(scanner)
     charset = scanner.try_token(b"CHARSET ")
     try:
-        key, mod_seq = program(scanner, read_charset(scanner) if charset else "utf-8")
+        read = program(scanner, read_charset(scanner) if charset else "utf-8")
     except No as refused:
         if not (returns and Want.SAVE in returns.wants):
             raise
         return SearchArgs(FALSE, returns=returns, refused=refused)
-    return SearchArgs(key, mod_seq, returns, charset)
+    return SearchArgs(read.key, read.mod_seq, read.fuzzy, returns, charset)
 
 
-def program(scanner: Scanner, encoding: str) -> tuple[Key, bool]:
-    """search-key *(SP search-key) up to the end of the command, and whether MODSEQ was among them; also what SORT and
-    THREAD end with (RFC 5256 5)."""
+@dataclass(frozen=True, slots=True)
+class Program:
+    """`mod_seq`, `fuzzy`: MODSEQ or FUZZY was among the keys."""
+
+    key: Key
+    mod_seq: bool
+    fuzzy: bool
+
+
+def program(scanner: Scanner, encoding: str) -> Program:
+    """search-key *(SP search-key) up to the end of the command; also what SORT and THREAD end with (RFC 5256 5)."""
     reader = _Reader(scanner, encoding)
     keys = [_key(reader, 0)]
     while scanner.try_space():
         keys.append(_key(reader, 0))
     scanner.end()
-    return _one(keys), reader.mod_seq
+    return Program(_one(keys), reader.mod_seq, reader.fuzzy)
 
 
 def read_charset(scanner: Scanner) -> str:
@@ -218,6 +239,16 @@ def _uid(reader: _Reader, _depth: int) -> Key:
     return Numbered(reader.scanner.sequence_set(), by_uid=True)
 
 
+def _fuzzy(reader: _Reader, depth: int) -> Key:
+    """ "FUZZY" SP search-key (RFC 6203 7)"""
+    reader.scanner.space()
+    reader.fuzzy = True
+    key = fuzzily(_key(reader, depth + 1), searched=frozenset(SEARCHED))
+    loose = sum(isinstance(leaf, TextHas | HeaderHas) and leaf.fuzzy for leaf in leaves(key))
+    reader.count_fuzzy(loose)
+    return key
+
+
 def _after(reader: _Reader, _depth: int) -> Key:
     """UIDAFTER SP uniqueid (RFC 9738 3.2)"""
     reader.scanner.space()
@@ -268,6 +299,7 @@ KEYS: Mapping[bytes, Read] = {
     b"EMAILID": lambda reader, _depth: HasEmailId(reader.name()),
     b"FLAGGED": _fixed(HasFlag(Flag.FLAGGED)),
     b"FROM": _header(b"from"),
+    b"FUZZY": _fuzzy,
     b"HEADER": _any_header,
     b"KEYWORD": _keyword,
     b"LARGER": _size(Larger),

@@ -18,6 +18,7 @@ class Result:
     numbers: tuple[int, ...]
     by_uid: bool
     mod_seq: int | None = None
+    scores: tuple[int, ...] = ()  # beside `numbers`, when a FUZZY key gave any (RFC 6203 4)
 
 
 def plain(result: Result, kind: str) -> bytes:
@@ -44,6 +45,9 @@ def extended(result: Result, returns: Returns, tag: str) -> bytes:
     if returns.window:
         inside = returns.window.cut(numbers)
         words.append(b"PARTIAL (%b %b)" % (returns.window.text, sequence.encode_in_order(inside) or b"NIL"))
+    if returns.relevancy:
+        told = returns.window.cut(result.scores) if returns.window else result.scores
+        words.append(b"RELEVANCY (%b)" % b" ".join(b"%d" % score for score in told))
     if result.mod_seq is not None:
         words.append(b"MODSEQ %d" % result.mod_seq)
     return b" ".join(words) + b"\r\n"

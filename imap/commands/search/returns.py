@@ -34,12 +34,13 @@ class Returns:
     window: Window | None = None
     context: bool = False
     update: bool = False
+    relevancy: bool = False  # scores (RFC 6203 4)
     fetch: tuple[Item, ...] = ()
 
     @property
     def only_saves(self) -> bool:
         """RFC 5182 2.1: SAVE alone is answered by the tagged OK only."""
-        return self.wants is Want.SAVE and not (self.window or self.update or self.context)
+        return self.wants is Want.SAVE and not (self.window or self.update or self.context or self.relevancy)
 
 
 def try_parse(scanner: Scanner) -> Returns | None:
@@ -86,6 +87,10 @@ def _context(_: Scanner) -> Change:
     return lambda found: replace(found, context=True)
 
 
+def _relevancy(_: Scanner) -> Change:
+    return lambda found: replace(found, relevancy=True)
+
+
 def _update(scanner: Scanner) -> Change:
     """modifier-update = "UPDATE" [ "(" fetch-att *(SP fetch-att) ")" ]; the RFC's example has a space before "(" """
     items: tuple[Item, ...] = ()
@@ -103,4 +108,5 @@ OPTIONS: Mapping[str, Callable[[Scanner], Change]] = {
     "PARTIAL": _partial,
     "CONTEXT": _context,
     "UPDATE": _update,
+    "RELEVANCY": _relevancy,
 }

@@ -35,14 +35,15 @@ def keep_up(
     *,
     by_uid: bool,
     order: Order | None = None,
+    fuzzy: bool = False,
 ) -> None:
     """`key` with its sequence sets and ages resolved: they mean what they meant when the command came (RFC 5267 4.3).
-    Refused with an untagged NO when too much is kept up already (RFC 5267 4.3.1)."""
+    Refused with an untagged NO when too much is kept up already (RFC 5267 4.3.1), and of fuzzy results."""
     if not (returns and returns.update):
         return
     selected = session.selected
-    if not has_room(selected.contexts.values(), found):
-        session.writer.write(responses.untagged("NO", "too many contexts", f'NOUPDATE "{session.tag}"'))
+    if fuzzy or not has_room(selected.contexts.values(), found):
+        session.writer.write(responses.untagged("NO", "this result is not kept up", f'NOUPDATE "{session.tag}"'))
         return
 
     async def find(among: Sequence[int]) -> Sequence[int]:

@@ -82,6 +82,7 @@ ROWS: list[tuple[bytes, Key]] = [
     (b"THREADID T9", HasThreadId("T9")),
     (b"TO x", HeaderHas(b"to", "x")),
     (b"UID 4,7:*", Numbered(SequenceSet(((4, 4), (7, STAR))), by_uid=True)),
+    (b"FUZZY SUBJECT x", HeaderHas(b"subject", "x", fuzzy=True)),
     (b"UIDAFTER 7", Among(((8, MAX_NUMBER),))),
     (b"UIDBEFORE 7", Among(((1, 6),))),
     (b"UNANSWERED", Not(HasFlag(Flag.ANSWERED))),
