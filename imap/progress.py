@@ -24,17 +24,30 @@ def working(session: Session, counts: Counts | None = None) -> Iterator[None]:
     if "INPROGRESS" in session.withheld:
         yield
         return
-    loop = asyncio.get_running_loop()
-
-    def tick() -> None:
-        nonlocal timer
-        timer = loop.call_later(EVERY, tick)
-        with contextlib.suppress(OSError):  # a peer that is gone is the handler's to find
-            session.writer.write(responses.in_progress(session.tag, *(counts() if counts else (None, None))))
-            session.writer.flush()
-
-    timer = loop.call_later(EVERY, tick)
+    signs = _Signs(session, counts)
+    signs.wait()
     try:
         yield
     finally:
-        timer.cancel()
+        signs.timer.cancel()
+
+
+class _Signs:
+    """One after the other, until the timer is cancelled."""
+
+    __slots__ = ("_counts", "_session", "timer")
+
+    timer: asyncio.TimerHandle
+
+    def __init__(self, session: Session, counts: Counts | None) -> None:
+        self._session, self._counts = session, counts
+
+    def wait(self) -> None:
+        self.timer = asyncio.get_running_loop().call_later(EVERY, self._give)
+
+    def _give(self) -> None:
+        self.wait()
+        done, goal = self._counts() if self._counts else (None, None)
+        with contextlib.suppress(OSError):  # a peer that is gone is the handler's to find
+            self._session.writer.write(responses.in_progress(self._session.tag, done, goal))
+            self._session.writer.flush()

@@ -42,7 +42,7 @@ async def settle(mailbox: Mailbox, uids: Sequence[int], key: Key) -> Settled:
     for scores in found.values():
         for uid, score in scores.items():
             together.setdefault(uid, []).append(score)
-    settled = rewrite(key, lambda leaf: Among(ranges_of(sorted(found[leaf]))) if leaf in found else leaf)  # type: ignore[index]
+    settled = rewrite(key, lambda leaf: Among(ranges_of(sorted(found[leaf]))) if leaf in found else leaf)
     return Settled(settled, {uid: round(sum(scores) / len(scores)) for uid, scores in together.items()})
 
 
