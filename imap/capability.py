@@ -39,6 +39,7 @@ MAIL = (
     "SORT=DISPLAY",  # RFC 5957
     "ESORT",  # RFC 5267
     "SEARCH=FUZZY",  # RFC 6203
+    "MULTISEARCH",  # RFC 7377
     "CONTEXT=SEARCH",
     "CONTEXT=SORT",
     "BINARY",  # RFC 3516
@@ -92,6 +93,7 @@ COMMANDS: dict[str, frozenset[str]] = {
     "IDLE": frozenset({"IDLE"}),
     "METADATA": frozenset({"GETMETADATA", "SETMETADATA"}),
     "MOVE": frozenset({"MOVE", "UID MOVE"}),
+    "MULTISEARCH": frozenset({"ESEARCH", "UID ESEARCH"}),
     "NAMESPACE": frozenset({"NAMESPACE"}),
     "NOTIFY": frozenset({"NOTIFY"}),
     "QUOTA": frozenset({"GETQUOTA", "GETQUOTAROOT", "SETQUOTA"}),

@@ -188,6 +188,14 @@ def context_update(tag: str, word: str, places: Sequence[tuple[int, Sequence[int
     return b'* ESEARCH (TAG "%b")%b %b (%b)\r\n' % (tag.encode("ascii"), uid, word.encode("ascii"), pairs)
 
 
+def correlator(tag: str, name: str = "", uidvalidity: int = 0, *, utf8: bool = False) -> bytes:
+    """What an ESEARCH response belongs to: a command, and with `name` one mailbox of several (RFC 7377 4)."""
+    word = b'TAG "%b"' % tag.encode("ascii")
+    if not name:
+        return b"(%b)" % word
+    return b"(%b MAILBOX %b UIDVALIDITY %d)" % (word, encode.mailbox(name, utf8=utf8), uidvalidity)
+
+
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 

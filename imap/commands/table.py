@@ -17,6 +17,7 @@ from imap.commands.copy import COPY, MOVE, UID_COPY, UID_MOVE
 from imap.commands.create import CREATE
 from imap.commands.delete import DELETE
 from imap.commands.enable import ENABLE
+from imap.commands.esearch import ESEARCH, UID_ESEARCH
 from imap.commands.expunge import EXPUNGE, UID_EXPUNGE
 from imap.commands.fetch.handle import FETCH, UID_FETCH
 from imap.commands.id import ID
@@ -79,6 +80,8 @@ _ROWS: tuple[Command[Any], ...] = (
     IDLE,
     COMPRESS,
     NOTIFY,
+    ESEARCH,
+    UID_ESEARCH,
     UNAUTHENTICATE,
     # selected
     CHECK,

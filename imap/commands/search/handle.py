@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.errors import MailError
+from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.search.criteria import Among, And, Key, Numbered, leaves
 from imap.commands.search.evaluate import Search
@@ -23,9 +24,10 @@ from imap.commands.share import limit_code, partly
 from imap.errors import Bad, BadSyntax, Code, No
 from imap.progress import working
 from imap.responses import Ok
-from imap.session import Selected, Session
+from imap.session import Session
 from imap.types import MAX_NUMBER, Feature, ranges_of, spans
 from imap.view import View
+from store.store import Mailbox
 from store.types import Column
 
 FEW = 8  # times fewer than the view holds: their numbers are looked up one by one
@@ -79,14 +81,23 @@ def check_fuzzy(session: Session, returns: Returns | None, *, fuzzy: bool) -> No
         raise Bad("RELEVANCY needs a FUZZY search key")
 
 
+def check_numbers(session: Session, key: Key, *, by_uid: bool) -> None:
+    """Message numbers among the criteria: refused by UIDONLY; a UID command that has some holds removals back as the
+    others do (RFC 7162 3.2.10.2)."""
+    numbers = any(isinstance(leaf, Numbered) and not leaf.by_uid and not leaf.numbers.saved for leaf in leaves(key))
+    if numbers and session.uid_only:
+        raise Bad("no message numbers once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
+    session.keep_numbers = by_uid and numbers
+
+
 @contextlib.contextmanager
 def saving(session: Session, returns: Returns | None) -> Iterator[None]:
     """RFC 5182 2.1: a search that was to be kept and ends with NO empties "$"; one that ends with BAD does not."""
     try:
         yield
     except (No, MailError):
-        if returns and Want.SAVE in returns.wants:
-            session.selected.view.saved = ()
+        if returns and Want.SAVE in returns.wants and session.selection is not None:
+            session.selection.view.saved = ()
         raise
 
 
@@ -104,11 +115,7 @@ async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -
     view = await session.selected.numbered()
     if mod_seq:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
-    numbers = any(isinstance(leaf, Numbered) and not leaf.by_uid and not leaf.numbers.saved for leaf in leaves(key))
-    if numbers and session.uid_only:
-        raise Bad("no message numbers once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
-    # RFC 7162 3.2.10.2: a UID command that names messages by number holds removals back as the others do.
-    session.keep_numbers = by_uid and numbers
+    check_numbers(session, key, by_uid=by_uid)
     now = session.services.clock.now()
     mailbox = session.selected.mailbox
     search = Search(mailbox, view.uids)
@@ -130,13 +137,13 @@ async def answer(
     """Tell and keep what `returns` asks for of a result in its order."""
     view = session.selected.view
     about = told(tuple(uids), returns)
-    highest = await _highest(session.selected, view, about) if mod_seq else None
+    modseq = await highest(session.selected.mailbox, view, about) if mod_seq else None
     scores = tuple(matched.scores.get(uid, 1) for uid in uids) if returns and returns.relevancy else ()
-    result = Result(_numbers(view, uids, by_uid=by_uid), by_uid, highest, scores)
+    result = Result(_numbers(view, uids, by_uid=by_uid), by_uid, modseq, scores)
     if returns is None:
         session.writer.write(plain(result, kind))
     elif not returns.only_saves:
-        session.writer.write(extended(result, returns, session.tag))
+        session.writer.write(extended(result, returns, responses.correlator(session.tag)))
     if returns and Want.SAVE in returns.wants:
         view.saved = ranges_of(about)
     await session.writer.drain()
@@ -151,12 +158,13 @@ def _numbers(view: View, uids: Sequence[int], *, by_uid: bool) -> tuple[int, ...
     return tuple(number for uid in uids if (number := view.number_of(uid)) is not None)
 
 
-async def _highest(selected: Selected, view: View, uids: Sequence[int]) -> int | None:
+async def highest(mailbox: Mailbox, view: View, uids: Sequence[int]) -> int | None:
+    """The highest mod-sequence among these messages (RFC 7162 3.1.5)."""
     found = frozenset(uids)
-    highest = 0
-    async for batch in selected.mailbox.rows(spans(sorted(found), view.uids, bridge=0), Column.NONE):
-        highest = max(highest, max((row.modseq for row in batch if row.uid in found), default=0))
-    return highest or None
+    modseq = 0
+    async for batch in mailbox.rows(spans(sorted(found), view.uids, bridge=0), Column.NONE):
+        modseq = max(modseq, max((row.modseq for row in batch if row.uid in found), default=0))
+    return modseq or None
 
 
 SEARCH = Command(

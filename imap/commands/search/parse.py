@@ -124,6 +124,11 @@ class _Reader:
 def parse(scanner: Scanner) -> SearchArgs:
     """search = "SEARCH" [SP search-return-opts] SP ["CHARSET" SP charset SP] search-key *(SP search-key)"""
     scanner.space()
+    return after_source(scanner)
+
+
+def after_source(scanner: Scanner) -> SearchArgs:
+    """The same behind the first space; what ESEARCH ends with (RFC 7377 4)."""
     returns = try_parse(scanner)
     charset = scanner.try_token(b"CHARSET ")
     try:

@@ -27,11 +27,11 @@ def plain(result: Result, kind: str) -> bytes:
     return line if result.mod_seq is None else b"%b (MODSEQ %d)\r\n" % (line[:-2], result.mod_seq)
 
 
-def extended(result: Result, returns: Returns, tag: str) -> bytes:
+def extended(result: Result, returns: Returns, correlator: bytes) -> bytes:
     """ESEARCH: what was asked for, and nothing of a result that is empty but its COUNT (RFC 4731 3.1). For a sorted
     result MIN and MAX are its ends and ALL keeps its order (RFC 5267 3)."""
     numbers = result.numbers
-    words = [b'* ESEARCH (TAG "%b")' % tag.encode("ascii")]
+    words = [b"* ESEARCH " + correlator]
     if result.by_uid:
         words.append(b"UID")
     if numbers and Want.MIN in returns.wants:

@@ -23,7 +23,7 @@ def check_update(session: Session, returns: Returns | None, capability: str) -> 
         return
     if capability in session.withheld:
         raise BadSyntax("unknown RETURN option")
-    if returns.update and session.tag in session.selected.contexts:
+    if returns.update and session.selection and session.tag in session.selection.contexts:
         raise Bad("tag reuse")
 
 
