@@ -7,13 +7,15 @@ changes become one STATUS. Knows no parsing and no timing: `connection` and IDLE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from core.errors import MailError
 from core.log import get
+from directory.rights import Right
 from imap import responses, updates
+from imap.annotations import Watch
 from imap.session import Notices, Session
 from store.types import DELIMITER, INBOX, Folder, Hint
 
@@ -21,16 +23,19 @@ log = get(__name__)
 
 
 class Event(Enum):
-    """What is supported. Annotations (RFC 5257) do not exist here; changes of METADATA are not told."""
+    """What is supported. Annotations of messages (RFC 5257) do not exist here."""
 
     MESSAGE_NEW = "MessageNew"
     MESSAGE_EXPUNGE = "MessageExpunge"
     FLAG_CHANGE = "FlagChange"
     MAILBOX_NAME = "MailboxName"
     SUBSCRIPTION_CHANGE = "SubscriptionChange"
+    MAILBOX_METADATA_CHANGE = "MailboxMetadataChange"
+    SERVER_METADATA_CHANGE = "ServerMetadataChange"
 
 
 MESSAGES = frozenset({Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE})
+ANNOTATIONS = frozenset({Event.MAILBOX_METADATA_CHANGE, Event.SERVER_METADATA_CHANGE})
 
 
 class Where(Enum):
@@ -47,6 +52,8 @@ class Where(Enum):
 
 OF_SELECTED = frozenset({Where.SELECTED, Where.SELECTED_DELAYED})
 WITH_NAMES = frozenset({Where.SUBTREE, Where.MAILBOXES})
+OF_OTHERS = frozenset({Where.SUBSCRIBED, *WITH_NAMES})  # filters that may name what others share
+LOOK_EVERY = 5.0  # seconds until rights and annotations are looked at again: nobody sends a hint when they change
 Fetch = Callable[[Session, int, int], Awaitable[None]]
 
 
@@ -59,13 +66,13 @@ class Group:
     events: frozenset[Event]
     fetch: Fetch | None = None
 
-    def covers(self, folder: Folder) -> bool:
-        """Of the groups for mailboxes that are not selected."""
+    def covers(self, folder: Folder, *, own: bool) -> bool:
+        """Of the groups for mailboxes that are not selected. `own`: in the personal namespace."""
         match self.where:
             case Where.PERSONAL:
-                return True
-            case Where.INBOXES:  # RFC 5465 6.2: where delivery puts mail
-                return folder.name == INBOX or folder.special_use == "\\Junk"
+                return own
+            case Where.INBOXES:  # RFC 5465 6.3: where delivery puts mail
+                return own and (folder.name == INBOX or folder.special_use == "\\Junk")
             case Where.SUBSCRIBED:
                 return folder.subscribed
             case Where.SUBTREE:
@@ -83,7 +90,13 @@ class Notifier:
         self._others = [group for group in groups if group.where not in OF_SELECTED]
         self._selected = next((group for group in groups if group.where in OF_SELECTED), None)
         self._told: dict[str, Folder] = {}
+        self._closed: set[str] = set()  # ids of what may be looked up and not read
         self._stop: Callable[[], None] = lambda: None
+        self._heard_of: tuple[str, ...] = ()  # accounts of others that are listened to
+        events = frozenset[Event]().union(*(group.events for group in groups))
+        self._wide = any(group.where in OF_OTHERS and group.events for group in self._others)
+        self._annotations = self._watch(events)
+        self._timer: asyncio.TimerHandle | None = None
         self._wake = wake
         self.due = asyncio.Event()
 
@@ -92,21 +105,60 @@ class Notifier:
         self.listen(session)
         for folder in await self._folders(session):
             self._told[folder.id] = folder
-            if status and not self._is_selected(session, folder) and self._events(folder) & MESSAGES:
+            if status and not self._is_selected(session, folder) and self._events(session, folder) & MESSAGES:
                 self._write_status(session, folder)
+        if self._annotations is not None:
+            await self._annotations.begin(session)
+        self.listen(session)
+        self._look_later()
+
+    def _watch(self, events: frozenset[Event]) -> Watch | None:
+        if not events & ANNOTATIONS:
+            return None
+        covering = [group for group in self._others if Event.MAILBOX_METADATA_CHANGE in group.events]
+        return Watch(
+            lambda folder, own: any(group.covers(folder, own=own) for group in covering),
+            server=Event.SERVER_METADATA_CHANGE in events,
+        )
 
     def listen(self, session: Session) -> None:
         self._stop()
-        self._stop = session.store.listen(self._heard)
+        self._stop = session.store.listen(self._heard, wide=self._wide)
+        self._heard_of = tuple(store.ref.id for store in session.store.others)
 
     def close(self) -> None:
         self._stop()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    @staticmethod
-    async def _folders(session: Session) -> list[Folder]:
-        """One's own: what is shared by others is told while it is selected."""
-        namespaces = session.store.namespaces
-        return [folder for folder in await session.store.folders() if namespaces.split(folder.name) is None]
+    def _look_later(self) -> None:
+        """Rights come and go without a hint, annotations change without one."""
+        if self._wide or self._annotations is not None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look_later()
+        self.due.set()
+        self._wake()
+
+    async def annotated(self, session: Session, folder_id: str, values: Mapping[str, bytes | None]) -> None:
+        """RFC 5465 5: what the client does itself is not told."""
+        if self._annotations is not None:
+            await self._annotations.mine(session, folder_id, values)
+
+    async def _folders(self, session: Session) -> list[Folder]:
+        """All that may be looked up and read (RFC 5465 5). What may be looked up and not read is told to have no
+        access, once, where a group is about its messages (RFC 5465 3.1, 5.9)."""
+        found, closed = [], set()
+        for folder in await session.store.folders():
+            if Right.READ in session.store.listed_rights(folder):
+                found.append(folder)
+            elif self._events(session, folder):
+                closed.add(folder.id)
+                if folder.id not in self._closed:
+                    self._write_name(session, folder, ["\\NoAccess"])
+        self._closed = closed
+        return found
 
     def _heard(self, _: Hint) -> None:
         self.due.set()
@@ -124,6 +176,8 @@ class Notifier:
             await updates.tell(session, expunge=True)
         if self._others:
             await self._tell_others(session)
+        if self._annotations is not None:
+            await self._annotations.tell(session)
 
     async def _tell_selected(self, session: Session, group: Group, *, idle: bool) -> None:
         view = session.selected.view
@@ -144,16 +198,22 @@ class Notifier:
         return changes.gone or bool(changes.vanished) or changes.uidnext > view.uidnext
 
     async def _tell_others(self, session: Session) -> None:
+        shut = self._closed
         before, now = self._told, {folder.id: folder for folder in await self._folders(session)}
         self._told = now
-        for gone in before.keys() - now.keys():
-            if Event.MAILBOX_NAME in self._events(before[gone]):
+        for gone in before.keys() - now.keys() - self._closed:
+            if Event.MAILBOX_NAME in self._events(session, before[gone]):
                 self._write_name(session, before[gone], ["\\NonExistent"])
+        for opened in shut & now.keys():  # RFC 5465 5.9: monitored again, and told without \NoAccess
+            self._write_name(session, now[opened])
+            before = {**before, opened: now[opened]}
+        if self._wide and self._heard_of != tuple(store.ref.id for store in session.store.others):
+            self.listen(session)
         for folder in now.values():
             self._tell_folder(session, before.get(folder.id), folder)
 
     def _tell_folder(self, session: Session, before: Folder | None, folder: Folder) -> None:
-        events = self._events(folder)
+        events = self._events(session, folder)
         renamed = before is not None and before.name != folder.name
         if before is None or renamed:
             if Event.MAILBOX_NAME in events:
@@ -169,9 +229,10 @@ class Notifier:
         if changed:
             self._write_status(session, folder)
 
-    def _events(self, folder: Folder) -> frozenset[Event]:
-        """The first group that names a mailbox counts for it."""
-        return next((group.events for group in self._others if group.covers(folder)), frozenset())
+    def _events(self, session: Session, folder: Folder) -> frozenset[Event]:
+        """Of all groups that name a mailbox (RFC 5465 6)."""
+        own = session.store.namespaces.split(folder.name) is None
+        return frozenset[Event]().union(*(group.events for group in self._others if group.covers(folder, own=own)))
 
     @staticmethod
     def _is_selected(session: Session, folder: Folder) -> bool:

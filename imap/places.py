@@ -24,6 +24,8 @@ from store.types import DELIMITER, AccountRef, Appended, Folder, Hint, Placement
 
 log = get(__name__)
 
+MOST_OTHERS = 50  # accounts of others that one session listens to at once; it looks at the rest every few seconds
+
 
 class Places:
     """What one logged-in session sees. `attended` is the account whose mailbox is selected, for `listen`."""
@@ -35,6 +37,7 @@ class Places:
         self._sharing, self._namespaces = sharing, namespaces
         self._listed: dict[str, tuple[Account, Right]] = {}
         self.attended: AccountStore | None = None
+        self.others: tuple[AccountStore, ...] = ()  # whose folders the last `folders` gave
 
     @property
     def ref(self) -> AccountRef:
@@ -103,16 +106,19 @@ class Places:
         sent mail there."""
         found = list(await self._own.folders())
         self._listed = {}
+        stores: list[AccountStore] = []
         others = await self._sharing.shared_with(self._account)
         hidden = await self._sharing.unsubscribed(self._account) if others else ()
         for shared in others:
             store = await self._store.account(AccountRef.of(shared.account))
+            stores.append(store)
             prefix = self._namespaces.prefix(shared.account)
             for folder in await store.folders():
                 if Right.LOOKUP in (rights := shared.rights(folder.id)):
                     self._listed[folder.id] = (shared.account, rights)
                     subscribed = folder.id not in hidden
                     found.append(replace(folder, name=prefix + folder.name, special_use="", subscribed=subscribed))
+        self.others = tuple(stores)
         return found
 
     async def folder(self, name: str) -> Folder | None:
@@ -231,11 +237,12 @@ class Places:
     async def organisation_usage(self) -> int:
         return await self._own.organisation_usage()
 
-    def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
-        """To one's own account and to the one whose mailbox is selected."""
-        stops = [self._own.listen(callback)]
-        if self.attended is not None and self.attended is not self._own:
-            stops.append(self.attended.listen(callback))
+    def listen(self, callback: Callable[[Hint], None], *, wide: bool = False) -> Callable[[], None]:
+        """To one's own account and to the one whose mailbox is selected; `wide`: to those of `others`, too."""
+        stores = {store.ref.id: store for store in (self._own, *(self.others[:MOST_OTHERS] if wide else ()))}
+        if self.attended is not None:
+            stores.setdefault(self.attended.ref.id, self.attended)
+        stops = [store.listen(callback) for store in stores.values()]
 
         def stop() -> None:
             for each in stops:

@@ -284,7 +284,13 @@ def my_rights(name: str, rights: str, *, utf8: bool = False) -> bytes:
     return b"* MYRIGHTS %b %b\r\n" % (encode.mailbox(name, utf8=utf8), encode.astring(rights.encode("ascii")))
 
 
-# --- annotations (RFC 5464 4.4.1) ---
+# --- annotations (RFC 5464 4.4) ---
+
+
+def metadata_changed(name: str, entries: Iterable[str], *, utf8: bool = False) -> bytes:
+    """METADATA without values, RFC 5464 4.4.2: the entries that changed. `name` "" is the server."""
+    where = encode.mailbox(name, utf8=utf8) if name else b'""'
+    return b"* METADATA %b %b\r\n" % (where, b" ".join(encode.astring(entry.encode("ascii")) for entry in entries))
 
 
 def metadata(name: str, values: Sequence[tuple[str, bytes | None]], *, utf8: bool = False) -> bytes:

@@ -7,7 +7,7 @@ Holds facts and the doors to the outside as Protocols; decides nothing and knows
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
@@ -115,7 +115,18 @@ class Notices(Protocol):
 
     async def tell(self, session: Session, *, idle: bool = False) -> None: ...
 
+    async def annotated(self, session: Session, folder_id: str, values: Mapping[str, bytes | None]) -> None:
+        """The client changed these annotations itself."""
+
     def close(self) -> None: ...
+
+
+class Annotated(Protocol):
+    """Changes of annotations that are told at the end of commands (`annotations.Watch`)."""
+
+    async def tell(self, session: Session) -> None: ...
+
+    async def mine(self, session: Session, folder_id: str, values: Mapping[str, bytes | None]) -> None: ...
 
 
 class Teacher(Protocol):
@@ -187,6 +198,7 @@ class Session:
         self._store: Places | None = None
         self._selected: Selected | None = None
         self.notices: Notices | None = None
+        self.annotations: Annotated | None = None  # once METADATA is enabled (RFC 5464 4.4)
         self.withheld: frozenset[str] = frozenset()  # capabilities this client is not offered
         self._withhold()
 
@@ -298,6 +310,7 @@ class Session:
         """Nobody again (RFC 8437 3): nothing of the login or of what it switched on is left. Raises `Bye` when no seat
         before login is free."""
         self.notify(None)
+        self.annotations = None
         self.unselect()
         self.login = self._store = None
         self.features = Feature.NONE

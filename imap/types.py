@@ -41,6 +41,7 @@ class Feature(Flag):
     UTF8 = 4
     REV2 = 8  # IMAP4rev2, RFC 9051
     UIDONLY = 16  # RFC 9586: no message numbers, either way
+    METADATA = 32  # RFC 5464 4.4: changes of annotations are told
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imap import responses
+from imap.annotations import Watch
 from imap.command import Command
 from imap.responses import Ok
 from imap.session import Session
@@ -15,6 +16,7 @@ ENABLEABLE: dict[str, Feature] = {
     "QRESYNC": Feature.QRESYNC,  # RFC 7162 3.2.3
     "UTF8=ACCEPT": Feature.UTF8,  # RFC 6855 3
     "UIDONLY": Feature.UIDONLY,  # RFC 9586 3
+    "METADATA": Feature.METADATA,  # RFC 5464 4.4
     "IMAP4REV2": Feature.REV2,  # RFC 9051 6.3.1
 }
 SPELLED = {"IMAP4REV2": "IMAP4rev2"}  # as the capability is
@@ -35,6 +37,10 @@ async def _handle(session: Session, names: tuple[str, ...]) -> Ok:
     known = [name for name in dict.fromkeys(names) if name in ENABLEABLE and name not in session.withheld]
     for name in known:
         session.enable(ENABLEABLE[name])
+    if "METADATA" in known and session.annotations is None:
+        watch = Watch(lambda folder, own: True, server=True)
+        await watch.begin(session)
+        session.annotations = watch
     session.writer.write(responses.enabled([SPELLED.get(name, name) for name in known]))
     return Ok("ENABLE completed")
 

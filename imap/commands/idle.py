@@ -44,6 +44,8 @@ async def _until_line(session: Session, wake: asyncio.Event) -> bytes:
             await updates.tell(session, expunge=True)
         else:
             await tell_or_give_up(session, session.notices, idle=True)
+        if session.annotations is not None:
+            await session.annotations.tell(session)
         await session.writer.drain()
         looked = loop.time()
         line = await session.link.idle_line(wake, STILL_HERE)

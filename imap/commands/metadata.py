@@ -181,6 +181,10 @@ async def _set(session: Session, asked: Set) -> Ok:
         await session.services.directory.annotations.change(me, owner, folder_id, asked.values)
     except QuotaError as error:
         raise _too_much(session, error) from error
+    if session.annotations is not None:
+        await session.annotations.mine(session, folder_id, asked.values)
+    if session.notices is not None:
+        await session.notices.annotated(session, folder_id, asked.values)
     return Ok("SETMETADATA completed")
 
 

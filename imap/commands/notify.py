@@ -21,7 +21,7 @@ MAX_NAMES = 1000
 _ITEMS = re.compile(rb" (?=\()")
 _EVENTS = {event.value.upper(): event for event in Event}
 _WHERE = {where.value: where for where in Where}
-_UNSUPPORTED = frozenset({"ANNOTATIONCHANGE", "MAILBOXMETADATACHANGE", "SERVERMETADATACHANGE"})
+_UNSUPPORTED = frozenset({"ANNOTATIONCHANGE"})
 _BOTH = frozenset({Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE})
 
 

@@ -178,6 +178,7 @@ TARGETS: dict[str, Target] = {
             b'a APPEND INBOX (\\Seen) {10}\r\na APPEND INBOX CATENATE (URL "/INBOX/;UID=1/;SECTION=TEXT")',
             b"a UID REPLACE 1 Drafts {5+}\r\nabcde\r\na COPY 1 Trash\r\na MOVE 1 Junk",
             b"a NOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange MailboxName))\r\na IDLE",
+            b"a ENABLE METADATA\r\na NOTIFY SET (subtree a (MailboxMetadataChange ServerMetadataChange))\r\na NOOP",
             b'a GETQUOTAROOT INBOX\r\na GETQUOTA ""\r\na SETQUOTA "" (STORAGE 1)\r\na UNAUTHENTICATE',
             b'a ID ("name" "x")\r\na ENABLE UTF8=ACCEPT\r\na COMPRESS DEFLATE\r\na NAMESPACE',
             b"a FETCH 1 (FLAGS UID BODY[])\r\na SEARCH RETURN (ALL) TEXT b\r\na STORE 1 +FLAGS ($x)",

@@ -5,11 +5,29 @@ from __future__ import annotations
 import pytest
 
 from core.errors import StorageError
+from directory.rights import parse
+from imap import annotations, notify
 from store.types import Flag
 from tests.fakes.imap_world import World, selected
+from tests.fakes.memory_store import MemoryAccount
 
 MAIL = b"Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"
 MESSAGES = b"(MessageNew MessageExpunge FlagChange)"
+BOX = b"Shared/mairie@mairie.test/INBOX"
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rights and annotations are looked at again at once."""
+    monkeypatch.setattr(notify, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(annotations, "EVERY", 0.01)
+
+
+async def mairie(world: World, letters: str) -> MemoryAccount:
+    """A shared mailbox in which alice has these rights."""
+    owner = world.directory.accounts.get("mairie@mairie.test") or world.directory.add("mairie", shared=True)
+    world.directory.sharing.grant(owner, world.alice, parse(letters))
+    return await world.account("mairie")
 
 
 async def test_selected_mailbox_without_a_command() -> None:
@@ -131,9 +149,11 @@ async def test_in_idle_other_mailboxes_are_told_too() -> None:
 async def test_events_that_are_not_supported_are_badevent() -> None:
     async with World() as world:
         client = await world.login()
-        for event in (b"AnnotationChange", b"MailboxMetadataChange"):
-            answer = (await client.ask(b"NOTIFY SET (personal (MessageNew MessageExpunge %b))" % event))[-1]
-            assert answer.startswith(b"a NO [BADEVENT (MessageNew MessageExpunge FlagChange MailboxName "), answer
+        answer = (await client.ask(b"NOTIFY SET (personal (MessageNew MessageExpunge AnnotationChange))"))[-1]
+        assert answer.startswith(
+            b"a NO [BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange "
+            b"MailboxMetadataChange ServerMetadataChange)] "
+        )
 
 
 @pytest.mark.parametrize(
@@ -181,3 +201,153 @@ async def test_a_store_that_fails_ends_the_notifications(monkeypatch: pytest.Mon
         assert (await client.line()).startswith(b"* OK [NOTIFICATIONOVERFLOW]")
         assert account.listeners == 0
         await client.ok(b"NOOP")
+
+
+# --- what others share (RFC 5465 5, 5.9; RFC 4314) ---
+
+
+async def test_shared_mailboxes_are_told_by_status() -> None:
+    async with World() as world:
+        box = await mairie(world, "lr")
+        one = await world.login()
+        lines = await one.ok(b"NOTIFY SET STATUS (mailboxes %b %b)" % (BOX, MESSAGES))
+        assert lines[0].startswith(b"* STATUS %b (MESSAGES 0 " % BOX)
+        box.deliver(MAIL)
+        assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 1 UIDNEXT 2 " % BOX)
+
+
+@pytest.mark.parametrize("where", [b"subscribed", b"subtree Shared", b"subtree (Shared/mairie@mairie.test)"])
+async def test_filters_reach_shared_mailboxes(where: bytes) -> None:
+    async with World() as world:
+        box = await mairie(world, "lr")
+        one = await world.login()
+        await one.ok(b"NOTIFY SET (%b %b)" % (where, MESSAGES))
+        box.deliver(MAIL)
+        assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 1 " % BOX)
+
+
+@pytest.mark.parametrize("where", [b"personal", b"inboxes", b"mailboxes INBOX"])
+async def test_filters_of_ones_own_do_not(where: bytes) -> None:
+    async with World() as world:
+        box = await mairie(world, "lr")
+        one = await world.login()
+        await one.ok(b"NOTIFY SET (%b %b)" % (where, MESSAGES))
+        box.deliver(MAIL)
+        (await world.account()).deliver(MAIL)
+        assert (await one.line()).startswith(b"* STATUS INBOX (MESSAGES 1 ")
+
+
+async def test_h117_rights_that_are_lost_end_it_and_rights_that_come_begin_it(quickly: None) -> None:
+    async with World() as world:
+        box = await mairie(world, "lr")
+        one = await world.login()
+        events = b"(MessageNew MessageExpunge MailboxName)"
+        await one.ok(b"NOTIFY SET (mailboxes %b %b)" % (BOX, events))
+        await mairie(world, "")
+        assert await one.line() == b'* LIST (\\NonExistent) "/" %b' % BOX
+        box.deliver(MAIL)
+        assert await one.ok(b"NOOP") == [b"a OK NOOP completed"]
+        await mairie(world, "lr")
+        assert await one.line() == b'* LIST () "/" %b' % BOX
+        assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 1 " % BOX)
+        box.deliver(MAIL)
+        assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 2 " % BOX)
+
+
+async def test_what_may_be_looked_up_and_not_read_has_no_access(quickly: None) -> None:
+    """RFC 5465 3.1, 5.9."""
+    async with World() as world:
+        box = await mairie(world, "l")
+        one = await world.login()
+        lines = await one.ok(b"NOTIFY SET STATUS (mailboxes %b %b)" % (BOX, MESSAGES))
+        assert lines == [b'* LIST (\\NoAccess) "/" %b' % BOX, b"a OK NOTIFY completed"]
+        box.deliver(MAIL)
+        await mairie(world, "lr")
+        assert await one.line() == b'* LIST () "/" %b' % BOX
+        box.deliver(MAIL)
+        assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 2 " % BOX)
+        await mairie(world, "l")
+        assert await one.line() == b'* LIST (\\NoAccess) "/" %b' % BOX
+
+
+async def test_h106_what_may_not_be_looked_up_is_ignored(quickly: None) -> None:
+    async with World() as world:
+        box = await mairie(world, "r")
+        one = await world.login()
+        lines = await one.ok(
+            b"NOTIFY SET STATUS (mailboxes (%b Shared/mairie@mairie.test/Nowhere) %b)" % (BOX, MESSAGES)
+        )
+        assert lines == [b"a OK NOTIFY completed"]
+        box.deliver(MAIL)
+        (await world.account()).deliver(MAIL)
+        await one.ok(b"NOTIFY SET (personal %b)" % MESSAGES)
+        (await world.account()).deliver(MAIL)
+        assert (await one.line()).startswith(b"* STATUS INBOX (MESSAGES 2 ")
+
+
+async def test_rfc5465_a_mailbox_in_several_groups_has_the_events_of_all() -> None:
+    """RFC 5465 6: the example."""
+    async with World() as world:
+        one, two = await world.login(), await world.login()
+        await one.ok(b"NOTIFY SET (mailboxes INBOX (Messagenew messageExpunge)) (personal (SubscriptionChange))")
+        (await world.account()).deliver(MAIL)
+        assert (await one.line()).startswith(b"* STATUS INBOX (MESSAGES 1 ")
+        await two.ok(b"UNSUBSCRIBE INBOX")
+        assert await one.line() == b'* LIST () "/" INBOX'
+        (await world.account()).deliver(MAIL, "Sent")
+        await two.ok(b"UNSUBSCRIBE Sent")
+        assert await one.line() == b'* LIST (\\Sent) "/" Sent'
+
+
+# --- annotations (RFC 5464 4.4.2, RFC 5465 5.6, 5.7) ---
+
+
+async def test_rfc5465_changed_annotations_are_told_by_name(quickly: None) -> None:
+    async with World() as world:
+        one, two = await world.login(), await world.login()
+        await one.ok(b"NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))")
+        await two.ok(b'SETMETADATA INBOX (/shared/comment "a" /private/comment "b")')
+        assert await one.line() == b"* METADATA INBOX /private/comment /shared/comment"
+        await two.ok(b"SETMETADATA INBOX (/shared/comment NIL)")
+        assert await one.line() == b"* METADATA INBOX /shared/comment"
+        await two.ok(b'SETMETADATA "" (/private/comment "c")')
+        assert await one.line() == b'* METADATA "" /private/comment'
+
+
+async def test_ones_own_changes_of_annotations_are_not_told(quickly: None) -> None:
+    async with World() as world:
+        one, two = await world.login(), await world.login()
+        await one.ok(b"ENABLE METADATA")
+        await one.ok(b"NOTIFY SET (personal (MailboxMetadataChange))")
+        assert await one.ok(b'SETMETADATA INBOX (/shared/comment "a")') == [b"a OK SETMETADATA completed"]
+        await two.ok(b'SETMETADATA Sent (/shared/comment "a")')
+        assert await one.line() == b"* METADATA Sent /shared/comment"
+
+
+async def test_rfc5464_once_enabled_changes_are_told_with_noop(quickly: None) -> None:
+    async with World() as world:
+        one, two = await world.login(), await world.login()
+        assert (await one.ok(b"ENABLE METADATA"))[0] == b"* ENABLED METADATA"
+        await two.ok(b'SETMETADATA "" (/private/comment "x")')
+        await two.ok(b'SETMETADATA INBOX (/shared/comment "x" /private/comment "y")')
+        lines: list[bytes] = []
+        while len(lines) < 2:
+            lines += (await one.ok(b"NOOP"))[:-1]
+        assert sorted(lines) == [
+            b'* METADATA "" /private/comment',
+            b"* METADATA INBOX /private/comment /shared/comment",
+        ]
+
+
+async def test_annotations_of_shared_mailboxes_need_the_right_to_read(quickly: None) -> None:
+    async with World() as world:
+        await mairie(world, "l")
+        owner = await world.login("mairie")
+        one = await world.login()
+        await one.ok(b"NOTIFY SET (subtree (Shared INBOX) (MailboxMetadataChange))")
+        await owner.ok(b'SETMETADATA INBOX (/shared/comment "secret")')
+        await (await world.login()).ok(b'SETMETADATA INBOX (/shared/comment "mine")')
+        line = b""
+        while not line.startswith(b"* METADATA"):
+            line = await one.line()
+        assert line == b"* METADATA INBOX /shared/comment"
