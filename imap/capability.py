@@ -40,6 +40,7 @@ MAIL = (
     "ESORT",  # RFC 5267
     "SEARCH=FUZZY",  # RFC 6203
     "MULTISEARCH",  # RFC 7377
+    "I18NLEVEL=1",  # RFC 5255, where accents count (`search.fold_accents`)
     "CONTEXT=SEARCH",
     "CONTEXT=SORT",
     "BINARY",  # RFC 3516
@@ -119,6 +120,8 @@ def _told(name: str, session: Session) -> str:
         return f"{name}={session.message_limit}" if session.message_limit else ""
     if name == "SAVELIMIT":  # RFC 9738 3: one of the two
         return f"{name}={session.save_limit}" if session.save_limit and not session.message_limit else ""
+    if name == "I18NLEVEL=1" and not session.services.exact_collation:
+        return ""
     return "LITERAL-" if name == "LITERAL+" and session.services.settings.literal_minus else name
 
 

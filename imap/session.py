@@ -152,6 +152,7 @@ class Services:
     namespaces: Namespaces = NAMESPACES
     settings: Imap = field(default_factory=Imap)
     teacher: Teacher | None = None  # None: nobody learns
+    exact_collation: bool = False  # SEARCH compares by i;unicode-casemap and finds nothing besides (RFC 5255 4.2)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import unicodedata
 # Combining diacritical marks. Signs that make another letter (Hebrew points, Indic vowels) are not among them.
 _MARKS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 # What people type for what a word processor makes of it.
-_AS_TYPED = str.maketrans({"œ": "oe", "æ": "ae", "’": "'", "‘": "'", "ʼ": "'"})
+_AS_TYPED = str.maketrans({"œ": "oe", "æ": "ae", "’": "'", "‘": "'", "ʼ": "'", "ı": "i"})
 _WHITE_SPACE = re.compile(r"\s+")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from message import decode, fields, sorting
-from message.collation import one_line
+from message.collation import casemap, one_line
 from store.catalog import FolderRow
 from store.index import Connection
 from store.records import keys_within
@@ -25,7 +25,7 @@ def containing(
     *,
     fold_accents: bool = True,
 ) -> list[int]:
-    """UIDs, ascending. Without `fold_accents` only what is equal but for case."""
+    """UIDs, ascending. Without `fold_accents` only what holds the pattern under i;unicode-casemap (RFC 5051)."""
     name = field.lower().encode("ascii", "replace")
     if name not in sorting.SEARCHED:
         raise ValueError(f"{field} is not kept for searching")
@@ -41,12 +41,12 @@ def containing(
 
 
 def _exact(db: Connection, folder: FolderRow, uids: Sequence[int], name: bytes, pattern: str) -> list[int]:
-    """Those whose field, as it was sent, holds the pattern but for case."""
-    form = one_line(pattern).casefold()
+    """Those whose field, as it was sent, holds the pattern under i;unicode-casemap."""
+    form = casemap(one_line(pattern))
     found = []
     for (first, _), uid in zip(keys_within(folder, [(uid, uid) for uid in uids]), uids, strict=True):
         head = db.value("SELECT headers FROM heads WHERE key = ?", (first,))
         values = [fields.value(raw) for field, raw in fields.walk(bytes(head or b"")) if field == name]
-        if any(form in decode.words(value).casefold() for value in values):
+        if any(form in casemap(one_line(decode.words(value))) for value in values):
             found.append(uid)
     return found

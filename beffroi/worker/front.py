@@ -80,6 +80,7 @@ class Front:
             settings=self._config.imap,
             teacher=self._learner if self._config.antispam.rspamd_controller else None,
             namespaces=Namespaces(self._config.imap.other_users, self._config.imap.shared),
+            exact_collation=not self._config.search.fold_accents,
         )
 
     def _service(self, name: str) -> SmtpService:

@@ -14,7 +14,7 @@ from directory.rights import Right
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.commands.search.criteria import Key
-from imap.commands.search.evaluate import Search
+from imap.commands.search.evaluate import Search, folding
 from imap.commands.search.fuzzy import settle
 from imap.commands.search.grouping import resolved
 from imap.commands.search.handle import REV2, Matched, check_fuzzy, check_numbers, highest, saving
@@ -191,10 +191,10 @@ async def _targets(session: Session, names: Sequence[str], asked: ESearch) -> As
 
 
 async def _search(session: Session, target: Target, key: Key, counts: tuple[int, int]) -> Matched:
-    now, view = session.services.clock.now(), target.view
+    now, view, exact = session.services.clock.now(), target.view, session.services.exact_collation
     with working(session, lambda: counts):
         settled = await settle(target.mailbox, view.uids, resolved(key, view, now))
-        found = await Search(target.mailbox, view.uids).run(settled.key)
+        found = await Search(target.mailbox, view.uids, fold=folding(exact=exact)).run(settled.key)
     return Matched(found, settled.key, settled.scores)
 
 

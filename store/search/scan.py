@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from message.collation import searchable
+from message.collation import casemap, searchable
 from message.text import contains
 from store import stage
 from store.adopt import in_memory
@@ -20,7 +20,7 @@ TOGETHER = 32  # messages looked at in one turn of a thread
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`fold_accents`: `message.collation.searchable` forms are compared, else those without case only."""
+    """`fold_accents`: `message.collation.searchable` forms are compared, else those of i;unicode-casemap (RFC 5051)."""
 
     pattern: str
     body_only: bool
@@ -28,7 +28,7 @@ class Question:
 
     @property
     def fold(self) -> Callable[[str], str]:
-        return searchable if self.fold_accents else str.casefold
+        return searchable if self.fold_accents else casemap
 
 
 def matching(

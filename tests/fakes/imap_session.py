@@ -46,7 +46,9 @@ class Desk:
 
 async def desk(mailbox: Mailbox, table: dispatch.Table, *, read_only: bool = False) -> Desk:
     outlet = MemoryOutlet()
-    services = cast(Services, SimpleNamespace(limits=Limits(), clock=SystemClock(), settings=Imap()))
+    services = cast(
+        Services, SimpleNamespace(limits=Limits(), clock=SystemClock(), settings=Imap(), exact_collation=False)
+    )
     session = Session(services, cast(Link, SimpleNamespace()), Writer(outlet))
     snapshot = await mailbox.snapshot()
     session.select(Selected.begin("INBOX", mailbox, snapshot, read_only=read_only))

@@ -166,6 +166,7 @@ class World:
         store: Store | None = None,
         settings: Imap | None = None,
         teacher: Teacher | None = None,
+        exact_collation: bool = False,
     ) -> None:
         self.directory = MemoryDirectory()
         self.alice = self.directory.add("alice", quota=quota)
@@ -182,6 +183,7 @@ class World:
             plaintext_on_loopback=plaintext,
             settings=settings or Imap(),
             teacher=teacher,
+            exact_collation=exact_collation,
         )
         self._clients: list[Client] = []
 

@@ -84,7 +84,7 @@ async def _session(before: tuple[bytes, ...], data: bytes) -> None:
     services = SimpleNamespace(
         directory=cast(Directory, directory), store=cast(Store, store), limits=Limits(), clock=SystemClock(),
         hostname="imap.test", version="1", plaintext_on_loopback=True, settings=Imap(), teacher=None,
-        namespaces=Services.__dataclass_fields__["namespaces"].default,
+        namespaces=Services.__dataclass_fields__["namespaces"].default, exact_collation=False,
     )  # fmt: skip
     outlet = MemoryOutlet()
     session = Session(cast(Services, services), FuzzLink(), Writer(outlet))

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from core.errors import NotFoundError
 from imap.commands.search.criteria import FALSE, TRUE, HeaderHas, Key, Leaf, Stage, TextHas, leaves, reduce, stages
-from imap.commands.search.evidence import ByHeader, ByIndex, ByNumber
+from imap.commands.search.evidence import ByHeader, ByIndex, ByNumber, Fold, fold, mapped
 from imap.commands.search.grouping import Groups, columns, narrowed, split, waits_for
 from imap.types import spans
 from message.content import head_length
@@ -22,6 +22,12 @@ TURN = 4000  # leaves judged between two turns of the loop: some 25 ms, however 
 BRIDGE = 16  # messages that are read along rather than asking the store for one more range
 FIRST_READ = 16 * 1024  # nearly every header block is shorter
 MAX_HEAD = 256 * 1024  # octets of a message file in which its header is looked for
+
+
+def folding(*, exact: bool) -> Fold:
+    """`exact`: i;unicode-casemap (RFC 5255 4.2)."""
+    return mapped if exact else fold
+
 
 Step = Callable[[Key, list[int], Groups], Awaitable[None]]
 
@@ -43,9 +49,13 @@ class _Pace:
 
 
 class Search:
-    """One search: `uids` is the whole view, ascending; `mailbox` brings the evidence; `among`: only these of them."""
+    """One search: `uids` is the whole view, ascending; `mailbox` brings the evidence; `among`: only these of them;
+    `fold`: the form in which header fields are compared that the store does not search."""
 
-    def __init__(self, mailbox: Mailbox, uids: Sequence[int], among: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, mailbox: Mailbox, uids: Sequence[int], among: Sequence[int] | None = None, *, fold: Fold = fold
+    ) -> None:
+        self._fold = fold
         self._mailbox = mailbox
         self._uids = uids
         self._among = uids if among is None else among
@@ -107,7 +117,7 @@ class Search:
     async def _by_headers(self, key: Key, uids: list[int], after: Groups) -> None:
         pace = _Pace(key)
         async for row in self._rows(uids, Column.HEADERS):
-            evidence = ByHeader(row.headers, whole=False)
+            evidence = ByHeader(row.headers, whole=False, form=self._fold)
             after.setdefault(reduce(key, evidence.known), []).append(row.uid)
             await pace.judged()
 
@@ -117,7 +127,7 @@ class Search:
             self._done = max(self._done, count)
             head = await self._head(Uid(uid))
             if head is not None:
-                after.setdefault(reduce(key, ByHeader(head, whole=True).known), []).append(uid)
+                after.setdefault(reduce(key, ByHeader(head, whole=True, form=self._fold).known), []).append(uid)
             await asyncio.sleep(0)
 
     async def _by_text(self, key: Key, uids: list[int], after: Groups) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import date
 
 from imap.commands.search.criteria import (
@@ -28,6 +29,7 @@ from imap.commands.search.criteria import (
 )
 from imap.types import contains
 from message import dates, decode, fields
+from message.collation import casemap, one_line
 from message.facts import KEPT_FIELDS
 from store.types import Message
 
@@ -36,6 +38,7 @@ _SURE_DAYS = 2
 _SECONDS_A_DAY = 86400
 _EPOCH = date(1970, 1, 1).toordinal()
 _ODD_BLANK = re.compile(r"  |[\t\n\r\f\v\x1c-\x1f]")
+Fold = Callable[[str], str]
 _WHITE_SPACE = re.compile(r"\s+")
 
 
@@ -86,9 +89,11 @@ class ByIndex:
 class ByHeader:
     """A header block: the kept fields of the index, or the whole of the message file. Each field is decoded once."""
 
-    __slots__ = ("_fields", "_texts", "_whole")
+    __slots__ = ("_fields", "_fold", "_texts", "_whole")
 
-    def __init__(self, head: bytes, *, whole: bool) -> None:
+    def __init__(self, head: bytes, *, whole: bool, form: Fold | None = None) -> None:
+        """`form`: the one in which texts are compared, `fold` when none is given."""
+        self._fold = form or fold
         self._fields = list(fields.walk(head))
         self._texts: dict[bytes, list[str]] = {}
         self._whole = whole
@@ -98,7 +103,7 @@ class ByHeader:
             case HeaderHas(field=name, pattern=pattern):
                 if not self._whole and name not in KEPT_FIELDS:
                     return None
-                wanted = fold(pattern)
+                wanted = self._fold(pattern)
                 return any(wanted in text for text in self._text_of(name))
             case Dated(of=DateOf.SENT, relation=relation, day=day):
                 return self._sent(relation, day)
@@ -108,7 +113,7 @@ class ByHeader:
     def _text_of(self, wanted: bytes) -> list[str]:
         texts = self._texts.get(wanted)
         if texts is None:
-            texts = [_readable(fields.value(raw)) for name, raw in self._fields if name == wanted]
+            texts = [_readable(fields.value(raw), self._fold) for name, raw in self._fields if name == wanted]
             self._texts[wanted] = texts
         return texts
 
@@ -118,7 +123,7 @@ class ByHeader:
         return sent is not None and compare(sent.local.toordinal(), relation, day)
 
 
-def _readable(octets: bytes) -> str:
+def _readable(octets: bytes, fold: Fold) -> str:
     """A header value in the form it is compared in; plain ASCII, the usual case, needs no decoding."""
     if octets.isascii() and b"=?" not in octets:
         return fold(octets.decode("ascii"))
@@ -130,6 +135,11 @@ def compare(day: int, relation: Relation, bound: int) -> bool:
     if relation is Relation.BEFORE:
         return day < bound
     return day == bound if relation is Relation.ON else day >= bound
+
+
+def mapped(text: str) -> str:
+    """The form of i;unicode-casemap (RFC 5051), white space as one blank."""
+    return casemap(one_line(text))
 
 
 def fold(text: str) -> str:

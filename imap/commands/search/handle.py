@@ -13,7 +13,7 @@ from core.errors import MailError
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.search.criteria import Among, And, Key, Numbered, leaves
-from imap.commands.search.evaluate import Search
+from imap.commands.search.evaluate import Search, folding
 from imap.commands.search.fuzzy import Scores, settle
 from imap.commands.search.grouping import narrowed, resolved
 from imap.commands.search.parse import SearchArgs, parse
@@ -118,7 +118,7 @@ async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -
     check_numbers(session, key, by_uid=by_uid)
     now = session.services.clock.now()
     mailbox = session.selected.mailbox
-    search = Search(mailbox, view.uids)
+    search = Search(mailbox, view.uids, fold=folding(exact=session.services.exact_collation))
     with working(session, search.progress):
         settled = await settle(mailbox, view.uids, resolved(key, view, now))
         return Matched(await search.run(settled.key), settled.key, settled.scores)

@@ -9,7 +9,7 @@ from imap.commands.fetch.handle import fetch_unasked
 from imap.commands.fetch.items import Item
 from imap.commands.fetch.parse import FetchArgs
 from imap.commands.search.criteria import Key
-from imap.commands.search.evaluate import Search
+from imap.commands.search.evaluate import Search, folding
 from imap.commands.search.returns import Returns
 from imap.contexts import Context, Fetch, Order, has_room
 from imap.errors import Bad, BadSyntax
@@ -46,8 +46,11 @@ def keep_up(
         session.writer.write(responses.untagged("NO", "this result is not kept up", f'NOUPDATE "{session.tag}"'))
         return
 
+    exact = session.services.exact_collation
+
     async def find(among: Sequence[int]) -> Sequence[int]:
-        return await Search(selected.mailbox, selected.view.uids, among).run(key)
+        search = Search(selected.mailbox, selected.view.uids, among, fold=folding(exact=exact))
+        return await search.run(key)
 
     fetch = _fetch(session, returns.fetch) if returns.fetch else None
     context = Context(session.tag, by_uid, find, order, fetch)
