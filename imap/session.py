@@ -166,6 +166,7 @@ class Selected:
     view: View
     keywords: set[str] = field(default_factory=set)  # in the FLAGS the client was told
     rights: Right = ALL  # when it was opened
+    examined: bool = False  # by EXAMINE: read-only whatever the rights
     contexts: dict[str, Context] = field(default_factory=dict)  # by tag (RFC 5267 4.3)
 
     @staticmethod

@@ -12,6 +12,8 @@ from core.errors import MailError, NotFoundError
 from imap import responses
 from imap.contexts import Change, Places
 from imap.errors import Bye, Code
+from imap.guarded import GuardedMailbox
+from imap.permits import CHANGES
 from imap.session import Selected, Session
 from imap.types import ranges_of
 from imap.view import Updates
@@ -29,6 +31,7 @@ async def tell(session: Session, *, expunge: bool) -> None:
         return
     view = selected.view
     await look(selected)
+    await _tell_rights(session, selected)
     if view.needs_map:
         await selected.numbered()
     changed = await _contexts(selected) if selected.contexts else []
@@ -40,6 +43,23 @@ async def tell(session: Session, *, expunge: bool) -> None:
             await change.context.fetch(ranges_of(change.arrived))
         _tell_context(session, change, "ADDTO", change.added)
         change.context.keep(change.after)
+
+
+async def _tell_rights(session: Session, selected: Selected) -> None:
+    """RFC 4314 5.1.1, RFC 9051 7.1: what may be changed here is told again when the rights were. Who may no longer read
+    finds the mailbox gone."""
+    mailbox = selected.mailbox
+    if not isinstance(mailbox, GuardedMailbox) or (rights := await mailbox.rights()) == selected.rights:
+        return
+    before, selected.rights = selected.read_only, rights
+    selected.read_only = selected.examined or not rights & CHANGES
+    writer = session.writer
+    if selected.read_only is not before:
+        code = Code.READ_ONLY if selected.read_only else Code.READ_WRITE
+        writer.write(responses.untagged("OK", "your rights have changed", code))
+    writer.write(
+        responses.permanent_flags(sorted(selected.keywords), read_only=selected.read_only, rights=selected.rights)
+    )
 
 
 async def _contexts(selected: Selected) -> list[Change]:

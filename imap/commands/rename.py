@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.errors import MailError
+from core.log import get
 from imap.command import AFTER_LOGIN, Command
 from imap.commands.guards import check_new_name
+from imap.commands.metadata import reader
 from imap.errors import Code, No
 from imap.responses import Ok
 from imap.session import Session
 from imap.wire.scanner import Scanner
 from store.types import DELIMITER, INBOX
+
+log = get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,22 @@ async def _handle(session: Session, rename: Rename) -> Ok:
     if new.startswith(rename.old + DELIMITER) and rename.old != INBOX:
         raise No("a mailbox cannot move below itself", Code.CANNOT)
     await session.store.rename(rename.old, new)
+    if rename.old == INBOX:
+        await _copy_annotations(session, new)
     return Ok("RENAME completed")
+
+
+async def _copy_annotations(session: Session, new: str) -> None:
+    """INBOX keeps its annotations, what it has become gets a copy (RFC 5464 4.1). The mailbox is renamed already, so a
+    copy that fails fails quietly."""
+    me, annotations = reader(session), session.services.directory.annotations
+    try:
+        inbox, made = await session.store.place(INBOX), await session.store.place(new)
+        values = (await annotations.read(me, me, [inbox.folder.id])).get(inbox.folder.id, {})
+        if values:
+            await annotations.change(me, me, made.folder.id, values)
+    except MailError as error:
+        log.warning("annotations-not-copied", reason=error.code)
 
 
 RENAME = Command("RENAME", AFTER_LOGIN, _parse, _handle)

@@ -105,16 +105,16 @@ PARAMS: dict[str, Callable[[Scanner], Resync | None]] = {"CONDSTORE": _condstore
 
 
 async def _select(session: Session, asked: Select) -> Ok:
-    await _open(session, asked, read_only=False)
+    await _open(session, asked, examined=False)
     return Ok("SELECT completed", Code.READ_ONLY if session.selected.read_only else Code.READ_WRITE)
 
 
 async def _examine(session: Session, asked: Select) -> Ok:
-    await _open(session, asked, read_only=True)
+    await _open(session, asked, examined=True)
     return Ok("EXAMINE completed", Code.READ_ONLY)
 
 
-async def _open(session: Session, asked: Select, *, read_only: bool) -> None:
+async def _open(session: Session, asked: Select, *, examined: bool) -> None:
     """The former mailbox is left first, whatever comes of it (RFC 9051 6.3.2)."""
     if asked.resync and not session.qresync:
         raise Bad("ENABLE QRESYNC first", Code.CLIENTBUG)  # RFC 7162 3.2.5
@@ -127,8 +127,10 @@ async def _open(session: Session, asked: Select, *, read_only: bool) -> None:
         session.enable(Feature.CONDSTORE)
     mailbox = await session.store.mailbox(asked.name)
     snapshot = await mailbox.snapshot()
-    read_only = read_only or not mailbox.opened_with & CHANGES
-    session.select(Selected.begin(asked.name, mailbox, snapshot, read_only=read_only))
+    read_only = examined or not mailbox.opened_with & CHANGES
+    selected = Selected.begin(asked.name, mailbox, snapshot, read_only=read_only)
+    selected.examined = examined
+    session.select(selected)
     session.writer.write(_describe(session, snapshot))
     # RFC 7162 3.2.5: known UIDs of another UIDVALIDITY mean nothing.
     if asked.resync and asked.resync.uidvalidity == snapshot.uidvalidity:

@@ -146,6 +146,17 @@ async def test_renaming_inbox_leaves_an_empty_one() -> None:
         assert (await client.ok(b"STATUS Vieux (MESSAGES)"))[0] == b"* STATUS Vieux (MESSAGES 2)"
 
 
+async def test_renaming_inbox_copies_its_annotations() -> None:
+    """RFC 5464 4.1: they are preserved on INBOX as well."""
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b'SETMETADATA INBOX (/shared/comment "a" /private/comment "b")')
+        await client.ok(b"RENAME INBOX Vieux")
+        for name in (b"INBOX", b"Vieux"):
+            lines = await client.ok(b"GETMETADATA %b (/shared/comment /private/comment)" % name)
+            assert lines[0] == b'* METADATA %b (/shared/comment "a" /private/comment "b")' % name
+
+
 async def test_deleting_the_selected_mailbox_closes_it() -> None:
     async with World() as world:
         client, other = await world.login(), await world.login()

@@ -230,6 +230,34 @@ async def test_permanentflags_and_read_only_tell_the_rights() -> None:
             assert lines[-1].startswith(b"a OK [%b]" % mode)
 
 
+async def test_permanentflags_are_told_again_when_rights_change() -> None:
+    """RFC 4314 5.1.1; RFC 9051 7.1: READ-ONLY when "access while selected has changed"."""
+    async with town() as (here, client):
+        here.grant("lrswt")
+        (await here.box()).deliver(MAIL)
+        await client.ok(b"SELECT " + BOX)
+        assert await client.ok(b"NOOP") == [b"a OK NOOP completed"]
+        here.grant("lrs")
+        assert (await client.ok(b"NOOP"))[:-1] == [b"* OK [PERMANENTFLAGS (\\Seen)] Flags that stay"]
+        here.grant("lr")
+        assert (await client.ok(b"NOOP"))[:-1] == [
+            b"* OK [READ-ONLY] your rights have changed",
+            b"* OK [PERMANENTFLAGS ()] Flags that stay",
+        ]
+        assert await answer(client, b"STORE 1 +FLAGS (\\Seen)") == b"a NO [READ-ONLY] mailbox is read-only"
+        here.grant("lrs")
+        assert (await client.ok(b"NOOP"))[0] == b"* OK [READ-WRITE] your rights have changed"
+        await client.ok(b"STORE 1 +FLAGS (\\Seen)")
+
+
+async def test_an_examined_mailbox_stays_read_only_whatever_the_rights() -> None:
+    async with town() as (here, client):
+        here.grant("lr")
+        await client.ok(b"EXAMINE " + BOX)
+        here.grant("lrswt")
+        assert (await client.ok(b"NOOP"))[:-1] == [b"* OK [PERMANENTFLAGS ()] Flags that stay"]
+
+
 async def test_fetching_marks_nothing_seen_without_the_right() -> None:
     async with town() as (here, client):
         here.grant("lri")
