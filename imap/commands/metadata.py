@@ -21,8 +21,10 @@ from imap.responses import Ok
 from imap.session import Session
 from imap.types import MAX_NUMBER
 from imap.wire.scanner import Scanner
+from store.types import Folder
 
 SERVER = ""  # the mailbox name, and the folder id, that mean the server
+SPECIAL_USE = "/private/specialuse"
 INFINITE = 1000  # levels: deeper than any name
 MAX_ENTRY = 500
 MAX_ENTRIES = 200  # of one command
@@ -127,11 +129,18 @@ async def _get(session: Session, asked: Get) -> Ok:
         place = await _readable(session, asked.name)
         owner, folder_id = place.owner, place.folder.id
     found = (await session.services.directory.annotations.read(me, owner, [folder_id])).get(folder_id, {})
+    if asked.name != SERVER:
+        found = with_use(found, place.folder if place.own else None)
     values = select(found, asked.entries, asked.depth)
     small = [(name, value) for name, value in values if fits(value, asked.max_size)]
     if small:
         session.writer.write(responses.metadata(asked.name, small, utf8=session.utf8))
     return Ok("GETMETADATA completed", long_entries(values, asked.max_size))
+
+
+def with_use(found: Mapping[str, bytes], folder: Folder | None) -> Mapping[str, bytes]:
+    """The special use of one's own folder, as an annotation that is read only (RFC 6154 4)."""
+    return found if folder is None or not folder.special_use else {**found, SPECIAL_USE: folder.special_use.encode()}
 
 
 def select(found: Mapping[str, bytes], wanted: Sequence[str], depth: int) -> list[tuple[str, bytes | None]]:
@@ -175,6 +184,8 @@ async def _set(session: Session, asked: Set) -> Ok:
     if asked.name != SERVER:
         place = await _readable(session, asked.name)
         owner, folder_id, writable = place.owner, place.folder.id, Right.WRITE in place.rights
+    if SPECIAL_USE in asked.values:
+        raise No("a special use is given when a mailbox is created", Code.CANNOT)  # RFC 6154 4
     if not writable and any(name.startswith("/shared/") for name in asked.values):
         raise forbidden()
     try:

@@ -52,7 +52,8 @@ class Extras:
         if self.my_rights:
             writer.write(responses.my_rights(folder.name, rights.for_clients(granted), utf8=session.utf8))
         if self.metadata and metadata.may_read(granted):
-            chosen = metadata.select(values.get(folder.id, {}), self.metadata, 0)
+            found = metadata.with_use(values.get(folder.id, {}), folder)
+            chosen = metadata.select(found, self.metadata, 0)
             writer.write(responses.metadata(folder.name, chosen, utf8=session.utf8))
 
 

@@ -485,6 +485,22 @@ async def test_metadata_transcript() -> None:
         assert (await client.ok(b"GETMETADATA INBOX /private/comment"))[0] == b"* METADATA INBOX (/private/comment NIL)"
 
 
+async def test_rfc6154_special_uses_are_annotations() -> None:
+    """RFC 6154 4: read only here; a mailbox without one has none, and those of others are not told."""
+    async with town() as (here, client):
+        here.grant("lr")
+        lines = await client.ok(b"GETMETADATA Sent /private/specialuse")
+        assert lines[0] == b'* METADATA Sent (/private/specialuse "\\\\Sent")'
+        assert (await client.ok(b"GETMETADATA INBOX /private/specialuse"))[0] == (
+            b"* METADATA INBOX (/private/specialuse NIL)"
+        )
+        shared = b"Shared/mairie@mairie.test/Sent"
+        assert b"NIL" in (await client.ok(b"GETMETADATA %b /private/specialuse" % shared))[0]
+        lines = await client.ok(b'LIST "" Sent RETURN (METADATA (/private/specialuse))')
+        assert lines[1] == b'* METADATA Sent (/private/specialuse "\\\\Sent")'
+        assert (await answer(client, b'SETMETADATA Sent (/private/specialuse "x")')).startswith(b"a NO [CANNOT] ")
+
+
 async def test_metadata_depth() -> None:
     async with town() as (_, client):
         await client.ok(
