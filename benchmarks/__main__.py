@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("queue", "relaying", "delivery", "flood", "idle", "importing", "changing", "searching", "reading")
+BENCHMARKS = ("queue", "relaying", "delivery", "flood", "idle", "many", "importing", "changing", "searching", "reading")
 
 
 def main(names: list[str]) -> int:

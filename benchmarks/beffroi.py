@@ -28,11 +28,12 @@ class Ours:
 
 
 @contextlib.contextmanager
-def beffroi(users: int) -> Iterator[Ours]:
+def beffroi(users: int, secret: str = PASSWORD) -> Iterator[Ours]:
+    """`secret`: what the list of accounts names for each, a password or the argon2id hash of PASSWORD."""
     with unbound(ZONES) as dns, suite(Settings(dns.endpoint)) as installation:
         installation.run("organisation", "add", "bench")
         installation.run("domain", "add", DOMAIN, "--organisation", "bench")
-        rows = "".join(f"u{i}@{DOMAIN},{PASSWORD},0,\n" for i in range(users))
+        rows = "".join(f'u{i}@{DOMAIN},"{secret}",0,\n' for i in range(users))
         path = installation.base / "users.csv"
         path.write_text(rows)
         installation.run("mailbox", "import", str(path))

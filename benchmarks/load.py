@@ -41,24 +41,31 @@ async def _reply(reader: asyncio.StreamReader) -> bytes:
             return line
 
 
+async def transaction(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sender: str, recipient: str, data: bytes
+) -> float:
+    """One message in a session that has greeted; seconds from the final dot to its 250."""
+    writer.write(f"MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode())
+    for wanted in (b"250", b"250", b"354"):
+        line = await _reply(reader)
+        if not line.startswith(wanted):
+            raise AssertionError(line)
+    start = time.perf_counter()
+    writer.write(data + b".\r\n")
+    await writer.drain()
+    line = await _reply(reader)
+    if not line.startswith(b"250"):
+        raise AssertionError(line)
+    return time.perf_counter() - start
+
+
 async def _session(port: int, sender: str, jobs: list[tuple[str, bytes]], latencies: list[float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     await _reply(reader)
     writer.write(b"EHLO mx.partner.test\r\n")
     await _reply(reader)
     for recipient, data in jobs:
-        writer.write(f"MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode())
-        for wanted in (b"250", b"250", b"354"):
-            line = await _reply(reader)
-            if not line.startswith(wanted):
-                raise AssertionError(line)
-        start = time.perf_counter()
-        writer.write(data + b".\r\n")
-        await writer.drain()
-        line = await _reply(reader)
-        if not line.startswith(b"250"):
-            raise AssertionError(line)
-        latencies.append(time.perf_counter() - start)
+        latencies.append(await transaction(reader, writer, sender, recipient, data))
     writer.write(b"QUIT\r\n")
     await _reply(reader)
     writer.close()
@@ -121,6 +128,7 @@ class Idlers:
 
     def __init__(self) -> None:
         self._writers: list[asyncio.StreamWriter] = []
+        self._readers: dict[str, asyncio.StreamReader] = {}
 
     async def open(
         self,
@@ -154,8 +162,16 @@ class Idlers:
                     writer.write(command)
                     await asyncio.wait_for(reader.read(1000), 60)
                 self._writers.append(writer)
+                self._readers[user] = reader
 
         await asyncio.gather(*(one(user) for user in users))
+
+    async def wait_for(self, user: str, word: bytes) -> float:
+        """The `perf_counter` at which a line with `word` came to the last connection of `user`."""
+        while word not in (line := await self._readers[user].readline()):
+            if not line:
+                raise AssertionError(f"{user}: the connection ended")
+        return time.perf_counter()
 
     def close(self) -> None:
         for writer in self._writers:

@@ -121,7 +121,6 @@ class LocalAgent:
             ret=job.ret,
             envid=job.envid,
             require_tls=job.require_tls,
-            schedule=job.schedule,
             local_prefix=job.local_prefix,
         )
 

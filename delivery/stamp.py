@@ -39,7 +39,6 @@ class Hop:
             [item.address for item in self.envelope.recipients],
             self.when,
             smtputf8=self.envelope.smtputf8,
-            priority=self.envelope.schedule.priority,
         )
 
 

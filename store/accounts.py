@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 from typing import TypeVar
 
 import core.log
@@ -31,6 +32,8 @@ log = core.log.get(__name__)
 FLUSH_EVERY = 1.0  # seconds a flag change may exist in the index alone (promise P5 allows two)
 TURNS = 100  # of one account before the others get theirs
 LONG_READS = 2  # at once
+IDLE_AFTER = 60.0  # seconds without a use; then an account is closed: an open index takes 350 KiB
+RETIRED_TOGETHER = 50  # in one turn of the flusher; closing what was written to syncs
 FLUSH_TOGETHER = 4  # accounts flushed at once
 
 Key = tuple[str, str]
@@ -41,6 +44,7 @@ T = TypeVar("T")
 class Entry:
     handle: Handle
     writer: Writer
+    used: float  # the loop's time of the last use
 
 
 class Accounts:
@@ -75,6 +79,7 @@ class Accounts:
             entry = self._open.get(key)
             if entry is not None and entry.handle.is_current() and entry.handle.ref.id == ref.id:
                 self._open.move_to_end(key)
+                entry.used = asyncio.get_running_loop().time()
                 entry.handle.close_retired()
                 return entry
             if entry is not None:
@@ -102,6 +107,10 @@ class Accounts:
         """The accounts that are open."""
         return list(self._open.values())
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether it is still the open one of its account."""
+        return self.opened(entry.handle.ref) is entry
+
     def opened(self, ref: AccountRef) -> Entry | None:
         """The account if it is open already."""
         return self._open.get((ref.domain, ref.local))
@@ -116,8 +125,10 @@ class Accounts:
 
     async def _open_now(self, key: Key, ref: AccountRef) -> Entry:
         try:
-            handle = await asyncio.get_running_loop().run_in_executor(self._pool, self.open_handle, ref)
-            entry = self._open[key] = Entry(handle, Writer(handle, self._pool, self._syncs, self._publish))
+            loop = asyncio.get_running_loop()
+            handle = await loop.run_in_executor(self._pool, self.open_handle, ref)
+            writer = Writer(handle, self._pool, self._syncs, self._publish)
+            entry = self._open[key] = Entry(handle, writer, loop.time())
         finally:
             self._opening.pop(key, None)
         self._evict(key)
@@ -160,9 +171,21 @@ class Accounts:
     def _evict(self, newest: Key) -> None:
         """Not the newest: whoever asked for it has not begun yet."""
         spare = len(self._open) - self._limit
-        idle = [key for key, entry in self._open.items() if not entry.handle.pins and key != newest]
-        for key in idle[: max(0, spare)]:
+        if spare > 0:
+            idle = (key for key, entry in self._open.items() if not entry.handle.pins and key != newest)
+            for key in list(islice(idle, spare)):
+                self._let_go(key)
+
+    def retire(self, settled: Callable[[Handle], bool]) -> int:
+        """Close what nobody has used for a while and that is `settled`; how many were let go. Sessions that listen need
+        no open account: looks read the word in its lock file. The set is in the order of use, so that the first that is
+        not old enough ends it."""
+        before = asyncio.get_running_loop().time() - IDLE_AFTER
+        old = list(takewhile(lambda item: item[1].used < before, self._open.items()))
+        idle = [key for key, entry in old if not (entry.handle.pins or entry.handle.dirty) and settled(entry.handle)]
+        for key in idle[:RETIRED_TOGETHER]:
             self._let_go(key)
+        return min(len(idle), RETIRED_TOGETHER)
 
     def _let_go(self, key: Key) -> None:
         entry = self._open.pop(key)

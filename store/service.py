@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import core.log
+from core import heap
 from core.clock import Clock, SystemClock
 from core.config import Limits
 from core.errors import StorageError
@@ -26,7 +27,7 @@ from message.content import Content
 from message.facts import Facts
 from store import catalog, layout, outside, recycle, verify
 from store.account import Account
-from store.accounts import Accounts
+from store.accounts import FLUSH_EVERY, Accounts
 from store.administration import Administration, Places
 from store.changes import ChangeHub
 from store.delivery import StagedMessage
@@ -48,6 +49,7 @@ log = core.log.get(__name__)
 THREADS = 6
 DESCRIPTORS_PER_ACCOUNT = 16
 MOST_OPEN = 1_000
+WORTH_GIVING_BACK = 50  # closed accounts after which freed memory goes back to the system
 _MARKER_TEXT = b"beffroi store, format 1\n"
 
 
@@ -148,8 +150,20 @@ class MaildirStore:
         self._administration = Administration(self._tools, places, self._accounts, self._pool, self.account)
         self._start(self._accounts.run_flusher())
         self._start(self._filler.run(self._accounts))
+        self._start(self._run_retirements(self._accounts))
         self._start(self._administration.run_purges())
         self._start(self._hub.run_looks())
+
+    async def _run_retirements(self, accounts: Accounts) -> None:
+        """Until cancelled: accounts nobody uses are closed; their memory goes back once a wave of closings is over."""
+        closed = 0
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            let_go = accounts.retire(self._filler.settled)
+            closed += let_go
+            if closed >= WORTH_GIVING_BACK and not let_go:
+                await self._in_thread(heap.give_back)
+                closed = 0
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

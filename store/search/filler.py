@@ -53,7 +53,7 @@ class Filler:
         """Until all is filled, or the account changes or is closed."""
         loop, handle = asyncio.get_running_loop(), entry.handle
         generation = self._seen[handle.ref.id]
-        while entry in accounts.entries() and handle.is_current() and _generation(handle) == generation:
+        while accounts.holds(entry) and handle.is_current() and _generation(handle) == generation:
             began = loop.time()
             try:
                 progress = await self._turn(handle)
@@ -74,6 +74,10 @@ class Filler:
             progress = await self._turn(entry.handle)
             if progress is Progress.BUSY:
                 await asyncio.sleep(BUSY_PAUSE)
+
+    def settled(self, handle: Handle) -> bool:
+        """Nothing is left to do in the account as it stands."""
+        return self._done.get(handle.ref.id) == _generation(handle)
 
     async def _turn(self, handle: Handle) -> Progress:
         """The account stays open until the thread is done with it, also when we are cancelled."""

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from message.lines import BARE_LINE_END, LONG_LINE, NUL
-from smtp.data import DataDecoder
+from smtp.data import BARE_LINE_END, LONG_LINE, NUL, DataDecoder
 from smtp.outbound.stuffing import BareLineEnd, DotStuffer
 
 LIMIT = 64 * 1024

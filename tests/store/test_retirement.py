@@ -1,0 +1,98 @@
+"""Accounts that nobody uses are closed, and nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from core import heap
+from core.clock import ManualClock
+from store import accounts, service
+from store.search import filler
+from store.service import MaildirStore
+from store.types import Flag, Hint
+from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
+
+
+async def _until_open(store: MaildirStore, count: int) -> None:
+    async with asyncio.timeout(20):
+        while store.open_accounts != count:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a minute had passed since every use; the background is in a hurry."""
+    monkeypatch.setattr(accounts, "IDLE_AFTER", 0.0)
+    monkeypatch.setattr(filler, "LOOK_EVERY", 0.05)
+    for module in (accounts, service):
+        monkeypatch.setattr(module, "FLUSH_EVERY", 0.05)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_an_account_nobody_uses_is_closed_when_its_text_is_filled_and_works_again(store: MaildirStore) -> None:
+    mailbox = await inbox_of(store)
+    await deliver(store, MAIRIE, 1)
+    await mailbox.store_flags([(1, 1)], add=Flag.FLAGGED)
+    assert store.open_accounts == 1
+    await _until_open(store, 0)
+    assert (await mailbox.snapshot()).messages == 1
+    assert await (await inbox_of(store)).store_flags([(1, 1)], add=Flag.SEEN)
+    assert (await mailbox.snapshot()).folder.unseen == 0
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_who_listens_to_a_closed_account_is_told_of_what_another_process_delivers(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    hints: list[Hint] = []
+    (await store.account(MAIRIE)).listen(hints.append)
+    await _until_open(store, 0)
+    other = MaildirStore(data, clock=clock)
+    await other.open()
+    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign,assignment]  # the hint is lost, too
+    appended = await deliver(other, MAIRIE, 1)
+    async with asyncio.timeout(10):
+        while appended.modseq not in [hint.modseq for hint in hints if hint.folder_id == appended.folder_id]:
+            await asyncio.sleep(0.01)
+    await _until_open(store, 0)  # the look that opened it does not keep it open
+    await other.close()
+
+
+async def test_an_account_in_use_or_not_yet_filled_stays_open(store: MaildirStore) -> None:
+    for ref in (MAIRIE, VOISIN):
+        await deliver(store, ref, 1)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    assert store._open_accounts.retire(lambda _: True) == 0  # both were used just now
+    for each in store._open_accounts.entries():
+        each.used -= 2 * accounts.IDLE_AFTER
+        each.handle.dirty = False
+    assert store._open_accounts.retire(lambda _: False) == 0
+    with entry.handle.pinned():
+        assert store._open_accounts.retire(lambda _: True) == 1
+    assert store._open_accounts.opened(MAIRIE) is entry
+    assert store._open_accounts.opened(VOISIN) is None
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_memory_goes_back_once_after_a_wave_of_closings(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(service, "WORTH_GIVING_BACK", 2)
+    monkeypatch.setattr(heap, "give_back", lambda: given.append(1))
+    await store.account(MAIRIE)
+    await _until_open(store, 0)
+    await store.account(VOISIN)
+    async with asyncio.timeout(20):
+        while not given:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(5 * service.FLUSH_EVERY)
+    assert given == [1]
+
+
+def test_the_c_library_here_gives_memory_back() -> None:
+    assert isinstance(heap.give_back(), bool)
