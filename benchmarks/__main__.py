@@ -5,7 +5,19 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("queue", "relaying", "delivery", "flood", "idle", "many", "importing", "changing", "searching", "reading")
+BENCHMARKS = (
+    "queue",
+    "relaying",
+    "delivery",
+    "flood",
+    "idle",
+    "many",
+    "importing",
+    "changing",
+    "searching",
+    "reading",
+    "rebuilding",
+)
 
 
 def main(names: list[str]) -> int:

@@ -49,6 +49,17 @@ _TOKEN = re.compile(
 _LITERAL = re.compile(rb"\[(?:[^\[\]\\]|\\.)*+(\])?", re.DOTALL)
 
 
+# The usual form of an address, read at once; a test compares it with the whole grammar.
+_WORD, _DOTTED = rb"[A-Za-z0-9_-]+", rb"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+PLAIN = re.compile(rb"(?:(%b(?: %b)*) <(%b)@(%b)>|(%b)@(%b))(?=,|\Z)" % (_WORD, _WORD, *(_DOTTED,) * 4))
+
+
+def plain_entry(plain: re.Match[bytes]) -> Entry:
+    """What `PLAIN` matched."""
+    name, local, domain, bare, bare_domain = plain.groups()
+    return Entry(Kind.ADDRESS, name, None, local or bare, domain or bare_domain)
+
+
 class _Token(NamedTuple):
     """`kind`: "atom", "quoted", "literal", "special", or "broken" for what never ends. `spaced`: blank before it."""
 
@@ -91,7 +102,10 @@ def parse(value: bytes, limits: Limits = LIMITS, room: int | None = None) -> tup
 
     `room` lowers the bound when several fields share one list.
     """
-    return _Lister(limits.addresses_per_field if room is None else room).run(_tokens(value))
+    bound = limits.addresses_per_field if room is None else room
+    if bound > 0 and (plain := PLAIN.match(value)) and plain.end() == len(value):
+        return (plain_entry(plain),)
+    return _Lister(bound).run(_tokens(value))
 
 
 class _Lister:

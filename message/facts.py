@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from core.config import Limits
 from message import dates, mime, sorting, structure, summary, text
 from message.content import Content
-from message.header import LIMITS, Head, split
+from message.header import LIMITS, Defect, Head, split
 from message.sorting import SortKeys
 
 _LONGEST_STRUCTURE = 1024 * 1024  # octets of BODYSTRUCTURE: past it only an attack (the index keeps it for ever)
@@ -53,7 +53,7 @@ class Facts:
 def gather(content: Content, limits: Limits = LIMITS) -> Facts:
     """Scan a message once. Runs in a thread for long ones: each step works on at most `content.BLOCK` octets."""
     head = split(content.read(0, min(content.size, limits.header_block + 4)), limits)  # 4: to see that it goes on
-    scanned = mime.scan(content, limits)
+    scanned = mime.scan(content, limits, None if Defect.BLOCK_TOO_LONG in head.defects else head)
     wire = structure.bodystructure(scanned)
     if len(wire) > _LONGEST_STRUCTURE:
         scanned = mime.opaque(content, limits)

@@ -35,9 +35,10 @@ class Structure(Tree):
     envelopes: Mapping[int, bytes]
 
 
-def scan(content: Content, limits: Limits = LIMITS) -> Structure:
-    """The structure of a message. Reads it in blocks; on the event loop use a thread for anything long."""
-    return _Scanner(content, limits).run()
+def scan(content: Content, limits: Limits = LIMITS, head: Head | None = None) -> Structure:
+    """The structure of a message. Reads it in blocks; on the event loop use a thread for anything long. `head`: of the
+    message, split already and read to its end (no BLOCK_TOO_LONG)."""
+    return _Scanner(content, limits, head).run()
 
 
 def opaque(content: Content, limits: Limits = LIMITS) -> Structure:
@@ -70,8 +71,9 @@ class _Open:
 
 
 class _Scanner:
-    def __init__(self, content: Content, limits: Limits) -> None:
+    def __init__(self, content: Content, limits: Limits, outermost: Head | None = None) -> None:
         self._window = Window(content)
+        self._outermost = outermost
         self._limits = limits
         self._budget = _HEADER_BUDGET * limits.header_block
         self._envelope_room = _ENVELOPE_BUDGET
@@ -172,6 +174,8 @@ class _Scanner:
 
     def _head(self, start: int, end: int) -> Head | None:
         """The header fields, or None when the budget for those of inner parts is spent."""
+        if start == 0 and self._outermost is not None:
+            return self._outermost
         size = min(end - start, self._limits.header_block)
         if start > 0:
             self._budget -= size

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from core.config import Limits
 from message import decode, subject
-from message.address_list import Entry, Kind, parse
+from message.address_list import PLAIN, Entry, Kind, parse, plain_entry
 from message.collation import casemap, one_line, searchable
 from message.header import LIMITS, Head
 from message.parameters import unquote
@@ -22,9 +22,6 @@ SEARCHED = (b"from", b"to", b"cc", b"bcc", b"subject")  # the lines of `SortKeys
 _WANTED = frozenset((*SEARCHED, b"message-id", b"in-reply-to", b"references"))
 # RFC 5322 3.6.4: msg-id = "<" id-left "@" id-right ">"; a quoted left part may hold nearly anything.
 _ID = re.compile(rb'<((?:"(?:[^"\\\r\n]|\\.){0,900}"|[^<>@\s"]{1,900})@[^<>\s]{1,900})>')
-# The usual form of a first address, read at once; a test compares it with the whole grammar.
-_WORD, _DOTTED = rb"[A-Za-z0-9_-]+", rb"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
-_PLAIN = re.compile(rb"(?:(%b(?: %b)*) <(%b)@(%b)>|(%b)@(%b))(?=,|\Z)" % (_WORD, _WORD, *(_DOTTED,) * 4))
 MAX_PARENTS = 100  # of very many references the first and the latest: that is where threads meet
 _ID_OCTETS = 8
 
@@ -93,9 +90,8 @@ def _line(values: Sequence[bytes]) -> str:
 def _first(values: Iterable[bytes], limits: Limits) -> Entry | None:
     """The first address or group of these fields."""
     for value in values:
-        if plain := _PLAIN.match(value):
-            name, local, domain, bare, bare_domain = plain.groups()
-            return Entry(Kind.ADDRESS, name, None, local or bare, domain or bare_domain)
+        if plain := PLAIN.match(value):
+            return plain_entry(plain)
         if entries := parse(value, limits, 1):
             return entries[0]
     return None

@@ -15,7 +15,8 @@ _SPECIAL = re.compile(rb'(["\\])')
 
 def string(value: bytes) -> bytes:
     if _QUOTABLE.fullmatch(value):
-        return b'"' + _SPECIAL.sub(rb"\\\1", value) + b'"'
+        plain = b'"' not in value and b"\\" not in value  # nearly always: a search and a copy less
+        return b'"' + (value if plain else _SPECIAL.sub(rb"\\\1", value)) + b'"'
     clean = value.translate(_BREAKS)
     if clean != value:
         return string(clean)

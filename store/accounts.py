@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import core.log
 from core.errors import MailError, StorageError
-from store import batch, floors, layout
+from store import batch, beside, floors, layout
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
@@ -134,10 +134,22 @@ class Accounts:
         self._evict(key)
         return entry
 
-    def open_handle(self, ref: AccountRef, *, fresh: bool = False, readers: ReadingAhead | None = None) -> Handle:
-        """Blocking: the directory (made at first use), the index made true; `fresh`: made again from the files, which
-        `readers` read ahead.
-        Raises StorageError."""
+    def rebuilt_handle(self, ref: AccountRef, readers: ReadingAhead | None) -> Handle:
+        """Blocking: like `open_handle`, with an index that was made again from the files. The account is locked while
+        the new one takes the old one's place; one that was absent or of no use is made at once. Raises StorageError."""
+        handle = self.open_handle(ref, readers=readers)
+        try:
+            if not handle.made:
+                with whole():
+                    _load_fresh(handle)
+        except BaseException:
+            handle.close()
+            raise
+        return handle
+
+    def open_handle(self, ref: AccountRef, *, readers: ReadingAhead | None = None) -> Handle:
+        """Blocking: the directory (made at first use), the index made true; where it must be made, `readers` read the
+        files ahead. Raises StorageError."""
         tools = replace(self._tools, readers=readers)
         with whole():
             now = int(tools.clock.now())
@@ -147,9 +159,7 @@ class Accounts:
             handle = Handle(tools, ref, root)
             try:
                 with handle.lock.held():
-                    found = _load(handle)
-                    if fresh and found:  # else it was just made
-                        _load_fresh(handle)
+                    handle.made = not _load(handle)
             except BaseException:
                 handle.close()
                 raise
@@ -282,9 +292,21 @@ def _condemn(handle: Handle) -> None:
 
 
 def _load_fresh(handle: Handle) -> None:
-    """Write down what only the index knows (flags not yet in file names), then make it again from the files."""
-    _last_flush(handle, batch.ready(handle).generation)
-    batch.reload(handle, damaged=True)
+    """The index made again from the files: read while the account goes on; then what only the old one knows (flags not
+    yet in file names) is written down, the new one takes its place, and what happened meanwhile is caught up with."""
+    name = beside.build(handle)
+    try:
+        with handle.lock.held():
+            try:
+                with translated():
+                    _last_flush(handle, batch.ready(handle).generation)
+            except IndexDamagedError as error:
+                log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
+            beside.install(handle, name)
+            batch.reload(handle)
+    except BaseException:
+        beside.discard(handle, name)
+        raise
 
 
 def _close_handle(handle: Handle) -> None:

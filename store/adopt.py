@@ -16,6 +16,7 @@ from message.content import BytesContent, Content
 from store import records, stage
 from store.catalog import FolderRow
 from store.crlf import copy_with_crlf
+from store.handle import Tools
 from store.names import FileName, foreign_letters, fresh_unique
 from store.records import Prepared, Record
 from store.transaction import Transaction
@@ -26,12 +27,12 @@ log = core.log.get(__name__)
 ABSURD = 8  # times the largest message we would accept
 
 
-def prepared_file(transaction: Transaction, row: FolderRow, name: str, size: int, date: int) -> Prepared:
+def prepared_file(tools: Tools, cur: int, name: str, size: int, date: int) -> Prepared:
     """Read a file of ours in cur/ for the index."""
-    fd = transaction.fs.open_to_read(transaction.cur(row), name)
+    fd = tools.fs.open_to_read(cur, name)
     try:
-        content = in_memory(stage.file_content(transaction.fs, fd, size))
-        return Prepared(size, records.email_id(stage.digest_of(content)), date, transaction.tools.gather(content))
+        content = in_memory(stage.file_content(tools.fs, fd, size))
+        return Prepared(size, records.email_id(stage.digest_of(content)), date, tools.gather(content))
     finally:
         os.close(fd)
 

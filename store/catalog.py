@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from store.index import Connection, Row
+from store.sidefile import FolderFile
 from store.types import Folder
 
 COLUMNS = (
@@ -96,6 +97,25 @@ def _row(row: Row) -> FolderRow:
     values = list(row)
     values[11], values[12] = bool(values[11]), tuple(json.loads(values[12])) if values[12] != "[]" else ()
     return FolderRow(*values)
+
+
+def fresh(file: FolderFile, name: str, directory: str) -> FolderRow:
+    """A row that is not inserted yet, with all that a side file tells; its numbers are the floors."""
+    return FolderRow(
+        number=0,
+        id=file.id,
+        name=name,
+        directory=directory,
+        uidvalidity=file.uidvalidity,
+        uidnext=file.uid_floor,
+        uid_floor=file.uid_floor,
+        modseq=file.modseq_floor,
+        modseq_floor=file.modseq_floor,
+        forgotten=file.modseq_floor,
+        special_use=file.special_use,
+        subscribed=file.subscribed,
+        keywords=file.keywords,
+    )
 
 
 def by_name(db: Connection, name: str) -> FolderRow | None:

@@ -122,6 +122,7 @@ class Handle:
         self.behind = False  # and one more turn of it would not be enough
         self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
         self.compacted: dict[str, int] = {}  # octets of a journal after it was written again
+        self.made = False  # the index was absent or of no use when it was opened
         self.touched = False  # something was written since the last clean stop
         self._index: Index | None = None
         self._retired: list[Connection] = []
@@ -221,6 +222,11 @@ class Handle:
     def discard_index(self) -> None:
         self._retire()
         index_file.discard(self.fs, self.root)
+
+    def install(self, directory: int, name: str) -> None:
+        """A file made elsewhere becomes the index, after `discard_index`."""
+        self.fs.rename(directory, name, self.root, index_file.INDEX_FILE)
+        self.fs.sync(self.root)
 
     def close(self) -> None:
         """Nobody uses the handle any more."""

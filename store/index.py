@@ -23,6 +23,7 @@ INDEX_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm", f"{INDEX_FI
 BUSY_MS = 5000  # fault 156
 CACHE_KIB = 1024
 CHECKPOINT_PAGES = 1000
+BULK_CACHE_KIB = 16 * 1024
 
 Row = tuple[Any, ...]  # what SQLite gives: a seam
 
@@ -102,6 +103,16 @@ class Connection:
             self._raw.wal_autocheckpoint(0)
             self.all("PRAGMA synchronous=NORMAL")
 
+    @contextlib.contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Commits inside are copied into the database at once, and synced by `settle`: for a file nobody else has."""
+        self._raw.wal_autocheckpoint(CHECKPOINT_PAGES)
+        self.all(f"PRAGMA cache_size=-{BULK_CACHE_KIB}")
+        try:
+            yield
+        finally:
+            self._raw.wal_autocheckpoint(0)
+
     def shrink(self) -> None:
         """Empty the WAL into the database, as far as no other process reads in it just now."""
         self._raw.set_busy_timeout(0)
@@ -111,6 +122,11 @@ class Connection:
             pass
         finally:
             self._raw.set_busy_timeout(BUSY_MS)
+
+    def settle(self) -> None:
+        """Close the file that nobody else has open, the WAL emptied into it and gone."""
+        self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        self._raw.close()
 
     def close(self) -> None:
         self._raw.close()
@@ -149,11 +165,7 @@ class Index:
 
     def make(self, account: str) -> None:
         """Empty tables in an empty file."""
-        self.writer.run("BEGIN IMMEDIATE")
-        self.writer.run(TABLES)
-        self.writer.run(f"INSERT INTO state VALUES (1, ?, -1, 0, 0, 0, {NEW_LIFE})", (account,))  # noqa: S608
-        self.writer.run(f"PRAGMA user_version={VERSION}")
-        self.writer.run("COMMIT")
+        make_empty(self.writer, account)
 
     def attach(self) -> None:
         """Open the reader and remember which file this is."""
@@ -183,6 +195,15 @@ class Index:
         if self.reader is not None:
             self.reader.close()
         self.writer.close()
+
+
+def make_empty(db: Connection, account: str) -> None:
+    """Tables in an empty file, of a generation that is never a living index's."""
+    db.run("BEGIN IMMEDIATE")
+    db.run(TABLES)
+    db.run(f"INSERT INTO state VALUES (1, ?, -1, 0, 0, 0, {NEW_LIFE})", (account,))  # noqa: S608 - constant text
+    db.run(f"PRAGMA user_version={VERSION}")
+    db.run("COMMIT")
 
 
 def discard(fs: FileSystem, root: int) -> None:

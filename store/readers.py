@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
@@ -36,6 +37,7 @@ class Readers:
         self._limits = limits
         self._count = processes or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
+        self._starting = threading.Lock()
 
     def wanted(self, messages: int) -> bool:
         return messages >= (LEAST if self._pool is None else _TOGETHER)
@@ -68,9 +70,10 @@ class Readers:
             return [(name, None) for name in names]
 
     def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"))
-        return self._pool
+        with self._starting:  # threads that rebuild different accounts share it
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"))
+            return self._pool
 
     def close(self) -> None:
         if self._pool is not None:

@@ -49,32 +49,51 @@ class Record:
     unwritten: bool = False
 
 
+_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_SUMMARY = "INSERT INTO summaries VALUES (?,?,?,?)"
+_HEAD = "INSERT INTO heads VALUES (?,?,?,?)"
+_THREAD = "INSERT OR IGNORE INTO threads VALUES (?,?)"
+
+
 def insert(db: Connection, folder: FolderRow, record: Record) -> None:
     """All rows of one message; the folder's counters are the caller's."""
-    row_key, made, facts = key(folder.number, record.uid), record.prepared, record.prepared.facts
-    db.run(
-        "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            row_key,
-            folder.number,
-            record.modseq,
-            record.flags,
-            signed(record.keywords),
-            record.unwritten,
-            made.internal_date,
-            record.save_date,
-            facts.sent_date or 0,
-            made.size,
-            made.email_id,
-            record.thread_id,
-            record.name,
-        ),
-    )
-    db.run("INSERT INTO summaries VALUES (?,?,?,?)", (row_key, facts.envelope, facts.bodystructure, facts.body))
-    db.run("INSERT INTO heads VALUES (?,?,?,?)", (row_key, facts.headers, facts.parts, _text(facts.preview)))
+    row_key, facts = key(folder.number, record.uid), record.prepared.facts
+    db.run(_MESSAGE, _message_row(row_key, folder.number, record))
+    db.run(_SUMMARY, (row_key, facts.envelope, facts.bodystructure, facts.body))
+    db.run(_HEAD, (row_key, facts.headers, facts.parts, _text(facts.preview)))
     db.run(SORT_ROW, (row_key, *sort_row(facts.keys)))
     if facts.message_id:
-        db.run("INSERT OR IGNORE INTO threads VALUES (?,?)", (_hashed(facts.message_id), record.thread_id))
+        db.run(_THREAD, (_hashed(facts.message_id), record.thread_id))
+
+
+def insert_all(db: Connection, folder: FolderRow, found: Sequence[Record]) -> None:
+    """The same for many messages, a statement a table: it takes half as long."""
+    keyed = [(key(folder.number, record.uid), record, record.prepared.facts) for record in found]
+    db.many(_MESSAGE, [_message_row(row_key, folder.number, record) for row_key, record, _ in keyed])
+    db.many(_SUMMARY, [(row_key, facts.envelope, facts.bodystructure, facts.body) for row_key, _, facts in keyed])
+    db.many(_HEAD, [(row_key, facts.headers, facts.parts, _text(facts.preview)) for row_key, _, facts in keyed])
+    db.many(SORT_ROW, [(row_key, *sort_row(facts.keys)) for row_key, _, facts in keyed])
+    threads = [(_hashed(facts.message_id), record.thread_id) for _, record, facts in keyed if facts.message_id]
+    db.many(_THREAD, threads)
+
+
+def _message_row(row_key: int, folder: int, record: Record) -> tuple[object, ...]:
+    made = record.prepared
+    return (
+        row_key,
+        folder,
+        record.modseq,
+        record.flags,
+        signed(record.keywords),
+        record.unwritten,
+        made.internal_date,
+        record.save_date,
+        made.facts.sent_date or 0,
+        made.size,
+        made.email_id,
+        record.thread_id,
+        record.name,
+    )
 
 
 def _text(value: str) -> str:

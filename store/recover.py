@@ -225,19 +225,7 @@ def _with_new_identity(transaction: Transaction, item: _Found) -> _Found:
 
 
 def _new_row(transaction: Transaction, item: _Found) -> FolderRow:
-    file = item.file
-    row = FolderRow(
-        number=0,
-        id=file.id,
-        name=item.name,
-        directory=item.directory,
-        uidvalidity=file.uidvalidity,
-        uidnext=file.uid_floor,
-        uid_floor=file.uid_floor,
-        modseq=file.modseq_floor,
-        modseq_floor=file.modseq_floor,
-        forgotten=file.modseq_floor,
-    )
+    row = catalog.fresh(item.file, item.name, item.directory)
     catalog.insert(transaction.db, row)
     return row
 

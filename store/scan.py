@@ -150,6 +150,7 @@ class _Scan:
         self._drop_missing()
         adopt.adopt_all(self.transaction, self.row, self._foreign)
         if not self._believes_rows:
+            self._take_journalled()
             self._forget_modseqs()
         self._recount()
         catalog.update(self.transaction.db, self.row)
@@ -174,7 +175,11 @@ class _Scan:
             return
         date = int(status.st_mtime)
         told = ahead is not None and (ahead.size, ahead.internal_date) == (made.size, date)
-        prepared = ahead if ahead and told else adopt.prepared_file(transaction, row, name, made.size, date)
+        prepared = (
+            ahead
+            if ahead and told
+            else adopt.prepared_file(transaction.tools, transaction.cur(row), name, made.size, date)
+        )
         bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
         thread = self.told.threads.get(made.uid) or records.derived_thread(prepared.facts, prepared.email_id)
         if made.uid in self.known:  # the row told of another message under this UID: the file is the truth
@@ -201,10 +206,21 @@ class _Scan:
             keep = item.name if item.uid in self.told.removed and item.uid not in self._leftovers else ""
             self.transaction.expunge_row(self.row, item.uid, keep, item.flags, item.size, self.modseq)
 
+    def _take_journalled(self) -> None:
+        """Keywords past 26 of rows that may be old: what no name tells the journal does, unless the row is newer."""
+        wanted = [(signed(bits & ~_NAMED_BITS), uid) for uid, bits in self.told.keywords.items() if uid in self.known]
+        self.transaction.db.many(
+            f"UPDATE messages SET keywords = keywords & {_NAMED_BITS} | ?1 "  # noqa: S608 - a constant
+            f"WHERE key = ?2 AND NOT unwritten AND keywords & ~{_NAMED_BITS} <> ?1",
+            [(bits, key(self.row.number, uid)) for bits, uid in wanted],
+        )
+
     def _forget_modseqs(self) -> None:
         """No mod-sequence is believed: all messages get the floor, older expunges are not remembered one by one."""
         row = self.row
-        self.transaction.db.run("UPDATE messages SET modseq = ? WHERE folder = ?", (row.modseq, row.number))
+        self.transaction.db.run(
+            "UPDATE messages SET modseq = ? WHERE folder = ? AND modseq <> ?", (row.modseq, row.number, row.modseq)
+        )
         self.transaction.db.run("DELETE FROM expunged WHERE folder = ?", (row.number,))
         row.forgotten = row.modseq
 

@@ -48,6 +48,7 @@ log = core.log.get(__name__)
 # Blocking calls at once. 24 threads fought for the interpreter's lock: a delivery took half as much CPU again.
 THREADS = 6
 DESCRIPTORS_PER_ACCOUNT = 16
+REBUILT_TOGETHER = 2  # accounts
 MOST_OPEN = 1_000
 WORTH_GIVING_BACK = 50  # closed accounts after which freed memory goes back to the system
 _MARKER_TEXT = b"beffroi store, format 1\n"
@@ -321,12 +322,17 @@ class MaildirStore:
         return faults
 
     async def rebuild(self, domain: str | None) -> int:
-        """Each account is locked meanwhile; other processes go over to the new index at their next step."""
-        count = 0
+        """Accounts go on meanwhile; other processes go over to the new index at their next step. Several accounts at
+        once, so that the reading processes always have something to do."""
+        turns = asyncio.Semaphore(REBUILT_TOGETHER)
         with contextlib.closing(Readers(self._tools.limits)) as readers:
-            for ref in await self._in_thread(self._found, domain):
-                count += await self._in_thread(self._rebuild, ref, readers if self._scans_plainly else None)
-        return count
+
+            async def rebuilt(ref: AccountRef) -> int:
+                async with turns:
+                    return int(await self._in_thread(self._rebuild, ref, readers if self._scans_plainly else None))
+
+            found = await self._in_thread(self._found, domain)
+            return sum(await asyncio.gather(*(rebuilt(ref) for ref in found)))
 
     def _found(self, domain: str | None) -> list[AccountRef]:
         with whole():
@@ -352,7 +358,7 @@ class MaildirStore:
             handle.close()
 
     def _rebuild(self, ref: AccountRef, readers: Readers | None) -> int:
-        handle = self._open_accounts.open_handle(ref, fresh=True, readers=readers)
+        handle = self._open_accounts.rebuilt_handle(ref, readers)
         try:
             return int(handle.writer.value("SELECT messages FROM state"))
         finally:

@@ -92,7 +92,10 @@ NAMED = st.builds("{} <{}>".format, st.lists(ATOM, min_size=1, max_size=3).map("
 @given(st.lists(st.one_of(ADDRESS, NAMED, st.text('ab@<>,.; "(', max_size=6)), min_size=1, max_size=3).map(",".join))
 def test_the_short_way_reads_what_the_grammar_reads(value: str) -> None:
     octets = value.strip().encode()
-    entries = address_list.parse(octets, LIMITS, 1)
+    entries = address_list._Lister(1).run(address_list._tokens(octets))
+    every = address_list._Lister(9).run(address_list._tokens(octets))
+    assert address_list.parse(octets, LIMITS, 1) == entries
+    assert address_list.parse(octets, LIMITS) == every
     first = sorting._first([octets], LIMITS)
     assert (first is None) == (not entries)
     if first is not None:

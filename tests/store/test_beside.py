@@ -1,0 +1,185 @@
+"""An index that is made again while its account goes on: who reads and who delivers does not wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock
+from core.errors import StorageError
+from message import facts
+from message.content import Content
+from message.facts import Facts
+from store import beside
+from store.handle import Handle
+from store.service import MaildirStore
+from store.types import Flag, Placement
+from tests.store.helpers import AUTRE, MAIRIE, WHOLE, all_rows, deliver, inbox_of, read
+
+COUNT = 12
+STOP_AT = 5  # messages read
+PATIENCE = 20.0
+
+
+@dataclass
+class Scanner:
+    """Reads messages, and stops in the middle of a rebuild until it is told to go on."""
+
+    armed: bool = False
+    seen: int = 0
+    reached: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+    loop: int = field(default_factory=threading.get_ident)
+
+    def __call__(self, content: Content) -> Facts:
+        if self.armed and threading.get_ident() != self.loop:
+            self.seen += 1
+            if self.seen == STOP_AT:
+                self.armed = False
+                self.reached.set()
+                assert self.go_on.wait(PATIENCE)
+        return facts.gather(content)
+
+    async def stopped(self) -> None:
+        assert await asyncio.to_thread(self.reached.wait, PATIENCE)
+
+
+@pytest.fixture
+def scanner() -> Scanner:
+    return Scanner()
+
+
+@pytest.fixture
+async def served(data: Path, clock: ManualClock, scanner: Scanner) -> AsyncIterator[MaildirStore]:
+    """A process that serves."""
+    store = MaildirStore(data, clock=clock, gather=scanner)
+    await store.open()
+    for number in range(COUNT):
+        await deliver(store, MAIRIE, number)
+    await (await inbox_of(store)).store_flags(((1, 3),), add=Flag.SEEN, add_keywords=("$a",))
+    yield store
+    await store.close()
+
+
+async def test_mail_is_delivered_read_flagged_moved_and_expunged_in_the_middle_of_a_rebuild(
+    data: Path, clock: ManualClock, served: MaildirStore, scanner: Scanner
+) -> None:
+    operator = MaildirStore(data, clock=clock, gather=scanner)  # `beffroi store rebuild`, another process
+    await operator.open()
+    scanner.armed = True
+    rebuilding = asyncio.create_task(operator.rebuild(None))
+    await scanner.stopped()
+
+    inbox = await inbox_of(served)
+    before = await inbox.snapshot()
+    new = await asyncio.wait_for(deliver(served, MAIRIE, 100), PATIENCE)
+    assert new.uid == COUNT + 1
+    assert await read(inbox, 4)
+    await inbox.store_flags(((4, 5),), add=Flag.FLAGGED, add_keywords=("$b",))
+    await inbox.store_flags(((11, 12),), add=Flag.ANSWERED)
+    await inbox.store_flags(((1, 2),), add=Flag.DELETED)
+    await inbox.expunge(None)
+    moved = await inbox.move(((6, 6), (10, 10)), "Archive")
+    await (await served.account(MAIRIE)).create("Nouveau")
+    in_new = await deliver(served, MAIRIE, 101, Placement(folder="Nouveau"))
+    assert (await inbox.snapshot()).messages == before.messages + 1 - 4
+
+    scanner.go_on.set()
+    await asyncio.wait_for(rebuilding, PATIENCE)
+    for store in (served, operator):
+        assert await store.verify(None) == []
+        there = await inbox_of(store)
+        rows = {row.uid: row for row in await all_rows(there)}
+        assert sorted(rows) == [3, 4, 5, 7, 8, 9, 11, 12, 13]
+        assert (rows[3].flags, rows[3].keywords) == (Flag.SEEN, ("$a",))
+        assert {(rows[uid].flags, rows[uid].keywords) for uid in (4, 5)} == {(Flag.FLAGGED, ("$b",))}
+        assert {rows[uid].flags for uid in (11, 12)} == {Flag.ANSWERED}
+        assert [await read(there, uid) for uid in (4, 13)]
+        archived = await all_rows(await inbox_of(store, name="Archive"))
+        assert [row.uid for row in archived] == [pair[1] for pair in moved.pairs]
+        assert [row.uid for row in await all_rows(await inbox_of(store, name="Nouveau"))] == [in_new.uid]
+    changes = await inbox.changes(before.modseq, before.uidnext)
+    assert {1, 2, 6, 10} <= set(changes.vanished)  # whoever resynchronises hears of them
+    assert (await inbox.snapshot()).modseq > before.modseq
+    assert (await deliver(served, MAIRIE, 102)).uid > new.uid
+    assert not list((data / "domains").rglob("tmp/*"))
+    await operator.close()
+
+
+async def test_keywords_past_the_letters_that_change_in_the_middle_are_kept(
+    data: Path, clock: ManualClock, served: MaildirStore, scanner: Scanner
+) -> None:
+    inbox = await inbox_of(served)
+    await inbox.store_flags(((5, 6),), add_keywords=[f"k{number}" for number in range(30)])
+    operator = MaildirStore(data, clock=clock, gather=scanner)
+    await operator.open()
+    await served.flush()
+    scanner.armed = True
+    rebuilding = asyncio.create_task(operator.rebuild(None))
+    await scanner.stopped()
+    await inbox.store_flags(((1, 1),), add_keywords=("k29",))
+    await inbox.store_flags(((5, 5),), remove_keywords=("k28",))
+    await served.flush()  # letters are what they were; the journal alone tells
+    scanner.go_on.set()
+    await asyncio.wait_for(rebuilding, PATIENCE)
+    rows = {row.uid: set(row.keywords) for row in await all_rows(await inbox_of(served))}
+    assert rows[1] == {"$a", "k29"}
+    assert rows[5] == {f"k{number}" for number in range(30)} - {"k28"}
+    assert rows[6] == {f"k{number}" for number in range(30)}
+    assert await served.verify(None) == []
+    await operator.close()
+
+
+async def test_two_rebuilds_at_once_and_a_commit_of_every_account(served: MaildirStore) -> None:
+    await deliver(served, AUTRE, 1)
+    counts = await asyncio.gather(served.rebuild(None), served.rebuild(None))
+    assert counts == [COUNT + 1, COUNT + 1]
+    assert len(await all_rows(await inbox_of(served))) == COUNT
+    assert await served.verify(None) == []
+
+
+def _fail(*_arguments: object) -> None:
+    raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("where", ["records.insert_all", "install", "journal.read"])
+async def test_a_rebuild_that_fails_leaves_the_index_that_was_there(
+    data: Path, served: MaildirStore, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    before = await all_rows(await inbox_of(served))
+    with monkeypatch.context() as broken:
+        target: object = beside
+        for name in where.split(".")[:-1]:
+            target = getattr(target, name)
+        broken.setattr(target, where.rpartition(".")[2], _fail)
+        with pytest.raises(StorageError):
+            await served.rebuild(None)
+    assert not list((data / "domains").rglob("tmp/*"))
+    assert await all_rows(await inbox_of(served)) == before
+
+
+async def test_cut_off_after_the_old_index_went_the_new_one_is_made_from_the_files(
+    data: Path, clock: ManualClock, served: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {(row.uid, row.flags, row.keywords) for row in await all_rows(await inbox_of(served))}
+    real: Callable[[Handle, int, str], None] = Handle.install
+
+    def after(self: Handle, directory: int, name: str) -> None:
+        real(self, directory, name)
+        _fail()
+
+    for step in (after, _fail):
+        monkeypatch.setattr(Handle, "install", step)
+        with pytest.raises(StorageError):
+            await served.rebuild("mairie.test")
+        monkeypatch.setattr(Handle, "install", real)
+        rows = await all_rows(await inbox_of(served))
+        assert {(row.uid, row.flags, row.keywords) for row in rows} == wanted
+        assert await served.verify(None) == []
+    await (await inbox_of(served)).expunge(WHOLE, only_deleted=False)
+    assert await served.rebuild(None) == 0
