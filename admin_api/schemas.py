@@ -259,6 +259,10 @@ class QueuedMessageOut(Model):
     held: bool
     organisation: str
     recipients: list[QueuedRecipientOut]
+    release_at: float = Field(description="Its sender wants it kept back until then; Unix seconds, 0: at once.")
+    deliver_by: float = Field(description="Its sender's time limit; Unix seconds, 0: none.")
+    by_mode: Literal["", "R", "N"] = Field(description="At the limit: R returns it, N tells that it is late.")
+    priority: int = Field(ge=-9, le=9, description="0 is ordinary.")
 
     @staticmethod
     def of(value: QueuedMessage) -> QueuedMessageOut:
@@ -271,7 +275,8 @@ class QueuedMessageOut(Model):
         ]  # fmt: skip
         return QueuedMessageOut(
             queue_id=value.queue_id, sender=value.sender, size=value.size, created=value.created, held=value.held,
-            organisation=value.organisation_id, recipients=recipients,
+            organisation=value.organisation_id, recipients=recipients, release_at=value.schedule.release_at,
+            deliver_by=value.schedule.deliver_by, by_mode=value.schedule.by_mode, priority=value.schedule.priority,
         )  # fmt: skip
 
 

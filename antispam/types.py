@@ -85,6 +85,7 @@ class Authentication:
     dmarc: Dmarc
     iprev: Iprev
     arc: Arc = Arc(Result.NONE)
+    null_mx: bool = False  # the domain of the reverse-path says that it takes no mail (RFC 7505)
 
 
 class Action(Enum):

@@ -119,12 +119,8 @@ def warnings(config: Config) -> list[str]:
         notes.append("listen.lmtp: whoever reaches it puts mail into mailboxes here unchecked; keep strangers away")
     if config.allow_root and not config.user:
         notes.append("allow_root: the suite may run as root (tests only)")
-    for key, chosen in {
-        "antispam.clamd": config.antispam.clamd,
-        "antispam.greylist": config.antispam.greylist,
-    }.items():
-        if chosen:
-            notes.append(f"{key}: has no effect in this version")
+    if config.antispam.clamd:
+        notes.append("antispam.clamd: has no effect in this version")
     if not all(resolver.startswith(("127.", "[::1]")) for resolver in config.dns.resolvers):
         notes.append("dns.resolvers: DNSSEC answers are believed from a resolver on loopback only")
     return notes

@@ -32,6 +32,7 @@ from core.tally import Tally
 from delivery.agents import Agents
 from delivery.commit import Committer
 from delivery.forward import Forwarder, Rewriting
+from delivery.greylisting import Greylist
 from delivery.inbound import Inbound
 from delivery.local import LocalAgent
 from delivery.next_hop import Routes
@@ -98,8 +99,9 @@ def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
     rspamd = make_rspamd(config, rooms.tally)
     authenticator = Authenticator(rooms.resolver, CLOCK, config.limits, config.hostname)
     scanner = rspamd if config.antispam.rspamd else None
+    greylist = Greylist(rooms.queue, config) if config.antispam.greylist else None
     inbound = Inbound(
-        config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK, rooms.tally, addresses
+        config, rooms.directory, rooms.store, authenticator, scanner, committer, CLOCK, rooms.tally, addresses, greylist
     )
     submission = Submission(config, rooms.directory, rooms.store, keyring, committer, rooms.queue, CLOCK, IDS)
     return Acceptors(inbound, submission, rspamd)

@@ -190,7 +190,28 @@ class Antispam(Section):
     when_unavailable: Literal["defer", "accept"] = "defer"
     clamd: str = ""
     greylist: bool = False
+    greylist_wait: str = "5m"
+    greylist_window: str = "2d"
+    greylist_keep: str = "36d"
     arc_trusted: list[str] = []
+
+    @field_validator("greylist_wait", "greylist_window", "greylist_keep")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        parse_duration(value)
+        return value
+
+    @property
+    def greylist_wait_seconds(self) -> int:
+        return parse_duration(self.greylist_wait)
+
+    @property
+    def greylist_window_seconds(self) -> int:
+        return parse_duration(self.greylist_window)
+
+    @property
+    def greylist_keep_seconds(self) -> int:
+        return parse_duration(self.greylist_keep)
 
 
 class Limits(Section):
@@ -226,7 +247,11 @@ class Limits(Section):
     connection_rate_region: int = 4800
     smtp_connections: int = 2000  # of strangers, at all doors of SMTP
     submission_connections_per_account: int = 40
+    future_release: int = Field(default=30 * 86400, ge=1, le=366 * 86400)  # the longest a sender may hold mail back
+    deliver_by_minimum: int = Field(default=60, ge=1, le=86400)  # the shortest time after which mail is returned
+    priority: int = Field(default=4, ge=0, le=9)  # the highest that senders get
     harvest_ban: float = 3600.0
+    greylist_entries: int = Field(default=200_000, ge=1000)
     # messages
     header_field: int = 64 * KIB
     header_block: int = 256 * KIB
@@ -258,6 +283,7 @@ class Limits(Section):
     metadata_value: int = 16 * KIB  # RFC 5464 4.1: at least 1,024
     metadata_entries: int = 100  # of one folder, and again of each of its readers; RFC 5464 4.1: at least 10
     metadata_octets: int = 1 * MIB  # of one account
+    postmaster_mailbox: int = 100 * MIB  # what is kept for postmaster@ until the operator says who reads it
     password: int = 256
     concurrent_hashes: int = 4
     # evidence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 from core.address import Address
 
@@ -52,6 +53,23 @@ class Dsn:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """When and how urgently a message is to go. `release_at`: not before (RFC 4865), `hold` what was asked for, as a
+    report tells it; `deliver_by` with `by_mode` "R" (return it then) or "N" (tell that it is late) and `by_trace`
+    (RFC 2852); `priority` from -9 to 9 (RFC 6710). Times in Unix seconds, 0 when not asked for."""
+
+    release_at: float = 0.0
+    hold: str = ""
+    deliver_by: float = 0.0
+    by_mode: Literal["", "R", "N"] = ""
+    by_trace: bool = False
+    priority: int = 0
+
+
+AT_ONCE = Schedule()
+
+
+@dataclass(frozen=True, slots=True)
 class Recipient:
     address: Address
     dsn: Dsn = field(default_factory=Dsn)
@@ -69,3 +87,4 @@ class Envelope:
     ret: str = ""
     envid: str = ""
     require_tls: bool = False
+    schedule: Schedule = AT_ONCE

@@ -34,15 +34,21 @@ def compose(
     message = debt.message
     if message.sender is None:
         raise ValueError("nobody to report to")
+    schedule, until = message.schedule, message.begins + lifetime
+    if schedule.by_mode == "R":
+        until = min(until, schedule.deliver_by)
     notice = dsn.Notice(
         hostname=hostname,
         postmaster=Address("postmaster", message.sender.domain if ours else hostname),
         to=message.sender,
         queue_id=message.queue_id,
         arrived=message.created,
-        recipients=[_report(item, ACTIONS[debt.owed], message.created + lifetime) for item in debt.recipients],
+        recipients=[_report(item, ACTIONS[debt.owed], until) for item in debt.recipients],
         envid=message.envid,
-        ret=message.ret,
+        # What was to travel under TLS only is not told to a server that may lack it, unless its sender says so.
+        ret=message.ret or ("HDRS" if message.require_tls else ""),
+        deliver_by=schedule.deliver_by or None,
+        held=schedule.hold,
     )
     report = dsn.write(notice, original, ids=ids, now=now)
     return NewMessage(
@@ -52,6 +58,7 @@ def compose(
         recipients=(NewRecipient(message.sender, debt.recipients[0].organisation_id, local=ours),),
         smtputf8=not message.sender.ascii,
         body="7BIT" if report.isascii() else "8BITMIME",  # it returns what it got (RFC 6152 3)
+        require_tls=message.require_tls,  # RFC 8689 5
         local_prefix=return_path(None),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from core import log
@@ -98,6 +98,8 @@ class Committer:
 
     async def commit(self, plan: Plan) -> Status:
         """250 when it is all durable; a 4xx when nothing was kept."""
+        if plan.envelope.schedule.release_at > self._queue.now():
+            return await self._committed(_held(plan))
         status = await self._committed(plan)
         if status.ok and self._responder is not None and plan.folder == INBOX:
             await self._responder.respond(plan)
@@ -193,6 +195,13 @@ async def _deliver_one(plan: Plan, target: Target, staged: Staged) -> tuple[Targ
     return target, None
 
 
+def _held(plan: Plan) -> Plan:
+    """A message whose sender wants it kept back (RFC 4865): all of it waits in the queue, but the copies in Sent."""
+    copies = tuple(target for target in plan.targets if target.folder)
+    waiting = [replace(_local(item, plan.folder), leased=False) for item in plan.targets if not item.folder]
+    return replace(plan, targets=copies, outgoing=(*waiting, *plan.outgoing))
+
+
 def _local(target: Target, folder: str) -> NewRecipient:
     return NewRecipient(
         target.account.address,
@@ -217,6 +226,7 @@ def _queued(plan: Plan, recipients: Sequence[NewRecipient]) -> NewMessage:
         ret=envelope.ret,
         envid=envelope.envid,
         require_tls=envelope.require_tls,
+        schedule=envelope.schedule,
         local_prefix=plan.local_prefix,
     )
 

@@ -19,4 +19,5 @@ def envelope_of(transaction: Transaction, *, eight_bit: bool) -> Envelope:
         ret=asked.ret,
         envid=asked.envid,
         require_tls=asked.require_tls,
+        schedule=asked.schedule,
     )

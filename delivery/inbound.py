@@ -23,12 +23,13 @@ from delivery.commit import Committer, Plan, refusal
 from delivery.envelopes import envelope_of
 from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather, trusted
 from delivery.forward import Verified
+from delivery.greylisting import Greylist
 from delivery.policy import Context, Decision, Disposition, decide, vouched
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import Addresses, is_protected, judge_recipient
 from delivery.spread import Spread, silent, spread, without_success
 from delivery.srs import is_rewritten
-from delivery.types import MailParameters, Reception, Transaction
+from delivery.types import BINARY, MailParameters, Reception, Transaction
 from directory.directory import Directory
 from message import trace
 from message.address_list import from_domains
@@ -61,8 +62,9 @@ class Inbound(Generic[V]):
         clock: Clock,
         tally: Tally | None = None,
         addresses: Addresses | None = None,
+        greylist: Greylist | None = None,
     ) -> None:
-        """`addresses`: what recipients are resolved by, when it is not the directory alone."""
+        """`addresses`: what recipients are resolved by, when it is not the directory alone; `greylist` None: off."""
         self._config = config
         self._limits = config.limits
         self._directory = directory
@@ -73,6 +75,7 @@ class Inbound(Generic[V]):
         self._clock = clock
         self._tally = tally
         self._addresses: Addresses = addresses or directory
+        self._greylist = greylist
 
     # --- what a session asks -----------------------------------------------------------------------------------------
 
@@ -102,7 +105,8 @@ class Inbound(Generic[V]):
         async def complete(arrived: Arrived[V]) -> Status:
             return await self.accept(transaction, arrived)
 
-        return SpooledReception(spool, self._limits, self._authenticator.begin, complete)
+        binary = transaction.parameters.body == BINARY
+        return SpooledReception(spool, self._limits, self._authenticator.begin, complete, binary=binary)
 
     # --- the way of one message --------------------------------------------------------------------------------------
 
@@ -113,6 +117,8 @@ class Inbound(Generic[V]):
             return self._closed(envelope, LOOP)
         evidence = await self._gather(transaction, envelope, arrived)
         decision = decide(evidence, self._context(envelope))
+        if self._greylist is not None:
+            decision = await self._greylist.judge(decision, evidence, envelope, transaction.peer)
         self._recognise(transaction.peer, evidence)
         if not decision.delivers:
             return self._closed(envelope, decision.status)

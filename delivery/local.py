@@ -121,6 +121,7 @@ class LocalAgent:
             ret=job.ret,
             envid=job.envid,
             require_tls=job.require_tls,
+            schedule=job.schedule,
             local_prefix=job.local_prefix,
         )
 

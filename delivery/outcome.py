@@ -1,6 +1,7 @@
 """What one delivery result means for one recipient: done, again later, or over; and what its sender is told.
 
-Pure: time and chance are arguments. RFC 5321 4.5.4.1 (retry), RFC 3461 4.1 and 5.2 (NOTIFY), RFC 3464 2.3.3.
+Pure: time and chance are arguments. RFC 5321 4.5.4.1 (retry), RFC 3461 4.1 and 5.2 (NOTIFY), RFC 3464 2.3.3,
+RFC 2852 4.1 (a time limit of the sender's).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.config import Delivery
-from core.status import Status, refused
+from core.status import Status, deferred, refused
 from delivery.queue.results import Outcome
 from delivery.queue.rows import StoredMessage, StoredRecipient
 from delivery.queue.schema import Owed, State
@@ -18,6 +19,8 @@ from delivery.types import Result, ResultKind
 JITTER = 0.2  # of an interval: what failed together must not come back together
 
 EXPIRED = refused("delivery time expired", "expired", "5.4.7")
+LATE = deferred("not delivered yet within the time that its sender wished", "deliver-by", "4.4.7")
+TOO_LATE = refused("not delivered within the time that its sender allowed", "deliver-by", "5.4.7")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,28 @@ class Rules:
         return self._deferred(message, recipient, result)
 
     def _deferred(self, message: StoredMessage, recipient: StoredRecipient, result: Result) -> Outcome:
-        now = self._now()
-        age = max(now - message.created, 0.0)  # a clock that went back makes nobody old (fault 163)
+        now, limit = self._now(), message.schedule.deliver_by
+        if overdue(message, now):
+            return _failed(message, recipient, TOO_LATE, "deliver-by", after=result.status)
+        age = max(now - message.begins, 0.0)  # a clock that went back makes nobody old (fault 163)
         # The attempt that just failed was the last one: a message expires only after an attempt, so that neither a
         # stopped queue nor a jump of the clock returns mail that nobody tried to deliver.
         if age >= self.backoff.lifetime:
             return _failed(message, recipient, EXPIRED, "expired", after=result.status)
-        late = age >= self.backoff.delay_notice and not recipient.delay_told
+        late = (age >= self.backoff.delay_notice or 0 < limit <= now) and not recipient.delay_told
         owed = Owed.DELAYED if late and wants(message, recipient, "DELAY") else Owed.NOTHING
         due = now + self.backoff.wait(recipient.attempts + 1, self._chance())
+        if limit > now:  # what is to happen then happens then, not at the next attempt
+            due = min(due, limit)
         told = recipient.delay_told or late
-        return Outcome(State.WAITING, due, str(result.status), owed, result.status.reason, told)
+        text = f"{LATE} (last answer: {result.status})" if 0 < limit <= now else str(result.status)
+        return Outcome(State.WAITING, due, text, owed, result.status.reason, told)
+
+
+def overdue(message: StoredMessage, now: float) -> bool:
+    """Whether the message is to be returned now instead of being delivered (RFC 2852 4.1.4: by-mode R)."""
+    schedule = message.schedule
+    return schedule.by_mode == "R" and schedule.deliver_by <= now
 
 
 def wants(message: StoredMessage, recipient: StoredRecipient, kind: str) -> bool:
@@ -92,6 +106,16 @@ def _failed(
 
 
 def _owed_for_success(message: StoredMessage, recipient: StoredRecipient, result: Result) -> Owed:
-    if result.relayed_dsn or not wants(message, recipient, "SUCCESS"):
-        return Owed.NOTHING
-    return Owed.DELIVERED if result.final else Owed.RELAYED
+    if wants(message, recipient, "SUCCESS") and not result.relayed_dsn:
+        return Owed.DELIVERED if result.final else Owed.RELAYED
+    if not result.final and _traced(message, recipient, result):
+        return Owed.RELAYED
+    return Owed.NOTHING
+
+
+def _traced(message: StoredMessage, recipient: StoredRecipient, result: Result) -> bool:
+    """RFC 2852 4.1.4: with by-trace, and with by-mode N where the next hop knows no time limits (4.1.4.2), the sender
+    hears that the message was passed on, unless he never wants to hear anything."""
+    schedule = message.schedule
+    asked = schedule.by_trace or (schedule.by_mode == "N" and not result.relayed_by)
+    return asked and message.sender is not None and "NEVER" not in recipient.dsn.notify

@@ -83,6 +83,13 @@ def several_authors(evidence: Evidence, _context: Context) -> Decision | None:
     return None
 
 
+def null_mx(evidence: Evidence, _context: Context) -> Decision | None:
+    """Whoever sends and takes nothing back cannot be told of anything, whoever vouches for it (RFC 7505 4.2)."""
+    if evidence.authentication.null_mx:
+        return _reject(refused("sender's domain accepts no mail (null MX)", "null-mx", "5.7.27"))
+    return None
+
+
 def dmarc_unknown(evidence: Evidence, context: Context) -> Decision | None:
     """DNS failed for mail of a domain that is known to enforce: without any pass it has to come again, before the
     refusal below, because what is unknown may still become one (fault 161)."""
@@ -156,6 +163,7 @@ def unclear_author(evidence: Evidence, _context: Context) -> Decision | None:
 
 RULES: tuple[Rule, ...] = (
     several_authors,
+    null_mx,
     dmarc_unknown,
     dmarc_reject,
     scanner_reject,

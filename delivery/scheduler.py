@@ -19,7 +19,7 @@ from core.status import Status, deferred
 from delivery.agents import Agents
 from delivery.destinations import Destinations
 from delivery.next_hop import HERE, NextHop, Routes
-from delivery.outcome import Rules
+from delivery.outcome import TOO_LATE, Rules, overdue
 from delivery.queue.claims import Claimed
 from delivery.queue.hints import HintListener
 from delivery.queue.queue import Queue
@@ -162,6 +162,8 @@ class Scheduler:
 
     async def _deliver(self, claimed: Claimed, hop: NextHop) -> Sequence[Result]:
         """Never raises: whatever goes wrong with one job is a deferral of that job."""
+        if overdue(claimed.message, self._clock.now()):
+            return [Result(item.id, ResultKind.FAILED, TOO_LATE) for item in claimed.recipients]
         try:
             content = await self._queue.content(claimed.message)
             async with asyncio.timeout(self._deadline):
@@ -286,6 +288,7 @@ def _job_of(claimed: Claimed, hop: NextHop, content: Content) -> Job:
         ret=message.ret,
         envid=message.envid,
         require_tls=message.require_tls,
+        schedule=message.schedule,
         account_id=message.account_id or None,
         local_prefix=message.local_prefix,
     )

@@ -39,6 +39,7 @@ class Hop:
             [item.address for item in self.envelope.recipients],
             self.when,
             smtputf8=self.envelope.smtputf8,
+            priority=self.envelope.schedule.priority,
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -24,13 +25,14 @@ from delivery.alerts import LOCKED, NEAR_LIMIT, Alerts
 from delivery.authorship import NOT_YOURS, Authors, not_owned, read_authors
 from delivery.commit import Committer, Plan, Target, refusal
 from delivery.envelopes import envelope_of
+from delivery.hygiene import clean
 from delivery.inbound import LOOP, SENDER_OK, TOO_MANY, looped
 from delivery.queue.allowance import Rules, Verdict
 from delivery.queue.queue import Queue
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import ACCEPTED, RELAY, judge_recipient
 from delivery.spread import SILENT, Spread, spread
-from delivery.types import MailParameters, Reception, Transaction
+from delivery.types import BINARY, MailParameters, Reception, Transaction
 from directory.directory import Directory
 from directory.types import Account, LocalAccount, State
 from dkim_keys.sign import BodyDigest, Signer, sign
@@ -40,6 +42,8 @@ from store.store import Store
 from store.types import AccountRef, Flag
 
 SENT_USE = "\\Sent"  # RFC 6154 2
+# RFC 6409 4.2: nothing is completed here, for what we would guess is somebody else's.
+UNQUALIFIED = refused("the recipient's domain is not fully qualified", "unqualified-domain", "5.1.2")
 NO_LOGIN = refused("authentication required", "no-login", "5.7.0", code=530)
 SUSPENDED = refused("this account is suspended", "suspended", "5.7.1")
 DAILY_LIMIT = deferred("too many recipients today, try again tomorrow", "daily-limit", "4.7.1", code=450)
@@ -105,6 +109,8 @@ class Submission:
         count = len(transaction.recipients)
         if count >= self._limits.recipients_submission:
             return TOO_MANY
+        if "." not in address.domain and not self._routed(address.domain):
+            return UNQUALIFIED
         try:
             account = await self._account(transaction.peer)
             if isinstance(account, Status):
@@ -127,7 +133,8 @@ class Submission:
         async def complete(arrived: Arrived[BodyDigest]) -> Status:
             return await self.accept(transaction, arrived)
 
-        return SpooledReception(spool, self._limits, lambda _head: BodyDigest(), complete)
+        binary = transaction.parameters.body == BINARY
+        return SpooledReception(spool, self._limits, lambda _head: BodyDigest(), complete, binary=binary, ours=True)
 
     # --- the way of one message --------------------------------------------------------------------------------------
 
@@ -141,6 +148,10 @@ class Submission:
         refused_as = await self._refused(account, envelope, arrived, authors)
         if refused_as is not None or isinstance(authors, Status):
             return self._closed(envelope, refused_as or NOT_YOURS, account)
+        head = clean(arrived.head, self._limits, smtputf8=envelope.smtputf8)
+        if isinstance(head, Status):
+            return self._closed(envelope, head, account)
+        arrived = replace(arrived, head=head)
         found = await spread(
             self._directory,
             transaction.recipients,
@@ -242,6 +253,10 @@ class Submission:
         if account is None:
             return NO_LOGIN
         return account if account.state is State.ACTIVE else SUSPENDED
+
+    def _routed(self, domain: str) -> bool:
+        """A name of the operator's own, with a route, may be a single label."""
+        return domain in self._config.delivery.routes
 
     def _limited(self, peer: Peer) -> bool:
         """`limits.exempt`: networks without per-account limits (the mairie's own application servers)."""

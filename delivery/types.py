@@ -8,9 +8,11 @@ from enum import Enum
 from typing import Protocol
 
 from core.address import Address
-from core.envelope import Dsn, Peer
+from core.envelope import AT_ONCE, Dsn, Peer, Schedule
 from core.status import Status
 from message.content import Content
+
+BINARY = "BINARYMIME"  # RFC 3030 3; what is accepted so is kept as lines all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class MailParameters:
     ret: str = ""
     envid: str = ""
     require_tls: bool = False
+    schedule: Schedule = AT_ONCE
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Job:
     envid: str = ""
     require_tls: bool = False
     account_id: str | None = None
+    schedule: Schedule = AT_ONCE
     local_prefix: bytes = b""  # header lines that only a final delivery here puts before the content
 
 
@@ -112,6 +116,7 @@ class Result:
     remote: str = ""
     diagnostic: str = ""
     relayed_dsn: bool = False  # the next hop supports DSN and took over its duties (RFC 3461 5.2.1)
+    relayed_by: bool = False  # the next hop took over the time limit (RFC 2852 4.1.4.1)
     final: bool = False  # it lies in a mailbox here: "delivered" rather than "relayed" (RFC 3464 2.3.3)
 
 
@@ -148,6 +153,7 @@ class QueuedMessage:
     held: bool
     organisation_id: str
     recipients: tuple[QueuedRecipient, ...]
+    schedule: Schedule = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)

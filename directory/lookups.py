@@ -34,6 +34,7 @@ from directory.types import (
     Resolution,
     State,
     UnknownUser,
+    keeper,
 )
 
 # RFC 5321 4.5.1 demands postmaster of every domain, RFC 2142 asks for abuse (security.md row 56).
@@ -50,6 +51,7 @@ class Lookups:
         self._clock = clock
         self._hostname = hostname
         self._depth = limits.alias_depth
+        self._keeper = keeper(hostname, limits.postmaster_mailbox) if hostname else None
         self._resolutions: Cache[Resolution] = Cache(clock)
         self._domains: Cache[Domain] = Cache(clock)
         self._accounts: Cache[Account] = Cache(clock)
@@ -107,10 +109,22 @@ class Lookups:
         if domain is None:
             # RFC 5321 4.5.1: <postmaster> without a domain is this host's, hosted domain or not.
             ours = address.domain == self._hostname and base.local.casefold() in ALWAYS
-            return await _operators(session) if ours else ForeignDomain()
+            return await self._operators(session) if ours else ForeignDomain()
         if base.local.casefold() in ALWAYS:
-            return await _always(session, domain)
+            return await self._always(session, domain)
         return await _exact(session, Address(CATCH_ALL, domain.name).key) or UnknownUser()
+
+    async def _always(self, session: AsyncSession, domain: Domain) -> Resolution:
+        """postmaster@ and abuse@: the organisation's first account, else where the operator wants them."""
+        first = await Accounts(session).first_of(domain.organisation_id)
+        return LocalAccount(first.effective) if first is not None else await self._operators(session)
+
+    async def _operators(self, session: AsyncSession) -> Resolution:
+        """Whom the operator named; before he did, a mailbox that keeps it for him (RFC 5321 4.5.1: never refused)."""
+        try:
+            return AliasOf((parse(await DirectoryState(session).operator_postmaster()),))
+        except AddressError:
+            return LocalAccount(self._keeper) if self._keeper is not None else UnknownUser()
 
     async def hosted_domain(self, name: str) -> Domain | None:
         asked = rules.lookup_domain(name)
@@ -211,16 +225,3 @@ async def _exact(session: AsyncSession, key: str) -> Resolution | None:
         return LocalAccount(holder.effective)
     targets = await Aliases(session).targets([holder])
     return AliasOf(targets[holder]) if targets else None
-
-
-async def _always(session: AsyncSession, domain: Domain) -> Resolution:
-    """postmaster@ and abuse@: the organisation's first account, else where the operator wants them."""
-    first = await Accounts(session).first_of(domain.organisation_id)
-    return LocalAccount(first.effective) if first is not None else await _operators(session)
-
-
-async def _operators(session: AsyncSession) -> Resolution:
-    try:
-        return AliasOf((parse(await DirectoryState(session).operator_postmaster()),))
-    except AddressError:  # the operator has not said
-        return UnknownUser()

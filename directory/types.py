@@ -72,6 +72,15 @@ class Account:
     organisation_quota: int = 0
 
 
+# The mailbox of no person that keeps what comes for postmaster@ and abuse@ while nobody reads it (RFC 5321 4.5.1).
+KEEPER = "postmaster"
+
+
+def keeper(hostname: str, quota: int) -> Account:
+    """It lies under this host's own name, belongs to no organisation, and nobody logs into it."""
+    return Account(KEEPER, Address("postmaster", hostname), "", "", quota, State.ACTIVE)
+
+
 @dataclass(frozen=True, slots=True)
 class Alias:
     id: str

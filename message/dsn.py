@@ -51,7 +51,8 @@ class RecipientReport:
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One notification: `to` is the envelope sender of the original, `postmaster` ours, `hostname` the reporting MTA;
-    `arrived` when we took the message, `envid` decoded or "", `ret` "FULL", "HDRS" or ""."""
+    `arrived` when we took the message, `envid` decoded or "", `ret` "FULL", "HDRS" or "", `deliver_by` its time limit
+    (RFC 2852), `held` the delay its sender asked for ("for;60", "until;" date; RFC 4865)."""
 
     hostname: str
     postmaster: Address
@@ -61,6 +62,8 @@ class Notice:
     recipients: Sequence[RecipientReport]
     envid: str = ""
     ret: str = ""
+    deliver_by: float | None = None
+    held: str = ""
 
 
 def write(notice: Notice, original: Content, *, ids: Ids, now: float) -> bytes:
@@ -119,11 +122,13 @@ def _status_part(notice: Notice, wide: bool) -> bytes:
 
 
 def _message_fields(notice: Notice) -> list[tuple[str, str]]:
-    """RFC 3464 2.2"""
+    """RFC 3464 2.2, with the fields of RFC 2852 5 and RFC 4865 7"""
     return [
         ("Reporting-MTA", f"dns; {notice.hostname}"),
         ("Original-Envelope-Id", one_line(notice.envid)),
         ("Arrival-Date", _date(notice.arrived)),
+        ("Deliver-By-Date", _date(notice.deliver_by)),
+        ("Future-Release-Request", one_line(notice.held)),
         ("X-Beffroi-Queue-Id", one_line(notice.queue_id)),
     ]
 

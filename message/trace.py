@@ -25,7 +25,14 @@ _OUR_CLIENT = "authenticated.invalid"
 
 
 def received(
-    peer: Peer, hostname: str, queue_id: str, recipients: Sequence[Address], when: float, *, smtputf8: bool = False
+    peer: Peer,
+    hostname: str,
+    queue_id: str,
+    recipients: Sequence[Address],
+    when: float,
+    *,
+    smtputf8: bool = False,
+    priority: int = 0,
 ) -> bytes:
     """One Received field with its CRLF, folded. `hostname` is ours, `when` Unix seconds.
 
@@ -38,6 +45,8 @@ def received(
         lines.append(f"\t(using {_word(peer.tls.version)} with cipher {_word(peer.tls.cipher)} ({peer.tls.bits} bits))")
     if len(recipients) == 1:
         lines.append(f"\tfor <{recipients[0]}>")
+    if priority:  # RFC 6710 4.2, a registered clause
+        lines.append(f"\tPRIORITY {priority}")
     return ("\r\n".join(line for line in lines if line) + f";\r\n\t{dates.format_date(when)}\r\n").encode()
 
 

@@ -27,6 +27,7 @@ from directory.types import LoggedIn
 from smtp.gate import Gate
 from smtp.parameters import Offers
 from smtp.replies import Reply
+from smtp.schedule import Terms
 
 log = get(__name__)
 
@@ -137,7 +138,16 @@ class Conversation:
             size_limit=self.service.limits.message_octets,
             tls=self.peer.tls is not None,
             auth=self.offers_auth,
+            terms=self.terms,
         )
+
+    @property
+    def terms(self) -> Terms | None:
+        """Time and priority are for our own people to choose."""
+        if not self.service.submission:
+            return None
+        limits = self.service.limits
+        return Terms(self.service.clock.now(), limits.future_release, limits.deliver_by_minimum)
 
     @property
     def offers_auth(self) -> bool:

@@ -9,59 +9,13 @@ from __future__ import annotations
 
 import re
 
-from core.status import Status, refused
+from core.status import Status
+from message.lines import LineJudge
 
 END = b"\r\n.\r\n"
 # Proper prefixes of END that a block may break off in, longest first.
 _HELD = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-
-BARE_LINE_END = refused("Lines end in CRLF; bare CR or LF found", "bare-line-end", "5.5.2", 550)
-NUL = refused("Message holds a NUL", "nul", "5.6.0", 550)
-LONG_LINE = refused("Line too long", "long-line", "5.5.2", 500)
-
-
-class LineJudge:
-    """Looks at blocks that never begin or end inside a CR LF pair; `fault` tells why the message must be refused."""
-
-    __slots__ = ("_bare", "_column", "_limit", "_long", "_nul")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._column = 0  # octets of the unfinished line before this block
-        self._bare = self._nul = self._long = False
-
-    @property
-    def fault(self) -> Status | None:
-        """In a fixed order, so that the answer does not depend on which block showed what first."""
-        if self._bare:
-            return BARE_LINE_END
-        if self._nul:
-            return NUL
-        return LONG_LINE if self._long else None
-
-    def look(self, block: bytes) -> None:
-        """Since no block cuts a pair, counting finds every bare line end."""
-        if not self._bare:
-            pairs = block.count(b"\r\n")
-            self._bare = block.count(b"\n") != pairs or block.count(b"\r") != pairs
-        self._nul = self._nul or b"\0" in block
-        self._long = self._long or self._has_long_line(block)
-
-    def _has_long_line(self, block: bytes) -> bool:
-        """Jumps from line end to line end at most a limit apart: one look per limit, not per line."""
-        start, room = 0, self._limit - self._column
-        while len(block) - start > room:
-            line_end = block.rfind(b"\n", start, start + room)
-            if line_end < 0:
-                return True
-            start, room = line_end + 1, self._limit
-        line_end = block.rfind(b"\n", start)
-        if line_end >= 0:
-            self._column = len(block) - line_end - 1
-        else:
-            self._column = len(block) - start + (self._limit - room)
-        return False
 
 
 class DataDecoder:
@@ -112,12 +66,14 @@ class DataDecoder:
 
 
 class ChunkDecoder:
-    """What BDAT brings is the message as it is (RFC 3030 2): no dots, no end inside; `fault` and `size` as above."""
+    """What BDAT brings is the message as it is (RFC 3030 2): no dots, no end inside; `fault` and `size` as above.
+    `binary`: it need not consist of lines (RFC 3030 3); whoever takes it makes it so."""
 
-    __slots__ = ("_held", "_judge", "size")
+    __slots__ = ("_binary", "_held", "_judge", "size")
 
-    def __init__(self, line_limit: int) -> None:
+    def __init__(self, line_limit: int, *, binary: bool = False) -> None:
         self._judge = LineJudge(line_limit)
+        self._binary = binary
         self._held = b""  # a CR whose LF the next octet decides
         self.size = 0
 
@@ -126,6 +82,9 @@ class ChunkDecoder:
         return self._judge.fault
 
     def feed(self, data: bytes) -> bytes:
+        if self._binary:
+            self.size += len(data)
+            return data
         block = self._held + data
         self._held = b"\r" if block.endswith(b"\r") else b""
         block = block[: len(block) - len(self._held)]

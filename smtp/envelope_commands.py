@@ -8,7 +8,7 @@ from dataclasses import replace
 from core.envelope import Listener
 from core.errors import TemporaryError
 from core.log import get
-from delivery.types import Transaction
+from delivery.types import BINARY, Transaction
 from smtp import replies
 from smtp.conversation import Blame, Chunk, Conversation, Step, Then, judged
 from smtp.parameters import ArgumentError, MailArgument, RcptArgument, parse_mail, parse_rcpt
@@ -29,8 +29,13 @@ async def mail(talk: Conversation, argument: str) -> Step:
     status = await judged(talk.service.acceptor.sender(talk.peer, wanted.sender, wanted.parameters))
     if not status.ok:
         return Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE)
-    talk.open(Transaction(talk.service.ids.queue_id(), talk.peer, wanted.sender, wanted.parameters))
-    return Step(replies.SENDER_OK)
+    highest, asked = talk.service.limits.priority, wanted.parameters.schedule
+    lowered = asked.priority > highest
+    parameters = wanted.parameters
+    if lowered:
+        parameters = replace(parameters, schedule=replace(asked, priority=highest))
+    talk.open(Transaction(talk.service.ids.queue_id(), talk.peer, wanted.sender, parameters))
+    return Step(replies.priority(highest) if lowered else replies.SENDER_OK)
 
 
 def _mail_order(talk: Conversation) -> Step | None:
@@ -94,6 +99,8 @@ async def data(talk: Conversation, argument: str) -> Step:
         return Step(replies.NO_ARGUMENTS, blame=Blame.ERROR)
     if talk.chunking:  # RFC 3030 2: DATA after BDAT
         return Step(replies.CHUNKS_FIRST, blame=Blame.ERROR)
+    if talk.transaction is not None and talk.transaction.parameters.body == BINARY:  # RFC 3030 3
+        return Step(replies.CHUNKS_ONLY, blame=Blame.ERROR)
     return _not_ready(talk) or Step(replies.START_MAIL, Then.DATA)
 
 

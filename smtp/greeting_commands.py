@@ -12,6 +12,7 @@ from core.envelope import Listener
 from smtp import replies
 from smtp.conversation import Blame, Conversation, Step, Then
 from smtp.replies import Reply
+from smtp.schedule import future_release
 
 NOT_HERE = replies.UNKNOWN_COMMAND  # RFC 2033 4.1: each protocol refuses the other's greeting
 MAX_HELO = 255
@@ -42,6 +43,18 @@ def _limits(talk: Conversation) -> str:
     return f"LIMITS RCPTMAX={talk.service.recipients_limit}"  # RFC 9422
 
 
+def _future_release(talk: Conversation) -> str:
+    return future_release(talk.terms) if talk.terms is not None else ""
+
+
+def _deliver_by(talk: Conversation) -> str:
+    return f"DELIVERBY {talk.terms.shortest_by}" if talk.terms is not None else ""
+
+
+def _priority(talk: Conversation) -> str:
+    return "MT-PRIORITY" if talk.terms is not None else ""
+
+
 def _always(keyword: str) -> Callable[[Conversation], str]:
     return lambda talk: keyword
 
@@ -54,11 +67,15 @@ KEYWORDS: tuple[Callable[[Conversation], str], ...] = (
     _auth,
     _always("8BITMIME"),
     _always("CHUNKING"),
+    _always("BINARYMIME"),
     _always("SMTPUTF8"),
     _always("ENHANCEDSTATUSCODES"),
     _always("DSN"),
     _requiretls,
     _limits,
+    _future_release,
+    _deliver_by,
+    _priority,
     _always("HELP"),
 )
 

@@ -1,7 +1,8 @@
 """The arguments of MAIL and RCPT: path, then ESMTP parameters, parsed into values that cannot be wrong.
 
-RFC 5321 4.1.1.2, 4.1.1.3, 4.1.2; SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET ENVID NOTIFY ORCPT
-(RFC 3461), AUTH= (RFC 4954 5), REQUIRETLS (RFC 8689). Knows syntax only; whether mail is wanted is delivery's affair.
+RFC 5321 4.1.1.2, 4.1.1.3, 4.1.2; SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), RET ENVID NOTIFY
+ORCPT (RFC 3461), AUTH= (RFC 4954 5), REQUIRETLS (RFC 8689); times and priority are read in `smtp.schedule`. Knows
+syntax only; whether mail is wanted is delivery's affair.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from core.envelope import Dsn
 from delivery.types import MailParameters
 from smtp import replies, xtext
 from smtp.replies import Reply
+from smtp.schedule import SETTERS, Setter, Terms, TooSoonError, contradictory
 
 MAX_ENVID = 100  # RFC 3461 4.4, octets after decoding
 MAX_ORCPT = 500  # RFC 3461 4.2
@@ -46,6 +48,7 @@ class Offers:
     size_limit: int = 0  # octets; 0 is unlimited
     tls: bool = False
     auth: bool = False
+    terms: Terms | None = None  # of the extensions about time and priority; None: not announced here
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ def parse_mail(argument: str, offers: Offers) -> MailArgument:
         if setter is None:
             raise ArgumentError(replies.UNKNOWN_PARAMETER)
         parameters = setter(parameters, value, offers)
+    if contradictory(parameters.schedule):
+        raise ArgumentError(replies.BAD_PARAMETER)
     path = match["path"]
     if not path.isascii() and not parameters.smtputf8:
         raise ArgumentError(replies.SENDER_NEEDS_UTF8)
@@ -135,7 +140,7 @@ def _size(parameters: MailParameters, value: str, offers: Offers) -> MailParamet
 
 
 def _body(parameters: MailParameters, value: str, offers: Offers) -> MailParameters:
-    if value.upper() not in ("7BIT", "8BITMIME"):
+    if value.upper() not in ("7BIT", "8BITMIME", "BINARYMIME"):
         raise ArgumentError(replies.BAD_PARAMETER)
     return replace(parameters, body=value.upper())
 
@@ -171,6 +176,20 @@ def _require_tls(parameters: MailParameters, value: str, offers: Offers) -> Mail
     if not offers.tls:
         raise ArgumentError(replies.REQUIRETLS_NEEDS_TLS)
     return replace(parameters, require_tls=True)
+
+
+def _scheduled(read: Setter) -> MailSetter:
+    def setter(parameters: MailParameters, value: str, offers: Offers) -> MailParameters:
+        if offers.terms is None:
+            raise ArgumentError(replies.UNKNOWN_PARAMETER)
+        try:
+            return replace(parameters, schedule=read(parameters.schedule, value, offers.terms))
+        except TooSoonError as error:
+            raise ArgumentError(replies.TOO_SOON) from error
+        except ValueError as error:
+            raise ArgumentError(replies.BAD_PARAMETER) from error
+
+    return setter
 
 
 def _notify(dsn: Dsn, value: str, smtputf8: bool) -> Dsn:
@@ -211,5 +230,6 @@ MAIL_PARAMETERS: dict[str, MailSetter] = {
     "ENVID": _envid,
     "AUTH": _auth,
     "REQUIRETLS": _require_tls,
+    **{keyword: _scheduled(read) for keyword, read in SETTERS.items()},
 }
 RCPT_PARAMETERS: dict[str, DsnSetter] = {"NOTIFY": _notify, "ORCPT": _orcpt}

@@ -68,11 +68,13 @@ BAD_RECIPIENT = reply(501, "5.1.3", "Bad recipient address syntax")
 BAD_MAIL = reply(501, "5.5.4", "Syntax: MAIL FROM:<address> [parameters]")
 BAD_RCPT = reply(501, "5.5.4", "Syntax: RCPT TO:<address> [parameters]")
 BAD_PARAMETER = reply(501, "5.5.4", "Bad parameter value")
+TOO_SOON = reply(555, "5.5.4", "The time limit is shorter than what was announced")  # RFC 2852 4
 UNKNOWN_PARAMETER = reply(555, "5.5.4", "Parameter not recognized")  # RFC 5321 4.1.1.11
 NO_ARGUMENTS = reply(501, "5.5.4", "This command takes no argument")
 HELO_FIRST = reply(503, "5.5.1", "Send HELO or EHLO first")
 MAIL_FIRST = reply(503, "5.5.1", "Send MAIL first")
 CHUNKS_FIRST = reply(503, "5.5.1", "The message comes by BDAT; end it, or send RSET")
+CHUNKS_ONLY = reply(503, "5.5.1", "BODY=BINARYMIME comes by BDAT only")
 BAD_CHUNK = reply(501, "5.5.4", "Syntax: BDAT size [LAST]")
 RCPT_FIRST = reply(503, "5.5.1", "Send RCPT first")
 NESTED_MAIL = reply(503, "5.5.1", "A transaction is open already")
@@ -132,6 +134,11 @@ TURNED_AWAY: dict[Refusal, Reply] = {
 def chunk(size: int) -> Reply:
     """RFC 3030 2: each chunk has its own reply."""
     return reply(250, "2.0.0", f"{size} octets received")
+
+
+def priority(assigned: int) -> Reply:
+    """RFC 6710 4.1: another priority than was asked for."""
+    return reply(250, "2.3.6", f"{assigned} is the new priority assigned to the message")
 
 
 def challenge(encoded: str) -> Reply:

@@ -14,7 +14,7 @@ from core.envelope import Listener
 from core.log import get
 from core.networks import within
 from core.status import Status, accepted, deferred
-from delivery.types import Reception, Transaction
+from delivery.types import BINARY, Reception, Transaction
 from smtp import replies
 from smtp.auth import resume
 from smtp.commands import Command, perform
@@ -216,7 +216,8 @@ class Session:
             return
         if self._chunks is None:
             self.talk.chunking = True
-            self._chunks = self._intake(self.talk.service.acceptor.begin(transaction), ChunkDecoder(self._line_limit))
+            decoder = ChunkDecoder(self._line_limit, binary=transaction.parameters.body == BINARY)
+            self._chunks = self._intake(self.talk.service.acceptor.begin(transaction), decoder)
         intake = self._chunks
         await self._receive(transaction, intake, intake.chunk(chunk.size, last=chunk.last), last=chunk.last)
         if self.talk.chunking:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from directory.types import Account
+from directory.types import KEEPER, Account
 from store.types import AccountRef
 
 
 def orphans(on_disk: Sequence[AccountRef], known: Sequence[Account]) -> list[AccountRef]:
-    """Those whose mailbox is gone."""
-    ids = {account.id for account in known}
+    """Those whose mailbox is gone; the one that keeps postmaster's mail is in no directory."""
+    ids = {KEEPER, *(account.id for account in known)}
     return [ref for ref in on_disk if ref.id not in ids]
 
 

@@ -42,13 +42,22 @@ class Authenticator:
         Each has its timeout."""
         verification.end_body()
         async with asyncio.TaskGroup() as group:
-            spf_task = group.create_task(self.spf(peer, sender))
+            sender_task = group.create_task(self._sender(peer, sender))
             dkim_task = group.create_task(self._dkim(verification))
             iprev_task = group.create_task(iprev.check(peer.address, self._resolver))
             arc_task = group.create_task(self._arc(verification)) if verification.arc else None
-        verdict = await dmarc.evaluate(authors, spf_task.result(), dkim_task.result(), self._resolver)
+        sent, null_mx = sender_task.result()
+        verdict = await dmarc.evaluate(authors, sent, dkim_task.result(), self._resolver)
         arc = arc_task.result() if arc_task else Arc(Result.NONE)
-        return Authentication(spf_task.result(), dkim_task.result(), verdict, iprev_task.result(), arc)
+        return Authentication(sent, dkim_task.result(), verdict, iprev_task.result(), arc, null_mx)
+
+    async def _sender(self, peer: Peer, sender: Address | None) -> tuple[Spf, bool]:
+        """SPF, and whether the domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
+        found = await self.spf(peer, sender)
+        if sender is None:
+            return found, False
+        exchangers = (await self._resolver.mx(sender.domain)).records
+        return found, bool(exchangers) and not any(record.host for record in exchangers)
 
     async def spf(self, peer: Peer, sender: Address | None) -> Spf:
         """SPF of the reverse-path, or of HELO for the null one (RFC 7208 2.4)."""

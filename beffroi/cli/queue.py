@@ -11,6 +11,7 @@ import typer
 from beffroi.cli.console import console, run
 from beffroi.rooms import open_directory, open_queue_administration
 from core.config import Config
+from core.envelope import Schedule
 from delivery.types import QueueAdministration, QueuedMessage, TraceEntry
 from directory.types import Actor
 
@@ -24,6 +25,7 @@ def view(message: QueuedMessage) -> dict[str, object]:
         "size": message.size,
         "age": int(time.time() - message.created),
         "held": message.held,
+        "priority": message.schedule.priority,
         "recipients": [recipient.address for recipient in message.recipients],
     }
 
@@ -37,7 +39,7 @@ def list_() -> None:
             return await queue.list(None)
 
     rows = [view(message) for message in run(operation)]
-    console.table(rows, ("queue_id", "sender", "size", "age", "held", "recipients"))
+    console.table(rows, ("queue_id", "sender", "size", "age", "held", "priority", "recipients"))
 
 
 @app.command("show")
@@ -50,8 +52,23 @@ def show(queue_id: str) -> None:
 
     message = run(operation)
     lines = [f"{key}: {item}" for key, item in view(message).items() if key != "recipients"]
+    lines += _times(message.schedule)
     lines += [f"  {r.address}: {r.state}, {r.attempts} attempts, {r.last_status}" for r in message.recipients]
     console.answer(asdict(message), "\n".join(lines))
+
+
+def _times(schedule: Schedule) -> list[str]:
+    """What its sender asked for, where he did."""
+    found = []
+    if schedule.release_at:
+        found.append(f"release_at: {_moment(schedule.release_at)}")
+    if schedule.by_mode:
+        found.append(f"deliver_by: {_moment(schedule.deliver_by)} ({schedule.by_mode})")
+    return found
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
 def _act(queue_id: str, action: Callable[[QueueAdministration], Awaitable[None]], done: str) -> None:
@@ -89,8 +106,7 @@ def drop(queue_id: str) -> None:
 
 
 def entry_view(entry: TraceEntry) -> dict[str, object]:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.at))
-    return {"at": when, **{key: value for key, value in asdict(entry).items() if key != "at"}}
+    return {"at": _moment(entry.at), **{key: value for key, value in asdict(entry).items() if key != "at"}}
 
 
 @app.command("trace")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, delete, select, true, update
+from sqlalchemy import ColumnElement, Connection, case, delete, select, true, update
 
 from core import log
 from core.clock import Clock
@@ -16,7 +16,7 @@ from core.errors import NotFoundError
 from delivery.queue import allowance, tracing, vacations
 from delivery.queue.hints import HintSender
 from delivery.queue.results import finish
-from delivery.queue.rows import Row
+from delivery.queue.rows import Row, schedule_of
 from delivery.queue.schema import State, message, recipient
 from delivery.queue.store import QueueStore
 from delivery.queue.trace_book import TraceBook
@@ -50,15 +50,23 @@ class Administration:
         return await self._database.read(lambda connection: _show(connection, organisation_id, queue_id))
 
     async def retry(self, organisation_id: str | None, queue_id: str) -> None:
-        now = self._clock.now()
-        await self._change("queue-retry", organisation_id, queue_id, {"next_attempt": now})
+        await self._change("queue-retry", organisation_id, queue_id, {"next_attempt": self._soon(queue_id)})
 
     async def hold(self, organisation_id: str | None, queue_id: str) -> None:
         await self._change("queue-hold", organisation_id, queue_id, {"held": True})
 
     async def release(self, organisation_id: str | None, queue_id: str) -> None:
+        values = {"held": False, "next_attempt": self._soon(queue_id)}
+        await self._change("queue-release", organisation_id, queue_id, values)
+
+    def _soon(self, queue_id: str) -> object:
+        """Now, or when its sender wants it to go (RFC 4865): an administrator's haste is not his."""
         now = self._clock.now()
-        await self._change("queue-release", organisation_id, queue_id, {"held": False, "next_attempt": now})
+        return (
+            select(case((message.c.release_at > now, message.c.release_at), else_=now))
+            .where(message.c.queue_id == queue_id)
+            .scalar_subquery()
+        )
 
     async def drop(self, organisation_id: str | None, queue_id: str) -> None:
         """Without a bounce. A recipient whose delivery runs this moment may still get the message."""
@@ -154,4 +162,5 @@ def _as_value(row: Row, recipients: Sequence[Row]) -> QueuedMessage:
             )
             for item in recipients
         ),
+        schedule=schedule_of(row),
     )

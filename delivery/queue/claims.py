@@ -7,25 +7,27 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, literal_column, select, text, update
 
 from delivery.queue.owners import is_dead
 from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
-from delivery.queue.schema import State, message, recipient
+from delivery.queue.schema import RANK, RANKED, State, message, recipient
 
 PAGE = 256  # due recipients looked at a time
 ROUNDS = 8  # looks per claim; a destination that filled up is left out of the next one
+HELD_MOST = 366 * 86_400.0  # seconds; what is held longer was planned by a clock that ran ahead
 MAX_RECIPIENTS = 100  # in one job: what every server takes (RFC 5321 4.5.3.1.8)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A due recipient that nobody holds."""
+    """A due recipient that nobody holds. `rank`: the time since when it is due, moved by its priority."""
 
     id: int
     queue_id: str
     domain: str
     organisation_id: str = ""
+    rank: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +71,33 @@ def claim(
 
 
 def _due(connection: Connection, now: float, closed: Collection[str], owners: Collection[str]) -> list[Candidate]:
-    due = (
+    """The longest due first. A level of priority counts like a quarter of an hour of waiting (RFC 6710 5.1): urgent
+    mail passes what waits, and nothing, however much urgent mail there is, waits for ever."""
+    open_ = (
         (recipient.c.state == State.WAITING.value)
         & (recipient.c.held.is_(False))
-        & (recipient.c.next_attempt <= now)
         & (recipient.c.domain.not_in(sorted(closed)))
         & (recipient.c.organisation_id.not_in(sorted(owners)))
     )
+    # The plus keeps SQLite from the index by time, in which all the ordinary mail that is due would be looked through.
+    ranked = _page(connection, open_ & text(RANKED) & (literal_column("+next_attempt") <= now), literal_column(RANK))
+    plain = _page(
+        connection, open_ & (recipient.c.next_attempt <= now) & (recipient.c.priority == 0), recipient.c.next_attempt
+    )
+    return sorted((*ranked, *plain), key=lambda item: item.rank)[:PAGE] if ranked else plain
+
+
+def _page(connection: Connection, due: ColumnElement[bool], rank: ColumnElement[float]) -> list[Candidate]:
     rows = connection.execute(
-        select(recipient.c.id, recipient.c.queue_id, recipient.c.domain, recipient.c.organisation_id)
+        select(
+            recipient.c.id, recipient.c.queue_id, recipient.c.domain, recipient.c.organisation_id, rank.label("rank")
+        )
         .where(due)
-        .order_by(recipient.c.next_attempt)
+        .order_by(rank)
         .limit(PAGE)
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer and leaves it out
     )
-    return [Candidate(row.id, row.queue_id, row.domain, row.organisation_id) for row in rows]
+    return [Candidate(row.id, row.queue_id, row.domain, row.organisation_id, row.rank) for row in rows]
 
 
 def _lease(connection: Connection, groups: Sequence[Sequence[int]], *, owner: str, until: float) -> None:
@@ -166,8 +180,11 @@ def put_back(connection: Connection, ids: Collection[int], *, owner: str, due: f
 
 
 def pull_back(connection: Connection, *, now: float, horizon: float) -> int:
-    """Attempts further away than any back-off were planned by a clock that ran ahead: they are due now (fault 163)."""
-    astray = (recipient.c.state == State.WAITING.value) & (recipient.c.next_attempt > now + horizon)
+    """Attempts further away than any back-off were planned by a clock that ran ahead: they are due now (fault 163),
+    unless their sender wants them held so long."""
+    kept = select(message.c.queue_id).where(message.c.release_at.between(now, now + HELD_MOST))
+    far = (recipient.c.state == State.WAITING.value) & (recipient.c.next_attempt > now + horizon)
+    astray = far & recipient.c.queue_id.not_in(kept)
     return connection.execute(update(recipient).where(astray).values(next_attempt=now)).rowcount
 
 

@@ -29,11 +29,17 @@ def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, 
             envid=new.envid,
             require_tls=new.require_tls,
             local_prefix=new.local_prefix,
+            release_at=new.schedule.release_at,
+            hold=new.schedule.hold,
+            deliver_by=new.schedule.deliver_by,
+            by_mode=new.schedule.by_mode,
+            by_trace=new.schedule.by_trace,
+            priority=new.schedule.priority,
         )
     )
     for number, data in enumerate(blocks(new.content, size=CHUNK)):
         connection.execute(insert(chunk).values(queue_id=new.queue_id, number=number, data=data))
-    return [_add(connection, new.queue_id, item, now=now, owner=owner, until=until) for item in new.recipients]
+    return [_add(connection, new, item, now=now, owner=owner, until=until) for item in new.recipients]
 
 
 def ids_of(connection: Connection, queue_id: str) -> list[int] | None:
@@ -42,10 +48,10 @@ def ids_of(connection: Connection, queue_id: str) -> list[int] | None:
     return list(rows.scalars()) or None
 
 
-def _add(connection: Connection, queue_id: str, new: NewRecipient, *, now: float, owner: str, until: float) -> int:
+def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: float, owner: str, until: float) -> int:
     result = connection.execute(
         insert(recipient).values(
-            queue_id=queue_id,
+            queue_id=parent.queue_id,
             address=str(new.address),
             domain="" if new.local else new.address.domain,
             organisation_id=new.organisation_id,
@@ -56,7 +62,8 @@ def _add(connection: Connection, queue_id: str, new: NewRecipient, *, now: float
             state=(State.ACTIVE if new.leased else State.WAITING).value,
             held=False,
             attempts=0,
-            next_attempt=now + new.wait,
+            priority=parent.schedule.priority,
+            next_attempt=max(now + new.wait, parent.schedule.release_at),
             last_attempt=0.0,
             last_status="",
             remote="",

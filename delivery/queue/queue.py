@@ -11,9 +11,21 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from antispam.greylist import Greylisting, Terms
 from core.clock import Clock
 from core.errors import MailError
-from delivery.queue import allowance, claims, content, entering, reports, results, tls_counts, tracing, vacations
+from delivery.queue import (
+    allowance,
+    claims,
+    content,
+    entering,
+    greylist,
+    reports,
+    results,
+    tls_counts,
+    tracing,
+    vacations,
+)
 from delivery.queue.administration import Administration
 from delivery.queue.allowance import Charge, Rules
 from delivery.queue.claims import Choose, Claimed
@@ -100,6 +112,11 @@ class Queue:
         """Count a message to these recipients (address keys) against the account's day; refused: nothing is counted."""
         now = self._clock.now()
         return await self._database.write(lambda c: allowance.charge(c, account_id, keys, rules, now))
+
+    async def greylisted(self, key: str, terms: Terms) -> Greylisting:
+        """Whether this key (`antispam.greylist.key`) is known by now; it is remembered."""
+        now = self._clock.now()
+        return await self._database.write(lambda c: greylist.ask(c, key, now, terms))
 
     async def vacations(self) -> Mapping[str, Vacation]:
         """Everybody's absence, past and to come, by account id."""

@@ -113,7 +113,8 @@ def remove(connection: Connection, queue_id: str) -> None:
 class Backlog:
     """What a host that cannot be reached means for everything else that is due for the domain: the same answer,
     without an attempt each (row 141). `status` is a deferral; rows of messages created before `expired` are over,
-    those before `late` want a notice unless they had it: they go through the rule one by one."""
+    those before `late` want a notice unless they had it, and those with a time limit have a rule of their own
+    (RFC 2852): they go through the rule one by one."""
 
     domain: str
     next_attempt: float
@@ -132,7 +133,8 @@ def put_off(connection: Connection, backlog: Backlog, judge: Judge, *, now: floa
         & (recipient.c.held.is_(False))
         & (recipient.c.next_attempt <= now)
     )
-    over = recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.created <= backlog.expired))
+    ended = (message.c.created <= backlog.expired) | (message.c.deliver_by > 0)
+    over = recipient.c.queue_id.in_(select(message.c.queue_id).where(ended))
     late = recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.created <= backlog.late))
     owing = over | (late & recipient.c.delay_told.is_(False))
     rows = connection.execute(select(recipient).where(due, owing).limit(JUDGED)).mappings().all()

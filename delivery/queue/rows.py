@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping
 
 from core import address as addresses
 from core.address import Address
-from core.envelope import Dsn
+from core.envelope import AT_ONCE, Dsn, Schedule
 from delivery.queue.schema import Owed
 from delivery.types import JobRecipient
 from message.content import Content
@@ -48,6 +48,7 @@ class NewMessage:
     envid: str = ""
     require_tls: bool = False
     local_prefix: bytes = b""
+    schedule: Schedule = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,12 @@ class StoredMessage:
     envid: str
     require_tls: bool
     local_prefix: bytes
+    schedule: Schedule = AT_ONCE
+
+    @property
+    def begins(self) -> float:
+        """When its time in the queue begins to count: not while its sender wants it held (RFC 4865 5)."""
+        return max(self.created, self.schedule.release_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,21 @@ def message_of(row: Row) -> StoredMessage:
         envid=row["envid"],
         require_tls=row["require_tls"],
         local_prefix=bytes(row["local_prefix"]),
+        schedule=schedule_of(row),
+    )
+
+
+def schedule_of(row: Row) -> Schedule:
+    """Most messages have none, and share one value."""
+    if not (row["release_at"] or row["deliver_by"] or row["priority"]):
+        return AT_ONCE
+    return Schedule(
+        release_at=row["release_at"],
+        hold=row["hold"],
+        deliver_by=row["deliver_by"],
+        by_mode=row["by_mode"],
+        by_trace=row["by_trace"],
+        priority=row["priority"],
     )
 
 

@@ -6,6 +6,7 @@ commit covers them: no file without a row, no bounce twice, no recipient forgott
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from sqlalchemy import (
@@ -22,14 +23,18 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     insert,
+    inspect,
     select,
     text,
+    update,
 )
+from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from core.errors import StorageError
 
-VERSION = 1
+VERSION = 2
 
 # One row of bytes: what a front may hold the interpreter for (design.md section 6), so that a read is one row.
 CHUNK = 256 * 1024
@@ -54,7 +59,8 @@ class Owed(Enum):
     RELAYED = "relayed"
 
 
-FORMER_INDEXES = ("queue_due",)  # of this version before it was released
+# Of earlier versions, replaced by others of another name.
+FORMER_INDEXES = ("queue_due", "queue_due_of")
 
 metadata = MetaData()
 
@@ -66,7 +72,8 @@ about = Table(
 )
 
 # `sender` "" is the null reverse-path. `local_prefix`: header lines that only a final delivery here puts before the
-# bytes (Return-Path, RFC 5321 4.4); what leaves never carries them.
+# bytes (Return-Path, RFC 5321 4.4); what leaves never carries them. The last six are `core.envelope.Schedule`; they
+# have defaults of the database's own, because version 1 did not know them.
 message = Table(
     "queue_message",
     metadata,
@@ -82,6 +89,12 @@ message = Table(
     Column("envid", Text, nullable=False),
     Column("require_tls", Boolean, nullable=False),
     Column("local_prefix", LargeBinary, nullable=False),
+    Column("release_at", Double, nullable=False, server_default="0"),
+    Column("hold", String(64), nullable=False, server_default=""),
+    Column("deliver_by", Double, nullable=False, server_default="0"),
+    Column("by_mode", String(1), nullable=False, server_default=""),
+    Column("by_trace", Boolean, nullable=False, server_default=false()),
+    Column("priority", Integer, nullable=False, server_default="0"),
 )
 
 chunk = Table(
@@ -94,7 +107,7 @@ chunk = Table(
 
 # `organisation_id`: whose administrators may see and handle this recipient (promise P8). `domain`: of the address,
 # what fairness and static routes go by; "" for a recipient whose mailbox is here. `folder`: where a local delivery
-# goes, "" is the inbox. `owed`: see `Owed`.
+# goes, "" is the inbox. `owed`: see `Owed`. `priority`: its message's, again, for who claims.
 recipient = Table(
     "queue_recipient",
     metadata,
@@ -120,26 +133,35 @@ recipient = Table(
     Column("lease_until", Double, nullable=False),
     Column("owed", String(16), nullable=False),
     Column("delay_told", Boolean, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
 )
 
 # Due recipients in their order, covering: past 50,000 of one dead domain, or of one commune, the look stays in the
 # index (row 141).
 Index(
-    "queue_due_of",
+    "queue_due_next",
     recipient.c.state,
     recipient.c.held,
     recipient.c.next_attempt,
     recipient.c.domain,
     recipient.c.organisation_id,
     recipient.c.queue_id,
+    recipient.c.priority,
+)
+# Those with a priority of their own, in the order of `RANK`; the others cost it nothing.
+RANK = "(next_attempt - 900 * priority)"
+RANKED = "priority != 0"
+Index(
+    "queue_ranked",
+    recipient.c.state,
+    recipient.c.held,
+    text(RANK),
+    sqlite_where=text(RANKED),
+    postgresql_where=text(RANKED),
 )
 Index("queue_of_domain", recipient.c.domain, recipient.c.state)
-Index(
-    "queue_owed",
-    recipient.c.owed,
-    sqlite_where=recipient.c.owed != "",
-    postgresql_where=recipient.c.owed != "",
-)
+OWING = "owed != ''"  # as it stands in the index: SQLite does not use it for a parameter
+Index("queue_owed", recipient.c.owed, sqlite_where=text(OWING), postgresql_where=text(OWING))
 
 # What was accepted and what became of it, for people who ask (`tracing`). Kept for `delivery.trace_days`.
 trace = Table(
@@ -222,19 +244,51 @@ vacation_told = Table(
 )
 
 
+# What `delivery.queue.greylist` remembers of senders that nobody vouches for, by a digest.
+greylist = Table(
+    "queue_greylist",
+    metadata,
+    Column("digest", String(32), primary_key=True),
+    Column("first", Double, nullable=False),
+    Column("last", Double, nullable=False, index=True),
+    Column("returned", Boolean, nullable=False),
+)
+
+
 def check_version(connection: Connection) -> None:
-    """Make what is missing. Raises `StorageError` for tables of another version, which stay as they are."""
+    """Make what is missing; bring an older version up to this one, in the same transaction. Raises `StorageError` for
+    tables of a newer version, which stay as they are."""
+    about.create(connection, checkfirst=True)
+    found = connection.execute(select(about.c.value).where(about.c.key == "version")).scalar()
+    version = VERSION if found is None else int(found)
+    if version > VERSION or version < 1:
+        raise StorageError(
+            f"the queue has version {found}, this program knows {VERSION}; install the newer program",
+            code="queue-version",
+        )
+    for step in UPGRADES[version - 1 :]:
+        step(connection)
     metadata.create_all(connection)
     for name in FORMER_INDEXES:
         connection.execute(text(f"DROP INDEX IF EXISTS {name}"))
     for table in metadata.tables.values():
         for index in table.indexes:
-            index.create(connection, checkfirst=True)
-    found = connection.execute(select(about.c.value).where(about.c.key == "version")).scalar()
+            connection.execute(CreateIndex(index, if_not_exists=True))
     if found is None:
         connection.execute(insert(about).values(key="version", value=str(VERSION)))
-    elif int(found) != VERSION:
-        raise StorageError(
-            f"the queue has version {found}, this program knows {VERSION}; install the newer program",
-            code="queue-version",
-        )
+    elif version < VERSION:
+        connection.execute(update(about).where(about.c.key == "version").values(value=str(VERSION)))
+
+
+def _version_2(connection: Connection) -> None:
+    """The schedule of a message. SQLite and PostgreSQL add such columns without rewriting a row."""
+    for table in (message, recipient):
+        present = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                definition = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+
+
+# One for each step from a version to the next.
+UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2,)

@@ -90,6 +90,7 @@ class SmtpAgent:
         routes: Routes | None = None,
         egress: Egress | None = None,
         deadline: float = DEADLINE,
+        clock: Clock | None = None,
     ) -> None:
         self._caller = caller
         self._mx = mx
@@ -99,6 +100,7 @@ class SmtpAgent:
         self._routes = routes or Routes({})
         self._egress = egress or Egress(SystemClock())
         self._deadline = deadline
+        self._clock = clock or SystemClock()
 
     @classmethod
     def create(cls, config: Config, resolver: Resolver, clock: Clock, results: TlsResults) -> SmtpAgent:
@@ -112,7 +114,8 @@ class SmtpAgent:
         )
         caller = Caller(config.hostname, tuple(config.delivery.bind))
         policies = Policies.create(config, resolver, results, clock)
-        return cls(caller, mx, policies, results=results, routes=Routes(config.delivery.routes), egress=Egress(clock))
+        routes = Routes(config.delivery.routes)
+        return cls(caller, mx, policies, results=results, routes=routes, egress=Egress(clock), clock=clock)
 
     async def close(self) -> None:
         await self._pool.close()
@@ -225,10 +228,22 @@ class SmtpAgent:
     async def _send(
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
     ) -> bool:
+        """In one transaction, or in as many as the server's RCPTMAX asks for (RFC 9422 3)."""
+        most = connection.capabilities.limit("RCPTMAX") or len(recipients)
+        good = True
+        for start in range(0, len(recipients), most):
+            good = good and await self._send_part(job, recipients[start : start + most], connection, answers)
+        return good
+
+    async def _send_part(
+        self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
+    ) -> bool:
+        connection.uses += 1
         offered: Capabilities = connection.capabilities
         eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
         lmtp = manner(connection.target.route).lmtp
-        talk = transaction(job, recipients, offered, answers, eight_bit=eight_bit, lmtp=lmtp)
+        now = self._clock.now()
+        talk = transaction(job, recipients, offered, answers, eight_bit=eight_bit, lmtp=lmtp, now=now)
         return await connection.drive(talk, job.content)
 
     def _part(self, connection: Connection, reusable: bool) -> None:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
+from core.envelope import Schedule
 from core.log import Secret
 from core.status import Status
 from delivery.types import Job, JobRecipient
 from smtp import xtext
 from smtp.outbound.reply_parser import RemoteReply
 from smtp.outbound.requirements import needs_utf8, unmet
+from smtp.schedule import by_parameter
 
 Value = TypeVar("Value")
 NUL = "\0"
@@ -79,6 +81,20 @@ class Capabilities:
         """The fixed limit of RFC 1870 3, 0 when there is none."""
         value = self.keywords.get("SIZE", "").split(" ")[0]
         return int(value) if value.isdecimal() and len(value) <= 20 else 0
+
+    def limit(self, name: str) -> int:
+        """Of RFC 9422 4 (RCPTMAX, MAILMAX); 0 when there is none."""
+        for item in self.keywords.get("LIMITS", "").split(" "):
+            key, _, value = item.partition("=")
+            if key.upper() == name and value.isdecimal() and len(value) <= 6:
+                return int(value)
+        return 0
+
+    @property
+    def shortest_by(self) -> int:
+        """The min-by-time of RFC 2852 4, 0 when there is none."""
+        value = self.keywords.get("DELIVERBY", "").split(" ")[0]
+        return int(value) if value.isdecimal() and len(value) <= 9 else 0
 
 
 class Refused(Exception):
@@ -179,14 +195,16 @@ def transaction(
     *,
     eight_bit: bool = False,
     lmtp: bool = False,
+    now: float = 0.0,
 ) -> Talk[bool]:
-    """One message. Fills `answers` for every recipient it learns about; True when the connection is good for more."""
-    obstacle = unmet(job, recipients, capabilities, eight_bit)
+    """One message; `now` tells what is left of its time limit. Fills `answers` for every recipient it learns about;
+    True when the connection is good for more."""
+    obstacle = unmet(job, recipients, capabilities, eight_bit, now)
     if obstacle is not None:
         answers.update({recipient.id: obstacle for recipient in recipients})
         return True
-    mail = _mail(job, recipients, capabilities)
-    rcpts = [_rcpt(recipient, capabilities) for recipient in recipients]
+    mail = _mail(job, recipients, capabilities, now)
+    rcpts = [_rcpt(recipient, capabilities, job.schedule) for recipient in recipients]
     if "PIPELINING" in capabilities:
         yield Send(_lines(mail, *rcpts, "DATA"))
         return (yield from _pipelined(recipients, answers, lmtp))
@@ -278,7 +296,7 @@ def _keyword(line: str) -> tuple[str, str]:
     return keyword.upper(), parameters
 
 
-def _mail(job: Job, recipients: tuple[JobRecipient, ...], capabilities: Capabilities) -> str:
+def _mail(job: Job, recipients: tuple[JobRecipient, ...], capabilities: Capabilities, now: float) -> str:
     parts = [f"MAIL FROM:<{job.sender or ''}>"]
     if "SIZE" in capabilities:
         parts.append(f"SIZE={job.content.size}")
@@ -289,17 +307,22 @@ def _mail(job: Job, recipients: tuple[JobRecipient, ...], capabilities: Capabili
         parts.append("SMTPUTF8")
     if "REQUIRETLS" in capabilities and job.require_tls:
         parts.append("REQUIRETLS")
+    if "DELIVERBY" in capabilities and job.schedule.by_mode:
+        parts.append(by_parameter(job.schedule, now))
+    if "MT-PRIORITY" in capabilities and job.schedule.priority:
+        parts.append(f"MT-PRIORITY={job.schedule.priority}")
     if "DSN" in capabilities:
         parts += [f"RET={job.ret}"] if job.ret else []
         parts += [f"ENVID={xtext.encode(job.envid)}"] if job.envid else []
     return " ".join(parts)
 
 
-def _rcpt(recipient: JobRecipient, capabilities: Capabilities) -> str:
+def _rcpt(recipient: JobRecipient, capabilities: Capabilities, schedule: Schedule) -> str:
     parts = [f"RCPT TO:<{recipient.address}>"]
     if "DSN" in capabilities:
         dsn = recipient.dsn
-        parts += [f"NOTIFY={','.join(sorted(dsn.notify))}"] if dsn.notify else []
+        notify = _notify(dsn.notify, capabilities, schedule)
+        parts += [f"NOTIFY={','.join(sorted(notify))}"] if notify else []
         kind, _, original = dsn.original.partition(";")
         if kind.lower() == "utf-8":
             # RFC 6533 3: the address type is for who knows both extensions.
@@ -307,6 +330,13 @@ def _rcpt(recipient: JobRecipient, capabilities: Capabilities) -> str:
         elif original and original.isascii():
             parts.append(f"ORCPT={kind};{xtext.encode(original)}")
     return " ".join(parts)
+
+
+def _notify(asked: frozenset[str], capabilities: Capabilities, schedule: Schedule) -> frozenset[str]:
+    """RFC 2852 4.1.4.2: a server that knows no time limits is asked to tell of delays at least."""
+    if schedule.by_mode != "N" or "DELIVERBY" in capabilities or "NEVER" in asked:
+        return asked
+    return (asked or frozenset({"FAILURE"})) | {"DELAY"}
 
 
 def _ask(line: str, stage: Stage) -> Talk[RemoteReply]:

@@ -38,8 +38,8 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Back after a transaction that left it in good order."""
-        connection.uses += 1
-        if self._closed or self._count >= MAX_IDLE or connection.uses >= MAX_USES or self._idle_seconds <= 0:
+        most = connection.capabilities.limit("MAILMAX") or MAX_USES
+        if self._closed or self._count >= MAX_IDLE or connection.uses >= min(most, MAX_USES) or self._idle_seconds <= 0:
             self._quit(connection)
             return
         key = _key(connection.target, connection.policy.label)

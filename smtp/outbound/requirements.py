@@ -1,4 +1,5 @@
-"""What a message needs of a server before it may be offered (RFC 1870, RFC 6152, RFC 6531, RFC 8689). Pure."""
+"""What a message needs of a server before it may be offered (RFC 1870, RFC 2852, RFC 6152, RFC 6531,
+RFC 8689). Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +8,16 @@ from typing import Protocol
 from core.status import Status, refused
 from delivery.types import Job, JobRecipient
 from message.content import Content, blocks
+from smtp.schedule import left
 
 TOO_BIG = refused("Message is larger than the next server accepts", "too-big-for-next-hop", "5.3.4", 552)
 NO_8BIT = refused("Message is 8-bit and the next server takes 7-bit only", "no-8bitmime", "5.6.3", 554)
 NO_BINARY = refused("Message is binary and we send none", "no-binarymime", "5.6.1", 554)
 NO_UTF8 = refused("Message is internationalized and the next server is not", "no-smtputf8", "5.6.7", 553)
 NO_REQUIRETLS = refused("Next server does not support REQUIRETLS", "no-requiretls", "5.7.30", 550)
+
+
+NO_DELIVERBY = refused("Next server cannot keep the time limit of the message", "no-deliverby", "5.4.7", 554)
 
 
 class Offered(Protocol):
@@ -23,8 +28,13 @@ class Offered(Protocol):
     @property
     def size(self) -> int: ...
 
+    @property
+    def shortest_by(self) -> int: ...
 
-def unmet(job: Job, recipients: tuple[JobRecipient, ...], offered: Offered, eight_bit: bool) -> Status | None:
+
+def unmet(
+    job: Job, recipients: tuple[JobRecipient, ...], offered: Offered, eight_bit: bool, now: float
+) -> Status | None:
     """The first requirement that the server's EHLO leaves open, None when the message may go. `eight_bit`: the content
     has octets beyond ASCII (need only be known when 8BITMIME is not offered)."""
     if offered.size and job.content.size > offered.size:
@@ -38,6 +48,10 @@ def unmet(job: Job, recipients: tuple[JobRecipient, ...], offered: Offered, eigh
     # RFC 8689 4.2.1: a message that requires TLS goes only where the requirement is carried on.
     if job.require_tls and "REQUIRETLS" not in offered:
         return NO_REQUIRETLS
+    # RFC 2852 4.1.4: by-mode R goes only to who knows it, and has enough time.
+    if job.schedule.by_mode == "R":
+        able = "DELIVERBY" in offered and left(job.schedule, now) >= offered.shortest_by
+        return None if able else NO_DELIVERBY
     return None
 
 

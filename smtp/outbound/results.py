@@ -24,6 +24,7 @@ def from_answer(recipient: JobRecipient, answer: RemoteReply | Status, host: str
         remote=host,
         diagnostic=answer.diagnostic,
         relayed_dsn=answer.ok and "DSN" in offered,
+        relayed_by=answer.ok and "DELIVERBY" in offered,
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from core.envelope import Schedule
 from delivery.types import Vacation
 from tests.admin_api.conftest import Api
 from tests.admin_api.test_access_routes import mailbox
@@ -56,3 +59,19 @@ async def test_an_account_is_unlocked_by_its_own_commune_only(api: Api) -> None:
     assert (await api.call("POST", path, api.b)).status_code == 404
     assert (await api.call("POST", path, api.a)).status_code == 204
     assert [action for action, _ in api.queue.done] == ["unlock"]
+
+
+async def test_the_queue_tells_what_its_senders_asked_for(api: Api) -> None:
+    """RFC 4865, RFC 2852, RFC 6710: a message that is kept back is not one that is stuck."""
+    schedule = Schedule(release_at=2e9, hold="for;60", deliver_by=2.1e9, by_mode="R", priority=3)
+    api.queue.put("timed", api.organisations["a"])
+    api.queue.messages["timed"] = replace(api.queue.messages["timed"], schedule=schedule)
+    shown = (await api.call("GET", "/queue/timed", api.a)).json()
+    assert {key: shown[key] for key in ("release_at", "deliver_by", "by_mode", "priority")} == {
+        "release_at": 2e9,
+        "deliver_by": 2.1e9,
+        "by_mode": "R",
+        "priority": 3,
+    }
+    ordinary = (await api.call("GET", "/queue/queued-a", api.a)).json()
+    assert (ordinary["release_at"], ordinary["by_mode"], ordinary["priority"]) == (0, "", 0)

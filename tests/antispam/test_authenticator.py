@@ -109,3 +109,16 @@ async def test_cancelling_stops_at_once() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 2)
+
+
+async def test_rfc7505_a_sender_whose_domain_takes_no_mail_is_known_for_it() -> None:
+    for exchangers, expected in (([(0, "")], True), ([(10, "mx.x.test")], False), ([], False)):
+        dns = world()
+        if exchangers:
+            dns.add("x.test", "MX", *exchangers)
+        assert (await judge(dns, signed(), peer())).null_mx is expected
+        assert not (await judge(dns, signed(), peer(), None)).null_mx
+    dns = world()
+    dns.add("x.test", "MX", (0, ""))
+    dns.failing.add("x.test")
+    assert not (await judge(dns, signed(), peer())).null_mx  # what is not known is no refusal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -146,3 +147,16 @@ def test_a_backup_never_overwrites_something_else(config_path: Path, tmp_path: P
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["one.jpg"]
     back_up(config, config_path, tmp_path / "b")
     assert back_up(config, config_path, tmp_path / "b").new == 0
+
+
+def test_h133_a_backup_is_its_operators_alone(config_path: Path, tmp_path: Path) -> None:
+    """Nobody but the user that made it looks into its directory, whatever the umask; the DKIM keys in it are sealed."""
+    before = os.umask(0)
+    try:
+        back_up(load(config_path), config_path, tmp_path / "b")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "b").stat().st_mode & 0o077 == 0
+    for path in (tmp_path / "b").rglob("*"):
+        if path.is_file() and path.suffix in (".db", ".key", ".pem"):
+            assert b"PRIVATE KEY" not in path.read_bytes() or path.stat().st_mode & 0o077 == 0, path

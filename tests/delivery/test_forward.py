@@ -208,3 +208,15 @@ async def test_what_waited_here_is_forwarded_under_our_sender_too(forwarding: Fo
     senders = {tuple(recipients): sender for sender, recipients in (await forwarding.queued()).values()}
     assert senders[("maire@ville.test",)] == "a@sender.test"
     assert senders[("ami@ailleurs.test",)].startswith("SRS0=")
+
+
+async def test_rfc3461_5_2_1_what_the_sender_wrote_goes_with_a_replaced_address(world: World) -> None:
+    world.directory.alias("conseil@ville.test", "elu@ailleurs.test")
+    for dsn, original in (
+        (Dsn(), "rfc822;conseil@ville.test"),
+        (Dsn(original="rfc822;x@list.test"), "rfc822;x@list.test"),
+    ):
+        assert (await world.send(world.inbound(), MAIL, "conseil@ville.test", dsn=dsn)).ok
+        [claimed] = await world.queue.claim(world.scheduler()._destinations.selection())
+        assert [str(item.address) for item in claimed.recipients] == ["elu@ailleurs.test"]
+        assert claimed.recipients[0].dsn.original == original

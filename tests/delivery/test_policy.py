@@ -9,7 +9,7 @@ import pytest
 from antispam.types import Action, Arc, Authentication, Dkim, Result, Unscanned, Verdict
 from core.address import parse
 from delivery.evidence import BUG, Evidence, unknown_authentication
-from delivery.policy import RULES, Context, decide
+from delivery.policy import RULES, Context, Disposition, decide
 from message.address_list import From, FromDefect
 from tests.fakes.delivery_world import vouched
 
@@ -135,7 +135,7 @@ def test_the_scanners_own_words_reach_the_sender() -> None:
 
 
 def test_every_rule_is_in_the_table_once() -> None:
-    assert len({rule.__name__ for rule in RULES}) == len(RULES) == 11
+    assert len({rule.__name__ for rule in RULES}) == len(RULES) == 12
 
 
 TRUSTING = Context(arc_trusted=frozenset({"list.test", "gateway.test"}))
@@ -159,3 +159,10 @@ def test_h088_only_a_whole_chain_of_listed_sealers_turns_a_dmarc_failure(
     assert told(evidence(replace(REJECTING, arc=arc)), context) == expected
     if expected.startswith("inbox"):
         assert told(evidence(replace(QUARANTINING, arc=arc)), context) == expected
+
+
+def test_rfc7505_a_null_mx_is_refused_whoever_vouches() -> None:
+    silent = replace(vouched(spf=P, dmarc=P, policy="reject"), null_mx=True)
+    decision = decide(evidence(silent), Context())
+    assert (decision.status.code, decision.status.enhanced, decision.reason) == (550, "5.7.27", "null-mx")
+    assert decide(evidence(silent), Context(protected=True)).disposition is Disposition.JUNK

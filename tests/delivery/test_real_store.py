@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.config import Limits
 from core.errors import TemporaryError
+from core.ids import RandomIds
+from directory.service import SqlDirectory
+from migrations.runner import upgrade
+from store import custody
 from store.service import MaildirStore, initialise
 from store.types import AccountRef, Column
-from tests.delivery.conftest import World
+from tests.delivery.conftest import HOST, World
 from tests.delivery.test_scheduler import empty, running, until
 
 MAIL = b"From: a@sender.test\r\nTo: maire@ville.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
@@ -109,3 +115,21 @@ async def test_a_bounce_lands_in_the_mailbox_of_its_sender(real: World) -> None:
         await until(lambda: empty(real))
     [report] = await messages(real, "maire@ville.test")
     assert b"Action: failed" in report
+
+
+async def test_h056_postmasters_mail_is_kept_before_anybody_reads_it(real: World, tmp_path: Path) -> None:
+    """Nobody has named a reader yet: the mail lies under this host's name, is no orphan, and is bounded."""
+    url = f"sqlite:///{tmp_path / 'directory.db'}"
+    await asyncio.to_thread(upgrade, url)
+    limits = Limits(postmaster_mailbox=1000)
+    directory = await SqlDirectory.open(url, clock=real.clock, ids=RandomIds(), limits=limits, hostname=HOST)
+    try:
+        real.directory = directory
+        assert (await real.send(real.inbound(), MAIL, f"postmaster@{HOST}")).ok
+        [kept] = [file.read_bytes() for file in (tmp_path / "domains" / HOST / "postmaster" / "cur").iterdir()]
+        assert kept.endswith(MAIL)
+        assert await custody.compare(directory, real.store, None) == []
+        status = await real.send(real.inbound(), MAIL + b"x" * 2000 + b"\r\n", f"abuse@{HOST}")
+        assert (status.code, status.enhanced) == (452, "4.2.2")
+    finally:
+        await directory.close()

@@ -461,7 +461,7 @@ async def test_rfc_7662_the_question_and_the_answer(clock: ManualClock) -> None:
     ],
     ids=str,
 )  # fmt: skip
-async def test_a_token_that_is_not_for_us(clock: ManualClock, answer: dict[str, object]) -> None:
+async def test_h119_a_token_that_is_not_for_us(clock: ManualClock, answer: dict[str, object]) -> None:
     check = introspection(lambda _: httpx2.Response(200, json=answer), clock, scope="mail")
     assert await check.check(Secret("t")) is None
     await check.close()

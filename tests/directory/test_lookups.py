@@ -11,7 +11,7 @@ from core.clock import ManualClock
 from core.config import Limits
 from core.ids import RandomIds
 from directory.service import SqlDirectory
-from directory.types import AliasOf, ForeignDomain, LocalAccount, Role, State, UnknownUser
+from directory.types import KEEPER, AliasOf, ForeignDomain, LocalAccount, Role, State, UnknownUser, keeper
 from tests.directory.helpers import OPERATOR, at, commune, mailbox
 
 
@@ -41,7 +41,11 @@ async def test_exact_then_without_subaddress_then_unknown_or_foreign(both: SqlDi
 async def test_h056_the_hosts_own_postmaster_is_the_operators(sqlite_url: str, clock: ManualClock) -> None:
     opened = await SqlDirectory.open(sqlite_url, clock=clock, ids=RandomIds(), limits=Limits(), hostname="mx.dept.test")
     try:
-        assert await opened.resolve(at("postmaster@mx.dept.test")) == UnknownUser()
+        kept = LocalAccount(keeper("mx.dept.test", Limits().postmaster_mailbox))
+        assert await opened.resolve(at("postmaster@mx.dept.test")) == kept
+        await commune(opened, "Vide", "vide.test")
+        assert await opened.resolve(at("abuse@vide.test")) == kept
+        assert await opened.account_by_id(KEEPER) is None  # nobody logs into it
         await opened.set_operator_postmaster(OPERATOR, at("dsi@dept.test"))
         assert await opened.resolve(at("Postmaster@mx.dept.test")) == AliasOf((at("dsi@dept.test"),))
         assert await opened.resolve(at("anne@mx.dept.test")) == ForeignDomain()

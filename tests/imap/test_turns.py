@@ -6,8 +6,11 @@ A neighbour counts how often the loop comes round while the command runs; on an 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import TypeVar
+
+import pytest
 
 from imap.commands import list as listing
 from imap.commands.fetch import FETCH
@@ -80,3 +83,39 @@ async def test_long_patterns_over_many_folders_are_matched_beside_the_loop() -> 
     rows, count = await turns(listing._matched(tree, tree.listed, query))
     assert rows == tree.listed(query) != []
     assert count >= 20
+
+
+async def test_h100_searches_in_a_loop_leave_turns_to_others() -> None:
+    """One client asks the dearest question again and again; each asking gives way, so a neighbour waits for a turn and
+    never for the end of the loop."""
+    mailbox = MemoryMailbox(batch=1000)
+    for _ in range(200):
+        mailbox.put(b"Subject: x\r\n\r\n" + b"y" * 2000 + b"\r\n")
+    session = await desk(mailbox, TABLE)
+    longest, last = 0.0, time.process_time()
+
+    async def neighbour() -> None:
+        nonlocal longest, last
+        while True:
+            last = time.process_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.process_time() - last)
+
+    task = asyncio.create_task(neighbour())
+    try:
+        for number in range(20):
+            answer = await session.ask(b"%d SEARCH OR TEXT zzz%d NOT BODY zzz" % (number, number))
+            assert answer.endswith(b"%d OK SEARCH completed\r\n" % number)
+    finally:
+        task.cancel()
+    assert longest < 1.0  # of the processor's time: the bound of promise P7 is 2 s
+
+
+@pytest.mark.parametrize("pattern", [b"(a+)+$", b".*", b"[", b"\\\\1", b"%_*?"])
+async def test_h100_what_is_searched_for_is_text_and_no_pattern(pattern: bytes) -> None:
+    mailbox = MemoryMailbox()
+    mailbox.put(b"Subject: x\r\n\r\n" + b"a" * 5000 + b"!\r\n")
+    mailbox.put(b"Subject: x\r\n\r\nliteral " + pattern.replace(b"\\\\", b"\\") + b"\r\n")
+    session = await desk(mailbox, TABLE)
+    answer = await session.ask(b'1 SEARCH BODY "%b"' % pattern)
+    assert answer.startswith(b"* SEARCH 2\r\n")

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
 import os
+import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import uvloop
 
 from core.clock import ManualClock
 from core.config import Config
+from core.envelope import Dsn, Schedule
 from core.tls import ServerTls
 from delivery.types import Job, Result, ResultKind
 from message.content import BytesContent
@@ -479,3 +483,74 @@ def test_from_our_agent_to_our_server(
 def test_the_agent_of_the_suite(tmp_path: Path) -> None:
     config = Config(hostname="mx.mairie.test", data=tmp_path)
     assert isinstance(SmtpAgent.create(config, FakeResolver(), ManualClock(), Uncounted()), SmtpAgent)
+
+
+BY_EHLO = "250-remote.test\r\n250-PIPELINING\r\n250-DSN\r\n250-MT-PRIORITY\r\n250 DELIVERBY 60"
+
+
+async def takes_all(remote: Remote, ehlo: str = BY_EHLO) -> None:
+    await remote.greet(ehlo)
+    for answer in ("250 ok", "250 ok", "354 go"):
+        await remote.hear(answer=answer)
+    await remote.body()
+    await remote.say("250 2.0.0 ok")
+
+
+async def test_rfc2852_what_is_left_of_a_time_limit_and_the_priority_go_to_who_knows_them() -> None:
+    limit = Schedule(deliver_by=time.time() + 500, by_mode="R", by_trace=True, priority=3)
+    (result,), heard = await deliver(to(schedule=limit), takes_all)
+    assert (result.kind, result.relayed_by) == (ResultKind.DELIVERED, True)
+    assert re.fullmatch(r"MAIL FROM:<maire@mairie\.test> BY=(49\d|500);RT MT-PRIORITY=3", heard[1])
+
+
+@pytest.mark.parametrize(
+    ("left", "ehlo"), [(500, EHLO), (59, BY_EHLO)], ids=["no DELIVERBY", "a higher minimum than what is left"]
+)
+async def test_rfc2852_by_mode_r_is_returned_where_it_cannot_be_kept(left: int, ehlo: str) -> None:
+    async def greets(remote: Remote) -> None:
+        await remote.greet(ehlo)
+
+    limit = Schedule(deliver_by=time.time() + left, by_mode="R")
+    (result,), heard = await deliver(to(schedule=limit), greets)
+    assert (result.kind, result.status.enhanced) == (ResultKind.FAILED, "5.4.7")
+    assert not any(line.startswith("MAIL") for line in heard)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (frozenset[str](), " NOTIFY=DELAY,FAILURE"),
+        (frozenset({"SUCCESS"}), " NOTIFY=DELAY,SUCCESS"),
+        (frozenset({"NEVER"}), " NOTIFY=NEVER"),
+    ],
+)
+async def test_rfc2852_by_mode_n_asks_who_knows_no_limits_to_tell_of_delays(asked: frozenset[str], sent: str) -> None:
+    limit = Schedule(deliver_by=time.time() + 500, by_mode="N", priority=3)
+    script = functools.partial(takes_all, ehlo=EHLO)
+    (result,), heard = await deliver(to(schedule=limit, dsn=[Dsn(asked)]), script)
+    assert (result.kind, result.relayed_by) == (ResultKind.DELIVERED, False)
+    assert "BY=" not in heard[1]
+    assert "MT-PRIORITY" not in heard[1]
+    assert heard[2] == f"RCPT TO:<a@remote.test>{sent}"
+
+
+async def test_rfc9422_no_more_recipients_and_messages_than_a_server_wants() -> None:
+    """Five recipients, two a message, three messages a connection: the rest of them begin a new one."""
+
+    async def limited(remote: Remote) -> None:
+        await remote.greet("250-remote.test\r\n250 LIMITS RCPTMAX=2 MAILMAX=3")
+        while (line := await remote.hear()) and line != "QUIT":
+            await remote.say("354 go" if line == "DATA" else "250 ok")
+            if line == "DATA":
+                await remote.body()
+                await remote.say("250 done")
+        await remote.say("221 bye")
+
+    people = [f"{name}@r.test" for name in "abcde"]
+    async with scripted(limited) as remote, agent(idle=5.0) as made:
+        for _ in range(2):
+            results = await made.deliver(to(*people)(remote.port))
+            assert {result.kind for result in results} == {ResultKind.DELIVERED}
+        assert remote.connections == 2
+    groups = "".join(line[0] for line in remote.heard if line.startswith(("EHLO", "MAIL", "RCPT"))).split("E")[1:]
+    assert groups == ["MRRMRRMR", "MRRMRRMR"]

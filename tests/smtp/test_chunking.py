@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.status import Status, refused
-from smtp.data import BARE_LINE_END, ChunkDecoder
+from message.lines import BARE_LINE_END
+from smtp.data import ChunkDecoder
 from tests.fakes.smtp_server import FakeAcceptor, Wire, running, service
 
 LIMIT = 64 * 1024
@@ -183,3 +184,31 @@ def test_h006_the_result_does_not_depend_on_the_chunks(pieces: list[bytes], cuts
         assert whole[1] is BARE_LINE_END
     else:
         assert whole[0] == data
+
+
+async def test_rfc3030_3_binary_comes_by_bdat_alone_and_its_octets_as_they_are() -> None:
+    acceptor = FakeAcceptor()
+    octets = b"A: b\r\n\r\n" + bytes(range(256)) * 300 + b"\r"
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        assert "BINARYMIME" in await wire.ehlo()
+        for line, answer in (
+            ("MAIL FROM:<a@client.test> BODY=BINARYMIME", "250"),
+            ("RCPT TO:<agent@mairie.test>", "250"),
+            ("DATA", "503 5.5.1"),
+        ):
+            assert (await wire.say(line)).startswith(answer)
+        wire.send(b"BDAT %d\r\n" % (len(octets) - 1) + octets[:-1])
+        assert (await wire.reply()).startswith("250")
+        wire.send(b"BDAT 1 LAST\r\n" + octets[-1:])
+        assert (await wire.reply()).startswith("250 2.0.0 Queued")
+        wire.send(b"NOOP\r\n")
+        assert (await wire.reply()).startswith("250")
+    assert acceptor.messages == [octets]
+
+
+async def test_h001_h004_without_binarymime_chunks_hold_lines() -> None:
+    async with running(service(acceptor=FakeAcceptor())) as server:
+        wire = await ready(server)
+        wire.send(b"BDAT 10 LAST\r\nA: b\r\n\r\n\0\n")
+        assert (await wire.reply()).startswith("550 5.5.2")

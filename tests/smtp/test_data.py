@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtp.data import BARE_LINE_END, LONG_LINE, NUL, DataDecoder
+from message.lines import BARE_LINE_END, LONG_LINE, NUL
+from smtp.data import DataDecoder
 from smtp.outbound.stuffing import BareLineEnd, DotStuffer
 
 LIMIT = 64 * 1024

@@ -79,7 +79,7 @@ def sha256(data: bytes) -> bytes:
     ],
     ids=["whole", "whole-256", "whole-512", "key", "key-256", "key-512"],
 )
-def test_usage_3_matches_the_leaf_whatever_its_names_and_dates(selector: int, matching: int, data: bytes) -> None:
+def test_h028_usage_3_matches_the_leaf_whatever_its_names_and_dates(selector: int, matching: int, data: bytes) -> None:
     record = Tlsa(3, selector, matching, data)
     assert usable([record]) == (record,)
     assert mismatch([record], [LEAF.der], ("else.test",), NOW + 1e9) == ""
@@ -171,7 +171,7 @@ async def test_records_that_were_not_validated_do_not_count() -> None:
     assert await lookup(resolver, target(secure=True, named=True)) is None
 
 
-async def test_a_question_that_fails_makes_the_target_unusable() -> None:
+async def test_h028_a_question_that_fails_makes_the_target_unusable() -> None:
     """RFC 7672 2.1.2: an attacker who only blocks the TLSA question must not win clear text."""
     resolver = FakeResolver(failing=["_25._tcp.mx.r.test"])
     assert await lookup(resolver, target(secure=True, named=True)) == TlsaFailed("mx.r.test")

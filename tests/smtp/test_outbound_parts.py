@@ -277,7 +277,7 @@ def test_what_each_refusal_comes_to(codes: tuple[int, ...], expected: int) -> No
     ],
 )
 def test_requirements(work: dialogue.Job, keywords: dict[str, str], eight_bit: bool, enhanced: str) -> None:
-    status = unmet(work, work.recipients, Capabilities(keywords), eight_bit)
+    status = unmet(work, work.recipients, Capabilities(keywords), eight_bit, 0.0)
     assert (status.enhanced if status else "") == enhanced
 
 

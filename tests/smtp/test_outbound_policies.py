@@ -77,7 +77,7 @@ async def test_nothing_found_is_opportunistic() -> None:
 
 
 @pytest.mark.parametrize("mode", ["", "testing", "enforce"])
-async def test_dane_stands_over_mta_sts_and_falls_back_to_nothing(mode: str) -> None:
+async def test_h028_dane_stands_over_mta_sts_and_falls_back_to_nothing(mode: str) -> None:
     """RFC 8461 2: a policy of MTA-STS never overrides a failing DANE."""
     policy, heard = await decide(SECURE, tlsa=[GOOD], sts=Sts(mode, mx="else.test"))
     assert facts(policy) == (Encryption.REQUIRED, "dane", False, True)
@@ -90,13 +90,13 @@ async def test_unusable_records_still_demand_tls() -> None:
     assert heard == ["tlsa-invalid"]
 
 
-async def test_a_tlsa_question_that_fails_closes_the_target() -> None:
+async def test_h028_a_tlsa_question_that_fails_closes_the_target() -> None:
     policy, heard = await decide(SECURE, failing=[TLSA])
     assert isinstance(policy, Status)
     assert (policy.temporary, policy.reason, heard) == (True, "tlsa-unknown", ["dnssec-invalid"])
 
 
-async def test_enforce_is_verified_without_a_way_back() -> None:
+async def test_h026_enforce_is_verified_without_a_way_back() -> None:
     policy, _ = await decide(PLAIN, sts=Sts("enforce"))
     assert facts(policy) == (Encryption.REQUIRED, "sts", False, False)
     assert isinstance(policy, TlsPolicy)

@@ -37,7 +37,9 @@ async def test_ehlo_is_one_write_with_everything_we_do() -> None:
         text = (await wire.reader.read(4096)).decode()
         assert text.startswith("250-mx.mairie.test\r\n")
         keywords = {line[4:].split(" ")[0] for line in text.splitlines()[1:]}
-        assert keywords == {*"PIPELINING SIZE 8BITMIME CHUNKING SMTPUTF8 ENHANCEDSTATUSCODES DSN LIMITS HELP".split()}
+        assert keywords == {
+            *"PIPELINING SIZE 8BITMIME CHUNKING BINARYMIME SMTPUTF8 ENHANCEDSTATUSCODES DSN LIMITS HELP".split()
+        }
         assert "SIZE 62914560" in text
         assert "LIMITS RCPTMAX=500" in text
         wire.close()
@@ -411,3 +413,15 @@ async def test_h067_a_header_of_8_bit_octets_is_kept_as_it_is_and_a_nul_is_refus
         assert (await wire.say(header + b"\r\nx\r\n.\r\n")).startswith(answer)
         assert (await wire.say("NOOP")).startswith("250")
     assert acceptor.messages == ([header + b"\r\nx\r\n"] if answer == "250 " else [])
+
+
+async def test_h055_what_is_asked_tells_nothing_of_who_exists() -> None:
+    """VRFY answers alike for all, EXPN for nobody, and no answer holds the name (RFC 5321 3.5.3, 7.3)."""
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        known, unknown = [await wire.say(f"VRFY {name}@mairie.test") for name in ("agent", "unknown")]
+        assert known == unknown
+        assert known.startswith("252 2.1.5")
+        assert (await wire.say("EXPN agent@mairie.test")).startswith("502 5.5.1")
+        assert "agent" not in known

@@ -1,0 +1,81 @@
+"""A queue of the version before, with mail in it, is brought up to this one; nothing of it is lost (fault 168)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import create_engine
+
+from core.address import parse
+from core.clock import ManualClock
+from core.database import create_engine as create_async
+from core.envelope import AT_ONCE, Schedule
+from delivery.queue import schema
+from delivery.queue.claims import Candidate, Choice
+from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
+from message.content import BytesContent
+from tests.fakes.postgres import running
+from tests.fakes.queue_versions import BYTES, make_version_1
+
+INDEXES = "SELECT name FROM sqlite_master WHERE type = 'index'"
+
+
+def everything(page: Sequence[Candidate]) -> Choice:
+    return Choice(tuple((item.id,) for item in page), frozenset())
+
+
+async def check(queue: Queue) -> None:
+    """What was there is as it was, and what is new works beside it."""
+    [shown] = await queue.administration.list(None)
+    assert (shown.queue_id, shown.sender, shown.schedule) == ("old", "a@one.test", AT_ONCE)
+    [recipient] = shown.recipients
+    assert (recipient.attempts, recipient.last_status) == (3, "451 4.4.1 away")
+    urgent = NewMessage(
+        "new", None, BytesContent(BYTES), (NewRecipient(parse("c@two.test")),), schedule=Schedule(priority=4)
+    )
+    await queue.enqueue(urgent)
+    claimed = await queue.claim(everything)
+    assert [item.message.queue_id for item in claimed] == ["new", "old"]
+    old = claimed[1]
+    assert (old.message.local_prefix, old.recipients[0].dsn.notify) == (b"X: y\r\n", frozenset({"FAILURE"}))
+    content = await queue.content(old.message)
+    assert content.read(0, content.size) == BYTES
+
+
+async def test_f168_a_queue_of_version_1_is_upgraded_with_its_mail(tmp_path: Path) -> None:
+    file = tmp_path / "queue" / "queue.db"
+    file.parent.mkdir()
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        make_version_1(connection)
+    engine.dispose()
+    clock = ManualClock(1_790_000_100.0)
+    for opened in range(2):  # once upgraded it stays so
+        queue = Queue(file, tmp_path / "run", clock=clock)
+        await queue.open()
+        version = await queue._database.read(
+            lambda c: c.exec_driver_sql("SELECT value FROM queue_about WHERE key = 'version'").scalar()
+        )
+        assert version == str(schema.VERSION)
+        indexes = set(await queue._database.read(lambda c: c.exec_driver_sql(INDEXES).scalars().all()))
+        assert "queue_due_next" in indexes
+        assert not indexes & set(schema.FORMER_INDEXES)
+        if opened == 1:
+            await check(queue)
+        await queue.close()
+
+
+async def test_f168_on_postgresql_too(tmp_path: Path) -> None:
+    with running() as server:
+        url = server.create("queue")
+        engine = create_async(url)
+        async with engine.begin() as connection:
+            await connection.run_sync(make_version_1)
+        await engine.dispose()
+        clock = ManualClock(1_790_000_100.0)
+        queue = Queue(tmp_path / "unused", tmp_path / "run", clock=clock, url=url)
+        await queue.open()
+        await check(queue)
+        await queue.close()

@@ -1,0 +1,214 @@
+"""Mail with a time of its own: kept back (RFC 4865), returned or told late (RFC 2852), urgent (RFC 6710)."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from typing import Any
+
+import pytest
+
+from core.address import parse
+from core.config import Delivery
+from core.envelope import Dsn, Schedule
+from core.status import accepted, deferred
+from delivery.outcome import Backoff, Rules
+from delivery.queue.claims import PAGE, Candidate, Choice
+from delivery.queue.results import Backlog, Outcome
+from delivery.queue.rows import NewMessage, NewRecipient, StoredMessage, StoredRecipient
+from delivery.queue.schema import Owed, State
+from delivery.types import MailParameters, Result, ResultKind
+from message.content import BytesContent
+from tests.delivery.conftest import World
+from tests.delivery.test_scheduler import running, until
+
+MAIL = b"From: maire@ville.test\r\nTo: x@far.test\r\nSubject: Essai\r\n\r\nTexte.\r\n"
+NOW = 2_000_000.0
+LATER = deferred("busy", "remote-deferred", "4.7.1")
+
+
+async def submit(world: World, *to: str, schedule: Schedule, dsn: Dsn | None = None) -> None:
+    status = await world.send(
+        world.submission(),
+        MAIL,
+        *to,
+        sender="maire@ville.test",
+        account="maire@ville.test",
+        dsn=dsn,
+        parameters=MailParameters(schedule=schedule),
+    )
+    assert status.ok, status
+
+
+def stored(schedule: Schedule, *, age: float = 0.0) -> StoredMessage:
+    sender = parse("a@one.test")
+    return StoredMessage("q", sender, "", 1, 1, NOW - age, False, "7BIT", "", "", False, b"", schedule)
+
+
+def judged(schedule: Schedule, result: Result, *, age: float = 0.0, notify: str = "", told: bool = False) -> Outcome:
+    rules = Rules(Backoff.of(Delivery()), now=lambda: NOW, chance=lambda: 0.5)
+    dsn = Dsn(frozenset(notify.split(",")) if notify else frozenset())
+    recipient = StoredRecipient(
+        1, "q", parse("b@two.test"), "two.test", "", dsn, False, "", 0, 0.0, "", "", "", Owed.NOTHING, told
+    )
+    return rules.judge(stored(schedule, age=age), recipient, result)
+
+
+# --- FUTURERELEASE ---------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_leaves_and_nobody_here_sees_it_before_its_time(world: World) -> None:
+    release = world.clock.now() + 3600
+    await submit(world, "x@far.test", "agent@ville.test", schedule=Schedule(release_at=release, hold="for;3600"))
+    async with running(world.scheduler(poll=0.01)):
+        [shown] = await world.queue.administration.list(None)
+        await world.queue.administration.retry(None, shown.queue_id)  # an administrator's haste changes nothing
+        await submit(world, "y@near.test", schedule=Schedule())
+        await until(lambda: world.remote.jobs)
+        assert [job.next_hop for job in world.remote.jobs] == ["near.test"]
+        assert not world.store.inbox("agent@ville.test")
+        shown = await world.queue.administration.show(None, shown.queue_id)
+        assert (shown.schedule.release_at, {item.next_attempt for item in shown.recipients}) == (release, {release})
+        assert await world.queue.pull_back(3600.0 * 4) == 0  # no clock that ran ahead, but a wish
+        world.clock.advance(3600)
+        await until(lambda: len(world.remote.jobs) == 2 and world.store.inbox("agent@ville.test"))
+
+
+def test_its_time_in_the_queue_counts_from_its_release() -> None:
+    held = Schedule(release_at=NOW - 60, hold="for;1")
+    outcome = judged(held, Result(1, ResultKind.DEFERRED, LATER), age=29 * 86_400)
+    assert (outcome.state, outcome.owed) == (State.WAITING, Owed.NOTHING)
+    assert judged(Schedule(), Result(1, ResultKind.DEFERRED, LATER), age=29 * 86_400).state is State.FAILED
+
+
+async def test_a_wish_of_a_clock_that_ran_ten_years_ahead_is_none(world: World) -> None:
+    far = world.clock.now() + 10 * 366 * 86_400
+    await submit(world, "x@far.test", schedule=Schedule(release_at=far, hold="for;60"))
+    assert await world.queue.pull_back(3600.0 * 4) == 1
+
+
+# --- DELIVERBY -------------------------------------------------------------------------------------------------------
+
+
+def test_by_mode_r_returns_at_the_limit_and_not_at_the_next_attempt() -> None:
+    outcome = judged(Schedule(deliver_by=NOW + 90, by_mode="R"), Result(1, ResultKind.DEFERRED, LATER))
+    assert (outcome.state, outcome.next_attempt) == (State.WAITING, NOW + 90)
+    outcome = judged(Schedule(deliver_by=NOW, by_mode="R"), Result(1, ResultKind.DEFERRED, LATER))
+    assert (outcome.state, outcome.owed, outcome.reason) == (State.FAILED, Owed.FAILED, "deliver-by")
+    assert outcome.last_status.startswith("550 5.4.7")
+
+
+def test_by_mode_n_tells_once_that_it_is_late_and_goes_on() -> None:
+    limit = Schedule(deliver_by=NOW - 1, by_mode="N")
+    outcome = judged(limit, Result(1, ResultKind.DEFERRED, LATER))
+    assert (outcome.state, outcome.owed, outcome.delay_told) == (State.WAITING, Owed.DELAYED, True)
+    assert outcome.last_status.startswith("451 4.4.7")
+    assert outcome.next_attempt == NOW + 300
+    assert judged(limit, Result(1, ResultKind.DEFERRED, LATER), told=True).owed is Owed.NOTHING
+    assert judged(limit, Result(1, ResultKind.DEFERRED, LATER), notify="FAILURE").owed is Owed.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("schedule", "extra", "notify", "owed"),
+    [
+        (Schedule(deliver_by=NOW + 9, by_mode="N", by_trace=True), {"relayed_by": True}, "", Owed.RELAYED),
+        (Schedule(deliver_by=NOW + 9, by_mode="R", by_trace=True), {"relayed_by": True}, "", Owed.RELAYED),
+        (Schedule(deliver_by=NOW + 9, by_mode="N", by_trace=True), {"relayed_by": True}, "NEVER", Owed.NOTHING),
+        (Schedule(deliver_by=NOW + 9, by_mode="N"), {"relayed_by": True}, "", Owed.NOTHING),
+        (Schedule(deliver_by=NOW + 9, by_mode="N"), {}, "", Owed.RELAYED),
+        (Schedule(deliver_by=NOW + 9, by_mode="N"), {}, "NEVER", Owed.NOTHING),
+        (Schedule(deliver_by=NOW + 9, by_mode="N"), {"final": True}, "", Owed.NOTHING),
+        (Schedule(), {}, "", Owed.NOTHING),
+    ],
+)
+def test_who_traces_or_leaves_those_who_know_limits_is_told(
+    schedule: Schedule, extra: dict[str, bool], notify: str, owed: Owed
+) -> None:
+    result = Result(1, ResultKind.DELIVERED, accepted(), "mx.two.test", relayed_dsn=True, **extra)
+    assert judged(schedule, result, notify=notify).owed is owed
+
+
+async def test_what_is_too_late_is_returned_without_another_attempt_and_the_report_says_until_when(
+    world: World,
+) -> None:
+    limit = world.clock.now() + 100
+    await submit(world, "x@far.test", schedule=Schedule(deliver_by=limit, by_mode="R", hold="for;1"))
+    world.clock.advance(100)
+    async with running(world.scheduler(poll=0.01)):
+        await until(lambda: world.store.inbox("maire@ville.test"))
+    assert not world.remote.jobs
+    report = world.store.inbox("maire@ville.test")[0]
+    parts = message_from_bytes(report).get_payload()
+    assert isinstance(parts, list)
+    groups: Any = parts[1].get_payload()
+    assert "Deliver-By-Date" in groups[0]
+    assert groups[0]["Future-Release-Request"] == "for;1"
+    assert (groups[1]["Action"], groups[1]["Status"]) == ("failed", "5.4.7")
+
+
+async def test_a_dead_domain_takes_no_time_limit_with_it(world: World) -> None:
+    """What a host that is away means for the rest of its domain is judged one by one where there are limits."""
+    limit = world.clock.now() + 60
+    await submit(world, "a@far.test", schedule=Schedule())
+    await submit(world, "b@far.test", schedule=Schedule(deliver_by=limit, by_mode="R"))
+    backlog = Backlog("far.test", world.clock.now() + 1800, LATER, "", 0.0, 0.0)
+    await world.queue.put_off(backlog, world.rules.judge)
+    shown = await world.queue.administration.list(None)
+    assert [item.recipients[0].next_attempt for item in shown] == [world.clock.now() + 1800, limit]
+
+
+# --- MT-PRIORITY -----------------------------------------------------------------------------------------------------
+
+
+class Window:
+    """Takes so many of what is due and remembers in which order they came."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.seen: list[str] = []
+
+    def __call__(self, page: list[Candidate]) -> Choice:
+        taken = page[: self.places]
+        self.seen += [item.queue_id for item in page]
+        self.places -= len(taken)
+        return Choice(tuple((item.id,) for item in taken), frozenset())
+
+
+async def put(world: World, queue_id: str, *, priority: int = 0, recipients: int = 1) -> None:
+    to = tuple(NewRecipient(parse(f"r{number}@far.test"), "ville.test") for number in range(recipients))
+    message = NewMessage(queue_id, None, BytesContent(MAIL), to, schedule=Schedule(priority=priority))
+    await world.queue.enqueue(message)
+
+
+async def test_urgent_mail_passes_what_waits_and_unimportant_mail_lets_others_pass(world: World) -> None:
+    for queue_id, priority in (("low", -4), ("plain", 0), ("urgent", 4), ("flash", 9)):
+        await put(world, queue_id, priority=priority)
+        world.clock.advance(1)
+    window = Window(9)
+    await world.queue.claim(window)  # type: ignore[arg-type]
+    assert window.seen == ["flash", "urgent", "plain", "low"]
+
+
+async def test_urgent_mail_is_not_hidden_by_a_page_of_ordinary_mail(world: World) -> None:
+    await put(world, "bulk", recipients=PAGE + 50)
+    world.clock.advance(60)
+    await put(world, "urgent", priority=1)
+    window = Window(1)
+    await world.queue.claim(window)  # type: ignore[arg-type]
+    assert window.seen[0] == "urgent"
+    assert len(window.seen) == PAGE
+
+
+async def test_no_flood_of_urgent_mail_makes_ordinary_mail_wait_for_ever(world: World) -> None:
+    """A level is worth a quarter of an hour: who has waited longer than that goes first."""
+    await put(world, "patient")
+    world.clock.advance(4 * 900 + 1)
+    await put(world, "flood", priority=4, recipients=PAGE + 50)
+    window = Window(1)
+    await world.queue.claim(window)  # type: ignore[arg-type]
+    assert window.seen[0] == "patient"
+
+
+async def test_the_trace_says_the_priority(world: World) -> None:
+    await submit(world, "agent@ville.test", schedule=Schedule(priority=3))
+    received = message_from_bytes(world.store.inbox("agent@ville.test")[0])["Received"]
+    assert "PRIORITY 3;" in " ".join(received.split())

@@ -1,0 +1,45 @@
+"""Tables of the queue as earlier versions made them, frozen: what an upgrade meets."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+_TYPES = {
+    "sqlite": {"id": "INTEGER NOT NULL PRIMARY KEY", "bytes": "BLOB", "double": "DOUBLE"},
+    "postgresql": {"id": "BIGSERIAL PRIMARY KEY", "bytes": "BYTEA", "double": "DOUBLE PRECISION"},
+}
+_VERSION_1 = """
+CREATE TABLE queue_about (key VARCHAR(32) NOT NULL PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE queue_message (queue_id VARCHAR(64) NOT NULL PRIMARY KEY, sender TEXT NOT NULL,
+  account_id VARCHAR(64) NOT NULL, size BIGINT NOT NULL, head_size BIGINT NOT NULL, created {double} NOT NULL,
+  smtputf8 BOOLEAN NOT NULL, body VARCHAR(16) NOT NULL, ret VARCHAR(8) NOT NULL, envid TEXT NOT NULL,
+  require_tls BOOLEAN NOT NULL, local_prefix {bytes} NOT NULL);
+CREATE TABLE queue_chunk (queue_id VARCHAR(64) NOT NULL REFERENCES queue_message (queue_id), number INTEGER NOT NULL,
+  data {bytes} NOT NULL, PRIMARY KEY (queue_id, number));
+CREATE TABLE queue_recipient (id {id}, queue_id VARCHAR(64) NOT NULL REFERENCES queue_message (queue_id),
+  address TEXT NOT NULL, domain VARCHAR(255) NOT NULL, organisation_id VARCHAR(64) NOT NULL, forwarded BOOLEAN NOT NULL,
+  folder TEXT NOT NULL, notify VARCHAR(64) NOT NULL, orcpt TEXT NOT NULL, state VARCHAR(16) NOT NULL,
+  held BOOLEAN NOT NULL, attempts INTEGER NOT NULL, next_attempt {double} NOT NULL, last_attempt {double} NOT NULL,
+  last_status TEXT NOT NULL, remote TEXT NOT NULL, diagnostic TEXT NOT NULL, lease_owner VARCHAR(64) NOT NULL,
+  lease_until {double} NOT NULL, owed VARCHAR(16) NOT NULL, delay_told BOOLEAN NOT NULL);
+CREATE INDEX queue_due_of ON queue_recipient (state, held, next_attempt, domain, organisation_id, queue_id);
+CREATE INDEX queue_owed ON queue_recipient (owed) WHERE owed != '';
+INSERT INTO queue_about VALUES ('version', '1');
+INSERT INTO queue_message VALUES ('old', 'a@one.test', 'acc', 25, 20, 1790000000.0, FALSE, '7BIT', '', '', FALSE,
+  {head});
+INSERT INTO queue_chunk VALUES ('old', 0, {data});
+INSERT INTO queue_recipient (queue_id, address, domain, organisation_id, forwarded, folder, notify, orcpt, state, held,
+  attempts, next_attempt, last_attempt, last_status, remote, diagnostic, lease_owner, lease_until, owed, delay_told)
+  VALUES ('old', 'b@two.test', 'two.test', 'o1', FALSE, '', 'FAILURE', '', 'waiting', FALSE, 3, 1790000000.0,
+  1789999000.0, '451 4.4.1 away', '', '', '', 0, '', TRUE)
+"""
+BYTES = b"From: a@one.test\r\n\r\nold\r\n"
+
+
+def make_version_1(connection: Connection) -> None:
+    """With one message in it that has been tried three times."""
+    dialect = connection.dialect.name
+    quoted = "x'{}'" if dialect == "sqlite" else r"'\x{}'::bytea"
+    values = {**_TYPES[dialect], "head": quoted.format(b"X: y\r\n".hex()), "data": quoted.format(BYTES.hex())}
+    for statement in _VERSION_1.format(**values).split(";"):
+        connection.exec_driver_sql(statement)
