@@ -52,10 +52,14 @@ class ChangeHub:
     def _attend(self) -> None:
         """Have a name that others send to, from the first listener on."""
         sock = socket.socket(socket.AF_UNIX, _DATAGRAMS)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        sock.bind(self._path(self._name))
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            sock.bind(self._path(self._name))
+            asyncio.get_running_loop().add_reader(sock.fileno(), self._receive)
+        except BaseException:
+            sock.close()
+            raise
         self._socket = sock
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._receive)
 
     def close(self) -> None:
         if self._sender is not None:
@@ -76,7 +80,10 @@ class ChangeHub:
 
     def listen(self, ref: AccountRef, callback: Callback) -> Callable[[], None]:
         if self._socket is None and self._sender is not None:
-            self._attend()
+            try:
+                self._attend()
+            except OSError as error:  # deaf until the next listener comes; what changes is found by looking
+                log.warning("store-hints-deaf", cause=str(error))
         self._listeners[ref.id].append(callback)
         self._refs[ref.id] = ref
 

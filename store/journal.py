@@ -62,6 +62,16 @@ def cut(fs: FileSystem, directory: int, length: int) -> None:
         fs.close(fd)
 
 
+def make_durable(fs: FileSystem, directory: int) -> None:
+    """What somebody appended who may have died before its sync."""
+    if fs.exists(directory, JOURNAL):
+        fd = fs.open_to_update(directory, JOURNAL)
+        try:
+            fs.sync_data(fd)
+        finally:
+            fs.close(fd)
+
+
 def read(fs: FileSystem, directory: int) -> Journal:
     """Later lines win. An absent journal is an empty one."""
     journal = Journal()

@@ -50,7 +50,11 @@ class KernelSync:
         context = ctypes.c_ulong(0)
         if libc.syscall(calls[0], ctypes.c_uint(AT_ONCE), ctypes.byref(context)) != 0:
             return None
-        return cls(loop, libc, context, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        try:
+            return cls(loop, libc, context, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        except OSError:  # no descriptor is left
+            libc.syscall(calls[1], context)
+            return None
 
     def begin(self, descriptor: int, done: Done) -> bool:
         """False: the kernel does not take it now, or not for this kind of file; nothing was begun."""

@@ -15,6 +15,7 @@ from core.ids import Ids
 from store import sidefile
 from store.fsops import FileSystem
 from store.journal import JOURNAL
+from store.lockfile import LOCK_FILE
 from store.names import account_directory, folder_directory
 from store.sidefile import AccountFile, FolderFile
 from store.types import INBOX, AccountRef
@@ -98,13 +99,27 @@ def open_account(
     domain = open_domain(fs, domains, ref.domain)
     try:
         with contextlib.suppress(FileNotFoundError):
-            return fs.open_directory(domain, name)
+            return _opened(fs, domains, domain, name)
         if removed(ref):
             raise StorageError("the mailbox is not available", code="storage-owner", removed=ref.id)
         _make_account(fs, domain, name, ref, ids, now, standard)
-        return fs.open_directory(domain, name)
+        return _opened(fs, domains, domain, name)
     finally:
         fs.close(domain)
+
+
+def _opened(fs: FileSystem, domains: int, domain: int, name: str) -> int:
+    """Whoever made the account, or its domain, may have died before the names were synced: before anything is put into
+    it for the first time they are. Raises FileNotFoundError."""
+    root = fs.open_directory(domain, name)
+    try:
+        if not fs.exists(root, LOCK_FILE):
+            fs.sync(domain)
+            fs.sync(domains)
+    except BaseException:
+        fs.close(root)
+        raise
+    return root
 
 
 def open_domain(fs: FileSystem, domains: int, domain: str) -> int:

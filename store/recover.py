@@ -8,10 +8,11 @@ no rows to start from. UIDs come from file names, so clients download nothing ag
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import core.log
-from store import catalog, folders, layout, sidefile
+from store import catalog, folders, journal, layout, sidefile
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, consistent
 from store.handle import Handle, folder_directory
@@ -61,12 +62,32 @@ def agree(handle: Handle, *, found: bool = True) -> Standing:
         _refuse_damage(handle)
     touched = word.folders if word is not None and now.trust is Trust.TOUCHED else (ALL,)
     generation = 1 + max(now.generation, word.generation if word else 0)
+    if word is not None and word.boot == handle.tools.boot and word.state is State.BUSY:
+        _make_durable(handle, touched)
     with handle.writer.durable(), consistent():
         _reconcile(handle, now.trust, touched, generation)
     word = Word(handle.tools.boot, generation, State.IDLE)
     handle.lock.write(word)
     handle.touched = handle.dirty = True
     return Standing(generation, False, word, Trust.WHOLE)
+
+
+def _make_durable(handle: Handle, touched: tuple[str, ...]) -> None:
+    """A writer that was killed may have left names, lines and side files that no sync has covered. They are about to be
+    believed, told, and acknowledged to whoever delivers again: a power loss must not take them any more."""
+    fs, root = handle.fs, handle.root
+    if ALL in touched:
+        fs.sync(root)
+        known = ["", *(name for name in fs.names(root) if name.startswith("."))]
+    else:
+        numbers = [int(number) for number in touched]
+        known = [row.directory for row in catalog.everything(handle.writer) if row.number in numbers]
+    for directory in known:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), folder_directory(fs, root, directory) as fd:
+            journal.make_durable(fs, fd)
+            fs.sync(fd)
+            with folder_directory(fs, fd, "cur") as cur:
+                fs.sync(cur)
 
 
 def _refuse_damage(handle: Handle) -> None:

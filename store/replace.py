@@ -1,7 +1,8 @@
-"""REPLACE (RFC 8508): a new message appended and an old one expunged in one commit, so that no client, and no crash,
-ever sees both or neither.
+"""REPLACE (RFC 8508): a new message appended and an old one expunged in one commit, so that no client ever sees both or
+neither.
 
-The new name is linked and synced before the journal removes the old one, as in a move (`store.copy`).
+The new name is linked and synced before the journal removes the old one, as in a move (`store.copy`): a crash in
+between leaves both, never neither.
 """
 
 from __future__ import annotations

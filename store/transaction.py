@@ -84,8 +84,17 @@ class Transaction:
         """The lock is held, and the index is known to be the one the last writer left, at `generation`
         (`store.recover`)."""
         self.handle.writing.trim()
-        self.db.begin()
+        self._begin()
         self._generation = generation
+
+    def _begin(self) -> None:
+        """Our writers have the account lock, so only somebody else's program can hold the index: it is waited for
+        neither on the event loop nor with the turn in hand, which other accounts want (promise P7)."""
+        if self.db.begin_at_once():
+            return
+        self._may_wait()
+        with self.fs.turn.given():
+            self.db.begin()
 
     def commit(self) -> None:
         """Sync what was linked, then commit. On failure call `abort`: nothing of the batch is acknowledged."""
@@ -162,10 +171,12 @@ class Transaction:
                 self.db.run("RELEASE operation")
         except BaseException:
             self._undo(links, lines, steps)
-            self.db.run("ROLLBACK; BEGIN IMMEDIATE" if alone else "ROLLBACK TO operation; RELEASE operation")
+            self.db.run("ROLLBACK" if alone else "ROLLBACK TO operation; RELEASE operation")
             self._folders.clear()
             del self._later[later:]
             self.hints, self.octets, self.messages = hints, octets, messages
+            if alone:
+                self._begin()
             raise
 
     def _undo(self, links: int, lines: int, steps: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from core.clock import ManualClock
@@ -42,6 +43,26 @@ async def test_a_failing_listener_harms_nobody(store: MaildirStore) -> None:
     account.listen(hints.append)
     await deliver(store, MAIRIE, 1)
     assert len(hints) == 1
+
+
+async def test_a_process_that_gets_no_socket_looks_by_itself_and_leaks_none(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    deaf = MaildirStore(data, clock=clock)
+    await deaf.open()
+    hub = deaf._open_hub
+    hub._name = f"{'x' * 300}"  # no directory takes such a name
+    account = await deaf.account(MAIRIE)
+    before = len(os.listdir("/proc/self/fd"))
+    hints: list[Hint] = []
+    for _ in range(3):
+        account.listen(hints.append)()
+    account.listen(hints.append)
+    assert len(os.listdir("/proc/self/fd")) == before
+    appended = await deliver(store, MAIRIE, 1)
+    await hub.look_now()
+    assert Hint("acc1", appended.folder_id, appended.modseq) in hints
+    await deaf.close()
 
 
 async def test_another_process_is_told(store: MaildirStore, data: Path, clock: ManualClock) -> None:

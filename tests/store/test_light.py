@@ -7,15 +7,19 @@ import stat
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import patch
 
+import apsw
 import pytest
 
 from core.clock import ManualClock
-from core.errors import StorageError
+from core.errors import NotFoundError, StorageError
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.spool import SpooledContent
-from tests.store.helpers import MAIRIE, all_rows, cur, deliver, inbox_of
+from store.transaction import Transaction
+from store.types import Flag, Placement
+from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of
 
 
 class OddDisk(FileSystem):
@@ -93,3 +97,59 @@ async def test_a_small_message_that_cannot_be_read_is_the_stores_error(store: Ma
     unreadable = SpooledContent(disk, 1_000_000, 10, b"")  # no such descriptor
     with pytest.raises(StorageError):
         await store.stage(b"", unreadable, first=MAIRIE)
+
+
+async def _beats(pauses: list[float]) -> None:
+    """How long the loop kept everybody waiting, until cancelled."""
+    loop = asyncio.get_running_loop()
+    last = loop.time()
+    while True:
+        await asyncio.sleep(0.01)
+        pauses.append(loop.time() - last)
+        last = loop.time()
+
+
+async def test_p7_an_index_that_somebody_else_holds_delays_its_own_account_alone(
+    store: MaildirStore, data: Path
+) -> None:
+    """Fault 156: an operator looks into an index with another program and leaves a transaction open."""
+    await deliver(store, VOISIN, 1)
+    operator = apsw.Connection(str(data / "domains/mairie.test/maire/index.db"))
+    operator.execute("BEGIN IMMEDIATE")
+    pauses: list[float] = []
+    beating = asyncio.create_task(_beats(pauses))
+    waiting = asyncio.create_task(deliver(store, MAIRIE, 2))
+    try:
+        async with asyncio.timeout(2):  # less than the index's own patience
+            for number in range(2, 5):
+                await deliver(store, VOISIN, number)
+                await (await inbox_of(store, VOISIN)).store_flags([(1, 1)], add=Flag(number % 2))
+    finally:
+        operator.execute("ROLLBACK")
+        operator.close()
+    await waiting
+    beating.cancel()
+    assert max(pauses) < 2
+    assert len(await all_rows(await inbox_of(store))) == 2
+
+
+async def test_p7_a_refused_operation_does_not_wait_for_such_an_index_either(store: MaildirStore, data: Path) -> None:
+    """What fails alone in its batch begins again, and must not do so on the loop."""
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    operator = apsw.Connection(str(data / "domains/mairie.test/maire/index.db"))
+    begin, tries = Transaction._begin, []
+
+    def begun(transaction: Transaction) -> None:
+        tries.append(transaction._light)
+        if len(tries) == 2:
+            operator.execute("BEGIN IMMEDIATE")
+            asyncio.get_running_loop().call_later(0.3, operator.execute, "ROLLBACK")
+        begin(transaction)
+
+    with patch.object(Transaction, "_begin", begun), pytest.raises(NotFoundError):
+        await deliver(store, MAIRIE, 2, Placement("No such folder"))
+    operator.close()
+    assert tries[:3] == [True, True, False]
+    await deliver(store, MAIRIE, 3)
+    assert len(await all_rows(await inbox_of(store))) == 2

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import errno
 import os
+import platform
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from store.fsops import FileSystem
-from store.kernel_sync import KernelSync
+from store.kernel_sync import CALLS, KernelSync
 from store.syncs import Syncs
 
 
@@ -111,3 +114,23 @@ async def test_what_is_under_way_at_the_end_is_told(syncs: Syncs, tmp_path: Path
             await asyncio.gather(*begun)
     finally:
         os.close(fd)
+
+
+async def test_f154_without_a_descriptor_for_the_bell_the_kernel_s_context_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+
+    class Libc:
+        def syscall(self, number: int, *_arguments: object) -> int:
+            calls.append(number)
+            return 0
+
+    def none_left(_first: int, _flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(ctypes, "PyDLL", lambda *_, **__: Libc())
+    monkeypatch.setattr(os, "eventfd", none_left)
+    assert KernelSync.open(asyncio.get_running_loop()) is None
+    setup, destroy, *_ = CALLS[platform.machine()]
+    assert calls == [setup, destroy]

@@ -14,10 +14,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import core.log
-from tests.torture import crowd, failing, mutants, power
+from tests.torture import crowd, failing, mutants, power, sweep
 from tests.torture import kills as kill
 from tests.torture.power import Report
 from tests.torture.workload import Trace, record
@@ -55,6 +57,7 @@ def run_power(options: argparse.Namespace) -> bool:
             for line in report.violations:
                 print(f"VIOLATION {line}", flush=True)
     print(f"power: {total.states} states of {days} days (seeds {seeds.start}-{seeds.stop - 1}, {total.events} events)")
+    print(f"  {total.twice} of them with a second power loss during recovery")
     print(f"  index beside the files: {dict(total.by_index)}")
     print(f"  what survived: {dict(total.by_survival)}")
     print(f"  {len(total.violations)} violations, {time.time() - started:.0f} s")
@@ -110,24 +113,65 @@ def run_failing(options: argparse.Namespace) -> bool:
     return not bad
 
 
-def run_kills(options: argparse.Namespace) -> bool:
-    """Every system call of every operation; then random moments of three processes at work."""
-    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
-    started, tasks = time.time(), options.tasks.split(",") if options.tasks else []
+def run_sweep(options: argparse.Namespace) -> bool:
+    """Every call of every operation."""
+    started = time.time()
+    names = [name for name in sweep.TASKS if options.only in name]
     with room() as directory:
-        violations, kills = kill.exhaustive(directory, tasks, options.calls.split(","), step=options.step)
-        print(
-            f"kills: {kills} at system calls of {options.tasks or 'nothing'}, {len(violations)} violations", flush=True
+        swept = sweep.sweep(
+            directory, names, seed=options.seed, processes=options.processes, step=options.step, tell=_tell
         )
-        if options.random:
-            more, told, count = kill.storm(directory, options.seed, options.random)
-            violations += more
-            said = f"{len(told.ok)} acknowledged, {len(more)} violations"
-            print(f"kills: {count} at random moments, seed {options.seed}: {said}")
+    for line in swept.violations:
+        print(f"VIOLATION {line}")
+    print(
+        f"sweep: {swept.kills} killed in {len(names)} operations, {swept.kills_again} of them again during recovery, "
+        f"{len(swept.violations)} violations, {time.time() - started:.0f} s"
+    )
+    return not swept.violations
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def run_kills(options: argparse.Namespace) -> bool:
+    """The calls that change the disk, by strace."""
+    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    started, violations, kills = time.time(), [], 0
+    tasks = options.tasks.split(",")
+    with room() as directory, ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        rooms = [directory / task for task in tasks]
+        for path in rooms:
+            path.mkdir()
+        run = partial(kill.exhaustive, calls=options.calls.split(","), step=options.step)
+        for lines, count in pool.map(run, rooms, [[task] for task in tasks]):
+            violations, kills = violations + lines, kills + count
     for line in violations:
         print(f"VIOLATION {line}")
-    print(f"kills: {time.time() - started:.0f} s")
+    print(f"kills: {kills} by strace in {options.tasks}, {len(violations)} violations, {time.time() - started:.0f} s")
     return not violations
+
+
+STORM = 250  # kills on one store
+
+
+def run_storm(options: argparse.Namespace) -> bool:
+    """Random moments of several processes at work."""
+    started, acknowledged, killed, bad = time.time(), 0, 0, 0
+    stores = -(-options.kills // STORM)
+    counts = [min(STORM, options.kills - STORM * number) for number in range(stores)]
+    with room() as directory, ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for lines, told, kills in pool.map(
+            kill.storm, [directory] * stores, range(options.seed, options.seed + stores), counts
+        ):
+            acknowledged, killed, bad = acknowledged + len(told.ok), killed + kills, bad + len(lines)
+            for line in lines:
+                print(f"VIOLATION {line}", flush=True)
+    print(
+        f"storm: {killed} killed at random moments (seeds {options.seed}-{options.seed + stores - 1}), "
+        f"{acknowledged} acknowledged, {bad} violations, {time.time() - started:.0f} s"
+    )
+    return not bad
 
 
 def run_crowd(options: argparse.Namespace) -> bool:
@@ -143,7 +187,7 @@ def run_crowd(options: argparse.Namespace) -> bool:
 def run_all(options: argparse.Namespace) -> bool:
     """Every part with its defaults."""
     fine = True
-    for part in ("mutants", "failing", "kills", "crowd", "power"):
+    for part in ("sweep", "storm", "mutants", "failing", "kills", "crowd", "power"):
         fine = main(["--seed", str(options.seed), "--processes", str(options.processes), part]) == 0 and fine
     return fine
 
@@ -162,7 +206,9 @@ PARTS = {
     "power": run_power,
     "mutants": run_mutants,
     "failing": run_failing,
+    "sweep": run_sweep,
     "kills": run_kills,
+    "storm": run_storm,
     "crowd": run_crowd,
     "all": run_all,
     "again": run_again,
@@ -186,11 +232,15 @@ def main(arguments: list[str]) -> int:
     part.add_argument("--states", type=int, default=STATES_PER_DAY)
     part = parts.add_parser("failing", help="a disk that fails at every call")
     part.add_argument("--step", type=int, default=1)
-    part = parts.add_parser("kills", help="kill -9 at system calls and at random moments")
+    part = parts.add_parser("sweep", help="kill -9 in front of each system call")
+    part.add_argument("--only", default="")
+    part.add_argument("--step", type=int, default=1)
+    part = parts.add_parser("kills", help="kill -9 by strace at the calls that change the disk")
     part.add_argument("--tasks", default=",".join(kill.EXHAUSTIVE))
     part.add_argument("--calls", default=",".join(kill.CALLS))
     part.add_argument("--step", type=int, default=1)
-    part.add_argument("--random", type=int, default=1000)
+    part = parts.add_parser("storm", help="kill -9 at random moments of several processes")
+    part.add_argument("--kills", type=int, default=1000)
     part = parts.add_parser("crowd", help="sixteen writers and readers in four processes")
     part.add_argument("--seconds", type=float, default=60)
     parts.add_parser("all", help="everything")

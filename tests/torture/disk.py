@@ -121,8 +121,12 @@ def _apply_name(disk: Disk, change: Change) -> None:
             disk.directories.setdefault(change.inner, {})
     elif change.kind == "leave":
         names.pop(change.name, None)
-    elif change.name in names:
-        disk.directories.setdefault(change.owner[-1], {})[change.new] = names.pop(change.name)
+    else:  # the new name is there even where the old one never came to be
+        if names.get(change.name) == change.inner:
+            del names[change.name]
+        disk.directories.setdefault(change.owner[-1], {})[change.new] = change.inner
+        if change.directory:
+            disk.directories.setdefault(change.inner, {})
 
 
 class Replay:
@@ -136,6 +140,11 @@ class Replay:
         self.position = 0
         self._numbers = dict(numbers)  # inode of the recorded disk > number here
         self._next = max([ROOT, *baseline.files, *baseline.directories]) + 1
+
+    def not_durable(self, durable: Disk, pending: Sequence[Change]) -> None:
+        """What the baseline holds came from `durable` by changes that nobody has synced yet."""
+        self.durable = durable.copy()
+        self.pending = [(-1, change) for change in pending]
 
     def step(self) -> Change | None:
         """One event; the change it made, if it was one."""
@@ -182,7 +191,7 @@ class Replay:
         into = self._numbers[call.into]
         if call.name == "link":
             return Change("enter", (into,), new, inner)
-        return Change("move", (parent, into), name, new=new)
+        return Change("move", (parent, into), name, inner, new, directory=inner in self.now.directories)
 
     @staticmethod
     def _data(call: Call, number: int) -> Change:
@@ -261,6 +270,11 @@ SURVIVALS: dict[str, Survival] = {
 }
 
 
+def inodes(disk: Disk, root: Path) -> dict[int, int]:
+    """The inodes of the tree that `write_to` made of it, and their numbers in it."""
+    return {os.stat(root).st_ino: ROOT, **{os.lstat(root / path).st_ino: number for path, number in disk.paths()}}
+
+
 def read_tree(root: Path) -> tuple[Disk, dict[int, int]]:
     """A real tree as a durable disk, and its inodes' numbers."""
     disk = Disk(directories={ROOT: {}})
@@ -282,4 +296,17 @@ def _read_directory(directory: Path, number: int, disk: Disk, numbers: dict[int,
             disk.files[inner] = File(Path(entry.path).read_bytes(), int(entry.stat().st_mtime))
 
 
-__all__ = ["ROOT", "SURVIVALS", "Change", "Disk", "File", "Mark", "Replay", "SyncBegin", "apply", "read_tree", "torn"]
+__all__ = [
+    "ROOT",
+    "SURVIVALS",
+    "Change",
+    "Disk",
+    "File",
+    "Mark",
+    "Replay",
+    "SyncBegin",
+    "apply",
+    "inodes",
+    "read_tree",
+    "torn",
+]

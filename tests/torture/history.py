@@ -16,7 +16,7 @@ from tests.torture import seen
 from tests.torture.disk import Replay
 from tests.torture.recorder import Mark
 from tests.torture.seen import Flags, FolderSeen, Key, Mail, Seen
-from tests.torture.workload import REFS, SETTLING, Round, Trace, account_path
+from tests.torture.workload import REFS, Round, Trace, account_path
 
 
 @dataclass(slots=True)
@@ -33,6 +33,7 @@ class Expected:
     views: list[Seen]
     subscriptions: list[tuple[str, ...]]
     kind: str
+    swap: tuple[str, str] | None = None  # EMAILIDs of what is being replaced, of this account
 
     def fewest(self, email: str) -> int:
         """Copies of a message that must be found, wherever."""
@@ -100,7 +101,7 @@ class History:
     def _drop_half_made(self) -> None:
         """While an index is made again, in a file nobody else has opened, its commits tell nobody anything."""
         for span in self.spans:
-            if span.turn.kind == "rebuild":
+            if span.turn.kind in ("rebuild", "remove and return"):
                 for account, states in self.told.items():
                     inside = [state for state in states if span.begin <= state.position <= span.end]
                     half = {state.position for state in inside[:-1]}
@@ -124,7 +125,7 @@ class History:
         past = states[: index + 1]
         views = [past[-1], past[int(view * len(past)) % len(past)]] if past else []
         after = [before, *under_way] if before is not None else under_way
-        settled = index if exact_flags else self._settled(states, position, index)
+        settled = index if exact_flags else self._settled(account, states, position, index)
         return Expected(
             before=before,
             after=after,
@@ -134,11 +135,18 @@ class History:
             views=views,
             subscriptions=self._subscriptions(account, position),
             kind=span.turn.kind if span is not None and position < span.end else "",
+            swap=_swap(span, account) if span is not None and position < span.end else None,
         )
 
-    def _settled(self, states: Sequence[Seen], position: int, index: int) -> int:
+    def adopted(self, position: int) -> bool | None:
+        """Another server's mail is there; None: it may be."""
+        spans = [span for span in self.spans if span.turn.kind == "adopt" and span.begin <= position]
+        return True if any(span.end <= position for span in spans) else None if spans else False
+
+    def _settled(self, account: str, states: Sequence[Seen], position: int, index: int) -> int:
         """The number of the state whose flags are certainly in the file names."""
-        ends = [span.end for span in self.spans if span.end <= position and span.turn.kind in SETTLING]
+        domain = account.split("/")[1]
+        ends = [span.end for span in self.spans if span.end <= position and domain in span.turn.settled]
         if not ends:
             return 0
         return min(index, bisect.bisect_right([state.position for state in states], ends[-1]) - 1)
@@ -148,6 +156,11 @@ class History:
         running = [span for span in self.spans if span.begin <= position < span.end]
         known = [*over[-1:], *running[-1:]]
         return [span.turn.subscriptions[account] for span in known if account in span.turn.subscriptions]
+
+
+def _swap(span: _Span, account: str) -> tuple[str, str] | None:
+    swap = span.turn.swap
+    return (swap[1], swap[2]) if swap is not None and swap[0] == account else None
 
 
 def _is_index_wal(event: object) -> bool:

@@ -5,6 +5,7 @@ Each violation is one line. The state is used up: the judge delivers into it.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,17 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.clock import ManualClock
+from core.errors import ConflictError
 from message.content import BytesContent
 from store.service import MaildirStore
 from store.store import AccountStore
 from store.types import AccountRef, Column, Folder, Placement, Uid
 from tests.torture.history import Expected
 from tests.torture.seen import Flags, Key, Mail, Seen
-from tests.torture.workload import WHOLE, Delivery, account_path
+from tests.torture.workload import ADOPTED, AUTRE, FOREIGN, SOURCE, WHOLE, Delivery, account_path
 
 OFTEN, SELDOM = 0.3, 0.06  # how many states get the longer examinations
 NOT_OPENED = "index is missing"  # of the account that is not judged
 COLUMNS = Column.DATES | Column.IDS
+MAKING_FOLDERS = ("create", "restore")
+CHANGING_FOLDERS = (*MAKING_FOLDERS, "rename", "delete")
 
 
 @dataclass(slots=True)
@@ -59,6 +63,9 @@ class Case:
     expected: dict[AccountRef, Expected]
     deliveries: Sequence[Delivery]  # under way at the crash: told again afterwards
     dice: random.Random
+    adopted: bool | None = False  # another server's mail is there; None: it may be
+    told_since: dict[AccountRef, Found] = field(default_factory=dict)  # by a recovery before this one
+    acked_since: Sequence[Delivery] = ()  # by that one
 
 
 async def judge(case: Case) -> list[str]:
@@ -67,10 +74,15 @@ async def judge(case: Case) -> list[str]:
     await store.open()
     violations: list[str] = []
     try:
+        if case.adopted is not False:
+            violations += await _adopted(store, case)
         for ref, expected in case.expected.items():
+            if expected.kind == "remove and return" and ref == AUTRE:
+                await _returned(store)
             account = await store.account(ref)
             found = await look(account)
             told = [*check(found, expected), *await _unreadable(account, found, case.originals)]
+            told += _forgotten(ref, found, case)
             told += await _out_of_step(account, found, expected.views)
             if case.dice.random() < OFTEN or any(item.ref == ref for item in case.deliveries):
                 told += await _unusable(store, ref, account, expected, case)
@@ -100,9 +112,11 @@ def _check_folders(found: Found, expected: Expected) -> Iterator[str]:
     states = expected.after
     if expected.before is None:
         return
-    if expected.subscriptions and found.subscriptions not in expected.subscriptions and expected.kind not in (
-        "create", "rename", "delete"
-    ):  # fmt: skip
+    if (
+        expected.subscriptions
+        and found.subscriptions not in expected.subscriptions
+        and expected.kind not in CHANGING_FOLDERS
+    ):
         yield f"subscriptions {found.subscriptions}, not one of {expected.subscriptions}"
     for folder_id, told in expected.before.folders.items():
         folder = found.folders.get(folder_id)
@@ -127,7 +141,7 @@ def _check_names(found: Found, expected: Expected) -> Iterator[str]:
     """Folders nobody made, and renames done by halves."""
     names = {folder.name for folder in found.folders.values()}
     known = {folder.name for state in expected.after for folder in state.folders.values()}
-    yield from (f"folder {name} appeared" for name in sorted(names - known) if expected.kind != "create")
+    yield from (f"folder {name} appeared" for name in sorted(names - known) if expected.kind not in MAKING_FOLDERS)
     assert expected.before is not None
     for state in expected.after[1:]:
         moved = {
@@ -154,6 +168,8 @@ def _check_lost(found: Found, expected: Expected) -> Iterator[str]:
     for email in {mail.email_id for mail in expected.before.mail.values()}:
         if counts[email] < expected.fewest(email):
             yield f"lost: {counts[email]} copies of {email}, at least {expected.fewest(email)} were there"
+    if expected.swap is not None and not any(counts[email] for email in expected.swap):
+        yield f"neither {expected.swap[1]} nor {expected.swap[0]}, whose place it was to take"
 
 
 def _check_surplus(found: Found, expected: Expected) -> Iterator[str]:
@@ -177,6 +193,22 @@ def _check_flags(found: Found, expected: Expected) -> Iterator[str]:
     for key, allowed in expected.flags.items():
         if key in found.mail and found.mail[key].flags not in allowed:
             yield f"UID {key[1]} has {found.mail[key].flags}, not one of {sorted(allowed)}"
+
+
+def _forgotten(ref: AccountRef, found: Found, case: Case) -> Iterator[str]:
+    """What a recovery that was cut off by another power loss had told and acknowledged."""
+    emails = {mail.email_id for mail in found.mail.values()}
+    for item in case.acked_since:
+        if item.ref == ref and not any(case.originals.get(email) == item.data for email in emails):
+            yield f"{item.delivery_id} was acknowledged between two power losses and is lost"
+    if ref not in case.told_since:
+        return
+    for folder_id, told in case.told_since[ref].folders.items():
+        folder = found.folders.get(folder_id)
+        if folder is None:
+            yield f"folder {told.name} was there between two power losses"
+        elif (folder.uidnext, folder.highest_modseq) < (told.uidnext, told.highest_modseq):
+            yield f"{told.name} went back after the second power loss"
 
 
 # -- what it can do ----------------------------------------------------------------------------------------------------
@@ -239,6 +271,45 @@ async def _unusable(
         emails = {email: data for email, data in case.originals.items() if any(data == item.data for item in again)}
         violations += [f"{counts[email]} copies after redelivery" for email in emails if counts[email] != 1]
     return violations
+
+
+async def _returned(store: MaildirStore) -> None:
+    """An account on its way into the bin or out of it is in one of both places, whole."""
+    administration = store.administration
+    left = await administration.leftover(AUTRE.domain, AUTRE.local)
+    if left is not None and left.id == AUTRE.id:
+        return
+    if left is not None:  # `beffroi store recycle`, as `verify` tells
+        await store.remove_account(left)
+    items = [item for item in await administration.recycled(AUTRE.organisation_id) if not item.folder]
+    if items:
+        await administration.give_back(AUTRE, items[-1])
+
+
+async def _adopted(store: MaildirStore, case: Case) -> list[str]:
+    """All of it or nothing is at the account's place, and the run can be done again."""
+    place = case.data / account_path(ADOPTED)
+    if case.adopted and not place.exists():
+        return ["what was adopted is lost"]
+    violations = await _misadopted(store) if place.exists() else []
+    with contextlib.suppress(ConflictError):  # done already
+        await store.administration.adopt(ADOPTED, case.data / SOURCE, finish=True)
+    return [*violations, *await _misadopted(store)]
+
+
+async def _misadopted(store: MaildirStore) -> list[str]:
+    account = await store.account(ADOPTED)
+    found = await look(account)
+    inbox = next(folder for folder in found.folders.values() if folder.name == "INBOX")
+    if {uid for _, uid in found.mail} != set(FOREIGN) or inbox.uidvalidity != 1_700_000_001:
+        return [f"adopted: {sorted(uid for _, uid in found.mail)} under {inbox.uidvalidity}"]
+    mailbox, odd = await account.mailbox("INBOX"), []
+    for uid, data in FOREIGN.items():
+        file = await mailbox.open(Uid(uid))
+        if await file.read(0, file.size + 1) != data:
+            odd.append(f"adopted: UID {uid} is not whole")
+        file.close()
+    return odd
 
 
 async def _rebuilt_differently(store: MaildirStore, ref: AccountRef) -> list[str]:

@@ -1,7 +1,9 @@
 """What the kill proofs run: a process that changes one store through its face and says what it does.
 
-`python -m tests.torture.load DATA TASK SEED COUNT [SECONDS]`. Each line is written at once: `start ID` before a message
-is handed over, `ok ID UID` when it was acknowledged, `gone ID` before it is removed, `done` at the end.
+`python -m tests.torture.load DATA TASK SEED COUNT [SECONDS]`. Each line is written at once, with NAME as
+`address:identity`: `start ID` before a message is handed over, `ok NAME FOLDER UID` when it was acknowledged,
+`gone NAME` before it is removed, `swap NAME OLD` before it takes the place of OLD, `copy NAME` before it is doubled,
+`back NAME` when it is there again, `drop FOLDER` before a folder goes, `done` at the end.
 """
 
 from __future__ import annotations
@@ -15,11 +17,17 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from core.errors import MailError
+from core.errors import ConflictError, MailError
 from message.content import BytesContent
 from store.service import MaildirStore
-from store.types import Column, Flag, Placement, Uid
-from tests.torture.workload import MAIRIE, VOISIN, WHOLE
+from store.store import Mailbox
+from store.types import AccountRef, Appended, Column, Flag, Placement, Uid
+from tests.torture.workload import AUTRE, MAIRIE, SOURCE, VOISIN, WHOLE
+from tests.torture.workload import plant as plant_maildir
+
+BINNED = ("old.a", "old.b")  # of a folder in the recycle bin
+HELD = ("held.a", "held.b")  # of AUTRE
+FOREIGN = {3: "foreign.a", 7: "foreign.b"}  # its UIDs and messages
 
 
 def say(*words: object) -> None:
@@ -33,6 +41,10 @@ def mail(identity: str) -> bytes:
     return f"Subject: {identity}\r\nMessage-ID: <{identity}@x.test>\r\n\r\n{body}".encode()
 
 
+def said(ref: AccountRef, identity: str, appended: Appended) -> None:
+    say("ok", f"{ref.address}:{identity}", appended.folder_id, int(appended.uid))
+
+
 def identity_of(data: bytes) -> str:
     return data.split(b"\r\n", 1)[0].removeprefix(b"Subject: ").decode()
 
@@ -42,13 +54,13 @@ async def deliver(store: MaildirStore, identity: str) -> None:
     async with await store.stage(b"", BytesContent(mail(identity)), first=MAIRIE) as staged:
         for ref in (MAIRIE, VOISIN):
             appended = await staged.deliver(ref, Placement(delivery_id=f"{identity} {ref.local}"))
-            say("ok", f"{ref.local}:{identity}", int(appended.uid))
+            said(ref, identity, appended)
 
 
 async def append(store: MaildirStore, identity: str) -> None:
     say("start", identity)
     (appended,) = await (await store.account(MAIRIE)).append([(BytesContent(mail(identity)), Placement("Archive"))])
-    say("ok", f"{MAIRIE.local}:{identity}", int(appended.uid))
+    said(MAIRIE, identity, appended)
 
 
 async def _first(store: MaildirStore, folder: str) -> tuple[str, int] | None:
@@ -75,9 +87,27 @@ async def move(store: MaildirStore, _identity: str) -> None:
 async def expunge(store: MaildirStore, _identity: str) -> None:
     found = await _first(store, "INBOX")
     if found is not None:
-        say("gone", f"{MAIRIE.local}:{found[0]}")
+        say("gone", f"{MAIRIE.address}:{found[0]}")
         mailbox = await (await store.account(MAIRIE)).mailbox("INBOX")
         await mailbox.expunge([(found[1], found[1])], only_deleted=False)
+
+
+async def replace(store: MaildirStore, identity: str) -> None:
+    found = await _first(store, "INBOX")
+    if found is None:
+        return
+    say("start", identity)
+    say("swap", f"{MAIRIE.address}:{identity}", f"{MAIRIE.address}:{found[0]}")
+    mailbox = await (await store.account(MAIRIE)).mailbox("INBOX")
+    said(MAIRIE, identity, await mailbox.replace(Uid(found[1]), BytesContent(mail(identity)), Placement("Archive")))
+
+
+async def copy(store: MaildirStore, _identity: str) -> None:
+    found = await _first(store, "INBOX")
+    if found is not None:
+        say("copy", f"{MAIRIE.address}:{found[0]}")
+        mailbox = await (await store.account(MAIRIE)).mailbox("INBOX")
+        await mailbox.copy([(found[1], found[1])], "Archive")
 
 
 async def flag(store: MaildirStore, _identity: str) -> None:
@@ -95,6 +125,88 @@ async def rename(store: MaildirStore, identity: str) -> None:
         await account.create(f"D{identity}/a/b")
 
 
+async def create(store: MaildirStore, identity: str) -> None:
+    await (await store.account(MAIRIE)).create(f"E{identity}/a/b")
+
+
+async def delete(store: MaildirStore, _identity: str) -> None:
+    account = await store.account(MAIRIE)
+    for folder in await account.folders():
+        if folder.name.startswith("D") and "/" not in folder.name:
+            say("drop", folder.id)
+            await account.delete(folder.name)
+            return
+
+
+async def discard(store: MaildirStore, _identity: str) -> None:
+    """Some mail into the recycle bin."""
+    account = await store.account(MAIRIE)
+    await account.create("Vieux")
+    for identity in BINNED:
+        say("start", identity)
+        await account.append([(BytesContent(mail(identity)), Placement("Vieux"))])
+    await account.delete("Vieux")
+
+
+async def restore(store: MaildirStore, _identity: str) -> None:
+    names = [f"{MAIRIE.address}:{identity}" for identity in BINNED]
+    for name in names:
+        say("copy", name)
+    items = [item for item in await store.administration.recycled() if item.folder == "Vieux"]
+    await store.administration.restore(MAIRIE, items)
+    for name in names:
+        say("back", name)
+
+
+async def hold(store: MaildirStore, _identity: str) -> None:
+    """Another commune's account with some mail."""
+    for identity in HELD:
+        say("start", identity)
+        (appended,) = await (await store.account(AUTRE)).append([(BytesContent(mail(identity)), Placement())])
+        said(AUTRE, identity, appended)
+
+
+async def remove(store: MaildirStore, _identity: str) -> None:
+    await store.remove_account(AUTRE)
+
+
+async def give_back(store: MaildirStore, _identity: str) -> None:
+    items = [item for item in await store.administration.recycled() if item.account_id == AUTRE.id and not item.folder]
+    if items:
+        await store.administration.give_back(AUTRE, items[-1])
+
+
+def _source(store: MaildirStore) -> Path:
+    return store._data / SOURCE
+
+
+async def plant(store: MaildirStore, _identity: str) -> None:
+    """Another server's mail."""
+    plant_maildir(_source(store), {uid: mail(identity) for uid, identity in FOREIGN.items()})
+    for identity in FOREIGN.values():
+        say("start", identity)
+
+
+async def adopt(store: MaildirStore, _identity: str) -> None:
+    try:
+        await store.administration.adopt(AUTRE, _source(store), finish=True)
+    except ConflictError:  # done already
+        return
+
+
+async def holds(mailbox: Mailbox, uid: int) -> bool:
+    async for batch in mailbox.rows([(uid, uid)], Column.NONE):
+        return bool(batch)
+    return False
+
+
+async def recover(store: MaildirStore, _identity: str) -> None:
+    """What whoever comes next does first."""
+    for ref in (MAIRIE, VOISIN):
+        for folder in await (await store.account(ref)).folders():
+            await (await (await store.account(ref)).mailbox(folder.name)).snapshot()
+
+
 async def rebuild(store: MaildirStore, _identity: str) -> None:
     await store.rebuild(None)
 
@@ -104,16 +216,28 @@ TASKS: dict[str, Callable[[MaildirStore, str], Awaitable[None]]] = {
     "append": append,
     "move": move,
     "expunge": expunge,
+    "replace": replace,
+    "copy": copy,
     "flag": flag,
+    "create": create,
     "rename": rename,
+    "delete": delete,
     "rebuild": rebuild,
+    "discard": discard,
+    "restore": restore,
+    "hold": hold,
+    "remove": remove,
+    "give_back": give_back,
+    "plant": plant,
+    "adopt": adopt,
+    "recover": recover,
 }
-MIX = ("deliver", "deliver", "deliver", "append", "append", "move", "expunge", "flag", "rename")
+MIX = ("deliver", "deliver", "deliver", "append", "append", "move", "expunge", "replace", "flag", "rename")
 
 
 async def run(data: Path, task: str, seed: str, count: int, seconds: float) -> None:
-    """`task` is one of the table, or "mix": any of them, several at once."""
-    store = MaildirStore(data)
+    """`task` is one of the table, or "mix": any of them, several at once. Seeds that end in "t" have threads sync."""
+    store = MaildirStore(data, kernel_syncs=not seed.endswith("t"))
     await store.open()
     dice, end = random.Random(seed), time.monotonic() + seconds
     for number in range(count):

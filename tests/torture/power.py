@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from store.types import AccountRef
+from tests.torture import twice
 from tests.torture.disk import SURVIVALS, Disk, File, Pending, Replay, apply
 from tests.torture.history import History
 from tests.torture.judge import Case, judge
 from tests.torture.recorder import Mark, SyncBegin
-from tests.torture.workload import REFS, Trace, account_path, record, small_blocks
+from tests.torture.workload import AUTRE, REFS, Trace, account_path, record, small_blocks
 
 # The index beside the files, and how often: as the same disk kept it, absent, of an earlier commit, with a torn WAL,
 # of another account. "killed": everything is there and the kernel still runs.
+TWICE = 0.12  # how many states meet a second power loss while they are recovered
 INDEXES = {"own": 6, "none": 3, "earlier": 4, "torn": 3, "foreign": 1, "killed": 3}
 
 
@@ -31,6 +33,7 @@ class Report:
 
     states: int = 0
     events: int = 0
+    twice: int = 0
     by_index: Counter[str] = field(default_factory=Counter)
     by_survival: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
@@ -38,6 +41,7 @@ class Report:
     def add(self, other: Report) -> None:
         self.states += other.states
         self.events += other.events
+        self.twice += other.twice
         self.by_index += other.by_index
         self.by_survival += other.by_survival
         self.violations += other.violations
@@ -49,6 +53,8 @@ class _State:
     survival: str
     index: str
     disk: Disk
+    durable: Disk  # what is certain of it: all after a power loss
+    pending: Pending  # and, after a kill, what is not
 
     def __str__(self) -> str:
         return f"event {self.position}, {self.survival}, index {self.index}"
@@ -77,7 +83,9 @@ def states(history: History, dice: random.Random, count: int, where: Sequence[in
             survival = "everything" if index == "killed" else dice.choice(list(SURVIVALS))
             disk = _survived(replay, dice, survival)
             _put_index(disk, history, position, dice, index)
-            yield _State(position, survival, index, disk)
+            killed = index == "killed"
+            durable, pending = (replay.durable.copy(), [c for _, c in replay.pending]) if killed else (disk, [])
+            yield _State(position, survival, index, disk, durable, pending)
 
 
 def _survived(replay: Replay, dice: random.Random, survival: str) -> Disk:
@@ -134,11 +142,15 @@ async def explore(
         for number, state in enumerate(states(history, dice, count, where or places(history.trace))):
             target = room / f"state{number}"
             state.disk.write_to(target)
+            case, second = _case(history, state, target, dice), ""
             try:
-                told = await judge(_case(history, state, target, dice))
+                if case.adopted is not None and dice.random() < TWICE:
+                    second = f", {await _once_more(history, state, case)}"
+                    report.twice += 1
+                told = await judge(case)
             except Exception as error:
                 told = [f"recovery failed: {error!r} {error.__cause__!r} {getattr(error, 'fields', '')}"]
-            report.violations += [f"seed {history.trace.seed}/{seed}, {state}: {line}" for line in told]
+            report.violations += [f"seed {history.trace.seed}/{seed}, {state}{second}: {line}" for line in told]
             report.states += 1
             report.by_index[state.index] += 1
             report.by_survival[state.survival] += 1
@@ -158,8 +170,23 @@ def _case(history: History, state: _State, target: Path, dice: random.Random) ->
     }
     span = history.span_at(state.position)
     deliveries = span.turn.deliveries if span is not None and state.position < span.end else []
-    clock, boot = history.trace.clock, "one" if killed else "two"
-    return Case(target, boot, clock, history.trace.originals, expected, deliveries, dice)
+    clock, boot, adopted = history.trace.clock, "one" if killed else "two", history.adopted(state.position)
+    return Case(target, boot, clock, history.trace.originals, expected, deliveries, dice, adopted)
+
+
+async def _once_more(history: History, state: _State, case: Case) -> str:
+    """Another power loss during the recovery of the account the last event was about."""
+    near = next(iter(case.expected))
+    if case.expected[near].kind == "remove and return" and near == AUTRE:
+        near = next(ref for ref in case.expected if ref != near)  # the way there and back is for an operator
+    first = twice.First(case.data, state.disk, state.durable, state.pending, case.boot, case.clock)
+    between = await twice.interrupted(first, near, case.deliveries, case.dice)
+    case.boot, case.told_since, case.acked_since = "three", between.told, between.acked
+    for ref in case.expected if state.index == "killed" else ():  # what a kill left whole, the power loss may take
+        case.expected[ref] = history.expected(
+            account_path(ref), state.position, exact_flags=False, view=case.dice.random()
+        )
+    return f"recovery of {near.address} until event {between.position}, {between.survival}"
 
 
 def _account_near(trace: Trace, position: int) -> AccountRef:

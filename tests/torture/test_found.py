@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -21,7 +23,8 @@ from tests.store.helpers import MAIRIE, all_rows, cur, deliver, fail_commits, in
 from tests.torture.__main__ import room
 from tests.torture.disk import Replay, read_tree
 from tests.torture.recorder import RecordingFileSystem, RecordingVfs, SyncEnd, Tape
-from tests.torture.workload import account_path, small_blocks
+from tests.torture.twice import First, interrupted
+from tests.torture.workload import Delivery, account_path, small_blocks
 
 pytestmark = pytest.mark.faults
 ACCOUNT = account_path(MAIRIE)
@@ -235,3 +238,55 @@ async def test_f157_an_index_that_contradicts_itself_is_made_again_after_a_power
     assert await later.verify(None) == []
     await later.close()
     await store.close()
+
+
+async def test_f144_f155_what_a_killed_delivery_linked_is_durable_before_it_is_acknowledged_again(
+    recorded: Recorded,
+) -> None:
+    """Killed between link and sync; told again, recognised and acknowledged; then the power goes."""
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    begin = len(recorded.tape.events)
+    again = Delivery(MAIRIE, "q2", mail(2))
+    await deliver(store, MAIRIE, 2, Placement(delivery_id=again.delivery_id))
+    events = enumerate(recorded.tape.events[begin:], begin)
+    linked = next(n for n, event in events if isinstance(event, Call) and event.name == "link")
+    await store.close()
+    killed = recorded.replay(linked + 1)
+    killed.now.write_to(recorded.data.with_name("killed"))
+    pending = [change for _, change in killed.pending]
+    first = First(recorded.data.with_name("killed"), killed.now, killed.durable, pending, "one", recorded.clock.now())
+    between = await interrupted(first, MAIRIE, [again], Last())
+    assert between.acked == [again]
+    later = MaildirStore(first.data, clock=recorded.clock, boot="two")
+    await later.open()
+    assert [await read(await inbox_of(later), uid) for uid in (1, 2)] == [mail(1), mail(2)]
+    await later.close()
+
+
+class Last(random.Random):
+    """The last place, and nothing survives."""
+
+    def choice(self, seq: Any) -> Any:
+        return "nothing" if "nothing" in seq else seq[-1]
+
+
+async def test_f144_f155_an_account_whose_maker_was_killed_is_durable_before_mail_is(recorded: Recorded) -> None:
+    """Killed in front of each sync of names while it made the domain and the account; the next one delivers."""
+    store = await recorded.opened()
+    await store.account(MAIRIE)
+    await store.close()
+    places = [n for n, event in enumerate(recorded.tape.events) if isinstance(event, SyncEnd)][:40]
+    for place in places:
+        killed = recorded.replay(place)
+        data = recorded.data.with_name(f"killed{place}")
+        killed.now.write_to(data)
+        pending = [change for _, change in killed.pending]
+        first = First(data, killed.now, killed.durable, pending, "one", recorded.clock.now())
+        again = Delivery(MAIRIE, "q1", mail(1))
+        between = await interrupted(first, MAIRIE, [again], Last())
+        later = MaildirStore(data, clock=recorded.clock, boot="two")
+        await later.open()
+        assert between.acked == [again]
+        assert await read(await inbox_of(later), 1) == mail(1)
+        await later.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from core.clock import ManualClock
 from message.content import BytesContent
 from store.service import MaildirStore, initialise
 from store.types import Flag, Placement
-from tests.torture import crowd, failing, kills
+from tests.torture import crowd, failing, kills, sweep
 from tests.torture.__main__ import room
 from tests.torture.judge import Found, look
 from tests.torture.load import mail
@@ -29,8 +31,22 @@ def directory() -> Iterator[Path]:
 
 
 def test_f144_a_kill_at_a_system_call_of_a_rename(directory: Path) -> None:
-    base = kills.prepared(directory / "template")
-    assert kills.one_kill(directory / "template", base, directory, "rename", "renameat", 2) == []
+    assert kills.one_kill(sweep.prepared(directory, ()), directory, "rename", "renameat", 2) == []
+
+
+@pytest.mark.parametrize("task", ["deliver", "replace", "give_back"])
+def test_f144_f147_kills_at_some_calls_of_an_operation(directory: Path, task: str) -> None:
+    swept = sweep.sweep(directory, [task], step=40, processes=1, tell=print)
+    assert swept.violations == []
+    assert swept.kills >= 2
+
+
+def test_f145_a_few_kills_of_processes_at_work(directory: Path) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        violations, told, count = pool.submit(kills.storm, directory, 1, 8).result()
+    assert violations == []
+    assert count == 8
+    assert told.ok
 
 
 @pytest.mark.parametrize(("operation", "fault"), [("deliver", "ENOSPC"), ("move", "EIO"), ("create", "EMFILE")])

@@ -7,29 +7,35 @@ therefore what its round told. Floors are raised in blocks of a few numbers, so 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
 from core.clock import ManualClock
-from core.errors import MailError
+from core.errors import ConflictError, MailError
 from message.content import BytesContent
 from store.fsops import FileSystem
 from store.records import email_id
 from store.service import MaildirStore, initialise
-from store.types import AccountRef, Column, Flag, Placement
+from store.types import AccountRef, Column, Flag, Placement, Uid
 from tests.torture.disk import Disk, read_tree
 from tests.torture.recorder import Event, RecordingFileSystem, RecordingVfs, Tape
 
 MAIRIE = AccountRef("acc1", "org1", "mairie.test", "maire")
 VOISIN = AccountRef("acc2", "org1", "mairie.test", "secretariat")
 AUTRE = AccountRef("acc3", "org2", "autre.test", "maire")
+ADOPTED = AccountRef("acc4", "org2", "autre.test", "ancien")  # its mail comes from another server, once a day
 REFS = (MAIRIE, VOISIN, AUTRE)
+DOMAINS = ("mairie.test", "autre.test")
 WHOLE = ((1, 0xFFFFFFFF),)
+SOURCE = "source"  # a Dovecot Maildir, inside the data directory
+FOREIGN = {3: b"Subject: three\r\n\r\nthree\r\n", 7: b"Subject: seven\r\n\r\n" + b"seven\r\n" * 400}
 WORDS = ("$Forwarded", "$Junk", "Urgent", "A-classer")
 # Small blocks and few pages: what happens once in a thousand messages happens every few.
 SMALL = {
@@ -37,6 +43,7 @@ SMALL = {
     "store.transaction.MODSEQ_BLOCK": 4,
     "store.index.CHECKPOINT_PAGES": 60,
     "store.journal.COMPACT_AT": 200,
+    "store.service.THREADS": 2,
 }
 
 
@@ -63,10 +70,13 @@ class Delivery:
 
 @dataclass(slots=True)
 class Round:
-    """`kind`: the name of what was done. `subscriptions`: of each account when it ended."""
+    """`kind`: the name of what was done. `swap`: account and EMAILIDs of what is replaced. `settled`: the domains whose
+    every flag was in a file name when it ended. `subscriptions`: of each account then."""
 
     number: int
     kind: str
+    swap: tuple[str, str, str] | None = None  # account, old, new
+    settled: tuple[str, ...] = ()
     deliveries: list[Delivery] = field(default_factory=list)
     subscriptions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -222,6 +232,42 @@ async def _expunge(day: Day, _turn: Round) -> None:
         await (await (await day.store.account(ref)).mailbox(folder)).expunge(uids, only_deleted=False)
 
 
+async def _replace(day: Day, turn: Round) -> None:
+    ref = day.dice.choice(REFS)
+    (folder, uids), target = await day.some_mail(ref), await day.some_folder(ref)
+    if not uids:
+        return
+    mailbox, data = await (await day.store.account(ref)).mailbox(folder), day.mail()
+    async for batch in mailbox.rows(uids[:1], Column.IDS):
+        turn.swap = (account_path(ref), batch[0].email_id, email_id(hashlib.sha256(data).digest()))
+    appended = await mailbox.replace(Uid(uids[0][0]), BytesContent(data), day.placement(target))
+    day.acknowledged(ref, appended.folder_id, int(appended.uid))
+
+
+async def _restore(day: Day, _turn: Round) -> None:
+    """A folder of the recycle bin, beside what is there."""
+    ref = day.dice.choice(REFS)
+    items = [item for item in await day.store.administration.recycled() if item.folder and item.account_id == ref.id]
+    if not items:  # there will be, for the next one
+        await _delete(day, _turn)
+        return
+    await day.store.administration.restore(ref, [day.dice.choice(items)])
+
+
+async def _adopt(day: Day, _turn: Round) -> None:
+    """Another server's mail, first beside the account's place, then in it."""
+    for finish in (False, True):
+        with contextlib.suppress(ConflictError):  # done already
+            await day.store.administration.adopt(ADOPTED, day.data / SOURCE, finish=finish)
+
+
+async def _remove_and_return(day: Day, _turn: Round) -> None:
+    """A whole account goes into the recycle bin and comes back."""
+    await day.store.remove_account(AUTRE)
+    items = [item for item in await day.store.administration.recycled() if item.account_id == AUTRE.id]
+    await day.store.administration.give_back(AUTRE, [item for item in items if not item.folder][-1])
+
+
 async def _create(day: Day, _turn: Round) -> None:
     ref = day.dice.choice(REFS)
     parent = await day.some_folder(ref, own=True)
@@ -256,15 +302,19 @@ async def _subscribe(day: Day, _turn: Round) -> None:
     await (await day.store.account(ref)).subscribe(await day.some_folder(ref), day.dice.random() < 0.5)
 
 
-async def _flush(day: Day, _turn: Round) -> None:
+async def _flush(day: Day, turn: Round) -> None:
     await day.store.flush()
+    turn.settled = DOMAINS
 
 
-async def _rebuild(day: Day, _turn: Round) -> None:
-    await day.store.rebuild(day.dice.choice((None, "mairie.test")))
+async def _rebuild(day: Day, turn: Round) -> None:
+    domain = day.dice.choice((None, "mairie.test"))
+    await day.store.rebuild(domain)
+    turn.settled = (domain,) if domain else DOMAINS
 
 
-async def _reopen(day: Day, _turn: Round) -> None:
+async def _reopen(day: Day, turn: Round) -> None:
+    turn.settled = DOMAINS
     await day.store.close()
     day.store = MaildirStore(day.data, clock=day.clock, fs=day.fs, boot="one")
     await day.store.open()
@@ -279,6 +329,10 @@ KINDS: dict[str, tuple[int, Callable[[Day, Round], Awaitable[None]]]] = {
     "move": (9, _move),
     "flags": (13, _flags),
     "expunge": (8, _expunge),
+    "replace": (6, _replace),
+    "restore": (4, _restore),
+    "adopt": (1, _adopt),
+    "remove and return": (2, _remove_and_return),
     "create": (6, _create),
     "rename": (6, _rename),
     "delete": (4, _delete),
@@ -287,7 +341,6 @@ KINDS: dict[str, tuple[int, Callable[[Day, Round], Awaitable[None]]]] = {
     "rebuild": (2, _rebuild),
     "reopen": (4, _reopen),
 }
-SETTLING = ("flush", "rebuild", "reopen")  # after these every flag is in a file name
 
 
 async def _round(day: Day, kind: str) -> None:
@@ -322,9 +375,23 @@ async def _day(data: Path, seed: int) -> AsyncIterator[Day]:
         vfs.unregister()
 
 
+def plant(source: Path, messages: Mapping[int, bytes]) -> None:
+    """A Maildir of another server, with its line ends."""
+    for where in ("cur", "new", "tmp"):
+        (source / where).mkdir(parents=True)
+    lines = ["3 V1700000001 N12 G1f3c"]
+    for uid, data in messages.items():
+        path = source / f"cur/16000000{uid:02}.M1.vieux:2,S"
+        path.write_bytes(data.replace(b"\r\n", b"\n"))
+        os.utime(path, (1_500_000_000, 1_500_000_000))
+        lines.append(f"{uid} :16000000{uid:02}.M1.vieux")
+    (source / "dovecot-uidlist").write_text("\n".join(lines) + "\n")
+
+
 async def record(data: Path, seed: int, rounds: int) -> Trace:
     """Run the workload in `data`, which is made; what it did."""
     initialise(data)
+    plant(data / SOURCE, FOREIGN)
     baseline, numbers = read_tree(data)
     with small_blocks():
         async with _day(data, seed) as day:
