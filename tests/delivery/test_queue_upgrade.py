@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine
 
 from core.address import parse
 from core.clock import ManualClock
 from core.database import create_engine as create_async
 from core.envelope import AT_ONCE, Schedule
+from core.errors import StorageError
 from delivery.queue import schema
 from delivery.queue.claims import Candidate, Choice
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from message.content import BytesContent
 from tests.fakes.postgres import running
-from tests.fakes.queue_versions import BYTES, make_version_1
+from tests.fakes.queue_versions import BYTES, make_version_1, multiply
 
+COUNT = (
+    "SELECT (SELECT count(*) FROM queue_message), (SELECT count(*) FROM queue_chunk), "
+    "(SELECT count(*) FROM queue_recipient WHERE state IN ('waiting', 'claimed') OR lease_until > 0)"
+)
 INDEXES = "SELECT name FROM sqlite_master WHERE type = 'index'"
 
 
@@ -65,6 +71,45 @@ async def test_f168_a_queue_of_version_1_is_upgraded_with_its_mail(tmp_path: Pat
         if opened == 1:
             await check(queue)
         await queue.close()
+
+
+MANY = 10_000
+
+
+async def test_f168_ten_thousand_queued_messages_are_upgraded_and_the_older_program_refuses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "queue" / "queue.db"
+    file.parent.mkdir()
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        make_version_1(connection)
+        multiply(connection, MANY - 1)
+    engine.dispose()
+    clock = ManualClock(1_790_000_100.0)
+    queue = Queue(file, tmp_path / "run", clock=clock)
+    await queue.open()
+    assert await queue._database.read(lambda c: c.exec_driver_sql(COUNT).one()) == (MANY, MANY, MANY)
+    claimed = await queue.claim(everything)
+    assert claimed
+    for item in claimed:
+        content = await queue.content(item.message)
+        assert content.read(0, content.size) == BYTES
+    await queue.close()
+    before = file.read_bytes()
+    monkeypatch.setattr(schema, "VERSION", 1)  # the program before, which knew no further
+    monkeypatch.setattr(schema, "UPGRADES", ())
+    older = Queue(file, tmp_path / "run", clock=clock)
+    with pytest.raises(StorageError) as refused:
+        await older.open()
+    assert refused.value.code == "queue-version"
+    assert "install the newer program" in str(refused.value)
+    assert file.read_bytes() == before
+    monkeypatch.undo()
+    again = Queue(file, tmp_path / "run", clock=clock)
+    await again.open()
+    assert await again._database.read(lambda c: c.exec_driver_sql(COUNT).one()) == (MANY, MANY, MANY)
+    await again.close()
 
 
 async def test_f168_on_postgresql_too(tmp_path: Path) -> None:

@@ -43,3 +43,13 @@ def make_version_1(connection: Connection) -> None:
     values = {**_TYPES[dialect], "head": quoted.format(b"X: y\r\n".hex()), "data": quoted.format(BYTES.hex())}
     for statement in _VERSION_1.format(**values).split(";"):
         connection.exec_driver_sql(statement)
+
+
+def multiply(connection: Connection, count: int) -> None:
+    """So many more of that message in a SQLite queue, `old1`, `old2`, …"""
+    numbers = f"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {count})"
+    for table in ("queue_message", "queue_chunk", "queue_recipient"):
+        columns = [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})") if row[1] != "id"]
+        values = ", ".join("queue_id || x" if name == "queue_id" else name for name in columns)
+        made = f"{numbers} SELECT {values} FROM {table}, n WHERE queue_id = 'old'"
+        connection.exec_driver_sql(f"INSERT INTO {table} ({', '.join(columns)}) {made}")
