@@ -20,8 +20,9 @@ from message.content import BytesContent
 from store.service import MaildirStore, initialise
 from store.store import Mailbox
 from store.types import Placement, Uid
-from tests.torture.kills import Told, environment, examine
-from tests.torture.load import identity_of, mail, say
+from tests.torture.checker import Told, examine
+from tests.torture.kills import environment
+from tests.torture.load import identity_of, mail, said, say
 from tests.torture.workload import MAIRIE
 
 PATIENCE = 120.0
@@ -34,7 +35,7 @@ async def write(store: MaildirStore, name: str, end: float) -> None:
         say("start", identity)
         async with await store.stage(b"", BytesContent(mail(identity)), first=MAIRIE) as staged:
             appended = await staged.deliver(MAIRIE, Placement(delivery_id=identity))
-        say("ok", f"{MAIRIE.local}:{identity}", int(appended.uid))
+        said(MAIRIE, identity, appended)
 
 
 async def read(store: MaildirStore, name: str, end: float) -> None:
@@ -101,7 +102,7 @@ def crowd(room: Path, seconds: float, *, processes: int = 4, each: int = 4) -> C
     counted.looked = sum(int(line.split()[1]) for line in lines if line.startswith("read "))
     counted.written = len(told.ok)
     counted.violations += [line for line in lines if line.startswith("bad ")]
-    uids = [int(line.split()[2]) for line in lines if line.startswith("ok ")]
+    uids = [int(line.split()[3]) for line in lines if line.startswith("ok ")]
     if sorted(uids) != list(range(1, len(uids) + 1)):
         counted.violations.append("UIDs are not one for each message, without gaps")
     lost, _ = asyncio.run(examine(data, told, 0, {}))
