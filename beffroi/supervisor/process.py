@@ -105,18 +105,22 @@ class Worker:
         reader, writer = os.pipe()
         # A fixed seed would make hash collisions computable from outside (security.md row 107).
         inherited = {key: value for key, value in os.environ.items() if key != "PYTHONHASHSEED"}
-        environment = ALLOCATOR | inherited | {
-            "BEFFROI_WORKER": json.dumps(
-                {
-                    "kind": self.role.kind,
-                    "index": self.role.index,
-                    "settings": str(self._settings),
-                    "sockets": [[role, sock.fileno()] for role, sock in self._sockets],
-                    "ready": writer,
-                    "lifeline": lifeline,
-                }
-            )
-        }
+        environment = (
+            ALLOCATOR
+            | inherited
+            | {
+                "BEFFROI_WORKER": json.dumps(
+                    {
+                        "kind": self.role.kind,
+                        "index": self.role.index,
+                        "settings": str(self._settings),
+                        "sockets": [[role, sock.fileno()] for role, sock in self._sockets],
+                        "ready": writer,
+                        "lifeline": lifeline,
+                    }
+                )
+            }
+        )
         descriptors = (writer, lifeline, *(sock.fileno() for _, sock in self._sockets))
         # The mask is inherited: a reload that comes before the worker listens for it waits until it does.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
