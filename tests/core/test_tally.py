@@ -178,6 +178,22 @@ def test_a_file_of_nonsense_is_made_anew(tmp_path: Path, clock: ManualClock) -> 
     tally.close()
 
 
+def test_f162_counts_that_were_lost_are_missed_by_nobody(tmp_path: Path, clock: ManualClock) -> None:
+    """Where others keep limits in Redis, ours lie in this file: who has it goes on in memory, who comes later begins
+    anew, and nothing durable is in it."""
+    first, second = (Tally.shared(tmp_path, clock) for _ in range(2))
+    first.enter("a")
+    (tmp_path / tally_file.NAME).unlink()
+    second.enter("a")
+    assert first.inside("a") == second.inside("a") == 2
+    third = Tally.shared(tmp_path, clock)
+    third.enter("a")
+    assert third.inside("a") == 1
+    assert first.inside("a") == 2
+    for tally in (first, second, third):
+        tally.close()
+
+
 def test_circles_around_a_peer() -> None:
     assert circles("192.0.2.77") == ("192.0.2.77/32", "192.0.2.0/24", "192.0.0.0/20")
     assert circles("2001:db8:1:2::3") == ("2001:db8:1:2::/64", "2001:db8:1::/56", "2001:db8:1::/48")
