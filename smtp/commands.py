@@ -71,7 +71,7 @@ COMMANDS: dict[str, Command] = {
     "MAIL": Command(envelope_commands.mail),
     "RCPT": Command(envelope_commands.rcpt),
     "DATA": Command(envelope_commands.data, last=True),
-    "BDAT": Command(envelope_commands.bdat),
+    "BDAT": Command(envelope_commands.bdat, plain=True),  # it refuses by itself: octets follow
     "RSET": Command(_rset, junk=True, plain=True),
     "NOOP": Command(_noop, junk=True, plain=True),
     "HELP": Command(_help, junk=True, plain=True),

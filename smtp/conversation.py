@@ -114,13 +114,14 @@ class Service:
 @dataclass(slots=True)
 class Conversation:
     """`peer` is replaced as the session learns more; `transaction` is None between messages; `attempted` counts RCPT
-    of the open transaction, refused ones too."""
+    of the open transaction, refused ones too, `taken` those that were accepted, each time (RFC 2033 4.2)."""
 
     service: Service
     peer: Peer
     greeted: bool = False
     transaction: Transaction | None = None
     attempted: int = 0
+    taken: int = 0
     chunking: bool = False  # the open transaction's message comes by BDAT
     mail_seen: bool = False
     started: float = 0.0  # monotonic begin of the open transaction
@@ -215,7 +216,7 @@ class Conversation:
 
     def open(self, transaction: Transaction) -> None:
         self.transaction = transaction
-        self.attempted = 0
+        self.attempted = self.taken = 0
         self.chunking = False
         self.mail_seen = True
         self.started = self.service.clock.monotonic()
@@ -223,7 +224,7 @@ class Conversation:
     def reset(self) -> None:
         """Forget the envelope: after RSET, a greeting, and *every* final reply to a message (rows 11, 12)."""
         self.transaction = None
-        self.attempted = 0
+        self.attempted = self.taken = 0
         self.chunking = False
 
 

@@ -91,6 +91,7 @@ async def _judge(talk: Conversation, transaction: Transaction, wanted: RcptArgum
         return Step(replies.of(status), blame=Blame.RECIPIENT if status.permanent else Blame.NONE)
     if all(address != wanted.recipient for address, _ in transaction.recipients):
         transaction.recipients.append((wanted.recipient, wanted.dsn))
+    talk.taken += 1
     return Step(replies.RECIPIENT_OK)
 
 
@@ -104,13 +105,20 @@ async def data(talk: Conversation, argument: str) -> Step:
     return _not_ready(talk) or Step(replies.START_MAIL, Then.DATA)
 
 
+def _clear_text(talk: Conversation) -> Step | None:
+    if talk.service.submission and not talk.private:
+        return Step(replies.TLS_FIRST, blame=Blame.ERROR)
+    return None
+
+
 def _not_ready(talk: Conversation) -> Step | None:
     transaction = talk.transaction
     if transaction is None:
         return Step(replies.MAIL_FIRST, blame=Blame.ERROR)
     if not transaction.recipients:
-        # RFC 5321 3.3, RFC 2033: 503 when none was named, 554 when all were refused
-        return Step(replies.NO_RECIPIENTS if talk.attempted else replies.RCPT_FIRST)
+        # RFC 5321 3.3: 503 when none was named, 554 when all were refused; RFC 2033 4.2: always 503.
+        refused = talk.attempted and talk.service.role is not Listener.LMTP
+        return Step(replies.NO_RECIPIENTS if refused else replies.RCPT_FIRST)
     return None
 
 
@@ -120,7 +128,7 @@ async def bdat(talk: Conversation, argument: str) -> Step:
     if match is None:
         return Step(replies.BAD_CHUNK, Then.CLOSE, Blame.ERROR)
     chunk = Chunk(int(match["size"]), match["last"] is not None)
-    refused = _not_ready(talk)
+    refused = _clear_text(talk) or _not_ready(talk)
     if refused is not None:
         return replace(refused, then=Then.CHUNK, chunk=chunk)
     return Step(replies.chunk(chunk.size), Then.CHUNK, chunk=chunk)

@@ -212,7 +212,8 @@ class Session:
         transaction = self.talk.transaction
         if transaction is None or not step.reply.good:
             await self._skip(chunk.size)
-            await self._answer(step)
+            if not (self._for_each and chunk.last and not self.talk.taken):  # RFC 2033 4.3: zero replies for nobody
+                await self._answer(step)
             return
         if self._chunks is None:
             self.talk.chunking = True
@@ -239,7 +240,7 @@ class Session:
         self, transaction: Transaction, intake: Intake[D], arrival: Awaitable[Status | None], *, last: bool
     ) -> None:
         """A message, its one final reply, a clean slate. Not `last`: a good chunk leaves everything open."""
-        more = False
+        more, replies_due = False, self.talk.taken if self._for_each and last else 1
         try:
             status = await self._message(intake, arrival, last=last)
             more = status is MORE
@@ -259,10 +260,14 @@ class Session:
         self.talk.messages += 1
         self.budget.mail_received()
         _log_transaction(transaction, status, intake.decoder.size)
-        if self.talk.service.role is Listener.LMTP:  # RFC 2033 4.2: one reply for each recipient that was accepted
-            for _ in transaction.recipients[1:]:
-                await self._link.push(replies.of(status))
+        for _ in range(1, replies_due):
+            await self._link.push(replies.of(status))
         await self._answer(Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE))
+
+    @property
+    def _for_each(self) -> bool:
+        """RFC 2033 4.2 and 4.3: one reply for each RCPT that was accepted, one for a chunk that was not the last."""
+        return self.talk.service.role is Listener.LMTP
 
     @property
     def _mends(self) -> bool:

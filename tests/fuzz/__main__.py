@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import core.log
+
 OURS = ["core", "message", "directory", "antispam", "smtp", "imap", "tests.fuzz"]
 
 
@@ -42,6 +44,7 @@ def one(name: str) -> None:
 
     with atheris.instrument_imports(include=OURS):
         from tests.fuzz.targets import TARGETS
+    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
     target = TARGETS[name].run
     atheris.Setup(["fuzz", *json.loads(os.environ["FUZZ_ARGUMENTS"])], target)
     atheris.Fuzz()

@@ -22,7 +22,7 @@ from imap.wire.scanner import Scanner
 from smtp.data import DataDecoder
 from smtp.outbound.reply_parser import ReplyFault, ReplyParser
 from smtp.parameters import ArgumentError, Offers, parse_mail, parse_rcpt
-from tests.fuzz import message, session
+from tests.fuzz import message, session, smtp_client, smtp_server
 
 OFFERS = Offers(size_limit=1 << 20, tls=True, auth=True)
 BOUNDS = Bounds(line=2048, literals=4096, discard=1 << 16, stream=True)
@@ -148,6 +148,8 @@ TARGETS: dict[str, Target] = {
     ),
     "smtp-data": Target(smtp_data, (b"a\r\n..b\r\n.\r\nQUIT\r\n", b"a\n.\nb\r\n.\r\n", b"\x05\r\n.\r\n", b".\r\n")),
     "remote-reply": Target(remote_reply, (b"250-a\r\n250 2.1.0 ok\r\n", b"554 5.7.1 no\x1b[31m\r\n", b"250\r\n")),
+    "smtp-session": Target(smtp_server.one_input, smtp_server.SEEDS),
+    "smtp-client": Target(smtp_client.one_input, smtp_client.SEEDS),
     "imap-framing": Target(
         imap_framing,
         (b"a LOGIN {3}\r\nabc {2+}\r\nxy\r\nb NOOP\r\n", b"a APPEND x {5}\r\nabcde\r\n", b"a X {99999999999}\r\n"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.envelope import Listener
 from core.status import Status, refused
 from message.lines import BARE_LINE_END
 from smtp.data import ChunkDecoder
@@ -212,3 +213,13 @@ async def test_h001_h004_without_binarymime_chunks_hold_lines() -> None:
         wire = await ready(server)
         wire.send(b"BDAT 10 LAST\r\nA: b\r\n\r\n\0\n")
         assert (await wire.reply()).startswith("550 5.5.2")
+
+
+async def test_h011_a_chunk_refused_for_want_of_tls_takes_its_octets_along() -> None:
+    """They were read as commands."""
+    what = service(Listener.SUBMISSION)
+    async with running(what) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say(b"BDAT 6\r\nRSET\r\n")).startswith("530 5.7.0")
+        assert (await wire.say("NOOP")).startswith("250 2.0.0 OK")

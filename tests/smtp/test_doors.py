@@ -12,6 +12,7 @@ import pytest
 from core.envelope import Listener
 from core.status import refused
 from core.tls import ServerTls
+from smtp.conversation import Service
 from smtp.gate import OpenGate
 from tests.fakes.smtp_server import FakeAcceptor, Wire, certificate, running, service
 
@@ -88,7 +89,7 @@ async def test_the_header_stands_before_the_handshake_on_465(tmp_path: Path) -> 
 # --- LMTP (RFC 2033) -------------------------------------------------------------------------------------------------
 
 
-def lmtp(acceptor: FakeAcceptor) -> object:
+def lmtp(acceptor: FakeAcceptor) -> Service:
     return service(Listener.LMTP, acceptor=acceptor, gate=OpenGate(), logins=None)
 
 
@@ -144,3 +145,42 @@ async def test_rfc2033_4_2_data_without_recipients_is_503() -> None:
         wire = await greeted(server)
         await wire.say("MAIL FROM:<a@b.fr>")
         assert (await wire.say("DATA")).startswith("503")
+
+
+async def test_rfc2033_4_2_a_recipient_named_twice_has_two_replies_and_one_copy() -> None:
+    acceptor = FakeAcceptor()
+    async with running(lmtp(acceptor)) as server:
+        wire = await Wire.connect(server)
+        await wire.say("LHLO client.test")
+        await wire.say("MAIL FROM:<a@client.test>")
+        for _ in range(2):
+            assert (await wire.say("RCPT TO:<agent@mairie.test>")).startswith("250")
+        await wire.say("DATA")
+        assert (await wire.say(b"x\r\n.\r\n")).startswith("250")
+        assert (await wire.reply()).startswith("250")
+        assert (await wire.say("NOOP")).startswith("250 2.0.0 OK")
+    assert [len(each.transaction.recipients) for each in acceptor.receptions] == [1]
+
+
+async def test_rfc2033_4_3_chunks_have_one_reply_each_but_the_last_has_one_for_each_recipient() -> None:
+    async with running(lmtp(FakeAcceptor())) as server:
+        wire = await Wire.connect(server)
+        await wire.say("LHLO client.test")
+        for piece, count in ((b"BDAT 3\r\na\nb", 1), (b"BDAT 3 LAST\r\na\r\n", 2)):
+            await wire.say("MAIL FROM:<a@client.test>")
+            for name in ("un", "deux"):
+                await wire.say(f"RCPT TO:<{name}@mairie.test>")
+            assert (await wire.say(piece)).startswith("550" if count == 1 else "250")
+            for _ in range(count - 1):
+                assert (await wire.reply()).startswith("250")
+            assert (await wire.say("NOOP")).startswith("250 2.0.0 OK")
+
+
+async def test_rfc2033_4_2_and_4_3_without_a_recipient_data_is_503_and_the_last_chunk_has_no_reply() -> None:
+    async with running(lmtp(FakeAcceptor())) as server:
+        wire = await Wire.connect(server)
+        await wire.say("LHLO client.test")
+        await wire.say("MAIL FROM:<a@client.test>")
+        assert (await wire.say("RCPT TO:<unknown@mairie.test>")).startswith("550")
+        assert (await wire.say("DATA")).startswith("503")
+        assert (await wire.say(b"BDAT 2 LAST\r\nxyNOOP\r\n")).startswith("250 2.0.0 OK")
