@@ -20,10 +20,11 @@ from delivery.agents import Agents
 from delivery.destinations import Destinations
 from delivery.next_hop import HERE, NextHop, Routes
 from delivery.outcome import TOO_LATE, Rules, overdue
+from delivery.queue.backlog import Backlog
 from delivery.queue.claims import Claimed
 from delivery.queue.hints import HintListener
 from delivery.queue.queue import Queue
-from delivery.queue.results import Backlog, Settled
+from delivery.queue.results import Settled
 from delivery.queue.schema import Owed, State
 from delivery.reporter import Reporter
 from delivery.types import Job, Result, ResultKind, TraceEntry
@@ -85,7 +86,7 @@ class Scheduler:
         self._wake.set()
 
     async def run(self) -> None:
-        listener = HintListener(self._run_dir, self._wake.set)
+        listener = HintListener(self._run_dir, self._hinted)
         self._owing.set()  # a runner before us may have died between a failure and its report (fault 147)
         try:
             async with asyncio.TaskGroup() as group:
@@ -98,6 +99,11 @@ class Scheduler:
             listener.close()
             with contextlib.suppress(MailError):
                 await self._queue.give_back()
+
+    def _hinted(self, owed: bool) -> None:
+        self._wake.set()
+        if owed:
+            self._owing.set()
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 

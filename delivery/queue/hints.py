@@ -1,4 +1,5 @@
-"""The wake-up between processes: "something became due". Only a hint: it carries nothing, never blocks, may be lost.
+"""The wake-up between processes: "something became due", or "a sender is to be told something". It carries no more,
+never blocks and may be lost.
 
 The listener looks by itself at least every 2 s (design.md section 5, Changes).
 """
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 NAME = "queue.sock"
+_OWED = b"owed"
 _LONGEST_PATH = 100  # sun_path has 108 octets
 
 
@@ -23,18 +25,18 @@ class HintSender:
         self._path = _short(run_dir / NAME)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
-    def send(self) -> None:
+    def send(self, *, owed: bool = False) -> None:
         with contextlib.suppress(OSError):
-            self._socket.sendto(b"", self._path)
+            self._socket.sendto(_OWED if owed else b"", self._path)
 
     def close(self) -> None:
         self._socket.close()
 
 
 class HintListener:
-    """Calls `heard` on the running loop for each batch of hints."""
+    """Calls `heard` on the running loop for each batch of hints, with whether one of them spoke of a debt."""
 
-    def __init__(self, run_dir: Path, heard: Callable[[], None]) -> None:
+    def __init__(self, run_dir: Path, heard: Callable[[bool], None]) -> None:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = run_dir / NAME
         path.unlink(missing_ok=True)
@@ -45,10 +47,11 @@ class HintListener:
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def _read(self) -> None:
+        owed = False
         with contextlib.suppress(BlockingIOError):
             for _ in range(64):
-                self._socket.recv(16)
-        self._heard()
+                owed |= self._socket.recv(16) == _OWED
+        self._heard(owed)
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())

@@ -6,6 +6,7 @@ starts again takes a new name, so that its former leases simply run out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -26,16 +27,19 @@ from delivery.queue import (
     tracing,
     vacations,
 )
+from delivery.queue import backlog as backlogs
 from delivery.queue.administration import Administration
 from delivery.queue.allowance import Charge, Rules
+from delivery.queue.backlog import Backlog
 from delivery.queue.claims import Choose, Claimed
 from delivery.queue.database import Database
 from delivery.queue.hints import HintSender
 from delivery.queue.owners import new_owner
 from delivery.queue.postgres import COMMIT_UNKNOWN, PostgresDatabase
 from delivery.queue.reports import Debt
-from delivery.queue.results import Backlog, Judge, Settled
+from delivery.queue.results import Judge, Settled
 from delivery.queue.rows import NewMessage, StoredMessage
+from delivery.queue.schema import Owed
 from delivery.queue.store import QueueStore
 from delivery.queue.tls_counts import TlsKey
 from delivery.queue.trace_book import TraceBook
@@ -44,6 +48,7 @@ from message.content import Content
 
 LEASE = 60.0  # seconds a worker may be silent before others take over; renewed every quarter of it
 TRACE = 180 * 86_400.0  # seconds the trace is kept (security.md section 8)
+BREATH = 0.005  # seconds between two parts of a long backlog
 FRONT_LEASE = 600.0  # a front that delivers its own local recipients does so within one transaction
 
 
@@ -165,14 +170,22 @@ class Queue:
 
     async def apply(self, done: Sequence[Result], judge: Judge) -> list[Settled]:
         now = self._clock.now()
-        return await self._database.write(lambda c: results.apply(c, done, judge, owner=self.owner, now=now))
+        settled = await self._database.write(lambda c: results.apply(c, done, judge, owner=self.owner, now=now))
+        if any(item.outcome.owed is not Owed.NOTHING for item in settled):
+            self._hints.send(owed=True)  # a front that delivers pays nobody: the runner does
+        return settled
 
     async def put_off(self, backlog: Backlog, judge: Judge) -> list[Settled]:
-        now, settled, more = self._clock.now(), [], True
-        while more:
-            part, more = await self._database.write(lambda c: results.put_off(c, backlog, judge, now=now))
+        """In parts, with a pause between them in which other processes get the database."""
+        now, settled, after = self._clock.now(), [], 0
+        while True:
+            part, after = await self._database.write(
+                lambda c, last=after: backlogs.put_off(c, backlog, judge, now=now, after=last)  # type: ignore[misc]
+            )
             settled += part
-        return settled
+            if not after:
+                return settled
+            await asyncio.sleep(BREATH)
 
     async def next_due(self) -> float | None:
         return await self._database.read(claims.next_due)

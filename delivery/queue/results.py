@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, not_, select, update
+from sqlalchemy import Connection, delete, exists, select, update
 
-from core.status import Status
 from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
 from delivery.queue.schema import Owed, State, chunk, message, recipient
-from delivery.types import Result, ResultKind
-
-JUDGED = 500  # rows a backlog takes through the rule at a time
-MOVED = 2000  # rows of a backlog put off in one transaction
+from delivery.types import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +49,13 @@ def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, ow
         mine = (recipient.c.id == result.recipient_id) & (recipient.c.lease_owner == owner)
         row = connection.execute(select(recipient).where(mine)).mappings().one_or_none()
         if row is not None:
-            settled.append(_settle(connection, recipient_of(row), result, judge, now))
+            settled.append(settle(connection, recipient_of(row), result, judge, now))
     finish(connection, {item.message.queue_id for item in settled})
     return settled
 
 
-def _settle(connection: Connection, stored: StoredRecipient, result: Result, judge: Judge, now: float) -> Settled:
+def settle(connection: Connection, stored: StoredRecipient, result: Result, judge: Judge, now: float) -> Settled:
+    """Write down what the rule says of one result."""
     parent = _message(connection, stored.queue_id)
     outcome = judge(parent, stored, result)
     connection.execute(
@@ -107,53 +104,3 @@ def remove(connection: Connection, queue_id: str) -> None:
     """The message, its bytes and its recipients, whatever their state."""
     for table in (recipient, chunk, message):
         connection.execute(delete(table).where(table.c.queue_id == queue_id))
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What a host that cannot be reached means for everything else that is due for the domain: the same answer,
-    without an attempt each (row 141). `status` is a deferral; rows of messages created before `expired` are over,
-    those before `late` want a notice unless they had it, and those with a time limit have a rule of their own
-    (RFC 2852): they go through the rule one by one."""
-
-    domain: str
-    next_attempt: float
-    status: Status
-    diagnostic: str
-    expired: float
-    late: float
-
-
-def put_off(connection: Connection, backlog: Backlog, judge: Judge, *, now: float) -> tuple[list[Settled], bool]:
-    """Apply a backlog to due, waiting, not held recipients of its domain: those that the rule judged, and whether there
-    are more. A part at a time: nobody's mail waits at the door while 50,000 rows are written."""
-    due = (
-        (recipient.c.domain == backlog.domain)
-        & (recipient.c.state == State.WAITING.value)
-        & (recipient.c.held.is_(False))
-        & (recipient.c.next_attempt <= now)
-    )
-    ended = (message.c.created <= backlog.expired) | (message.c.deliver_by > 0)
-    over = recipient.c.queue_id.in_(select(message.c.queue_id).where(ended))
-    late = recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.created <= backlog.late))
-    owing = over | (late & recipient.c.delay_told.is_(False))
-    rows = connection.execute(select(recipient).where(due, owing).limit(JUDGED)).mappings().all()
-    settled = []
-    for stored in map(recipient_of, rows):
-        result = Result(stored.id, ResultKind.DEFERRED, backlog.status, "", backlog.diagnostic)
-        settled.append(_settle(connection, stored, result, judge, now))
-    finish(connection, {item.message.queue_id for item in settled})
-    part = select(recipient.c.id).where(due, not_(owing)).limit(MOVED)
-    moved = connection.execute(
-        update(recipient)
-        .where(recipient.c.id.in_(part))
-        .values(
-            next_attempt=backlog.next_attempt,
-            last_attempt=now,
-            last_status=str(backlog.status),
-            diagnostic=backlog.diagnostic,
-            remote="",
-            attempts=recipient.c.attempts + 1,
-        )
-    ).rowcount
-    return settled, moved == MOVED or len(rows) == JUDGED

@@ -18,10 +18,12 @@ from core.clock import ManualClock
 from core.envelope import Dsn
 from core.errors import ConflictError, NotFoundError, StorageError, TemporaryError
 from core.status import accepted, deferred
+from delivery.queue import backlog as backlogs
 from delivery.queue.allowance import Rules, Verdict
+from delivery.queue.backlog import Backlog
 from delivery.queue.claims import Candidate, Choice
 from delivery.queue.queue import Queue
-from delivery.queue.results import Backlog, Outcome
+from delivery.queue.results import Outcome
 from delivery.queue.rows import NewMessage, NewRecipient, StoredMessage, StoredRecipient
 from delivery.queue.schema import Owed, State
 from delivery.types import Result, ResultKind
@@ -283,11 +285,29 @@ async def test_a_backlog_takes_old_messages_through_the_rule(queue: Queue, clock
     assert (await queue.administration.show(None, "young")).recipients[0].attempts == 1
 
 
+async def test_h141_a_backlog_of_old_messages_is_judged_a_few_at_a_time(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is some statements: all at once they held the database for seconds."""
+    monkeypatch.setattr("delivery.queue.backlog.JUDGED", 2)
+    for number in range(5):
+        await queue.enqueue(new(f"old{number}", "x@dead.test", "y@well.test"))
+    clock.advance(86400)
+    await queue.enqueue(new("young", "x@dead.test"))
+    status = deferred("no host answers", "unreachable", "4.4.1")
+    backlog = Backlog("dead.test", clock.at + 300, status, "", expired=clock.at - 5 * 86400, late=clock.at - 4 * 3600)
+    part, after = await queue._database.write(lambda c: backlogs.put_off(c, backlog, judge, now=clock.at))
+    assert (len(part), after > 0) == (2, True)
+    assert sorted(item.message.queue_id for item in await queue.put_off(backlog, judge)) == ["old2", "old3", "old4"]
+    assert (await queue.administration.show(None, "young")).recipients[0].attempts == 1
+    assert await queue.put_off(backlog, judge) == []
+
+
 async def test_h141_a_long_backlog_is_put_off_part_by_part(
     queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One statement over 50,000 rows held up everybody's mail for seconds."""
-    monkeypatch.setattr("delivery.queue.results.MOVED", 3)
+    monkeypatch.setattr("delivery.queue.backlog.MOVED", 3)
     for number in range(8):
         await queue.enqueue(new(f"d{number}", "x@dead.test"))
     writes = []

@@ -17,7 +17,8 @@ from delivery.destinations import Destinations
 from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
 from delivery.queue import administration, allowance, claims, content, entering, reports, results, schema
-from delivery.queue.results import Backlog
+from delivery.queue import backlog as backlogs
+from delivery.queue.backlog import Backlog
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.types import Result, ResultKind
 from message.content import BytesContent
@@ -74,7 +75,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     settled = await run(lambda c: results.apply(c, outcomes, RULES.judge, owner="w1", now=NOW))
     assert [item.outcome.state.value for item in settled] == ["delivered", "failed", "waiting"]
     backlog = Backlog("gone.test", NOW + 300, deferred("away", "away", "4.4.1"), "", NOW - 1e6, NOW - 1e5)
-    assert await run(lambda c: results.put_off(c, backlog, RULES.judge, now=NOW + 2)) == ([], False)
+    assert await run(lambda c: backlogs.put_off(c, backlog, RULES.judge, now=NOW + 2)) == ([], 0)
     assert await run(lambda c: claims.pull_back(c, now=NOW, horizon=1.0)) == 2
 
     [debt] = await run(reports.debts)

@@ -15,7 +15,7 @@ from core.address import parse
 from core.config import Delivery
 from core.envelope import Dsn
 from core.errors import StorageError, TemporaryError
-from core.status import deferred, refused
+from core.status import accepted, deferred, refused
 from delivery.outcome import Backoff, Rules
 from delivery.queue.claims import Choice
 from delivery.queue.reports import MESSAGES
@@ -403,6 +403,21 @@ async def test_f147_debts_left_by_a_dead_runner_are_paid_at_the_start(world: Wor
         await until(lambda: world.store.inbox("maire@ville.test"))
         await until(lambda: empty(world))
     assert len(world.store.inbox("maire@ville.test")) == 1
+
+
+async def test_what_a_front_delivered_is_told_at_once_to_who_asked_for_it(world: World) -> None:
+    """It was told when the runner looked, once in a lease: a minute."""
+    async with running(world.scheduler()):
+        front = world.another_queue()
+        await front.open()
+        to = NewRecipient(parse("maire@ville.test"), dsn=Dsn(frozenset({"SUCCESS"})), local=True, leased=True)
+        new = NewMessage("front1", parse("maire@ville.test"), BytesContent(MAIL), (to,))
+        [recipient_id] = await front.enqueue(new)
+        done = Result(recipient_id, ResultKind.DELIVERED, accepted(), final=True)
+        await front.apply([done], world.rules.judge)
+        await until(lambda: world.store.inbox("maire@ville.test"), 10.0)
+        await front.close()
+    assert b"Action: delivered" in world.store.inbox("maire@ville.test")[0]
 
 
 async def test_f148_stopping_lets_running_jobs_finish_and_gives_back_the_rest(world: World) -> None:
