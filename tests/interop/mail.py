@@ -9,12 +9,24 @@ import imaplib
 import uuid
 from dataclasses import dataclass
 from email.message import EmailMessage
+from typing import Protocol
 
-from tests.interop.conftest import PASSWORD, World
+from tests.interop.conftest import PASSWORD
 from tests.peers.process import wait_until
+from tests.peers.suite import Suite
 
 JUNK = "Ind&AOk-sirables"  # as IMAP spells it
 SENT = "Envoy&AOk-s"
+
+
+class Installed(Protocol):
+    """Whatever has the suite among its parts."""
+
+    @property
+    def ports(self) -> dict[str, int]: ...
+
+    @property
+    def suite(self) -> Suite: ...
 
 
 @dataclass(frozen=True)
@@ -46,14 +58,14 @@ def marked(sender: str, recipient: str, *, subject: str = "Délibération", size
     return Marked(mark, (head + text).encode())
 
 
-def imap(world: World, user: str, password: str = PASSWORD) -> imaplib.IMAP4_SSL:
+def imap(world: Installed, user: str, password: str = PASSWORD) -> imaplib.IMAP4_SSL:
     client = imaplib.IMAP4_SSL("127.0.0.1", world.ports["imaps"], ssl_context=world.suite.tls(), timeout=30)
     client._encoding = "utf-8"  # type: ignore[attr-defined]
     client.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode())
     return client
 
 
-def fetch_all(world: World, user: str, folder: str = "INBOX") -> dict[int, bytes]:
+def fetch_all(world: Installed, user: str, folder: str = "INBOX") -> dict[int, bytes]:
     """Every message of a folder, by UID, byte for byte."""
     client = imap(world, user)
     try:
@@ -69,11 +81,11 @@ def fetch_all(world: World, user: str, folder: str = "INBOX") -> dict[int, bytes
         client.logout()
 
 
-def find(world: World, user: str, mark: str, folder: str = "INBOX") -> list[bytes]:
+def find(world: Installed, user: str, mark: str, folder: str = "INBOX") -> list[bytes]:
     return [raw for raw in fetch_all(world, user, folder).values() if mark.encode() in raw]
 
 
-def await_mark(world: World, user: str, mark: str, folder: str = "INBOX") -> bytes:
+def await_mark(world: Installed, user: str, mark: str, folder: str = "INBOX") -> bytes:
     wait_until(lambda: find(world, user, mark, folder), what=f"{mark} in {folder} of {user}")
     return find(world, user, mark, folder)[0]
 

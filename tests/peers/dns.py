@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +34,8 @@ class Dns:
     """`zone(name, text)` sets a zone's records while running; every zone is signed and trusted, but those that `start`
     is told are `unsigned`, and the `bogus` ones, whose anchor belongs to another key."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, standard: str = "") -> None:
+        self._standard = f"  interface: {standard}@53\n" if standard else ""
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
         self._base = base
@@ -58,6 +61,11 @@ class Dns:
         control = program("unbound-control", "unbound")
         for command in (["auth_zone_reload", name], ["flush_zone", name]):
             subprocess.run([control, "-c", str(self._config), *command], check=True, capture_output=True)
+
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP: it is silent until SIGCONT."""
+        assert self._process is not None
+        os.kill(self._process.pid, number)
 
     def stop(self) -> None:
         if self._process:
@@ -100,7 +108,7 @@ class Dns:
   num-threads: 1
   interface: 127.0.0.1
   port: {self.port}
-  do-ip6: no
+{self._standard}  do-ip6: no
   access-control: 127.0.0.0/8 allow
   module-config: "validator iterator"
   trust-anchor-file: "{self._base}/anchors.ds"
@@ -122,9 +130,12 @@ remote-control:
 
 
 @contextlib.contextmanager
-def unbound(zones: Mapping[str, str], unsigned: Sequence[str] = (), bogus: Sequence[str] = ()) -> Iterator[Dns]:
+def unbound(
+    zones: Mapping[str, str], unsigned: Sequence[str] = (), bogus: Sequence[str] = (), standard: str = ""
+) -> Iterator[Dns]:
+    """`standard`: an address at whose port 53 it answers, too."""
     with peer_directory("dns") as base:
-        server = Dns(base)
+        server = Dns(base, standard)
         try:
             server.start(zones, unsigned, bogus)
             yield server

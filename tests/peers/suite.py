@@ -130,7 +130,7 @@ class Suite:
                 raise AssertionError(f"beffroi serve ended:\n{text[-4000:]}")
             return "\nready\n" in f"\n{text}"
 
-        wait_until(ready, timeout=60, what="beffroi to be ready")
+        wait_until(ready, timeout=180, what="beffroi to be ready")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self._process is None:

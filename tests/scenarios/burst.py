@@ -15,12 +15,12 @@ import re
 import smtplib
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.interop.conftest import AUBIN, FLEURI, PARTNER, PASSWORD, World
-from tests.interop.mail import Marked, body, fetch_all, imap, marked
+from tests.interop.mail import Installed, Marked, body, fetch_all, imap, marked
 from tests.peers.process import wait_until
 
 MAILBOXES = tuple(f"{name}@{AUBIN}" for name in ("secretariat", "maire", "urbanisme")) + tuple(
@@ -50,18 +50,15 @@ class Entry:
     answer: str = ""
 
 
-@dataclass
-class Burst:
-    """`start`, then `join`; `acknowledged` while it runs."""
+class Senders:
+    """One thread for each batch: `start`, then `join`; `log` and `acknowledged` while it runs."""
 
-    world: World
-    letters: Sequence[Sequence[Letter]]
-    log: list[Entry] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, place: Installed, batches: Sequence[Iterable[Letter]]) -> None:
+        self.log: list[Entry] = []
+        self.failures: list[str] = []
+        self._place = place
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._send_all, args=(batch,)) for batch in self.letters]
+        self._threads = [threading.Thread(target=self._send_all, args=(batch,)) for batch in batches]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -77,15 +74,6 @@ class Burst:
     def acknowledged(self) -> int:
         return sum(entry.what == "ok" for entry in list(self.log))
 
-    def await_acknowledged(self, share: float) -> None:
-        total = sum(len(batch) for batch in self.letters)
-        wait_until(
-            lambda: self.acknowledged >= share * total or self.failures, timeout=GIVE_UP, what=f"{share:.0%} of a burst"
-        )
-
-    def unknown(self, mark: str) -> int:
-        return sum(entry.mark == mark and entry.what == "unknown" for entry in self.log)
-
     def save(self, path: Path) -> None:
         path.write_text("\n".join(json.dumps(vars(entry)) for entry in self.log))
 
@@ -93,7 +81,7 @@ class Burst:
         with self._lock:
             self.log.append(Entry(time.monotonic(), letter.message.mark, what, answer))
 
-    def _send_all(self, batch: Sequence[Letter]) -> None:
+    def _send_all(self, batch: Iterable[Letter]) -> None:
         client: smtplib.SMTP | None = None
         for letter in batch:
             deadline = time.monotonic() + GIVE_UP
@@ -143,12 +131,29 @@ class Burst:
 
     def _connect(self, submitted: bool) -> smtplib.SMTP:
         door = "submission" if submitted else "mx"
-        client = smtplib.SMTP("127.0.0.1", self.world.ports[door], "mx.partner.test", timeout=ANSWER)
+        client = smtplib.SMTP("127.0.0.1", self._place.ports[door], "mx.partner.test", timeout=ANSWER)
         client.ehlo()
         if submitted:
-            client.starttls(context=self.world.suite.tls())
+            client.starttls(context=self._place.suite.tls())
             client.login(WRITER, PASSWORD)
         return client
+
+
+class Burst(Senders):
+    """A number of letters that is known before."""
+
+    def __init__(self, world: World, letters: Sequence[Sequence[Letter]]) -> None:
+        super().__init__(world, letters)
+        self.world, self.letters = world, letters
+
+    def await_acknowledged(self, share: float) -> None:
+        total = sum(len(batch) for batch in self.letters)
+        wait_until(
+            lambda: self.acknowledged >= share * total or self.failures, timeout=GIVE_UP, what=f"{share:.0%} of a burst"
+        )
+
+    def unknown(self, mark: str) -> int:
+        return sum(entry.mark == mark and entry.what == "unknown" for entry in self.log)
 
 
 def letters(senders: int, each: int, *, submitters: int = 0) -> list[list[Letter]]:
@@ -216,7 +221,7 @@ def digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def on_disk(world: World, user: str) -> list[bytes]:
+def on_disk(world: Installed, user: str) -> list[bytes]:
     """The inbox's files; what a crash left under tmp/ is nobody's message, what lies in new/ would be a foreign one."""
     local, _, domain = user.partition("@")
     folder = world.suite.data / "domains" / domain / local

@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import core.log
-from tests.torture import crowd, failing, mutants, power, sweep
+from tests.torture import crowd, failing, mutants, power, sweep, whole
 from tests.torture import kills as kill
 from tests.torture.power import Report
 from tests.torture.workload import Trace, record
@@ -184,10 +184,19 @@ def run_crowd(options: argparse.Namespace) -> bool:
     return not counted.violations
 
 
+def run_suite(options: argparse.Namespace) -> bool:
+    """The whole suite, killed again and again while letters of every way go through it."""
+    told = whole.storm(options.seed, options.kills, log=Path(f"torture-{options.seed}.jsonl"))
+    for line in told.account.violations:
+        print(f"VIOLATION {line}")
+    print(f"suite: seed {options.seed}, {told.summary}")
+    return not told.account.violations
+
+
 def run_all(options: argparse.Namespace) -> bool:
     """Every part with its defaults."""
     fine = True
-    for part in ("sweep", "storm", "mutants", "failing", "kills", "crowd", "power"):
+    for part in ("sweep", "storm", "mutants", "failing", "kills", "crowd", "suite", "power"):
         fine = main(["--seed", str(options.seed), "--processes", str(options.processes), part]) == 0 and fine
     return fine
 
@@ -210,6 +219,7 @@ PARTS = {
     "kills": run_kills,
     "storm": run_storm,
     "crowd": run_crowd,
+    "suite": run_suite,
     "all": run_all,
     "again": run_again,
 }
@@ -243,6 +253,8 @@ def main(arguments: list[str]) -> int:
     part.add_argument("--kills", type=int, default=1000)
     part = parts.add_parser("crowd", help="sixteen writers and readers in four processes")
     part.add_argument("--seconds", type=float, default=60)
+    part = parts.add_parser("suite", help="kill -9 of the whole suite under load")
+    part.add_argument("--kills", type=int, default=200)
     parts.add_parser("all", help="everything")
     options = parser.parse_args(arguments or ["all"])
     return 0 if PARTS[options.part](options) else 1
