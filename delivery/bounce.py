@@ -45,8 +45,7 @@ def compose(
         arrived=message.created,
         recipients=[_report(item, ACTIONS[debt.owed], until) for item in debt.recipients],
         envid=message.envid,
-        # What was to travel under TLS only is not told to a server that may lack it, unless its sender says so.
-        ret=message.ret or ("HDRS" if message.require_tls else ""),
+        ret="HDRS" if message.require_tls else message.ret,  # RFC 8689 5: RET=FULL does not count then
         deliver_by=schedule.deliver_by or None,
         held=schedule.hold,
     )

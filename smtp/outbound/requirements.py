@@ -45,8 +45,9 @@ def unmet(
         return NO_BINARY  # RFC 3030 3: BDAT alone may carry it, and we send DATA
     if "8BITMIME" not in offered and eight_bit:
         return NO_8BIT  # RFC 6152 3: convert or bounce; converting would break every signature
-    # RFC 8689 4.2.1: a message that requires TLS goes only where the requirement is carried on.
-    if job.require_tls and "REQUIRETLS" not in offered:
+    # RFC 8689 4.2.1: a message that requires TLS goes only where the requirement is carried on; 5: but a notice is not
+    # thrown away for that.
+    if job.require_tls and job.sender is not None and "REQUIRETLS" not in offered:
         return NO_REQUIRETLS
     # RFC 2852 4.1.4: by-mode R goes only to who knows it, and has enough time.
     if job.schedule.by_mode == "R":

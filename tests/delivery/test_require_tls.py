@@ -17,7 +17,7 @@ MAIL = b"From: a@sender.test\r\nSubject: Essai\r\n\r\nConfidentiel.\r\n"
 
 @pytest.mark.parametrize(
     ("required", "ret", "whole"),
-    [(True, "", False), (True, "HDRS", False), (True, "FULL", True), (False, "", True)],
+    [(True, "", False), (True, "HDRS", False), (True, "FULL", False), (False, "", True)],
 )
 async def test_a_notice_requires_what_its_message_required_and_shows_no_more(
     world: World, *, required: bool, ret: str, whole: bool

@@ -274,6 +274,12 @@ def test_what_each_refusal_comes_to(codes: tuple[int, ...], expected: int) -> No
         (job("r", smtputf8=True), {"8BITMIME": ""}, False, ""),
         (job("r", content="Subject: é\r\n\r\n".encode(), smtputf8=True), {"8BITMIME": ""}, False, "5.6.7"),
         (job("r", require_tls=True), {"8BITMIME": ""}, False, "5.7.30"),
+        (
+            job("r", require_tls=True, sender=None),
+            {"8BITMIME": ""},
+            False,
+            "",
+        ),  # RFC 8689 5: a notice is not thrown away
     ],
 )
 def test_requirements(work: dialogue.Job, keywords: dict[str, str], eight_bit: bool, enhanced: str) -> None:

@@ -6,6 +6,7 @@ import email
 import email.policy
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -153,6 +154,70 @@ async def test_a_day_is_reported_by_signed_mail_with_its_sums(place: Place) -> N
     ]  # fmt: skip
     assert tlsa["policy"]["policy-domain"] == "mx.r.test"
     assert await place.queue.tls_days(10**6) == []
+
+
+# RFC 8460 4.4: each object's members, what they are, and whether they must be there.
+INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"  # RFC 3339, UTC
+WORDS = (
+    r"starttls-not-supported|certificate-host-mismatch|certificate-expired|certificate-not-trusted|validation-failure"
+    r"|tlsa-invalid|dnssec-invalid|dane-required|sts-policy-fetch-error|sts-policy-invalid|sts-webpki-invalid"
+)  # 4.3
+Shape = dict[str, Any]
+DETAIL: Shape = {
+    "result-type": WORDS, "sending-mta-ip?": r"[0-9a-f.:]+", "receiving-mx-hostname?": r"[a-z0-9.-]+",
+    "receiving-mx-helo?": r".+", "receiving-ip?": r"[0-9a-f.:]+", "failed-session-count": int,
+    "additional-information?": r".+", "failure-reason-code?": r".+",
+}  # fmt: skip
+POLICY: Shape = {
+    "policy": {
+        "policy-type": "tlsa|sts|no-policy-found", "policy-string?": [r".+"], "policy-domain": r"[a-z0-9.-]+",
+        "mx-host?": [r".+"],
+    },
+    "summary": {"total-successful-session-count": int, "total-failure-session-count": int},
+    "failure-details?": [DETAIL],
+}  # fmt: skip
+REPORT: Shape = {
+    "organization-name": r".+", "date-range": {"start-datetime": INSTANT, "end-datetime": INSTANT},
+    "contact-info": r"[^@]+@[^@]+", "report-id": r".+", "policies": [POLICY],
+}  # fmt: skip
+
+
+def unlike(value: Any, shape: Any, where: str = "report") -> list[str]:
+    """What is not as the shape says."""
+    if isinstance(shape, dict):
+        known = {name.rstrip("?"): (inner, name.endswith("?")) for name, inner in shape.items()}
+        lines = [f"{where}: {name} is unknown" for name in value.keys() - known.keys()]
+        lines += [f"{where}: {name} is missing" for name, (_, may) in known.items() if not may and name not in value]
+        return lines + [line for name in value.keys() & known for line in unlike(value[name], known[name][0], name)]
+    if isinstance(shape, list):
+        return [line for item in value for line in unlike(item, shape[0], where)] if value else [f"{where}: empty"]
+    if shape is int:
+        return [] if type(value) is int and value >= 0 else [f"{where}: {value!r}"]
+    return [] if isinstance(value, str) and re.fullmatch(shape, value) else [f"{where}: {value!r}"]
+
+
+async def test_every_report_has_the_shape_and_the_words_of_the_rfc(place: Place) -> None:
+    """RFC 8460 4.4, with every kind of policy and every failure that our client tells (tests/interop has them told)."""
+    place.rua("mailto:tls@r.test")
+    for applied in (STS, TLSA, Applied(PolicyKind.NONE, "r.test")):
+        place.note(applied)
+        for failure in ("starttls-not-supported", "certificate-host-mismatch", "certificate-expired",
+                        "certificate-not-trusted", "validation-failure"):  # fmt: skip
+            place.note(applied, failure, times=2)
+    for failure in ("tlsa-invalid", "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"):
+        place.counts.note(Session("r.test", TLSA if failure == "tlsa-invalid" else STS, "mx.r.test", "192.0.2.1",
+                                  "192.0.2.9", failure, failure))  # fmt: skip
+    await place.next_day()
+    [mail] = await place.queued()
+    _, attached = mail.iter_parts()
+    report = json.loads(gzip.decompress(attached.get_content()))
+    assert unlike(report, REPORT) == []
+    assert len(report["policies"]) == 3
+    for told in report["policies"]:
+        failed = sum(detail["failed-session-count"] for detail in told["failure-details"])
+        assert failed == told["summary"]["total-failure-session-count"]
+    assert unlike({**report, "policies": []}, REPORT) == ["policies: empty"]
+    assert unlike({**report, "report-id": 7, "x": ""}, REPORT) == ["report: x is unknown", "report-id: 7"]
 
 
 async def test_a_report_is_sent_once_whoever_is_quicker(place: Place) -> None:
