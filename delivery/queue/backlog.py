@@ -40,42 +40,42 @@ def put_off(
 ) -> tuple[list[Settled], int]:
     """Apply a backlog to due, waiting, not held recipients of its domain whose id is greater than `after`. What the
     rule judged, and the id to go on after (0: there are no more)."""
-    if not after and connection.execute(select(recipient.c.id).where(*_due(backlog, now)).limit(1)).scalar() is None:
+    if not after and not _any(connection, backlog, now):
         return [], 0  # most often: all of it was put off before
     page = _page(connection, backlog, now, after)
-    owing = _owing(connection, backlog, page)
-    part = page
+    if not page:
+        return [], 0
+    owing = [row.id for row in page if row.created <= backlog.expired or _late(row, backlog)]
+    last = page[-1].id
     if len(owing) > JUDGED:
         owing = owing[:JUDGED]
-        part = [row for row in page if row.id <= owing[-1]]
+        last = owing[-1]
     settled = _judged(connection, backlog, owing, judge, now)
-    _move(connection, backlog, sorted({row.id for row in part} - set(owing)), now)
-    return settled, part[-1].id if len(page) == MOVED or len(part) < len(page) else 0
+    _move(connection, backlog, (after, last), owing, now)
+    return settled, last if len(page) == MOVED or last < page[-1].id else 0
 
 
-def _page(connection: Connection, backlog: Backlog, now: float, after: int) -> Sequence[Row[tuple[int, str, bool]]]:
+def _any(connection: Connection, backlog: Backlog, now: float) -> bool:
+    """By the index of all that is due."""
+    due = (recipient.c.domain == backlog.domain) & (recipient.c.next_attempt <= now)
+    waits = (recipient.c.state == State.WAITING.value) & recipient.c.held.is_(False)
+    return connection.execute(select(recipient.c.id).where(due, waits).limit(1)).scalar() is not None
+
+
+def _page(connection: Connection, backlog: Backlog, now: float, after: int) -> Sequence[Row[tuple[int, bool, float]]]:
     """By the index of the domain, whose rows come in the order of their ids; what is added to the time keeps SQLite off
     the index of all that is due, which it would have to sort for each part."""
     return connection.execute(
-        select(recipient.c.id, recipient.c.queue_id, recipient.c.delay_told)
-        .where(recipient.c.domain == backlog.domain, recipient.c.state == State.WAITING.value, recipient.c.id > after)
-        .where(recipient.c.held.is_(False), recipient.c.next_attempt + 0.0 <= now)
+        select(recipient.c.id, recipient.c.delay_told, message.c.created)
+        .join(message, message.c.queue_id == recipient.c.queue_id)
+        .where(*_due(backlog, now), recipient.c.id > after)
         .order_by(recipient.c.id)
         .limit(MOVED)
     ).all()
 
 
-def _owing(connection: Connection, backlog: Backlog, page: Sequence[Row[tuple[int, str, bool]]]) -> list[int]:
-    ids = {row.queue_id for row in page}
-    old = select(message.c.queue_id, message.c.created).where(
-        message.c.queue_id.in_(ids), message.c.created <= max(backlog.late, backlog.expired)
-    )
-    created = {row.queue_id: row.created for row in connection.execute(old)}
-    return [
-        row.id
-        for row in page
-        if row.queue_id in created and (created[row.queue_id] <= backlog.expired or not row.delay_told)
-    ]
+def _late(row: Row[tuple[int, bool, float]], backlog: Backlog) -> bool:
+    return row.created <= backlog.late and not row.delay_told
 
 
 def _judged(connection: Connection, backlog: Backlog, ids: Sequence[int], judge: Judge, now: float) -> list[Settled]:
@@ -92,10 +92,13 @@ def _judged(connection: Connection, backlog: Backlog, ids: Sequence[int], judge:
     return settled
 
 
-def _move(connection: Connection, backlog: Backlog, ids: Sequence[int], now: float) -> None:
+def _move(connection: Connection, backlog: Backlog, between: tuple[int, int], but: Sequence[int], now: float) -> None:
+    """Those with ids past the first and up to the second number; by numbers, because lists cost twice as much."""
+    after, last = between
+    part = (recipient.c.id > after) & (recipient.c.id <= last)
     connection.execute(
         update(recipient)
-        .where(recipient.c.id.in_(ids), *_due(backlog, now))
+        .where(*_due(backlog, now), part & recipient.c.id.not_in(but) if but else part)
         .values(
             next_attempt=backlog.next_attempt,
             last_attempt=now,
@@ -113,5 +116,5 @@ def _due(backlog: Backlog, now: float) -> tuple[ColumnElement[bool], ...]:
         recipient.c.domain == backlog.domain,
         recipient.c.state == State.WAITING.value,
         recipient.c.held.is_(False),
-        recipient.c.next_attempt <= now,
+        recipient.c.next_attempt + 0.0 <= now,
     )

@@ -1,6 +1,7 @@
 """`make fuzz`: Atheris over every target (or the named ones), each in a process of its own for SECONDS (default 60).
 
-A finding ends with its input in a file named crash-… in the current folder.
+One input may take SECONDS_ONE (default 5; more on a busy machine). A finding ends with its input in a file named
+crash-… in the current folder.
 """
 
 from __future__ import annotations
@@ -23,14 +24,20 @@ def main(names: list[str]) -> int:
         return 0
     from tests.fuzz.targets import TARGETS
 
-    seconds = os.environ.get("SECONDS_EACH", "60")
+    seconds, longest = os.environ.get("SECONDS_EACH", "60"), os.environ.get("SECONDS_ONE", "5")
     failed = []
     for name in names or sorted(TARGETS):
         with tempfile.TemporaryDirectory() as corpus:
             for number, seed in enumerate(TARGETS[name].seeds):
                 (Path(corpus) / str(number)).write_bytes(seed)
             command = [sys.executable, "-m", "tests.fuzz", "--one", name]
-            arguments = [corpus, f"-max_total_time={seconds}", "-max_len=65536", "-timeout=5", "-rss_limit_mb=2048"]
+            arguments = [
+                corpus,
+                f"-max_total_time={seconds}",
+                "-max_len=65536",
+                f"-timeout={longest}",
+                "-rss_limit_mb=2048",
+            ]
             environment = os.environ | {"FUZZ_ARGUMENTS": json.dumps(arguments)}
             print(f"== {name}", flush=True)
             if subprocess.run(command, env=environment).returncode:

@@ -13,11 +13,13 @@ from unittest import mock
 from core.config import Auth, Limits
 from core.envelope import Listener
 from smtp import guards
+from smtp.gate import OpenGate
 from tests.fakes.smtp_pipe import MemorySession
 from tests.fakes.smtp_server import FakeAcceptor, service
 
 ROLES = (Listener.MX, Listener.SUBMISSION, Listener.LMTP)
 LIMITS = Limits(message_size="64K", errors_soft=500, errors_hard=1000, junk_commands=1000)
+AUTH = Auth(plaintext_on_loopback=True)
 MOST_SEGMENTS = 200
 _HELLO, _ENVELOPE = b"EHLO c.test\r\n", b"MAIL FROM:<a@c.test>\r\nRCPT TO:<agent@mairie.test>\r\n"
 SEEDS = (
@@ -59,7 +61,7 @@ def segments(choice: int, data: bytes) -> list[bytes]:
 async def _session(choice: bytes, data: bytes) -> None:
     role = ROLES[choice[0] % len(ROLES)]
     acceptor = FakeAcceptor()
-    what = service(role, acceptor=acceptor, limits=LIMITS, auth=Auth(plaintext_on_loopback=True))
+    what = service(role, acceptor=acceptor, limits=LIMITS, auth=AUTH, gate=OpenGate())
     session = MemorySession(what)
     await session.say(b"")
     for segment in segments(choice[0], data):
