@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import core.log
 from core.address import parse
 from core.clock import SystemClock
 from core.ids import RandomIds
@@ -15,6 +17,7 @@ from core.status import accepted
 from delivery.agents import Agents
 from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
+from delivery.queue import owners
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.reporter import Reporter
@@ -76,17 +79,40 @@ async def enqueue(queue: Queue) -> None:
     await asyncio.gather(*(one() for _ in range(4)))
 
 
-async def main(task: str, data: Path) -> None:
+class Tagged(CrashAgent):
+    """Says who delivered, and takes its time, so that a kill finds work in hand."""
+
+    def __init__(self, file: Path, name: str) -> None:
+        super().__init__(file)
+        self._name = name
+
+    async def deliver(self, job: Job) -> list[Result]:
+        results = await super().deliver(replace(job, queue_id=f"{job.queue_id}/{self._name}"))
+        await asyncio.sleep(0.05)
+        return results
+
+
+async def share(name: str, data: Path, url: str) -> None:
+    """One of several runners of a queue on PostgreSQL, each on a machine of its own as far as the others know."""
+    core.log.configure("error", stream=sys.stderr)
+    owners._host = lambda: name  # type: ignore[assignment]
+    queue = Queue(data / "none", data / name, clock=SystemClock(), lease=2.0, url=url)
+    await queue.open()
+    await make_scheduler(queue, Tagged(data / "delivered", name), data / name).run()
+
+
+async def main(task: str, data: Path, *more: str) -> None:
+    if task == "share":
+        await share(more[0], data, more[1])
+        return
     queue = Queue(data / "queue" / "queue.db", data / "run", clock=SystemClock(), lease=1.0)
     await queue.open()
     if task == "enqueue":
         await enqueue(queue)
     else:
-        import core.log
-
         core.log.configure("error", stream=sys.stderr)
         await make_scheduler(queue, CrashAgent(data / "delivered"), data).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))
