@@ -46,6 +46,10 @@ _CAUSES = {
     "4.4": ("Aucun serveur de messagerie n'a été trouvé pour ce domaine.", "No mail server was found for this domain."),
     "4.6": ("Le message tourne en rond entre des serveurs.", "The message loops between servers."),
     "4.7": ("Le délai de remise est dépassé.", "The time allowed for delivery has passed."),
+    "6.3": (
+        "Le serveur du destinataire ne prend pas les accents tels qu'ils ont été envoyés.",
+        "The recipient's server takes 7-bit text only.",
+    ),
     "6.7": (
         "Le serveur du destinataire n'accepte pas les adresses internationales.",
         "The recipient's server does not accept international addresses.",

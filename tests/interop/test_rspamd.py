@@ -100,3 +100,21 @@ def test_f160_while_rspamd_is_away_mail_is_deferred_and_nothing_delivered_then_i
     assert body(raw) == body(message.raw)
     assert on_disk(world, message.mark) == 1
     sound(world)
+
+
+def test_f162_when_rspamd_loses_its_redis_mail_goes_on_and_nothing_is_lost(world: World) -> None:
+    """What lived in Redis is gone, first the server, then what it held: nothing durable of ours does."""
+    message, after = marked(SENDER, READER), marked(SENDER, READER)
+    world.rspamd.lose_redis()
+    try:
+        answer = answer_to(world, message.raw)
+        assert answer.startswith(("250 2.", "451 4.7.1 ")), answer
+    finally:
+        world.rspamd.find_redis()
+    if answer.startswith("451"):
+        assert on_disk(world, message.mark) == 0
+        wait_until(lambda: answer_to(world, message.raw).startswith("250 2."), timeout=60, what="the message to pass")
+    assert body(await_mark(world, READER, message.mark)) == body(message.raw)
+    assert on_disk(world, message.mark) == 1
+    assert answer_to(world, after.raw).startswith("250 2.")
+    sound(world)

@@ -79,6 +79,14 @@ class Rspamd:
         with urllib.request.urlopen(request, timeout=30) as response:
             return dict(json.load(response))
 
+    def lose_redis(self) -> None:
+        """-9, with all it held; `find_redis` brings an empty one."""
+        assert self._redis is not None
+        self._redis.stop(signal.SIGKILL)
+
+    def find_redis(self) -> None:
+        self._start_redis()
+
     def _start_redis(self) -> None:
         command = [program("redis-server", "redis-server"), "--bind", "127.0.0.1", "--port", str(self.redis)]
         command += ["--dir", str(self._base / "redis"), "--save", "", "--appendonly", "no"]
