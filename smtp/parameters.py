@@ -206,8 +206,24 @@ def _orcpt(dsn: Dsn, value: str, smtputf8: bool) -> Dsn:
     kind, semicolon, encoded = value.partition(";")
     if not semicolon or not encoded or len(value) > MAX_ORCPT or not _ADDRESS_TYPE.fullmatch(kind):
         raise ArgumentError(replies.BAD_PARAMETER)
-    bare = kind.lower() == _UTF8_TYPE and smtputf8 and not encoded.isascii() and encoded.isprintable()
-    return replace(dsn, original=f"{kind};{encoded if bare else _xtext(encoded)}")
+    try:
+        kind, plain = _original(kind, encoded, smtputf8)
+    except xtext.XtextError as error:
+        raise ArgumentError(replies.BAD_PARAMETER) from error
+    return replace(dsn, original=f"{kind};{plain}")
+
+
+def _original(kind: str, encoded: str, smtputf8: bool) -> tuple[str, str]:
+    """The type and the address as it reads. Raises `XtextError`."""
+    if kind.lower() == _UTF8_TYPE:
+        bare = smtputf8 and not encoded.isascii() and encoded.isprintable()
+        return kind, encoded if bare else xtext.decode_utf8(encoded)
+    try:
+        return kind, xtext.decode(encoded)
+    except xtext.XtextError:
+        if not smtputf8:
+            raise
+        return _UTF8_TYPE, xtext.decode_wide(encoded)  # Postfix's way, see docs/quirks.md
 
 
 def _xtext(value: str) -> str:

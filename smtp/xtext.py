@@ -10,6 +10,7 @@ import re
 # xchar = any ASCII CHAR between "!" (33) and "~" (126) inclusive, except for "+" and "="
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _HEXCHAR = re.compile(r"\+([0-9A-F]{2})")
+_EMBEDDED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _TO_ENCODE = re.compile(r"[^!-*,-<>-~]")
 
 
@@ -25,6 +26,33 @@ def decode(text: str) -> str:
     if not all(" " <= c <= "~" for c in plain):
         raise XtextError("xtext hides a control character")
     return plain
+
+
+def decode_wide(text: str) -> str:
+    """xtext whose octets are UTF-8, which RFC 3461 does not know and Postfix sends for rfc822 addresses beyond ASCII.
+    Raises `XtextError`."""
+    if not _XTEXT.fullmatch(text):
+        raise XtextError("not xtext")
+    octets = re.sub(rb"\+([0-9A-F]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode("ascii"))
+    try:
+        return _printable(octets.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise XtextError("xtext hides no text") from None
+
+
+def decode_utf8(text: str) -> str:
+    """utf-8-addr-xtext (RFC 6533 3): each EmbeddedUnicodeChar as the character it names. Raises `XtextError`."""
+    plain = decode(text)
+    try:
+        return _printable(_EMBEDDED.sub(lambda match: chr(int(match[1], 16)), plain))
+    except (ValueError, OverflowError):
+        raise XtextError("no character") from None
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise XtextError("xtext hides a control character")
+    return text
 
 
 def encode_utf8(text: str) -> str:

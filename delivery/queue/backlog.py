@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from core.status import Status
 from delivery.queue.results import Judge, Settled, finish, settle
@@ -25,7 +25,8 @@ JUDGED = 50  # of them, those that go through the rule: each is some statements 
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """`status` is a deferral; rows of messages created before `expired` are over, those before `late` want a notice
-    unless they had it: they go through the rule one by one."""
+    unless they had it, and those with a time limit have a rule of their own (RFC 2852): they go through the rule one by
+    one."""
 
     domain: str
     next_attempt: float
@@ -45,14 +46,14 @@ def put_off(
     page = _page(connection, backlog, now, after)
     if not page:
         return [], 0
-    owing = [row.id for row in page if row.created <= backlog.expired or _late(row, backlog)]
-    last = page[-1].id
+    owing = [id_ for id_, owes in page if owes]
+    last = page[-1][0]
     if len(owing) > JUDGED:
         owing = owing[:JUDGED]
         last = owing[-1]
     settled = _judged(connection, backlog, owing, judge, now)
     _move(connection, backlog, (after, last), owing, now)
-    return settled, last if len(page) == MOVED or last < page[-1].id else 0
+    return settled, last if len(page) == MOVED or last < page[-1][0] else 0
 
 
 def _any(connection: Connection, backlog: Backlog, now: float) -> bool:
@@ -62,20 +63,20 @@ def _any(connection: Connection, backlog: Backlog, now: float) -> bool:
     return connection.execute(select(recipient.c.id).where(due, waits).limit(1)).scalar() is not None
 
 
-def _page(connection: Connection, backlog: Backlog, now: float, after: int) -> Sequence[Row[tuple[int, bool, float]]]:
-    """By the index of the domain, whose rows come in the order of their ids; what is added to the time keeps SQLite off
-    the index of all that is due, which it would have to sort for each part."""
-    return connection.execute(
-        select(recipient.c.id, recipient.c.delay_told, message.c.created)
+def _page(connection: Connection, backlog: Backlog, now: float, after: int) -> list[tuple[int, bool]]:
+    """Ids, and whether the rule has a say. By the index of the domain, whose rows come in the order of their ids; what
+    is added to the time keeps SQLite off the index of all that is due, which it would have to sort for each part."""
+    rows = connection.execute(
+        select(recipient.c.id, recipient.c.delay_told, message.c.created, message.c.deliver_by)
         .join(message, message.c.queue_id == recipient.c.queue_id)
         .where(*_due(backlog, now), recipient.c.id > after)
         .order_by(recipient.c.id)
         .limit(MOVED)
-    ).all()
-
-
-def _late(row: Row[tuple[int, bool, float]], backlog: Backlog) -> bool:
-    return row.created <= backlog.late and not row.delay_told
+    )
+    first = max(backlog.late, backlog.expired)
+    return [
+        (row.id, row.deliver_by > 0 or row.created <= (backlog.expired if row.delay_told else first)) for row in rows
+    ]
 
 
 def _judged(connection: Connection, backlog: Backlog, ids: Sequence[int], judge: Judge, now: float) -> list[Settled]:

@@ -136,6 +136,33 @@ def test_an_internationalised_orcpt_needs_smtputf8() -> None:
     assert rcpt("TO:<a@b.fr> ORCPT=utf-8;é@b.fr", smtputf8=True)[1].original == "utf-8;é@b.fr"
 
 
+@pytest.mark.parametrize(
+    ("written", "smtputf8", "read"),
+    [
+        ("rfc822;h+C3+A9l+C3+A8ne@b.fr", True, "utf-8;hélène@b.fr"),  # as Postfix writes it: it was 501, mail came back
+        ("rfc822;h+C3+A9l+C3+A8ne@b.fr", False, None),
+        ("rfc822;h+C3l@b.fr", True, None),
+        ("rfc822;h+C2+85l@b.fr", True, None),  # NEL, a control character
+        ("utf-8;h\\x{E9}l\\x{E8}ne@b.fr", False, "utf-8;hélène@b.fr"),  # RFC 6533 3: utf-8-addr-xtext
+        ("utf-8;a\\x{0A}b@b.fr", True, None),
+        ("utf-8;a\\x{D800}b@b.fr", True, None),
+        ("utf-8;a\\x{110000}b@b.fr", True, None),
+    ],
+)
+def test_an_original_recipient_beyond_ascii_is_read_however_it_is_written(
+    written: str, smtputf8: bool, read: str | None
+) -> None:
+    if read is None:
+        with pytest.raises(ArgumentError):
+            rcpt(f"TO:<a@b.fr> ORCPT={written}", smtputf8=smtputf8)
+    else:
+        assert rcpt(f"TO:<a@b.fr> ORCPT={written}", smtputf8=smtputf8)[1].original == read
+
+
+def test_an_original_recipient_beyond_ascii_is_written_as_it_is_read() -> None:
+    assert xtext.decode_utf8(xtext.encode_utf8("hélène+x\\@b.fr")) == "hélène+x\\@b.fr"
+
+
 @pytest.mark.parametrize("text", ["", "a+b=c d", "~!+", "".join(map(chr, range(32, 127)))])
 def test_xtext_round_trip(text: str) -> None:
     assert xtext.decode(xtext.encode(text)) == text
