@@ -248,6 +248,7 @@ class Limits(Section):
     smtp_connections: int = 2000  # of strangers, at all doors of SMTP
     submission_connections_per_account: int = 40
     future_release: int = Field(default=30 * 86400, ge=1, le=366 * 86400)  # the longest a sender may hold mail back
+    future_release_messages: int = Field(default=100, ge=1)  # of one account, kept back at a time
     deliver_by_minimum: int = Field(default=60, ge=1, le=86400)  # the shortest time after which mail is returned
     priority: int = Field(default=4, ge=0, le=9)  # the highest that senders get
     harvest_ban: float = 3600.0

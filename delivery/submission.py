@@ -48,6 +48,7 @@ NO_LOGIN = refused("authentication required", "no-login", "5.7.0", code=530)
 SUSPENDED = refused("this account is suspended", "suspended", "5.7.1")
 DAILY_LIMIT = deferred("too many recipients today, try again tomorrow", "daily-limit", "4.7.1", code=450)
 NEW_LIMIT = deferred("too many new recipients today, try again tomorrow", "new-recipients", "4.7.1", code=450)
+TOO_MANY_KEPT = deferred("too many messages are kept back for this account", "too-many-kept-back", "4.7.1", code=450)
 SENDING_LOCKED = refused("sending is locked for this account, ask your administrator", "sending-locked", "5.7.1")
 DENIED: dict[Verdict, Status] = {
     Verdict.DAILY: DAILY_LIMIT,
@@ -160,7 +161,7 @@ class Submission:
         )
         if found.refusal is not None:
             return self._closed(envelope, found.refusal, account)
-        denied = await self._charged(transaction.peer, account, envelope)
+        denied = await self._kept_back(account, envelope) or await self._charged(transaction.peer, account, envelope)
         if denied is not None:
             return self._closed(envelope, denied, account)
         status = await self._kept(account, transaction, envelope, arrived, authors.domain, found)
@@ -283,6 +284,16 @@ class Submission:
         elif found.warn:
             await self._alerts.raise_(NEAR_LIMIT, account)
         return DENIED.get(found.verdict)
+
+    async def _kept_back(self, account: Account, envelope: Envelope) -> Status | None:
+        """Our queue is no archive: so many messages of one account may wait for a time that it chose."""
+        if envelope.schedule.release_at <= self._clock.now():
+            return None
+        try:
+            count = await self._queue.kept_back(account.id)
+        except MailError as error:
+            return refusal(error)
+        return TOO_MANY_KEPT if count >= self._limits.future_release_messages else None
 
     async def _refund(self, peer: Peer, account: Account, recipients: int) -> None:
         if self._limited(peer):

@@ -21,14 +21,14 @@ _FRENCH = {
     "failed": "n'a pas été remis :",
     "delayed": "n'a pas encore été remis ; nous continuons d'essayer et vous n'avez rien à faire :",
     "delivered": "a été remis :",
-    "relayed": "a été transmis à un serveur qui ne confirme pas les remises :",
+    "relayed": "a été transmis à un autre serveur, qui ne confirmera peut-être pas la remise :",
     "expanded": "a été remis à une liste de destinataires :",
 }
 _ENGLISH = {
     "failed": "was not delivered:",
     "delayed": "has not been delivered yet; we keep trying and you need not do anything:",
     "delivered": "was delivered:",
-    "relayed": "was handed to a server that does not confirm deliveries:",
+    "relayed": "was passed on to another server, which may not confirm its delivery:",
     "expanded": "was delivered to a list of recipients:",
 }
 # Causes by enhanced status (RFC 3463), the class left off: (French, English).

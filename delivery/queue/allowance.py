@@ -14,7 +14,7 @@ from hashlib import blake2b
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from delivery.queue.entering import HOUR, count_sent, sent_recently
-from delivery.queue.schema import correspondent, sending
+from delivery.queue.schema import State, correspondent, message, recipient, sending
 
 DAY = 86400.0
 REMEMBERED = 400 * DAY  # a correspondent not written to for so long is new again
@@ -59,6 +59,7 @@ def charge(connection: Connection, account_id: str, keys: Collection[str], rules
     fresh = digests - _known(connection, account_id, digests, now)
     if _hijacked(connection, account_id, len(fresh), len(keys), rules, now):
         _set(connection, account_id, locked_at=now)
+        _hold(connection, account_id, held=True)
         return Charge(Verdict.LOCKED, locked=True)
     new = _new_since(connection, account_id, now - DAY, now)[0] + len(fresh)
     if new > rules.new_recipients:
@@ -74,12 +75,27 @@ def locked(connection: Connection, account_id: str) -> bool:
 
 
 def unlock(connection: Connection, account_id: str) -> bool:
-    """False when it was not locked. What led there is forgiven: those it wrote to are known now."""
+    """False when it was not locked. What led there is forgiven: those it wrote to are known now, and what was held back
+    with it goes."""
     if not locked(connection, account_id):
         return False
     _set(connection, account_id, locked_at=0.0)
+    _hold(connection, account_id, held=False)
     connection.execute(update(correspondent).where(correspondent.c.account_id == account_id).values(since=0.0))
     return True
+
+
+def kept_back(connection: Connection, account_id: str, now: float) -> int:
+    """How many messages of the account wait for a time that it chose (RFC 4865)."""
+    mine = (message.c.account_id == account_id) & (message.c.release_at > now)
+    return connection.execute(select(func.count()).select_from(message).where(mine)).scalar() or 0
+
+
+def _hold(connection: Connection, account_id: str, *, held: bool) -> None:
+    """What a stranger's hand has put into the queue already, for now or for later, does not leave either."""
+    mine = recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.account_id == account_id))
+    waiting = recipient.c.state == State.WAITING.value
+    connection.execute(update(recipient).where(mine, waiting).values(held=held))
 
 
 def _hijacked(connection: Connection, account_id: str, fresh: int, asked: int, rules: Rules, now: float) -> bool:

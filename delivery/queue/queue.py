@@ -136,6 +136,11 @@ class Queue:
         """Let an account send again; False when it was not locked."""
         return await self._database.write(lambda c: allowance.unlock(c, account_id))
 
+    async def kept_back(self, account_id: str) -> int:
+        """Messages of the account that wait for a time that it chose."""
+        now = self._clock.now()
+        return await self._database.read(lambda c: allowance.kept_back(c, account_id, now))
+
     async def locked(self, account_id: str) -> bool:
         return await self._database.read(lambda c: allowance.locked(c, account_id))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.address import parse
-from core.config import Delivery
+from core.config import Delivery, Limits
 from core.envelope import Dsn, Schedule
 from core.status import accepted, deferred
 from delivery.outcome import Backoff, Rules
@@ -84,6 +84,18 @@ async def test_a_wish_of_a_clock_that_ran_ten_years_ahead_is_none(world: World) 
     far = world.clock.now() + 10 * 366 * 86_400
     await submit(world, "x@far.test", schedule=Schedule(release_at=far, hold="for;60"))
     assert await world.queue.pull_back(3600.0 * 4) == 1
+
+
+async def test_so_many_messages_of_one_account_are_kept_back_and_no_more(world: World) -> None:
+    world.config = world.config.model_copy(update={"limits": Limits(future_release_messages=2)})
+    later = Schedule(release_at=world.clock.now() + 60, hold="for;60")
+    for _ in range(2):
+        await submit(world, "x@far.test", schedule=later)
+    with pytest.raises(AssertionError, match="too-many-kept-back"):
+        await submit(world, "x@far.test", schedule=later)
+    await submit(world, "x@far.test", schedule=Schedule())  # what is to leave now leaves
+    world.clock.advance(61)
+    await submit(world, "x@far.test", schedule=Schedule(release_at=world.clock.now() + 60, hold="for;60"))
 
 
 # --- DELIVERBY -------------------------------------------------------------------------------------------------------

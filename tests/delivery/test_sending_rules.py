@@ -8,8 +8,10 @@ import email.policy
 import pytest
 
 from core.config import Limits
+from core.envelope import Schedule
 from core.status import Status
 from delivery.queue.allowance import HIJACK_MESSAGES
+from delivery.types import MailParameters
 from store.types import Flag
 from tests.delivery.conftest import World
 
@@ -144,3 +146,25 @@ async def test_a_read_receipt_has_no_sender_and_is_counted(world: World) -> None
     for _ in range(2):
         assert (await send(world, "x@ailleurs.test", sender="")).ok
     assert (await send(world, "x@ailleurs.test", sender="")).reason == "daily-limit"
+
+
+async def test_what_a_locked_account_has_in_the_queue_does_not_leave_until_it_is_unlocked(world: World) -> None:
+    """Also what was to leave later (RFC 4865): else a stolen password would go on sending for a month."""
+    limited(world, account_hijack_per_hour=40, account_new_recipients_per_day=1000)
+    held = MailParameters(schedule=Schedule(release_at=world.clock.now() + 3600, hold="for;3600"))
+    status = await world.send(
+        world.submission(), MAIL, "y@ailleurs.test", sender=SENDER, account=SENDER, parameters=held
+    )
+    assert status.ok
+    assert (await world.send(world.inbound(), MAIL, "agent@ville.test", sender="a@sender.test")).ok
+    number = 0
+    while (await send(world, *strangers(number * 3, 3))).ok:
+        number += 1
+        world.clock.advance(10.0)
+    mine = [item for item in await world.queue.administration.list("ville.test") if item.sender == SENDER]
+    assert len(mine) == number + 1
+    assert all(item.held for item in mine)
+    due = await world.queue.claim(world.scheduler()._destinations.selection())
+    assert [claimed.message.account_id for claimed in due] == [""]  # the alert alone
+    assert await world.queue.unlock(f"id-{SENDER}")
+    assert not any(item.held for item in await world.queue.administration.list("ville.test"))
