@@ -97,13 +97,15 @@ def _inside(value: bytes) -> bool:
 
 def _encoded(field: Field, limits: Limits) -> bytes | None:
     """The field in ASCII, None when that cannot be done without guessing."""
+    if not field.name:  # no field at all: nobody knows what is in it
+        return None
     name = field.raw[: field.colon - 1].decode("ascii").strip()
     try:
         if field.name in _ADDRESSES:
             return _people(name, field, limits)
         if field.name in _PARAMETERS:
             return _with_parameters(field)
-        if not field.name or field.name in _STRUCTURED:
+        if field.name in _STRUCTURED:
             return None
         return compose.field(name, decode.words(field.value).replace("\t", " "))
     except (AddressError, InvalidError):

@@ -56,6 +56,7 @@ def cleaned(fields: bytes, *, smtputf8: bool = False) -> bytes | str:
         ("To: équipe: b@y.fr;\r\n".encode(), "550 5.6.7 8bit-header"),
         ("References: <é@y.fr>\r\n".encode(), "550 5.6.7 8bit-header"),
         ("Content-Type: téxt/plain\r\n".encode(), "550 5.6.7 8bit-header"),
+        ("Été\r\n".encode(), "550 5.6.7 8bit-header"),  # no field at all
         # twice
         (b"To: x@y.fr\r\nTo: z@y.fr\r\n", "550 5.6.0 repeated-field"),
         (b"Date: Sun, 22 Nov 2026 15:43:36 +0100\r\nDATE: x\r\n", "550 5.6.0 repeated-field"),

@@ -14,17 +14,23 @@ from antispam.authentication import dkim_header, dkim_key, dmarc_record, results
 from core import utf7
 from core.address import AddressError, parse_path
 from core.domain import DomainError, to_ascii
+from core.status import Status
+from delivery.hygiene import clean
 from directory import sasl
 from imap.commands.table import TABLE
 from imap.errors import ImapError
 from imap.wire.framing import Bounds, Continue, Framer, Refused, Streamed
 from imap.wire.scanner import Scanner
+from message.content import BytesContent
+from message.header import LIMITS, split
+from message.unbinary import converted
 from smtp.data import DataDecoder
 from smtp.outbound.reply_parser import ReplyFault, ReplyParser
 from smtp.parameters import ArgumentError, Offers, parse_mail, parse_rcpt
+from smtp.schedule import Terms
 from tests.fuzz import message, session, smtp_client, smtp_server
 
-OFFERS = Offers(size_limit=1 << 20, tls=True, auth=True)
+OFFERS = Offers(size_limit=1 << 20, tls=True, auth=True, terms=Terms(1_790_000_000.0, 3600, 60))
 BOUNDS = Bounds(line=2048, literals=4096, discard=1 << 16, stream=True)
 
 
@@ -62,6 +68,30 @@ def smtp_data(data: bytes) -> None:
         raise AssertionError("the result depends on segmentation")
     if whole.done and whole.fault is None and (first.count(b"\n") != first.count(b"\r\n") or b"\0" in first):
         raise AssertionError("a bare line end passed")
+
+
+def binary_message(data: bytes) -> None:
+    """However it is read, the same; nothing binary is left where its structure could be followed."""
+    for wrap in (False, True):
+        content = converted(BytesContent(data), LIMITS, wrap=wrap)
+        if content is None:
+            continue
+        cut = data[0] if data else 0
+        whole = content.read(0, content.size)
+        if len(whole) != content.size or content.read(0, cut) + content.read(cut, content.size) != whole:
+            raise AssertionError("the result depends on how it is read")
+
+
+def submitted_header(data: bytes) -> None:
+    """What leaves is a header that begins and ends as one, in ASCII, with short lines."""
+    found = clean(split(data, LIMITS), LIMITS, smtputf8=False)
+    if isinstance(found, Status) or found.rest not in (b"", b"\r\n"):
+        return
+    raw = bytes(found)
+    if not raw.isascii() or any(len(line) > 998 for line in raw.split(b"\r\n")):
+        raise AssertionError("it may not leave like this")
+    if bytes(clean(found, LIMITS, smtputf8=False)) != raw:  # type: ignore[arg-type]  # it was no refusal before
+        raise AssertionError("not stable")
 
 
 def remote_reply(data: bytes) -> None:
@@ -142,11 +172,27 @@ TARGETS: dict[str, Target] = {
         smtp_arguments,
         (
             b"FROM:<a@b.test> SIZE=100 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb AUTH=<> REQUIRETLS",
+            b"FROM:<a@b.test> HOLDUNTIL=2026-09-21T15:00:00.5+02:00 BY=+120;NT MT-PRIORITY=-9 BODY=BINARYMIME",
             b"TO:<a@b.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a+2Bx@b.test",
             b'TO:<"a\\"b"@b.test>',
         ),
     ),
     "smtp-data": Target(smtp_data, (b"a\r\n..b\r\n.\r\nQUIT\r\n", b"a\n.\nb\r\n.\r\n", b"\x05\r\n.\r\n", b".\r\n")),
+    "binary-message": Target(
+        binary_message,
+        (
+            b"Content-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\n\0\n\r",
+            b"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n" + b"x" * 1200 + b"\r\n--b--\r\n",
+            b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: binary\r\n\r\n\r\nx",
+        ),
+    ),
+    "submitted-header": Target(
+        submitted_header,
+        (
+            'To: Hélène <h@y.fr>\r\nContent-Disposition: a; filename="é.pdf"\r\nX: été\r\n\r\n'.encode(),
+            b"Received: from [10.0.0.1]\r\nDate: x\r\nX-A: " + b"y " * 600 + b"\r\n\r\n",
+        ),
+    ),
     "remote-reply": Target(remote_reply, (b"250-a\r\n250 2.1.0 ok\r\n", b"554 5.7.1 no\x1b[31m\r\n", b"250\r\n")),
     "smtp-session": Target(smtp_server.one_input, smtp_server.SEEDS),
     "smtp-client": Target(smtp_client.one_input, smtp_client.SEEDS),
