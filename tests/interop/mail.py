@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import email.utils
 import hashlib
 import imaplib
 import uuid
@@ -46,10 +47,10 @@ def body(raw: bytes) -> bytes:
 
 
 def marked(sender: str, recipient: str, *, subject: str = "Délibération", size: int = 0, extra: str = "") -> Marked:
-    mark = uuid.uuid4().hex
+    mark = uuid.uuid4().hex  # the date is today's: a scanner counts an old one as a point more
     head = (
         f"From: {sender}\r\nTo: {recipient}\r\nSubject: =?utf-8?q?{subject.encode().hex('=')}?=\r\n"
-        f"Date: Sun, 22 Nov 2026 10:00:00 +0100\r\nMessage-ID: <{mark}@test>\r\nMIME-Version: 1.0\r\n"
+        f"Date: {email.utils.formatdate()}\r\nMessage-ID: <{mark}@test>\r\nMIME-Version: 1.0\r\n"
         f"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n{extra}\r\n"
     )
     text = f"Repère {mark}\r\n.une ligne qui commence par un point\r\n..\r\n"
