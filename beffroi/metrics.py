@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, MutableMapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,13 @@ def counter() -> Callable[[MutableMapping[str, Any]], None]:
 
     events = Counter("beffroi_events", "Named events of the log.", ["event", "reason"])
 
+    @lru_cache(maxsize=4096)  # looking one up in the library costs more than counting
+    def series(event: str, reason: str) -> Counter:
+        return events.labels(event, reason)
+
     def count(event: MutableMapping[str, Any]) -> None:
         reason = str(event.get("reason", ""))
-        events.labels(str(event.get("event", "")), reason if len(reason) <= MAX_REASON else "other").inc()
+        series(str(event.get("event", "")), reason if len(reason) <= MAX_REASON else "other").inc()
 
     return count
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from core.domain import DomainError, to_ascii, to_unicode
 
@@ -65,6 +66,7 @@ class Address:
         return str(Address(self.local, to_unicode(self.domain)))
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str, *, utf8: bool = True) -> Address:
     """`Mailbox` of RFC 5321 4.1.2: local part (dot-string or quoted) "@" domain. Raises `AddressError`.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,11 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message names the key and what is wrong with it."""
+
+
+@lru_cache(maxsize=16)
+def _networks(items: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(item, strict=False) for item in items)
 
 
 def parse_size(text: str | int) -> int:
@@ -313,7 +319,7 @@ class Limits(Section):
 
     @property
     def exempt_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        return tuple(ip_network(item, strict=False) for item in self.exempt)
+        return _networks(tuple(self.exempt))
 
 
 class Auth(Section):

@@ -7,6 +7,7 @@ conversion of hostile names was once quadratic (security.md row 50).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import idna
 
@@ -20,6 +21,7 @@ class DomainError(ValueError):
     """The text is no domain name; the message is safe to show."""
 
 
+@lru_cache(maxsize=4096)
 def to_ascii(text: str) -> str:
     """The one inner spelling of a domain: lower-case A-labels without a final dot. Raises `DomainError`.
 

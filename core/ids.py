@@ -9,15 +9,13 @@ from core.clock import Clock, SystemClock
 
 # Crockford's alphabet: no i, l, o, u, so a queue id read over the telephone survives.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]  # two digits, ten bits at a time
 
 
 def base32(number: int, width: int) -> str:
     """`number` in Crockford base 32, lower case, left-padded to `width` characters."""
-    digits = []
-    for _ in range(width):
-        number, rest = divmod(number, 32)
-        digits.append(ALPHABET[rest])
-    return "".join(reversed(digits))
+    text = "".join([_PAIRS[number >> shift & 1023] for shift in range(10 * ((width + 1) // 2) - 10, -1, -10)])
+    return text[len(text) - width :]
 
 
 class Ids(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 V4_PREFIXES = (32, 24, 20)
@@ -23,16 +23,24 @@ class Circles(NamedTuple):
     region: str
 
 
-def plain_address(text: str) -> str:
-    """One peer, one name. Raises ValueError for text that is no address."""
+@lru_cache(maxsize=4096)
+def parsed(text: str) -> IPv4Address | IPv6Address:
+    """A peer's address without its zone, an IPv4-mapped one as IPv4. Raises ValueError for text that is no address.
+    Remembered, because each message asks it of the same few peers a dozen times."""
     address = ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
+    return mapped or address
+
+
+@lru_cache(maxsize=4096)
+def plain_address(text: str) -> str:
+    """One peer, one name. Raises ValueError for text that is no address."""
+    return str(parsed(text))
 
 
 @lru_cache(maxsize=4096)
 def circles(address: str) -> Circles:
-    peer = ip_address(plain_address(address))
+    peer = parsed(address)
     prefixes = V4_PREFIXES if peer.version == 4 else V6_PREFIXES
     return Circles(*(str(ip_network((peer, prefix), strict=False)) for prefix in prefixes))
 
@@ -40,7 +48,7 @@ def circles(address: str) -> Circles:
 def within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     """False for text that is no address."""
     try:
-        peer = ip_address(plain_address(address))
+        peer = parsed(address)
     except ValueError:
         return False
     return any(peer.version == network.version and peer in network for network in networks)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
@@ -42,6 +43,7 @@ class Tally:
         self._mapped = mapped
         self._memory = mapped.memory
         self._clock = clock
+        self._key = lru_cache(maxsize=4096)(self._hashed)  # a connection asks for the same few names again and again
         self._beyond: Counter[str] = Counter()  # gauges that found no slot: counted for this process alone
 
     @classmethod
@@ -145,7 +147,7 @@ class Tally:
 
     # --- slots -------------------------------------------------------------------------------------------------------
 
-    def _key(self, name: str) -> int:
+    def _hashed(self, name: str) -> int:
         digest = blake2b(name.encode("utf-8", "replace"), key=self._mapped.salt, digest_size=8).digest()
         return int.from_bytes(digest, "little") or 1
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Generic
 
 from antispam.types import Result
@@ -205,8 +206,13 @@ def looped(head: Head, config: Config) -> bool:
 
 
 def _hops_here(head: Head, hostname: str) -> int:
-    here = re.compile(rb"\bby[ \t\r\n]+" + re.escape(hostname.encode("ascii")) + rb"(?![\w.-])", re.IGNORECASE)
+    here = _by(hostname)
     return sum(here.search(field.value) is not None for field in head.all(b"received"))
+
+
+@lru_cache(maxsize=16)
+def _by(hostname: str) -> re.Pattern[bytes]:
+    return re.compile(rb"\bby[ \t\r\n]+" + re.escape(hostname.encode("ascii")) + rb"(?![\w.-])", re.IGNORECASE)
 
 
 def _quiet(found: Spread, evidence: Evidence, decision: Decision) -> Spread:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Flag
+from typing import NamedTuple
 
 from core.config import Limits
 
@@ -40,8 +41,7 @@ _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
 _LONE_DEFECT = {b"\r": Defect.LONE_CR, b"\n": Defect.LONE_LF, b"\0": Defect.NUL}
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One field. `name` lower case, b"" when the line is no field; `raw` every octet of it with its final CRLF;
     `colon` the offset of the value in `raw`."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from ipaddress import ip_address
 
 from core.address import Address
 from core.envelope import Listener, Peer
+from core.networks import parsed
 from message import dates, parameters
 from message.header import Field, Head
 
@@ -63,11 +63,10 @@ def _from(peer: Peer) -> str:
 def _literal(text: str) -> str:
     """An address literal of RFC 5321 4.1.3; an IPv4 address inside IPv6 is shown as what it is."""
     try:
-        address = ip_address(text)
+        address = parsed(text)
     except ValueError:
         return "[unknown]"
-    mapped = address.ipv4_mapped if address.version == 6 else None
-    return f"[IPv6:{address}]" if address.version == 6 and mapped is None else f"[{mapped or address}]"
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
 
 
 def _with(peer: Peer, smtputf8: bool) -> str:

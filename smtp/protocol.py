@@ -61,6 +61,16 @@ class _Table(dict[str, Any]):
         return lambda argument: self._session.run(command, argument or "")
 
 
+class _Hookless:
+    """In the place of aiosmtpd's handler, which it would search for hooks, once per connection."""
+
+    def __dir__(self) -> list[str]:
+        return []
+
+
+_HOOKLESS = _Hookless()
+
+
 class SmtpProtocol(SMTP):
     """One connection, the `Link` of its session. `server` owns it until the session task has ended."""
 
@@ -78,7 +88,7 @@ class SmtpProtocol(SMTP):
     ) -> None:
         """`counted`: the peer that the gate let in already, itself or behind a balancer."""
         super().__init__(
-            None, data_size_limit=None, enable_SMTPUTF8=True, hostname=service.hostname, ident=BANNER, loop=loop
+            _HOOKLESS, data_size_limit=None, enable_SMTPUTF8=True, hostname=service.hostname, ident=BANNER, loop=loop
         )
         self.reason = "peer-left"
         self.stopping = False

@@ -6,12 +6,14 @@ answers to HELO and EHLO, 334 and 354 carry no enhanced code, as RFC 2034 3 says
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from core.status import Status
 from smtp.gate import Refusal
 
 MAX_TEXT = 400  # RFC 5321 4.5.3.1.5 allows 512 octets a line with code and CRLF
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,9 @@ class Reply:
 
     def encode(self) -> bytes:
         prefix = f"{self.enhanced} " if self.enhanced else ""
-        last = len(self.lines) - 1
+        *more, last = self.lines
         return "".join(
-            f"{self.code}{' ' if index == last else '-'}{prefix}{line}\r\n" for index, line in enumerate(self.lines)
+            [f"{self.code}-{prefix}{line}\r\n" for line in more] + [f"{self.code} {prefix}{last}\r\n"]
         ).encode("ascii")
 
 
@@ -40,7 +42,7 @@ def reply(code: int, enhanced: str, text: str) -> Reply:
 
 def of(status: Status) -> Reply:
     """A decision of another room as a reply; whatever is not printable ASCII becomes "?"."""
-    text = "".join(c if " " <= c <= "~" else "?" for c in status.text[:MAX_TEXT])
+    text = _NOT_PRINTABLE.sub("?", status.text[:MAX_TEXT])
     return Reply(status.code, (text,), status.enhanced)
 
 

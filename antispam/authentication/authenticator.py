@@ -42,14 +42,14 @@ class Authenticator:
         Each has its timeout."""
         verification.end_body()
         async with asyncio.TaskGroup() as group:
-            sender_task = group.create_task(self._sender(peer, sender))
-            dkim_task = group.create_task(self._dkim(verification))
+            dkim_task = group.create_task(self._dkim(verification)) if verification.signed else None
             iprev_task = group.create_task(iprev.check(peer.address, self._resolver))
             arc_task = group.create_task(self._arc(verification)) if verification.arc else None
-        sent, null_mx = sender_task.result()
-        verdict = await dmarc.evaluate(authors, sent, dkim_task.result(), self._resolver)
+            sent, null_mx = await self._sender(peer, sender)
+        signatures = dkim_task.result() if dkim_task else ()
+        verdict = await dmarc.evaluate(authors, sent, signatures, self._resolver)
         arc = arc_task.result() if arc_task else Arc(Result.NONE)
-        return Authentication(sent, dkim_task.result(), verdict, iprev_task.result(), arc, null_mx)
+        return Authentication(sent, signatures, verdict, iprev_task.result(), arc, null_mx)
 
     async def _sender(self, peer: Peer, sender: Address | None) -> tuple[Spf, bool]:
         """SPF, and whether the domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""

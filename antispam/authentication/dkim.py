@@ -65,6 +65,11 @@ class DkimVerification:
         self._finished = False
 
     @property
+    def signed(self) -> bool:
+        """Whether there is anything to verify."""
+        return bool(self._fields or self._beyond)
+
+    @property
     def head(self) -> Head:
         return self._head
 

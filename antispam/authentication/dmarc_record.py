@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 # dmarc-version = "v" equals %s"DMARC1"; dmarc-sep = *WSP ";" *WSP
 _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
@@ -55,6 +56,7 @@ def choose(records: Sequence[bytes]) -> DmarcRecord | None:
     return parse_record(found[0]) if len(found) == 1 else None
 
 
+@lru_cache(maxsize=1024)
 def parse_record(text: str) -> DmarcRecord | None:
     """None when DMARC does not apply: a bad p, sp or np without anybody to report to (RFC 9989 4.10.1)."""
     tags = _tags(text)

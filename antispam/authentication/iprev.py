@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from antispam.types import Iprev, Result
 from core.domain import DomainError, to_ascii
+from core.networks import parsed
 from core.resolver import Outcome, Resolver
 
 MAX_NAMES = 10
@@ -35,19 +36,17 @@ async def _check(address: str, resolver: Resolver) -> Iprev:
     for name in answer.records[:MAX_NAMES]:
         forward = await (resolver.a(name) if client.version == 4 else resolver.aaaa(name))
         doubt = doubt or forward.outcome is Outcome.FAILED
-        if any(ip_address(text) == client for text in forward.records) and _is_host(name):
+        if any(parsed(text) == client for text in forward.records) and _is_host(name):
             return Iprev(Result.PASS, name)
     return Iprev(Result.TEMPERROR if doubt else Result.FAIL)
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """A peer's address without its zone, an IPv4-mapped one as IPv4; None for a peer that has none (local mail)."""
+    """A peer's address; None for a peer that has none (local mail)."""
     try:
-        address = ip_address(text.partition("%")[0])
+        return parsed(text)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
 
 
 def _is_host(name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from antispam.authentication import spf_macro
@@ -106,6 +107,7 @@ def _plain(identity: Identity) -> Identity:
     return replace(identity, address=mapped) if mapped else identity
 
 
+@lru_cache(maxsize=1024)
 def _checkable(domain: str) -> bool:
     """RFC 7208 4.3: malformed, single-label and literal domains have no SPF result."""
     labels = domain.removesuffix(".").split(".")
