@@ -6,8 +6,8 @@ A descriptor closed under a thread that uses it is soon another file's, which wo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,8 +17,17 @@ async def through(end: Awaitable[object]) -> None:
     """Returns when `end` is over; its result or error stays in it. A caller that was cancelled raises afterwards."""
     waiting = asyncio.ensure_future(end)
     while not waiting.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait((waiting,))
+        bell: asyncio.Future[None] = waiting.get_loop().create_future()  # cancelled in the place of what it tells of
+        waiting.add_done_callback(partial(_ring, bell))
+        try:
+            await bell
+        except asyncio.CancelledError:
+            continue
+
+
+def _ring(bell: asyncio.Future[None], _ended: asyncio.Future[object]) -> None:
+    if not bell.done():
+        bell.set_result(None)
 
 
 async def ended(future: asyncio.Future[T]) -> T:

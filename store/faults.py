@@ -30,15 +30,16 @@ def storage_error(error: OSError | apsw.Error) -> StorageError:
     return StorageError("storage failed", code="storage", cause=f"{type(error).__name__}: {error}")
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Around everything a caller of the store waits for."""
-    try:
-        yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise IndexDamagedError(str(error)) from error
-    except (OSError, apsw.Error) as error:
-        raise storage_error(error) from error
+class translated:
+    """Around everything a caller of the store waits for. A class, because each message comes through several."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            raise IndexDamagedError(str(error)) from error
+        if isinstance(error, OSError | apsw.Error):
+            raise storage_error(error) from error
 
 
 @contextlib.contextmanager
@@ -52,11 +53,10 @@ def consistent() -> Iterator[None]:
         raise IndexDamagedError(str(error)) from error
 
 
-@contextlib.contextmanager
-def whole() -> Iterator[None]:
+class whole(translated):
     """Where an index that is damaged even after it was made again is just a failing disk."""
-    try:
-        with translated():
-            yield
-    except IndexDamagedError as error:
-        raise StorageError("storage failed", code="storage-index", cause=str(error)) from error
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, IndexDamagedError | apsw.CorruptError | apsw.NotADBError):
+            raise StorageError("storage failed", code="storage-index", cause=str(error)) from error
+        super().__exit__(kind, error, trace)

@@ -102,6 +102,24 @@ def open_cur(fs: FileSystem, root: int, directory: str) -> int:
         return fs.open_directory(parent, "cur")
 
 
+class _Pin:
+    """One hold on an open account."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def __enter__(self) -> None:
+        self._handle.pins += 1
+        self._handle.unpinned.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.pins -= 1
+        if not self._handle.pins:
+            self._handle.unpinned.set()
+
+
 class Handle:
     """See the module. `pins` counts batches under way; the pool closes only what nobody pins."""
 
@@ -143,17 +161,9 @@ class Handle:
         """For the holder of the account lock alone."""
         return self.index.writer
 
-    @contextlib.contextmanager
-    def pinned(self) -> Iterator[None]:
+    def pinned(self) -> _Pin:
         """On the event loop: whoever works with the account beyond one step keeps it open."""
-        self.pins += 1
-        self.unpinned.clear()
-        try:
-            yield
-        finally:
-            self.pins -= 1
-            if not self.pins:
-                self.unpinned.set()
+        return _Pin(self)
 
     def read_cur(self, folder_id: str, directory: str) -> int:
         """A folder's cur/ for the event loop thread; good until the next call."""

@@ -58,6 +58,7 @@ class Transaction:
         self._quiet = quiet
         self._light = light
         self.fs = handle.fs
+        self.db: Connection = handle.writer
         self.tools = handle.tools
         self.now = int(handle.tools.clock.now())
         self.unfinished = False  # the flusher has more to do here
@@ -73,10 +74,6 @@ class Transaction:
         self._unsaved = False  # rows of folders wait for the commit
         self._lost: OSError | None = None  # the first sync that failed
         self._touched: list[str] = []
-
-    @property
-    def db(self) -> Connection:
-        return self.handle.writer
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
