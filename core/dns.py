@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
@@ -103,7 +104,7 @@ class DnsResolver:
 
     async def ptr(self, address: str) -> Answer[str]:
         try:
-            name = ip_address(address).reverse_pointer
+            name = _pointer(address)
         except ValueError:
             return Answer(Outcome.NXDOMAIN)
         return await self._answer(name, "PTR", _ptr)
@@ -116,12 +117,12 @@ class DnsResolver:
 
     async def _answer(self, name: str, kind: str, convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
         name = name.removesuffix(".").lower()
-        if not askable(name):
-            return Answer(Outcome.NXDOMAIN)
         key = (name, kind)
         kept = self._cache.get(key)
         if kept is not None:
             return kept
+        if not askable(name):
+            return Answer(Outcome.NXDOMAIN)
         task = self._pending.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(key, convert))
@@ -203,6 +204,11 @@ class DnsResolver:
             )
         except dns.message.Truncated:
             return await dns.asyncquery.tcp(question, server.host, timeout=each, port=server.port)
+
+
+@lru_cache(maxsize=1024)
+def _pointer(address: str) -> str:
+    return ip_address(address).reverse_pointer
 
 
 def askable(name: str) -> bool:

@@ -43,4 +43,5 @@ def picker(names: Iterable[bytes]) -> Callable[[bytes], bytes]:
 
 def value(raw: bytes) -> bytes:
     """The value of a field that has a name, unfolded and stripped (RFC 5322 2.2.3)."""
-    return _FOLD.sub(b"", raw.partition(b":")[2]).strip(b" \t\r\n")
+    body = raw.partition(b":")[2].strip(b" \t\r\n")
+    return _FOLD.sub(b"", body) if b"\r\n" in body else body

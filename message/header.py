@@ -35,6 +35,8 @@ class Defect(Flag):
 
 # RFC 5322 2.2: ftext = %d33-57 / %d59-126
 _NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
+# A field as nearly all are: name, colon, lines that go on after white space. Only where no CR stands alone.
+_SOUND = re.compile(rb"([!-9;-~]++):[^\r]*+(?:\r\n[ \t][^\r]*+)*+\r\n")
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
@@ -137,6 +139,11 @@ def split(data: bytes, limits: Limits = LIMITS) -> Head:
         if len(fields) == limits.header_fields:
             defects |= Defect.TOO_MANY_FIELDS
             break
+        sound = None if lone else _SOUND.match(data, start, end)
+        if sound and sound.end() <= bound and sound.end() - start <= limits.header_field:
+            fields.append(Field(sound[1].lower(), sound[0], sound.end(1) + 1 - start))
+            start = sound.end()
+            continue
         match = _FIELD_END.search(data, start, end)
         stop = match.end() if match else end
         if stop > bound:

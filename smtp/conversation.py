@@ -104,7 +104,7 @@ class Service:
 
     @property
     def submission(self) -> bool:
-        return self.role in SUBMISSION_DOORS
+        return self.role is Listener.SUBMISSION or self.role is Listener.SUBMISSIONS
 
     @property
     def recipients_limit(self) -> int:

@@ -190,7 +190,9 @@ class SmtpProtocol(SMTP):
         self._deadline = FOREVER
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        self.expect(duration)
+        """aiosmtpd's, at the beginning and before each command; the session sets every time after the first itself."""
+        if self._dialogue is None or not self._dialogue.talk.commands:
+            self.expect(duration)
 
     def _arm(self) -> None:
         self._disarm()

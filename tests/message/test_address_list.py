@@ -1,8 +1,11 @@
 """Addresses of header fields: shown leniently, judged strictly."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from core.config import Limits
+from message import address_list
 from message.address_list import FromDefect, Kind, from_domains, parse, to_address
 from message.header import split
 
@@ -113,3 +116,11 @@ def test_a_quoted_pair_comma_is_part_of_the_local_part() -> None:
 def test_h064_an_address_is_never_decoded() -> None:
     (entry,) = parse(b"<=?utf-8?q?victim=40x.test?=@evil.test>")
     assert str(to_address(entry)) == "=?utf-8?q?victim=40x.test?=@evil.test"
+
+
+@given(st.text(alphabet='aZ0-_.@<>, "();:', max_size=40).map(str.encode))
+@example(b"a@b.fr")
+@example(b"Jean Dupont <jean@mairie.fr>")
+@example(b"a@b.fr, c@d.fr")
+def test_the_usual_form_read_at_once_means_what_the_grammar_says(value: bytes) -> None:
+    assert address_list.parse(value) == address_list._Lister(100).run(address_list._tokens(value))

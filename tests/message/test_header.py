@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.config import Limits
+from message import header
 from message.header import Defect, split
 
 
@@ -87,3 +88,21 @@ def test_edits_touch_only_what_they_name() -> None:
     last = head.last(b"bcc")
     assert last is not None
     assert last.value == b"more fold"
+
+
+@given(
+    st.lists(st.sampled_from([b"A: b\r\n", b"b :c\r\n", b"From x\r\n", b" on\r\n", b"x\r\n", b"D:\r\n", b"e:\xe9\r\n"]))
+)
+def test_sound_fields_read_at_once_are_what_a_closer_look_finds(lines: list[bytes]) -> None:
+    data = b"".join(lines)
+    raws = [data[a:b] for a, b in _spans(data)]
+    limit = Limits().header_field
+    assert list(split(data).fields) == [
+        header._field(raw, first=number == 0, limit=limit, lone=False) for number, raw in enumerate(raws)
+    ]
+
+
+def _spans(data: bytes) -> list[tuple[int, int]]:
+    """Where fields lie: each ends with a CRLF that no white space follows."""
+    ends = [match.end() for match in header._FIELD_END.finditer(data)]
+    return list(zip([0, *ends], ends, strict=False))
