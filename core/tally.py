@@ -17,6 +17,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
+from typing import NamedTuple
 
 from core.clock import Clock
 from core.tally_file import Mapped, claim
@@ -34,6 +35,14 @@ GAUGE_OCTETS = SET * SETS[GAUGES]  # the first table: whoever is inside is gone 
 FAR = 400 * 86400.0  # a mark further away was set by a clock that ran ahead (fault 163)
 
 Slot = tuple[int, int, int, int, int, float]
+
+
+class Key(NamedTuple):
+    """What a name is looked for by: a hash, its octets as they stand in a slot, its set in each table of region 0."""
+
+    number: int
+    octets: bytes
+    sets: tuple[int, ...]
 
 
 class Tally:
@@ -85,7 +94,7 @@ class Tally:
             return
         count = max(SLOT.unpack_from(self._memory, at)[2] + by, 0)
         # An empty gauge gives its slot back.
-        SLOT.pack_into(self._memory, at, key if count else 0, 0, count, 0, 0, 0.0)
+        SLOT.pack_into(self._memory, at, key.number if count else 0, 0, count, 0, 0, 0.0)
 
     # --- events: how often within a time -----------------------------------------------------------------------------
 
@@ -99,7 +108,7 @@ class Tally:
         here = int(now // window)
         if bucket != here:
             current, previous = 0, current if bucket == here - 1 else 0
-        SLOT.pack_into(self._memory, at, key, here, current + amount, previous, 0, now)
+        SLOT.pack_into(self._memory, at, key.number, here, current + amount, previous, 0, now)
         return self._seen(key, window, now)
 
     def seen(self, name: str, window: float) -> int:
@@ -112,7 +121,7 @@ class Tally:
         now = self._clock.now()
         return max((time for time in times if time <= now), default=0.0)
 
-    def _seen(self, key: int, window: float, now: float) -> int:
+    def _seen(self, key: Key, window: float, now: float) -> int:
         here = int(now // window)
         rest = 1.0 - (now / window - here)
         total = 0.0
@@ -130,7 +139,7 @@ class Tally:
         at = self._find(self._mapped.region, MARKS, key)
         if at < 0:
             at = self._free(MARKS, key, lambda slot: slot[5])
-        SLOT.pack_into(self._memory, at, key, 0, 0, 0, 0, self._clock.now() + seconds)
+        SLOT.pack_into(self._memory, at, key.number, 0, 0, 0, 0, self._clock.now() + seconds)
 
     def recalls(self, name: str) -> bool:
         now = self._clock.now()
@@ -147,28 +156,31 @@ class Tally:
 
     # --- slots -------------------------------------------------------------------------------------------------------
 
-    def _hashed(self, name: str) -> int:
+    def _hashed(self, name: str) -> Key:
         digest = blake2b(name.encode("utf-8", "replace"), key=self._mapped.salt, digest_size=8).digest()
-        return int.from_bytes(digest, "little") or 1
+        number = int.from_bytes(digest, "little") or 1
+        sets = tuple(self._mapped.start + OFFSETS[table] + (number % SETS[table]) * SET for table in range(len(SETS)))
+        return Key(number, number.to_bytes(8, "little"), sets)
 
-    def _set(self, region: int, table: int, key: int) -> int:
-        return self._mapped.start + region * REGION + OFFSETS[table] + (key % SETS[table]) * SET
-
-    def _find(self, region: int, table: int, key: int) -> int:
+    def _find(self, region: int, table: int, key: Key) -> int:
         """Where the slot of `key` lies in a region; -1 when it has none."""
-        start, wanted = self._set(region, table, key), key.to_bytes(8, "little")
-        at = self._memory.find(wanted, start, start + SET)
+        start = key.sets[table] + region * REGION
+        at = self._memory.find(key.octets, start, start + SET)
         while at >= 0 and (at - start) % SLOT.size:
-            at = self._memory.find(wanted, at + 1, start + SET)
+            at = self._memory.find(key.octets, at + 1, start + SET)
         return at
 
-    def _slots(self, table: int, key: int) -> list[Slot]:
-        places = (self._find(region, table, key) for region in range(self._mapped.regions))
-        return [SLOT.unpack_from(self._memory, at) for at in places if at >= 0]
+    def _slots(self, table: int, key: Key) -> list[Slot]:
+        found = []
+        for region in range(self._mapped.regions):
+            at = self._find(region, table, key)
+            if at >= 0:
+                found.append(SLOT.unpack_from(self._memory, at))
+        return found
 
-    def _free(self, table: int, key: int, worth: Callable[[Slot], float]) -> int:
+    def _free(self, table: int, key: Key, worth: Callable[[Slot], float]) -> int:
         """A slot of ours for a new key: an empty one, else the one of least worth; -1 when all are worth too much."""
-        start = self._set(self._mapped.region, table, key)
+        start = key.sets[table] + self._mapped.region * REGION
         slots: list[Slot] = list(SLOT.iter_unpack(self._memory[start : start + SET]))
         chosen = next((number for number, slot in enumerate(slots) if slot[0] == 0), -1)
         if chosen < 0:

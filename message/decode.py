@@ -23,7 +23,17 @@ def words(value: bytes) -> str:
     Blanks between two encoded words vanish (RFC 2047 6.2); neighbours of one charset are joined before they are
     decoded, because senders do split characters.
     """
-    text = charset.guess(value[:_LONGEST])
+    if (
+        value.isascii()
+        and b" " not in value
+        and len(value) < _LONGEST
+        and (text := value.decode("ascii")).isprintable()
+    ):
+        return text if "=?" not in text else _decoded(text)  # an address, mostly
+    return _decoded(charset.guess(value[:_LONGEST]))
+
+
+def _decoded(text: str) -> str:
     if "=?" not in text:
         return charset.shown(text)
     out: list[str] = []

@@ -48,10 +48,7 @@ class SortKeys:
 
 def keys(head: Head, limits: Limits = LIMITS) -> SortKeys:
     """Linear in the header block; never raises."""
-    values: dict[bytes, list[bytes]] = {name: [] for name in _WANTED}
-    for field in head.fields:
-        if field.name in values:
-            values[field.name].append(field.value)
+    values = {name: [field.value for field in head.all(name)] for name in _WANTED}
     about = subject.parse(values[b"subject"][0] if values[b"subject"] else None)
     sender, recipient, copied = (_first(values[name], limits) for name in (b"from", b"to", b"cc"))
     return SortKeys(
@@ -81,7 +78,7 @@ def wanted(pattern: str) -> str:
 
 
 def _line(values: Sequence[bytes]) -> str:
-    return "".join(["\r" + searchable(decode.words(value)) for value in values])
+    return "".join(["\r" + searchable(decode.words(value)) for value in values]) if values else ""
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------

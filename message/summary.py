@@ -47,6 +47,8 @@ def _or(addresses: bytes, otherwise: bytes) -> bytes:
 
 
 def _addresses(head: Head, name: bytes, limits: Limits) -> bytes:
+    if not head.all(name):
+        return _NO_ADDRESS
     entries = parse_fields(head, name, limits)
     return b"(%b)" % b"".join(map(_address, entries)) if entries else _NO_ADDRESS
 

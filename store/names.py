@@ -54,6 +54,7 @@ def account_local(directory: str) -> str:
     return decode(directory)
 
 
+@lru_cache(maxsize=1024)
 def folder_name(name: str) -> str:
     """The one spelling of a folder name: NFC, INBOX in capitals at the first level. Raises InvalidError (row 97)."""
     text = unicodedata.normalize("NFC", name)
