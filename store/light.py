@@ -9,6 +9,7 @@ use another.
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Sequence
 
 import core.log
@@ -51,23 +52,35 @@ async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
         now = recover.standing(handle) if handle.is_current() else None
         if now is None or now.clean or now.trust is not Trust.WHOLE:
             raise NeedsThreadError
-        transaction = Transaction(handle, light=True)
-        transaction.begin(now.generation)
-        try:
-            for operation in batch:
-                perform(transaction, operation, alone=len(batch) == 1)
-            if unsynced := transaction.take_unsynced():
-                begun = syncs.begin(unsynced)
-                await through(begun)  # only the end of the loop cancels us; callers wait for answers all the same
-                begun.result()
-            transaction.finish()
-        except NeedsThreadError:
-            transaction.abandon()
-            raise
-        except BaseException:
-            transaction.abort()
-            raise
-        committed(handle, batch, transaction)
-        return tuple(transaction.hints.values())
+        return await _transact(handle, batch, syncs, now.generation)
     finally:
         handle.lock.release()
+
+
+async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int) -> Sequence[Hint]:
+    """A single operation's folder is synced from its link on, while its rows are written; several share one sync."""
+    alone = len(batch) == 1
+    begun: list[Future[None]] = []
+    early = (lambda directory: begun.append(syncs.begin((directory,)))) if alone else None
+    transaction = Transaction(handle, light=True, placed=early)
+    transaction.begin(generation)
+    try:
+        try:
+            for operation in batch:
+                perform(transaction, operation, alone=alone)
+            if unsynced := transaction.take_unsynced():
+                begun.append(syncs.begin(unsynced))
+        finally:
+            for sync in begun:
+                await through(sync)  # only the end of the loop cancels us; callers wait for answers all the same
+        for sync in begun:
+            sync.result()
+        transaction.finish()
+    except NeedsThreadError:
+        transaction.abandon()
+        raise
+    except BaseException:
+        transaction.abort()
+        raise
+    committed(handle, batch, transaction)
+    return tuple(transaction.hints.values())

@@ -51,12 +51,22 @@ def _attempted(undo: Callable[[], object]) -> OSError | None:
 class Transaction:
     """Between `begin` and `commit`. Rows of folders are kept while an operation runs and written after it."""
 
-    def __init__(self, handle: Handle, *, quiet: bool = False, light: bool = False) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        *,
+        quiet: bool = False,
+        light: bool = False,
+        placed: Callable[[int], None] | None = None,
+    ) -> None:
         """`quiet`: leave the lock's word alone (recovery, which begins again when it is cut off). `light`: on the event
-        loop, where every sync inside an operation raises `NeedsThreadError` (`store.light`)."""
+        loop, where every sync inside an operation raises `NeedsThreadError` (`store.light`). `placed` is told of each
+        folder's directory as soon as it has a new name, and has it synced; without, that is asked for at the end."""
         self.handle = handle
         self._quiet = quiet
         self._light = light
+        self._unsynced: set[int] = set()
+        self._on_placed = placed or self._unsynced.add
         self.fs = handle.fs
         self.db: Connection = handle.writer
         self.tools = handle.tools
@@ -70,7 +80,6 @@ class Transaction:
         self._journalled: list[tuple[str, int]] = []  # directory of a folder, size of its journal before
         self._undoing: list[Callable[[], object]] = []
         self._later: list[Callable[[], None]] = []
-        self._unsynced: set[int] = set()
         self._unsaved = False  # rows of folders wait for the commit
         self._lost: OSError | None = None  # the first sync that failed
         self._touched: list[str] = []
@@ -387,7 +396,7 @@ class Transaction:
 
     def _placed(self, directory: int, name: str) -> None:
         self._linked.append((directory, name))
-        self._unsynced.add(directory)
+        self._on_placed(directory)
 
     def on_failure(self, undo: Callable[[], object]) -> None:
         """What takes a change of the folder structure back, when the operation or the batch fails."""
