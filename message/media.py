@@ -92,7 +92,9 @@ def _disposition(value: bytes | None, limits: Limits) -> tuple[bytes, Pairs] | N
 
 
 def _languages(value: bytes | None) -> tuple[bytes, ...]:
-    tags = [tag.strip() for tag in parameters.parse(value or b"", 0).head.split(b",", _LANGUAGES)]
+    if value is None:
+        return ()
+    tags = [tag.strip() for tag in parameters.parse(value, 0).head.split(b",", _LANGUAGES)]
     return tuple(_short(tag) for tag in tags[:_LANGUAGES] if tag)
 
 
