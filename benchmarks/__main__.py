@@ -15,8 +15,11 @@ BENCHMARKS = (
     "importing",
     "changing",
     "searching",
+    "mailboxes",
     "reading",
     "rebuilding",
+    "waking",
+    "pauses",
 )
 
 

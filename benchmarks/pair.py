@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.peers.process import Process, answers, free_ports, peer_directory, program, wait_until
+from tests.peers.process import Process, answers, copy_tree, free_ports, peer_directory, program, wait_until
 
 UID = 22500
 DOMAIN = "bench.test"
@@ -149,12 +149,17 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class Pair:
-    def __init__(self, base: Path, users: int) -> None:
+    """`mail`: what Dovecot's mail tree starts as, a copy of it with owners and times; None: empty."""
+
+    def __init__(self, base: Path, users: int, mail: Path | None = None) -> None:
         self.base, self.users = base, [f"u{i}@{DOMAIN}" for i in range(users)]
         self.smtp, self.imap, self.imaps = free_ports(3)
+        self._mail = mail
         self._dovecot: Process | None = None
 
     def start(self) -> None:
+        if self._mail is not None:
+            copy_tree(self._mail, self.base / "mail")
         for name in ("tls", "dovecot/run", "dovecot/state", "mail", "postfix/etc", "postfix/queue", "postfix/data"):
             (self.base / name).mkdir(parents=True, exist_ok=True)
         os.chown(self.base / "mail", UID, UID)
@@ -215,9 +220,9 @@ def descendants(roots: set[int]) -> list[int]:
 
 
 @contextlib.contextmanager
-def pair(users: int) -> Iterator[Pair]:
+def pair(users: int, mail: Path | None = None) -> Iterator[Pair]:
     with peer_directory("pair") as base:
-        peer = Pair(base, users)
+        peer = Pair(base, users, mail)
         try:
             peer.start()
             yield peer

@@ -88,8 +88,18 @@ def merge(pairs: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def ranges_of(numbers: Iterable[int]) -> Ranges:
-    """Ascending numbers as ranges: 1 2 3 7 > ((1, 3), (7, 7))."""
-    return merge((number, number) for number in numbers)
+    """Numbers as ranges: 1 2 3 7 > ((1, 3), (7, 7)). A plain loop: results of a whole mailbox pass through here."""
+    ordered = sorted(numbers)
+    if not ordered:
+        return ()
+    found: list[tuple[int, int]] = []
+    low = high = ordered[0]
+    for number in ordered:
+        if number > high + 1:
+            found.append((low, high))
+            low = number
+        high = number
+    return (*found, (low, high))
 
 
 def clip(ranges: Sequence[tuple[int, int]], largest: int) -> Ranges:

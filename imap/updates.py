@@ -6,7 +6,9 @@ caller's knowledge (RFC 9051 5.2, 7.5.1).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from itertools import islice
 
 from core.errors import MailError, NotFoundError
 from imap import responses
@@ -16,7 +18,7 @@ from imap.guarded import GuardedMailbox
 from imap.permits import CHANGES
 from imap.session import Selected, Session
 from imap.types import ranges_of
-from imap.view import Updates
+from imap.view import FlagUpdate, Updates
 from imap.writer import Writer
 from store.types import Changes
 
@@ -105,20 +107,31 @@ async def _write(session: Session, selected: Selected, updates: Updates) -> None
     if (session.qresync or session.uid_only) and updates.vanished:  # RFC 7162 3.2.10, RFC 9586 3
         writer.write(responses.vanished(ranges_of(updates.vanished)))
     else:
-        for number in updates.expunged:
-            writer.write(responses.expunge(number))
+        for start in range(0, len(updates.expunged), BATCH):
+            writer.write(b"".join(map(responses.expunge, updates.expunged[start : start + BATCH])))
+            await _breathe(writer)
     if updates.exists is not None:
         writer.write(responses.exists(updates.exists))
-    announce_keywords(writer, selected, (word for update in updates.flags for word in update.have.keywords))
-    modseq, uid_only = session.condstore, session.uid_only
-    for count, update in enumerate(updates.flags, 1):
-        told = update.modseq if modseq else None
-        writer.write(responses.fetch_flags(update.number, update.have, uid=update.uid, modseq=told, uid_only=uid_only))
-        if count % BATCH == 0:
-            await writer.drain()
+    flags = iter(updates.flags)
+    while some := list(islice(flags, BATCH)):
+        announce_keywords(writer, selected, (word for update in some for word in update.have.keywords))
+        writer.write(b"".join([_told(session, update) for update in some]))
+        if len(some) == BATCH:
+            await _breathe(writer)
     if session.qresync and selected.view.owes_expunge:
         # RFC 7162 3.2: mod-sequences above a withheld removal were told; a client that leaves now must not skip it.
         writer.write(responses.highest_modseq(selected.view.settled))
+
+
+def _told(session: Session, update: FlagUpdate) -> bytes:
+    modseq = update.modseq if session.condstore else None
+    return responses.fetch_flags(update.number, update.have, uid=update.uid, modseq=modseq, uid_only=session.uid_only)
+
+
+async def _breathe(writer: Writer) -> None:
+    """Wait for the reader, and give others their turn: the whole of a mailbox may be told (promise P7)."""
+    await writer.drain()
+    await asyncio.sleep(0)
 
 
 def announce_keywords(writer: Writer, selected: Selected, keywords: Iterable[str]) -> None:

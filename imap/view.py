@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imap.errors import Bad, Code
 from imap.types import FlagSet, Ranges, SeqNum, SequenceSet, clip, merge
 from store.types import Changes, Message, ModSeq, Snapshot, Uid
+
+FEW = 8  # times fewer than the map holds: they are looked up one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,13 @@ class FlagUpdate:
 @dataclass(frozen=True, slots=True)
 class Updates:
     """What `apply` found to tell, in the order of telling: EXPUNGE (numbers as they are at that moment, highest first),
-    VANISHED instead when QRESYNC is on (`vanished`, the same messages), EXISTS (None: unchanged), then flags."""
+    VANISHED instead when QRESYNC is on (`vanished`, the same messages), EXISTS (None: unchanged), then flags: made one
+    by one, so that a hundred thousand of them can be told with pauses; the view must stay as it is until then."""
 
     expunged: tuple[SeqNum, ...] = ()
     vanished: tuple[Uid, ...] = ()
     exists: int | None = None
-    flags: tuple[FlagUpdate, ...] = ()
+    flags: Iterable[FlagUpdate] = ()
 
 
 NOTHING = Updates()
@@ -218,21 +221,36 @@ class View:
 
     def _expunge(self) -> tuple[tuple[SeqNum, ...], tuple[Uid, ...]]:
         uids, gone = self._map, self._gone
+        kept: array[int] = array("I")
         # Only what an EXISTS has counted is taken back; a message that came and went in between is never mentioned.
-        heard = [(n, Uid(uid)) for uid in sorted(gone) if (n := self.number_of(uid)) and n <= self._told_count]
-        self._uids = array("I", (uid for uid in uids if uid not in gone))
+        heard: list[int] = []
+        start = 0
+        for place in self._places(gone):
+            kept += uids[start:place]
+            start = place + 1
+            if place < self._told_count:
+                heard.append(place)
+        self._uids = kept + uids[start:]
         self._flags = {uid: row for uid, row in self._flags.items() if uid not in gone}
         self._gone = set()
         self._count = len(self._uids)
         self._told_count -= len(heard)
-        return tuple(number for number, _ in reversed(heard)), tuple(uid for _, uid in heard)
+        return tuple([SeqNum(place + 1) for place in reversed(heard)]), tuple([Uid(uids[place]) for place in heard])
 
-    def _flag_updates(self) -> tuple[FlagUpdate, ...]:
+    def _places(self, wanted: set[int]) -> list[int]:
+        """Where these UIDs are in the map, ascending: many are found in one pass, few are looked up."""
+        uids = self._map
+        if len(wanted) * FEW > len(uids):
+            return [place for place, uid in enumerate(uids) if uid in wanted]
+        return [number - 1 for uid in sorted(wanted) if (number := self.number_of(uid)) is not None]
+
+    def _flag_updates(self) -> Iterable[FlagUpdate]:
         pending, self._flags = self._flags, {}
-        updates = []
+        return self._each_update(pending) if pending else ()
+
+    def _each_update(self, pending: dict[int, Message]) -> Iterator[FlagUpdate]:
         for uid in sorted(pending):
             number = self.number_of(uid)
             if number is not None and uid not in self._gone:
                 row = pending[uid]
-                updates.append(FlagUpdate(number, row.uid, FlagSet(row.flags, row.keywords), row.modseq))
-        return tuple(updates)
+                yield FlagUpdate(number, row.uid, FlagSet(row.flags, row.keywords), row.modseq)

@@ -46,6 +46,7 @@ from store.types import (
 )
 
 T = TypeVar("T")
+AT_HAND = 4000  # rows of a few numbers read on the loop: some 4 ms
 
 
 class FolderView:
@@ -84,7 +85,7 @@ class FolderView:
             gone = records.vanished_since(db, row, snapshot.modseq, snapshot.uidnext)
             return sorted({*present, *gone}) if gone else present
 
-        return await self._read(ask)
+        return await self._read_by_size(records.gaps_to_read, ask)
 
     async def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
         for start, end in ranges:
@@ -130,9 +131,17 @@ class FolderView:
             return Changes(row.modseq, row.uidnext, messages, records.vanished_since(db, row, since, uidnext))
 
         try:
-            return await self._read(ask)
+            return await self._read_by_size(partial(records.changes_to_read, modseq=since), ask)
         except NotFoundError:
             return Changes(since, uidnext, gone=True)
+
+    async def _read_by_size(
+        self, size: Callable[[Connection, FolderRow], int], ask: Callable[[Connection, FolderRow], T]
+    ) -> T:
+        """On the loop when few rows are to be read, as `size` tells; many in a worker thread."""
+        if await self._read(lambda db, row: size(db, row) <= AT_HAND):
+            return await self._read(ask)
+        return await self._read_long(ask)
 
     async def _read_long(self, ask: Callable[[Connection, FolderRow], T]) -> T:
         """In a worker thread, with a connection of its own: the loop does not wait for it."""

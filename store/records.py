@@ -235,6 +235,23 @@ def vanished_since(db: Connection, folder: FolderRow, modseq: int, uidnext: int)
     return tuple(row[0] for row in rows)
 
 
+def changes_to_read(db: Connection, folder: FolderRow, modseq: int) -> int:
+    """How many rows `changed_since` and `vanished_since` read, counted as far as it matters."""
+    if modseq >= folder.modseq:
+        return 0
+    if modseq < folder.forgotten:
+        return folder.messages
+    tables = ("messages INDEXED BY messages_by_modseq", "expunged")
+    count = "SELECT count(*) FROM (SELECT 1 FROM {} WHERE folder = ? AND modseq > ? LIMIT 10000)"
+    return sum(int(db.value(count.format(table), (folder.number, modseq))) for table in tables)
+
+
+def gaps_to_read(db: Connection, folder: FolderRow) -> int:
+    """How many rows `uids_below` reads."""
+    gone = int(db.value("SELECT count(*) FROM expunged WHERE folder = ?", (folder.number,)))
+    return gone if folder.messages + gone == folder.uidnext - 1 else folder.messages
+
+
 def uids_below(db: Connection, folder: FolderRow, uidnext: int) -> array[int]:
     """Ascending. Where every UID ever given is present or remembered as expunged, the gaps tell it all; else it is read
     from the narrow index rather than from the table."""

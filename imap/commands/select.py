@@ -5,6 +5,7 @@ O(1): the view's map comes later, unless a client that comes back (QRESYNC) miss
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from imap.command import AFTER_LOGIN, Command
 from imap.errors import Bad, BadSyntax, Code
 from imap.permits import CHANGES
 from imap.responses import Ok
-from imap.resync import Match, pairs, since
+from imap.resync import EVERY_UID, Match, pairs, since
 from imap.session import Selected, Session
 from imap.types import MAX_MODSEQ, MAX_NUMBER, STAR, Feature, FlagSet, Ranges, SequenceSet
 from imap.updates import BATCH, announce_keywords
@@ -21,7 +22,6 @@ from imap.wire.scanner import Scanner
 from store.types import Snapshot
 
 MAX_MATCH = 10_000  # pairs of QRESYNC's match data that are looked at; the client may send fewer, and so may we use
-EVERY_UID: Ranges = ((1, MAX_NUMBER),)
 NO_MATCH: Match = ()
 
 
@@ -175,6 +175,7 @@ async def _resynchronise(session: Session, known: Resync) -> None:
             writer.write(responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq, uid_only=uid_only))
         if count % BATCH == 0:
             await writer.drain()
+            await asyncio.sleep(0)
     selected.view.told(missed.messages)
 
 

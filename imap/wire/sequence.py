@@ -45,13 +45,17 @@ def encode(ranges: Ranges) -> bytes:
 
 def encode_in_order(numbers: Iterable[int]) -> bytes:
     """Numbers in their order, rising neighbours joined: 4 5 6 2 > 4:6,2."""
-    runs: list[list[int]] = []
+    runs: list[str] = []
+    low = high = -1
     for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in runs)
+        if number != high + 1 or low < 0:
+            if low >= 0:
+                runs.append(f"{low}" if low == high else f"{low}:{high}")
+            low = number
+        high = number
+    if low >= 0:
+        runs.append(f"{low}" if low == high else f"{low}:{high}")
+    return ",".join(runs).encode("ascii")
 
 
 def encode_numbers(numbers: Iterable[int]) -> bytes:

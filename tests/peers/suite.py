@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.peers.process import Process, children, free_ports, peer_directory, wait_until
+from tests.peers.process import Process, children, copy_tree, free_ports, peer_directory, wait_until
 
 HOSTNAME = "mx.dept.test"
 BEFFROI = str(Path(sys.executable).with_name("beffroi"))
@@ -88,7 +88,12 @@ class Suite:
             raise AssertionError(f"beffroi {' '.join(arguments)}: {done.returncode}\n{done.stderr}")
         return done.stdout
 
-    def init(self) -> None:
+    def init(self, data: Path | None = None) -> None:
+        """A new installation, or a copy of the one whose data lie there (it has an administrator already)."""
+        if data is not None:
+            copy_tree(data, self.data)
+            self.config.write_text(self.settings.toml(self.ports))
+            return
         done = subprocess.run(
             [BEFFROI, "init", "--data", str(self.data), "--hostname", HOSTNAME], capture_output=True, text=True
         )
@@ -183,10 +188,10 @@ class Suite:
 
 
 @contextlib.contextmanager
-def suite(settings: Settings, *, started: bool = True) -> Iterator[Suite]:
+def suite(settings: Settings, *, started: bool = True, data: Path | None = None) -> Iterator[Suite]:
     with peer_directory("suite") as base:
         installation = Suite(base, settings)
-        installation.init()
+        installation.init(data)
         try:
             if started:
                 installation.start()
