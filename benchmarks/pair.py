@@ -162,7 +162,8 @@ class Pair:
             copy_tree(self._mail, self.base / "mail")
         for name in ("tls", "dovecot/run", "dovecot/state", "mail", "postfix/etc", "postfix/queue", "postfix/data"):
             (self.base / name).mkdir(parents=True, exist_ok=True)
-        os.chown(self.base / "mail", UID, UID)
+        for path in (self.base / "mail", *(self.base / "mail").iterdir()):
+            os.chown(path, UID, UID)
         shutil.chown(self.base / "postfix/data", "postfix")
         subprocess.run(
             [

@@ -233,11 +233,6 @@ def enabled(names: Sequence[str]) -> bytes:
     return f"* {' '.join(('ENABLED', *names))}\r\n".encode("ascii")
 
 
-def found(kind: str, numbers: Sequence[int]) -> bytes:
-    """The untagged SEARCH of IMAP4rev1 (RFC 3501 7.2.5), SORT (RFC 5256 4)."""
-    return f"* {' '.join((kind, *map(str, numbers)))}\r\n".encode("ascii")
-
-
 def server_id(fields: Sequence[tuple[str, str]]) -> bytes:
     """ID, RFC 2971 3.2."""
     words = [encode.quoted(word.encode("ascii")) for pair in fields for word in pair]

@@ -18,6 +18,7 @@ from store.types import Flag as SystemFlag
 SeqNum = NewType("SeqNum", int)
 MAX_NUMBER = 2**32 - 1  # nz-number, RFC 9051 9
 MAX_MODSEQ = 2**63 - 1  # mod-sequence-value, RFC 7162 7
+FEW = 8  # times fewer than a view holds: they are looked up one by one
 STAR = MAX_NUMBER + 1  # "*" inside a set, until `resolve` knows the largest number in use
 
 Ranges = tuple[tuple[int, int], ...]  # inclusive pairs, ascending, disjoint, not adjacent
@@ -114,6 +115,9 @@ def spans(uids: Sequence[int], view: Sequence[int], *, bridge: int) -> Ranges:
         return ()
     if len(uids) == len(view):
         return ((uids[0], uids[-1]),)
+    if len(uids) * FEW > len(view):
+        wanted = frozenset(uids)
+        return _joined([(place, uid) for place, uid in enumerate(view) if uid in wanted], bridge)
     found: list[tuple[int, int]] = []
     index = bisect_left(view, uids[0])
     low = last = uids[0]
@@ -127,6 +131,19 @@ def spans(uids: Sequence[int], view: Sequence[int], *, bridge: int) -> Ranges:
             low = uid
             index = bisect_left(view, uid, index + 1)
         last = uid
+    return (*found, (low, last))
+
+
+def _joined(places: Sequence[tuple[int, int]], bridge: int) -> Ranges:
+    """(place in the view, UID) of many: the same ranges in one pass, instead of looking each up."""
+    found: list[tuple[int, int]] = []
+    reach, (before, low) = bridge + 1, places[0]
+    last = low
+    for place, uid in places:
+        if place > before + reach:
+            found.append((low, last))
+            low = uid
+        before, last = place, uid
     return (*found, (low, last))
 
 

@@ -15,10 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imap.errors import Bad, Code
-from imap.types import FlagSet, Ranges, SeqNum, SequenceSet, clip, merge
+from imap.types import FEW, FlagSet, Ranges, SeqNum, SequenceSet, clip, merge
 from store.types import Changes, Message, ModSeq, Snapshot, Uid
-
-FEW = 8  # times fewer than the map holds: they are looked up one by one
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
+import pytest
+
 from core.clock import ManualClock
+from store import mailbox as mailbox_module
+from store import records
 from store.service import MaildirStore
 from store.types import Flag, Hint
 from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
@@ -113,3 +118,38 @@ async def test_a_file_dropped_into_new_by_another_program_is_adopted(store: Mail
     assert await file.read(0, 99) == b"Subject: LF\r\n\r\nune ligne\r\nsans fin\r\n"
     file.close()
     assert list(new.iterdir()) == []
+
+
+async def test_many_changes_are_read_beside_the_loop(store: MaildirStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand rows kept every other session of the process waiting; few are faster read at once."""
+    for number in range(6):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    before = await inbox.snapshot()
+    await inbox.store_flags([(1, 5)], add=Flag.SEEN)
+    await inbox.expunge([(6, 6)], only_deleted=False)
+    readers: list[threading.Thread] = []
+    read = records.changed_since
+
+    def noted(*arguments: object) -> object:
+        readers.append(threading.current_thread())
+        return read(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(records, "changed_since", noted)
+    at_hand = await inbox.changes(before.modseq, before.uidnext)
+    monkeypatch.setattr(mailbox_module, "AT_HAND", 5)
+    beside = await inbox.changes(before.modseq, before.uidnext)
+    assert at_hand == beside
+    assert (len(beside.messages), beside.vanished) == (5, (6,))
+    assert [thread is threading.main_thread() for thread in readers] == [True, False]
+
+
+async def test_a_map_of_many_gaps_is_made_beside_the_loop(store: MaildirStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    await inbox.expunge([(2, 2), (4, 5)], only_deleted=False)
+    snapshot = await inbox.snapshot()
+    at_hand = list(await inbox.uids(snapshot))
+    monkeypatch.setattr(mailbox_module, "AT_HAND", 2)
+    assert list(await inbox.uids(snapshot)) == at_hand == [1, 3, 6]

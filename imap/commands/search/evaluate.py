@@ -73,6 +73,7 @@ class Search:
             groups = await self._stage(stage, step, groups)
             still = sum(len(uids) for key, uids in groups.items() if key is not TRUE)
             self._done = max(self._done, len(self._among) - still)
+            await asyncio.sleep(0)
         return tuple(groups.get(TRUE, ()))
 
     def _steps(self) -> tuple[tuple[Stage, Step], ...]:
@@ -142,6 +143,7 @@ class Search:
         for leaf in [leaf for leaf in dict.fromkeys(leaves(key)) if stage in stages(leaf)]:
             asked = [uid for still, members in groups.items() if leaf in leaves(still) for uid in members]
             groups = split(groups, leaf, await self._hits(leaf, sorted(asked)))
+            await asyncio.sleep(0)
         for still, members in groups.items():
             after.setdefault(still, []).extend(members)
 
@@ -149,6 +151,7 @@ class Search:
         if not uids:
             return frozenset()
         ranges = spans(uids, self._uids, bridge=0)
+        await asyncio.sleep(0)
         if isinstance(leaf, HeaderHas):
             return frozenset(await self._mailbox.search_field(ranges, leaf.field.decode("ascii"), leaf.pattern))
         if isinstance(leaf, TextHas):

@@ -75,9 +75,10 @@ def split(groups: Groups, leaf: Leaf, hits: frozenset[int]) -> Groups:
     for key, uids in groups.items():
         yes = reduce(key, lambda each: True if each == leaf else None)
         no = reduce(key, lambda each: False if each == leaf else None)
-        for uid in uids:
-            after.setdefault(yes if uid in hits else no, []).append(uid)
-    return after
+        # One look-up a group: a criterion of hundreds of keys is hashed key by key.
+        after.setdefault(yes, []).extend([uid for uid in uids if uid in hits])
+        after.setdefault(no, []).extend([uid for uid in uids if uid not in hits])
+    return {key: uids for key, uids in after.items() if uids}
 
 
 def columns(key: Key) -> Column:

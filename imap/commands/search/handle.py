@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -140,8 +141,12 @@ async def answer(
     modseq = await highest(session.selected.mailbox, view, about) if mod_seq else None
     scores = tuple(matched.scores.get(uid, 1) for uid in uids) if returns and returns.relevancy else ()
     result = Result(_numbers(view, uids, by_uid=by_uid), by_uid, modseq, scores)
+    await asyncio.sleep(0)
     if returns is None:
-        session.writer.write(plain(result, kind))
+        for piece in plain(result, kind):
+            session.writer.write(piece)
+            await session.writer.drain()
+            await asyncio.sleep(0)
     elif not returns.only_saves:
         session.writer.write(extended(result, returns, responses.correlator(session.tag)))
     if returns and Want.SAVE in returns.wants:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imap import responses
 from imap.commands.search.returns import Returns, Want
 from imap.wire import sequence
+
+TOGETHER = 8000  # numbers made and written at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,14 @@ class Result:
     scores: tuple[int, ...] = ()  # beside `numbers`, when a FUZZY key gave any (RFC 6203 4)
 
 
-def plain(result: Result, kind: str) -> bytes:
-    """`kind` SEARCH (RFC 3501 7.2.5) or SORT (RFC 5256 4); sent also when nothing matched, so that the client knows."""
-    line = responses.found(kind, result.numbers)
-    return line if result.mod_seq is None else b"%b (MODSEQ %d)\r\n" % (line[:-2], result.mod_seq)
+def plain(result: Result, kind: str) -> Iterator[bytes]:
+    """`kind` SEARCH (RFC 3501 7.2.5) or SORT (RFC 5256 4), piece by piece; sent also when nothing matched, so that the
+    client knows."""
+    numbers = result.numbers
+    yield f"* {kind}".encode("ascii")
+    for start in range(0, len(numbers), TOGETHER):
+        yield "".join([f" {number}" for number in numbers[start : start + TOGETHER]]).encode("ascii")
+    yield b"\r\n" if result.mod_seq is None else b" (MODSEQ %d)\r\n" % result.mod_seq
 
 
 def extended(result: Result, returns: Returns, correlator: bytes) -> bytes:
