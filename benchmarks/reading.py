@@ -122,9 +122,9 @@ def _appended(client: Client, *, together: bool) -> float:
 
 def _listed(client: Client) -> float:
     for number in range(FOLDERS):
-        client.ask(f"CREATE Dossiers/Service{number}")
-        client.ask(f"APPEND Dossiers/Service{number} {{19+}}", b"Subject: un\r\n\r\nun\r\n\r\n")
-    command = f'LIST "" "Dossiers/*" RETURN (STATUS {STATUS})'
+        client.ask(f"CREATE Dossier{number}")
+        client.ask(f"APPEND Dossier{number} {{19+}}", b"Subject: un\r\n\r\nun\r\n\r\n")
+    command = f'LIST "" "Dossier*" RETURN (STATUS {STATUS})'
     assert client.ask(command)[1].count(b"* STATUS") == FOLDERS
     return client.best(command)
 
