@@ -16,7 +16,8 @@ from imap.commands import list as listing
 from imap.commands.fetch import FETCH
 from imap.commands.noop import NOOP
 from imap.commands.search import SEARCH
-from imap.commands.search.criteria import HeaderHas, Key, Or
+from imap.commands.search.criteria import HeaderHas, Key, Leaf, Or
+from imap.commands.search.evidence import ByIndex
 from imap.commands.search.grouping import split
 from imap.commands.search.result import TOGETHER, Result, plain
 from imap.listing import Query, Tree
@@ -74,7 +75,7 @@ async def test_a_long_criterion_leaves_turns_to_others() -> None:
     for _ in range(100):
         mailbox.put(b"Subject: x\r\n\r\n")
     session = await desk(mailbox, TABLE)
-    keys = b" ".join(b"UNKEYWORD zz%d" % number for number in range(900))
+    keys = b" ".join(b"SMALLER %d" % (1000 + number) for number in range(900))
     answer, count = await turns(session.ask(b"1 SEARCH %b" % keys))
     assert answer.startswith(b"* SEARCH 1 2 3 ")
     assert count >= 20
@@ -123,6 +124,27 @@ async def test_h100_what_is_searched_for_is_text_and_no_pattern(pattern: bytes) 
     session = await desk(mailbox, TABLE)
     answer = await session.ask(b'1 SEARCH BODY "%b"' % pattern)
     assert answer.startswith(b"* SEARCH 2\r\n")
+
+
+async def test_messages_with_the_same_flags_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine hundred keywords over 100,000 messages were a minute of computing."""
+    mailbox = MemoryMailbox(batch=1000)
+    for number in range(300):
+        mailbox.put(b"Subject: x\r\n\r\n", Flag.SEEN if number % 2 else Flag.DRAFT, *("zz1",) * (number % 3 == 0))
+    session = await desk(mailbox, TABLE)
+    asked, known = 0, ByIndex.known
+
+    def counted(self: ByIndex, leaf: Leaf) -> bool | None:
+        nonlocal asked
+        asked += 1
+        return known(self, leaf)
+
+    monkeypatch.setattr(ByIndex, "known", counted)
+    keys = b" ".join(b"UNKEYWORD zz%d" % number for number in range(100))
+    answer = await session.ask(b"1 SEARCH UNSEEN %b" % keys)
+    assert answer.startswith(b"* SEARCH 3 5 9 11 15 17 ")
+    assert answer.partition(b"\r\n")[0].count(b" ") == 1 + 100
+    assert asked <= 4 * 101
 
 
 async def test_flags_of_a_whole_mailbox_are_told_in_turns() -> None:

@@ -10,7 +10,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from core.errors import NotFoundError
-from imap.commands.search.criteria import FALSE, TRUE, HeaderHas, Key, Leaf, Stage, TextHas, leaves, reduce, stages
+from imap.commands.search.criteria import (
+    FALSE,
+    TRUE,
+    HasFlag,
+    HasKeyword,
+    HeaderHas,
+    Key,
+    Leaf,
+    Stage,
+    TextHas,
+    leaves,
+    reduce,
+    stages,
+)
 from imap.commands.search.evidence import ByHeader, ByIndex, ByNumber, Fold, fold, mapped
 from imap.commands.search.grouping import Groups, columns, narrowed, split, waits_for
 from imap.types import spans
@@ -110,10 +123,26 @@ class Search:
 
     async def _by_index(self, key: Key, uids: list[int], after: Groups) -> None:
         evidence, pace = ByIndex(), _Pace(key)
+        if all(isinstance(leaf, HasFlag | HasKeyword) for leaf in leaves(key) if Stage.INDEX in stages(leaf)):
+            await self._by_flags(key, uids, after)
+            return
         async for row in self._rows(uids, columns(key)):
             evidence.row = row
             after.setdefault(reduce(key, evidence.known), []).append(row.uid)
             await pace.judged()
+
+    async def _by_flags(self, key: Key, uids: list[int], after: Groups) -> None:
+        """Messages with the same flags and keywords, of which a mailbox has few kinds, are judged together."""
+        evidence, pace = ByIndex(), _Pace(key)
+        alike: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+        async for row in self._rows(uids, Column.NONE):
+            kind = int(row.flags), row.keywords
+            members = alike.get(kind)
+            if members is None:
+                evidence.row = row
+                members = alike[kind] = after.setdefault(reduce(key, evidence.known), [])
+                await pace.judged()
+            members.append(row.uid)
 
     async def _by_headers(self, key: Key, uids: list[int], after: Groups) -> None:
         pace = _Pace(key)
