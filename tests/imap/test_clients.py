@@ -165,7 +165,7 @@ def test_every_command_file_is_in_the_table_and_every_row_has_a_name_of_its_own(
     files = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir() if path.is_dir()}
     modules = {row.parse.__module__ for row in TABLE.values()} | {row.handle.__module__ for row in TABLE.values()}
     named = {module.removeprefix("imap.commands.").partition(".")[0] for module in modules}
-    helpers = {"__init__", "__pycache__", "catenate", "guards", "incoming", "returned", "table"}
+    helpers = {"__init__", "__pycache__", "catenate", "guards", "incoming", "returned", "share", "table", "window"}
     assert files - helpers == named - {"imap"}
     assert all(name == row.name for name, row in TABLE.items())
 
@@ -178,6 +178,9 @@ def test_every_capability_that_brings_a_command_has_it() -> None:
         "UNSELECT": "UNSELECT",
         "ID": "ID",
         "ENABLE": "ENABLE",
+        "UIDBATCHES": "UIDBATCHES",
+        "CONTEXT=SEARCH": "CANCELUPDATE",
+        "MULTISEARCH": "ESEARCH",
     }
     announced = {*capability.BASE, *capability.MAIL}
     assert brings.keys() <= announced
