@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import cast
 
@@ -32,23 +32,27 @@ BOUNDS = Bounds(line=4096, literals=4096, discard=1 << 16, stream=True)
 MAIL = b"Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"
 LOGIN = f'a LOGIN alice@mairie.test "{PASSWORD}"'.encode()
 # What brings a session into a state.
-STATES: tuple[tuple[bytes, ...], ...] = (
-    (),
-    (LOGIN,),
-    (LOGIN, b"a ENABLE UTF8=ACCEPT QRESYNC IMAP4rev2", b"a SELECT INBOX"),
-    (LOGIN, b"a ENABLE UIDONLY CONDSTORE", b"a SELECT INBOX"),
-    (LOGIN, b"a EXAMINE INBOX", b"a NOTIFY SET (selected (MessageNew MessageExpunge))"),
-)
+STATES: dict[str, tuple[bytes, ...]] = {
+    "stranger": (),
+    "authenticated": (LOGIN,),
+    "selected": (LOGIN, b"a SELECT INBOX"),
+    "resynchronising": (LOGIN, b"a ENABLE UTF8=ACCEPT QRESYNC IMAP4rev2", b"a SELECT INBOX"),
+    "uid-only": (LOGIN, b"a ENABLE UIDONLY CONDSTORE", b"a SELECT INBOX"),
+    "examined": (LOGIN, b"a EXAMINE INBOX", b"a NOTIFY SET (selected (MessageNew MessageExpunge))"),
+}
 _ANSWER = re.compile(rb"^[^ *+\r\n]+ (?:OK|NO|BAD) |^\* BAD ", re.MULTILINE)
 _CONTROL = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
 _runner = asyncio.Runner()
 
 
 class FuzzLink:
-    """A connection whose peer sends nothing more."""
+    """A connection whose peer sends a message as every literal, and behind it the lines of the input."""
 
     remote, secure, loopback, can_start_tls, compressed = "127.0.0.1", True, True, False, False
     certificate = b""
+
+    def __init__(self, data: bytes) -> None:
+        self._rests = iter(data.split(b"\r\n")[1:])
 
     async def read_line(self, *, limit: int) -> bytes:
         return b"*"
@@ -60,7 +64,7 @@ class FuzzLink:
         yield MAIL
 
     async def rest_of_command(self) -> bytes:
-        return b""
+        return next(self._rests, b"")
 
     def before_tls(self) -> None: ...
 
@@ -73,9 +77,10 @@ class FuzzLink:
     def logged_in(self, account: Account) -> None: ...
 
 
-def one_input(data: bytes) -> None:
-    """The state is the input's choice, so that seeds and their mutations reach all of them."""
-    _runner.run(_session(STATES[len(data) % len(STATES)], data))
+def in_state(name: str) -> Callable[[bytes], None]:
+    """The fuzz target that begins in this state."""
+    before = STATES[name]
+    return lambda data: _runner.run(_session(before, data))
 
 
 async def _session(before: tuple[bytes, ...], data: bytes) -> None:
@@ -87,7 +92,7 @@ async def _session(before: tuple[bytes, ...], data: bytes) -> None:
         namespaces=Services.__dataclass_fields__["namespaces"].default, exact_collation=False,
     )  # fmt: skip
     outlet = MemoryOutlet()
-    session = Session(cast(Services, services), FuzzLink(), Writer(outlet))
+    session = Session(cast(Services, services), FuzzLink(data), Writer(outlet))
     (await store.account(AccountRef.of(account))).deliver(MAIL)
     for command in before:
         await dispatch.run(session, TABLE, command)

@@ -28,7 +28,7 @@ from smtp.data import DataDecoder
 from smtp.outbound.reply_parser import ReplyFault, ReplyParser
 from smtp.parameters import ArgumentError, Offers, parse_mail, parse_rcpt
 from smtp.schedule import Terms
-from tests.fuzz import message, session, smtp_client, smtp_server
+from tests.fuzz import imap_seeds, message, session, smtp_client, smtp_server
 
 OFFERS = Offers(size_limit=1 << 20, tls=True, auth=True, terms=Terms(1_790_000_000.0, 3600, 60))
 BOUNDS = Bounds(line=2048, literals=4096, discard=1 << 16, stream=True)
@@ -218,24 +218,6 @@ TARGETS: dict[str, Target] = {
             b' "" (STORAGE 512)',
         ),
     ),
-    "imap-session": Target(
-        session.one_input,
-        (
-            b'a LIST (SUBSCRIBED) "" (% INBOX) RETURN (STATUS (MESSAGES SIZE DELETED-STORAGE MAILBOXID))',
-            b"a CREATE x/y (USE (\\Archive))\r\na RENAME x/y z\r\na DELETE z\r\na SUBSCRIBE x",
-            b'a APPEND INBOX (\\Seen) {10}\r\na APPEND INBOX CATENATE (URL "/INBOX/;UID=1/;SECTION=TEXT")',
-            b"a UID REPLACE 1 Drafts {5+}\r\nabcde\r\na COPY 1 Trash\r\na MOVE 1 Junk",
-            b"a NOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange MailboxName))\r\na IDLE",
-            b"a ENABLE METADATA\r\na NOTIFY SET (subtree a (MailboxMetadataChange ServerMetadataChange))\r\na NOOP",
-            b'a GETQUOTAROOT INBOX\r\na GETQUOTA ""\r\na SETQUOTA "" (STORAGE 1)\r\na UNAUTHENTICATE',
-            b'a ID ("name" "x")\r\na ENABLE UTF8=ACCEPT\r\na COMPRESS DEFLATE\r\na NAMESPACE',
-            b"a FETCH 1 (FLAGS UID BODY[])\r\na SEARCH RETURN (ALL) TEXT b\r\na STORE 1 +FLAGS ($x)",
-            b"a UIDBATCHES 500\r\na UIDBATCHES 2000 1:50\r\na UIDBATCHES 500 3:2",
-            b'b UID SORT RETURN (UPDATE) (SUBJECT) UTF-8 UNSEEN\r\na UID STORE 1 +FLAGS (\\Seen)\r\na CANCELUPDATE "b"',
-            b"a ESEARCH IN (personal subtree (INBOX x)) RETURN (COUNT RELEVANCY) FUZZY SUBJECT one\r\na ESEARCH ALL",
-            b"a SORT RETURN (RELEVANCY ALL) (RELEVANCY SUBJECT) UTF-8 FUZZY TEXT bodi\r\na SEARCH FUZZY SUBJECT one",
-        ),
-    ),
     "imap-mailbox": Target(imap_mailbox, (b"Envoy&AOk-s", b"&-", b"&AAA-", b"&2D3cqQ-")),
     "sasl": Target(sasl_exchange, (b"PLAIN AGEAYg==", b"LOGIN\nYQ==\nYg==", b"PLAIN *", b"LOGIN ====")),
     "dkim": Target(
@@ -260,3 +242,6 @@ TARGETS: dict[str, Target] = {
         ),
     ),
 }
+
+# Whole sessions, from each state.
+TARGETS |= {f"imap-{name}": Target(session.in_state(name), imap_seeds.SEEDS) for name in session.STATES}

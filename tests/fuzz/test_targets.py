@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from imap.commands.table import TABLE
+from tests.fuzz import imap_seeds
 from tests.fuzz.targets import TARGETS
 
 ROUNDS = 300
@@ -37,3 +39,9 @@ def test_mutations_of_seeds_are_harmless(name: str) -> None:
         except Exception as error:
             raise AssertionError(f"{name}: {data!r}") from error
         assert time.process_time() - start < 1.0, data[:200]
+
+
+def test_every_imap_command_is_among_the_seeds() -> None:
+    seeds = "\n".join(imap_seeds.COMMANDS).split("\n")
+    missing = [name for name in TABLE if not any(line == name or line.startswith(name + " ") for line in seeds)]
+    assert not missing
