@@ -132,6 +132,7 @@ class GuardedMailbox:
         add_keywords: Sequence[str] = (),
         remove_keywords: Sequence[str] = (),
         unchanged_since: int | None = None,
+        seen: int | None = None,
     ) -> FlagsChanged:
         """Of the flags asked those that one may change; ForbiddenError when that is none (RFC 4314 4)."""
         asked = _Asked(add, remove, replace, tuple(add_keywords), tuple(remove_keywords))
@@ -149,6 +150,7 @@ class GuardedMailbox:
             add_keywords=asked.add_keywords,
             remove_keywords=asked.remove_keywords,
             unchanged_since=unchanged_since,
+            seen=seen,
         )
 
     async def _within(self, asked: _Asked, rights: Right) -> _Asked:
@@ -202,6 +204,9 @@ class GuardedMailbox:
             (appended,) = await place.store.append([(content, fitted)])
             await inner.expunge([(uid, uid)], only_deleted=False)
         return appended
+
+    async def touch(self) -> None:
+        await (await self._readable()).touch()
 
     async def _landing(self, name: str) -> Place:
         place = await self._doors.landing(name)

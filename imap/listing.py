@@ -30,12 +30,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`folder` None: a name without messages. `child_info`: selection options that names below it fulfil."""
+    """`folder` None: a name without messages. `child_info`: selection options that names below it fulfil. `chosen`: it
+    fulfils them itself; if not, RETURN adds nothing (RFC 9051 6.3.9.8, example 11)."""
 
     name: str
     attributes: tuple[str, ...]
     folder: Folder | None = None
     child_info: tuple[str, ...] = ()
+    chosen: bool = True
 
 
 class Tree:
@@ -55,7 +57,10 @@ class Tree:
         above = {up for name in hidden for up in parents(name) if query.matches(up)} if query.recursive else set()
         info = self._child_info(query)
         with_info = {up for name in chosen for up in parents(name)} if query.recursive else set()
-        return [self._row(name, query, info if name in with_info else ()) for name in self._sorted(found | above)]
+        return [
+            self._row(name, query, info if name in with_info else (), chosen=name in chosen)
+            for name in self._sorted(found | above)
+        ]
 
     def lsub(self, query: Query) -> list[Row]:
         """RFC 3501 6.3.9: subscribed names; with "%", a level above one that is not matched itself is \\Noselect."""
@@ -84,7 +89,7 @@ class Tree:
         options = (("SUBSCRIBED", query.subscribed), ("SPECIAL-USE", query.special_use))
         return tuple(name for name, asked in options if asked)
 
-    def _row(self, name: str, query: Query, child_info: tuple[str, ...]) -> Row:
+    def _row(self, name: str, query: Query, child_info: tuple[str, ...], *, chosen: bool) -> Row:
         folder = self.folders.get(name)
         attributes = [] if folder else ["\\NonExistent" if query.extended else "\\Noselect"]
         attributes.append("\\HasChildren" if name in self._with_children else "\\HasNoChildren")
@@ -92,7 +97,7 @@ class Tree:
             attributes.append(folder.special_use)
         if (query.subscribed or query.return_subscribed) and name in self.subscriptions:
             attributes.append("\\Subscribed")
-        return Row(name, tuple(attributes), folder, child_info)
+        return Row(name, tuple(attributes), folder, child_info, chosen)
 
     def _sorted(self, names: Iterable[str]) -> list[str]:
         wanted = set(names)

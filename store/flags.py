@@ -28,6 +28,7 @@ class FlagChange:
     add_keywords: Sequence[str] = ()
     remove_keywords: Sequence[str] = ()
     unchanged_since: int | None = None
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def store(
     bits = _bits(transaction, row, change)
     messages: list[Message] = []
     modified: list[Uid] = []
+    unseen: list[Uid] = []
     changed: list[tuple[int, int]] = []
     modseq = 0
     for first, last in keys_within(row, ranges):
@@ -59,6 +61,8 @@ def store(
             if change.unchanged_since is not None and row_modseq > change.unchanged_since:
                 modified.append(uid)
                 continue
+            if change.seen is not None and row_modseq > change.seen:
+                unseen.append(uid)
             new, new_words = flags & bits.keep | bits.add, unsigned(words) & bits.keep_words | bits.add_words
             if (new, new_words) != (flags, unsigned(words)):
                 modseq = modseq or transaction.next_modseq(row)
@@ -66,7 +70,7 @@ def store(
                 changed.append((flags, new))
             messages.append(records.brief(row, uid, new, new_words, row_modseq))
     _write(transaction, row, ranges, bits, change.unchanged_since, changed, modseq)
-    return FlagsChanged(tuple(messages), tuple(modified))
+    return FlagsChanged(tuple(messages), tuple(modified), tuple(unseen))
 
 
 def _bits(transaction: Transaction, row: FolderRow, change: FlagChange) -> _Bits:

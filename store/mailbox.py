@@ -227,8 +227,9 @@ class FolderView:
         add_keywords: Sequence[str] = (),
         remove_keywords: Sequence[str] = (),
         unchanged_since: int | None = None,
+        seen: int | None = None,
     ) -> FlagsChanged:
-        change = FlagChange(add, remove, replace, tuple(add_keywords), tuple(remove_keywords), unchanged_since)
+        change = FlagChange(add, remove, replace, tuple(add_keywords), tuple(remove_keywords), unchanged_since, seen)
         entry = await self._entry()
         return await entry.writer.submit(lambda transaction: flags.store(transaction, self._id, ranges, change))
 
@@ -259,6 +260,14 @@ class FolderView:
                 )
             finally:
                 await discarded(self._pool, entry.handle.tools, [file])
+
+    async def touch(self) -> None:
+        entry = await self._entry()
+        await entry.writer.submit(lambda transaction: _touch(transaction, self._id))
+
+
+def _touch(transaction: Transaction, folder_id: str) -> None:
+    transaction.next_modseq(transaction.folder(folder_id))
 
 
 def _snapshot(db: Connection, row: FolderRow) -> Snapshot:

@@ -113,9 +113,11 @@ class Mailbox(Protocol):
         add_keywords: Sequence[str] = (),
         remove_keywords: Sequence[str] = (),
         unchanged_since: int | None = None,
+        seen: int | None = None,
     ) -> FlagsChanged:
         """`replace`: the flags become exactly `add` and `add_keywords`. Rows that did not change keep their
-        mod-sequence (RFC 7162 3.1.3 allows it) and are still listed."""
+        mod-sequence (RFC 7162 3.1.3 allows it) and are still listed. `seen`: up to which mod-sequence the caller knows
+        what happened; what others changed since is named."""
 
     async def expunge(self, ranges: UidRanges | None, *, only_deleted: bool = True) -> Changes:
         """Remove messages: those with \\Deleted within `ranges` (None: all). Journal, commit, publish, answer."""
@@ -129,6 +131,10 @@ class Mailbox(Protocol):
     async def replace(self, uid: Uid, content: Content, placement: Placement) -> Appended:
         """Append to `placement.folder` and expunge `uid` here in one commit (RFC 8508). NotFoundError: `uid` or the
         folder is gone, and nothing was appended. QuotaError counts the old message's room as free."""
+
+    async def touch(self) -> None:
+        """Raise the mod-sequence: something changed that belongs to the folder and is kept elsewhere (an annotation,
+        RFC 7162 3.2)."""
 
     async def sort(self, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> Sequence[int]:
         """`uids` (of this folder) in the order asked; those expunged meanwhile are left out."""

@@ -154,10 +154,12 @@ class Copied:
 @dataclass(frozen=True, slots=True)
 class FlagsChanged:
     """The answer to STORE: rows as they are now (only `uid flags keywords modseq`), and the UIDs that failed
-    UNCHANGEDSINCE (RFC 7162 3.1.3)."""
+    UNCHANGEDSINCE (RFC 7162 3.1.3). `unseen`: others had changed them after the mod-sequence that whoever asked had
+    seen."""
 
     messages: tuple[Message, ...]
     modified: tuple[Uid, ...] = ()
+    unseen: tuple[Uid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,8 +139,9 @@ async def _write(session: Session, kind: str, rows: Sequence[Row], extras: Extra
     utf8, writer = session.utf8, session.writer
     values = await extras.values(session, rows)
     for count, row in enumerate(rows, 1):
-        writer.write(responses.listed(kind, row.attributes, row.name, utf8=utf8, child_info=row.child_info))
-        if row.folder is not None:
+        attributes = (*row.attributes, *extras.attributes(session, row))
+        writer.write(responses.listed(kind, attributes, row.name, utf8=utf8, child_info=row.child_info))
+        if row.folder is not None and row.chosen:
             await extras.write(session, row.folder, values)
         if count % BATCH == 0:
             await writer.drain()

@@ -179,7 +179,7 @@ def may_read(rights: Right) -> bool:
 
 
 async def _set(session: Session, asked: Set) -> Ok:
-    me = reader(session)
+    me, place = reader(session), None
     owner, folder_id, writable = me, SERVER, False
     if asked.name != SERVER:
         place = await _readable(session, asked.name)
@@ -196,6 +196,8 @@ async def _set(session: Session, asked: Set) -> Ok:
         await session.annotations.mine(session, folder_id, asked.values)
     if session.notices is not None:
         await session.notices.annotated(session, folder_id, asked.values)
+    if place is not None:
+        await (await place.store.mailbox(place.folder.name)).touch()  # RFC 7162 3.2: it raises the mod-sequence
     return Ok("SETMETADATA completed")
 
 

@@ -44,6 +44,12 @@ class Extras:
             found |= await read(metadata.reader(session), owners[owner_id], folder_ids)
         return found
 
+    def attributes(self, session: Session, row: Row) -> tuple[str, ...]:
+        """RFC 9051 6.3.9.2: a mailbox whose STATUS is withheld is told to be one that cannot be selected."""
+        if not self.status or row.folder is None or Right.READ in session.store.listed_rights(row.folder):
+            return ()
+        return ("\\NoSelect",)
+
     async def write(self, session: Session, folder: Folder, values: Values) -> None:
         """A mailbox that one may not read has no STATUS, and no METADATA (RFC 5819 2, RFC 9590 3)."""
         granted, writer = session.store.listed_rights(folder), session.writer

@@ -83,11 +83,17 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
         await look(selected)
     before = view.modseq
     with working(session):
-        changed = await _change(selected.mailbox, ranges, asked)
+        changed = await _change(selected.mailbox, ranges, asked, before)
     announce_keywords(session.writer, selected, (word for row in changed.messages for word in row.keywords))
     if asked.silent:
-        # What others changed is told all the same (RFC 9051 6.4.6); what nobody changed needs no new mod-sequence.
-        told = tuple(row for row in changed.messages if row.modseq > before and not view.owes_flags(row.uid))
+        # What others changed is told all the same (RFC 9051 6.4.6), also what they changed since the look: by the
+        # updates that follow. What nobody changed needs no new mod-sequence.
+        others = frozenset(changed.unseen)
+        told = tuple(
+            row
+            for row in changed.messages
+            if row.modseq > before and row.uid not in others and not view.owes_flags(row.uid)
+        )
     else:
         told = changed.messages
     if not asked.silent or session.condstore:
@@ -96,7 +102,7 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
     return partly(session, _outcome(session, part, changed, asked), part.code)
 
 
-async def _change(mailbox: Mailbox, ranges: Ranges, asked: StoreFlags) -> FlagsChanged:
+async def _change(mailbox: Mailbox, ranges: Ranges, asked: StoreFlags, seen: int) -> FlagsChanged:
     flags = asked.flags
     if asked.mode is Mode.REMOVE:
         return await mailbox.store_flags(
@@ -104,6 +110,7 @@ async def _change(mailbox: Mailbox, ranges: Ranges, asked: StoreFlags) -> FlagsC
             remove=flags.flags,
             remove_keywords=flags.keywords,
             unchanged_since=asked.unchanged_since,
+            seen=seen,
         )
     return await mailbox.store_flags(
         ranges,
@@ -111,6 +118,7 @@ async def _change(mailbox: Mailbox, ranges: Ranges, asked: StoreFlags) -> FlagsC
         add_keywords=flags.keywords,
         replace=asked.mode is Mode.REPLACE,
         unchanged_since=asked.unchanged_since,
+        seen=seen,
     )
 
 

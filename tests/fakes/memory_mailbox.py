@@ -152,6 +152,7 @@ class MemoryMailbox:
         add_keywords: Sequence[str] = (),
         remove_keywords: Sequence[str] = (),
         unchanged_since: int | None = None,
+        seen: int | None = None,
     ) -> FlagsChanged:
         self.asked.append(("store_flags", tuple(ranges)))
         if self.read_only_disk:
@@ -165,6 +166,9 @@ class MemoryMailbox:
         row = row._replace(flags=row.flags & ~remove | add, modseq=ModSeq(self.modseq))
         self.messages[uid] = row
         return row
+
+    async def touch(self) -> None:
+        self.modseq += 1
 
     async def expunge(self, ranges: UidRanges | None, *, only_deleted: bool = True) -> Changes:
         raise NotImplementedError

@@ -146,15 +146,17 @@ class MemoryBox:
         add_keywords: Sequence[str] = (),
         remove_keywords: Sequence[str] = (),
         unchanged_since: int | None = None,
+        seen: int | None = None,
     ) -> FlagsChanged:
         box = self._live()
         asked = box.among(ranges)
         failed = [u for u in asked if unchanged_since is not None and box.messages[u].modseq > unchanged_since]
+        unseen = tuple(Uid(u) for u in asked if seen is not None and box.messages[u].modseq > seen)
         box.modseq += 1
         changed = [uid for uid in asked if uid not in failed]
         rows = [self._flag(uid, add, remove, replace, add_keywords, remove_keywords) for uid in changed]
         self._account.publish(box)
-        return FlagsChanged(tuple(only(row, Column.NONE) for row in rows), tuple(Uid(uid) for uid in failed))
+        return FlagsChanged(tuple(only(row, Column.NONE) for row in rows), tuple(Uid(uid) for uid in failed), unseen)
 
     def _flag(
         self, uid: int, add: Flag, remove: Flag, exact: bool, add_words: Sequence[str], remove_words: Sequence[str]
@@ -167,6 +169,10 @@ class MemoryBox:
             row = row._replace(flags=flags, keywords=words, modseq=ModSeq(self._box.modseq))
             self._box.messages[uid] = row
         return row
+
+    async def touch(self) -> None:
+        self._live().modseq += 1
+        self._account.publish(self._box)
 
     async def expunge(self, ranges: UidRanges | None, *, only_deleted: bool = True) -> Changes:
         box, since = self._live(), self._box.modseq

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from typing import Any
+
+import pytest
 
 from core.config import Limits
-from store.types import Flag
+from imap.commands import store
+from store.types import Flag, FlagsChanged
 from tests.fakes.imap_world import Client, World, selected
 
 MAIL = b"Subject: one\r\n\r\nbody\r\n"
@@ -35,6 +39,23 @@ async def test_store_on_what_another_expunged_says_so() -> None:
         lines = await one.ask(b"STORE 1:2 +FLAGS \\Seen")
         assert b"* 2 FETCH (FLAGS (\\Seen))" in lines
         assert lines[-1].startswith(b"a NO [EXPUNGEISSUED]")
+
+
+async def test_a_change_between_the_look_and_a_silent_store_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9051 6.4.6: .SILENT keeps back what the client asked for itself, nothing else."""
+    async with World() as world, selected(world, MAIL, MAIL) as one:
+        two = await world.login()
+        await two.ok(b"SELECT INBOX")
+        change = store._change
+
+        async def slow(*arguments: Any) -> FlagsChanged:
+            monkeypatch.undo()
+            await two.ok(b"UID STORE 1 +FLAGS.SILENT (\\Answered)")
+            return await change(*arguments)
+
+        monkeypatch.setattr(store, "_change", slow)
+        lines = await one.ok(b"STORE 1:2 +FLAGS.SILENT (\\Flagged)")
+        assert lines[:-1] == [b"* 1 FETCH (UID 1 FLAGS (\\Answered \\Flagged))"]
 
 
 async def test_changes_of_another_are_told_at_the_end_of_a_command() -> None:

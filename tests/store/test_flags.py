@@ -75,6 +75,25 @@ async def test_unchanged_since_leaves_newer_rows_and_names_them(store: MaildirSt
     assert [row.flags for row in await all_rows(inbox)] == [Flag.FLAGGED, Flag.SEEN, Flag.FLAGGED]
 
 
+async def test_what_others_changed_after_the_caller_looked_is_named(store: MaildirStore) -> None:
+    await _three(store)
+    inbox = await inbox_of(store)
+    seen = (await inbox.snapshot()).modseq
+    await inbox.store_flags([(2, 2)], add=Flag.SEEN)
+    answer = await inbox.store_flags([(1, 3)], add=Flag.FLAGGED, seen=seen)
+    assert answer.unseen == (2,)
+    assert (await inbox.store_flags([(1, 3)], add=Flag.FLAGGED)).unseen == ()
+
+
+async def test_touch_raises_the_mod_sequence_and_changes_nothing_else(store: MaildirStore) -> None:
+    await _three(store)
+    inbox = await inbox_of(store)
+    before = await inbox.snapshot()
+    await inbox.touch()
+    changes = await inbox.changes(before.modseq, before.uidnext)
+    assert (changes.modseq, changes.messages, changes.vanished) == (before.modseq + 1, (), ())
+
+
 async def test_keywords_compare_without_case_and_keep_their_first_spelling(store: MaildirStore) -> None:
     await _three(store)
     inbox = await inbox_of(store)

@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import core.log
-from tests.torture import crowd, failing, mutants, power, sweep, whole
+from tests.torture import clients, crowd, failing, mutants, power, sweep, whole
 from tests.torture import kills as kill
 from tests.torture.power import Report
 from tests.torture.workload import Trace, record
@@ -184,6 +184,21 @@ def run_crowd(options: argparse.Namespace) -> bool:
     return not counted.violations
 
 
+def run_clients(options: argparse.Namespace) -> bool:
+    """IMAP clients that believe what they are told."""
+    fine, end = True, time.monotonic() + options.seconds
+    seed = options.seed
+    while fine and time.monotonic() < end:
+        with room() as directory:
+            counted = clients.torture(directory, seed, min(60.0, end - time.monotonic()), options.processes)
+        for line in counted.violations:
+            print(f"VIOLATION {line}")
+        said = f"{counted.commands} commands, {counted.rounds} comparisons, {len(counted.violations)} violations"
+        print(f"clients: seed {seed}, {said}", flush=True)
+        fine, seed = not counted.violations, seed + 1
+    return fine
+
+
 def run_suite(options: argparse.Namespace) -> bool:
     """The whole suite, killed again and again while letters of every way go through it."""
     told = whole.storm(options.seed, options.kills, log=Path(f"torture-{options.seed}.jsonl"))
@@ -196,7 +211,7 @@ def run_suite(options: argparse.Namespace) -> bool:
 def run_all(options: argparse.Namespace) -> bool:
     """Every part with its defaults."""
     fine = True
-    for part in ("sweep", "storm", "mutants", "failing", "kills", "crowd", "suite", "power"):
+    for part in ("sweep", "storm", "mutants", "failing", "kills", "crowd", "clients", "suite", "power"):
         fine = main(["--seed", str(options.seed), "--processes", str(options.processes), part]) == 0 and fine
     return fine
 
@@ -219,6 +234,7 @@ PARTS = {
     "kills": run_kills,
     "storm": run_storm,
     "crowd": run_crowd,
+    "clients": run_clients,
     "suite": run_suite,
     "all": run_all,
     "again": run_again,
@@ -253,6 +269,8 @@ def main(arguments: list[str]) -> int:
     part.add_argument("--kills", type=int, default=1000)
     part = parts.add_parser("crowd", help="sixteen writers and readers in four processes")
     part.add_argument("--seconds", type=float, default=60)
+    part = parts.add_parser("clients", help="IMAP clients on one mailbox, each believing what it is told")
+    part.add_argument("--seconds", type=float, default=300)
     part = parts.add_parser("suite", help="kill -9 of the whole suite under load")
     part.add_argument("--kills", type=int, default=200)
     parts.add_parser("all", help="everything")

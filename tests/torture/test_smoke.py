@@ -15,7 +15,7 @@ from core.clock import ManualClock
 from message.content import BytesContent
 from store.service import MaildirStore, initialise
 from store.types import Flag, Placement
-from tests.torture import crowd, failing, kills, sweep
+from tests.torture import clients, crowd, failing, kills, sweep
 from tests.torture.__main__ import room
 from tests.torture.judge import Found, look
 from tests.torture.load import mail
@@ -62,6 +62,12 @@ def test_f164_many_write_and_read_one_mailbox(directory: Path) -> None:
     assert counted.violations == []
     assert counted.written > 0
     assert counted.looked > 0
+
+
+def test_h104_imap_clients_at_one_mailbox_believe_what_is_true(directory: Path) -> None:
+    counted = clients.torture(directory, 1, 4.0)
+    assert counted.violations == []
+    assert counted.rounds > 0
 
 
 # -- indexes ---------------------------------------------------------------------------------------------------------

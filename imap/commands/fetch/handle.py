@@ -21,7 +21,7 @@ from imap.errors import Bad, Code, No
 from imap.responses import Ok
 from imap.resync import since
 from imap.session import Selected, Session
-from imap.types import Feature, Ranges, ranges_of, spans
+from imap.types import Feature, Ranges, contains, ranges_of, spans
 from imap.updates import announce_keywords
 from imap.view import View
 from store.types import Column, Flag, Message
@@ -73,10 +73,10 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, limited: bo
         read_only=selected.read_only,
         with_modseq=modifiers.changed_since is not None,
     )
+    if modifiers.window:  # before CHANGEDSINCE, which chooses among what lies in the window (RFC 9394 3.4)
+        ranges = spans(modifiers.window.cut(view.known(ranges)), view.uids, bridge=0)
     if modifiers.changed_since is not None:
         ranges = await _changed(session, args, modifiers.changed_since, ranges)
-    if modifiers.window:
-        ranges = spans(modifiers.window.cut(view.known(ranges)), view.uids, bridge=0)
     part = share(session, view, ranges) if limited else Share(ranges)
     ranges = part.ranges
     wanted = len(view.known(ranges))
@@ -94,14 +94,14 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, limited: bo
 
 async def _changed(session: Session, args: FetchArgs, modseq: int, ranges: Ranges) -> Ranges:
     """What of `ranges` changed after `modseq`; what vanished is told at once, before any FETCH (RFC 7162 3.2.6)."""
-    view = session.selected.view
+    view, asked = session.selected.view, ranges
     if args.modifiers.vanished:
         # UIDs the view does not hold may be asked about
-        ranges = view.saved if args.numbers.saved else args.numbers.resolve(view.uidnext - 1)
-    missed = await since(session.selected, modseq, ranges)
+        asked = view.saved if args.numbers.saved else args.numbers.resolve(view.uidnext - 1)
+    missed = await since(session.selected, modseq, asked)
     if args.modifiers.vanished and missed.vanished:
         session.writer.write(responses.vanished(missed.vanished, earlier=True))
-    return spans([row.uid for row in missed.messages], view.uids, bridge=0)
+    return spans([row.uid for row in missed.messages if contains(ranges, row.uid)], view.uids, bridge=0)
 
 
 async def _mark_seen(selected: Selected, ranges: Ranges) -> frozenset[int]:

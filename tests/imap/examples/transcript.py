@@ -3,8 +3,9 @@
 A file holds cases. `== 6.3.1 what it shows` begins one; its lines are
 
     @ COMMAND          said first, on connection 1; must be OK, and the answer does not matter (`@2`: on connection 2)
-    @messages NAME n   n small messages into a mailbox      @message NAME (flags) "date"   one, its lines follow as `| …`
-    @stranger          connections are not logged in        @user 2 bob                    who logs in on a connection
+    @messages NAME n   n small messages into a mailbox      @message NAME (flags) "date"  one, its lines follow as `| …`
+    @deliver           one into INBOX, not by IMAP          @bare                         no mailbox but INBOX is left
+    @stranger          connections are not logged in        @user 2 bob                   who logs in on a connection
     C: text            one line to the server (`C2:` …)
     S: text            lines from the server; neighbours may come in any order, and nothing else may come, unless one
                        of them is `...`
@@ -119,6 +120,8 @@ class Player:
         elif words[0] == "@messages":
             for number in range(1, int(words[2]) + 1):
                 await self._put(words[1], b"Subject: message %d\r\nFrom: a@b.test\r\n\r\nbody\r\n" % number)
+        elif line == "@bare":
+            await self._clear()
         elif words[0] == "@deliver":
             await self._deliver(b"Subject: new\r\nFrom: a@b.test\r\n\r\nbody\r\n")
         elif match := _ORDER.fullmatch(line):
@@ -127,6 +130,13 @@ class Player:
             assert answer[-1].startswith(b"setup OK"), (line, answer)
         else:
             raise ValueError(f"not understood: {line}")
+
+    async def _clear(self) -> None:
+        client = await self._client("1")
+        for name in (b"INBOX", b"Archive", b"Drafts", b"Junk", b"Sent", b"Trash"):
+            await client.ok(b"UNSUBSCRIBE " + name)
+            if name != b"INBOX":
+                await client.ok(b"DELETE " + name)
 
     async def _put(self, where: str, message: bytes) -> None:
         """`where`: mailbox, flags and date as APPEND has them."""
@@ -163,8 +173,6 @@ class Player:
                 raise AssertionError(f"the command ended\nowed: {owed}\ntold: {told}")
 
     def _matches(self, pattern: bytes, line: bytes) -> bool:
-        if pattern == b"+":
-            return line.startswith(b"+")
         match = re.fullmatch(self._regex(_essence(pattern)), line, re.DOTALL)
         if match is None:
             return False
@@ -202,6 +210,8 @@ def _tags(patterns: list[bytes]) -> bool:
 
 
 def _essence(line: bytes) -> bytes:
+    if line.startswith(b"+"):
+        return b"+"
     match = _STATUS.fullmatch(line)
     return match[1] if match else line
 
