@@ -105,8 +105,9 @@ class Notifier:
         self.listen(session)
         for folder in await self._folders(session):
             self._told[folder.id] = folder
-            if status and not self._is_selected(session, folder) and self._events(session, folder) & MESSAGES:
-                self._write_status(session, folder)
+            events = self._events(session, folder) & MESSAGES
+            if status and events and not self._is_selected(session, folder):
+                self._write_status(session, folder, modseq=Event.FLAG_CHANGE in events)
         if self._annotations is not None:
             await self._annotations.begin(session)
         self.listen(session)
@@ -239,13 +240,14 @@ class Notifier:
         return session.selection is not None and session.selection.mailbox.folder_id == folder.id
 
     @staticmethod
-    def _write_status(session: Session, folder: Folder) -> None:
-        """RFC 5465 5.1-5.3; UNSEEN besides, because that is what a client shows."""
+    def _write_status(session: Session, folder: Folder, *, modseq: bool = False) -> None:
+        """RFC 5465 5.1-5.3; UNSEEN besides, because that is what a client shows. `modseq`: HIGHESTMODSEQ though the
+        client did not enable CONDSTORE (RFC 5465 3.1)."""
         items = [
             ("MESSAGES", folder.messages), ("UIDNEXT", folder.uidnext), ("UIDVALIDITY", folder.uidvalidity),
             ("UNSEEN", folder.unseen),
         ]  # fmt: skip
-        if session.condstore:
+        if modseq or session.condstore:
             items.append(("HIGHESTMODSEQ", folder.highest_modseq))
         told = [(name, str(value)) for name, value in items]
         session.writer.write(responses.status(folder.name, told, utf8=session.utf8))

@@ -145,10 +145,10 @@ class Places:
         demand(place, Right.READ)
         return GuardedMailbox(self, place, await place.store.mailbox(place.folder.name))
 
-    async def create(self, name: str, *, special_use: str = "") -> Folder:
+    async def create(self, name: str, *, special_use: str = "", subscribed: bool = True) -> Folder:
         """RFC 4314 4: below the nearest folder that exists, whose list the new one takes over."""
         store, owner, local = await self._room_for(name)
-        made = await store.create(local, special_use=special_use)
+        made = await store.create(local, special_use=special_use, subscribed=subscribed)
         if (parent := await self._nearest(store, made.name)) is not None:
             await self._sharing.folder_made(owner, parent.id, made.id)
         return made if owner.id == self._account.id else replace(made, name=name)

@@ -22,6 +22,7 @@ SEARCHED = (b"from", b"to", b"cc", b"bcc", b"subject")  # the lines of `SortKeys
 _WANTED = frozenset((*SEARCHED, b"message-id", b"in-reply-to", b"references"))
 # RFC 5322 3.6.4: msg-id = "<" id-left "@" id-right ">"; a quoted left part may hold nearly anything.
 _ID = re.compile(rb'<((?:"(?:[^"\\\r\n]|\\.){0,900}"|[^<>@\s"]{1,900})@[^<>\s]{1,900})>')
+_UNTIDY = re.compile(rb"[(\\]|\s[@.]|[@.]\s")  # a value whose addresses may not stand in it letter for letter
 MAX_PARENTS = 100  # of very many references the first and the latest: that is where threads meet
 _ID_OCTETS = 8
 
@@ -59,7 +60,7 @@ def keys(head: Head, limits: Limits = LIMITS) -> SortKeys:
         copied=_mailbox(copied),
         shown_sender=_shown(sender),
         shown_recipient=_shown(recipient),
-        fields="\n".join([_line(values[name]) for name in SEARCHED]),
+        fields="\n".join([_line(values[name], limits, addresses=name != b"subject") for name in SEARCHED]),
         message=next(iter(_ids(values[b"message-id"][:1])), 0),
         parents=_packed(_parents(values)),
     )
@@ -77,8 +78,23 @@ def wanted(pattern: str) -> str:
     return searchable(one_line(pattern))
 
 
-def _line(values: Sequence[bytes]) -> str:
-    return "".join(["\r" + searchable(decode.words(value)) for value in values]) if values else ""
+def _line(values: Sequence[bytes], limits: Limits, *, addresses: bool) -> str:
+    """An address that is written with comments or blanks inside is added as ENVELOPE tells it, for RFC 9051 6.4.4
+    searches "the envelope structure's" field."""
+    if not values:
+        return ""
+    forms = []
+    for value in values:
+        form = searchable(decode.words(value))
+        forms.append(form)
+        if addresses and _UNTIDY.search(value):
+            told = (searchable(_written(entry)) for entry in parse(value, limits) if entry.kind is Kind.ADDRESS)
+            forms += [each for each in told if each not in form]
+    return "".join(["\r" + form for form in forms])
+
+
+def _written(entry: Entry) -> str:
+    return f"{decode.words(entry.local or b'')}@{decode.words(entry.domain or b'')}"
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------

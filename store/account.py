@@ -67,8 +67,9 @@ class Account:
             raise NotFoundError("no such folder", code="no-folder")
         return FolderView(self._accounts, self._ref, folder.id, self._pool)
 
-    async def create(self, name: str, *, special_use: str = "") -> Folder:
-        row = await self._write(lambda transaction: folders.create(transaction, name, special_use))
+    async def create(self, name: str, *, special_use: str = "", subscribed: bool = True) -> Folder:
+        made = partial(folders.create, name=name, special_use=special_use, subscribed=subscribed)
+        row = await self._write(made)
         return row.value()
 
     async def rename(self, old: str, new: str) -> None:

@@ -24,8 +24,9 @@ from store.types import DELIMITER, INBOX
 SPECIAL_USES = frozenset({"\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash", "\\Important"})
 
 
-def create(transaction: Transaction, name: str, special_use: str = "") -> FolderRow:
-    """With missing parents (RFC 9051 6.3.4). Raises InvalidError, ConflictError, QuotaError."""
+def create(transaction: Transaction, name: str, special_use: str = "", *, subscribed: bool = True) -> FolderRow:
+    """With missing parents (RFC 9051 6.3.4). A name that was subscribed to before stays so. Raises InvalidError,
+    ConflictError, QuotaError."""
     wanted = folder_name(name)
     if special_use and special_use not in SPECIAL_USES:
         raise InvalidError("special use is not known", code="invalid-special-use")
@@ -35,17 +36,19 @@ def create(transaction: Transaction, name: str, special_use: str = "") -> Folder
     for depth in range(1, len(levels)):
         parent = DELIMITER.join(levels[:depth])
         if transaction.named(parent) is None:
-            _create_one(transaction, parent, "")
-    return _create_one(transaction, wanted, special_use)
+            _create_one(transaction, parent, "", subscribed)
+    return _create_one(transaction, wanted, special_use, subscribed)
 
 
-def _create_one(transaction: Transaction, name: str, special_use: str) -> FolderRow:
+def _create_one(transaction: Transaction, name: str, special_use: str, subscribed: bool) -> FolderRow:
     count = int(transaction.db.value("SELECT count(*) FROM folders"))
     if count >= transaction.tools.limits.folders:
         raise QuotaError("too many folders", code="too-many-folders")
     transaction.touch_structure()
     fs, root = transaction.fs, transaction.handle.root
-    new = NewFolder(name, transaction.tools.ids.object_id(), next_uidvalidity(transaction), special_use)
+    account = sidefile.read_account(fs, root)
+    subscribed = subscribed or (account is not None and name in account.subscriptions)
+    new = NewFolder(name, transaction.tools.ids.object_id(), next_uidvalidity(transaction), special_use, subscribed)
     directory = folder_directory(name, new.id)
     if fs.exists(root, directory):
         raise ConflictError("folder exists", code="folder-exists")
@@ -53,6 +56,7 @@ def _create_one(transaction: Transaction, name: str, special_use: str) -> Folder
     transaction.on_failure(partial(layout.take_away, fs, root, directory))
     subscribed_before(transaction, name, remove=True)
     row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
+    row.subscribed = subscribed
     catalog.insert(transaction.db, row)
     held = transaction.folder(new.id)
     transaction.hint(held)

@@ -44,6 +44,7 @@ class NewFolder:
     id: str
     uidvalidity: int
     special_use: str = ""
+    subscribed: bool = True
 
     def file(self) -> FolderFile:
         directory = folder_directory(self.name, self.id)
@@ -53,6 +54,7 @@ class NewFolder:
             uid_floor=1,
             modseq_floor=1,
             special_use=self.special_use,
+            subscribed=self.subscribed,
             name=self.name if directory.startswith(".#") else "",
         )
 

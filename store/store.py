@@ -169,8 +169,9 @@ class AccountStore(Protocol):
     async def mailbox(self, name: str) -> Mailbox:
         """Raises `NotFoundError`."""
 
-    async def create(self, name: str, *, special_use: str = "") -> Folder:
-        """With missing parents. InvalidError: name out of bounds (h097); QuotaError: too many folders."""
+    async def create(self, name: str, *, special_use: str = "", subscribed: bool = True) -> Folder:
+        """With missing parents; a name that was subscribed to before stays so. InvalidError: name out of bounds (h097);
+        QuotaError: too many folders."""
 
     async def rename(self, old: str, new: str) -> None:
         """With children; INBOX leaves an empty INBOX behind (RFC 9051 6.3.6)."""

@@ -1,7 +1,7 @@
 """The parts of CATENATE: text that the client sends, and pieces of messages it names by URL (RFC 4469, RFC 5092).
 
-A URL is relative and names a message of the account: "/INBOX;UIDVALIDITY=7/;UID=20/;SECTION=1.2". What it does not
-find, and every other server, is BADURL. Reads; commits nothing.
+A URL is relative and names a message of the account: "/INBOX;UIDVALIDITY=7/;UID=20/;SECTION=1.2", or of the selected
+mailbox: ";UID=20". What it does not find, and every other server, is BADURL. Reads; commits nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from store.types import INBOX, Column, Uid
 MAX_URL = 2048
 # RFC 5092 11: ipath-query with iuid; the hierarchy of the mailbox may hold "/" itself.
 _URL = re.compile(
-    r"/(?P<mailbox>[^;]+?)(?:;UIDVALIDITY=(?P<validity>[1-9][0-9]{0,9}))?/;UID=(?P<uid>[1-9][0-9]{0,9})"
+    r"(?:/(?P<mailbox>[^;]+?)(?:;UIDVALIDITY=(?P<validity>[1-9][0-9]{0,9}))?/)?;UID=(?P<uid>[1-9][0-9]{0,9})"
     r"(?:/;SECTION=(?P<section>[^;]+?))?(?:/;PARTIAL=(?P<start>[0-9]{1,19})(?:\.(?P<length>[1-9][0-9]{0,18}))?)?",
     re.IGNORECASE,
 )
@@ -58,7 +58,7 @@ async def copy_part(session: Session, url: bytes) -> AsyncIterator[bytes]:
         raise _bad(url)
     body = _body(match, url)
     try:
-        mailbox = await session.store.mailbox(_mailbox(match["mailbox"], url))
+        mailbox = await session.store.mailbox(_mailbox(session, match["mailbox"], url))
         snapshot = await mailbox.snapshot()
         if match["validity"] is not None and int(match["validity"]) != snapshot.uidvalidity:
             raise _bad(url)
@@ -82,8 +82,12 @@ async def copy_part(session: Session, url: bytes) -> AsyncIterator[bytes]:
         file.close()
 
 
-def _mailbox(text: str, url: bytes) -> str:
-    """enc-mailbox: percent-encoded UTF-8 (RFC 5092 3)."""
+def _mailbox(session: Session, text: str | None, url: bytes) -> str:
+    """enc-mailbox: percent-encoded UTF-8 (RFC 5092 3); without one the selected mailbox is the base (RFC 4469 3)."""
+    if text is None:
+        if session.selection is None:
+            raise _bad(url)
+        return session.selection.name
     try:
         name = unicodedata.normalize("NFC", unquote_to_bytes(text).decode("utf-8"))
     except UnicodeDecodeError:

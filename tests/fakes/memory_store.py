@@ -271,7 +271,7 @@ class MemoryAccount:
     async def mailbox(self, name: str) -> MemoryBox:
         return MemoryBox(self, self.box(name))
 
-    async def create(self, name: str, *, special_use: str = "") -> Folder:
+    async def create(self, name: str, *, special_use: str = "", subscribed: bool = True) -> Folder:
         if name in self.boxes:
             raise ConflictError("folder exists", code="folder-exists")
         _check(name)
@@ -280,11 +280,11 @@ class MemoryAccount:
             above = "/".join(levels[:depth])
             if above not in self.boxes:
                 self._make(above)
-                self.subscribed.add(above)
-        self.subscribed.add(name)
+                self.subscribed |= {above} if subscribed else set()
+        self.subscribed |= {name} if subscribed else set()
         box = self._make(name, special_use)
         self.publish(box)
-        return box.folder(True)
+        return box.folder(name in self.subscribed)
 
     async def rename(self, old: str, new: str) -> None:
         if new in self.boxes:

@@ -80,8 +80,8 @@ async def test_other_mailboxes_are_told_by_status() -> None:
         account.deliver(MAIL, "Archive")
         lines = await one.ok(b"NOTIFY SET STATUS (mailboxes (Archive Trash) %b) (personal NONE)" % MESSAGES)
         assert lines == [
-            b"* STATUS Archive (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1002 UNSEEN 1)",
-            b"* STATUS Trash (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 1006 UNSEEN 0)",
+            b"* STATUS Archive (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1002 UNSEEN 1 HIGHESTMODSEQ 2)",
+            b"* STATUS Trash (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 1006 UNSEEN 0 HIGHESTMODSEQ 1)",
             b"a OK NOTIFY completed",
         ]
         account.deliver(MAIL, "Sent")  # (personal NONE): nothing
@@ -119,10 +119,10 @@ async def test_names_and_subscriptions() -> None:
         assert await one.line() == b'* LIST () "/" x'
         await two.ok(b"RENAME x y")
         assert await one.line() == b'* LIST () "/" y ("OLDNAME" (x))'
-        await two.ok(b"UNSUBSCRIBE y")
-        assert await one.line() == b'* LIST () "/" y'
         await two.ok(b"SUBSCRIBE y")
         assert await one.line() == b'* LIST (\\Subscribed) "/" y'
+        await two.ok(b"UNSUBSCRIBE y")
+        assert await one.line() == b'* LIST () "/" y'
         await two.ok(b"DELETE y")
         assert await one.line() == b'* LIST (\\NonExistent) "/" y'
 

@@ -27,7 +27,16 @@ _log = log.get(__name__)
 
 
 async def _value_of(item: Octets, source: Source) -> Value | Measured | int:
-    return await (source.decoded(item) if isinstance(item, Decoded) else source.value(item))
+    if isinstance(item, Decoded):
+        return await source.decoded(item)
+    value = await source.value(item)
+    return value if not item.size_only else _octets(value)
+
+
+def _octets(value: Value) -> int:
+    if value is None:
+        return 0
+    return len(value) if isinstance(value, bytes) else value[1] - value[0]
 
 
 class Answer:

@@ -28,6 +28,7 @@ class Attribute:
 @dataclass(frozen=True, slots=True)
 class Body:
     """An item made of message text, under the name the client used; `peek` false sets \\Seen (RFC 9051 6.4.5).
+    `size_only`: the number of its octets.
 
     `label` is what the answer calls it: BODY[section]<origin octet>, without the length (RFC 9051 7.5.2).
     """
@@ -36,14 +37,15 @@ class Body:
     section: Section
     peek: bool
     partial: Partial | None = None
+    size_only: bool = False
     label: bytes = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "label", self.name if self.name != b"BODY" else self._body_label())
+        object.__setattr__(self, "label", self.name if self.name.startswith(b"RFC822") else self._body_label())
 
     def _body_label(self) -> bytes:
         origin = b"<%d>" % self.partial.start if self.partial else b""
-        return b"BODY[%b]%b" % (self.section.label(), origin)
+        return b"%b[%b]%b" % (self.name, self.section.label(), origin)
 
 
 Octets = Body | Decoded  # items made of message text

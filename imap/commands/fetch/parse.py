@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from imap.commands.fetch.binary import Decoded
-from imap.commands.fetch.items import ATTRIBUTES, BINARIES, BODIES, MACROS, RFC822, Body, Item
+from imap.commands.fetch.items import ATTRIBUTES, BINARIES, BODIES, MACROS, RFC822, Body, Item, Octets
 from imap.commands.fetch.section import SUBSETS, Partial, Section, Text
 from imap.commands.window import Window, read_window
 from imap.errors import BadSyntax, Code, No
@@ -23,6 +23,7 @@ _PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*(\.?)")
 _TEXT = re.compile(rb"[A-Za-z.]+")
 # partial = "<" number64 "." nz-number64 ">"
 _PARTIAL = re.compile(rb"<([0-9]{1,19})\.([0-9]{1,19})>")
+_OPEN_PARTIAL = re.compile(rb"<([0-9]{1,19})(?:\.([0-9]{1,19}))?>")
 _LAZY = re.compile(rb" \(LAZY\)", re.IGNORECASE)  # RFC 8970 4.1; every preview here is ready, so it changes nothing
 
 _TEXTS = {text.value: text for text in Text if text is not Text.WHOLE}
@@ -145,17 +146,19 @@ def _body(scanner: Scanner, peek: bool) -> Body:
     return Body(b"BODY", section, peek, _partial(scanner))
 
 
-def _decoded(scanner: Scanner, name: bytes) -> Decoded:
+def _decoded(scanner: Scanner, name: bytes) -> Octets:
     """ "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary; section-binary = "[" [section-part]
-    "]" """
+    "]". Headers and whole texts, which have no transfer encoding, may be asked for under this name as well, and a
+    partial may leave out its length: clients of Dovecot do both (docs/quirks.md)."""
     peek, size_only = BINARIES[name]
     scanner.token(b"[")
-    part = scanner.try_match(_PART)
-    if part and part[1]:
-        raise BadSyntax("malformed section")
+    section = _section(scanner)
     scanner.token(b"]")
-    partial = None if size_only else _partial(scanner)
-    return Decoded(name if size_only else b"BINARY", _path(part.group()) if part else (), peek, partial, size_only)
+    partial = None if size_only else _partial(scanner, _OPEN_PARTIAL)
+    told = name if size_only else b"BINARY"
+    if section.text is not Text.WHOLE:
+        return Body(told, section, peek, partial, size_only)
+    return Decoded(told, section.path, peek, partial, size_only)
 
 
 def _section(scanner: Scanner) -> Section:
@@ -186,13 +189,13 @@ def _field_names(scanner: Scanner) -> tuple[bytes, ...]:
     return tuple(scanner.parenthesised(scanner.astring))
 
 
-def _partial(scanner: Scanner) -> Partial | None:
-    match = scanner.try_match(_PARTIAL)
+def _partial(scanner: Scanner, form: re.Pattern[bytes] = _PARTIAL) -> Partial | None:
+    match = scanner.try_match(form)
     if match is None:
         if scanner.peek() == b"<":
             raise BadSyntax("malformed partial")
         return None
-    start, length = int(match[1]), int(match[2])
+    start, length = int(match[1]), MAX_NUMBER64 if match[2] is None else int(match[2])
     if not length or max(start, length) > MAX_NUMBER64:
         raise BadSyntax("malformed partial")
     return Partial(start, length)

@@ -43,7 +43,7 @@ def plan(items: tuple[Item, ...], *, by_uid: bool, read_only: bool, with_modseq:
         attributes,
         bodies,
         columns,
-        opens_file=any(isinstance(body, Decoded) or not body.section.in_index for body in bodies),
+        opens_file=any(isinstance(body, Decoded) or body.size_only or not body.section.in_index for body in bodies),
         marks_seen=not read_only and any(not body.peek for body in bodies),
     )
 

@@ -98,8 +98,19 @@ async def test_long_parts_are_decoded_block_by_block() -> None:
     assert cut == answered(b"BINARY[1]<1000000>", literal(big[1_000_000:1_300_000]))
 
 
+async def test_clients_of_dovecot_ask_for_headers_and_open_partials_too() -> None:
+    """RFC 3516 3 has part numbers only, and partials with a length (docs/quirks.md)."""
+    at, _ = await mixed(b"Content-Transfer-Encoding: base64\r\n\r\naGVsbG8=")
+    assert await at.ask(b"1 FETCH 1 (BINARY.SIZE[1.MIME] BINARY.PEEK[1.MIME])") == (
+        b"* 1 FETCH (BINARY.SIZE[1.MIME] 37 BINARY[1.MIME] {37}\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\n)\r\n1 OK FETCH completed\r\n"
+    )
+    assert await at.ask(b"1 FETCH 1 BINARY.PEEK[1]<2>") == answered(b"BINARY[1]<2>", literal(b"llo"))
+    assert b"BINARY.SIZE[HEADER.FIELDS (X-None)] 2)" in await at.ask(b"1 FETCH 1 BINARY.SIZE[HEADER.FIELDS (X-None)]")
+
+
 @pytest.mark.parametrize(
-    "item", [b"BINARY", b"BINARY[1.]", b"BINARY[TEXT]", b"BINARY[1.MIME]", b"BINARY.SIZE[1]<0.5>", b"BINARY[1]<0.0>"]
+    "item", [b"BINARY", b"BINARY[1.]", b"BINARY[1.ODD]", b"BINARY[MIME]", b"BINARY.SIZE[1]<0.5>", b"BINARY[1]<0.0>"]
 )
 async def test_outside_the_grammar(item: bytes) -> None:
     at, _ = await mixed()
