@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -28,8 +28,8 @@ class Kind(Enum):
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry in ENVELOPE's own terms (RFC 9051 7.5.2): raw octets, unquoted, encoded words left alone. `name` the
-    display name, `route` the obsolete source route, None where absent. `sound`: it obeys the grammar (obsolete syntax
-    included) and has both parts."""
+    display name or the comment that stands for it, `route` the obsolete source route, None where absent. `sound`: it
+    obeys the grammar (obsolete syntax included) and has both parts."""
 
     kind: Kind
     name: bytes | None = None
@@ -61,7 +61,8 @@ def plain_entry(plain: re.Match[bytes]) -> Entry:
 
 
 class _Token(NamedTuple):
-    """`kind`: "atom", "quoted", "literal", "special", or "broken" for what never ends. `spaced`: blank before it."""
+    """`kind`: "atom", "quoted", "literal", "special", "comment", or "broken" for what never ends. `spaced`: blank
+    before it."""
 
     kind: str
     text: bytes
@@ -89,6 +90,8 @@ def _tokens(value: bytes) -> Iterator[_Token]:
             position, spaced = comment_end(value, match.start()), True
             if value[position - 1 : position] != b")":
                 yield _Token("broken", b"", True)
+            else:
+                yield _Token("comment", unquote(value[match.end() : position - 1]).strip(), True)
         elif kind == "quoted":
             yield _Token("quoted" if match["close"] == b'"' else "broken", unquote(match["inner"]), spaced)
             spaced = False
@@ -115,6 +118,7 @@ class _Lister:
         self._bound = bound
         self._entries: list[Entry] = []
         self._pending: list[_Token] = []
+        self._comment = b""  # the last one of the present entry
         self._in_group = self._in_angle = self._in_route = False
 
     def run(self, tokens: Iterator[_Token]) -> tuple[Entry, ...]:
@@ -129,6 +133,9 @@ class _Lister:
         return tuple(self._entries)
 
     def _take(self, token: _Token) -> None:
+        if token.kind == "comment":
+            self._comment = token.text if self._pending else b""
+            return
         mark = token.text if token.kind == "special" else b""
         if mark == b":" and not self._in_angle and not self._in_group:
             self._entries.append(Entry(Kind.GROUP, local=_phrase(self._pending) or b""))
@@ -155,8 +162,8 @@ class _Lister:
 
     def _flush(self) -> None:
         if self._pending:  # RFC 5322 4.4: empty elements between commas are allowed and mean nothing
-            self._entries.append(_entry(self._pending))
-        self._pending, self._in_angle, self._in_route = [], False, False
+            self._entries.append(_named(self._pending, self._comment))
+        self._pending, self._comment, self._in_angle, self._in_route = [], b"", False, False
 
 
 def parse_fields(head: Head, name: bytes, limits: Limits = LIMITS) -> tuple[Entry, ...]:
@@ -183,6 +190,13 @@ def _entry(tokens: list[_Token]) -> Entry:
     # Nothing may follow ">": `"a" <admin@mairie.fr> <x@evil.fr>` (finding 7 of security.md).
     sound = sound and closing == len(tokens) - 1 and _is_phrase(name)
     return Entry(Kind.ADDRESS, _phrase(name), route, local, domain, sound)
+
+
+def _named(tokens: list[_Token], comment: bytes) -> Entry:
+    """With the comment behind a bare address as its name, "jean@mairie.fr (Jean Dupont)": so names were written before
+    there were phrases for them, and so mail programs still read them."""
+    entry = _entry(tokens)
+    return replace(entry, name=comment) if comment and _index(tokens, b"<") is None else entry
 
 
 def _index(tokens: list[_Token], mark: bytes, start: int = 0) -> int | None:

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.interop
 Word = str | bytes | list["Word"]  # an atom in upper case, the octets of a string, a list
 
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
-_LITERAL = re.compile(rb"\{(\d+)\}\r\n")
-_ATOM = re.compile(rb"BODY\[[^\]]*\](?:<\d+>)?|[^ ()\r\n]+")
+_LITERAL = re.compile(rb"~?\{(\d+)\}\r\n")
+_ATOM = re.compile(rb"(?:BODY|BINARY(?:\.SIZE)?)\[[^\]]*\](?:<\d+>)?|[^ ()\r\n]+")
 _SEARCH = re.compile(rb"\* SEARCH((?: \d+)*)")
 
 SECTIONS = [
@@ -126,7 +126,7 @@ def fetched(answer: bytes) -> dict[str, Word]:
 
 def comparable(value: Word, key: str = "") -> Word:
     """What the RFC lets differ is made equal: case of tokens in structures, NIL and "" for text that is not there."""
-    if key.startswith(("BODY[", "RFC822")):
+    if key.startswith(("BODY[", "RFC822", "BINARY")):
         return b"" if value == "NIL" else value
     if key == "FLAGS" and isinstance(value, list):
         return sorted((word for word in value if word != "\\RECENT"), key=str)  # we keep no \Recent

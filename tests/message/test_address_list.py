@@ -22,7 +22,10 @@ def shown(value: bytes) -> list[tuple[bytes | None, bytes | None, bytes | None]]
         (b'"Dupont, Marie" <m@x.test>, M. Durand <d@x.test>', [
             (b"Dupont, Marie", b"m", b"x.test"), (b"M. Durand", b"d", b"x.test")]),
         (b'"q\\"\\\\d" <u@v>', [(b'q"\\d', b"u", b"v")]),
-        (b"a (comment (nested\\)) here) @ (x) b . c", [(None, b"a", b"b.c")]),
+        (b"a (comment (nested\\)) here) @ (x) b . c", [(b"x", b"a", b"b.c")]),
+        (b"a@b (M. \\(le\\) maire)", [(b"M. (le) maire", b"a", b"b")]),
+        (b"(before) a@b, (x) <c@d> (y), <e (x) @f>, J (x) <g@h>", [
+            (None, b"a", b"b"), (None, b"c", b"d"), (None, b"e", b"f"), (b"J", b"g", b"h")]),
         (b'"x y"@z', [(None, b"x y", b"z")]),
         (b"a@[192.0.2.1]", [(None, b"a", b"[192.0.2.1]")]),
         (b",, a@b ,,", [(None, b"a", b"b")]),

@@ -91,3 +91,16 @@ def dovecot_imap(*, crlf: bool = True) -> Iterator[DovecotImap]:
                 process.kill()
                 process.wait()
             process.stdout.close()  # type: ignore[union-attr]  # it is a pipe
+
+
+@contextlib.contextmanager
+def another_session(first: DovecotImap) -> Iterator[DovecotImap]:
+    """A second session on the same Maildir."""
+    process = subprocess.Popen(["/bin/sh", "-c", f"exec {first.tunnel}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        yield DovecotImap(process, first.mail, first.tunnel)
+    finally:
+        for end in (process.stdin, process.stdout):
+            if end is not None:
+                end.close()
+        process.wait(5)
