@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench fuzz torture unit interop faults packages clean
+.PHONY: run test check bench fuzz torture thunderbird unit interop faults packages clean
 
 run: $(VENV)/.run
 	@$(BIN)/beffroi demo
@@ -34,6 +34,11 @@ torture: $(VENV)/.test packages
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+# A real Thunderbird on a virtual screen; apart from `make test` for its 250 MB of packages.
+thunderbird: $(VENV)/.test
+	@deploy/packages.sh thunderbird xvfb
+	$(BIN)/pytest -q tests/thunderbird/day.py
 
 packages:
 	@deploy/packages.sh

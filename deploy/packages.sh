@@ -1,8 +1,9 @@
 #!/bin/sh
-# The Debian packages that are peers in the tests. Root: installed, with nothing started. Others: listed, then failure.
+# The Debian packages that are peers in the tests, or those named. Root: installed, with nothing started. Others: listed, then failure.
 set -eu
 wanted="postfix postfix-lmdb dovecot-imapd dovecot-lmtpd swaks libnet-ssleay-perl libio-socket-ssl-perl
 unbound rspamd redis-server isync mutt offlineimap3 opendkim opendkim-tools curl strace postgresql openssl procps systemd"
+[ $# -eq 0 ] || wanted="$*"
 missing=""
 for package in $wanted; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing="$missing $package"
