@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,9 @@ from tests.peers.postfix import Postfix, postfix
 from tests.peers.process import wait_until
 from tests.peers.rspamd import Rspamd, rspamd
 from tests.peers.suite import HOSTNAME, Settings, Suite, suite
+
+if TYPE_CHECKING:
+    from tests.interop.ways import Ways
 
 PARTNER = "partner.test"
 AUBIN, FLEURI = "saint-aubin.test", "val-fleuri.test"
@@ -89,6 +93,15 @@ def world() -> Iterator[World]:
         world = World(dns, partner, verifier, scanner, installation)
         set_up_communes(world)
         yield world
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Ways]:
+    """Postfix in every mode; see `tests.interop.ways`."""
+    from tests.interop.ways import ways  # it uses this module
+
+    with ways() as found:
+        yield found
 
 
 def settled(world: World) -> None:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 from tests.peers.process import answers, free_port, peer_directory, program, wait_until
 
@@ -69,7 +70,7 @@ defer     unix  - - n - 0 bounce
 trace     unix  - - n - 0 bounce
 flush     unix  n - n 1000? 0 flush
 proxymap  unix  - - n - - proxymap
-smtp      unix  - - n - - smtp
+smtp      unix  - - {chroot} - - smtp
 relay     unix  - - n - - smtp
 showq     unix  n - n - - showq
 error     unix  - - n - - error
@@ -96,27 +97,47 @@ class Postfix:
         milters: str = "",
         client_tls: str = "may",
         extra: str = "",
+        doors: Mapping[str, Mapping[str, str]] | None = None,
+        resolver: str = "",
+        tables: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
+        """`users`: local parts of `domain`, or whole addresses ("@host" for everybody there), each with a Maildir of
+        that name. `doors`: further addresses at the same port ("[::1]:25" keeps its own), with settings of their own.
+        `resolver`: a validating name server's address (port 53) for what is sent; without one only `routes` lead out.
+        `tables`: further lookup tables, at {base}/etc in `extra`."""
         program("postfix", "postfix")
-        for name in ("etc", "queue", "data", "mail", "tls"):
+        for name in ("etc", "queue", "queue/etc", "data", "mail", "tls"):
             (self.base / name).mkdir(mode=0o755)
+        # A chrooted client reads its resolver's address there; no other way leads past the machine's own.
+        (self.base / "queue/etc/resolv.conf").write_text(f"nameserver {resolver}\noptions trust-ad edns0\n")
         os.chown(self.base / "mail", UID, UID)
         shutil.chown(self.base / "data", "postfix")
         self._certificate()
         values = {
             "base": self.base, "domain": self.domain, "uid": UID, "milters": milters, "client_tls": client_tls,
-            "extra": extra, "port": self.port,
+            "extra": extra, "port": self.port, "chroot": "y" if resolver else "n",
         }  # fmt: skip
+        values["extra"] = extra.format(**values)
         (self._etc / "main.cf").write_text(last_of_each(MAIN.format(**values)))
-        (self._etc / "master.cf").write_text(MASTER.format(**values))
-        (self._etc / "mailboxes").write_text("".join(f"{u}@{self.domain} {u}/\n" for u in users))
-        (self._etc / "transport").write_text(
-            "".join(f"{d} smtp:[{hop.rpartition(':')[0]}]:{hop.rpartition(':')[2]}\n" for d, hop in routes.items())
-        )
-        for table in ("mailboxes", "transport"):
-            self._run("postmap", f"lmdb:{self._etc}/{table}")
+        (self._etc / "master.cf").write_text(MASTER.format(**values) + self._doors(doors or {}))
+        self._table("mailboxes", {user if "@" in user else f"{user}@{self.domain}": f"{user}/" for user in users})
+        self._table("transport", {domain: f"smtp:{_hop(hop)}" for domain, hop in routes.items()})
+        for name, entries in (tables or {}).items():
+            self._table(name, entries)
         self._run("postfix", "start")
         wait_until(lambda: answers(self.port), what="postfix")
+
+    def _doors(self, doors: Mapping[str, Mapping[str, str]]) -> str:
+        lines = []
+        for address, options in doors.items():
+            endpoint = address if address.rpartition(":")[2].isdigit() else f"{address}:{self.port}"
+            settings = "".join(f"  -o {name}={value.replace(' ', ',')}\n" for name, value in options.items())
+            lines.append(f"{endpoint} inet n - n - - smtpd\n{settings}")
+        return "".join(lines)
+
+    def _table(self, name: str, entries: Mapping[str, str]) -> None:
+        (self._etc / name).write_text("".join(f"{key} {value}\n" for key, value in entries.items()))
+        self._run("postmap", f"lmdb:{self._etc}/{name}")
 
     def stop(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -160,6 +181,14 @@ class Postfix:
         )  # fmt: skip
 
 
+def _hop(hop: str) -> str:
+    """ "host:port" as it stands; "mx:domain:port" asks for the domain's MX."""
+    if hop.startswith("mx:"):
+        return hop[3:]
+    host, _, port = hop.rpartition(":")
+    return f"[{host}]:{port}"
+
+
 def last_of_each(text: str) -> str:
     """Each parameter once, as it stands last: Postfix warns of a second one from every process, and when so many
     warnings come before its log daemon is there, all of it stands still."""
@@ -168,7 +197,8 @@ def last_of_each(text: str) -> str:
 
 
 @contextlib.contextmanager
-def postfix(domain: str, users: Sequence[str], routes: Mapping[str, str], **options: str) -> Iterator[Postfix]:
+def postfix(domain: str, users: Sequence[str], routes: Mapping[str, str], **options: Any) -> Iterator[Postfix]:
+    """`options` as `Postfix.start` takes them."""
     with peer_directory("postfix") as base:
         server = Postfix(base, domain)
         try:
