@@ -12,8 +12,9 @@ from core.config import Delivery, Limits
 from core.envelope import Dsn, Schedule
 from core.status import accepted, deferred
 from delivery.outcome import Backoff, Rules
+from delivery.queue.backlog import Backlog
 from delivery.queue.claims import PAGE, Candidate, Choice
-from delivery.queue.results import Backlog, Outcome
+from delivery.queue.results import Outcome
 from delivery.queue.rows import NewMessage, NewRecipient, StoredMessage, StoredRecipient
 from delivery.queue.schema import Owed, State
 from delivery.types import MailParameters, Result, ResultKind
