@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    RowMapping,
+    bindparam,
+    delete,
+    exists,
+    select,
+    update,
+)
 
 from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
 from delivery.queue.schema import Owed, State, chunk, message, recipient
@@ -46,18 +56,59 @@ def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, ow
     left alone: the other's result counts."""
     settled = []
     for result in results:
-        mine = (recipient.c.id == result.recipient_id) & (recipient.c.lease_owner == owner)
-        row = connection.execute(select(recipient).where(mine)).mappings().one_or_none()
-        if row is not None:
-            settled.append(settle(connection, recipient_of(row), result, judge, now))
-    finish(connection, {item.message.queue_id for item in settled})
+        row = connection.execute(_HELD, {"id": result.recipient_id, "owner": owner}).mappings().one_or_none()
+        if row is None:
+            continue
+        item = _judged(_parent(row), recipient_of(row), result, judge)
+        settled.append(item)
+        if row["others"] or item.outcome.state is State.WAITING or item.outcome.owed is not Owed.NOTHING:
+            _write(connection, item, now)
+        else:  # the last one of its message, as nearly always: what would be written would be deleted at once
+            remove(connection, item.message.queue_id)
     return settled
+
+
+def _open(row: FromClause) -> ColumnElement[bool]:
+    """Somebody has to be delivered to, or told."""
+    return row.c.state.in_((State.WAITING.value, State.ACTIVE.value)) | (row.c.owed != Owed.NOTHING.value)
+
+
+_other = recipient.alias("other")
+_PARENT = "message_"  # before the names of its columns, some of which recipients have, too
+# A recipient that the owner holds, its message, and whether that message has others that are open.
+_HELD = (
+    select(
+        recipient,
+        *(column.label(_PARENT + column.name) for column in message.c),
+        exists()
+        .where((_other.c.queue_id == recipient.c.queue_id) & (_other.c.id != recipient.c.id) & _open(_other))
+        .label("others"),
+    )
+    .join(message, message.c.queue_id == recipient.c.queue_id)
+    .where((recipient.c.id == bindparam("id")) & (recipient.c.lease_owner == bindparam("owner")))
+)
+
+
+def _parent(row: RowMapping) -> StoredMessage:
+    return message_of({column.name: row[_PARENT + column.name] for column in message.c})
 
 
 def settle(connection: Connection, stored: StoredRecipient, result: Result, judge: Judge, now: float) -> Settled:
     """Write down what the rule says of one result."""
-    parent = _message(connection, stored.queue_id)
-    outcome = judge(parent, stored, result)
+    parent = message_of(
+        connection.execute(select(message).where(message.c.queue_id == stored.queue_id)).mappings().one()
+    )
+    item = _judged(parent, stored, result, judge)
+    _write(connection, item, now)
+    return item
+
+
+def _judged(parent: StoredMessage, stored: StoredRecipient, result: Result, judge: Judge) -> Settled:
+    return Settled(parent, stored, result, judge(parent, stored, result))
+
+
+def _write(connection: Connection, item: Settled, now: float) -> None:
+    stored, result, outcome = item.recipient, item.result, item.outcome
     connection.execute(
         update(recipient)
         .where(recipient.c.id == stored.id)
@@ -75,7 +126,6 @@ def settle(connection: Connection, stored: StoredRecipient, result: Result, judg
             delay_told=outcome.delay_told,
         )
     )
-    return Settled(parent, stored, result, outcome)
 
 
 def _still_owed(stored: StoredRecipient, outcome: Outcome) -> Owed:
@@ -85,17 +135,10 @@ def _still_owed(stored: StoredRecipient, outcome: Outcome) -> Owed:
     return stored.owed if unpaid else outcome.owed
 
 
-def _message(connection: Connection, queue_id: str) -> StoredMessage:
-    return message_of(connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().one())
-
-
 def finish(connection: Connection, queue_ids: Iterable[str]) -> None:
     """Remove those messages that have nobody left to deliver to and nothing left to tell."""
     for queue_id in sorted(queue_ids):
-        open_states = (State.WAITING.value, State.ACTIVE.value)
-        open_rows = (recipient.c.queue_id == queue_id) & (
-            recipient.c.state.in_(open_states) | (recipient.c.owed != Owed.NOTHING.value)
-        )
+        open_rows = (recipient.c.queue_id == queue_id) & _open(recipient)
         if not connection.execute(select(exists().where(open_rows))).scalar():
             remove(connection, queue_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import RowMapping
 
@@ -13,7 +14,7 @@ from delivery.queue.schema import Owed
 from delivery.types import JobRecipient
 from message.content import Content
 
-Row = RowMapping
+Row = RowMapping | dict[str, Any]  # what the database gives: a seam
 
 
 @dataclass(frozen=True, slots=True)
