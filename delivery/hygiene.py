@@ -1,6 +1,6 @@
 """The header of a message that our people submit, in the form in which it may leave (RFC 6409 8, RFC 5322 3.6, 2.1.1).
 
-What is there twice and must not be is refused; what tells of the sender's own network goes; a Date or Message-ID that
+What is there twice with two meanings is refused; what tells of the sender's own network goes; a Date or Message-ID that
 is none goes, too, and is made anew; 8-bit text without SMTPUTF8 is encoded (RFC 2047, RFC 2231) and long lines are
 folded, or the message is refused with a named reason. Pure. Runs before the signature.
 """
@@ -51,16 +51,32 @@ _PARAMETER = re.compile(rb'([A-Za-z0-9-]+)[ \t]*=[ \t]*(?:"((?:[^"\\\r\n]|\\.)*)
 
 def clean(head: Head, limits: Limits, *, smtputf8: bool) -> Head | Status:
     """The header block as it leaves; `head` itself when there is nothing to do."""
-    seen = Counter(field.name for field in head.fields)
-    for name, shown in ONCE.items():
-        if seen[name] > 1:
-            return refused(f"message has more than one {shown} field", "repeated-field", "5.6.0")
-    kept = head.without(_goes)
+    once = _once(head)
+    if isinstance(once, Status):
+        return once
+    kept = once.without(_goes)
     raw = bytes(kept)
     eight_bit = not smtputf8 and not raw.isascii()
     if not eight_bit and not _has_long_line(raw):
         return kept
     return _rewritten(kept, limits, eight_bit=eight_bit)
+
+
+def _once(head: Head) -> Head | Status:
+    """Programs that say the same thing twice are forgiven (the first stays); who says two things is refused, for one
+    reader would see the one and another the other."""
+    seen = Counter(field.name for field in head.fields)
+    for name, shown in ONCE.items():
+        if seen[name] > 1:
+            if len({field.value for field in head.all(name)}) > 1:
+                return refused(f"message has more than one {shown} field", "repeated-field", "5.6.0")
+            head = _without_copies(head, name)
+    return head
+
+
+def _without_copies(head: Head, name: bytes) -> Head:
+    first = head.first(name)
+    return head.without(lambda field: field.name == name and field is not first)
 
 
 def _rewritten(head: Head, limits: Limits, *, eight_bit: bool) -> Head | Status:

@@ -59,6 +59,7 @@ def cleaned(fields: bytes, *, smtputf8: bool = False) -> bytes | str:
         ("Été\r\n".encode(), "550 5.6.7 8bit-header"),  # no field at all
         # twice
         (b"To: x@y.fr\r\nTo: z@y.fr\r\n", "550 5.6.0 repeated-field"),
+        (b"MIME-Version: 1.0\r\nX-A: b\r\nMime-Version:  1.0\r\n", b"MIME-Version: 1.0\r\nX-A: b\r\n"),
         (b"Date: Sun, 22 Nov 2026 15:43:36 +0100\r\nDATE: x\r\n", "550 5.6.0 repeated-field"),
         (b"Message-ID: <a@b>\r\nMessage-Id: <c@d>\r\n", "550 5.6.0 repeated-field"),
         (b"Subject: y\r\n", "550 5.6.0 repeated-field"),
