@@ -121,10 +121,10 @@ class Conversion:
         if directory and not fs.exists(root, directory):
             fs.make_directory(root, directory)
         with folder_directory(fs, root, directory) as fd:
+            for name in layout.MAILDIR:  # a power loss may have left some of what an earlier run made
+                with contextlib.suppress(FileExistsError):
+                    fs.make_directory(fd, name)
             if not fs.exists(fd, JOURNAL):
-                for name in layout.MAILDIR:
-                    with contextlib.suppress(FileExistsError):
-                        fs.make_directory(fd, name)
                 fs.close(fs.create(fd, JOURNAL))
             cur = fs.open_directory(fd, "cur")
             try:

@@ -113,6 +113,17 @@ async def test_a_run_is_repeated_until_dovecot_has_stopped(store: MaildirStore, 
     assert await store.verify(None) == []
 
 
+async def test_f155_what_a_power_loss_left_of_a_run_is_completed(
+    store: MaildirStore, maildir: Path, data: Path
+) -> None:
+    await _adopt(store, maildir, finish=False)
+    made = data / "domains/mairie.test/.adopt.maire"
+    (made / "tmp").rmdir()
+    next((made / "cur").iterdir()).unlink()
+    assert (await _adopt(store, maildir)).copied == 1
+    assert len(await all_rows(await inbox_of(store))) == 3
+
+
 async def test_a_mailbox_with_mail_is_not_replaced(store: MaildirStore, maildir: Path) -> None:
     await deliver(store, MAIRIE, 1)
     with pytest.raises(ConflictError):
