@@ -25,6 +25,7 @@ from tests.torture.power import Report
 from tests.torture.workload import Trace, record
 
 STATES_PER_DAY = 500
+TOLD_EVERY = 2500
 ROUNDS = 40
 MEMORY = Path("/dev/shm")
 
@@ -56,6 +57,8 @@ def run_power(options: argparse.Namespace) -> bool:
             total.add(report)
             for line in report.violations:
                 print(f"VIOLATION {line}", flush=True)
+            if total.states % TOLD_EVERY == 0:
+                _tell(f"power: {total.states} states so far, {len(total.violations)} violations")
     print(f"power: {total.states} states of {days} days (seeds {seeds.start}-{seeds.stop - 1}, {total.events} events)")
     print(f"  {total.twice} of them with a second power loss during recovery")
     print(f"  index beside the files: {dict(total.by_index)}")
