@@ -24,6 +24,7 @@ from benchmarks.mail import corpus
 from benchmarks.pair import DOMAIN, PASSWORD, UID, Pair, pair
 from store.names import FileName
 from store.schema import VERSION
+from store.search import textfile
 from tests.peers.process import copy_tree
 from tests.peers.suite import Settings, Suite, suite
 
@@ -40,7 +41,7 @@ def user(size: int) -> str:
 
 def directory() -> Path:
     """Where they lie; its name tells how they were made."""
-    made = hashlib.sha256(Path(mail.__file__).read_bytes() + repr((SIZES, MADE, VERSION)).encode())
+    made = hashlib.sha256(Path(mail.__file__).read_bytes() + repr((SIZES, MADE, VERSION, textfile.VERSION)).encode())
     base = Path(os.environ.get("BENCH_MAIL", tempfile.gettempdir()))
     return base / f"beffroi-bench-mail-{made.hexdigest()[:12]}"
 
