@@ -83,7 +83,7 @@ async def test_filters() -> None:
         client = await folders(world)
         await client.append(b"INBOX", mail(b"chad"))
         await client.append(b"Junk", mail(b"chad"))
-        await client.ok(b"UNSUBSCRIBE folder1")
+        await client.ok(b"SUBSCRIBE folder2/salmon")
         assert {name for name, _ in answers(await client.ok(b"ESEARCH IN (inboxes) SUBJECT chad"))} == {
             b"INBOX",
             b"Junk",
