@@ -139,7 +139,8 @@ class Replay:
         self.pending: list[tuple[int, Change]] = []
         self.position = 0
         self._numbers = dict(numbers)  # inode of the recorded disk > number here
-        self._next = max([ROOT, *baseline.files, *baseline.directories]) + 1
+        named = [number for names in baseline.directories.values() for number in names.values()]
+        self._next = max([ROOT, *baseline.files, *baseline.directories, *named]) + 1
 
     def not_durable(self, durable: Disk, pending: Sequence[Change]) -> None:
         """What the baseline holds came from `durable` by changes that nobody has synced yet."""
