@@ -66,8 +66,11 @@ def agree(handle: Handle, *, found: bool = True) -> Standing:
         _make_durable(handle, touched)
     with handle.writer.durable(), consistent():
         _reconcile(handle, now.trust, touched, generation)
+    stopped = word is not None and word.state is State.CLEAN
     word = Word(handle.tools.boot, generation, State.IDLE)
-    handle.lock.write(word)
+    # Synced where it says "clean": else a power loss leaves that here, and an index brought back from that stop would
+    # be believed.
+    handle.lock.write(word, sync=stopped)
     handle.touched = handle.dirty = True
     return Standing(generation, False, word, Trust.WHOLE)
 

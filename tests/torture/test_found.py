@@ -89,6 +89,20 @@ async def test_f155_that_a_clean_stop_is_over_is_durable_before_anything_is_writ
     await store.close()
 
 
+async def test_f155_a_clean_stop_is_durably_over_when_an_index_had_to_be_made_again(recorded: Recorded) -> None:
+    """The same where the index of that stop is gone when the account is opened: it may be what is brought back."""
+    store = await recorded.opened()
+    await store.account(MAIRIE)
+    await store.close()
+    for path in recorded.data.rglob("index*"):
+        path.unlink()
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    word = Word.unpack(recorded.durable(LOCK_FILE))
+    assert word is None or word.state is not State.CLEAN
+    await store.close()
+
+
 async def test_f155_files_unlinked_before_a_clean_stop_do_not_come_back(recorded: Recorded) -> None:
     store = await recorded.opened()
     await deliver(store, MAIRIE, 1)
