@@ -68,6 +68,12 @@ def _large(client: Client) -> None:
     client.ask("SELECT INBOX")
 
 
+def _compressed(client: Client) -> None:
+    """From here to the end of the connection."""
+    client.compress()
+    _asking("SELECT Copie", COMMANDS["ENVELOPE and BODYSTRUCTURE"], "UID FETCH 1:20000 (BODY.PEEK[])")(client)
+
+
 def _everything_anew(client: Client) -> None:
     client.ask("UNSELECT")
     client.ask("ENABLE QRESYNC")
@@ -96,7 +102,7 @@ STEPS: dict[str, Step] = {
     "STATUS, LIST": _asking('LIST "" "*" RETURN (STATUS (MESSAGES UNSEEN SIZE DELETED))'),
     "EXPUNGE of half": _asking(f"STORE 1:{SIZE // 2} +FLAGS.SILENT (\\Deleted)", "EXPUNGE"),
     "MOVE of the rest": _asking("CREATE Ailleurs", "MOVE 1:* Ailleurs", "UNSELECT"),
-    "COMPRESS, FETCH again": _asking("SELECT Copie"),
+    "FETCH, compressed": _compressed,
     "QRESYNC of everything": _everything_anew,
     "DELETE": _asking("UNSELECT", "DELETE Ailleurs", "DELETE Copie"),
 }
