@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -121,8 +122,13 @@ class Suite:
         return found
 
     def tracebacks(self) -> list[str]:
-        """Log lines that tell of a bug: with a traceback, or output that is no event at all."""
-        return [line for line in self.log().splitlines() if "Traceback" in line or "Task exception" in line]
+        """What the log tells of bugs: events with a traceback, and output that is no event, with what follows it."""
+        lines, found = self.log().splitlines(), []
+        for number, line in enumerate(lines):
+            if "Traceback" in line or "Task exception" in line:
+                rest = itertools.takewhile(lambda later: not later.startswith("{"), lines[number + 1 : number + 60])
+                found.append("\n".join((line, *rest)))
+        return found
 
     def start(self) -> None:
         before = self.output.stat().st_size if self.output.exists() else 0

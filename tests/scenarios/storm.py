@@ -196,7 +196,7 @@ def judged(place: Hamlet, post: Post, senders: Senders, killer: Killer) -> Accou
     account.violations += [f"disk: {line}" for line in _disk(place)]
     if (said := place.suite.run("store", "verify").strip()) != "no fault found":
         account.violations.append(f"store verify: {said}")
-    account.violations += [f"traceback: {line[:500]}" for line in place.suite.tracebacks()]
+    account.violations += [f"traceback: {line[-1500:]}" for line in place.suite.tracebacks()]
     account.violations += [f"queue: {item} waits" for item in waiting(place)]
     return account
 
