@@ -110,7 +110,8 @@ async def _live(assignment: Assignment, config: Config, start: Start) -> None:
         gc.freeze()
         # A message makes some thousand objects and leaves few cycles: the default of 700 looks several times a message.
         gc.set_threshold(*GC_THRESHOLDS)
-        os.write(assignment.ready, b"ready\n")
+        with contextlib.suppress(BrokenPipeError):  # a supervisor that died meanwhile: the lifeline ends us, too
+            os.write(assignment.ready, b"ready\n")
         os.close(assignment.ready)
         reloader = asyncio.create_task(_obey_reloads(assignment, running, reload))
         await stop.wait()
