@@ -9,7 +9,7 @@ of messages but the few that came last, and it may be cut off at any point.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -46,7 +46,7 @@ def build(handle: Handle) -> str:
         try:
             make_empty(db, handle.ref.id)
             with db.bulk():
-                for folder in copies.folders(handle.fs, handle.root):
+                for folder in _distinct(copies.folders(handle.fs, handle.root)):
                     _Builder(handle, db, folder).run()
         finally:
             db.settle()
@@ -54,6 +54,16 @@ def build(handle: Handle) -> str:
         discard(handle, name)
         raise
     return name
+
+
+def _distinct(found: Iterable[CopiedFolder]) -> Iterator[CopiedFolder]:
+    """A directory that was copied by hand tells its original's identity: the look under the lock gives it its own."""
+    ids, names = set[str](), set[str]()
+    for folder in found:
+        if folder.file.id not in ids and folder.name not in names:
+            yield folder
+        ids.add(folder.file.id)
+        names.add(folder.name)
 
 
 def discard(handle: Handle, name: str) -> None:

@@ -14,7 +14,7 @@ import core.log
 from store import adopt, catalog, journal, records
 from store.catalog import FolderRow
 from store.journal import Journal
-from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse
+from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse, unique_of
 from store.records import Prepared, Record
 from store.schema import UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
@@ -184,6 +184,7 @@ class _Scan:
         thread = self.told.threads.get(made.uid) or records.derived_thread(prepared.facts, prepared.email_id)
         if made.uid in self.known:  # the row told of another message under this UID: the file is the truth
             old = self.known.pop(made.uid)
+            self._forget_delivery(old)
             transaction.expunge_row(row, old.uid, "", old.flags, old.size, self.modseq)
         record = Record(made.uid, name, made.flags, bits, self.modseq, made.saved, thread, prepared)
         records.insert(transaction.db, row, record)
@@ -198,12 +199,22 @@ class _Scan:
                 (made.unique, self.row.id, self.row.uidvalidity, made.uid, self.modseq, made.saved),
             )
 
+    def _forget_delivery(self, item: _Known) -> None:
+        """A row that is not believed, whose file went without a word in the journal: its delivery may have been taken
+        back, and is to be made when it comes again (promise P1)."""
+        if not self._believes_rows and item.uid not in self.told.removed:
+            self.transaction.db.run(
+                "DELETE FROM deliveries WHERE id = ? AND folder = ? AND uid = ?",
+                (unique_of(item.name), self.row.id, item.uid),
+            )
+
     def _drop_missing(self) -> None:
         """Rows whose file is gone, and rows the journal knows as removed."""
         gone = [item for uid, item in self.known.items() if uid not in self._seen and uid not in self._new]
         for item in gone:
             # Where a file of it was met, that one's name is known, not the one an old row tells.
             keep = item.name if item.uid in self.told.removed and item.uid not in self._leftovers else ""
+            self._forget_delivery(item)
             self.transaction.expunge_row(self.row, item.uid, keep, item.flags, item.size, self.modseq)
 
     def _take_journalled(self) -> None:

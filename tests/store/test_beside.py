@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -18,8 +20,8 @@ from message.facts import Facts
 from store import beside
 from store.handle import Handle
 from store.service import MaildirStore
-from store.types import Flag, Placement
-from tests.store.helpers import AUTRE, MAIRIE, WHOLE, all_rows, deliver, inbox_of, read
+from store.types import Flag, Placement, Uid
+from tests.store.helpers import AUTRE, MAIRIE, WHOLE, all_rows, cur, deliver, inbox_of, read
 
 COUNT = 12
 STOP_AT = 5  # messages read
@@ -183,3 +185,42 @@ async def test_cut_off_after_the_old_index_went_the_new_one_is_made_from_the_fil
         assert await served.verify(None) == []
     await (await inbox_of(served)).expunge(WHOLE, only_deleted=False)
     assert await served.rebuild(None) == 0
+
+
+async def test_a_folder_that_was_copied_by_hand_does_not_keep_an_account_from_its_rebuild(
+    data: Path, served: MaildirStore
+) -> None:
+    await deliver(served, MAIRIE, 100, Placement(folder="Archive"))
+    root = data / "domains" / MAIRIE.domain / MAIRIE.local
+    shutil.copytree(root / ".Archive", root / ".Copie")
+    assert await served.rebuild(None) == COUNT + 2
+    account = await served.account(MAIRIE)
+    ids = {folder.name: folder.id for folder in await account.folders()}
+    assert ids["Archive"] != ids["Copie"]
+    assert [len(await all_rows(await inbox_of(served, name=name))) for name in ("Archive", "Copie")] == [1, 1]
+    assert await served.verify(None) == []
+
+
+async def test_a_delivery_taken_back_in_the_middle_of_a_rebuild_is_no_delivery_when_it_comes_again(
+    data: Path, served: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file had its name when the rebuild looked, the sync failed, and the name was gone again."""
+    again = Placement(delivery_id="q1 maire")
+    await deliver(served, MAIRIE, 100, again)
+    (path,) = [each for each in cur(data, MAIRIE) if f",U={COUNT + 1}," in each.name]
+    real = beside._Builder._round
+
+    def taken_back(self: beside._Builder, directory: int, cur: int) -> bool:
+        there = self._folder.name == "INBOX" and path.exists()
+        more = real(self, directory, cur)
+        if there:
+            os.unlink(path)
+        return more
+
+    monkeypatch.setattr(beside._Builder, "_round", taken_back)
+    assert await served.rebuild(None) == COUNT
+    appended = await deliver(served, MAIRIE, 100, again)
+    inbox = await inbox_of(served)
+    assert appended.uid in [row.uid for row in await all_rows(inbox)]
+    assert await read(inbox, Uid(appended.uid))
+    assert await served.verify(None) == []
