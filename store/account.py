@@ -12,13 +12,13 @@ from message.content import Content
 from store import catalog, copy, expunge, folders, place, recycle, sidefile
 from store.accounts import Accounts, Entry
 from store.changes import ChangeHub
-from store.delivery import discarded, stage_appended
+from store.delivery import discarded, stage_all
 from store.faults import whole
 from store.handle import Tools
 from store.index import Connection
 from store.mailbox import FolderView
 from store.names import folder_name
-from store.stage import TemporaryFile
+from store.stage import SMALL, TemporaryFile
 from store.store import Mailbox
 from store.transaction import Transaction
 from store.types import INBOX, AccountRef, Appended, Folder, Hint, Placement
@@ -101,10 +101,12 @@ class Account:
         staged: list[TemporaryFile] = []
         with entry.handle.pinned():
             try:
-                for content, placement in items:
-                    staged.append(await stage_appended(self._pool, entry, content, placement))
+                await stage_all(self._pool, self._accounts.syncs, entry, items, staged)
                 pairs = [(file, placement) for file, (_, placement) in zip(staged, items, strict=True)]
-                return await entry.writer.submit(lambda transaction: place.append(transaction, pairs, room))
+                return await entry.writer.submit(
+                    lambda transaction: place.append(transaction, pairs, room),
+                    small=len(staged) == 1 and staged[0].prepared.size <= SMALL,
+                )
             finally:
                 await discarded(self._pool, self._tools, staged)
 

@@ -61,7 +61,8 @@ class Accounts:
         limit: int,
         removed: Callable[[AccountRef], bool],
     ) -> None:
-        self._tools, self._domains, self._pool, self._syncs = tools, domains, pool, syncs
+        self._tools, self._domains, self._pool = tools, domains, pool
+        self.syncs = syncs
         self._publish, self._limit = publish, limit
         self._removed = removed
         self.sums = Sums(tools.fs, domains, pool, self._measured)
@@ -127,7 +128,7 @@ class Accounts:
         try:
             loop = asyncio.get_running_loop()
             handle = await loop.run_in_executor(self._pool, self.open_handle, ref)
-            writer = Writer(handle, self._pool, self._syncs, self._publish)
+            writer = Writer(handle, self._pool, self.syncs, self._publish)
             entry = self._open[key] = Entry(handle, writer, loop.time())
         finally:
             self._opening.pop(key, None)

@@ -1,9 +1,10 @@
-"""A staged message on its way into accounts: implements `store.store.Staged`."""
+"""A staged message on its way into accounts: implements `store.store.Staged`. And the messages of one APPEND."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
@@ -21,6 +22,8 @@ from store.syncs import Syncs
 from store.types import AccountRef, Appended, Placement
 
 FileKey = tuple[str, int, int]  # organisation, internal date, device: who shares an inode
+UNDER_WAY = 64  # syncs of one command at once: others' mail finds room among those that the kernel takes
+CLOSED_AT_ONCE = 16  # files, on the event loop
 
 
 class StagedMessage:
@@ -49,20 +52,18 @@ class StagedMessage:
         self._first = self._files[first.organisation_id, self._now, entry.handle.device] = file
 
     async def _write_small(self, entry: Entry, data: bytes) -> TemporaryFile | None:
-        """On the loop; the message is scanned while the disk writes it. None: the file system wants another way."""
+        """None: the file system wants another way."""
         with entry.handle.pinned(), whole():
-            fd = stage.write_unsynced(self._tools, entry.handle.root, data, self._now)
-            if fd is None:
+            begun = await _begin_small(self._tools, self._syncs, entry, data, self._now)
+            if begun is None:
                 return None
-            syncing = self._syncs.begin((fd,))
+            file, syncing = begun
             try:
-                prepared = stage.prepared(self._tools, data, self._now)
                 await self._syncs.finish(syncing)
             except BaseException:
-                await through(syncing)
-                self._tools.fs.close(fd)
+                self._tools.fs.close(file.fd)
                 raise
-            return TemporaryFile(fd, prepared)
+            return file
 
     def _write(self, root: int, prefix: bytes, content: Content, skip: int) -> TemporaryFile:
         with whole():
@@ -102,10 +103,24 @@ class StagedMessage:
     ) -> None:
         files = list(self._files.values())
         self._files.clear()
-        if all(file.prepared.size <= stage.SMALL and not file.name for file in files):
-            discard_all(self._tools, files)  # closing a small file is a short call
-            return
         await discarded(self._pool, self._tools, files)
+
+
+async def _begin_small(
+    tools: Tools, syncs: Syncs, entry: Entry, data: bytes, date: int
+) -> tuple[TemporaryFile, asyncio.Future[None]] | None:
+    """On the loop; the message is scanned while the disk writes it. The file is open at least until its sync is over.
+    None: the file system wants another way."""
+    fd = stage.write_unsynced(tools, entry.handle.root, data, date)
+    if fd is None:
+        return None
+    syncing = syncs.begin((fd,))
+    try:
+        return TemporaryFile(fd, stage.prepared(tools, data, date)), syncing
+    except BaseException:
+        await through(syncing)
+        tools.fs.close(fd)
+        raise
 
 
 async def stage_in_thread(
@@ -125,8 +140,7 @@ async def stage_in_thread(
 
 async def stage_appended(pool: Executor, entry: Entry, content: Content, placement: Placement) -> TemporaryFile:
     """A message as a client gives it, with the date it asks for, in a file of its own."""
-    tools = entry.handle.tools
-    date = stage.sane_date(tools.clock.now() if placement.internal_date is None else placement.internal_date)
+    tools, date = entry.handle.tools, _date(entry.handle.tools, placement)
 
     def write() -> TemporaryFile:
         with whole():
@@ -135,8 +149,51 @@ async def stage_appended(pool: Executor, entry: Entry, content: Content, placeme
     return await stage_in_thread(pool, tools, entry, write)
 
 
+async def stage_all(
+    pool: Executor,
+    syncs: Syncs,
+    entry: Entry,
+    items: Sequence[tuple[Content, Placement]],
+    staged: list[TemporaryFile],
+) -> None:
+    """`stage_appended` for each, into `staged`, which its owner discards whatever happens. Small ones are written on
+    the loop, and their syncs are under way together: the file system makes few journal commits of them. All are over
+    when this returns or raises, and every one went well when it returns."""
+    tools, begun = entry.handle.tools, deque[asyncio.Future[None]]()
+    try:
+        with whole():
+            for content, placement in items:
+                small = None
+                if content.size <= stage.SMALL:
+                    data = content.read(0, content.size)
+                    small = await _begin_small(tools, syncs, entry, data, _date(tools, placement))
+                if small is None:
+                    staged.append(await stage_appended(pool, entry, content, placement))
+                    continue
+                staged.append(small[0])
+                begun.append(small[1])
+                if len(items) > 1:
+                    await asyncio.sleep(0)  # a thousand messages keep nobody waiting (promise P7)
+                if len(begun) == UNDER_WAY:
+                    await syncs.finish(begun.popleft())
+            while begun:
+                await syncs.finish(begun.popleft())
+    finally:
+        for syncing in begun:
+            await through(syncing)
+            syncing.exception()  # one failure is told, and ends them all
+
+
+def _date(tools: Tools, placement: Placement) -> int:
+    return stage.sane_date(tools.clock.now() if placement.internal_date is None else placement.internal_date)
+
+
 async def discarded(pool: Executor, tools: Tools, files: Sequence[TemporaryFile]) -> None:
-    """`discard_all` in a thread, to its end even when the caller is cancelled."""
+    """`discard_all`, to its end even when the caller is cancelled; in a thread unless they are a few small ones, whose
+    closing is a short call."""
+    if len(files) <= CLOSED_AT_ONCE and all(file.prepared.size <= stage.SMALL and not file.name for file in files):
+        discard_all(tools, files)
+        return
     await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, discard_all, tools, files))
 
 
