@@ -77,8 +77,9 @@ KEEPER = "postmaster"
 
 
 def keeper(hostname: str, quota: int) -> Account:
-    """It lies under this host's own name, belongs to no organisation, and nobody logs into it."""
-    return Account(KEEPER, Address("postmaster", hostname), "", "", quota, State.ACTIVE)
+    """It lies under this host's own name, belongs to no organisation, and nobody logs into it. Its address leads to
+    postmaster@ (RFC 5233) and leaves that one to a mailbox, where the host's name is a domain of somebody."""
+    return Account(KEEPER, Address("postmaster+kept", hostname), "", "", quota, State.ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ from store.service import MaildirStore, initialise
 from store.types import AccountRef, Column
 from tests.delivery.conftest import HOST, World
 from tests.delivery.test_scheduler import empty, running, until
+from tests.directory.helpers import commune, mailbox
 
+KEPT_AND_READ = ("postmaster+kept", "postmaster")
 MAIL = b"From: a@sender.test\r\nTo: maire@ville.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
 
 
@@ -126,10 +128,30 @@ async def test_h056_postmasters_mail_is_kept_before_anybody_reads_it(real: World
     try:
         real.directory = directory
         assert (await real.send(real.inbound(), MAIL, f"postmaster@{HOST}")).ok
-        [kept] = [file.read_bytes() for file in (tmp_path / "domains" / HOST / "postmaster" / "cur").iterdir()]
+        [kept] = [file.read_bytes() for file in (tmp_path / "domains" / HOST / "postmaster+kept" / "cur").iterdir()]
         assert kept.endswith(MAIL)
         assert await custody.compare(directory, real.store, None) == []
         status = await real.send(real.inbound(), MAIL + b"x" * 2000 + b"\r\n", f"abuse@{HOST}")
         assert (status.code, status.enhanced) == (452, "4.2.2")
+    finally:
+        await directory.close()
+
+
+async def test_h056_a_mailbox_postmaster_under_this_hosts_name_is_made_after_mail_was_kept_for_it(
+    real: World, tmp_path: Path
+) -> None:
+    """The kept mail lay where the mailbox belongs, which then belonged to somebody else for ever: every message to it
+    was put off, and nobody could log into it."""
+    url = f"sqlite:///{tmp_path / 'directory.db'}"
+    await asyncio.to_thread(upgrade, url)
+    directory = await SqlDirectory.open(url, clock=real.clock, ids=RandomIds(), limits=Limits(), hostname=HOST)
+    try:
+        real.directory = directory
+        assert (await real.send(real.inbound(), MAIL, f"postmaster@{HOST}")).ok
+        await commune(directory, "Brou", HOST)
+        await mailbox(directory, f"postmaster@{HOST}")
+        assert (await real.send(real.inbound(), MAIL, f"postmaster@{HOST}")).ok
+        files = {name: list((tmp_path / "domains" / HOST / name / "cur").iterdir()) for name in KEPT_AND_READ}
+        assert [len(found) for found in files.values()] == [1, 1]
     finally:
         await directory.close()
