@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from core.errors import MailError
@@ -16,8 +16,9 @@ from core.log import get
 from directory.rights import Right
 from imap import responses, updates
 from imap.annotations import Watch
+from imap.listing import parents
 from imap.session import Notices, Session
-from store.types import DELIMITER, INBOX, Folder, Hint
+from store.types import INBOX, Folder, Hint
 
 log = get(__name__)
 
@@ -65,6 +66,10 @@ class Group:
     names: tuple[str, ...]
     events: frozenset[Event]
     fetch: Fetch | None = None
+    _named: frozenset[str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_named", frozenset(self.names))
 
     def covers(self, folder: Folder, *, own: bool) -> bool:
         """Of the groups for mailboxes that are not selected. `own`: in the personal namespace."""
@@ -76,9 +81,9 @@ class Group:
             case Where.SUBSCRIBED:
                 return folder.subscribed
             case Where.SUBTREE:
-                return any(folder.name == name or folder.name.startswith(name + DELIMITER) for name in self.names)
+                return folder.name in self._named or not self._named.isdisjoint(parents(folder.name))
             case Where.MAILBOXES:
-                return folder.name in self.names
+                return folder.name in self._named
             case _:
                 return False
 

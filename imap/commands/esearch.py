@@ -7,7 +7,7 @@ passed over without a word, as is what does not exist.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.errors import ForbiddenError, NotFoundError
 from directory.rights import Right
@@ -23,6 +23,7 @@ from imap.commands.search.result import Result, extended, told
 from imap.commands.search.returns import Returns, Want
 from imap.commands.search.updating import check_update, keep_up
 from imap.errors import Bad, BadSyntax, Code, No
+from imap.listing import parents
 from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
@@ -45,6 +46,10 @@ class Source:
 
     kind: str
     names: tuple[str, ...] = ()
+    _named: frozenset[str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_named", frozenset(self.names))
 
     def covers(self, folder: Folder, *, own: bool) -> bool:
         """Of what LIST shows; names given are looked up besides."""
@@ -56,9 +61,9 @@ class Source:
             case "SUBSCRIBED":
                 return folder.subscribed
             case "SUBTREE":
-                return any(folder.name.startswith(name + DELIMITER) for name in self.names)
+                return not self._named.isdisjoint(parents(folder.name))
             case "SUBTREE-ONE":
-                return folder.name.rpartition(DELIMITER)[0] in self.names
+                return folder.name.rpartition(DELIMITER)[0] in self._named
             case _:
                 return False
 
@@ -94,7 +99,11 @@ def _sources(scanner: Scanner) -> tuple[Source, ...]:
     while not scanner.try_token(b")"):
         scanner.space()
         found.append(_source(scanner))
-    return tuple(found)
+    # One of a kind: each is asked about each folder.
+    kinds: dict[str, list[str]] = {}
+    for source in found:
+        kinds.setdefault(source.kind, []).extend(source.names)
+    return tuple(Source(kind, tuple(names)) for kind, names in kinds.items())
 
 
 def _source(scanner: Scanner) -> Source:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 from imap.commands import list as listing
+from imap.commands.esearch import ESEARCH, Source
 from imap.commands.fetch import FETCH
 from imap.commands.noop import NOOP
 from imap.commands.search import SEARCH
@@ -21,7 +22,9 @@ from imap.commands.search.evidence import ByIndex
 from imap.commands.search.grouping import split
 from imap.commands.search.result import TOGETHER, Result, plain
 from imap.listing import Query, Tree
+from imap.notify import WITH_NAMES, Group, Where
 from imap.patterns import Pattern
+from imap.wire.scanner import Scanner
 from store.types import Flag, Folder
 from tests.fakes.imap_session import desk
 from tests.fakes.memory_mailbox import MemoryMailbox
@@ -194,3 +197,32 @@ def test_a_criterion_of_many_keys_is_not_hashed_for_every_message() -> None:
     groups = split({key: list(range(1000))}, first, frozenset(range(10)))
     assert sorted(len(uids) for uids in groups.values()) == [10, 990]
     assert hashed < 50
+
+
+def test_a_thousand_subtrees_cost_a_folder_no_more_than_one() -> None:
+    """Each name was compared with each folder, at every change that NOTIFY looked at: a quarter of a second of nothing
+    else for a thousand folders, and with those that others share, many seconds."""
+    names = tuple(f"Dossiers/{number}" for number in range(1000))
+    folders = [Folder(str(each), f"Dossiers/x/{each}", 1, 1, 1, 0, 0, 0, 0) for each in range(20_000)]
+    for asked in (Source("SUBTREE", names), Source("SUBTREE-ONE", names)):
+        began = time.process_time()
+        assert not any(asked.covers(folder, own=True) for folder in folders)
+        assert time.process_time() - began < 0.5
+    for where in WITH_NAMES:
+        group = Group(where, names, frozenset())
+        began = time.process_time()
+        assert not any(group.covers(folder, own=True) for folder in folders)
+        assert time.process_time() - began < 0.5
+    below = Folder("f", "Dossiers/7/a/b", 1, 1, 1, 0, 0, 0, 0)
+    assert Source("SUBTREE", names).covers(below, own=True)
+    assert Group(Where.SUBTREE, names, frozenset()).covers(below, own=True)
+    assert not Source("SUBTREE-ONE", names).covers(below, own=True)
+
+
+def test_the_same_filter_again_and_again_is_asked_once() -> None:
+    line = b"ESEARCH IN (" + b" ".join([b"personal"] * 2000 + [b"subtree a%d" % n for n in range(900)]) + b") ALL"
+    scanner = Scanner(line)
+    scanner.token(b"ESEARCH")
+    asked = ESEARCH.parse(scanner)
+    assert [source.kind for source in asked.sources] == ["PERSONAL", "SUBTREE"]
+    assert len(asked.sources[1].names) == 900
