@@ -11,6 +11,7 @@ import re
 from store.types import DELIMITER, INBOX
 
 _RUNS = re.compile(r"[*%]{2,}")
+_WILDCARD = re.compile(r"[*%]")
 MAX_PATTERN = 2048  # characters; longer than any name
 
 
@@ -31,6 +32,8 @@ class Pattern:
             else:
                 self._literals[char] = self._literals.get(char, 0) | 1 << index
         self._accept = 1 << len(self.text)
+        self._start = _WILDCARD.split(self.text, maxsplit=1)[0]
+        self._rest = self.text[len(self._start) :]
 
     def matches(self, name: str) -> bool:
         """INBOX is matched without case (RFC 9051 5.1)."""
@@ -40,8 +43,10 @@ class Pattern:
         return Pattern("", self.text.upper())
 
     def _run(self, name: str) -> bool:
-        if not self._possible:
+        if not self._possible or not name.startswith(self._start):
             return False
+        if len(self._rest) <= 1:  # what nearly all clients ask needs no automaton
+            return self._ends(name[len(self._start) :])
         wild = self._star | self._percent
         states = self._skip(1, wild)
         for char in name:
@@ -50,6 +55,10 @@ class Pattern:
             if not states:
                 return False
         return bool(states & self._accept)
+
+    def _ends(self, end: str) -> bool:
+        """Behind the text before the only wildcard, which is the last character."""
+        return self._rest == "*" or not end or (self._rest == "%" and DELIMITER not in end)
 
     @staticmethod
     def _skip(states: int, wild: int) -> int:

@@ -102,9 +102,12 @@ class Places:
     # -- AccountStore -------------------------------------------------------------------------------------------------
 
     async def folders(self) -> Sequence[Folder]:
-        """One's own, then all that one may look up. Special uses of others are not told: a client would put its own
-        sent mail there."""
-        found = list(await self._own.folders())
+        """One's own, then all that one may look up."""
+        return [*await self._own.folders(), *await self._others_folders()]
+
+    async def _others_folders(self) -> Sequence[Folder]:
+        """Special uses of others are not told: a client would put its own sent mail there."""
+        found: list[Folder] = []
         self._listed = {}
         stores: list[AccountStore] = []
         others = await self._sharing.shared_with(self._account)
@@ -214,7 +217,7 @@ class Places:
             raise absent()
 
     async def subscriptions(self) -> Sequence[str]:
-        others = [folder.name for folder in await self.folders() if folder.id in self._listed and folder.subscribed]
+        others = [folder.name for folder in await self._others_folders() if folder.subscribed]
         return [*await self._own.subscriptions(), *others]
 
     async def append(self, items: Sequence[tuple[Content, Placement]]) -> Sequence[Appended]:

@@ -29,6 +29,8 @@ from imap.writer import Writer
 from store.store import Mailbox, Store
 from store.types import Snapshot, Uid
 
+_IN_UTF8 = Feature.UTF8 | Feature.REV2  # asked for each name: made once
+
 
 class Link(Protocol):
     """What a handler may ask of its connection, beyond writing: the few commands that read or change it."""
@@ -235,7 +237,7 @@ class Session:
     @property
     def utf8(self) -> bool:
         """Names and quoted strings travel in UTF-8 (RFC 6855 3, RFC 9051 5.1)."""
-        return bool(self.features & (Feature.UTF8 | Feature.REV2))
+        return bool(self.features & _IN_UTF8)
 
     @property
     def rev2(self) -> bool:

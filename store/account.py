@@ -51,7 +51,7 @@ class Account:
     # -- folders -------------------------------------------------------------------------------------------------------
 
     async def folders(self) -> Sequence[Folder]:
-        return await self._read(lambda db: [row.value() for row in catalog.everything(db)])
+        return await self._read(catalog.values)
 
     async def folder(self, name: str) -> Folder | None:
         try:
@@ -87,7 +87,7 @@ class Account:
 
     async def subscriptions(self) -> Sequence[str]:
         """Reads the account's side file for names without a folder."""
-        present = [folder.name for folder in await self.folders() if folder.subscribed]
+        present = await self._read(catalog.subscribed)
         entry = await self._entry()
         with whole():
             file = sidefile.read_account(entry.handle.fs, entry.handle.root)

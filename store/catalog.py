@@ -14,6 +14,12 @@ COLUMNS = (
     "subscribed, keywords, messages, unseen, deleted, size, changed"
 )
 _SELECT = f"SELECT {COLUMNS} FROM folders"  # noqa: S608 - constant text
+_BY_NAME = "ORDER BY name <> 'INBOX', name"
+_VALUES = (
+    "SELECT id, name, uidvalidity, uidnext, modseq, messages, unseen, deleted, size, special_use, subscribed "  # noqa: S608 - constant text
+    f"FROM folders {_BY_NAME}"
+)
+_SUBSCRIBED = f"SELECT name FROM folders WHERE subscribed {_BY_NAME}"  # noqa: S608 - constant text
 _INSERT = (
     "INSERT INTO folders (id, name, directory, uidvalidity, uidnext, uid_floor, modseq, modseq_floor, forgotten, "
     "special_use, subscribed, keywords, messages, unseen, deleted, size, changed) "
@@ -130,7 +136,17 @@ def by_id(db: Connection, folder_id: str) -> FolderRow | None:
 
 def everything(db: Connection) -> list[FolderRow]:
     """INBOX first, then by name."""
-    return [_row(row) for row in db.all(f"{_SELECT} ORDER BY name <> 'INBOX', name")]
+    return [_row(row) for row in db.all(f"{_SELECT} {_BY_NAME}")]
+
+
+def values(db: Connection) -> list[Folder]:
+    """`everything` as LIST asks for it: in one step, because an account may have thousands."""
+    return [Folder(*(*row[:10], bool(row[10]))) for row in db.all(_VALUES)]
+
+
+def subscribed(db: Connection) -> list[str]:
+    """The names of those that are."""
+    return [row[0] for row in db.all(_SUBSCRIBED)]
 
 
 def insert(db: Connection, row: FolderRow) -> None:

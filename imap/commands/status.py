@@ -58,16 +58,13 @@ def _parse(scanner: Scanner) -> Status:
 
 async def describe(session: Session, folder: Folder, items: Sequence[str], *, name: str = "") -> bytes:
     """The STATUS response for one folder, under `name` when the client knows it by another than its own."""
-    if HIGHEST_MODSEQ in items:
+    if HIGHEST_MODSEQ in items and not session.condstore:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1: asking for it enables
-    values = [(item, str(await _value(session, folder, item))) for item in items]
+    limits = session.limits
+    values = [(item, str(ITEMS[item](folder, limits))) for item in items if item != DELETED_STORAGE]
+    if DELETED_STORAGE in items:
+        values.insert(items.index(DELETED_STORAGE), (DELETED_STORAGE, str(await _deleted_storage(session, folder))))
     return responses.status(name or folder.name, values, utf8=session.utf8)
-
-
-async def _value(session: Session, folder: Folder, item: str) -> int | str:
-    if item == DELETED_STORAGE:
-        return await _deleted_storage(session, folder)
-    return ITEMS[item](folder, session.limits)
 
 
 async def _deleted_storage(session: Session, folder: Folder) -> int:
