@@ -55,6 +55,8 @@ def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, ow
     """Write results of `owner`'s leases. A row that is no longer its own (dropped, or its lease went to another) is
     left alone: the other's result counts."""
     settled = []
+    ids = [result.recipient_id for result in results]
+    _in_turn(connection, recipient.c.id.in_(ids))
     for result in results:
         row = connection.execute(_HELD, {"id": result.recipient_id, "owner": owner}).mappings().one_or_none()
         if row is None:
@@ -66,6 +68,15 @@ def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, ow
         else:  # the last one of its message, as nearly always: what would be written would be deleted at once
             remove(connection, item.message.queue_id)
     return settled
+
+
+def _in_turn(connection: Connection, which: ColumnElement[bool]) -> None:
+    """PostgreSQL lets two transactions end the last two recipients of a message side by side: each would leave the
+    message to the other, and it would stay for ever. SQLite has one writer."""
+    if connection.dialect.name == "postgresql":
+        concerned = select(recipient.c.queue_id).where(which)
+        mine = select(message.c.queue_id).where(message.c.queue_id.in_(concerned)).order_by(message.c.queue_id)
+        connection.execute(mine.with_for_update(key_share=True))
 
 
 def _open(row: FromClause) -> ColumnElement[bool]:
@@ -137,7 +148,9 @@ def _still_owed(stored: StoredRecipient, outcome: Outcome) -> Owed:
 
 def finish(connection: Connection, queue_ids: Iterable[str]) -> None:
     """Remove those messages that have nobody left to deliver to and nothing left to tell."""
-    for queue_id in sorted(queue_ids):
+    ids = sorted(queue_ids)
+    _in_turn(connection, recipient.c.queue_id.in_(ids))
+    for queue_id in ids:
         open_rows = (recipient.c.queue_id == queue_id) & _open(recipient)
         if not connection.execute(select(exists().where(open_rows))).scalar():
             remove(connection, queue_id)

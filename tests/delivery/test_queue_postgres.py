@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.address import parse
@@ -89,3 +91,28 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert await run(lambda c: claims.give_back(c, owner="w1", now=NOW)) == 0
     await run(lambda c: results.remove(c, "q1"))
     assert [item.queue_id for item in await run(lambda c: administration._list(c, None, 10))] == ["r1"]
+
+
+async def test_the_last_two_recipients_of_a_message_end_side_by_side_and_the_message_goes(engine: AsyncEngine) -> None:
+    """Each transaction saw the other's recipient open still and left the message to it: nobody removed it."""
+    to = tuple(NewRecipient(parse(f"x@{name}.test"), "o1") for name in ("one", "two"))
+    async with engine.begin() as connection:
+        await connection.run_sync(schema.metadata.create_all)
+        new = NewMessage("q1", parse("a@one.test"), BytesContent(HEAD), to)
+        ids = await connection.run_sync(lambda c: entering.enqueue(c, new, now=NOW, owner="", until=0.0))
+        window = Destinations(9, Routes({}).next_hop).selection()
+        await connection.run_sync(lambda c: claims.claim(c, window, (), now=NOW, owner="w", until=NOW + 60))
+
+    async def end(id_: int, applied: asyncio.Event, other: asyncio.Event) -> None:
+        done = [Result(id_, ResultKind.DELIVERED, accepted())]
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda c: results.apply(c, done, RULES.judge, owner="w", now=NOW))
+            applied.set()
+            with contextlib.suppress(TimeoutError):  # who has to wait for us cannot be waited for
+                await asyncio.wait_for(other.wait(), 1)
+
+    first, second = asyncio.Event(), asyncio.Event()
+    await asyncio.gather(end(ids[0], first, second), end(ids[1], second, first))
+    async with engine.begin() as connection:
+        assert await connection.run_sync(lambda c: administration._list(c, None, 10)) == []
+        assert (await connection.execute(select(schema.message.c.queue_id))).all() == []
