@@ -212,8 +212,9 @@ class Session:
         transaction = self.talk.transaction
         if transaction is None or not step.reply.good:
             await self._skip(chunk.size)
-            if not (self._for_each and chunk.last and not self.talk.taken):  # RFC 2033 4.3: zero replies for nobody
-                await self._answer(step)
+            await self._answer_each(step, self.talk.taken if self._for_each and chunk.last else 1)
+            if chunk.last and transaction is None:
+                self.talk.taken = 0
             return
         if self._chunks is None:
             self.talk.chunking = True
@@ -253,16 +254,24 @@ class Session:
             raise Hangup from None
         finally:
             if not more:
-                self._chunks = None
+                self._chunks, taken = None, self.talk.taken
                 self.talk.reset()
+                if not last:  # the chunks that follow are refused, the last one for each recipient (RFC 2033 4.3)
+                    self.talk.taken = taken
         if more:
             return
         self.talk.messages += 1
         self.budget.mail_received()
         _log_transaction(transaction, status, intake.decoder.size)
-        for _ in range(1, replies_due):
-            await self._link.push(replies.of(status))
-        await self._answer(Step(replies.of(status), blame=Blame.ERROR if status.permanent else Blame.NONE))
+        blame = Blame.ERROR if status.permanent else Blame.NONE
+        await self._answer_each(Step(replies.of(status), blame=blame), replies_due)
+
+    async def _answer_each(self, step: Step, count: int) -> None:
+        """So many times; RFC 2033 4.3: zero replies for nobody."""
+        for _ in range(1, count):
+            await self._link.push(step.reply)
+        if count:
+            await self._answer(step)
 
     @property
     def _for_each(self) -> bool:

@@ -176,6 +176,19 @@ async def test_rfc2033_4_3_chunks_have_one_reply_each_but_the_last_has_one_for_e
             assert (await wire.say("NOOP")).startswith("250 2.0.0 OK")
 
 
+async def test_rfc2033_4_3_the_last_chunk_after_one_that_was_refused_is_refused_for_each_recipient() -> None:
+    """Whoever sends all its chunks at once waits for these replies; there were none."""
+    async with running(lmtp(FakeAcceptor())) as server:
+        wire = await Wire.connect(server)
+        await wire.say("LHLO client.test")
+        await wire.say("MAIL FROM:<a@client.test>")
+        for name in ("un", "deux"):
+            await wire.say(f"RCPT TO:<{name}@mairie.test>")
+        wire.send(b"BDAT 3\r\na\nbBDAT 1\r\nxBDAT 3 LAST\r\na\r\nNOOP\r\n")
+        assert [(await wire.reply())[:3] for _ in range(5)] == ["550", "503", "503", "503", "250"]
+        assert (await wire.say(b"BDAT 1 LAST\r\nxNOOP\r\n")).startswith("250 2.0.0 OK")
+
+
 async def test_rfc2033_4_2_and_4_3_without_a_recipient_data_is_503_and_the_last_chunk_has_no_reply() -> None:
     async with running(lmtp(FakeAcceptor())) as server:
         wire = await Wire.connect(server)
