@@ -77,6 +77,10 @@ async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int)
             sync.result()
         transaction.finish()
     except NeedsThreadError:
+        lost = next((error for sync in begun if (error := sync.exception())), None)
+        if lost is not None:  # told once: never retried and trusted (promise P3)
+            transaction.abort()
+            raise lost from None
         transaction.abandon()
         raise
     except BaseException:

@@ -14,10 +14,12 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import NotFoundError, StorageError
+from store.catalog import FolderRow
 from store.fsops import FileSystem
+from store.records import Record
 from store.service import MaildirStore
 from store.spool import SpooledContent
-from store.transaction import Transaction
+from store.transaction import NeedsThreadError, Transaction
 from store.types import Flag, Placement
 from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of
 
@@ -29,9 +31,12 @@ class OddDisk(FileSystem):
         super().__init__()
         self.gate, self.waiting = threading.Event(), threading.Event()
         self.gate.set()
-        self.stuck = False
+        self.stuck = self.failing = False
 
     def sync(self, fd: int) -> None:
+        if self.failing and stat.S_ISDIR(self.status(fd).st_mode):
+            self.failing = False  # the kernel tells it once
+            raise OSError(5, "Input/output error")
         if stat.S_ISDIR(self.status(fd).st_mode) and not self.gate.is_set():
             self.waiting.set()
             self.gate.wait(60)
@@ -90,6 +95,27 @@ async def test_the_end_of_the_loop_does_not_leave_a_batch_without_answers(store:
     ended, _ = await asyncio.wait((delivering,), timeout=20)
     assert ended
     assert delivering.cancelled()
+    assert len(await all_rows(await inbox_of(store))) == 2
+
+
+async def test_a_sync_that_failed_is_final_although_the_batch_goes_to_a_thread(
+    store: MaildirStore, data: Path, disk: OddDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise P3: the folder's sync had begun and failed; done again in a thread, the next one went well and would have
+    been trusted."""
+    insert = Transaction.insert
+
+    def once(self: Transaction, row: FolderRow, record: Record) -> None:
+        monkeypatch.setattr(Transaction, "insert", insert)
+        raise NeedsThreadError
+
+    monkeypatch.setattr(Transaction, "insert", once)
+    disk.failing = True
+    with pytest.raises(StorageError):
+        await deliver(store, MAIRIE, 2)
+    assert not disk.failing
+    assert len(await all_rows(await inbox_of(store))) == len(cur(data, MAIRIE)) == 1
+    await deliver(store, MAIRIE, 3)
     assert len(await all_rows(await inbox_of(store))) == 2
 
 
