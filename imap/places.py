@@ -92,8 +92,10 @@ class Places:
         return Right.NONE
 
     def listed_rights(self, folder: Folder) -> Right:
-        """Of a folder that the last `folders` gave."""
-        return self._listed[folder.id][1] if folder.id in self._listed else ALL
+        """Of a folder that the last `folders` gave; one of somebody else's that is no longer among them: none."""
+        if folder.id in self._listed:
+            return self._listed[folder.id][1]
+        return ALL if self._namespaces.split(folder.name) is None else Right.NONE
 
     def listed_owner(self, folder: Folder) -> Account:
         """Likewise."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,22 @@ def test_nothing_of_a_mailbox_or_account_goes_round_the_rights() -> None:
 
 
 # --- what is seen ---
+
+
+async def test_rights_that_go_while_a_list_is_made_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who could look a mailbox up had all rights to it for the rest of the command, STATUS among them."""
+    async with town() as (here, client):
+        here.grant("l")
+        subscriptions = Places.subscriptions
+
+        async def late(self: Places) -> Sequence[str]:
+            here.sharing.lists.clear()
+            return await subscriptions(self)
+
+        monkeypatch.setattr(Places, "subscriptions", late)
+        told = b"".join(await client.ask(b'LIST "" "Shared/*" RETURN (STATUS (MESSAGES) MYRIGHTS)'))
+        assert b"* STATUS" not in told
+        assert all(line.endswith(b' ""') for line in told.split(b"\r\n") if line.startswith(b"* MYRIGHTS"))
 
 
 async def test_what_is_shared_is_listed_under_its_namespace() -> None:
