@@ -46,7 +46,8 @@ def folded(address: str) -> str:
 
 
 def search(connection: Connection, organisation_id: str | None, text: str, since: float) -> list[TraceEntry]:
-    """All that is known of the newest messages that `text` names, in the order it happened."""
+    """What is known of the newest messages that `text` names, in the order it happened. Where it is too much, what
+    happened last is told: who asks looks for a message of today, not for the recipients of last week's newsletter."""
     wanted = folded(text)
     named = or_(
         trace.c.queue_id == wanted,
@@ -59,9 +60,8 @@ def search(connection: Connection, organisation_id: str | None, text: str, since
         select(trace.c.queue_id).where(mine, named).order_by(trace.c.at.desc(), trace.c.id.desc()).limit(ENTRIES)
     ).scalars()
     ids = list(dict.fromkeys(newest))[:MESSAGES]
-    rows = connection.execute(
-        select(trace).where(mine, trace.c.queue_id.in_(ids)).order_by(trace.c.at, trace.c.id).limit(ENTRIES)
-    ).mappings()
+    latest = select(trace).where(mine, trace.c.queue_id.in_(ids)).order_by(trace.c.at.desc(), trace.c.id.desc())
+    rows = connection.execute(latest.limit(ENTRIES)).mappings().all()
     return [
         TraceEntry(
             at=row["at"],
@@ -74,7 +74,7 @@ def search(connection: Connection, organisation_id: str | None, text: str, since
             status=row["status"],
             remote=row["remote"],
         )
-        for row in rows
+        for row in reversed(rows)
     ]
 
 

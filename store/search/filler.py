@@ -77,7 +77,8 @@ class Filler:
 
     def settled(self, handle: Handle) -> bool:
         """Nothing is left to do in the account as it stands."""
-        return self._done.get(handle.ref.id) == _generation(handle)
+        generation = _generation(handle)
+        return generation != -1 and self._done.get(handle.ref.id) == generation
 
     async def _turn(self, handle: Handle) -> Progress:
         """The account stays open until the thread is done with it, also when we are cancelled."""
@@ -89,6 +90,9 @@ class Filler:
 
 
 def _generation(handle: Handle) -> int:
-    """-1 while a writer is at work."""
-    word = handle.lock.read()
+    """-1 while a writer is at work, and where the disk does not tell: one account is not the others' affair."""
+    try:
+        word = handle.lock.read()
+    except OSError:
+        return -1
     return -1 if word is None or word.state is State.BUSY else word.generation

@@ -3,8 +3,11 @@ organisation only, and is forgotten after its time."""
 
 from __future__ import annotations
 
+import pytest
+
 from core.errors import TemporaryError
 from core.status import refused
+from delivery.queue import tracing
 from delivery.queue.queue import TRACE
 from delivery.types import Result, ResultKind, TraceEntry
 from tests.delivery.conftest import World
@@ -44,6 +47,12 @@ async def test_a_message_is_found_by_queue_id_message_id_and_addresses(world: Wo
     entries = await world.queue.administration.trace(None, queue_id)
     assert (entries[-1].status, entries[-1].remote) == ("550 5.1.1 no such user", "mx.far.test")
     assert "Secret" not in repr(entries)
+
+
+async def test_what_happened_last_is_told_where_it_is_too_much(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await sent(world)
+    monkeypatch.setattr(tracing, "ENTRIES", 2)
+    assert await found(world, "maire@ville.test") == [("failed", "x@far.test"), ("delivered", "maire@ville.test")]
 
 
 async def test_h121_each_organisation_sees_its_own_recipients(world: World) -> None:

@@ -96,3 +96,21 @@ async def test_memory_goes_back_once_after_a_wave_of_closings(
 
 def test_the_c_library_here_gives_memory_back() -> None:
     assert isinstance(heap.give_back(), bool)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_an_account_whose_disk_fails_keeps_no_other_open(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ref in (MAIRIE, VOISIN):
+        await deliver(store, ref, 1)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+
+    def fails() -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(entry.handle.lock, "read", fails)
+    await _until_open(store, 1)
+    assert store._open_accounts.opened(MAIRIE) is entry
+    monkeypatch.undo()
