@@ -122,7 +122,13 @@ class FileSystem:
         self._note("rmdir", parent, name)
 
     def names(self, directory: int) -> list[str]:
-        return os.listdir(directory)
+        """Read through an opening of its own: two threads that list one descriptor share its place in the directory,
+        and one of them gets the other's names."""
+        own = os.open(".", DIRECTORY, dir_fd=directory)
+        try:
+            return os.listdir(own)
+        finally:
+            os.close(own)
 
     # -- files -----------------------------------------------------------------------------------------------------
 
