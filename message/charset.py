@@ -79,8 +79,9 @@ class Decoder:
 
 def shown(text: str) -> str:
     """For one line that people read: controls become spaces, direction overrides go, white space is folded."""
-    if text.isascii() and text.isprintable():  # the usual case, which has none of these
-        return " ".join(text.split())
+    line = " ".join(text.split())
+    if line.isprintable():  # the usual case, which has none of these
+        return line
     return " ".join(_BIDI.sub("", _CONTROL.sub(" ", text)).split())
 
 

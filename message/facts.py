@@ -54,17 +54,17 @@ def gather(content: Content, limits: Limits = LIMITS) -> Facts:
     """Scan a message once. Runs in a thread for long ones: each step works on at most `content.BLOCK` octets."""
     head = split(content.read(0, min(content.size, limits.header_block + 4)), limits)  # 4: to see that it goes on
     scanned = mime.scan(content, limits, None if Defect.BLOCK_TOO_LONG in head.defects else head)
-    wire = structure.bodystructure(scanned)
+    wire, plain = structure.forms(scanned)
     if len(wire) > _LONGEST_STRUCTURE:
         scanned = mime.opaque(content, limits)
-        wire = structure.bodystructure(scanned)
+        wire, plain = structure.forms(scanned)
     date = dates.parse(head.value(b"date"))
     return Facts(
         envelope=summary.envelope(head, limits),
         bodystructure=wire,
-        body=structure.body(scanned),
+        body=plain,
         parts=scanned.pack(),
-        headers=b"".join(field.raw for field in head.fields if field.name in KEPT_FIELDS),
+        headers=b"".join([raw for name, raw, _, _ in head.fields if name in KEPT_FIELDS]),
         preview=text.preview(content, scanned),
         sent_date=None if date is None else date.seconds,
         message_id=_message_id(head),

@@ -36,8 +36,9 @@ class Defect(Flag):
 
 # RFC 5322 2.2: ftext = %d33-57 / %d59-126
 _NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
-# A field as nearly all are: name, colon, lines that go on after white space. Only where no CR stands alone.
-_SOUND = re.compile(rb"([!-9;-~]++):[^\r]*+(?:\r\n[ \t][^\r]*+)*+\r\n")
+# A field as nearly all are: name, colon, lines that go on after white space. Only where no CR stands alone. Looked for
+# at the beginning of lines alone, so that a long line that is no field is not tried octet by octet.
+_SOUND = re.compile(rb"^(([!-9;-~]++):[^\r]*+(?:\r\n[ \t][^\r]*+)*+\r\n)", re.MULTILINE)
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
@@ -62,8 +63,8 @@ class Field(NamedTuple):
     @property
     def value(self) -> bytes:
         """Unfolded (RFC 5322 2.2.3: each CRLF before white space goes, the white space stays) and stripped."""
-        body = self.body
-        return (_FOLD.sub(b"", body) if b"\r\n" in body else body).strip(b" \t\r\n")
+        body = self.raw[self.colon :].strip(b" \t\r\n")
+        return _FOLD.sub(b"", body) if b"\r\n" in body else body
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class Head:
 
     def value(self, name: bytes) -> bytes | None:
         """The unfolded value of the first field of this name."""
-        field = self.first(name)
-        return None if field is None else field.value
+        fields = self._named.get(name)
+        return fields[0].value if fields else None
 
     def prepended(self, *fields: bytes) -> Head:
         """With these fields in front, each with its CRLF (RFC 5321 4.4: trace fields go on top)."""
@@ -135,8 +136,10 @@ def split(data: bytes, limits: Limits = LIMITS) -> Head:
     Linear, and never more than `limits.header_block` octets or `limits.header_fields` fields are looked at.
     """
     end, blank = _block_end(data)
-    bound = min(end, limits.header_block)
-    lone, most = _has_lone(data), limits.header_field
+    lone = _has_lone(data, end)
+    if not lone and end <= limits.header_block and (sound := _all_sound(data, end, limits)) is not None:
+        return Head(sound, data[end : end + blank])
+    bound, most = min(end, limits.header_block), limits.header_field
     fields: list[Field] = []
     defects = Defect.NONE
     start = 0
@@ -145,7 +148,7 @@ def split(data: bytes, limits: Limits = LIMITS) -> Head:
             defects |= Defect.TOO_MANY_FIELDS
             break
         if not lone and (sound := _SOUND.match(data, start, end)):
-            raw, name = sound[0], sound[1]
+            raw, name = sound.groups()
             if len(raw) <= most and start + len(raw) <= bound:
                 fields.append(Field(name.lower(), raw, len(name) + 1))
                 start += len(raw)
@@ -173,10 +176,21 @@ def _block_end(data: bytes) -> tuple[int, int]:
     return (len(data), 0) if end < 0 else (end + 2, 2)
 
 
-def _has_lone(data: bytes) -> bool:
-    """Whether any CR, LF or NUL stands alone; mostly none does, and no field need be searched for one."""
-    pairs = data.count(b"\r\n")
-    return data.count(b"\r") != pairs or data.count(b"\n") != pairs or b"\0" in data
+def _has_lone(data: bytes, end: int) -> bool:
+    """Whether any CR, LF or NUL before `end` stands alone; mostly none does, and no field need be searched for one."""
+    pairs = data.count(b"\r\n", 0, end)
+    return data.count(b"\r", 0, end) != pairs or data.count(b"\n", 0, end) != pairs or data.find(b"\0", 0, end) >= 0
+
+
+def _all_sound(data: bytes, end: int, limits: Limits) -> tuple[Field, ...] | None:
+    """All fields at once, when there is nothing but sound ones and none is over a bound; what they leave out shows in
+    their lengths."""
+    found = _SOUND.findall(data, 0, end)
+    sizes = [len(raw) for raw, _ in found]
+    if sum(sizes) != end or len(found) > limits.header_fields or (found and max(sizes) > limits.header_field):
+        return None
+    made, none = tuple.__new__, Defect.NONE  # `Field` without its own constructor: a third of the time
+    return tuple([made(Field, (name.lower(), raw, len(name) + 1, none)) for raw, name in found])
 
 
 def _field(raw: bytes, *, first: bool = False, limit: int = 0, lone: bool = True) -> Field:

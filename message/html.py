@@ -49,8 +49,9 @@ class Stripper:
         position = 0
         self._closing = -1
         while position < len(data):
+            state = self._state
             step = self._step(data, position, out, final)
-            if step == position:
+            if step == position and self._state is state:  # an empty script ends where it begins
                 break
             position = step
         self._held = "" if final else data[position:]

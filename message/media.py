@@ -9,7 +9,7 @@ from core.config import Limits
 from message import parameters
 from message.header import Head
 from message.parameters import Pairs
-from message.transfer import Encoding, encoding
+from message.transfer import NAMES, Encoding, encoding
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]+")
 _LANGUAGES = 50  # language tags kept of one field
@@ -37,7 +37,10 @@ class Media:
         return encoding(self.encoding_token)
 
     def parameter(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self.parameters if key.lower() == name), None)
+        for key, value in self.parameters:
+            if key.lower() == name:
+                return value
+        return None
 
     def is_message(self) -> bool:
         """RFC 9051 7.5.2 media-message: rfc822 and global."""
@@ -80,6 +83,9 @@ def _content_type(value: bytes | None, limits: Limits, default: Media) -> tuple[
 def _encoding_token(value: bytes | None) -> bytes:
     if value is None:
         return b""
+    token = value.lower()
+    if token in NAMES:  # nearly always
+        return token
     token = parameters.parse(value, 0).head.lower()
     return _short(token) if _TOKEN.fullmatch(token) else b""
 

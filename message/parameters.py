@@ -18,6 +18,11 @@ _TOKEN = re.compile(
     rb'|(?P<word>[^ \t\r\n";=(]+)',
     re.DOTALL,
 )
+# A value as nearly all are, read at once where a test finds the grammar to say the same: one word, then pairs without
+# comments, escapes and blanks around "=".
+_WORD = rb'[^ \t\r\n";=(]++'
+_USUAL_PAIR = re.compile(rb';[ \t]*+(%b)=(?:(%b)|"([^"\\]*+)")' % (_WORD, _WORD))
+_USUAL = re.compile(rb'(%b)((?:;[ \t]*+%b=(?:%b|"[^"\\]*+"))*+);?+[ \t]*+' % (_WORD, _WORD, _WORD))
 _PAREN = re.compile(rb"[()]|\\.", re.DOTALL)
 _PAIR = re.compile(rb"\\(.)", re.DOTALL)
 # RFC 2231 3, 4.1: attribute [*section] [*]
@@ -52,6 +57,14 @@ def unquote(inner: bytes) -> bytes:
 
 def parse(data: bytes, limit: int) -> Value:
     """Split a Content-Type or Content-Disposition value. Broken parameters are kept as far as they make sense."""
+    if usual := _USUAL.fullmatch(data):
+        found = _USUAL_PAIR.findall(usual[2])[:limit] if usual[2] else ()
+        return Value(usual[1], tuple([(name, word or quoted) for name, word, quoted in found]))
+    return _parse(data, limit)
+
+
+def _parse(data: bytes, limit: int) -> Value:
+    """Any value."""
     segments = _segments(data, limit)
     head = b" ".join(word for word in segments[0] if word != b"=")
     pairs = []
@@ -91,6 +104,8 @@ def merged(pairs: Pairs) -> Pairs:
     The form IMAP clients get in BODYSTRUCTURE. When only some sections are encoded (RFC 2231 4.1) the plain ones are
     percent-encoded so that the whole reads as one extended value.
     """
+    if not any(b"*" in name for name, _ in pairs):
+        return pairs
     out: list[tuple[bytes, bytes]] = []
     sections: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
     for name, value in pairs:

@@ -12,59 +12,51 @@ from message.parts import Part, PartKind
 from message.wire import nstring, string
 
 
-def bodystructure(structure: Structure) -> bytes:
-    """With extension data."""
-    return _body(structure, structure.root, extended=True)
+def forms(structure: Structure) -> tuple[bytes, bytes]:
+    """BODYSTRUCTURE, and BODY, which is the same without extension data."""
+    return _forms(structure, structure.root)
 
 
-def body(structure: Structure) -> bytes:
-    """Without: the answer to FETCH BODY."""
-    return _body(structure, structure.root, extended=False)
-
-
-def _body(structure: Structure, part: Part, *, extended: bool) -> bytes:
+def _forms(structure: Structure, part: Part) -> tuple[bytes, bytes]:
     about = structure.media[part.index]
     if part.kind is PartKind.MULTIPART:
-        return _multipart(structure, part, about, extended=extended)
-    fields = [
+        return _multipart(structure, part, about)
+    common = b"%b %b %b %b %b %b %d" % (
         string(about.type),
         string(about.subtype),
         _parameters(_with_charset(about)),
         nstring(about.id),
         nstring(about.description),
         string(about.encoding_token or b"7bit"),
-        b"%d" % part.octets,
-    ]
+        part.octets,
+    )
+    extension = nstring(about.md5), _extension(about)
     if part.kind is PartKind.MESSAGE:
-        inside = part.children[0]
-        fields += [
-            structure.envelopes[inside.index],
-            _body(structure, inside, extended=extended),
-            b"%d" % structure.lines[part.index],
-        ]
-    elif about.type == b"text":
-        fields.append(b"%d" % structure.lines[part.index])
-    if extended:
-        fields += [nstring(about.md5), *_extension(about)]
-    return b"(%b)" % b" ".join(fields)
+        inside, lines = part.children[0], structure.lines[part.index]
+        common += b" " + structure.envelopes[inside.index]
+        full, plain = _forms(structure, inside)
+        return b"(%b %b %d %b %b)" % (common, full, lines, *extension), b"(%b %b %d)" % (common, plain, lines)
+    if about.type == b"text":
+        common += b" %d" % structure.lines[part.index]
+    return b"(%b %b %b)" % (common, *extension), b"(%b)" % common
 
 
-def _multipart(structure: Structure, part: Part, about: Media, *, extended: bool) -> bytes:
-    children = b"".join(_body(structure, child, extended=extended) for child in part.children)
-    fields = [children + b" " + string(about.subtype)]
-    if extended:
-        fields += [_parameters(about.parameters), *_extension(about)]
-    return b"(%b)" % b" ".join(fields)
+def _multipart(structure: Structure, part: Part, about: Media) -> tuple[bytes, bytes]:
+    children = [_forms(structure, child) for child in part.children]
+    full, plain = (b"".join(form) for form in zip(*children, strict=True))
+    subtype = string(about.subtype)
+    extension = _parameters(about.parameters), _extension(about)
+    return b"(%b %b %b %b)" % (full, subtype, *extension), b"(%b %b)" % (plain, subtype)
 
 
-def _extension(about: Media) -> list[bytes]:
+def _extension(about: Media) -> bytes:
     """body-fld-dsp SP body-fld-lang SP body-fld-loc"""
     disposition = b"NIL"
     if about.disposition is not None:
         kind, pairs = about.disposition
         disposition = b"(%b %b)" % (string(kind), _parameters(pairs))
     languages = b"(%b)" % b" ".join(map(string, about.languages)) if about.languages else b"NIL"
-    return [disposition, languages, nstring(about.location)]
+    return b"%b %b %b" % (disposition, languages, nstring(about.location))
 
 
 def _with_charset(about: Media) -> Pairs:
@@ -77,4 +69,4 @@ def _with_charset(about: Media) -> Pairs:
 def _parameters(pairs: Pairs) -> bytes:
     if not pairs:
         return b"NIL"
-    return b"(%b)" % b" ".join(string(name) + b" " + string(value) for name, value in pairs)
+    return b"(%b)" % b" ".join([string(name) + b" " + string(value) for name, value in pairs])

@@ -23,7 +23,7 @@ class Encoding(Enum):
     UNKNOWN = 5
 
 
-_NAMES = {
+NAMES = {
     b"7bit": Encoding.SEVENBIT,
     b"8bit": Encoding.EIGHTBIT,
     b"binary": Encoding.BINARY,
@@ -34,7 +34,7 @@ _NAMES = {
 
 def encoding(token: bytes) -> Encoding:
     """The encoding named by a Content-Transfer-Encoding token; absent (b"") is 7bit (RFC 2045 6.1)."""
-    return _NAMES.get(token.lower(), Encoding.UNKNOWN) if token else Encoding.SEVENBIT
+    return NAMES.get(token.lower(), Encoding.UNKNOWN) if token else Encoding.SEVENBIT
 
 
 class Decoder(Protocol):

@@ -10,13 +10,15 @@ import re
 _BREAKS = bytes.maketrans(b"\r\n\0", b"   ")
 # RFC 9051 9: quoted strings carry TEXT-CHAR; other controls and 8-bit octets travel in literals.
 _QUOTABLE = re.compile(rb"[\t\x20-\x7e]{0,1000}")
+_PLAIN = re.compile(rb"[\t\x20!#-\[\]-~]{0,1000}")  # the same without what must be escaped
 _SPECIAL = re.compile(rb'(["\\])')
 
 
 def string(value: bytes) -> bytes:
+    if _PLAIN.fullmatch(value):  # nearly always
+        return b'"%b"' % value
     if _QUOTABLE.fullmatch(value):
-        plain = b'"' not in value and b"\\" not in value  # nearly always: a search and a copy less
-        return b'"' + (value if plain else _SPECIAL.sub(rb"\\\1", value)) + b'"'
+        return b'"' + _SPECIAL.sub(rb"\\\1", value) + b'"'
     clean = value.translate(_BREAKS)
     if clean != value:
         return string(clean)

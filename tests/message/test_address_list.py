@@ -121,9 +121,18 @@ def test_h064_an_address_is_never_decoded() -> None:
     assert str(to_address(entry)) == "=?utf-8?q?victim=40x.test?=@evil.test"
 
 
-@given(st.text(alphabet='aZ0-_.@<>, "();:', max_size=40).map(str.encode))
-@example(b"a@b.fr")
-@example(b"Jean Dupont <jean@mairie.fr>")
-@example(b"a@b.fr, c@d.fr")
-def test_the_usual_form_read_at_once_means_what_the_grammar_says(value: bytes) -> None:
-    assert address_list.parse(value) == address_list._Lister(100).run(address_list._tokens(value))
+_ENTRIES = st.sampled_from(["a@b.fr", "Jean D <j@m.fr>", '"D, (J)" <é@m.fr>', "x: y@z;", "a@[1]", "", "=?a?= <@>"])
+
+
+@given(
+    st.text(alphabet='aé0-_.@<>, "();:\\[]\t', max_size=40) | st.lists(_ENTRIES, max_size=5).map(", ".join),
+    st.integers(min_value=0, max_value=4),
+)
+@example("a@b.fr", 100)
+@example("Jean Dupont <jean@mairie.fr>", 100)
+@example('"Dupont, Jean (maire)" <jean@mairie.fr>,\td@e.fr', 100)
+@example("a@b.fr, c@d.fr, ", 2)
+@example('"a  b" <c@d>', 1)
+def test_the_usual_form_read_at_once_means_what_the_grammar_says(text: str, bound: int) -> None:
+    value = text.encode()
+    assert address_list.parse(value, room=bound) == address_list._Lister(bound).run(address_list._tokens(value))

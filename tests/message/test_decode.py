@@ -4,7 +4,7 @@ import base64
 import quopri
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.config import Limits
@@ -118,6 +118,18 @@ def test_parameters_with_comments_quotes_and_continuations() -> None:
     assert _pairs(value) == {"filename": "délib.pdf"}
     assert _pairs(b"a; x*1=b; x*0=a; x*3=lost") == {"x": "ab"}
     assert _pairs(b"a; f*=iso-8859-1''%E9") == {"f": "é"}
+
+
+@given(
+    st.lists(st.sampled_from((b"a", b"text/plain", b";", b"; ", b"=", b'"', b"\\", b"(", b")", b" ", b"*0*"))).map(
+        b"".join
+    ),
+    st.integers(min_value=0, max_value=3),
+)
+@example(b'text/plain; charset=utf-8; name="a; (b)"; c="";', 3)
+@example(b"text/plain;a=b ", 1)
+def test_a_usual_value_read_at_once_means_what_the_grammar_says(value: bytes, limit: int) -> None:
+    assert parameters.parse(value, limit) == parameters._parse(value, limit)
 
 
 def test_h062_no_more_parameters_than_the_limit() -> None:

@@ -12,7 +12,7 @@ def envelope(lines: bytes) -> bytes:
 
 def bodies(data: bytes) -> tuple[bytes, bytes]:
     tree = mime.scan(BytesContent(data))
-    return structure.bodystructure(tree), structure.body(tree)
+    return structure.forms(tree)
 
 
 @pytest.mark.parametrize(
