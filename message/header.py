@@ -137,8 +137,8 @@ def split(data: bytes, limits: Limits = LIMITS) -> Head:
     """
     end, blank = _block_end(data)
     lone = _has_lone(data, end)
-    if not lone and end <= limits.header_block and (sound := _all_sound(data, end, limits)) is not None:
-        return Head(sound, data[end : end + blank])
+    if not lone and end <= limits.header_block and (every := _all_sound(data, end, limits)) is not None:
+        return Head(every, data[end : end + blank])
     bound, most = min(end, limits.header_block), limits.header_field
     fields: list[Field] = []
     defects = Defect.NONE
