@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from core.acks import acknowledge
 from core.tls import client_certificate
 from imap.deflate import Deflate
 
@@ -132,6 +133,10 @@ class Channel(asyncio.Protocol):
             data = self.take()
             if data or self.ended:
                 return data
+
+    def acknowledge(self) -> None:
+        """The rest of a command is awaited: its sender may be waiting for word of what has come."""
+        acknowledge(self._transport)
 
     @property
     def ended(self) -> bool:

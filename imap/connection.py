@@ -195,6 +195,8 @@ class Connection:
     async def _read(self, seconds: float) -> None:
         if seconds <= 0:  # a peer whose octets always lie ready must not outlive its time
             raise Bye("too slow", Code.NONE)
+        if self._framer.midway and not self._channel.readable:
+            self._channel.acknowledge()
         try:
             async with asyncio.timeout(seconds):
                 data = await self._channel.read()

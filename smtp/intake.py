@@ -55,6 +55,7 @@ class Intake(Generic[D]):
     size_limit: int
     wait: Callable[[], None]
     rest: Callable[[], None]
+    begun: bool = False  # something of the message is here
 
     async def run(self: Intake[DataDecoder]) -> Status | None:
         """Until the final dot; None when delivery may finish, else why the message is refused. Raises `Hangup`,
@@ -80,8 +81,11 @@ class Intake(Generic[D]):
 
     async def _next(self, size: int = READ) -> bytes:
         self.wait()
+        if self.begun:
+            self.reader.acknowledge()
         begin = self.clock.monotonic()
         data = await self.reader.block(size)
+        self.begun = True
         self.rest()
         self.meter.add(self.clock.monotonic() - begin, len(data))
         if self.meter.too_slow:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+from core.acks import acknowledge
 from core.config import Limits
 from smtp import replies
 from smtp.guards import foreign_protocol
@@ -89,6 +90,11 @@ class PeerReader:
             del self._buffer[:size]
             return data
         return await self._read(size)
+
+    def acknowledge(self) -> None:
+        """The rest of a message is awaited: its sender may be waiting for word of what has come."""
+        if not self.waiting:
+            acknowledge(vars(self.stream)["_transport"])
 
     def unread(self, data: bytes) -> None:
         self._buffer[:0] = data

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import time
 
 import pytest
 
@@ -244,3 +246,34 @@ async def _until(condition: object, seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def _dotted(port: int, tries: int) -> float:
+    """The shortest time in seconds from the final dot, sent by itself without TCP_NODELAY, to its answer."""
+    with socket.create_connection(("127.0.0.1", port), 30) as peer, peer.makefile("rb") as replies:
+
+        def reply() -> bytes:
+            while (line := replies.readline())[3:4] == b"-":
+                pass
+            return line
+
+        def timed() -> float:
+            for line in (b"MAIL FROM:<a@partner.test>", b"RCPT TO:<agent@mairie.test>", b"DATA"):
+                peer.sendall(line + b"\r\n")
+                assert reply()[:1] in b"23"
+            peer.sendall(b"Les mots du conseil.\r\n" * 150)
+            begin = time.perf_counter()
+            peer.sendall(b".\r\n")
+            assert reply().startswith(b"250 ")
+            return time.perf_counter() - begin
+
+        reply()
+        peer.sendall(b"EHLO mx.partner.test\r\n")
+        reply()
+        return min(timed() for _ in range(tries))
+
+
+async def test_a_final_dot_in_a_segment_of_its_own_is_not_held_back_by_a_delayed_acknowledgement() -> None:
+    delayed = 0.040  # seconds, by Linux at least
+    async with running(service()) as server:
+        assert await asyncio.to_thread(_dotted, server.addresses[0][1], 12) < delayed
