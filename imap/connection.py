@@ -16,7 +16,7 @@ from core.log import context, get
 from directory.types import Account
 from imap import capability, dispatch, responses
 from imap.channel import Channel
-from imap.errors import Bad, BadSyntax, Bye, Code
+from imap.errors import Bad, Bye, Code
 from imap.notify import tell_or_give_up
 from imap.seats import Admission
 from imap.session import Notices, Services, Session
@@ -279,7 +279,7 @@ class Connection:
         if isinstance(event, Refused):
             raise Bye(event.error.text, event.error.code) if event.fatal else event.error
         if not isinstance(event, Rest):
-            raise BadSyntax("command too long")
+            raise RuntimeError("framing lost the rest of the command")
         return event.data
 
     async def _literal_event(self, deadline: float) -> Event:

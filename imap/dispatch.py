@@ -55,7 +55,9 @@ async def _attempt(session: Session, table: Table, scanner: Scanner) -> tuple[st
     """The tag ("*" when there was none), the row (None: unknown) and what is to be answered."""
     tag, command = "*", None
     try:
-        tag = session.tag = _tag(scanner)
+        tag = session.tag = scanner.tag()
+        if not scanner.try_space():
+            raise BadSyntax("command expected")
         session.keep_numbers = False
         command = _row(session, table, scanner)
         return tag, command, _ok(await _execute(session, command, scanner))
@@ -68,13 +70,6 @@ async def _attempt(session: Session, table: Table, scanner: Scanner) -> tuple[st
     except Exception:  # a bug of ours must cost one command, not the session
         log.exception("imap-command-failed", command=command.name if command else "")
         return tag, command, Answer("NO", "internal error", Code.SERVERBUG)
-
-
-def _tag(scanner: Scanner) -> str:
-    tag = scanner.tag()
-    if not scanner.try_space():
-        raise BadSyntax("command expected")
-    return tag
 
 
 def _row(session: Session, table: Table, scanner: Scanner) -> Command[Any]:
@@ -90,19 +85,20 @@ def _row(session: Session, table: Table, scanner: Scanner) -> Command[Any]:
 
 async def _execute(session: Session, command: Command[Any], scanner: Scanner) -> Ok:
     if session.state not in command.states:
-        raise Bad(_WRONG_STATE[session.state])
+        raise Bad(_wrong_state(session.state, command.states))
     if command.by_number and session.uid_only:
         raise Bad("message numbers are not used once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
     arguments = command.parse(scanner)
     return await command.handle(session, arguments)
 
 
-_WRONG_STATE = {
-    State.NOT_AUTHENTICATED: "log in first",
-    State.AUTHENTICATED: "not allowed in this state",
-    State.SELECTED: "not allowed in this state",
-    State.LOGOUT: "the session is over",
-}
+def _wrong_state(state: State, wanted: frozenset[State]) -> str:
+    """What the client has to do before (RFC 9051 3)."""
+    if state is State.NOT_AUTHENTICATED:
+        return "log in first"
+    if State.SELECTED in wanted:
+        return "select a mailbox first"
+    return "leave the selected mailbox first" if State.AUTHENTICATED in wanted else "you are logged in already"
 
 
 def _ok(done: Ok) -> Answer:

@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from imap.errors import Bad, Code
+from imap.errors import Bad
 from imap.types import FEW, FlagSet, Ranges, SeqNum, SequenceSet, clip, merge
 from store.types import Changes, Message, ModSeq, Snapshot, Uid
 
@@ -140,7 +140,7 @@ class View:
         uids = self._map
         numbers = wanted.resolve(len(uids))
         if strict and numbers and numbers[-1][0] > max(len(uids), 1):
-            raise Bad("no such message number", Code.CLIENTBUG)
+            raise Bad("no such message number")
         return merge((uids[low - 1], uids[high - 1]) for low, high in clip(numbers, len(uids)))
 
     def from_uids(self, wanted: SequenceSet) -> Ranges:

@@ -74,7 +74,7 @@ def _parse_set(scanner: Scanner) -> SetAcl:
     try:
         return SetAcl(entry, Change(sign, rights.parse(text.removeprefix(sign))))
     except ValueError as error:
-        raise Bad("this right is not supported", Code.CLIENTBUG) from error  # RFC 4314 3.1
+        raise Bad("there is no such right") from error  # RFC 4314 3.1
 
 
 async def _administered(session: Session, name: str) -> Place:
@@ -95,7 +95,7 @@ def _grantee(identifier: bytes) -> Address | None:
 
 
 def _unknown() -> No:
-    return No("no such user here", Code.CANNOT)
+    return No("nobody of that name here", Code.CANNOT)
 
 
 async def _change(session: Session, entry: Entry, change: Change) -> None:

@@ -16,7 +16,11 @@ from imap.wire.scanner import Scanner
 
 _INITIAL = re.compile(rb"[A-Za-z0-9+/=]+")  # initial-resp = base64 / "="; other octets are judged by `directory.sasl`
 # RFC 9051 6.2.2: cancelling and invalid base64 are answered BAD; the rest is a login that failed.
-_BAD = {"cancelled": "authentication cancelled", "invalid-base64": "invalid base64", "too-long": "response too long"}
+_BAD = {
+    "cancelled": ("authentication cancelled", Code.AUTHENTICATIONFAILED),  # to cancel is no bug
+    "invalid-base64": ("the response is not valid base64", Code.CLIENTBUG),
+    "too-long": ("the response is too long", Code.TOOBIG),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,9 @@ async def _handle(session: Session, asked: Authenticate) -> Ok:
 
 def _refusal(session: Session, reason: str) -> Bad | No | Bye:
     if reason == "unsupported-mechanism":
-        return No("unsupported mechanism", Code.CANNOT)
-    text = _BAD.get(reason)
-    if text is None:
-        return failed(session)
-    return Bad(text, Code.NONE if reason == "cancelled" else Code.CLIENTBUG)  # to cancel is no bug
+        return No("this authentication mechanism is not offered", Code.CANNOT)
+    bad = _BAD.get(reason)
+    return failed(session) if bad is None else Bad(*bad)
 
 
 AUTHENTICATE = Command("AUTHENTICATE", BEFORE_LOGIN, _parse, _handle)

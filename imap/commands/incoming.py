@@ -139,7 +139,7 @@ class Incoming:
         async for block in self._session.link.literal():
             if b"\0" in block:
                 code = "UNKNOWN-CTE" if announced.binary else Code.CANNOT  # RFC 3516 4.4
-                raise No("message contains NUL", code)
+                raise No("a message must not contain NUL octets", code)
             await spool.write(lines.mend(block))
         self.scanner = Scanner(await self._session.link.rest_of_command(), utf8=self._session.utf8)
 

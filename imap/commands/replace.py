@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.errors import NotFoundError
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import highest_if_qresync, require_writable
@@ -55,10 +54,7 @@ async def _handle(session: Session, asked: Replace) -> Ok:
     async with Incoming(session, asked.scanner, place.store) as incoming:
         content = await incoming.message(asked.head)
         incoming.scanner.end()
-        try:
-            appended = await selected.mailbox.replace(uid, content, asked.head.placement(asked.name))
-        except NotFoundError as error:
-            raise _missing() if error.code == "no-message" else error from None
+        appended = await selected.mailbox.replace(uid, content, asked.head.placement(asked.name))
     # RFC 8508 3.4: before the EXPUNGE, which the updates that follow tell.
     code = responses.append_uid(appended.uidvalidity, [appended.uid])
     session.writer.write(responses.untagged("OK", "replacement ready", code))
@@ -69,13 +65,11 @@ async def _uid(selected: Selected, asked: Replace) -> Uid:
     """Before anything is sent: what is gone cannot be replaced."""
     view = await selected.numbered()
     known = view.known(view.ranges(asked.wanted, uid=asked.uid))
-    if len(known) != 1 or view.is_gone(known[0]):
-        raise _missing()
+    if len(known) == 1 and view.is_gone(known[0]):
+        raise No("the message to replace was expunged", Code.EXPUNGEISSUED)  # RFC 5530 3
+    if len(known) != 1:
+        raise No("the message to replace is not there", Code.NONEXISTENT)
     return Uid(known[0])
-
-
-def _missing() -> No:
-    return No("the message to replace is not there", Code.NONEXISTENT)
 
 
 REPLACE = Command("REPLACE", WHEN_SELECTED, _parser(uid=False), _handle, by_number=True)

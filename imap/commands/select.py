@@ -117,7 +117,7 @@ async def _examine(session: Session, asked: Select) -> Ok:
 async def _open(session: Session, asked: Select, *, examined: bool) -> None:
     """The former mailbox is left first, whatever comes of it (RFC 9051 6.3.2)."""
     if asked.resync and not session.qresync:
-        raise Bad("ENABLE QRESYNC first", Code.CLIENTBUG)  # RFC 7162 3.2.5
+        raise Bad("ENABLE QRESYNC first")  # RFC 7162 3.2.5
     if asked.resync and asked.resync.match and session.uid_only:
         raise Bad("no message numbers once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
     if session.selection is not None:

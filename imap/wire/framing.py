@@ -252,7 +252,9 @@ class Framer:
     # --- refusing and keeping in step ------------------------------------------------------------------------------
 
     def _refuse_literal(self, prefix: bytes, size: int) -> Refused:
-        error: ImapError = No("literal too large", Code.TOOBIG) if self.bounds.stream else Bad("literal too large")
+        error: ImapError = Bad("literal too large", Code.TOOBIG)
+        if self.bounds.stream:
+            error = No("literal too large", Code.TOOBIG)
         tag = _tag(prefix)
         if self._sync:
             self._reset()
@@ -284,7 +286,7 @@ class Framer:
             self._start += drop
             self._scan = max(self._scan, self._start)
             if self._skipped > self.bounds.discard:
-                return self._refused("*", Bad("line without end"), fatal=True)
+                return self._refused("*", Bad("line without end", Code.TOOBIG), fatal=True)
             return None
         self._after_skipped_line(_LITERAL.search(line[-_TAIL:]))
         return None
@@ -304,7 +306,7 @@ class Framer:
 
     def _skip_more(self) -> Event | None:
         if self._need > self.bounds.discard:
-            return self._refused("*", Bad("literal too large"), fatal=True)
+            return self._refused("*", Bad("literal too large", Code.TOOBIG), fatal=True)
         self._need -= len(self._take(self._need))
         if not self._need:
             self._mode, self._skipped = _Mode.SKIP_LINE, 0
@@ -338,7 +340,7 @@ class Framer:
 
 
 def _unasked() -> Bad:
-    return Bad("this literal must wait for our word", Code.TOOBIG)  # RFC 7888 5: LITERAL-
+    return Bad("a literal of this size must wait for our +", Code.TOOBIG)  # RFC 7888 5: LITERAL-
 
 
 def _size(digits: bytes) -> int:

@@ -89,7 +89,7 @@ class Scanner:
 
     def token(self, token: bytes) -> None:
         if not self.try_token(token):
-            raise BadSyntax("syntax error")
+            raise BadSyntax(f"{token.decode('ascii').strip() or 'space'} expected")
 
     def space(self) -> None:
         """SP: exactly one."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import store
+from core import errors
 from core.errors import (
     ConflictError,
     ForbiddenError,
@@ -13,6 +18,7 @@ from core.errors import (
     MailError,
     NotFoundError,
     QuotaError,
+    RefusedError,
     StorageError,
     TemporaryError,
 )
@@ -34,7 +40,8 @@ MAIL = b"Subject: one\r\n\r\nbody\r\n"
     ("error", "code"),
     [
         (NotFoundError("x"), "NONEXISTENT"),
-        (ConflictError("x"), "ALREADYEXISTS"),
+        (ConflictError("x"), "INUSE"),
+        (ConflictError("x", code="folder-exists"), "ALREADYEXISTS"),
         (InvalidError("x"), "CANNOT"),
         (ForbiddenError("x"), "NOPERM"),
         (QuotaError("x"), "OVERQUOTA"),
@@ -44,11 +51,50 @@ MAIL = b"Subject: one\r\n\r\nbody\r\n"
         (NotFoundError("x", code="no-message"), "EXPUNGEISSUED"),
         (StorageError("x"), "UNAVAILABLE"),
         (TemporaryError("x"), "UNAVAILABLE"),
-        (MailError("x"), ""),
+        (QuotaError("x", code="acl-full"), "LIMIT"),
+        (RefusedError("x"), "CANNOT"),
+        (MailError("x"), "UNAVAILABLE"),
     ],
 )
 def test_every_error_of_the_house_has_its_code(error: MailError, code: str) -> None:
     assert translate(error).code == code
+
+
+# What the store refuses, and the code that fits it (RFC 5530 3).
+CAUSES = {
+    "NONEXISTENT": {"no-folder", "no-account-item", "no-copy", "no-item", "no-leftover", "no-maildir"},
+    "EXPUNGEISSUED": {"no-message"},
+    "ALREADYEXISTS": {"folder-exists"},
+    "INUSE": {"mailbox-not-empty", "mailbox-occupied"},
+    "CANNOT": {
+        "invalid-delete", "invalid-keyword", "invalid-name", "invalid-rename", "invalid-special-use", "no-maildir",
+        "odd-file", "packed-mail",
+    },
+    "TOOBIG": {"too-large"},
+    "LIMIT": {"too-many-keywords", "too-many-folders", "uids-exhausted"},
+    "OVERQUOTA": {"organisation-over-quota", "over-quota", "too-many-messages"},
+    "UNAVAILABLE": {
+        "storage", "storage-busy", "storage-full", "storage-index", "storage-missing", "storage-odd-file",
+        "storage-owner",
+    },
+}  # fmt: skip
+
+
+def causes() -> Iterator[MailError]:
+    """What is raised anywhere in `store/`."""
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    for path in Path(store.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds:
+                named = {word.arg: word.value for word in node.keywords}
+                code = named.get("code")
+                if code is None or isinstance(code, ast.Constant):
+                    yield kinds[node.func.id]("x", code=code and str(code.value))
+
+
+def test_every_cause_the_store_has_is_told_by_the_code_that_fits() -> None:
+    told = {(str(translate(error).code), error.code) for error in causes()}
+    assert told == {(code, cause) for code, of_it in CAUSES.items() for cause in of_it}
 
 
 def test_what_is_said_is_printable() -> None:

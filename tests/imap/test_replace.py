@@ -66,7 +66,7 @@ async def test_another_session_expunged_it_meanwhile() -> None:
         await two.ok(b"STORE 1 +FLAGS.SILENT \\Deleted")
         await two.ok(b"EXPUNGE")
         await one.raw(NEW + b"\r\n")
-        assert (await one.until(b"a"))[-1].startswith(b"a NO [NONEXISTENT]")
+        assert (await one.until(b"a"))[-1].startswith(b"a NO [EXPUNGEISSUED]")
         assert (await world.account()).boxes["INBOX"].raw == {2: OLD}
 
 

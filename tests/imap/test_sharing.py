@@ -416,12 +416,12 @@ async def test_acl_transcript() -> None:
 async def test_acl_refusals() -> None:
     async with town() as (_, client):
         for command, said in (
-            (b"SETACL INBOX bob@mairie.test lrQ", b"a BAD [CLIENTBUG] this right is not supported"),
-            (b"SETACL INBOX bob@mairie.test lrq", b"a BAD [CLIENTBUG] this right is not supported"),
+            (b"SETACL INBOX bob@mairie.test lrQ", b"a BAD [CLIENTBUG] there is no such right"),
+            (b"SETACL INBOX bob@mairie.test lrq", b"a BAD [CLIENTBUG] there is no such right"),
             (b'SETACL INBOX "" lr', b"a BAD [CLIENTBUG] malformed identifier"),
-            (b"SETACL INBOX eve@autre.test lr", b"a NO [CANNOT] no such user here"),
-            (b"SETACL INBOX nobody@mairie.test lr", b"a NO [CANNOT] no such user here"),
-            (b"SETACL INBOX -bob@mairie.test lr", b"a NO [CANNOT] no such user here"),
+            (b"SETACL INBOX eve@autre.test lr", b"a NO [CANNOT] nobody of that name here"),
+            (b"SETACL INBOX nobody@mairie.test lr", b"a NO [CANNOT] nobody of that name here"),
+            (b"SETACL INBOX -bob@mairie.test lr", b"a NO [CANNOT] nobody of that name here"),
             (b"SETACL INBOX alice@mairie.test l", b"a NO [CANNOT] the owner always has every right"),
             (b"SETACL Absent anyone l", b"a NO [NONEXISTENT] no such folder"),
             (b"GETACL Absent", b"a NO [NONEXISTENT] no such folder"),

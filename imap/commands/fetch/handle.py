@@ -38,7 +38,7 @@ async def fetch(session: Session, args: FetchArgs) -> Ok:
     missing, code = await _fetch(session, args, by_uid=False)
     if missing:
         tell_partly(session, code)
-        raise No("Some of the messages no longer exist", Code.EXPUNGEISSUED)
+        raise No("some of the messages no longer exist", Code.EXPUNGEISSUED)
     return partly(session, Ok("FETCH completed"), code)
 
 
@@ -58,9 +58,9 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, limited: bo
     were left out."""
     selected, modifiers = session.selected, args.modifiers
     if modifiers.vanished and not (by_uid and session.qresync):
-        raise Bad("VANISHED is for UID FETCH once QRESYNC is enabled", Code.CLIENTBUG)  # RFC 7162 3.2.6
+        raise Bad("VANISHED is for UID FETCH once QRESYNC is enabled")  # RFC 7162 3.2.6
     if modifiers.window and not by_uid:
-        raise Bad("PARTIAL is for UID FETCH", Code.CLIENTBUG)  # RFC 9394 3.3
+        raise Bad("PARTIAL is for UID FETCH")  # RFC 9394 3.3
     if modifiers.window:
         check_asked(session, modifiers.window.size)  # RFC 9738 3.1
     view = await selected.numbered()

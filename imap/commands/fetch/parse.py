@@ -108,9 +108,7 @@ MODIFIERS: Mapping[str, Callable[[Scanner], Change]] = {
 
 
 def attributes(scanner: Scanner) -> tuple[Item, ...]:
-    """ "(" fetch-att *(SP fetch-att) ")" alone, as NOTIFY has it (RFC 5465 8)."""
-    if scanner.peek() != b"(":
-        raise BadSyntax("fetch items expected")
+    """ "(" fetch-att *(SP fetch-att) ")" alone, as NOTIFY has it (RFC 5465 8), when "(" comes next."""
     return _items(scanner)
 
 

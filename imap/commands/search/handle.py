@@ -46,7 +46,7 @@ async def uid_search(session: Session, args: SearchArgs) -> Ok:
 
 async def _search(session: Session, args: SearchArgs, *, by_uid: bool) -> Ok:
     if args.charset and Feature.UTF8 in session.features:
-        raise Bad("no CHARSET once UTF8=ACCEPT is enabled", Code.CLIENTBUG)  # RFC 6855 3
+        raise Bad("no CHARSET once UTF8=ACCEPT is enabled")  # RFC 6855 3
     returns = args.returns or (REV2 if session.rev2 else None)
     check_update(session, returns, "CONTEXT=SEARCH")
     check_fuzzy(session, returns, fuzzy=args.fuzzy)

@@ -24,7 +24,7 @@ def check_update(session: Session, returns: Returns | None, capability: str) -> 
     if capability in session.withheld:
         raise BadSyntax("unknown RETURN option")
     if returns.update and session.selection and session.tag in session.selection.contexts:
-        raise Bad("tag reuse")
+        raise Bad("a search of this tag is still kept up")
 
 
 def keep_up(

@@ -283,7 +283,7 @@ async def test_fetch_of_a_message_expunged_meanwhile_ends_with_no_and_keeps_numb
     await at.session.selected.numbered()
     mailbox.lose(2)
     assert await at.ask(b"1 FETCH 1:3 UID") == (
-        b"* 1 FETCH (UID 1)\r\n* 3 FETCH (UID 3)\r\n1 NO [EXPUNGEISSUED] Some of the messages no longer exist\r\n"
+        b"* 1 FETCH (UID 1)\r\n* 3 FETCH (UID 3)\r\n1 NO [EXPUNGEISSUED] some of the messages no longer exist\r\n"
     ), "EXPUNGE is withheld during FETCH (RFC 9051 7.5.1)"
 
 
@@ -307,7 +307,7 @@ async def test_a_file_that_vanishes_between_row_and_open_leaves_no_half_answer()
     del mailbox.raw[1]
     answer = await at.ask(b"1 FETCH 1:2 BODY.PEEK[TEXT]")
     assert answer.startswith(b"* 2 FETCH (BODY[TEXT] {14}\r\n")
-    assert answer.endswith(b"1 NO [EXPUNGEISSUED] Some of the messages no longer exist\r\n")
+    assert answer.endswith(b"1 NO [EXPUNGEISSUED] some of the messages no longer exist\r\n")
 
 
 async def test_files_are_closed_whatever_happens() -> None:

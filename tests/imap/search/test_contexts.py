@@ -83,7 +83,7 @@ async def test_tag_reuse_is_rejected_and_has_no_effect() -> None:
     async with World() as world, selected(world, MAIL) as client:
         await client.ask(b"UID SEARCH RETURN (UPDATE COUNT) SEEN", b"B01")
         lines = await client.ask(b"SORT RETURN (UPDATE) (DATE) UTF-8 FLAGGED", b"B01")
-        assert lines == [b"B01 BAD [CLIENTBUG] tag reuse"]
+        assert lines == [b"B01 BAD [CLIENTBUG] a search of this tag is still kept up"]
         assert updates(await client.ok(b"STORE 1 +FLAGS (\\Flagged)")) == []
 
 
