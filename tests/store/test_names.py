@@ -24,12 +24,12 @@ from store.types import Flag
         ("nul\0", "nul%00"),
     ],
 )
-def test_f111_local_parts_become_safe_directory_names(local: str, directory: str) -> None:
+def test_h111_local_parts_become_safe_directory_names(local: str, directory: str) -> None:
     assert names.account_directory(local) == directory
     assert names.account_local(directory) == local
 
 
-def test_f111_a_local_part_too_long_for_a_directory_is_refused() -> None:
+def test_h111_a_local_part_too_long_for_a_directory_is_refused() -> None:
     with pytest.raises(InvalidError):
         names.account_directory("é" * 40)
     with pytest.raises(InvalidError):
