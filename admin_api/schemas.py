@@ -257,6 +257,9 @@ class QueuedMessageOut(Model):
     size: int
     created: float
     held: bool
+    held_by: list[Literal["administrator", "lock", "suspension"]] = Field(
+        description="A lock of the account's sending, its suspension, an administrator by hand."
+    )
     organisation: str
     recipients: list[QueuedRecipientOut]
     release_at: float = Field(description="Its sender wants it kept back until then; Unix seconds, 0: at once.")
@@ -275,6 +278,7 @@ class QueuedMessageOut(Model):
         ]  # fmt: skip
         return QueuedMessageOut(
             queue_id=value.queue_id, sender=value.sender, size=value.size, created=value.created, held=value.held,
+            held_by=list(value.held_by),  # type: ignore[arg-type]
             organisation=value.organisation_id, recipients=recipients, release_at=value.schedule.release_at,
             deliver_by=value.schedule.deliver_by, by_mode=value.schedule.by_mode, priority=value.schedule.priority,
         )  # fmt: skip

@@ -144,7 +144,8 @@ class QueuedRecipient:
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """`sender` "" is the null sender; `organisation_id` is that of the account that sent or forwards it, or ""."""
+    """`sender` "" is the null sender; `organisation_id` is that of the account that sent or forwards it, or "";
+    `held_by`: any of "administrator", "lock" (of the account's sending), "suspension" (of the account)."""
 
     queue_id: str
     sender: str
@@ -154,6 +155,7 @@ class QueuedMessage:
     organisation_id: str
     recipients: tuple[QueuedRecipient, ...]
     schedule: Schedule = AT_ONCE
+    held_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,12 @@ class QueueAdministration(Protocol):
 
     async def unlock(self, account_id: str) -> bool:
         """Let an account send again whose sending was locked; False when it was not. The caller bounds whose it is."""
+
+    async def suspend(self, account_id: str) -> None:
+        """Hold what the account has in the queue, and what still comes of it."""
+
+    async def resume(self, account_id: str) -> None:
+        """Let go what `suspend` holds; what is held for another reason stays."""
 
     async def vacation(self, account_id: str) -> Vacation | None: ...
 

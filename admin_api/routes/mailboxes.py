@@ -57,9 +57,10 @@ async def show_mailbox(address: AddressPath, actor: AnyAdministrator, rooms: Roo
 async def change_mailbox(
     address: AddressPath, wanted: MailboxChange, actor: AnyAdministrator, rooms: Rooms
 ) -> MailboxOut:
-    """Quota, display name, state; a suspended mailbox receives but cannot log in or send."""
+    """Quota, display name, state; a suspended mailbox receives but cannot log in or send, and what it has in the
+    queue is held."""
     target = address_of(address)
-    await rooms.directory.account(actor, target)
+    account = await rooms.directory.account(actor, target)
     if wanted.quota is not None:
         await rooms.directory.set_quota(actor, target, wanted.quota)
     if wanted.display_name is not None:
@@ -68,8 +69,10 @@ async def change_mailbox(
         await rooms.directory.set_shared(actor, target, wanted.shared)
     if wanted.state == "suspended":
         await rooms.directory.suspend(actor, target)
+        await rooms.queue.suspend(account.id)
     elif wanted.state == "active":
         await rooms.directory.resume(actor, target)
+        await rooms.queue.resume(account.id)
     return MailboxOut.of(await rooms.directory.account(actor, target))
 
 

@@ -12,7 +12,7 @@ import typer
 from beffroi.cli import adopting, recycling, sending, vacation
 from beffroi.cli.console import console, refuse, run
 from beffroi.cli.parse import address_argument, octets
-from beffroi.rooms import open_directory, open_store
+from beffroi.rooms import open_directory, open_queue_administration, open_store
 from core.address import Address
 from core.config import Config
 from core.log import Secret
@@ -121,16 +121,28 @@ def quota_(address: str, quota: str) -> None:
 
 @app.command("suspend")
 def suspend(address: str) -> None:
-    """No login and no sending any more; mail is still received."""
+    """No login and no sending any more, and what is queued is held; mail is still received."""
     target = address_argument(address)
-    _change(target, lambda directory: directory.suspend(Actor.console(), target), "suspended")
+
+    async def operation(config: Config) -> None:
+        async with open_directory(config) as directory, open_queue_administration(config) as queue:
+            await directory.suspend(Actor.console(), target)
+            await queue.suspend((await directory.account(Actor.console(), target)).id)
+
+    _done(operation, target, "suspended")
 
 
 @app.command("resume")
 def resume(address: str) -> None:
     """Undo `suspend`."""
     target = address_argument(address)
-    _change(target, lambda directory: directory.resume(Actor.console(), target), "active")
+
+    async def operation(config: Config) -> None:
+        async with open_directory(config) as directory, open_queue_administration(config) as queue:
+            await directory.resume(Actor.console(), target)
+            await queue.resume((await directory.account(Actor.console(), target)).id)
+
+    _done(operation, target, "active")
 
 
 @app.command("remove")
@@ -166,5 +178,9 @@ def _change(address: Address, change: Callable[[Directory], Awaitable[object]], 
         async with open_directory(config) as directory:
             await change(directory)
 
+    _done(operation, address, done)
+
+
+def _done(operation: Callable[[Config], Awaitable[None]], address: Address, done: str) -> None:
     run(operation)
     console.answer({"address": str(address), "change": done}, f"{address}: {done}")

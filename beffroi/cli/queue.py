@@ -25,6 +25,7 @@ def view(message: QueuedMessage) -> dict[str, object]:
         "size": message.size,
         "age": int(time.time() - message.created),
         "held": message.held,
+        "held_by": ", ".join(message.held_by),
         "priority": message.schedule.priority,
         "recipients": [recipient.address for recipient in message.recipients],
     }
@@ -39,7 +40,7 @@ def list_() -> None:
             return await queue.list(None)
 
     rows = [view(message) for message in run(operation)]
-    console.table(rows, ("queue_id", "sender", "size", "age", "held", "priority", "recipients"))
+    console.table(rows, ("queue_id", "sender", "size", "age", "held_by", "priority", "recipients"))
 
 
 @app.command("show")

@@ -6,6 +6,8 @@ message that several organisations share each sees and handles its own recipient
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, case, delete, select, true, update
@@ -15,6 +17,7 @@ from core.clock import Clock
 from core.errors import NotFoundError
 from delivery.queue import allowance, tracing, vacations
 from delivery.queue.hints import HintSender
+from delivery.queue.holds import Hold, free_account, freed_of, held_by, hold_account, names
 from delivery.queue.results import finish
 from delivery.queue.rows import Row, schedule_of
 from delivery.queue.schema import State, message, recipient
@@ -35,7 +38,16 @@ class Administration:
         self._book = book
 
     async def unlock(self, account_id: str) -> bool:
-        return await self._database.write(lambda connection: allowance.unlock(connection, account_id))
+        unlocked = await self._database.write(lambda connection: allowance.unlock(connection, account_id))
+        self._hints.send()
+        return unlocked
+
+    async def suspend(self, account_id: str) -> None:
+        await self._database.write(lambda connection: hold_account(connection, account_id, Hold.SUSPENSION))
+
+    async def resume(self, account_id: str) -> None:
+        await self._database.write(lambda connection: free_account(connection, account_id, Hold.SUSPENSION))
+        self._hints.send()
 
     async def vacation(self, account_id: str) -> Vacation | None:
         return await self._database.read(lambda connection: vacations.get(connection, account_id))
@@ -53,10 +65,11 @@ class Administration:
         await self._change("queue-retry", organisation_id, queue_id, {"next_attempt": self._soon(queue_id)})
 
     async def hold(self, organisation_id: str | None, queue_id: str) -> None:
-        await self._change("queue-hold", organisation_id, queue_id, {"held": True})
+        await self._change("queue-hold", organisation_id, queue_id, held_by(Hold.ADMINISTRATOR))
 
     async def release(self, organisation_id: str | None, queue_id: str) -> None:
-        values = {"held": False, "next_attempt": self._soon(queue_id)}
+        """Whatever held it: who lets one message go has looked at it."""
+        values = {**freed_of(), "next_attempt": self._soon(queue_id)}
         await self._change("queue-release", organisation_id, queue_id, values)
 
     def _soon(self, queue_id: str) -> object:
@@ -150,6 +163,7 @@ def _as_value(row: Row, recipients: Sequence[Row]) -> QueuedMessage:
         size=row["size"],
         created=row["created"],
         held=any(item["held"] for item in recipients),
+        held_by=names(functools.reduce(operator.or_, (item["holds"] for item in recipients), 0)),
         organisation_id=owners.pop() if len(owners) == 1 else "",
         recipients=tuple(
             QueuedRecipient(

@@ -14,7 +14,8 @@ from hashlib import blake2b
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from delivery.queue.entering import HOUR, count_sent, sent_recently
-from delivery.queue.schema import State, correspondent, message, recipient, sending
+from delivery.queue.holds import Hold, free_account, hold_account
+from delivery.queue.schema import correspondent, message, sending
 
 DAY = 86400.0
 REMEMBERED = 400 * DAY  # a correspondent not written to for so long is new again
@@ -59,7 +60,7 @@ def charge(connection: Connection, account_id: str, keys: Collection[str], rules
     fresh = digests - _known(connection, account_id, digests, now)
     if _hijacked(connection, account_id, len(fresh), len(keys), rules, now):
         _set(connection, account_id, locked_at=now)
-        _hold(connection, account_id, held=True)
+        hold_account(connection, account_id, Hold.LOCK)  # what a stranger's hand has put into the queue already
         return Charge(Verdict.LOCKED, locked=True)
     new = _new_since(connection, account_id, now - DAY, now)[0] + len(fresh)
     if new > rules.new_recipients:
@@ -75,12 +76,12 @@ def locked(connection: Connection, account_id: str) -> bool:
 
 
 def unlock(connection: Connection, account_id: str) -> bool:
-    """False when it was not locked. What led there is forgiven: those it wrote to are known now, and what was held back
-    with it goes."""
+    """False when it was not locked. What led there is forgiven: those it wrote to are known now, and what was held with
+    it goes, unless something else holds it."""
     if not locked(connection, account_id):
         return False
     _set(connection, account_id, locked_at=0.0)
-    _hold(connection, account_id, held=False)
+    free_account(connection, account_id, Hold.LOCK)
     connection.execute(update(correspondent).where(correspondent.c.account_id == account_id).values(since=0.0))
     return True
 
@@ -89,13 +90,6 @@ def kept_back(connection: Connection, account_id: str, now: float) -> int:
     """How many messages of the account wait for a time that it chose (RFC 4865)."""
     mine = (message.c.account_id == account_id) & (message.c.release_at > now)
     return connection.execute(select(func.count()).select_from(message).where(mine)).scalar() or 0
-
-
-def _hold(connection: Connection, account_id: str, *, held: bool) -> None:
-    """What a stranger's hand has put into the queue already, for now or for later, does not leave either."""
-    mine = recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.account_id == account_id))
-    waiting = recipient.c.state == State.WAITING.value
-    connection.execute(update(recipient).where(mine, waiting).values(held=held))
 
 
 def _hijacked(connection: Connection, account_id: str, fresh: int, asked: int, rules: Rules, now: float) -> bool:

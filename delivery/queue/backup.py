@@ -6,9 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.sqlite import backup
+from delivery.queue.holds import Hold
 from delivery.queue.schema import State, recipient
 
-HOLD = f"UPDATE {recipient.name} SET held = 1 WHERE state IN ('{State.WAITING.value}', '{State.ACTIVE.value}')"  # noqa: S608
+HOLD = (
+    f"UPDATE {recipient.name} SET held = 1, holds = holds | {Hold.ADMINISTRATOR.value} "  # noqa: S608
+    f"WHERE state IN ('{State.WAITING.value}', '{State.ACTIVE.value}')"
+)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from delivery.queue.holds import of_new
 from delivery.queue.rows import NewMessage, NewRecipient, sender_text
 from delivery.queue.schema import CHUNK, Owed, State, chunk, message, recipient, sent
 from message.content import blocks
@@ -60,7 +61,7 @@ def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: 
             notify=",".join(sorted(new.dsn.notify)),
             orcpt=new.dsn.original,
             state=(State.ACTIVE if new.leased else State.WAITING).value,
-            held=False,
+            **of_new(parent.account_id),
             attempts=0,
             priority=parent.schedule.priority,
             next_attempt=max(now + new.wait, parent.schedule.release_at),

@@ -134,7 +134,7 @@ class Queue:
 
     async def unlock(self, account_id: str) -> bool:
         """Let an account send again; False when it was not locked."""
-        return await self._database.write(lambda c: allowance.unlock(c, account_id))
+        return await self.administration.unlock(account_id)
 
     async def kept_back(self, account_id: str) -> int:
         """Messages of the account that wait for a time that it chose."""

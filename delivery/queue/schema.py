@@ -34,7 +34,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from core.errors import StorageError
 
-VERSION = 2
+VERSION = 3
 
 # One row of bytes: what a front may hold the interpreter for (design.md section 6), so that a read is one row.
 CHUNK = 256 * 1024
@@ -107,7 +107,8 @@ chunk = Table(
 
 # `organisation_id`: whose administrators may see and handle this recipient (promise P8). `domain`: of the address,
 # what fairness and static routes go by; "" for a recipient whose mailbox is here. `folder`: where a local delivery
-# goes, "" is the inbox. `owed`: see `Owed`. `priority`: its message's, again, for who claims.
+# goes, "" is the inbox. `owed`: see `Owed`. `priority`: its message's, again, for who claims. `held` tells that `holds`
+# has a reason (`delivery.queue.holds`).
 recipient = Table(
     "queue_recipient",
     metadata,
@@ -134,6 +135,7 @@ recipient = Table(
     Column("owed", String(16), nullable=False),
     Column("delay_told", Boolean, nullable=False),
     Column("priority", Integer, nullable=False, server_default="0"),
+    Column("holds", Integer, nullable=False, server_default="0"),
 )
 
 # Due recipients in their order, covering: past 50,000 of one dead domain, or of one commune, the look stays in the
@@ -216,13 +218,14 @@ correspondent = Table(
 )
 Index("queue_new_correspondents", correspondent.c.account_id, correspondent.c.since)
 
-# Accounts whose sending was locked (0 is not), and when they were last warned.
+# Accounts whose sending was locked (0 is not), when they were last warned, and what holds their mail (`holds`).
 sending = Table(
     "queue_sending",
     metadata,
     Column("account_id", String(64), primary_key=True),
     Column("locked_at", Double, nullable=False),
     Column("warned_at", Double, nullable=False),
+    Column("holds", Integer, nullable=False, server_default="0"),
 )
 
 # Absence notices of accounts, and whom they told (by a digest of the address). For `delivery.queue.vacations`.
@@ -281,8 +284,26 @@ def check_version(connection: Connection) -> None:
 
 
 def _version_2(connection: Connection) -> None:
-    """The schedule of a message. SQLite and PostgreSQL add such columns without rewriting a row."""
-    for table in (message, recipient):
+    """The schedule of a message."""
+    _add_columns(connection, message, recipient)
+
+
+def _version_3(connection: Connection) -> None:
+    """Why something is held. What a locked account has there was held with its lock, by all that is known."""
+    _add_columns(connection, recipient, sending)
+    held = "UPDATE queue_recipient SET holds = 1 WHERE held"
+    locked = (
+        "UPDATE queue_recipient SET holds = 2 WHERE held AND queue_id IN (SELECT queue_id FROM queue_message "
+        "WHERE account_id IN (SELECT account_id FROM queue_sending WHERE locked_at != 0))"
+    )
+    for statement in (held, locked, "UPDATE queue_sending SET holds = 2 WHERE locked_at != 0"):
+        connection.execute(text(statement))
+
+
+def _add_columns(connection: Connection, *tables: Table) -> None:
+    """SQLite and PostgreSQL add columns with a default without rewriting a row."""
+    for table in tables:
+        table.create(connection, checkfirst=True)  # which version 1 need not have had
         present = {column["name"] for column in inspect(connection).get_columns(table.name)}
         for column in table.columns:
             if column.name not in present:
@@ -291,4 +312,4 @@ def _version_2(connection: Connection) -> None:
 
 
 # One for each step from a version to the next.
-UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2,)
+UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2, _version_3)

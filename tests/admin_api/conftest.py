@@ -104,6 +104,12 @@ class FakeQueue:
         self.done.append(("unlock", account_id))
         return True
 
+    async def suspend(self, account_id: str) -> None:
+        self.done.append(("suspend", account_id))
+
+    async def resume(self, account_id: str) -> None:
+        self.done.append(("resume", account_id))
+
     async def vacation(self, account_id: str) -> Vacation | None:
         return self.vacations.get(account_id)
 

@@ -61,6 +61,25 @@ async def test_an_account_is_unlocked_by_its_own_commune_only(api: Api) -> None:
     assert [action for action, _ in api.queue.done] == ["unlock"]
 
 
+async def test_a_suspended_account_s_queued_mail_is_held_until_it_is_resumed(api: Api) -> None:
+    await commune(api)
+    path = f"/mailboxes/{await mailbox(api, 'maire')}"
+    id_ = (await api.call("GET", path, api.a)).json()["id"]
+    assert (await api.call("PATCH", path, api.b, json={"state": "suspended"})).status_code == 404
+    for state in ("suspended", "active"):
+        assert (await api.call("PATCH", path, api.a, json={"state": state})).status_code == 200
+    assert (await api.call("PATCH", path, api.a, json={"quota": 5})).status_code == 200
+    assert api.queue.done == [("suspend", id_), ("resume", id_)]
+
+
+async def test_the_queue_tells_why_something_is_held(api: Api) -> None:
+    api.queue.messages["queued-a"] = replace(
+        api.queue.messages["queued-a"], held=True, held_by=("administrator", "suspension")
+    )
+    shown = (await api.call("GET", "/queue/queued-a", api.a)).json()
+    assert (shown["held"], shown["held_by"]) == (True, ["administrator", "suspension"])
+
+
 async def test_the_queue_tells_what_its_senders_asked_for(api: Api) -> None:
     """RFC 4865, RFC 2852, RFC 6710: a message that is kept back is not one that is stuck."""
     schedule = Schedule(release_at=2e9, hold="for;60", deliver_by=2.1e9, by_mode="R", priority=3)

@@ -18,7 +18,7 @@ from core.status import accepted, deferred
 from delivery.destinations import Destinations
 from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
-from delivery.queue import administration, allowance, claims, content, entering, reports, results, schema
+from delivery.queue import administration, allowance, claims, content, entering, holds, reports, results, schema
 from delivery.queue import backlog as backlogs
 from delivery.queue.backlog import Backlog
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -55,6 +55,15 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).verdict is allowance.Verdict.GRANTED
     assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).verdict is allowance.Verdict.DAILY
     assert not await run(lambda c: allowance.unlock(c, "acc"))
+    for reason in (holds.Hold.LOCK, holds.Hold.SUSPENSION):
+        await run(lambda c, reason=reason: holds.hold_account(c, "acc", reason))  # type: ignore[misc]
+    to_hold = NewMessage("q0", None, BytesContent(HEAD), (NewRecipient(parse("x@held.test")),), account_id="acc")
+    await run(lambda c: entering.enqueue(c, to_hold, now=NOW, owner="", until=0.0))
+    await run(lambda c: holds.free_account(c, "acc", holds.Hold.LOCK))
+    assert (await run(lambda c: administration._show(c, None, "q0"))).held_by == ("suspension",)
+    await run(lambda c: holds.free_account(c, "acc", holds.Hold.SUSPENSION))
+    assert not (await run(lambda c: administration._show(c, None, "q0"))).held
+    await run(lambda c: results.remove(c, "q0"))
     await run(lambda c: entering.refund(c, "acc", 1, NOW))
     assert await run(lambda c: entering.sent_recently(c, "acc", NOW)) == 3
     assert await run(claims.next_due) == NOW

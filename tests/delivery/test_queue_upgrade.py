@@ -73,6 +73,30 @@ async def test_f168_a_queue_of_version_1_is_upgraded_with_its_mail(tmp_path: Pat
         await queue.close()
 
 
+async def test_what_was_held_before_reasons_were_kept_stays_held_for_the_likely_one(tmp_path: Path) -> None:
+    file = tmp_path / "queue.db"
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        make_version_1(connection)
+        multiply(connection, 2)
+        for statement in (
+            "CREATE TABLE queue_sending (account_id VARCHAR(64) NOT NULL PRIMARY KEY, locked_at DOUBLE NOT NULL, "
+            "warned_at DOUBLE NOT NULL)",
+            "INSERT INTO queue_sending VALUES ('hijacked', 1790000000.0, 0)",
+            "UPDATE queue_message SET account_id = 'hijacked' WHERE queue_id = 'old1'",
+            "UPDATE queue_recipient SET held = TRUE WHERE queue_id != 'old'",
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    queue = Queue(file, tmp_path / "run", clock=ManualClock(1_790_000_100.0))
+    await queue.open()
+    shown = {item.queue_id: item.held_by for item in await queue.administration.list(None)}
+    assert shown == {"old": (), "old1": ("lock",), "old2": ("administrator",)}
+    assert await queue.administration.unlock("hijacked")
+    assert [item.queue_id for item in await queue.administration.list(None) if item.held] == ["old2"]
+    await queue.close()
+
+
 MANY = 10_000
 
 

@@ -168,3 +168,54 @@ async def test_what_a_locked_account_has_in_the_queue_does_not_leave_until_it_is
     assert [claimed.message.account_id for claimed in due] == [""]  # the alert alone
     assert await world.queue.unlock(f"id-{SENDER}")
     assert not any(item.held for item in await world.queue.administration.list("ville.test"))
+
+
+async def held_by(world: World) -> dict[str, tuple[str, ...]]:
+    """By the first recipient: why each message is held."""
+    return {item.recipients[0].address: item.held_by for item in await world.queue.administration.list(None)}
+
+
+async def test_a_suspended_account_s_queued_mail_does_not_leave_until_it_is_resumed(world: World) -> None:
+    """Also what was to leave later (RFC 4865), what is being tried, and what was on its way in."""
+    later = MailParameters(schedule=Schedule(release_at=world.clock.now() + 3600, hold="for;3600"))
+    assert (await send(world, "now@ailleurs.test")).ok
+    assert (
+        await world.send(
+            world.submission(), MAIL, "later@ailleurs.test", sender=SENDER, account=SENDER, parameters=later
+        )
+    ).ok
+    assert (await world.send(world.inbound(), MAIL, "agent@ville.test", sender="a@sender.test")).ok
+    queue = world.queue
+    [tried] = await queue.claim(world.scheduler()._destinations.selection())
+    await queue.administration.suspend(f"id-{SENDER}")
+    await queue.put_back([item.id for item in tried.recipients], 0.0)
+    assert (await send(world, "entering@ailleurs.test")).ok  # was let in before the directory knew
+    assert set((await held_by(world)).values()) == {("suspension",)}
+    world.clock.advance(7200.0)
+    assert await queue.claim(world.scheduler()._destinations.selection()) == []
+    await queue.administration.resume(f"id-{SENDER}")
+    assert set((await held_by(world)).values()) == {()}
+    assert (await send(world, "after@ailleurs.test")).ok
+    assert len(await queue.claim(world.scheduler()._destinations.selection())) == 4
+
+
+async def test_an_unlocked_account_does_not_send_what_an_administrator_holds(world: World) -> None:
+    limited(world, account_hijack_per_hour=40, account_new_recipients_per_day=1000)
+    assert (await send(world, "kept@ailleurs.test")).ok
+    administration = world.queue.administration
+    [kept] = await administration.list(None)
+    await administration.hold("ville.test", kept.queue_id)
+    number = 0
+    while (await send(world, *strangers(number * 3, 3))).ok:
+        number += 1
+        world.clock.advance(10.0)
+    await administration.suspend(f"id-{SENDER}")
+    found = await held_by(world)
+    assert found["kept@ailleurs.test"] == ("administrator", "lock", "suspension")
+    assert found["x0@ailleurs.test"] == ("lock", "suspension")
+    assert await administration.unlock(f"id-{SENDER}")
+    assert (await held_by(world))["x0@ailleurs.test"] == ("suspension",)  # nor what its suspension holds
+    await administration.resume(f"id-{SENDER}")
+    assert {address for address, why in (await held_by(world)).items() if why} == {"kept@ailleurs.test"}
+    await administration.release("ville.test", kept.queue_id)
+    assert not any((await held_by(world)).values())

@@ -1,0 +1,76 @@
+"""Why a recipient is held. Several reasons may hold one at a time, and each takes back only what it set: an account
+that is unlocked does not send what an administrator keeps, nor the other way round.
+
+`held` is what claims and their index go by; it is true while any reason is left.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
+
+from delivery.queue.schema import State, message, recipient, sending
+
+
+class Hold(IntFlag):
+    """As it stands in the column `holds`."""
+
+    NONE = 0
+    ADMINISTRATOR = 1
+    LOCK = 2  # the account's sending is locked (`allowance`)
+    SUSPENSION = 4  # the account is suspended
+
+
+_ALL = ~Hold.NONE
+_OPEN = recipient.c.state.in_((State.WAITING.value, State.ACTIVE.value))
+
+
+def held_by(reason: Hold) -> dict[str, object]:
+    """Values for an update of recipients."""
+    return {"held": True, "holds": recipient.c.holds.bitwise_or(reason.value)}
+
+
+def freed_of(reason: Hold = _ALL) -> dict[str, object]:
+    """Values for an update of recipients; by default nothing holds them any more."""
+    left = recipient.c.holds.bitwise_and((_ALL & ~reason).value)
+    return {"held": left != 0, "holds": left}
+
+
+def hold_account(connection: Connection, account_id: str, reason: Hold) -> None:
+    """What the account has in the queue, for now or for later (RFC 4865), does not leave; nor what still comes: a
+    message that was being accepted this moment is held as it enters (`of_new`). One whose delivery runs may still
+    leave, but is not tried again."""
+    if not _set(connection, account_id, sending.c.holds.bitwise_or(reason.value)):
+        connection.execute(
+            insert(sending).values(account_id=account_id, locked_at=0.0, warned_at=0.0, holds=reason.value)
+        )
+    connection.execute(update(recipient).where(_of(account_id), _OPEN).values(held_by(reason)))
+
+
+def free_account(connection: Connection, account_id: str, reason: Hold) -> None:
+    _set(connection, account_id, sending.c.holds.bitwise_and((_ALL & ~reason).value))
+    mine = _of(account_id) & recipient.c.held.is_(True) & (recipient.c.holds.bitwise_and(reason.value) != 0)
+    connection.execute(update(recipient).where(mine, _OPEN).values(freed_of(reason)))
+
+
+def of_new(account_id: str) -> dict[str, object]:
+    """Values for the insertion of a recipient of this account's message."""
+    if not account_id:
+        return {"held": False, "holds": 0}
+    found = select(sending.c.holds).where(sending.c.account_id == account_id).scalar_subquery()
+    return {"held": case((func.coalesce(found, 0) != 0, True), else_=False), "holds": func.coalesce(found, 0)}
+
+
+def names(holds: int) -> tuple[str, ...]:
+    """For people: "administrator", "lock", "suspension"."""
+    return tuple(str(item.name).lower() for item in Hold(holds))
+
+
+def _of(account_id: str) -> ColumnElement[bool]:
+    return recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.account_id == account_id))
+
+
+def _set(connection: Connection, account_id: str, value: ColumnElement[int]) -> bool:
+    changed = update(sending).where(sending.c.account_id == account_id).values(holds=value)
+    return connection.execute(changed).rowcount > 0
