@@ -94,7 +94,7 @@ class Acceptors:
 def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
     addresses, forwarder = make_forwarding(config, rooms)
     keyring = open_keyring(config, rooms.directory)
-    responder = Responder(rooms.queue, rooms.directory, keyring, CLOCK, IDS, config.limits, config.hostname)
+    responder = make_responder(config, rooms)
     committer = Committer(rooms.store, rooms.queue, rules(config), forwarder, responder)
     rspamd = make_rspamd(config, rooms.tally)
     authenticator = Authenticator(rooms.resolver, CLOCK, config.limits, config.hostname)
@@ -105,6 +105,11 @@ def make_acceptors(config: Config, rooms: Rooms) -> Acceptors:
     )
     submission = Submission(config, rooms.directory, rooms.store, keyring, committer, rooms.queue, CLOCK, IDS)
     return Acceptors(inbound, submission, rspamd)
+
+
+def make_responder(config: Config, rooms: Rooms) -> Responder:
+    keyring = open_keyring(config, rooms.directory)
+    return Responder(rooms.queue, rooms.directory, keyring, CLOCK, IDS, config.limits, config.hostname)
 
 
 def make_forwarding(config: Config, rooms: Rooms) -> tuple[Rewriting, Forwarder]:
@@ -149,7 +154,13 @@ def make_tls_reporter(config: Config, rooms: Rooms, counts: TlsCounts) -> TlsRep
 def make_scheduler(config: Config, rooms: Rooms, remote: DeliveryAgent) -> Scheduler:
     addresses, forwarder = make_forwarding(config, rooms)
     local = LocalAgent(
-        addresses, rooms.store, rooms.queue, IDS, alias_depth=config.limits.alias_depth, forwarder=forwarder
+        addresses,
+        rooms.store,
+        rooms.queue,
+        IDS,
+        alias_depth=config.limits.alias_depth,
+        forwarder=forwarder,
+        responder=make_responder(config, rooms),
     )
     reporter = Reporter(
         rooms.queue,

@@ -72,10 +72,22 @@ def delivery_id(queue_id: str, account: Account) -> str:
     return f"{queue_id}.{account.id}"
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What was put into mailboxes here, as far as an answer needs it. `head`: its header block; `verified` is None for
+    what our own people wrote."""
+
+    sender: Address | None
+    head: bytes
+    targets: tuple[Target, ...]
+    verified: Verified | None = None
+    require_tls: bool = False
+
+
 class Responder(Protocol):
     """Who tells senders that somebody is away: `delivery.vacation.Responder`."""
 
-    async def respond(self, plan: Plan) -> None:
+    async def respond(self, received: Received) -> None:
         """After the commit; never raises for what is ordinary."""
 
 
@@ -97,12 +109,16 @@ class Committer:
         self._responder = responder
 
     async def commit(self, plan: Plan) -> Status:
-        """250 when it is all durable; a 4xx when nothing was kept."""
+        """250 when it is all durable; a 4xx when nothing was kept. Who is away answers at once, though his mailbox may
+        take it later only; to what its sender wants kept back when it is there (`LocalAgent`)."""
         if plan.envelope.schedule.release_at > self._queue.now():
             return await self._committed(_held(plan))
         status = await self._committed(plan)
         if status.ok and self._responder is not None and plan.folder == INBOX:
-            await self._responder.respond(plan)
+            envelope = plan.envelope
+            await self._responder.respond(
+                Received(envelope.sender, plan.head, plan.targets, plan.verified, envelope.require_tls)
+            )
         return status
 
     async def _committed(self, plan: Plan) -> Status:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from core.errors import MailError
 from core.ids import Ids
 from core.status import Status
-from delivery.commit import AT_ONCE, RETRY_LOCAL, delivery_id, local_result
+from delivery.commit import AT_ONCE, RETRY_LOCAL, Received, Responder, Target, delivery_id, local_result
 from delivery.forward import Forwarder
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -37,8 +37,10 @@ class LocalAgent:
         *,
         alias_depth: int,
         forwarder: Forwarder | None = None,
+        responder: Responder | None = None,
     ) -> None:
         self._directory = directory
+        self._responder = responder
         self._forwarder = forwarder
         self._store = store
         self._queue = queue
@@ -88,6 +90,7 @@ class LocalAgent:
         """All of one recipient's mailboxes. What an alias names besides, and those of its mailboxes that could not take
         the message, get queue rows of their own, once: a full mailbox must not repeat or hold up the others."""
         failed = [(account, error) for account in found.accounts if (error := await _put(job, item, account, staged))]
+        await self._respond(job, item, [account for account in found.accounts if account not in dict(failed)])
         if len(found.accounts) == 1 and not found.forwards:
             return local_result(item.id, failed[0][1] if failed else None)
         try:
@@ -99,6 +102,13 @@ class LocalAgent:
         except MailError as error:
             return local_result(item.id, error)
         return local_result(item.id, None)
+
+    async def _respond(self, job: Job, item: JobRecipient, accounts: Sequence[Account]) -> None:
+        """Who is away answers what was kept back (RFC 4865) when he gets it; to everything else the answer went out
+        when it was accepted. The alias that led to him is not known any more: who wrote to that alone gets none."""
+        if self._responder is not None and job.schedule.release_at and item.folder in ("", INBOX):
+            targets = tuple(Target(account, account.address) for account in accounts)
+            await self._responder.respond(Received(job.sender, job.content.head, targets, None, job.require_tls))
 
     def _onward(
         self, job: Job, item: JobRecipient, forwards: Sequence[Forward], accounts: Sequence[Account]

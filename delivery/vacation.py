@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from antispam.types import Authentication, Result
 from core import log
@@ -17,7 +18,7 @@ from core.config import Limits
 from core.envelope import Dsn
 from core.errors import InvalidError, MailError
 from core.ids import Ids
-from delivery.commit import Plan, Target
+from delivery.commit import Received, Target
 from delivery.forward import Keys
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -102,18 +103,18 @@ class Responder:
         self._known: Mapping[str, Vacation] = {}
         self._until = float("-inf")
 
-    async def respond(self, plan: Plan) -> None:
+    async def respond(self, received: Received) -> None:
         """Answer for each account of a delivered message that is away. Never raises for what is ordinary."""
         try:
             known = await self._away()
-            away = [item for item in plan.targets if not item.folder and item.account.id in known]
+            away = [item for item in received.targets if not item.folder and item.account.id in known]
             if not away:
                 return
-            head, found = split(plan.head, self._limits), plan.verified.authentication if plan.verified else None
+            head = split(received.head, self._limits)
             for item in away:
                 vacation = known[item.account.id]
                 if vacation.covers(self._clock.now()):
-                    await self._answer(plan.envelope.sender, head, item, found, vacation)
+                    await self._answer(received, head, item, vacation)
         except MailError as error:
             _log.warning("vacation-failed", code=error.code)
 
@@ -124,15 +125,9 @@ class Responder:
             self._until = self._clock.monotonic() + KNOWN_FOR
         return self._known
 
-    async def _answer(
-        self,
-        sender: Address | None,
-        head: Head,
-        target: Target,
-        found: Authentication | None,
-        vacation: Vacation,
-    ) -> None:
-        account = target.account
+    async def _answer(self, received: Received, head: Head, target: Target, vacation: Vacation) -> None:
+        account, sender = target.account, received.sender
+        found = received.verified.authentication if received.verified else None
         reason = withheld(sender, head, account.address, target.address, found, self._limits)
         if not reason and sender is not None and not await self._queue.tell_once(account.id, sender.key):
             reason = "told-already"
@@ -140,6 +135,8 @@ class Responder:
             _log.info("vacation-withheld", account=account.id, reason=reason)
             return
         message = await self._message(sender, head, account, vacation)
+        if received.require_tls:  # RFC 8689 6: it tells the subject of what was to be protected
+            message = replace(message, require_tls=True)
         await self._queue.enqueue(message)
         _log.info("vacation-sent", account=account.id, queue_id=message.queue_id)
 

@@ -45,8 +45,9 @@ def unmet(
         return NO_BINARY  # RFC 3030 3: BDAT alone may carry it, and we send DATA
     if "8BITMIME" not in offered and eight_bit:
         return NO_8BIT  # RFC 6152 3: convert or bounce; converting would break every signature
-    # RFC 8689 4.2.1: a message that requires TLS goes only where the requirement is carried on; 5: but a notice is not
-    # thrown away for that.
+    # RFC 8689 4.2.1: a message that requires TLS goes only where the requirement is carried on. One with a null sender
+    # is a notice to that RFC, whoever wrote it: it is not thrown away for the lack alone (5): nobody would hear.
+    # Verified TLS is asked for all the same (`tls_policies`), and the word is said where the server knows it.
     if job.require_tls and job.sender is not None and "REQUIRETLS" not in offered:
         return NO_REQUIRETLS
     # RFC 2852 4.1.4: by-mode R goes only to who knows it, and has enough time.

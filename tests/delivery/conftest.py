@@ -66,7 +66,8 @@ class World:
 
     def scheduler(self, queue: Queue | None = None, **options: Any) -> Scheduler:
         queue = queue or self.queue
-        local = LocalAgent(self.directory, self.store, queue, self.ids, alias_depth=10)
+        responder = options.pop("responder", None)
+        local = LocalAgent(self.directory, self.store, queue, self.ids, alias_depth=10, responder=responder)
         lifetime = self.config.delivery.lifetime_seconds
         reporter = Reporter(queue, self.directory, hostname=HOST, lifetime=lifetime, clock=self.clock, ids=self.ids)
         routes = Routes(self.config.delivery.routes)

@@ -12,13 +12,16 @@ import pytest
 from antispam.types import Result
 from core.address import parse
 from core.config import Limits
+from core.envelope import Schedule
+from core.errors import QuotaError
 from delivery.commit import Committer
 from delivery.inbound import Inbound
 from delivery.queue.vacations import AGAIN
-from delivery.types import Vacation
+from delivery.types import MailParameters, Vacation
 from delivery.vacation import KNOWN_FOR, Responder, withheld
 from message.header import split
 from tests.delivery.conftest import HOST, NoKeys, World
+from tests.delivery.test_scheduler import running, until
 from tests.fakes.delivery_world import vouched
 
 MAIL = (
@@ -31,8 +34,9 @@ ACCOUNT = "id-maire@ville.test"
 class Away:
     def __init__(self, world: World) -> None:
         self.world = world
-        responder = Responder(world.queue, world.directory, NoKeys(), world.clock, world.ids, world.config.limits, HOST)
-        self.committer = Committer(world.store, world.queue, world.rules, responder=responder)
+        limits = world.config.limits
+        self.responder = Responder(world.queue, world.directory, NoKeys(), world.clock, world.ids, limits, HOST)
+        self.committer = Committer(world.store, world.queue, world.rules, responder=self.responder)
 
     async def set(self, **changes: Any) -> None:
         now = self.world.clock.now()
@@ -199,3 +203,66 @@ def test_who_was_not_addressed_does_not_answer(to: bytes, expected: str) -> None
 def test_h135_a_forged_sender_gets_no_answer() -> None:
     assert reason(spf=Result.FAIL) == "sender-forged"
     assert reason(spf=Result.PASS) == ""
+
+
+OURS = b"From: agent@ville.test\r\nTo: maire@ville.test\r\nSubject: Ordre du jour\r\n\r\nBonjour\r\n"
+
+
+async def test_who_is_away_answers_what_was_kept_back_when_he_gets_it(away: Away) -> None:
+    """RFC 4865: not when it is written, and by the dates of the day on which it arrives."""
+    world = away.world
+    now = world.clock.now()
+    await away.set(starts=now + 3000.0, ends=now + 9000.0)
+    world.committer = away.committer
+    later = MailParameters(schedule=Schedule(release_at=now + 3600.0, hold="for;3600"))
+    for recipients in (("maire@ville.test",), ("maire@ville.test", "x@far.test")):
+        status = await world.send(
+            world.submission(),
+            OURS,
+            *recipients,
+            sender="agent@ville.test",
+            account="agent@ville.test",
+            parameters=later,
+        )
+        assert status.ok
+    queue = world.queue
+    assert len(await queue.administration.list(None)) == 2  # and no answer
+    world.clock.advance(3600.0)
+    async with running(world.scheduler(poll=0.01, responder=away.responder)):
+        await until(lambda: len(world.store.inbox("maire@ville.test")) == 2)
+        await until(lambda: world.store.inbox("agent@ville.test"))
+    [answer] = world.store.inbox("agent@ville.test")
+    assert b"\r\nSubject: Absence : Ordre du jour\r\n" in answer
+
+
+async def test_what_failed_at_first_is_answered_once(away: Away) -> None:
+    """When it was accepted: its sender does not wait for room in a full mailbox to hear that nobody reads it."""
+    world = away.world
+    await away.set()
+    world.store.failures["deliver:maire@ville.test"] = [QuotaError("full")]
+    world.committer = away.committer
+    assert (
+        await world.send(
+            world.submission(), OURS, "maire@ville.test", "agent@ville.test", sender="agent@ville.test",
+            account="agent@ville.test",
+        )
+    ).ok  # fmt: skip
+    world.clock.advance(900.0)
+    async with running(world.scheduler(poll=0.01, responder=away.responder)):
+        await until(lambda: world.store.inbox("maire@ville.test"))
+        await until(lambda: len(world.store.inbox("agent@ville.test")) == 2)
+
+
+async def test_an_answer_to_what_requires_tls_requires_it_too(away: Away) -> None:
+    """RFC 8689 6: it tells the subject."""
+    await away.set()
+    world = away.world
+    for required in (True, False):
+        sender = f"anne{required}@sender.test"
+        inbound: Inbound[Any] = Inbound(
+            world.config, world.directory, world.store, world.authenticator, None, away.committer, world.clock
+        )
+        asked = MailParameters(require_tls=required)
+        assert (await world.send(inbound, MAIL, "maire@ville.test", sender=sender, parameters=asked)).ok
+        [item] = await world.queue.claim(world.scheduler()._destinations.selection())
+        assert item.message.require_tls is required
