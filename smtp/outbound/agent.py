@@ -24,7 +24,7 @@ from smtp.outbound.connection import Broken, Caller, Connection, manner
 from smtp.outbound.dialogue import Answers, Capabilities, NoLogin, NoTls, Refused, transaction
 from smtp.outbound.egress import Egress
 from smtp.outbound.mx import MxResolver, Target
-from smtp.outbound.pool import Pool
+from smtp.outbound.pool import Pool, spent
 from smtp.outbound.requirements import is_eight_bit
 from smtp.outbound.results import from_answer, from_status, session_refused, unreachable
 from smtp.outbound.stuffing import BareLineEnd
@@ -156,11 +156,19 @@ class SmtpAgent:
 
     async def _attempt(self, progress: Progress, target: Target) -> None:
         """One server; whatever it comes to is noted for everybody who is still open."""
-        recipients = progress.open
+        recipients = waiting = progress.open
         policy = await self._policies.policy(progress.job, target)
         if isinstance(policy, Status):
             progress.all(recipients, policy, target.host)
             return
+        while waiting and not progress.stop:
+            waiting = await self._call(progress, waiting, target, policy)
+        self._log(progress, recipients, target)
+
+    async def _call(
+        self, progress: Progress, recipients: tuple[JobRecipient, ...], target: Target, policy: TlsPolicy
+    ) -> tuple[JobRecipient, ...]:
+        """One connection. Whom it left to the next, because the server wants no more of it (RFC 9422)."""
         try:
             connection = await self._connect(progress.job, target, policy)
         except Broken as error:
@@ -172,8 +180,8 @@ class SmtpAgent:
         except NoLogin:
             progress.all(recipients, NO_LOGIN, target.host)
         else:
-            await self._transact(progress, recipients, connection)
-        self._log(progress, recipients, target)
+            return await self._transact(progress, recipients, connection)
+        return ()
 
     async def _connect(self, job: Job, target: Target, policy: TlsPolicy) -> Connection:
         """Raises what the last policy's attempt raised."""
@@ -206,12 +214,14 @@ class SmtpAgent:
             domain = target.host if job.static else job.next_hop
             self._results.note(Session(domain, policy.applied, target.host, target.address, source, failure, reason))
 
-    async def _transact(self, progress: Progress, recipients: tuple[JobRecipient, ...], connection: Connection) -> None:
+    async def _transact(
+        self, progress: Progress, recipients: tuple[JobRecipient, ...], connection: Connection
+    ) -> tuple[JobRecipient, ...]:
         answers: Answers = {}
         target, offered = connection.target, connection.capabilities
-        reusable = False
+        reusable, waiting = False, recipients
         try:
-            reusable = await self._send(progress.job, recipients, connection, answers)
+            reusable, waiting = await self._send(progress.job, recipients, connection, answers)
             missing = unreachable(target.host, target.address, "bad-dialogue")
         except Broken as error:
             progress.stop = error.uncertain
@@ -221,19 +231,23 @@ class SmtpAgent:
             missing = BARE_LINE_END
         finally:
             self._part(connection, reusable)
-        for recipient in recipients:
+        later = waiting if reusable else ()
+        for recipient in recipients[: len(recipients) - len(later)]:
             answer = answers.get(recipient.id, missing)
             progress.note(from_answer(recipient, answer, target.host, offered))
+        return later
 
     async def _send(
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
-    ) -> bool:
-        """In one transaction, or in as many as the server's RCPTMAX asks for (RFC 9422 3)."""
+    ) -> tuple[bool, tuple[JobRecipient, ...]]:
+        """In one transaction, or in as many as the server's RCPTMAX asks for, as long as its MAILMAX lets them begin on
+        this connection (RFC 9422 3). Whether the connection is good for more, and who was not offered yet."""
         most = connection.capabilities.limit("RCPTMAX") or len(recipients)
-        good = True
-        for start in range(0, len(recipients), most):
-            good = good and await self._send_part(job, recipients[start : start + most], connection, answers)
-        return good
+        good, waiting = True, recipients
+        while good and waiting and (waiting is recipients or not spent(connection)):
+            good = await self._send_part(job, waiting[:most], connection, answers)
+            waiting = waiting[most:]
+        return good, waiting
 
     async def _send_part(
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers

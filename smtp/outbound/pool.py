@@ -38,8 +38,7 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Back after a transaction that left it in good order."""
-        most = connection.capabilities.limit("MAILMAX") or MAX_USES
-        if self._closed or self._count >= MAX_IDLE or connection.uses >= min(most, MAX_USES) or self._idle_seconds <= 0:
+        if self._closed or self._count >= MAX_IDLE or spent(connection) or self._idle_seconds <= 0:
             self._quit(connection)
             return
         key = _key(connection.target, connection.policy.label)
@@ -79,6 +78,11 @@ class Pool:
         task = asyncio.get_running_loop().create_task(connection.quit())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+
+def spent(connection: Connection) -> bool:
+    """Whether it has carried as many transactions as we, or the server (MAILMAX, RFC 9422), want on one connection."""
+    return connection.uses >= min(connection.capabilities.limit("MAILMAX") or MAX_USES, MAX_USES)
 
 
 def _key(target: Target, label: str) -> Key:

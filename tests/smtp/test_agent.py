@@ -554,3 +554,49 @@ async def test_rfc9422_no_more_recipients_and_messages_than_a_server_wants() -> 
         assert remote.connections == 2
     groups = "".join(line[0] for line in remote.heard if line.startswith(("EHLO", "MAIL", "RCPT"))).split("E")[1:]
     assert groups == ["MRRMRRMR", "MRRMRRMR"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [("RCPTMAX=2 MAILMAX=2", ["MRRMRR", "MRRMR"]), ("RCPTMAX=1 MAILMAX=1", ["MR"] * 7)],
+)
+async def test_rfc9422_one_job_begins_no_more_messages_on_a_connection_than_a_server_wants(
+    limits: str, expected: list[str]
+) -> None:
+    """Seven recipients, two a message, two messages a connection; and a server that takes one of each."""
+
+    async def limited(remote: Remote) -> None:
+        await remote.greet(f"250-remote.test\r\n250 LIMITS {limits}")
+        while (line := await remote.hear()) and line != "QUIT":
+            await remote.say("354 go" if line == "DATA" else "250 ok")
+            if line == "DATA":
+                await remote.body()
+                await remote.say("250 done")
+        await remote.say("221 bye")
+
+    async with scripted(limited) as remote, agent(idle=5.0) as made:
+        results = await made.deliver(to(*(f"{name}@r.test" for name in "abcdefg"))(remote.port))
+        assert {result.kind for result in results} == {ResultKind.DELIVERED}
+    heard = "".join(line[0] for line in remote.heard if line.startswith(("EHLO", "MAIL", "RCPT")))
+    assert heard.split("E")[1:] == expected
+
+
+async def test_rfc9422_whom_a_lost_second_connection_was_for_is_tried_again() -> None:
+    calls: list[Remote] = []
+
+    async def once(remote: Remote) -> None:
+        calls.append(remote)
+        if len(calls) > 1:
+            return
+        await remote.greet("250-remote.test\r\n250 LIMITS RCPTMAX=1 MAILMAX=1")
+        while (line := await remote.hear()) and line != "QUIT":
+            await remote.say("354 go" if line == "DATA" else "250 ok")
+            if line == "DATA":
+                await remote.body()
+                await remote.say("250 done")
+        await remote.say("221 bye")
+
+    async with scripted(once) as remote, agent(idle=5.0) as made:
+        results = await made.deliver(to("a@r.test", "b@r.test", "c@r.test")(remote.port))
+        assert [result.kind for result in results] == [ResultKind.DELIVERED, *[ResultKind.DEFERRED] * 2]
+        assert len(calls) == 2
