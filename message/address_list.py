@@ -40,6 +40,8 @@ class Entry:
 
 
 END = Entry(Kind.END)
+# What few people write to is made once and remembered (`functools.lru_cache`): so many lists, none of them longer.
+KNOWN, SHORT = 1024, 256
 
 _TOKEN = re.compile(
     rb'(?P<blank>[ \t\r\n]+)|(?P<atom>[^ \t\r\n"(),:;<>@\[\]\\.\x00-\x1f\x7f]+)'

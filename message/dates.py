@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from calendar import timegm
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -20,6 +19,7 @@ _DATE = re.compile(
     r"(\d{1,2})\s*:\s*(\d{1,2})(?:\s*:\s*(\d{1,2}))?(?:[.,]\d{1,9})?\s*(?:([+-])(\d{2}):?(\d{2})|([a-z]{1,5})\b)?",
     re.IGNORECASE,
 )
+_EPOCH = date(1970, 1, 1).toordinal()
 _MAX_LENGTH = 200
 _MAX_ZONE = 14 * 60  # no zone on Earth lies further from Greenwich
 _FIRST_YEAR, _LAST_YEAR = 1900, 9999
@@ -51,7 +51,9 @@ def parse(value: bytes | None) -> Date | None:
         moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:
         return None
-    return Date(timegm(moment.timetuple()) - zone * 60, moment.date(), zone)
+    local = moment.date()
+    seconds = (local.toordinal() - _EPOCH) * 86400 + hour * 3600 + minute * 60 + min(second, 59)
+    return Date(seconds - zone * 60, local, zone)
 
 
 def _plain(value: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from core.config import Limits
 from message import parameters
 from message.header import Head
 from message.parameters import Pairs
@@ -52,10 +51,10 @@ DIGEST = Media(b"message", b"rfc822")  # what a part of multipart/digest is when
 OPAQUE = Media(b"application", b"octet-stream")
 
 
-def read(head: Head, limits: Limits, default: Media = PLAIN) -> Media:
-    """The media of one header block; the first field of each name counts. A Content-Type that does not parse is the
-    default of RFC 2045 5.2, text/plain."""
-    kind, subtype, pairs = _content_type(head.value(b"content-type"), limits, default)
+def read(head: Head, most: int, default: Media = PLAIN) -> Media:
+    """The media of one header block, `most` parameters of a field; the first field of each name counts. A Content-Type
+    that does not parse is the default of RFC 2045 5.2, text/plain."""
+    kind, subtype, pairs = _content_type(head.value(b"content-type"), most, default)
     return Media(
         kind,
         subtype,
@@ -64,16 +63,16 @@ def read(head: Head, limits: Limits, default: Media = PLAIN) -> Media:
         _cut(head.value(b"content-id")),
         _cut(head.value(b"content-description")),
         _cut(head.value(b"content-md5")),
-        _disposition(head.value(b"content-disposition"), limits),
+        _disposition(head.value(b"content-disposition"), most),
         _languages(head.value(b"content-language")),
         _cut(head.value(b"content-location")),
     )
 
 
-def _content_type(value: bytes | None, limits: Limits, default: Media) -> tuple[bytes, bytes, Pairs]:
+def _content_type(value: bytes | None, most: int, default: Media) -> tuple[bytes, bytes, Pairs]:
     if value is None:
         return default.type, default.subtype, ()
-    parsed = parameters.parse(value, limits.mime_parameters)
+    parsed = parameters.parse(value, most)
     kind, slash, subtype = parsed.head.replace(b" ", b"").lower().partition(b"/")
     if not slash or not _TOKEN.fullmatch(kind) or not _TOKEN.fullmatch(subtype):
         return PLAIN.type, PLAIN.subtype, ()
@@ -90,10 +89,10 @@ def _encoding_token(value: bytes | None) -> bytes:
     return _short(token) if _TOKEN.fullmatch(token) else b""
 
 
-def _disposition(value: bytes | None, limits: Limits) -> tuple[bytes, Pairs] | None:
+def _disposition(value: bytes | None, most: int) -> tuple[bytes, Pairs] | None:
     if value is None:
         return None
-    parsed = parameters.parse(value, limits.mime_parameters)
+    parsed = parameters.parse(value, most)
     return _short(parsed.head.lower()), _pairs(parsed.pairs)
 
 

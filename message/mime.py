@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from core.config import Limits
 from message import media, summary
@@ -22,6 +23,7 @@ from message.window import Window
 
 _MAX_BOUNDARY = 2048  # octets; RFC 2046 5.1.1 allows 70
 _HEADER_BUDGET = 4  # times limits.header_block: header octets of all inner parts that are looked at
+_KNOWN, _SHORT = 256, 200  # header blocks of parts that are remembered, and their octets
 _ENVELOPE_BUDGET = 512 * 1024  # octets of ENVELOPE of all messages inside; past it a message inside is opaque
 
 
@@ -140,10 +142,10 @@ class _Scanner:
         second one (RFC 2046 5.1.1): the part between is empty, and `stop` lies before `start`."""
         body_end = max(start, stop)
         header_end = self._header_end(start, body_end)
-        head = self._head(start, header_end)
-        if head is None:
+        read = self._about(start, header_end, default)
+        if read is None:
             return self._leaf(start, header_end, body_end, depth, media.OPAQUE)
-        about = media.read(head, self._limits, default)
+        head, about = read
         index = len(self._media)
         if message:
             self._envelopes[index] = summary.envelope(head, self._limits)
@@ -172,16 +174,21 @@ class _Scanner:
         end = self._window.find(b"\r\n\r\n", start, stop)
         return stop if end < 0 else end + 4
 
-    def _head(self, start: int, end: int) -> Head | None:
-        """The header fields, or None when the budget for those of inner parts is spent."""
+    def _about(self, start: int, end: int, default: Media) -> tuple[Head, Media] | None:
+        """The header fields and what they say, or None when the budget for those of inner parts is spent."""
+        limits = self._limits
         if start == 0 and self._outermost is not None:
-            return self._outermost
-        size = min(end - start, self._limits.header_block)
+            return self._outermost, media.read(self._outermost, limits.mime_parameters, default)
+        size = min(end - start, limits.header_block)
         if start > 0:
             self._budget -= size
             if self._budget < 0:
                 return None
-        return split(self._window.read(start, start + size), self._limits)
+        data = self._window.read(start, start + size)
+        if size <= _SHORT and limits.header_field >= _SHORT <= limits.header_fields:
+            return _known(data, default is media.DIGEST, limits.mime_parameters)
+        head = split(data, limits)
+        return head, media.read(head, limits.mime_parameters, default)
 
     def _count_lines(self, tree: Tree) -> tuple[int, ...]:
         """Line ends of every text and message part in one pass over what they cover."""
@@ -201,6 +208,13 @@ class _Scanner:
         return tuple(
             seen[spans[index][1]] - seen[spans[index][0]] if index in spans else 0 for index in range(len(self._media))
         )
+
+
+@lru_cache(_KNOWN)
+def _known(data: bytes, digest: bool, parameters: int) -> tuple[Head, Media]:
+    """A short header block. Those of parts are much the same in all mail of one program."""
+    head = split(data)
+    return head, media.read(head, parameters, media.DIGEST if digest else media.PLAIN)
 
 
 def _kind(about: Media) -> PartKind:

@@ -10,15 +10,18 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from core.config import Limits
 from message import decode, subject
-from message.address_list import PLAIN, Entry, Kind, parse, plain_entry
+from message.address_list import KNOWN, PLAIN, SHORT, Entry, Kind, parse, plain_entry
 from message.collation import casemap, one_line, searchable
 from message.header import LIMITS, Head
 from message.parameters import unquote
 
-SEARCHED = (b"from", b"to", b"cc", b"bcc", b"subject")  # the lines of `SortKeys.fields`
+_PEOPLE = (b"from", b"to", b"cc", b"bcc")
+SEARCHED = (*_PEOPLE, b"subject")  # the lines of `SortKeys.fields`
 _WANTED = frozenset((*SEARCHED, b"message-id", b"in-reply-to", b"references"))
 # RFC 5322 3.6.4: msg-id = "<" id-left "@" id-right ">"; a quoted left part may hold nearly anything.
 _ID = re.compile(rb'<((?:"(?:[^"\\\r\n]|\\.){0,900}"|[^<>@\s"]{1,900})@[^<>\s]{1,900})>')
@@ -51,16 +54,17 @@ def keys(head: Head, limits: Limits = LIMITS) -> SortKeys:
     """Linear in the header block; never raises."""
     values = {name: [field.value for field in head.all(name)] for name in _WANTED}
     about = subject.parse(values[b"subject"][0] if values[b"subject"] else None)
-    sender, recipient, copied = (_first(values[name], limits) for name in (b"from", b"to", b"cc"))
+    people = [_people(values[name], limits) for name in _PEOPLE]
+    sender, recipient, copied, _ = people
     return SortKeys(
         subject=casemap(about.base),
         reply=about.reply,
-        sender=_mailbox(sender),
-        recipient=_mailbox(recipient),
-        copied=_mailbox(copied),
-        shown_sender=_shown(sender),
-        shown_recipient=_shown(recipient),
-        fields="\n".join([_line(values[name], limits, addresses=name != b"subject") for name in SEARCHED]),
+        sender=sender.mailbox,
+        recipient=recipient.mailbox,
+        copied=copied.mailbox,
+        shown_sender=sender.shown,
+        shown_recipient=recipient.shown,
+        fields="\n".join([*[each.line for each in people], _line(values[b"subject"], 0)]),
         message=next(iter(_ids(values[b"message-id"][:1])), 0),
         parents=_packed(_parents(values)),
     )
@@ -78,17 +82,15 @@ def wanted(pattern: str) -> str:
     return searchable(one_line(pattern))
 
 
-def _line(values: Sequence[bytes], limits: Limits, *, addresses: bool) -> str:
+def _line(values: Sequence[bytes], most: int) -> str:
     """An address that is written with comments or blanks inside is added as ENVELOPE tells it, for RFC 9051 6.4.4
-    searches "the envelope structure's" field."""
-    if not values:
-        return ""
+    searches "the envelope structure's" field; `most`: addresses of one value."""
     forms = []
     for value in values:
         form = searchable(decode.words(value))
         forms.append(form)
-        if addresses and _UNTIDY.search(value):
-            told = (searchable(_written(entry)) for entry in parse(value, limits) if entry.kind is Kind.ADDRESS)
+        if most and _UNTIDY.search(value):
+            told = (searchable(_written(entry)) for entry in parse(value, room=most) if entry.kind is Kind.ADDRESS)
             forms += [each for each in told if each not in form]
     return "".join(["\r" + form for form in forms])
 
@@ -97,15 +99,44 @@ def _written(entry: Entry) -> str:
     return f"{decode.words(entry.local or b'')}@{decode.words(entry.domain or b'')}"
 
 
+class _People(NamedTuple):
+    """What the fields of one name tell of people."""
+
+    line: str = ""
+    mailbox: str = ""
+    shown: str = ""
+
+
+def _people(values: Sequence[bytes], limits: Limits) -> _People:
+    if not values:
+        return _NOBODY
+    if len(values) == 1 and len(values[0]) <= SHORT:
+        return _known(values[0], limits.addresses_per_field)
+    return _told(values, limits.addresses_per_field)
+
+
+@lru_cache(KNOWN)
+def _known(value: bytes, most: int) -> _People:
+    return _told((value,), most)
+
+
+def _told(values: Sequence[bytes], most: int) -> _People:
+    first = _first(values)
+    return _People(_line(values, most), _mailbox(first), _shown(first))
+
+
+_NOBODY = _People()
+
+
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
 
-def _first(values: Iterable[bytes], limits: Limits) -> Entry | None:
+def _first(values: Iterable[bytes]) -> Entry | None:
     """The first address or group of these fields."""
     for value in values:
         if plain := PLAIN.match(value):
             return plain_entry(plain)
-        if entries := parse(value, limits, 1):
+        if entries := parse(value, room=1):
             return entries[0]
     return None
 

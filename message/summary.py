@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 from core.config import Limits
-from message.address_list import Entry, Kind, parse_fields
+from message.address_list import KNOWN, SHORT, Entry, Kind, parse, parse_fields
 from message.header import LIMITS, Head
 from message.wire import nstring, string
 
@@ -47,9 +50,20 @@ def _or(addresses: bytes, otherwise: bytes) -> bytes:
 
 
 def _addresses(head: Head, name: bytes, limits: Limits) -> bytes:
-    if not head.all(name):
+    fields = head.all(name)
+    if not fields:
         return _NO_ADDRESS
-    entries = parse_fields(head, name, limits)
+    if len(fields) == 1 and len(value := fields[0].value) <= SHORT:
+        return _known(value, limits.addresses_per_field)
+    return _list(parse_fields(head, name, limits))
+
+
+@lru_cache(KNOWN)
+def _known(value: bytes, most: int) -> bytes:
+    return _list(parse(value, room=most))
+
+
+def _list(entries: Sequence[Entry]) -> bytes:
     return b"(%b)" % b"".join(map(_address, entries)) if entries else _NO_ADDRESS
 
 

@@ -96,7 +96,7 @@ def test_the_short_way_reads_what_the_grammar_reads(value: str) -> None:
     every = address_list._Lister(9).run(address_list._tokens(octets))
     assert address_list.parse(octets, LIMITS, 1) == entries
     assert address_list.parse(octets, LIMITS) == every
-    first = sorting._first([octets], LIMITS)
+    first = sorting._first([octets])
     assert (first is None) == (not entries)
     if first is not None:
         wanted = entries[0]
