@@ -7,6 +7,7 @@ Joins channel, framing, session and dispatch, and is the `Link` that the few com
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ipaddress import ip_address
 from core.log import context, get
 from directory.types import Account
 from imap import capability, dispatch, responses
-from imap.channel import Channel
+from imap.channel import HIGH_INPUT, Channel
 from imap.errors import Bad, Bye, Code
 from imap.notify import tell_or_give_up
 from imap.seats import Admission
@@ -89,6 +90,7 @@ class Connection:
             except (OSError, TimeoutError) as error:
                 reason = type(error).__name__
             finally:
+                await dispatch.forget(self.session)
                 self._end(reason)
 
     async def _greet(self) -> None:
@@ -102,7 +104,7 @@ class Connection:
                 answer = await dispatch.run(self.session, self._table, data)
                 if isinstance(event, Streamed) and not self._framer.abandon():
                     raise Bye("literal too large", Code.TOOBIG)
-                self._count(answer.bad)
+                self._count(answer is not None and answer.bad)
             case Refused(tag, error, fatal):
                 if fatal:
                     raise Bye(error.text, error.code)
@@ -281,6 +283,16 @@ class Connection:
         if not isinstance(event, Rest):
             raise RuntimeError("framing lost the rest of the command")
         return event.data
+
+    @property
+    def append_at_hand(self) -> bool:
+        if self._framer.append_at_hand:
+            return True
+        if not self._channel.buffered or self._framer.pending > HIGH_INPUT:
+            return False
+        with contextlib.suppress(Bye, OSError):  # whoever reads next meets it again
+            self._take()  # the rest of it may lie there
+        return self._framer.append_at_hand
 
     async def _literal_event(self, deadline: float) -> Event:
         """Neither a stall nor a trickle holds the spool for ever (row 36)."""

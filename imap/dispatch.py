@@ -5,14 +5,14 @@ The only place where errors become NO, BAD or BYE. A bug is answered NO [SERVERB
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.errors import MailError
 from core.log import get
 from imap import capability, responses, updates
-from imap.command import Command
+from imap.command import Command, Waiting
 from imap.errors import Bad, BadSyntax, Bye, Code, ImapError, No, translate
 from imap.responses import Ok
 from imap.session import Session
@@ -20,6 +20,8 @@ from imap.types import State
 from imap.wire.scanner import Scanner
 
 log = get(__name__)
+
+TOGETHER = 16  # commands: as many as the store puts on the event loop at once (`store.light`)
 
 Table = Mapping[str, Command[Any]]  # the arguments' type is between a row's parse and its handle
 
@@ -37,10 +39,20 @@ class Answer:
         return self.status == "BAD"
 
 
-async def run(session: Session, table: Table, data: bytes) -> Answer:
-    """Run one command and send its answer. Raises `Bye` and `ConnectionError`, nothing else."""
+async def run(session: Session, table: Table, data: bytes) -> Answer | None:
+    """Run one command and send its answer; None: it comes with the next one's, which has come already (RFC 9051 5.5:
+    in their order). Raises `Bye` and `ConnectionError`, nothing else."""
     tag, command, answer = await _attempt(session, table, Scanner(data, utf8=session.utf8))
+    if isinstance(answer, Waiting):
+        session.waiting.append((tag, answer))
+        if answer.small and len(session.waiting) < TOGETHER and session.link.append_at_hand:
+            return None
+        *before, (tag, answer) = await _together(session)
+    else:
+        before = await _together(session) if session.waiting else []
     parting = await _tell(session, command) if command is not None and command.tells_updates else None
+    for earlier, theirs in before:
+        session.writer.write(responses.tagged(earlier, theirs.status, theirs.text, theirs.code))
     session.writer.write(responses.tagged(tag, answer.status, answer.text, answer.code))
     await session.writer.drain()
     if parting is not None:
@@ -51,8 +63,38 @@ async def run(session: Session, table: Table, data: bytes) -> Answer:
     return answer
 
 
-async def _attempt(session: Session, table: Table, scanner: Scanner) -> tuple[str, Command[Any] | None, Answer]:
-    """The tag ("*" when there was none), the row (None: unknown) and what is to be answered."""
+async def _together(session: Session) -> list[tuple[str, Answer]]:
+    """Do what waits, and each one's answer under its tag. Raises nothing of its own."""
+    waiting, session.waiting = session.waiting, []
+    session.tag = waiting[0][0]
+    try:
+        outcomes = await waiting[0][1].perform(session, [each.load for _, each in waiting])
+        answers = [_ok(outcome) if isinstance(outcome, Ok) else _refusal(outcome) for outcome in outcomes]
+    except MailError as error:
+        answers = [_refusal(error)] * len(waiting)
+    except Exception:
+        log.exception("imap-command-failed", command="together")
+        answers = [_BUG] * len(waiting)
+    finally:
+        await _closed([each for _, each in waiting])
+    return [(tag, answer) for (tag, _), answer in zip(waiting, answers, strict=True)]
+
+
+async def _closed(waiting: Sequence[Waiting]) -> None:
+    for each in waiting:
+        await each.close()
+
+
+async def forget(session: Session) -> None:
+    """The connection ends: what waits was answered to nobody and is not done (promise P2)."""
+    waiting, session.waiting = session.waiting, []
+    await _closed([each for _, each in waiting])
+
+
+async def _attempt(
+    session: Session, table: Table, scanner: Scanner
+) -> tuple[str, Command[Any] | None, Answer | Waiting]:
+    """The tag ("*" when there was none), the row (None: unknown) and what is to be answered, or to be done."""
     tag, command = "*", None
     try:
         tag = session.tag = scanner.tag()
@@ -60,7 +102,8 @@ async def _attempt(session: Session, table: Table, scanner: Scanner) -> tuple[st
             raise BadSyntax("command expected")
         session.keep_numbers = False
         command = _row(session, table, scanner)
-        return tag, command, _ok(await _execute(session, command, scanner))
+        done = await _execute(session, command, scanner)
+        return tag, command, done if isinstance(done, Waiting) else _ok(done)
     except (Bye, ConnectionError):
         raise
     except ImapError as error:
@@ -69,7 +112,7 @@ async def _attempt(session: Session, table: Table, scanner: Scanner) -> tuple[st
         return tag, command, _refusal(error)
     except Exception:  # a bug of ours must cost one command, not the session
         log.exception("imap-command-failed", command=command.name if command else "")
-        return tag, command, Answer("NO", "internal error", Code.SERVERBUG)
+        return tag, command, _BUG
 
 
 def _row(session: Session, table: Table, scanner: Scanner) -> Command[Any]:
@@ -83,7 +126,7 @@ def _row(session: Session, table: Table, scanner: Scanner) -> Command[Any]:
     return command
 
 
-async def _execute(session: Session, command: Command[Any], scanner: Scanner) -> Ok:
+async def _execute(session: Session, command: Command[Any], scanner: Scanner) -> Ok | Waiting:
     if session.state not in command.states:
         raise Bad(_wrong_state(session.state, command.states))
     if command.by_number and session.uid_only:
@@ -99,6 +142,9 @@ def _wrong_state(state: State, wanted: frozenset[State]) -> str:
     if State.SELECTED in wanted:
         return "select a mailbox first"
     return "leave the selected mailbox first" if State.AUTHENTICATED in wanted else "you are logged in already"
+
+
+_BUG = Answer("NO", "internal error", Code.SERVERBUG)
 
 
 def _ok(done: Ok) -> Answer:

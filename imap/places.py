@@ -229,6 +229,20 @@ class Places:
             return await self._own.append(items)
         return await place.store.append([(content, self.fitted(place, placement)) for content, placement in items])
 
+    async def append_each(
+        self, commands: Sequence[Sequence[tuple[Content, Placement]]]
+    ) -> Sequence[Sequence[Appended] | MailError]:
+        """Several APPENDs in their order, each all or nothing, and what became of each."""
+        if len(commands) > 1 and all(self._namespaces.split(items[0][1].folder) is None for items in commands):
+            return await self._own.append_each(commands)
+        outcomes: list[Sequence[Appended] | MailError] = []
+        for items in commands:
+            try:
+                outcomes.append(await self.append(items))
+            except MailError as error:
+                outcomes.append(error)
+        return outcomes
+
     @staticmethod
     def fitted(place: Place, placement: Placement) -> Placement:
         """As the owner's store takes it: his name of the folder, only the flags that one may set."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from core.clock import Clock
 from core.config import Imap, Limits
@@ -28,6 +28,9 @@ from imap.view import View
 from imap.writer import Writer
 from store.store import Mailbox, Store
 from store.types import Snapshot, Uid
+
+if TYPE_CHECKING:
+    from imap.command import Waiting
 
 _IN_UTF8 = Feature.UTF8 | Feature.REV2  # asked for each name: made once
 
@@ -63,6 +66,10 @@ class Link(Protocol):
 
     async def rest_of_command(self) -> bytes:
         """What follows the literal, up to CRLF or up to and with the announcement of the next literal."""
+
+    @property
+    def append_at_hand(self) -> bool:
+        """The next command is an APPEND of one message, and all of it has come."""
 
     def wake(self) -> None:
         """There is something to tell between two commands (`Session.notices`)."""
@@ -195,6 +202,7 @@ class Session:
         self.features = Feature.NONE
         self.tag = ""  # of the command that runs: ESEARCH repeats it (RFC 4731 3.1)
         self.keep_numbers = False  # the command that runs named messages by number after all: EXPUNGE stays owed
+        self.waiting: list[tuple[str, Waiting]] = []  # tags of what was read and is done with what comes next
         self.failed_logins = 0
         self.client_id: Sequence[tuple[str, str]] = ()
         self.after_answer: Callable[[], Awaitable[None]] | None = None  # STARTTLS: what follows the tagged OK

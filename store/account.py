@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
-from core.errors import InvalidError, NotFoundError
+from core.errors import InvalidError, MailError, NotFoundError
 from message.content import Content
 from store import catalog, copy, expunge, folders, place, recycle, sidefile
 from store.accounts import Accounts, Entry
@@ -21,7 +22,7 @@ from store.names import folder_name
 from store.stage import SMALL, TemporaryFile
 from store.store import Mailbox
 from store.transaction import Transaction
-from store.types import INBOX, AccountRef, Appended, Folder, Hint, Placement
+from store.types import INBOX, AccountRef, Appended, Folder, Hint, Placement, Room
 
 T = TypeVar("T")
 
@@ -96,19 +97,38 @@ class Account:
     # -- messages ------------------------------------------------------------------------------------------------------
 
     async def append(self, items: Sequence[tuple[Content, Placement]]) -> Sequence[Appended]:
+        (outcome,) = await self.append_each([items])
+        if isinstance(outcome, MailError):
+            raise outcome
+        return outcome
+
+    async def append_each(
+        self, commands: Sequence[Sequence[tuple[Content, Placement]]]
+    ) -> Sequence[Sequence[Appended] | MailError]:
+        """All octets are synced before the first command is submitted, and all are submitted before the writer begins:
+        they are one batch, in their order."""
         room = await self._accounts.sums.room(self._ref)
         entry = await self._entry()
         staged: list[TemporaryFile] = []
         with entry.handle.pinned():
             try:
-                await stage_all(self._pool, self._accounts.syncs, entry, items, staged)
-                pairs = [(file, placement) for file, (_, placement) in zip(staged, items, strict=True)]
-                return await entry.writer.submit(
-                    lambda transaction: place.append(transaction, pairs, room),
-                    small=len(staged) == 1 and staged[0].prepared.size <= SMALL,
-                )
+                flat = [item for items in commands for item in items]
+                await stage_all(self._pool, self._accounts.syncs, entry, flat, staged)
+                files = iter(staged)
+                submitted = [
+                    self._submit(entry, [(next(files), placement) for _, placement in items], room)
+                    for items in commands
+                ]
+                return await _outcomes(submitted)
             finally:
                 await discarded(self._pool, self._tools, staged)
+
+    @staticmethod
+    async def _submit(entry: Entry, pairs: Sequence[tuple[TemporaryFile, Placement]], room: Room) -> Sequence[Appended]:
+        return await entry.writer.submit(
+            lambda transaction: place.append(transaction, pairs, room),
+            small=len(pairs) == 1 and pairs[0][0].prepared.size <= SMALL,
+        )
 
     async def usage(self) -> tuple[int, int]:
         row = await self._read(lambda db: db.one("SELECT octets, messages FROM state"))
@@ -121,6 +141,18 @@ class Account:
 
     def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hub.listen(self._ref, callback)
+
+
+async def _outcomes(
+    submitted: Sequence[Coroutine[None, None, Sequence[Appended]]],
+) -> Sequence[Sequence[Appended] | MailError]:
+    """An error that is nobody's answer is raised, once all are over."""
+    outcomes: list[Sequence[Appended] | MailError] = []
+    for outcome in await asyncio.gather(*submitted, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, MailError):
+            raise outcome
+        outcomes.append(outcome)
+    return outcomes
 
 
 def _empty_inbox_into(transaction: Transaction, new: str) -> None:

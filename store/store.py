@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from core.errors import MailError
 from message.content import Content
 from store.types import (
     NO_FLAGS,
@@ -186,6 +187,12 @@ class AccountStore(Protocol):
 
     async def append(self, items: Sequence[tuple[Content, Placement]]) -> Sequence[Appended]:
         """All or nothing, into one folder, in order (RFC 3502)."""
+
+    async def append_each(
+        self, commands: Sequence[Sequence[tuple[Content, Placement]]]
+    ) -> Sequence[Sequence[Appended] | MailError]:
+        """`append` for each, in their order, with one sync for all where they fit: what became of each. A disk that
+        fails them together is raised."""
 
     async def usage(self) -> tuple[int, int]:
         """(octets, messages) of the account, exact."""

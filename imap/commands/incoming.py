@@ -7,6 +7,7 @@ offsets rely on it); NUL is refused (RFC 9051 4.3.1, RFC 3516 4.4). Knows no fol
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -83,8 +84,22 @@ class Incoming:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for spool in self._spools:
-            await spool.close()
+        await self.keep()()
+
+    @property
+    def small(self) -> bool:
+        """All that came is in memory."""
+        return not self._large
+
+    def keep(self) -> Callable[[], Awaitable[None]]:
+        """Let the messages be readable past the `with`, until what this returns was awaited."""
+        spools, self._spools = self._spools, []
+
+        async def close() -> None:
+            for spool in spools:
+                await spool.close()
+
+        return close
 
     async def message(self, head: Head) -> Content:
         """The message that `head` announces. Raises `No`, `Bad`, `StorageError`, `ConnectionError`."""

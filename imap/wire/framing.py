@@ -22,6 +22,8 @@ _LITERAL = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 _TAG = re.compile(rb"([!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]{1,100}) ")
 # What brings messages: APPEND (RFC 3502), REPLACE (RFC 8508).
 _BRINGS = re.compile(rb"[^ ]+ (?:APPEND|(?:UID )?REPLACE [^ ]+) [^ ]", re.IGNORECASE)
+# An APPEND whose message does not wait for our word, up to that message.
+_APPEND = re.compile(rb"[^ ]+ APPEND [^ ].*\{([0-9]{1,9})\+\}", re.IGNORECASE | re.DOTALL)
 _COMPACT = 32 * 1024
 ANY_LITERAL = 2**63
 LITERAL_MINUS = 4096  # RFC 7888 5
@@ -137,6 +139,18 @@ class Framer:
     def midway(self) -> bool:
         """A command has begun and is not complete."""
         return bool(self.pending or self._command or self._mode is not _Mode.LINE)
+
+    @property
+    def append_at_hand(self) -> bool:
+        """Between two commands: the next one is an APPEND of one message, within all bounds, and has come to its
+        end. `next_event` is then `Streamed`, and nothing that it brings is waited for."""
+        if self._mode is not _Mode.LINE or self._command or not self.bounds.stream:
+            return False
+        end = self._buffer.find(b"\r\n", self._start, self._start + self.bounds.line + 2)
+        announced = _APPEND.fullmatch(self._buffer, self._start, end) if end >= 0 else None
+        if announced is None or (size := int(announced[1])) > self.bounds.unasked:
+            return False
+        return self._buffer.startswith(b"\r\n", end + 2 + size)
 
     def next_event(self) -> Event | None:
         """The next event, None when more octets are needed (or, after `Streamed`, the handler's word)."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
+from core.errors import ConflictError, InvalidError, MailError, NotFoundError, QuotaError
 from message import text
 from message.content import BytesContent, Content
 from message.facts import gather
@@ -236,6 +236,7 @@ class MemoryAccount:
         self.subscribed = set(STANDARD)
         self._ids = count(1)
         self._listeners: list[Callable[[Hint], None]] = []
+        self.appended_together: list[int] = []  # commands at once
         for name, use in STANDARD.items():
             self._make(name, use)
 
@@ -334,6 +335,18 @@ class MemoryAccount:
             done.append(Appended(box.id, box.uidvalidity, uid, ModSeq(box.modseq)))
             self.publish(box)
         return done
+
+    async def append_each(
+        self, commands: Sequence[Sequence[tuple[Content, Placement]]]
+    ) -> Sequence[Sequence[Appended] | MailError]:
+        self.appended_together.append(len(commands))
+        outcomes: list[Sequence[Appended] | MailError] = []
+        for items in commands:
+            try:
+                outcomes.append(await self.append(items))
+            except MailError as error:
+                outcomes.append(error)
+        return outcomes
 
     async def organisation_usage(self) -> int:
         return 0

@@ -50,6 +50,7 @@ class FuzzLink:
 
     remote, secure, loopback, can_start_tls, compressed = "127.0.0.1", True, True, False, False
     certificate = b""
+    append_at_hand = False
 
     def __init__(self, data: bytes) -> None:
         self._rests = iter(data.split(b"\r\n")[1:])

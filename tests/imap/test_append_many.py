@@ -6,6 +6,7 @@ import pytest
 
 from core.config import Limits
 from imap.commands import incoming
+from imap.dispatch import TOGETHER
 from store.types import Flag
 from tests.fakes.imap_world import Client, World
 
@@ -56,6 +57,57 @@ async def test_several_messages_are_all_kept_or_none() -> None:
         await client.ok(b"NOOP")
         assert not (await world.account()).boxes["INBOX"].messages
         assert all(spool.closed for spool in world.store.spools)
+
+
+async def test_appends_in_one_breath_are_done_together_and_answered_in_order() -> None:
+    """RFC 9051 5.5: each as if it came alone. One that fails fails alone, in its place."""
+    async with World(quota=2 * len(ONE) + 3 * len(TWO)) as world:
+        client = await world.login()
+        account = await world.account()
+        heads = [b"INBOX", b"INBOX (\\Seen)", b"nowhere", b"Drafts", b"INBOX (\\Bad)", b"INBOX", b"INBOX"]
+        sent = [ONE, TWO, ONE, TWO, ONE, ONE, ONE]
+        await client.raw(
+            b"".join(
+                b"a%d APPEND %b%b\r\n" % (n, head, item(raw))
+                for n, (head, raw) in enumerate(zip(heads, sent, strict=True))
+            )
+            + b"b NOOP\r\n"
+        )
+        said = await client.until(b"b")
+        assert [line.partition(b"] ")[0] for line in said] == [
+            b"a0 OK [APPENDUID 1001 1", b"a1 OK [APPENDUID 1001 2", b"a2 NO [TRYCREATE", b"a3 OK [APPENDUID 1003 1",
+            b"a4 BAD [CLIENTBUG", b"a5 OK [APPENDUID 1001 3", b"a6 NO [OVERQUOTA", b"b OK NOOP completed",
+        ]  # fmt: skip
+        assert account.boxes["INBOX"].raw == {1: ONE, 2: TWO, 3: ONE}
+        assert max(account.appended_together) > 1
+        assert all(spool.closed for spool in world.store.spools)
+
+
+async def test_an_append_does_not_wait_for_one_that_has_not_come_whole() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.raw(b"a APPEND INBOX%b\r\nb APPEND INBOX%b" % (item(ONE), item(TWO)[:-1]))
+        assert (await client.line()).startswith(b"a OK [APPENDUID 1001 1]")
+        await client.raw(b"\n\r\n")
+        assert (await client.line()).startswith(b"b OK [APPENDUID 1001 2]")
+
+
+async def test_no_more_appends_are_done_together_than_the_store_takes_at_once() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.raw(b"".join(b"a%d APPEND INBOX%b\r\n" % (n, item(b"x")) for n in range(2 * TOGETHER + 1)))
+        await client.until(b"a%d" % (2 * TOGETHER))
+        assert (await world.account()).appended_together == [TOGETHER, TOGETHER]
+
+
+async def test_the_mailbox_that_is_selected_is_told_of_what_came_together() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b"SELECT INBOX")
+        await client.raw(b"".join(b"b%d APPEND INBOX%b\r\n" % (n, item(ONE)) for n in range(3)))
+        said = await client.until(b"b2")
+        assert b"* 3 EXISTS" in said
+        assert [line[:2] for line in said if line[:1] == b"b"] == [b"b0", b"b1", b"b2"]
 
 
 async def test_imapclient_may_send_two_spaces_between_messages() -> None:

@@ -231,3 +231,38 @@ def shown(events: list[Event]) -> list[object]:
     """Without pieces, whose number depends on how octets arrive; refusals by what they say."""
     said = [(e.tag, e.error.text, e.fatal) if isinstance(e, Refused) else e for e in events]
     return [event for event in said if not isinstance(event, Piece)]
+
+
+@pytest.mark.parametrize(
+    ("octets", "at_hand"),
+    [
+        (b"a APPEND INBOX {3+}\r\nabc\r\n", True),
+        (b'a append "x y" (\\Seen) ~{3+}\r\nabc\r\nb NOOP\r\n', True),
+        (b"a APPEND INBOX {3+}\r\nabc\r", False),
+        (b"a APPEND INBOX {3+}\r\nabc", False),
+        (b"a APPEND INBOX {3+}\r\nabc {3+}\r\nabc\r\n", False),  # MULTIAPPEND
+        (b"a APPEND INBOX {3}\r\nabc\r\n", False),  # waits for "+"
+        (b"a APPEND INBOX {5000+}\r\n" + b"x" * 5000 + b"\r\n", False),  # past LITERAL-
+        (b"a APPEND {5+}\r\nINBOX {3+}\r\nabc\r\n", False),
+        (b"a " + b" " * 40 + b"APPEND INBOX {3+}\r\nabc\r\n", False),
+        (b"a APPEND " + b"x" * 100 + b" {3+}\r\nabc\r\n", False),  # a line too long
+        (b"a NOOP\r\n", False),
+        (b"", False),
+    ],
+)
+def test_an_append_is_at_hand_when_all_of_it_has_come_and_nothing_refuses_it(octets: bytes, at_hand: bool) -> None:
+    framer = Framer(Bounds(line=100, literals=10, discard=10_000, stream=True, unasked=4096))
+    framer.feed(octets)
+    assert framer.append_at_hand is at_hand
+    if at_hand:
+        assert isinstance(framer.next_event(), Streamed)
+        framer.accept()
+        assert framer.next_event() == Piece(b"abc", last=True)
+        assert framer.next_event() == Rest(b"", more=False)
+    assert not framer.append_at_hand
+
+
+def test_before_login_no_append_is_at_hand() -> None:
+    framer = Framer(Bounds(line=100, literals=100, discard=100, stream=False))
+    framer.feed(b"a APPEND INBOX {3+}\r\nabc\r\n")
+    assert not framer.append_at_hand

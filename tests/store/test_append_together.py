@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
-from core.errors import StorageError
+from core.errors import MailError, NotFoundError, StorageError
 from message.content import BytesContent, Content
 from store.delivery import UNDER_WAY
 from store.fsops import FileSystem
@@ -31,6 +31,7 @@ class CountingDisk(FileSystem):
     def __init__(self) -> None:
         super().__init__()
         self.fails, self.synced = 0, 0
+        self.directories = 0
         self.gate, self.waiting = threading.Event(), threading.Event()
         self.gate.set()
         self._counting = threading.Lock()
@@ -43,6 +44,8 @@ class CountingDisk(FileSystem):
                 self.synced += 1
                 if self.synced == self.fails:
                     raise OSError(errno.EIO, "Input/output error")
+        else:
+            self.directories += 1
         super().sync(fd)
 
 
@@ -112,5 +115,36 @@ async def test_p2_who_leaves_while_they_are_synced_has_sent_nothing(
         disk.gate.set()
         await asyncio.wait((appending,))
     assert appending.cancelled()
+    assert descriptors() == before
+    assert len(cur(data, MAIRIE)) == len(await all_rows(await inbox_of(store))) == 1
+
+
+def commands() -> list[list[tuple[Content, Placement]]]:
+    folders = ("INBOX", "INBOX", "nowhere", "Drafts", "INBOX")
+    return [[(BytesContent(b"Subject: %d\r\n\r\n" % n), Placement(name))] for n, name in enumerate(folders)]
+
+
+async def test_commands_together_share_their_syncs_and_each_has_its_own_outcome(
+    store: MaildirStore, disk: CountingDisk
+) -> None:
+    account = await store.account(MAIRIE)
+    await account.append([(BytesContent(b"Subject: 0\r\n\r\n"), Placement("Drafts"))])  # its floors are raised
+    disk.synced = disk.directories = 0
+    outcomes = await account.append_each(commands())
+    assert [type(outcome) is NotFoundError for outcome in outcomes] == [False, False, True, False, False]
+    uids = [item.uid for outcome in outcomes if not isinstance(outcome, MailError) for item in outcome]
+    assert uids == [2, 3, 2, 4]
+    assert (disk.synced, disk.directories) == (5, 2)
+    assert [row.uid for row in await all_rows(await inbox_of(store))] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("which", [1, 5])
+async def test_p3_a_sync_that_fails_keeps_no_command_of_those_together(
+    store: MaildirStore, data: Path, disk: CountingDisk, which: int
+) -> None:
+    before = descriptors()
+    disk.fails = which
+    with pytest.raises(StorageError):
+        await (await store.account(MAIRIE)).append_each(commands())
     assert descriptors() == before
     assert len(cur(data, MAIRIE)) == len(await all_rows(await inbox_of(store))) == 1

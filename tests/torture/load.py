@@ -63,6 +63,18 @@ async def append(store: MaildirStore, identity: str) -> None:
     said(MAIRIE, identity, appended)
 
 
+async def append_each(store: MaildirStore, identity: str) -> None:
+    """Two commands that came together."""
+    identities = [f"{identity}.a", f"{identity}.b"]
+    for each in identities:
+        say("start", each)
+    commands = [[(BytesContent(mail(each)), Placement("Archive"))] for each in identities]
+    for each, outcome in zip(identities, await (await store.account(MAIRIE)).append_each(commands), strict=True):
+        if isinstance(outcome, MailError):
+            raise outcome
+        said(MAIRIE, each, outcome[0])
+
+
 async def _first(store: MaildirStore, folder: str) -> tuple[str, int] | None:
     """(identity, UID) of the first message of a folder."""
     mailbox = await (await store.account(MAIRIE)).mailbox(folder)
@@ -214,6 +226,7 @@ async def rebuild(store: MaildirStore, _identity: str) -> None:
 TASKS: dict[str, Callable[[MaildirStore, str], Awaitable[None]]] = {
     "deliver": deliver,
     "append": append,
+    "append_each": append_each,
     "move": move,
     "expunge": expunge,
     "replace": replace,
@@ -232,7 +245,7 @@ TASKS: dict[str, Callable[[MaildirStore, str], Awaitable[None]]] = {
     "adopt": adopt,
     "recover": recover,
 }
-MIX = ("deliver", "deliver", "deliver", "append", "append", "move", "expunge", "replace", "flag", "rename")
+MIX = ("deliver", "deliver", "deliver", "append", "append_each", "move", "expunge", "replace", "flag", "rename")
 
 
 async def run(data: Path, task: str, seed: str, count: int, seconds: float) -> None:

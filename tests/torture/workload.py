@@ -194,6 +194,18 @@ async def _append(day: Day, _turn: Round) -> None:
     day.acknowledged(ref, appended[0].folder_id, *(int(item.uid) for item in appended))
 
 
+async def _append_each(day: Day, _turn: Round) -> None:
+    """Commands that came together."""
+    ref = day.dice.choice(REFS)
+    commands = [
+        [(BytesContent(day.mail()), day.placement(await day.some_folder(ref)))] for _ in range(day.dice.randint(2, 4))
+    ]
+    for outcome in await (await day.store.account(ref)).append_each(commands):
+        if isinstance(outcome, MailError):
+            raise outcome
+        day.acknowledged(ref, outcome[0].folder_id, int(outcome[0].uid))
+
+
 async def _copy(day: Day, _turn: Round, *, move: bool = False) -> None:
     ref = day.dice.choice(REFS)
     (folder, uids), target = await day.some_mail(ref), await day.some_folder(ref)
@@ -324,7 +336,8 @@ async def _reopen(day: Day, turn: Round) -> None:
 KINDS: dict[str, tuple[int, Callable[[Day, Round], Awaitable[None]]]] = {
     "deliver": (16, _deliver),
     "deliver several": (10, _deliver_several),
-    "append": (10, _append),
+    "append": (7, _append),
+    "append each": (3, _append_each),
     "copy": (7, _copy),
     "move": (9, _move),
     "flags": (13, _flags),
