@@ -194,6 +194,14 @@ async def test_h077_1024_bits_pass_and_can_be_made_weak() -> None:
     assert (strict.result, strict.weak, strict.reason) == (Result.PASS, True, "short-key")
 
 
+async def test_an_underscore_in_a_selector_is_taken() -> None:
+    """Only the name of the key's record: it is absent, so the question itself shows that it was asked."""
+    dns = FakeResolver({})
+    outcome = await one(signed().replace(b"s=sel;", b"s=s_el;"), dns)
+    assert [name for _, name in dns.questions] == ["s_el._domainkey.x.test"]
+    assert outcome.reason == "no-key"
+
+
 async def test_h078_a_length_that_leaves_text_unsigned_is_weak() -> None:
     message = signed(length=True)
     exact = await one(message)

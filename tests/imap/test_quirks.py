@@ -1,0 +1,113 @@
+"""What mail programs do beside the standard, one test a row (docs/quirks.md): each speaks as the program does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from imap import capability
+from message import charset
+from tests.fakes.imap_world import World, selected
+
+MAIL = b"Subject: one\r\nX-Spam-Flag: NO\r\n\r\nbody\r\n"
+CONTAINER = (
+    b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n'
+    b"--b\r\nContent-Type: text/plain\r\n\r\nfirst\r\n--b\r\nContent-Type: text/plain\r\n\r\nsecond\r\n--b--\r\n"
+)
+
+
+async def test_imaplib_keeps_the_first_list_of_capabilities() -> None:
+    """It asks once, before login: what is missing there it never uses."""
+    async with World() as world:
+        client = await world.connect()
+        told = client.greeting.partition(b"[CAPABILITY ")[2].partition(b"]")[0].decode().split()
+        listed = {name.partition("=")[0] for name in (*capability.BASE, *capability.MAIL)} - {
+            "MESSAGELIMIT",
+            "SAVELIMIT",
+        }
+        assert listed - {"I18NLEVEL"} <= {name.partition("=")[0] for name in told}
+
+
+@pytest.mark.parametrize("numbers", [b"1:*", b"*", b"1", b"*:1"])
+@pytest.mark.parametrize("prefix", [b"", b"UID "])
+async def test_everything_of_an_empty_mailbox_is_nothing_and_no_error(prefix: bytes, numbers: bytes) -> None:
+    async with World() as world, selected(world) as client:
+        for command in (b"FETCH %b (UID FLAGS)", b"STORE %b +FLAGS.SILENT (\\Seen)", b"SEARCH UID %b"):
+            lines = await client.ok(prefix + command % numbers)
+            assert [line for line in lines if line.startswith(b"* ")] in ([], [b"* SEARCH"])
+
+
+async def test_thunderbird_hears_of_an_expunge_at_the_end_of_uid_fetch() -> None:
+    """RFC 9051 7.5.1 forbids it during FETCH, STORE and SEARCH, not during their UID forms."""
+    async with World() as world, selected(world, MAIL, MAIL) as client:
+        other = await world.login()
+        await other.ok(b"SELECT INBOX")
+        await other.ok(b"UID STORE 1 +FLAGS.SILENT (\\Deleted)")
+        await other.ok(b"UID EXPUNGE 1")
+        lines = await client.ok(b"UID FETCH 2:* (FLAGS)")
+        assert lines[-2:] == [b"* 1 EXPUNGE", b"a OK FETCH completed"]
+
+
+async def test_header_is_searched_whether_its_name_has_a_colon_or_not() -> None:
+    async with World() as world, selected(world, MAIL, b"Subject: two\r\n\r\n") as client:
+        for field in (b"X-Spam-Flag", b"X-Spam-Flag:", b'"x-spam-flag:"'):
+            assert (await client.ok(b"SEARCH HEADER %b NO" % field))[0] == b"* SEARCH 1"
+
+
+async def test_a_script_appends_bare_line_feeds() -> None:
+    async with World() as world, selected(world) as client:
+        await client.append(b"INBOX", b"Subject: one\n\nfirst\nsecond\r\n")
+        assert (await client.ok(b"FETCH 1 BODY.PEEK[]"))[0].endswith(b"Subject: one\r\n\r\nfirst\r\nsecond\r\n)")
+
+
+def test_latin_1_is_read_as_windows_1252_and_eight_bits_without_a_charset_as_utf_8() -> None:
+    assert charset.decode(b"\x80 \x93a\x94", "iso-8859-1") == "€ “a”"
+    assert charset.decode("é€".encode(), "") == "é€"
+    assert charset.decode(b"\xe9", "iso-8859-1x") == "é"
+
+
+async def test_a_part_of_a_part_that_has_none_is_nil() -> None:
+    """Dovecot answers 2.1 with part 2; RFC 9051 6.4.5.1 numbers no such part."""
+    async with World() as world, selected(world, CONTAINER) as client:
+        assert (await client.ok(b"FETCH 1 BODY.PEEK[2]"))[0].endswith(b"\r\nsecond)")
+        assert (await client.ok(b"FETCH 1 BODY.PEEK[2.1]"))[0] == b"* 1 FETCH (BODY[2.1] NIL)"
+
+
+async def test_nothing_is_recent_and_everything_is_old() -> None:
+    async with World() as world, selected(world, MAIL, MAIL) as client:
+        assert b"* 0 RECENT" in await client.ok(b"SELECT INBOX")
+        for key, found in ((b"NEW", b"* SEARCH"), (b"RECENT", b"* SEARCH"), (b"OLD", b"* SEARCH 1 2")):
+            assert (await client.ok(b"SEARCH " + key))[0] == found
+        assert (await client.ok(b"STATUS INBOX (RECENT)"))[0] == b"* STATUS INBOX (RECENT 0)"
+        await client.ok(b"STORE 1 +FLAGS.SILENT (\\Recent)")
+        assert (await client.ok(b"FETCH 1 FLAGS"))[0] == b"* 1 FETCH (FLAGS ())"
+
+
+async def test_imaplib_sends_the_end_of_a_command_apart_from_its_literal() -> None:
+    async with World() as world, selected(world) as client:
+        await client.raw(b"a APPEND INBOX {%d}\r\n" % len(MAIL))
+        assert await client.line() == b"+ OK"
+        await client.raw(MAIL)
+        await asyncio.sleep(0.05)
+        await client.raw(b"\r\n")
+        assert b"[APPENDUID" in (await client.until(b"a"))[-1]
+
+
+async def test_a_client_unsubscribes_what_is_gone_and_asks_for_lists_in_the_old_way() -> None:
+    """Outlook and old Apple Mail work on LSUB, and clean up after a folder that another program deleted."""
+    async with World() as world:
+        client = await world.login()
+        for command in (b"CREATE Dossier", b"SUBSCRIBE Dossier", b"DELETE Dossier"):
+            await client.ok(command)
+        assert b"Dossier" in b" ".join(await client.ok(b'LSUB "" "*"'))
+        await client.ok(b"UNSUBSCRIBE Dossier")
+        await client.ok(b"UNSUBSCRIBE Dossier")
+        assert b"Dossier" not in b" ".join(await client.ok(b'LSUB "" "*"'))
+
+
+async def test_mutt_and_others_write_inbox_as_they_like() -> None:
+    async with World() as world, selected(world, MAIL) as client:
+        for name in (b"inbox", b'"Inbox"', b"{5+}\r\niNbOx"):
+            assert b"* 1 EXISTS" in await client.ok(b"SELECT " + name)
+        assert (await client.ok(b"STATUS inBox (MESSAGES)"))[0].endswith(b"(MESSAGES 1)")
