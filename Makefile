@@ -1,5 +1,5 @@
 # Two doors: `make run` (a demonstration) and `make test` (everything the tests need, and the tests).
-PYTHON ?= python3
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -44,7 +44,7 @@ packages:
 	@deploy/packages.sh
 
 $(VENV)/.venv:
-	@deploy/venv.sh $(PYTHON) $(VENV)
+	@deploy/venv.sh $(VENV) $(PYTHON)
 
 $(VENV)/.run: $(VENV)/.venv requirements/run.lock pyproject.toml
 	@deploy/install.sh $(VENV) requirements/run.lock
