@@ -1,4 +1,5 @@
-"""A consistent copy of an SQLite database that others write to, by SQLite's own backup interface.
+"""What SQLite itself offers beside statements: a consistent copy of a database that others write to, and whether any of
+them has written since the last look.
 
 A plain copy of the file could tear: half of a transaction, or a database without its WAL.
 """
@@ -34,3 +35,34 @@ def backup(source: Path, target: Path, *then: str) -> None:
     finally:
         os.close(descriptor)
     temporary.rename(target)
+
+
+class Watch:
+    """Whether anybody, here or in another process, has committed to a database since the last look. A look takes
+    microseconds (it compares a number in the WAL's shared memory) and waits for nobody, so the event loop makes it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._connection: sqlite3.Connection | None = None
+        self._seen: int | None = None
+
+    def moved(self) -> bool:
+        """True at the first look, and whenever it cannot be known."""
+        seen, self._seen = self._seen, self._version()
+        return self._seen is None or self._seen != seen
+
+    def close(self) -> None:
+        connection, self._connection, self._seen = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    def _version(self) -> int | None:
+        try:
+            if self._connection is None:
+                uri = f"{self._file.absolute().as_uri()}?mode=rw"
+                self._connection = sqlite3.connect(
+                    uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
+                )
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:
+            return None

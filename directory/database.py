@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from core.database import SchemaError, told_damaged, translated
 from core.errors import TemporaryError
+from core.sqlite import Watch
 
 SCHEMA = "0003"  # the migration this code was written for; a test holds it equal to migrations.runner.head()
 TRANSACTION = 20.0  # seconds for a whole transaction
@@ -24,10 +26,13 @@ class CommitUnknown(TemporaryError):
 
 
 class Database:
-    """Transactions on one engine. Whoever holds a session holds a connection: no peer is awaited inside."""
+    """Transactions on one engine. Whoever holds a session holds a connection: no peer is awaited inside. `watch` tells
+    at once of every commit, of other processes, too; None where the database cannot (PostgreSQL)."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        file = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
+        self.watch = Watch(Path(file)) if file and file != ":memory:" else None
         self._writing = engine.execution_options(immediate=True)
 
     @asynccontextmanager
@@ -73,4 +78,6 @@ class Database:
             return str(await session.scalar(text("SELECT version_num FROM alembic_version")) or "")
 
     async def close(self) -> None:
+        if self.watch is not None:
+            self.watch.close()
         await self._engine.dispose()

@@ -1,8 +1,9 @@
 """One login, from identity and password to an answer (security.md rows 55, 113 to 118).
 
-The account is read from the database each time, so a suspension or a changed password counts at once. Order: proof
-known as right > known as wrong > wait for earlier failures > argon2id. Unknown users take the same way with a dummy
-hash, so that time tells nothing. Equal attempts under way share one hash: a client opens several connections at once.
+The account is asked for each time (`Lookups.opening`), so a suspension or a changed password counts at once. Order:
+proof known as right > known as wrong > wait for earlier failures > argon2id. Unknown users take the same way with a
+dummy hash, so that time tells nothing. Equal attempts under way share one hash: a client opens several connections at
+once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from core.log import Secret, get
 from directory import app_passwords
 from directory.attempts import Attempts, canonical
 from directory.database import Database
+from directory.lookups import Lookups
 from directory.passwords import DUMMY, Passwords
 from directory.repositories.credentials import Credentials, Opening
 from directory.throttle import network_of
@@ -51,8 +53,11 @@ class Attempt:
 
 
 class Login:
-    def __init__(self, database: Database, passwords: Passwords, clock: Clock, attempts: Attempts) -> None:
+    def __init__(
+        self, database: Database, lookups: Lookups, passwords: Passwords, clock: Clock, attempts: Attempts
+    ) -> None:
         self._database = database
+        self._lookups = lookups
         self._passwords = passwords
         self._clock = clock
         self._attempts = attempts
@@ -83,7 +88,7 @@ class Login:
             # Refused for its form, whoever it is for: no hash is owed to equal time.
             self._attempts.failed(remote, key)
             return LoginRefused("bad-credentials")
-        attempt = Attempt(key, remote, protocol, password, await self._opening(key))
+        attempt = Attempt(key, remote, protocol, password, await self._lookups.opening(key))
         proof = self._proofs.of(key, protocol, attempt.stored, password)
         if self._proofs.is_right(proof):
             return self._opened(attempt)
@@ -93,10 +98,6 @@ class Login:
         if self._proofs.is_wrong(network_of(remote), key, proof):
             return LoginRefused("bad-credentials")
         return await self._judged(attempt, proof)
-
-    async def _opening(self, key: str) -> Opening | None:
-        async with self._database.read() as session:
-            return await Credentials(session).opening(key)
 
     async def _app(self, attempt: Attempt) -> LoginResult | None:
         """An app password that opens this door now; None goes on as any other password does. Nobody guesses one, so it
@@ -141,7 +142,7 @@ class Login:
 
     async def _confirmed(self, attempt: Attempt) -> LoginResult:
         """The wait and the hash took time: what was right then must be right now (row 117)."""
-        now = replace(attempt, opening=await self._opening(attempt.identity))
+        now = replace(attempt, opening=await self._lookups.opening(attempt.identity))
         proof = self._proofs.of(now.identity, now.protocol, now.stored, now.password)
         return self._opened(now) if self._proofs.is_right(proof) else LoginRefused("bad-credentials")
 

@@ -1,7 +1,9 @@
 """The questions on every message's way: what an address means, is a domain ours, who may send as whom.
 
-Positive exact answers are cached (`directory.cache`) as long as the directory's version stays, which is looked at
-every 2 s; the rest asks the database. Refuses to change anything.
+Positive exact answers are cached (`directory.cache`) as long as nothing changes: SQLite tells of every commit at once
+(`core.sqlite.Watch`), elsewhere the directory's version is looked at every 2 s. Where it is told at once, that a domain
+is not ours, what an account logs in with and that a login holds are cached, too; the rest asks the database. Refuses to
+change anything.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from directory.repositories.accounts import Accounts, StoredAccount
 from directory.repositories.administrators import Administrators
 from directory.repositories.aliases import Aliases
 from directory.repositories.audit import DirectoryState
-from directory.repositories.credentials import CERTIFICATE, TOKEN, Credentials
+from directory.repositories.credentials import CERTIFICATE, TOKEN, Credentials, Opening
 from directory.repositories.domains import Domains
 from directory.repositories.grants import Grants
 from directory.types import (
@@ -56,18 +58,30 @@ class Lookups:
         self._domains: Cache[Domain] = Cache(clock)
         self._accounts: Cache[Account] = Cache(clock)
         self._senders: Cache[bool] = Cache(clock)
+        self._foreign: Cache[ForeignDomain] = Cache(clock)
+        self._logins: Cache[bool] = Cache(clock)
+        self._openings: Cache[tuple[Opening | None]] = Cache(clock)
         self._version = -1
         self._looked_until = 0.0
         self._looking: asyncio.Future[None] | None = None
 
     async def _stay_current(self) -> None:
         """Forget what another process has changed, once the last look is too old. Raises `TemporaryError`."""
+        if self._told():
+            return
         if self._clock.monotonic() < self._looked_until:
             return
         if self._looking is None:
             self._looking = asyncio.ensure_future(self._look())
             self._looking.add_done_callback(self._looked)
         await asyncio.shield(self._looking)  # one look for all who wait, and one failure
+
+    def _told(self) -> bool:
+        """Whether the database tells of every change at once; what it tells is heeded."""
+        watch = self._database.watch
+        if watch is not None and watch.moved():
+            self.forget()
+        return watch is not None
 
     async def _look(self) -> None:
         now = self._clock.monotonic()  # before the look: what changes meanwhile is seen by the next one
@@ -83,12 +97,14 @@ class Lookups:
             look.exception()  # whoever waited may have left
 
     def forget(self) -> None:
-        for cache in (self._resolutions, self._domains, self._accounts, self._senders):
+        for cache in (
+            self._resolutions, self._domains, self._accounts, self._senders, self._foreign, self._logins, self._openings
+        ):  # fmt: skip
             cache.clear()
 
     async def resolve(self, address: Address) -> Resolution:
         await self._stay_current()
-        kept = self._resolutions.get(address.key)
+        kept = self._resolutions.get(address.key) or self._foreign.get(address.domain)
         if kept is not None:
             return kept
         epoch = self._resolutions.epoch
@@ -97,7 +113,16 @@ class Lookups:
             if exact is not None:
                 self._resolutions.put(address.key, exact, epoch)
                 return exact
-            return await self._inexact(session, address)
+            found = await self._inexact(session, address)
+        if isinstance(found, ForeignDomain):
+            self._keep_foreign(address.domain, epoch)
+        return found
+
+    def _keep_foreign(self, domain: str, epoch: int) -> None:
+        """Nothing of a domain that is not ours can be ours, but for this host's own postmaster. (All caches are cleared
+        together: an epoch of one is that of all.)"""
+        if self._database.watch is not None and domain != self._hostname:
+            self._foreign.put(domain, ForeignDomain(), epoch)
 
     async def _inexact(self, session: AsyncSession, address: Address) -> Resolution:
         base = address.without_subaddress()
@@ -134,10 +159,14 @@ class Lookups:
         kept, epoch = self._domains.get(asked), self._domains.epoch
         if kept is not None:
             return kept
+        if self._foreign.get(asked) is not None:
+            return None
         async with self._database.read() as session:
             found = await Domains(session).by_name(asked)
         if found is not None:
             self._domains.put(asked, found, epoch)
+        else:
+            self._keep_foreign(asked, epoch)
         return found
 
     async def account_by_id(self, account_id: str) -> Account | None:
@@ -156,10 +185,32 @@ class Lookups:
         async with self._database.read() as session:
             return await DirectoryState(session).version()
 
+    async def opening(self, key: str) -> Opening | None:
+        """What the holder of the address `key` logs in with. Kept only where every change is told at once; that there
+        is none is kept as well, so that time does not tell who exists (row 55)."""
+        told, epoch = self._told(), self._openings.epoch
+        if told and (kept := self._openings.get(key)) is not None:
+            return kept[0]
+        async with self._database.read() as session:
+            found = await Credentials(session).opening(key)
+        if told:
+            self._openings.put(key, (found,), epoch)
+        return found
+
     async def still_open(self, login: LoggedIn) -> bool:
-        """Never cached: it is asked because something has changed."""
+        """At every message of a session, and whenever something has changed: nothing that may be out of date counts."""
         if login.expires_at is not None and self._clock.now() >= login.expires_at:
             return False
+        told, key = self._told(), (login.account.id, login.account.address.key, login.credential)
+        if told and self._logins.get(key):
+            return True
+        epoch = self._logins.epoch
+        still = await self._still_open(login)
+        if still and told:
+            self._logins.put(key, True, epoch)
+        return still
+
+    async def _still_open(self, login: LoggedIn) -> bool:
         async with self._database.read() as session:
             table = Credentials(session)
             now = await table.opening(login.account.address.key)

@@ -81,7 +81,7 @@ class SqlDirectory:
         self._passwords = Passwords(limits)
         self._lookups = Lookups(database, clock, limits, hostname)
         attempts = Attempts(Throttle(clock, limits.exempt_networks, tally))
-        self._login = Login(database, self._passwords, clock, attempts)
+        self._login = Login(database, self._lookups, self._passwords, clock, attempts)
         self._proving = Proving(database, attempts, clock, means)
         self._boundary = Boundary(database, clock, ids, self._forget)
         self._sharing = SqlSharing(database, self._boundary, clock)

@@ -19,6 +19,7 @@ from directory import attempts as attempts_module
 from directory.attempts import Attempts
 from directory.database import Database
 from directory.login import Login
+from directory.lookups import Lookups
 from directory.passwords import DUMMY, Passwords, hasher, valid_hash
 from directory.service import SqlDirectory
 from directory.throttle import Throttle, Tier
@@ -41,6 +42,7 @@ class Desk:
         self.hashed: list[str] = []
         self.login = Login(
             self.database,
+            Lookups(self.database, clock, limits),
             self.passwords,
             clock,
             Attempts(Throttle(clock, limits.exempt_networks), sleep=self._sleep),
@@ -313,7 +315,7 @@ async def test_without_a_database_nobody_is_refused_as_wrong(desk: Desk, monkeyp
     async def away(key: str) -> None:
         raise TemporaryError("away")
 
-    monkeypatch.setattr(desk.login, "_opening", away)
+    monkeypatch.setattr(desk.login._lookups, "opening", away)
     assert await desk.try_(ANNE, GOOD.reveal()) == LoginUnavailable()
 
 

@@ -10,9 +10,23 @@ from core.address import Address
 from core.clock import ManualClock
 from core.config import Limits
 from core.ids import RandomIds
+from core.log import Secret
 from directory.service import SqlDirectory
-from directory.types import KEEPER, AliasOf, ForeignDomain, LocalAccount, Role, State, UnknownUser, keeper
+from directory.types import (
+    KEEPER,
+    AliasOf,
+    ForeignDomain,
+    LocalAccount,
+    LoggedIn,
+    LoginRefused,
+    Role,
+    State,
+    UnknownUser,
+    keeper,
+)
 from tests.directory.helpers import OPERATOR, at, commune, mailbox
+
+GOOD = Secret("les cloches du beffroi")
 
 
 @pytest.fixture
@@ -146,6 +160,54 @@ async def test_h117_a_suspension_counts_within_two_seconds_elsewhere_and_at_once
         assert isinstance(await one.resolve(anne.address), LocalAccount)  # it still receives
     await directory.resume(OPERATOR, anne.address)
     assert await directory.may_send_as(anne, anne.address)
+
+
+async def test_h117_every_change_of_another_process_counts_at_once_where_it_is_told(
+    directory: SqlDirectory, elsewhere: SqlDirectory
+) -> None:
+    """SQLite tells of each commit; the clock stands still here."""
+    await commune(directory, "Brou", "brou.test")
+    anne = await mailbox(directory, "anne@brou.test", GOOD)
+    login = await elsewhere.login("anne@brou.test", GOOD, protocol="smtp", remote="192.0.2.1")
+    assert isinstance(login, LoggedIn)
+    for _ in range(2):
+        assert await elsewhere.still_open(login)
+        assert await elsewhere.resolve(at("paul@dreux.test")) == ForeignDomain()
+        assert await elsewhere.hosted_domain("dreux.test") is None
+    await directory.suspend(OPERATOR, at("anne@brou.test"))
+    assert not await elsewhere.still_open(login)
+    found = await elsewhere.account_by_id(anne.id)
+    assert found is not None
+    assert found.state is State.SUSPENDED
+    refused = await elsewhere.login("anne@brou.test", GOOD, protocol="smtp", remote="192.0.2.1")
+    assert refused == LoginRefused("suspended")
+    await commune(directory, "Dreux", "dreux.test")
+    assert await elsewhere.resolve(at("paul@dreux.test")) == UnknownUser()
+    assert await elsewhere.hosted_domain("dreux.test") is not None
+
+
+async def test_while_nothing_changes_the_questions_of_a_submission_are_asked_once(
+    directory: SqlDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await commune(directory, "Brou", "brou.test")
+    anne = await mailbox(directory, "anne@brou.test", GOOD)
+
+    async def ask(name: str) -> None:
+        login = await directory.login(name, GOOD, protocol="smtp", remote="192.0.2.1")
+        assert isinstance(login, LoggedIn) == (name == "anne@brou.test")
+        if isinstance(login, LoggedIn):
+            assert await directory.still_open(login)
+        assert await directory.may_send_as(anne, at("anne@brou.test"))
+        assert await directory.resolve(at("anne@brou.test")) == LocalAccount(anne)
+        assert await directory.resolve(at("other@far.test")) == ForeignDomain()
+        assert await directory.account_by_id(anne.id) == anne
+
+    names = ("anne@brou.test", "nobody@brou.test")  # row 55: who does not exist costs the same
+    for name in names:
+        await ask(name)
+    monkeypatch.setattr(directory._database, "read", lambda: pytest.fail("it was known"))
+    for name in names:
+        await ask(name)
 
 
 async def test_h117_a_suspended_commune_suspends_all_in_it(both: SqlDirectory) -> None:
