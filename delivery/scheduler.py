@@ -171,7 +171,7 @@ class Scheduler:
         if overdue(claimed.message, self._clock.now()):
             return [Result(item.id, ResultKind.FAILED, TOO_LATE) for item in claimed.recipients]
         try:
-            content = await self._queue.content(claimed.message)
+            content = claimed.content or await self._queue.content(claimed.message)
             async with asyncio.timeout(self._deadline):
                 return await self._agents.for_hop(hop.name).deliver(_job_of(claimed, hop, content))
         except TimeoutError:

@@ -6,16 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, literal_column, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Double,
+    Select,
+    bindparam,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from delivery.queue.owners import is_dead
 from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
-from delivery.queue.schema import RANK, RANKED, State, message, recipient
+from delivery.queue.schema import RANK, RANKED, State, chunk, message, recipient
+from message.content import BytesContent, Content
 
 PAGE = 256  # due recipients looked at a time
 ROUNDS = 8  # looks per claim; a destination that filled up is left out of the next one
 HELD_MOST = 366 * 86_400.0  # seconds; what is held longer was planned by a clock that ran ahead
+SMALL = 64 * 1024  # octets of a message that comes with its claim; the window of jobs bounds how many
 MAX_RECIPIENTS = 100  # in one job: what every server takes (RFC 5321 4.5.3.1.8)
 
 
@@ -42,10 +56,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One job's worth of leased rows."""
+    """One job's worth of leased rows. `content` where the message is small (`SMALL`)."""
 
     message: StoredMessage
     recipients: tuple[StoredRecipient, ...]
+    content: Content | None = None
 
 
 Choose = Callable[[Sequence[Candidate]], Choice]
@@ -73,60 +88,81 @@ def claim(
 def _due(connection: Connection, now: float, closed: Collection[str], owners: Collection[str]) -> list[Candidate]:
     """The longest due first. A level of priority counts like a quarter of an hour of waiting (RFC 6710 5.1): urgent
     mail passes what waits, and nothing, however much urgent mail there is, waits for ever."""
-    open_ = (
-        (recipient.c.state == State.WAITING.value)
-        & (recipient.c.held.is_(False))
-        & (recipient.c.domain.not_in(sorted(closed)))
-        & (recipient.c.organisation_id.not_in(sorted(owners)))
-    )
-    # The plus keeps SQLite from the index by time, in which all the ordinary mail that is due would be looked through.
-    ranked = _page(connection, open_ & text(RANKED) & (literal_column("+next_attempt") <= now), literal_column(RANK))
-    plain = _page(
-        connection, open_ & (recipient.c.next_attempt <= now) & (recipient.c.priority == 0), recipient.c.next_attempt
-    )
+    asked = {"now": now, "closed": sorted(closed), "owners": sorted(owners)}
+    ranked, plain = _page(connection, _RANKED_PAGE, asked), _page(connection, _PLAIN_PAGE, asked)
     return sorted((*ranked, *plain), key=lambda item: item.rank)[:PAGE] if ranked else plain
 
 
-def _page(connection: Connection, due: ColumnElement[bool], rank: ColumnElement[float]) -> list[Candidate]:
-    rows = connection.execute(
+def _page(connection: Connection, page: Select[Any], asked: dict[str, object]) -> list[Candidate]:
+    rows = connection.execute(page, asked)
+    return [Candidate(row.id, row.queue_id, row.domain, row.organisation_id, row.rank) for row in rows]
+
+
+def _of_page(due: ColumnElement[bool], rank: ColumnElement[float]) -> Select[Any]:
+    open_ = (
+        (recipient.c.state == State.WAITING.value)
+        & (recipient.c.held.is_(False))
+        & (recipient.c.domain.not_in(bindparam("closed", expanding=True)))
+        & (recipient.c.organisation_id.not_in(bindparam("owners", expanding=True)))
+    )
+    return (
         select(
             recipient.c.id, recipient.c.queue_id, recipient.c.domain, recipient.c.organisation_id, rank.label("rank")
         )
-        .where(due)
+        .where(open_ & due)
         .order_by(rank)
         .limit(PAGE)
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer and leaves it out
     )
-    return [Candidate(row.id, row.queue_id, row.domain, row.organisation_id, row.rank) for row in rows]
+
+
+# Built once: to build a statement takes longer than to run it.
+_NOW = bindparam("now", type_=Double)
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+# The plus keeps SQLite from the index by time, in which all the ordinary mail that is due would be looked through.
+_RANKED_PAGE = _of_page(text(RANKED) & (literal_column("+next_attempt") <= _NOW), literal_column(RANK))
+_PLAIN_PAGE = _of_page((recipient.c.next_attempt <= _NOW) & (recipient.c.priority == 0), recipient.c.next_attempt)
+_LEASE = update(recipient).where(recipient.c.id.in_(_IDS))
+_RECIPIENTS = select(recipient).where(recipient.c.id.in_(_IDS))
+_MESSAGES = select(message).where(message.c.queue_id.in_(_IDS))
+_CONTENTS = select(chunk.c.queue_id, chunk.c.data).where(chunk.c.queue_id.in_(_IDS), chunk.c.number == 0)
+_NEXT = (
+    select(recipient.c.next_attempt)
+    .where(recipient.c.state == State.WAITING.value, recipient.c.held.is_(False))
+    .order_by(recipient.c.next_attempt)
+    .limit(1)
+)
 
 
 def _lease(connection: Connection, groups: Sequence[Sequence[int]], *, owner: str, until: float) -> None:
     ids = [id_ for group in groups for id_ in group]
-    connection.execute(
-        update(recipient)
-        .where(recipient.c.id.in_(ids))
-        .values(state=State.ACTIVE.value, lease_owner=owner, lease_until=until)
-    )
+    leased = {"state": State.ACTIVE.value, "lease_owner": owner, "lease_until": until}
+    connection.execute(_LEASE, {"ids": ids, **leased})
 
 
 def _load(connection: Connection, groups: Sequence[Sequence[int]]) -> list[Claimed]:
-    ids = [id_ for group in groups for id_ in group]
-    rows = connection.execute(select(recipient).where(recipient.c.id.in_(ids))).mappings()
+    rows = connection.execute(_RECIPIENTS, {"ids": [id_ for group in groups for id_ in group]}).mappings()
     stored = {item.id: item for item in map(recipient_of, rows)}
-    queue_ids = {item.queue_id for item in stored.values()}
-    parents = connection.execute(select(message).where(message.c.queue_id.in_(queue_ids))).mappings()
+    parents = connection.execute(_MESSAGES, {"ids": sorted({item.queue_id for item in stored.values()})}).mappings()
     messages = {item.queue_id: item for item in map(message_of, parents)}
-    return [Claimed(messages[stored[group[0]].queue_id], tuple(stored[id_] for id_ in group)) for group in groups]
+    contents = _contents(connection, [item.queue_id for item in messages.values() if item.size <= SMALL])
+    found = []
+    for group in groups:
+        parent = messages[stored[group[0]].queue_id]
+        found.append(Claimed(parent, tuple(stored[id_] for id_ in group), contents.get(parent.queue_id)))
+    return found
+
+
+def _contents(connection: Connection, queue_ids: Sequence[str]) -> dict[str, Content]:
+    """Of small messages, each one row: they come with the claim, in one look for all."""
+    if not queue_ids:
+        return {}
+    return {row.queue_id: BytesContent(row.data) for row in connection.execute(_CONTENTS, {"ids": queue_ids})}
 
 
 def next_due(connection: Connection) -> float | None:
     """When the next waiting recipient is due (Unix seconds); None when nothing waits."""
-    return connection.execute(
-        select(recipient.c.next_attempt)
-        .where(recipient.c.state == State.WAITING.value, recipient.c.held.is_(False))
-        .order_by(recipient.c.next_attempt)
-        .limit(1)
-    ).scalar()
+    return connection.execute(_NEXT).scalar()
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from core.errors import StorageError
 from delivery.queue.schema import CHUNK, chunk
@@ -58,12 +58,16 @@ def load(connection: Connection, database: QueueStore, queue_id: str, size: int,
     return QueuedContent(database, queue_id, size, head)
 
 
+# Built once: to build a statement takes longer than to run it.
+_ROWS = (
+    select(chunk.c.data)
+    .where(chunk.c.queue_id == bindparam("of"), chunk.c.number >= bindparam("first"), chunk.c.number < bindparam("end"))
+    .order_by(chunk.c.number)
+)
+
+
 def _rows(connection: Connection, queue_id: str, first: int, end: int) -> bytes:
-    rows = connection.execute(
-        select(chunk.c.data)
-        .where(chunk.c.queue_id == queue_id, chunk.c.number >= first, chunk.c.number < end)
-        .order_by(chunk.c.number)
-    ).scalars()
+    rows = connection.execute(_ROWS, {"of": queue_id, "first": first, "end": end}).scalars()
     data = b"".join(rows)
     if not data:
         raise StorageError("a queued message is gone", code="queue-gone", queue_id=queue_id)

@@ -147,7 +147,9 @@ class Database:
             with self._exclusive(), self._writing() as connection:
                 group = [operation for operation in group if operation.future.set_running_or_notify_cancel()]
                 for operation in group:
-                    outcomes.append((operation, *_attempt(operation, connection)))
+                    outcomes.append((operation, *_attempt(operation, connection, alone=len(group) == 1)))
+                if len(group) == 1 and outcomes[0][2] is not None:
+                    connection.rollback()
         except Exception as error:  # whatever it is, nothing of the group was kept and every caller must hear it
             self._fail(group, error)
             return
@@ -225,9 +227,10 @@ def _give_back(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
 
 
-def _attempt(operation: _Operation[Any], connection: Connection) -> tuple[Any, MailError | None]:
+def _attempt(operation: _Operation[Any], connection: Connection, *, alone: bool) -> tuple[Any, MailError | None]:
+    """In a savepoint of its own; one that is alone has the whole transaction, which its caller rolls back."""
     try:
-        with connection.begin_nested():
+        with contextlib.nullcontext() if alone else connection.begin_nested():
             return operation.run(connection), None
     except MailError as error:
         return None, error

@@ -3,7 +3,7 @@ account sent within a day."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from delivery.queue.holds import of_new
 from delivery.queue.rows import NewMessage, NewRecipient, sender_text
@@ -13,33 +13,38 @@ from message.content import blocks
 HOUR = 3600
 DAY_HOURS = 24
 
+# Built once: to build a statement takes longer than to run it.
+_MESSAGE, _CHUNK, _RECIPIENT = insert(message), insert(chunk), insert(recipient)
+_RECIPIENT_OF_ACCOUNT = insert(recipient).values(of_new(bindparam("of_account")))
+
 
 def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, until: float) -> list[int]:
     """The ids of its recipients, in their order."""
     connection.execute(
-        insert(message).values(
-            queue_id=new.queue_id,
-            sender=sender_text(new.sender),
-            account_id=new.account_id,
-            size=new.content.size,
-            head_size=len(new.content.head),
-            created=now,
-            smtputf8=new.smtputf8,
-            body=new.body,
-            ret=new.ret,
-            envid=new.envid,
-            require_tls=new.require_tls,
-            local_prefix=new.local_prefix,
-            release_at=new.schedule.release_at,
-            hold=new.schedule.hold,
-            deliver_by=new.schedule.deliver_by,
-            by_mode=new.schedule.by_mode,
-            by_trace=new.schedule.by_trace,
-            priority=new.schedule.priority,
-        )
+        _MESSAGE,
+        {
+            "queue_id": new.queue_id,
+            "sender": sender_text(new.sender),
+            "account_id": new.account_id,
+            "size": new.content.size,
+            "head_size": len(new.content.head),
+            "created": now,
+            "smtputf8": new.smtputf8,
+            "body": new.body,
+            "ret": new.ret,
+            "envid": new.envid,
+            "require_tls": new.require_tls,
+            "local_prefix": new.local_prefix,
+            "release_at": new.schedule.release_at,
+            "hold": new.schedule.hold,
+            "deliver_by": new.schedule.deliver_by,
+            "by_mode": new.schedule.by_mode,
+            "by_trace": new.schedule.by_trace,
+            "priority": new.schedule.priority,
+        },
     )
     for number, data in enumerate(blocks(new.content, size=CHUNK)):
-        connection.execute(insert(chunk).values(queue_id=new.queue_id, number=number, data=data))
+        connection.execute(_CHUNK, {"queue_id": new.queue_id, "number": number, "data": data})
     return [_add(connection, new, item, now=now, owner=owner, until=until) for item in new.recipients]
 
 
@@ -50,31 +55,32 @@ def ids_of(connection: Connection, queue_id: str) -> list[int] | None:
 
 
 def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: float, owner: str, until: float) -> int:
-    result = connection.execute(
-        insert(recipient).values(
-            queue_id=parent.queue_id,
-            address=str(new.address),
-            domain="" if new.local else new.address.domain,
-            organisation_id=new.organisation_id,
-            forwarded=new.forwarded,
-            folder=new.folder,
-            notify=",".join(sorted(new.dsn.notify)),
-            orcpt=new.dsn.original,
-            state=(State.ACTIVE if new.leased else State.WAITING).value,
-            **of_new(parent.account_id),
-            attempts=0,
-            priority=parent.schedule.priority,
-            next_attempt=max(now + new.wait, parent.schedule.release_at),
-            last_attempt=0.0,
-            last_status="",
-            remote="",
-            diagnostic="",
-            lease_owner=owner if new.leased else "",
-            lease_until=until if new.leased else 0.0,
-            owed=Owed.NOTHING.value,
-            delay_told=False,
-        )
-    )
+    values: dict[str, object] = {
+        "queue_id": parent.queue_id,
+        "address": str(new.address),
+        "domain": "" if new.local else new.address.domain,
+        "organisation_id": new.organisation_id,
+        "forwarded": new.forwarded,
+        "folder": new.folder,
+        "notify": ",".join(sorted(new.dsn.notify)),
+        "orcpt": new.dsn.original,
+        "state": (State.ACTIVE if new.leased else State.WAITING).value,
+        "attempts": 0,
+        "priority": parent.schedule.priority,
+        "next_attempt": max(now + new.wait, parent.schedule.release_at),
+        "last_attempt": 0.0,
+        "last_status": "",
+        "remote": "",
+        "diagnostic": "",
+        "lease_owner": owner if new.leased else "",
+        "lease_until": until if new.leased else 0.0,
+        "owed": Owed.NOTHING.value,
+        "delay_told": False,
+    }
+    if parent.account_id:
+        result = connection.execute(_RECIPIENT_OF_ACCOUNT, {**values, "of_account": parent.account_id})
+    else:
+        result = connection.execute(_RECIPIENT, {**values, "held": False, "holds": 0})
     key = result.inserted_primary_key
     if key is None:
         raise RuntimeError("the database gave no key")

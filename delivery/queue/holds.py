@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntFlag
 
-from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, case, func, insert, select, update
 
 from delivery.queue.schema import State, message, recipient, sending
 
@@ -54,10 +54,8 @@ def free_account(connection: Connection, account_id: str, reason: Hold) -> None:
     connection.execute(update(recipient).where(mine, _OPEN).values(freed_of(reason)))
 
 
-def of_new(account_id: str) -> dict[str, object]:
+def of_new(account_id: BindParameter[str]) -> dict[str, object]:
     """Values for the insertion of a recipient of this account's message."""
-    if not account_id:
-        return {"held": False, "holds": 0}
     found = select(sending.c.holds).where(sending.c.account_id == account_id).scalar_subquery()
     return {"held": case((func.coalesce(found, 0) != 0, True), else_=False), "holds": func.coalesce(found, 0)}
 

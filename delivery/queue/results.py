@@ -55,8 +55,8 @@ def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, ow
     """Write results of `owner`'s leases. A row that is no longer its own (dropped, or its lease went to another) is
     left alone: the other's result counts."""
     settled = []
-    ids = [result.recipient_id for result in results]
-    _in_turn(connection, recipient.c.id.in_(ids))
+    if connection.dialect.name == "postgresql":
+        _in_turn(connection, recipient.c.id.in_([result.recipient_id for result in results]))
     for result in results:
         row = connection.execute(_HELD, {"id": result.recipient_id, "owner": owner}).mappings().one_or_none()
         if row is None:
@@ -73,10 +73,9 @@ def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, ow
 def _in_turn(connection: Connection, which: ColumnElement[bool]) -> None:
     """PostgreSQL lets two transactions end the last two recipients of a message side by side: each would leave the
     message to the other, and it would stay for ever. SQLite has one writer."""
-    if connection.dialect.name == "postgresql":
-        concerned = select(recipient.c.queue_id).where(which)
-        mine = select(message.c.queue_id).where(message.c.queue_id.in_(concerned)).order_by(message.c.queue_id)
-        connection.execute(mine.with_for_update(key_share=True))
+    concerned = select(recipient.c.queue_id).where(which)
+    mine = select(message.c.queue_id).where(message.c.queue_id.in_(concerned)).order_by(message.c.queue_id)
+    connection.execute(mine.with_for_update(key_share=True))
 
 
 def _open(row: FromClause) -> ColumnElement[bool]:
@@ -100,6 +99,11 @@ _HELD = (
 )
 
 
+# Built once: to build a statement takes longer than to run it.
+_WRITE = update(recipient).where(recipient.c.id == bindparam("row"))
+_REMOVE = tuple(delete(table).where(table.c.queue_id == bindparam("gone")) for table in (recipient, chunk, message))
+
+
 def _parent(row: RowMapping) -> StoredMessage:
     return message_of({column.name: row[_PARENT + column.name] for column in message.c})
 
@@ -121,21 +125,21 @@ def _judged(parent: StoredMessage, stored: StoredRecipient, result: Result, judg
 def _write(connection: Connection, item: Settled, now: float) -> None:
     stored, result, outcome = item.recipient, item.result, item.outcome
     connection.execute(
-        update(recipient)
-        .where(recipient.c.id == stored.id)
-        .values(
-            state=outcome.state.value,
-            attempts=stored.attempts + 1,
-            next_attempt=outcome.next_attempt,
-            last_attempt=now,
-            last_status=outcome.last_status,
-            remote=result.remote,
-            diagnostic=result.diagnostic,
-            lease_owner="",
-            lease_until=0.0,
-            owed=_still_owed(stored, outcome).value,
-            delay_told=outcome.delay_told,
-        )
+        _WRITE,
+        {
+            "row": stored.id,
+            "state": outcome.state.value,
+            "attempts": stored.attempts + 1,
+            "next_attempt": outcome.next_attempt,
+            "last_attempt": now,
+            "last_status": outcome.last_status,
+            "remote": result.remote,
+            "diagnostic": result.diagnostic,
+            "lease_owner": "",
+            "lease_until": 0.0,
+            "owed": _still_owed(stored, outcome).value,
+            "delay_told": outcome.delay_told,
+        },
     )
 
 
@@ -149,7 +153,8 @@ def _still_owed(stored: StoredRecipient, outcome: Outcome) -> Owed:
 def finish(connection: Connection, queue_ids: Iterable[str]) -> None:
     """Remove those messages that have nobody left to deliver to and nothing left to tell."""
     ids = sorted(queue_ids)
-    _in_turn(connection, recipient.c.queue_id.in_(ids))
+    if connection.dialect.name == "postgresql":
+        _in_turn(connection, recipient.c.queue_id.in_(ids))
     for queue_id in ids:
         open_rows = (recipient.c.queue_id == queue_id) & _open(recipient)
         if not connection.execute(select(exists().where(open_rows))).scalar():
@@ -158,5 +163,5 @@ def finish(connection: Connection, queue_ids: Iterable[str]) -> None:
 
 def remove(connection: Connection, queue_id: str) -> None:
     """The message, its bytes and its recipients, whatever their state."""
-    for table in (recipient, chunk, message):
-        connection.execute(delete(table).where(table.c.queue_id == queue_id))
+    for statement in _REMOVE:
+        connection.execute(statement, {"gone": queue_id})
