@@ -29,7 +29,7 @@ ALWAYS = (("deliver", 4), ("append", 3), ("rename", 1))
 TASKS: dict[str, tuple[str, ...]] = {
     "deliver": (),
     "deliver by threads": (),
-    "append_each": ("append",),
+    "append_each": (),
     "append": (),
     "move": (),
     "expunge": (),
