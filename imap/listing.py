@@ -46,7 +46,7 @@ class Tree:
     def __init__(self, folders: Sequence[Folder], subscriptions: Iterable[str]) -> None:
         self.folders = {folder.name: folder for folder in folders}
         self.subscriptions = frozenset(subscriptions)
-        self._with_children = {above for name in self.folders for above in parents(name)}
+        self._with_children = {above for name in self.folders if DELIMITER in name for above in parents(name)}
 
     def listed(self, query: Query) -> list[Row]:
         """The answer to LIST, INBOX first and then as the folders stand, levels without a folder by name."""

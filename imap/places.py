@@ -122,7 +122,7 @@ class Places:
                 if Right.LOOKUP in (rights := shared.rights(folder.id)):
                     self._listed[folder.id] = (shared.account, rights)
                     subscribed = folder.id not in hidden
-                    found.append(replace(folder, name=prefix + folder.name, special_use="", subscribed=subscribed))
+                    found.append(folder._replace(name=prefix + folder.name, special_use="", subscribed=subscribed))
         self.others = tuple(stores)
         return found
 
@@ -132,7 +132,8 @@ class Places:
         if place is None:
             return None
         demand(place, Right.READ)
-        return replace(place.folder, name=place.name, special_use=place.folder.special_use if place.own else "")
+        special_use = place.folder.special_use if place.own else ""
+        return place.folder._replace(name=place.name, special_use=special_use)
 
     async def landing(self, name: str) -> Place | None:
         """For who wants to put something in: ForbiddenError without the right to."""
@@ -156,7 +157,7 @@ class Places:
         made = await store.create(local, special_use=special_use, subscribed=subscribed)
         if (parent := await self._nearest(store, made.name)) is not None:
             await self._sharing.folder_made(owner, parent.id, made.id)
-        return made if owner.id == self._account.id else replace(made, name=name)
+        return made if owner.id == self._account.id else made._replace(name=name)
 
     async def _room_for(self, name: str) -> tuple[AccountStore, Account, str]:
         """Where a new folder of that name would lie. ForbiddenError wherever it may not, whoever is there or not."""

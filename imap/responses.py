@@ -40,6 +40,8 @@ class Ok:
 
 # --- status responses ------------------------------------------------------------------------------------------------
 
+_DELIMITER = DELIMITER.encode("ascii")
+
 
 def tagged(tag: str, status: str, text: str, code: str = "") -> bytes:
     """resp-cond-state after a tag: `status` is OK, NO or BAD."""
@@ -210,14 +212,19 @@ def listed(
 ) -> bytes:
     """`kind` LIST or LSUB. `child_info`: selection options that children match (CHILDINFO, RFC 5258 3.5); `old_name`:
     what it was called before (OLDNAME, RFC 5465 5.4)."""
-    words = " ".join(attributes).encode("ascii")
-    line = b'* %b (%b) "%b" %b' % (kind.encode("ascii"), words, DELIMITER.encode(), encode.mailbox(name, utf8=utf8))
+    extended = b' ("OLDNAME" (%b))' % encode.mailbox(old_name, utf8=utf8) if old_name else b""
+    return list_line(kind, attributes, encode.mailbox(name, utf8=utf8), child_info, extended)
+
+
+def list_line(
+    kind: str, attributes: Sequence[str], name: bytes, child_info: Sequence[str] = (), extended: bytes = b""
+) -> bytes:
+    """`name` and `extended` on the wire."""
     if child_info:
         options = encode.parenthesised([b'"%b"' % option.encode("ascii") for option in child_info])
-        line += b' ("CHILDINFO" %b)' % options
-    if old_name:
-        line += b' ("OLDNAME" (%b))' % encode.mailbox(old_name, utf8=utf8)
-    return line + b"\r\n"
+        extended = b' ("CHILDINFO" %b)' % options + extended
+    words = " ".join(attributes).encode("ascii")
+    return b'* %b (%b) "%b" %b%b\r\n' % (kind.encode("ascii"), words, _DELIMITER, name, extended)
 
 
 def status(name: str, items: Sequence[tuple[str, str]], *, utf8: bool = False) -> bytes:
@@ -275,8 +282,9 @@ def list_rights(name: str, identifier: bytes, required: str, optional: Sequence[
     return b"* LISTRIGHTS %b\r\n" % b" ".join([encode.mailbox(name, utf8=utf8), encode.astring(identifier), *words])
 
 
-def my_rights(name: str, rights: str, *, utf8: bool = False) -> bytes:
-    return b"* MYRIGHTS %b %b\r\n" % (encode.mailbox(name, utf8=utf8), encode.astring(rights.encode("ascii")))
+def my_rights(name: bytes, rights: str) -> bytes:
+    """`name` on the wire."""
+    return b"* MYRIGHTS %b %b\r\n" % (name, encode.astring(rights.encode("ascii")))
 
 
 # --- annotations (RFC 5464 4.4) ---
@@ -288,10 +296,9 @@ def metadata_changed(name: str, entries: Iterable[str], *, utf8: bool = False) -
     return b"* METADATA %b %b\r\n" % (where, b" ".join(encode.astring(entry.encode("ascii")) for entry in entries))
 
 
-def metadata(name: str, values: Sequence[tuple[str, bytes | None]], *, utf8: bool = False) -> bytes:
-    """`name` "" is the server."""
+def metadata(name: bytes, values: Sequence[tuple[str, bytes | None]]) -> bytes:
+    """`name` on the wire; of "" it is the server."""
     pairs = [
         part for entry, value in values for part in (encode.astring(entry.encode("ascii")), encode.nstring8(value))
     ]
-    where = encode.mailbox(name, utf8=utf8) if name else b'""'
-    return b"* METADATA %b %b\r\n" % (where, encode.parenthesised(pairs))
+    return b"* METADATA %b %b\r\n" % (name, encode.parenthesised(pairs))

@@ -141,7 +141,7 @@ def everything(db: Connection) -> list[FolderRow]:
 
 def values(db: Connection) -> list[Folder]:
     """`everything` as LIST asks for it: in one step, because an account may have thousands."""
-    return [Folder(*(*row[:10], bool(row[10]))) for row in db.all(_VALUES)]
+    return [Folder._make((*row[:10], bool(row[10]))) for row in db.all(_VALUES)]
 
 
 def subscribed(db: Connection) -> list[str]:

@@ -20,6 +20,7 @@ from imap.errors import Bad, BadSyntax, Code, No
 from imap.permits import Place, demand
 from imap.responses import Ok
 from imap.session import Session
+from imap.wire import encode
 from imap.wire.scanner import Scanner
 
 MAX_IDENTIFIER = 320
@@ -144,7 +145,7 @@ async def _list(session: Session, entry: Entry) -> Ok:
 
 async def _mine(session: Session, name: str) -> Ok:
     place = await session.store.place(name)
-    session.writer.write(responses.my_rights(name, rights.for_clients(place.rights), utf8=session.utf8))
+    session.writer.write(responses.my_rights(encode.mailbox(name, utf8=session.utf8), rights.for_clients(place.rights)))
     return Ok("MYRIGHTS completed")
 
 

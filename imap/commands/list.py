@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from directory.rights import ALL
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.commands.returned import Extras, read_extra
@@ -14,6 +15,7 @@ from imap.listing import Query, Row, Tree
 from imap.patterns import Pattern
 from imap.responses import Ok
 from imap.session import Session
+from imap.wire import encode
 from imap.wire.scanner import Scanner
 
 MAX_PATTERNS = 20
@@ -136,14 +138,19 @@ async def _matched(tree: Tree, match: Callable[[Query], list[Row]], query: Query
 
 
 async def _write(session: Session, kind: str, rows: Sequence[Row], extras: Extras) -> None:
-    utf8, writer = session.utf8, session.writer
-    values = await extras.values(session, rows)
-    for count, row in enumerate(rows, 1):
-        attributes = (*row.attributes, *extras.attributes(session, row))
-        writer.write(responses.listed(kind, attributes, row.name, utf8=utf8, child_info=row.child_info))
-        if row.folder is not None and row.chosen:
-            await extras.write(session, row.folder, values)
-        if count % BATCH == 0:
+    """All lines of a batch are joined once."""
+    utf8, writer, store = session.utf8, session.writer, session.store
+    more = await extras.prepared(session, rows)
+    for start in range(0, len(rows), BATCH):
+        lines: list[bytes] = []
+        for row in rows[start : start + BATCH]:
+            name, folder = encode.mailbox(row.name, utf8=utf8), row.folder
+            granted = ALL if folder is None else store.listed_rights(folder)
+            lines.append(responses.list_line(kind, extras.attributes(row, granted), name, row.child_info))
+            if more is not None and folder is not None and row.chosen:
+                lines += more.lines(folder, name, granted)
+        writer.write(b"".join(lines))
+        if len(rows) - start >= BATCH:
             await writer.drain()
 
 

@@ -20,6 +20,7 @@ from imap.permits import Place, forbidden
 from imap.responses import Ok
 from imap.session import Session
 from imap.types import MAX_NUMBER
+from imap.wire import encode
 from imap.wire.scanner import Scanner
 from store.types import Folder
 
@@ -134,7 +135,7 @@ async def _get(session: Session, asked: Get) -> Ok:
     values = select(found, asked.entries, asked.depth)
     small = [(name, value) for name, value in values if fits(value, asked.max_size)]
     if small:
-        session.writer.write(responses.metadata(asked.name, small, utf8=session.utf8))
+        session.writer.write(responses.metadata(encode.mailbox(asked.name, utf8=session.utf8), small))
     return Ok("GETMETADATA completed", long_entries(values, asked.max_size))
 
 

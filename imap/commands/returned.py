@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from directory import rights
-from directory.rights import Right
+from directory.rights import ALL, Right
 from imap import responses
 from imap.commands import metadata, status
 from imap.listing import Row
@@ -27,40 +27,62 @@ class Extras:
     my_rights: bool = False
     metadata: tuple[str, ...] = ()
 
-    async def values(self, session: Session, rows: Sequence[Row]) -> Values:
-        """The annotations of all rows, one question for each owner."""
+    async def prepared(self, session: Session, rows: Sequence[Row]) -> Answers | None:
+        """What can tell the lines of all these rows; None: nothing is asked for."""
+        if not (self.status or self.my_rights or self.metadata):
+            return None
+        folders = [row.folder for row in rows if row.folder is not None and row.chosen]
+        freed = {}
+        if status.DELETED_STORAGE in self.status:
+            read = [folder for folder in folders if Right.READ in session.store.listed_rights(folder)]
+            freed = {folder.id: await status.deleted_storage(session, folder) for folder in read}
+        describe = status.describer(session, self.status) if self.status else None
+        return Answers(self, describe, freed, await self._values(session, folders))
+
+    async def _values(self, session: Session, folders: Sequence[Folder]) -> Values:
+        """The annotations of all folders, one question for each owner."""
         if not self.metadata:
             return {}
         owners = {}
         by_owner: dict[str, list[str]] = {}
-        for row in rows:
-            if row.folder is not None:
-                owner = session.store.listed_owner(row.folder)
-                owners[owner.id] = owner
-                by_owner.setdefault(owner.id, []).append(row.folder.id)
+        for folder in folders:
+            owner = session.store.listed_owner(folder)
+            owners[owner.id] = owner
+            by_owner.setdefault(owner.id, []).append(folder.id)
         found: dict[str, Mapping[str, bytes]] = {}
         for owner_id, folder_ids in by_owner.items():
             read = session.services.directory.annotations.read
             found |= await read(metadata.reader(session), owners[owner_id], folder_ids)
         return found
 
-    def attributes(self, session: Session, row: Row) -> tuple[str, ...]:
+    def attributes(self, row: Row, granted: Right) -> tuple[str, ...]:
         """RFC 9051 6.3.9.2: a mailbox whose STATUS is withheld is told to be one that cannot be selected."""
-        if not self.status or row.folder is None or Right.READ in session.store.listed_rights(row.folder):
-            return ()
-        return ("\\NoSelect",)
+        if granted is ALL or not self.status or row.folder is None or Right.READ in granted:
+            return row.attributes
+        return (*row.attributes, "\\NoSelect")
 
-    async def write(self, session: Session, folder: Folder, values: Values) -> None:
-        """A mailbox that one may not read has no STATUS, and no METADATA (RFC 5819 2, RFC 9590 3)."""
-        granted, writer = session.store.listed_rights(folder), session.writer
-        if self.status and Right.READ in granted:
-            writer.write(await status.describe(session, folder, self.status))
-        if self.my_rights:
-            writer.write(responses.my_rights(folder.name, rights.for_clients(granted), utf8=session.utf8))
-        if self.metadata and metadata.may_read(granted):
-            found = metadata.with_use(values.get(folder.id, {}), folder)
-            chosen = metadata.select(found, self.metadata, 0)
-            writer.write(responses.metadata(folder.name, chosen, utf8=session.utf8))
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is told of each folder. `freed`: octets that EXPUNGE would free, by folder id; `values`: annotations."""
+
+    asked: Extras
+    describe: status.Describer | None
+    freed: Mapping[str, int]
+    values: Values
+
+    def lines(self, folder: Folder, name: bytes, granted: Right) -> list[bytes]:
+        """`name` on the wire. A mailbox that one may not read has no STATUS, and no METADATA (RFC 5819 2, RFC 9590
+        3)."""
+        lines = []
+        if self.describe is not None and (granted is ALL or Right.READ in granted):
+            lines.append(self.describe(folder, name, self.freed.get(folder.id, 0)))
+        if self.asked.my_rights:
+            lines.append(responses.my_rights(name, rights.for_clients(granted)))
+        if self.asked.metadata and metadata.may_read(granted):
+            found = metadata.with_use(self.values.get(folder.id, {}), folder)
+            lines.append(responses.metadata(name, metadata.select(found, self.asked.metadata, 0)))
+        return lines
 
 
 def read_extra(scanner: Scanner, name: str, extras: Extras) -> Extras:

@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.config import Limits
-from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.errors import BadSyntax, Code, No
 from imap.responses import Ok
 from imap.session import Session
 from imap.types import Feature
+from imap.wire import encode
 from imap.wire.scanner import Scanner
 from store.types import Column, Flag, Folder
 
 DELETED_STORAGE = "DELETED-STORAGE"  # no column of a folder: its messages are asked
 HIGHEST_MODSEQ = "HIGHESTMODSEQ"
-ITEMS: dict[str, Callable[[Folder, Limits], int | str]] = {
+MAILBOX_ID = "MAILBOXID"
+ITEMS: dict[str, Callable[[Folder, Limits], int | bytes]] = {
     "MESSAGES": lambda folder, _: folder.messages,
     "RECENT": lambda folder, _: 0,  # RFC 3501; \Recent is not kept
     "UIDNEXT": lambda folder, _: folder.uidnext,
@@ -26,10 +27,13 @@ ITEMS: dict[str, Callable[[Folder, Limits], int | str]] = {
     "UNSEEN": lambda folder, _: folder.unseen,
     "DELETED": lambda folder, _: folder.deleted,
     "SIZE": lambda folder, _: folder.size,
-    "MAILBOXID": lambda folder, _: f"({folder.id})",  # RFC 8474 4.2
+    MAILBOX_ID: lambda folder, _: b"(%b)" % folder.id.encode("ascii"),  # RFC 8474 4.2
     "APPENDLIMIT": lambda _, limits: limits.message_octets,  # RFC 7889 5
     HIGHEST_MODSEQ: lambda folder, _: folder.highest_modseq,  # RFC 7162 3.1.7
 }
+
+
+Describer = Callable[[Folder, bytes, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +60,29 @@ def _parse(scanner: Scanner) -> Status:
     return Status(name, items)
 
 
-async def describe(session: Session, folder: Folder, items: Sequence[str], *, name: str = "") -> bytes:
-    """The STATUS response for one folder, under `name` when the client knows it by another than its own."""
+async def describe(session: Session, folder: Folder, items: Sequence[str]) -> bytes:
+    """The STATUS response for one folder."""
+    freed = await deleted_storage(session, folder) if DELETED_STORAGE in items else 0
+    return describer(session, items)(folder, encode.mailbox(folder.name, utf8=session.utf8), freed)
+
+
+def describer(session: Session, items: Sequence[str]) -> Describer:
+    """What makes the STATUS responses of many folders: of a folder, its name on the wire, and the value of
+    `DELETED_STORAGE`."""
     if HIGHEST_MODSEQ in items and not session.condstore:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1: asking for it enables
     limits = session.limits
-    values = [(item, str(ITEMS[item](folder, limits))) for item in items if item != DELETED_STORAGE]
-    if DELETED_STORAGE in items:
-        values.insert(items.index(DELETED_STORAGE), (DELETED_STORAGE, str(await _deleted_storage(session, folder))))
-    return responses.status(name or folder.name, values, utf8=session.utf8)
+    frame = " ".join([f"{item} %b" if item == MAILBOX_ID else f"{item} %d" for item in items]).encode("ascii")
+    form = b"* STATUS %b (" + frame + b")\r\n"
+    asked = [ITEMS.get(item) for item in items]
+
+    def line(folder: Folder, name: bytes, freed: int) -> bytes:
+        return form % (name, *[freed if value is None else value(folder, limits) for value in asked])
+
+    return line
 
 
-async def _deleted_storage(session: Session, folder: Folder) -> int:
+async def deleted_storage(session: Session, folder: Folder) -> int:
     """What EXPUNGE would free, in octets (RFC 9208 4.1.4)."""
     if not folder.deleted:
         return 0

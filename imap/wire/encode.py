@@ -11,6 +11,8 @@ _NEEDS_LITERAL = re.compile(rb"[\x00\r\n\x80-\xff]")
 _ESCAPED = re.compile(rb'(["\\])')
 _ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
 
+_PLAIN_NAME = re.compile(r"[!#$'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")  # an atom without "&"
+
 
 def literal(data: bytes) -> bytes:
     """NUL cannot travel in a literal (RFC 9051 4.3.1); it is shown as "?"."""
@@ -40,6 +42,8 @@ def astring(data: bytes) -> bytes:
 
 def mailbox(name: str, *, utf8: bool = False) -> bytes:
     """A mailbox name as an astring: modified UTF-7, or UTF-8 in a quoted string after ENABLE UTF8=ACCEPT."""
+    if _PLAIN_NAME.fullmatch(name) and name.upper() != "NIL":  # itself in every form
+        return name.encode("ascii")
     if not utf8 or name.isascii():
         return astring(name.encode("ascii") if utf8 else utf7.encode(name))
     return quoted(name.encode("utf-8"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -147,7 +146,7 @@ async def test_f157_f159_a_client_notices_nothing_of_an_index_that_was_exchanged
 
 def _told(found: Found) -> object:
     """What a client has: all but counters that may have risen."""
-    folders = {replace(folder, uidnext=0, highest_modseq=0) for folder in found.folders.values()}
+    folders = {folder._replace(uidnext=0, highest_modseq=0) for folder in found.folders.values()}
     return folders, found.mail, found.subscriptions
 
 
