@@ -5,8 +5,9 @@ Pure: folders and subscriptions in, rows out. Knows no wire and no store calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from imap.patterns import Pattern
 from store.types import DELIMITER, Folder
@@ -24,12 +25,15 @@ class Query:
     return_subscribed: bool = False
     extended: bool = False
 
-    def matches(self, name: str) -> bool:
-        return any(pattern.matches(name) for pattern in self.patterns)
+    @property
+    def matches(self) -> Callable[[str], bool]:
+        """Whether a name does; mostly there is one pattern."""
+        if len(self.patterns) == 1:
+            return self.patterns[0].matches
+        return lambda name: any(pattern.matches(name) for pattern in self.patterns)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """`folder` None: a name without messages. `child_info`: selection options that names below it fulfil. `chosen`: it
     fulfils them itself; if not, RETURN adds nothing (RFC 9051 6.3.9.8, example 11)."""
 
@@ -38,6 +42,9 @@ class Row:
     folder: Folder | None = None
     child_info: tuple[str, ...] = ()
     chosen: bool = True
+
+
+_PARENT, _LEAF = ("\\HasChildren",), ("\\HasNoChildren",)
 
 
 class Tree:
@@ -50,8 +57,11 @@ class Tree:
 
     def listed(self, query: Query) -> list[Row]:
         """The answer to LIST, INBOX first and then as the folders stand, levels without a folder by name."""
-        chosen = {name for name in self._candidates(query) if self._selected(name, query)}
-        found = {name for name in chosen if query.matches(name)}
+        chosen = set(self._candidates(query))
+        if query.special_use:
+            chosen = {name for name in chosen if self._selected(name)}
+        matches = query.matches
+        found = {name for name in chosen if matches(name)}
         # RFC 5258 3.5: a name that is not chosen itself appears only for a chosen one below it that does not.
         hidden = chosen - found
         above = {up for name in hidden for up in parents(name) if query.matches(up)} if query.recursive else set()
@@ -64,7 +74,8 @@ class Tree:
 
     def lsub(self, query: Query) -> list[Row]:
         """RFC 3501 6.3.9: subscribed names; with "%", a level above one that is not matched itself is \\Noselect."""
-        found = {name for name in self.subscriptions if query.matches(name)}
+        matches = query.matches
+        found = {name for name in self.subscriptions if matches(name)}
         hidden = self.subscriptions - found
         above = {up for name in hidden for up in parents(name) if query.matches(up)} - found
         rows = {name: Row(name, ()) for name in found}
@@ -80,9 +91,9 @@ class Tree:
             return self.subscriptions
         return self.folders.keys() | self._with_children
 
-    def _selected(self, name: str, query: Query) -> bool:
+    def _selected(self, name: str) -> bool:
         folder = self.folders.get(name)
-        return not query.special_use or (folder is not None and bool(folder.special_use))
+        return folder is not None and bool(folder.special_use)
 
     @staticmethod
     def _child_info(query: Query) -> tuple[str, ...]:
@@ -91,6 +102,9 @@ class Tree:
 
     def _row(self, name: str, query: Query, child_info: tuple[str, ...], *, chosen: bool) -> Row:
         folder = self.folders.get(name)
+        if folder and not folder.special_use and not query.subscribed and not query.return_subscribed:
+            usual = _PARENT if name in self._with_children else _LEAF
+            return Row(name, usual, folder, child_info, chosen)
         attributes = [] if folder else ["\\NonExistent" if query.extended else "\\Noselect"]
         attributes.append("\\HasChildren" if name in self._with_children else "\\HasNoChildren")
         if folder and folder.special_use:

@@ -30,6 +30,8 @@ class Namespaces:
 
     def split(self, name: str) -> Elsewhere | None:
         """None for a name of one's own."""
+        if not name.startswith((self.others, self.shared)):
+            return None
         first, _, rest = name.partition(DELIMITER)
         if first not in (self.others, self.shared):
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from core.config import Limits
 from imap.command import AFTER_LOGIN, Command
@@ -19,17 +20,18 @@ from store.types import Column, Flag, Folder
 DELETED_STORAGE = "DELETED-STORAGE"  # no column of a folder: its messages are asked
 HIGHEST_MODSEQ = "HIGHESTMODSEQ"
 MAILBOX_ID = "MAILBOXID"
-ITEMS: dict[str, Callable[[Folder, Limits], int | bytes]] = {
-    "MESSAGES": lambda folder, _: folder.messages,
-    "RECENT": lambda folder, _: 0,  # RFC 3501; \Recent is not kept
-    "UIDNEXT": lambda folder, _: folder.uidnext,
-    "UIDVALIDITY": lambda folder, _: folder.uidvalidity,
-    "UNSEEN": lambda folder, _: folder.unseen,
-    "DELETED": lambda folder, _: folder.deleted,
-    "SIZE": lambda folder, _: folder.size,
-    MAILBOX_ID: lambda folder, _: b"(%b)" % folder.id.encode("ascii"),  # RFC 8474 4.2
-    "APPENDLIMIT": lambda _, limits: limits.message_octets,  # RFC 7889 5
-    HIGHEST_MODSEQ: lambda folder, _: folder.highest_modseq,  # RFC 7162 3.1.7
+# Each as the client gets it: a field of the folder, or a word made from the limits.
+ITEMS: dict[str, str | Callable[[Limits], str]] = {
+    "MESSAGES": "messages",
+    "RECENT": lambda _: "0",  # RFC 3501; \\Recent is not kept
+    "UIDNEXT": "uidnext",
+    "UIDVALIDITY": "uidvalidity",
+    "UNSEEN": "unseen",
+    "DELETED": "deleted",
+    "SIZE": "size",
+    MAILBOX_ID: "id",  # RFC 8474 4.2
+    "APPENDLIMIT": lambda limits: str(limits.message_octets),  # RFC 7889 5
+    HIGHEST_MODSEQ: "highest_modseq",  # RFC 7162 3.1.7
 }
 
 
@@ -71,15 +73,27 @@ def describer(session: Session, items: Sequence[str]) -> Describer:
     `DELETED_STORAGE`."""
     if HIGHEST_MODSEQ in items and not session.condstore:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1: asking for it enables
-    limits = session.limits
-    frame = " ".join([f"{item} %b" if item == MAILBOX_ID else f"{item} %d" for item in items]).encode("ascii")
-    form = b"* STATUS %b (" + frame + b")\r\n"
-    asked = [ITEMS.get(item) for item in items]
+    frame, fields = [], []
+    for item in items:
+        field = ITEMS.get(item, "")
+        if isinstance(field, str):
+            frame.append(f"{item} (%s)" if item == MAILBOX_ID else f"{item} %s")
+            fields.append(Folder._fields.index(field) if field else len(Folder._fields))
+        else:
+            frame.append(f"{item} {field(session.limits)}")
+    form, values = f" ({' '.join(frame)})\r\n", _getter(fields)
 
     def line(folder: Folder, name: bytes, freed: int) -> bytes:
-        return form % (name, *[freed if value is None else value(folder, limits) for value in asked])
+        return b"* STATUS %b%b" % (name, (form % values((*folder, freed))).encode("ascii"))
 
     return line
+
+
+def _getter(places: Sequence[int]) -> Callable[[tuple[object, ...]], tuple[object, ...]]:
+    """A tuple of what stands there, however many they are."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda row: tuple(row[place] for place in places)
 
 
 async def deleted_storage(session: Session, folder: Folder) -> int:
