@@ -12,6 +12,7 @@ from store.types import DELIMITER, INBOX
 
 _RUNS = re.compile(r"[*%]{2,}")
 _WILDCARD = re.compile(r"[*%]")
+_LENGTH = len(INBOX)
 MAX_PATTERN = 2048  # characters; longer than any name
 
 
@@ -33,25 +34,26 @@ class Pattern:
                 self._literals[char] = self._literals.get(char, 0) | 1 << index
         self._accept = 1 << len(self.text)
         self._start = _WILDCARD.split(self.text, maxsplit=1)[0]
+        self._start_in_inbox = self._start[:_LENGTH].upper() + self._start[_LENGTH:]
         self._rest = self.text[len(self._start) :]
 
     def matches(self, name: str) -> bool:
-        """INBOX is matched without case (RFC 9051 5.1)."""
-        return self._run(name) or (name == INBOX and self.text.upper() != self.text and self._upper().matches(name))
-
-    def _upper(self) -> Pattern:
-        return Pattern("", self.text.upper())
-
-    def _run(self, name: str) -> bool:
-        if not self._possible or not name.startswith(self._start):
+        """INBOX is matched without case (RFC 9051 5.1), also as the level above others."""
+        if not self._possible:
+            return False
+        inbox = name.startswith(INBOX) and name[_LENGTH : _LENGTH + 1] in ("", DELIMITER)
+        if not name.startswith(self._start_in_inbox if inbox else self._start):
             return False
         if len(self._rest) <= 1:  # what nearly all clients ask needs no automaton
             return self._ends(name[len(self._start) :])
         wild = self._star | self._percent
         states = self._skip(1, wild)
-        for char in name:
+        for index, char in enumerate(name):
             stay = states & (self._star if char == DELIMITER else wild)
-            states = self._skip(stay | (states & self._literals.get(char, 0)) << 1, wild)
+            same = self._literals.get(char, 0)
+            if inbox and index < _LENGTH:
+                same |= self._literals.get(char.lower(), 0)
+            states = self._skip(stay | (states & same) << 1, wild)
             if not states:
                 return False
         return bool(states & self._accept)

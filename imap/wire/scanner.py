@@ -18,7 +18,7 @@ from core import utf7
 from imap.errors import BadSyntax, Code, No
 from imap.types import MAX_NUMBER, FlagSet, SequenceSet
 from imap.wire import dates, sequence
-from store.types import INBOX, NO_FLAGS, Flag
+from store.types import DELIMITER, INBOX, NO_FLAGS, Flag
 
 T = TypeVar("T")
 
@@ -239,12 +239,13 @@ class Scanner:
     # --- mailboxes and dates ---------------------------------------------------------------------------------------
 
     def mailbox(self, *, empty: bool = False) -> str:
-        """mailbox = "INBOX" / astring, as NFC Unicode; a name that is no canonical spelling gets NO (row 96). `empty`:
-        "" is a name, too (RFC 5464 4.1)."""
+        """mailbox = "INBOX" / astring, as NFC Unicode, INBOX in capitals, also above others; a name that is no canonical
+        spelling gets NO (row 96). `empty`: "" is a name, too (RFC 5464 4.1)."""
         name = self._name(self.astring())
         if not name and not empty:
             raise No("empty mailbox name", Code.CANNOT)
-        return INBOX if name.upper() == INBOX else name
+        first, delimiter, below = name.partition(DELIMITER)
+        return INBOX + delimiter + below if first.upper() == INBOX else name
 
     def list_mailbox(self) -> str | None:
         """list-mailbox = 1*list-char / string; None for a pattern that no canonical name can match."""

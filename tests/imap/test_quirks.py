@@ -111,3 +111,7 @@ async def test_mutt_and_others_write_inbox_as_they_like() -> None:
         for name in (b"inbox", b'"Inbox"', b"{5+}\r\niNbOx"):
             assert b"* 1 EXISTS" in await client.ok(b"SELECT " + name)
         assert (await client.ok(b"STATUS inBox (MESSAGES)"))[0].endswith(b"(MESSAGES 1)")
+        await client.ok(b"CREATE Inbox/Projets")
+        assert b'* LIST (\\HasNoChildren) "/" INBOX/Projets' in await client.ok(b'LIST "inbox/" %')
+        await client.ok(b"SELECT inbox/Projets")
+        assert (await client.ask(b"SELECT inbox/projets"))[-1].startswith(b"a NO [NONEXISTENT]")

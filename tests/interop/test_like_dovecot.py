@@ -64,11 +64,14 @@ class Session:
     def ask(self, command: str) -> bytes:
         filled = command.replace("{validity}", str(self.uidvalidity))
         filled = re.sub(r"\{after(\d+)\}", lambda match: str(self.marks[int(match[1])] + 1), filled)
-        filled = re.sub(r"\{mark(\d+)\}", lambda match: str(self.marks[int(match[1])]), filled).encode()
+        filled = re.sub(r"\{mark(\d+)\}", lambda match: str(self.marks[int(match[1])]), filled)
+        return self.send(filled.encode())
+
+    def send(self, command: bytes) -> bytes:
         if self.theirs is not None:
-            return self.theirs.ask(filled)
+            return self.theirs.ask(command)
         assert self.ours is not None
-        return b"".join(line + b"\r\n" for line in self.run.run(self.ours.ask(filled)))
+        return b"".join(line + b"\r\n" for line in self.run.run(self.ours.ask(command)))
 
     def mark(self) -> None:
         """Where the mailbox stands now."""
