@@ -239,8 +239,8 @@ class Scanner:
     # --- mailboxes and dates ---------------------------------------------------------------------------------------
 
     def mailbox(self, *, empty: bool = False) -> str:
-        """mailbox = "INBOX" / astring, as NFC Unicode, INBOX in capitals, also above others; a name that is no canonical
-        spelling gets NO (row 96). `empty`: "" is a name, too (RFC 5464 4.1)."""
+        """mailbox = "INBOX" / astring, as NFC Unicode, INBOX in capitals, also above others; a name that is no
+        canonical spelling gets NO (row 96). `empty`: "" is a name, too (RFC 5464 4.1)."""
         name = self._name(self.astring())
         if not name and not empty:
             raise No("empty mailbox name", Code.CANNOT)
