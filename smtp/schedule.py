@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from core.envelope import Schedule
 
-_INTERVAL = re.compile(r"[0-9]{1,9}")  # future-release-integer
+_INTERVAL = re.compile(r"[1-9][0-9]{0,8}")  # future-release-integer: without leading zeros, hence not 0
 # date-time of RFC 3339 5.6, which erratum 2040 of RFC 4865 puts in the place of a rule that does not exist
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _BY = re.compile(r"([+-]?[0-9]{1,9});([NR])(T?)", re.IGNORECASE)

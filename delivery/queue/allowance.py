@@ -6,12 +6,12 @@ Knows numbers and digests of addresses, no messages. The rules' numbers are the 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from delivery.queue.entering import HOUR, count_sent, sent_recently
 from delivery.queue.holds import Hold, free_account, hold_account
@@ -42,37 +42,44 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """`warn`: four fifths of a day's allowance are used, for the first time in 24 hours. `locked`: just now."""
+    """`warn`: four fifths of a day's allowance are used, for the first time in 24 hours. `locked`: just now. `total`:
+    recipients within 24 hours, with these; where it was granted."""
 
     verdict: Verdict
     warn: bool = False
     locked: bool = False
+    total: int = 0
 
 
 def charge(connection: Connection, account_id: str, keys: Collection[str], rules: Rules, now: float) -> Charge:
     """Count a message to these recipients (address keys), unless that is refused."""
-    if locked(connection, account_id):
+    state = connection.execute(_SENDING, {"account": account_id}).one_or_none()
+    if state is not None and state.locked_at:
         return Charge(Verdict.LOCKED)
     total = sent_recently(connection, account_id, now) + len(keys)
     if total > rules.recipients:
         return Charge(Verdict.DAILY)
     digests = {_digest(key) for key in keys}
-    fresh = digests - _known(connection, account_id, digests, now)
-    if _hijacked(connection, account_id, len(fresh), len(keys), rules, now):
+    known = _known(connection, account_id, digests, now)
+    fresh = digests - known.keys()
+    new = _new_since(connection, account_id, now - DAY, now)[0] + len(fresh)
+    # Within an hour there are no more than within the day: most often the hour need not be asked for.
+    if new > rules.hijack and _hijacked(connection, account_id, len(fresh), len(keys), rules, now):
         _set(connection, account_id, locked_at=now)
         hold_account(connection, account_id, Hold.LOCK)  # what a stranger's hand has put into the queue already
         return Charge(Verdict.LOCKED, locked=True)
-    new = _new_since(connection, account_id, now - DAY, now)[0] + len(fresh)
     if new > rules.new_recipients:
         return Charge(Verdict.NEW)
     count_sent(connection, account_id, len(keys), now)
-    _remember(connection, account_id, fresh, digests - fresh, now)
+    _remember(connection, account_id, fresh, known, now)
     near = total > WARN_SHARE * rules.recipients or new > WARN_SHARE * rules.new_recipients
-    return Charge(Verdict.GRANTED, warn=near and _first_warning(connection, account_id, now))
+    warn = near and _first_warning(connection, account_id, state.warned_at if state is not None else 0.0, now)
+    return Charge(Verdict.GRANTED, warn=warn, total=total)
 
 
 def locked(connection: Connection, account_id: str) -> bool:
-    return bool(connection.execute(select(sending.c.locked_at).where(sending.c.account_id == account_id)).scalar())
+    state = connection.execute(_SENDING, {"account": account_id}).one_or_none()
+    return state is not None and bool(state.locked_at)
 
 
 def unlock(connection: Connection, account_id: str) -> bool:
@@ -92,6 +99,24 @@ def kept_back(connection: Connection, account_id: str, now: float) -> int:
     return connection.execute(select(func.count()).select_from(message).where(mine)).scalar() or 0
 
 
+# Built once: to build a statement takes longer than to run it.
+_SENDING = select(sending.c.locked_at, sending.c.warned_at).where(sending.c.account_id == bindparam("account"))
+_NEW_SINCE = select(func.count(), func.count(correspondent.c.since.distinct())).where(
+    correspondent.c.account_id == bindparam("account"),
+    correspondent.c.since > bindparam("after"),
+    correspondent.c.since <= bindparam("now"),
+)
+_KNOWN = select(correspondent.c.digest, correspondent.c.last).where(
+    correspondent.c.account_id == bindparam("account"),
+    correspondent.c.digest.in_(bindparam("digests", expanding=True)),
+    correspondent.c.last > bindparam("after"),
+)
+_WRITTEN_AGAIN = update(correspondent).where(
+    correspondent.c.account_id == bindparam("account"), correspondent.c.digest.in_(bindparam("digests", expanding=True))
+)
+_CORRESPONDENT = insert(correspondent)
+
+
 def _hijacked(connection: Connection, account_id: str, fresh: int, asked: int, rules: Rules, now: float) -> bool:
     new, messages = _new_since(connection, account_id, now - HOUR, now)
     if new + fresh <= rules.hijack or messages + 1 < HIJACK_MESSAGES:
@@ -102,41 +127,32 @@ def _hijacked(connection: Connection, account_id: str, fresh: int, asked: int, r
 def _new_since(connection: Connection, account_id: str, since: float, now: float) -> tuple[int, int]:
     """New correspondents after `since`, and the number of messages that made them. What a clock that ran ahead wrote
     does not count (fault 163)."""
-    row = connection.execute(
-        select(func.count(), func.count(correspondent.c.since.distinct())).where(
-            correspondent.c.account_id == account_id, correspondent.c.since > since, correspondent.c.since <= now
-        )
-    ).one()
+    row = connection.execute(_NEW_SINCE, {"account": account_id, "after": since, "now": now}).one()
     return int(row[0]), int(row[1])
 
 
-def _known(connection: Connection, account_id: str, digests: Collection[str], now: float) -> set[str]:
-    rows = connection.execute(
-        select(correspondent.c.digest).where(
-            correspondent.c.account_id == account_id,
-            correspondent.c.digest.in_(sorted(digests)),
-            correspondent.c.last > now - REMEMBERED,
-        )
-    )
-    return {row.digest for row in rows}
+def _known(connection: Connection, account_id: str, digests: Collection[str], now: float) -> dict[str, float]:
+    """Those that the account wrote to before, and when last."""
+    asked = {"account": account_id, "digests": sorted(digests), "after": now - REMEMBERED}
+    return {row.digest: row.last for row in connection.execute(_KNOWN, asked)}
 
 
 def _remember(
-    connection: Connection, account_id: str, fresh: Collection[str], known: Collection[str], now: float
+    connection: Connection, account_id: str, fresh: Collection[str], known: Mapping[str, float], now: float
 ) -> None:
+    """That somebody was written to again is written down once a day."""
     mine = correspondent.c.account_id == account_id
     if fresh:
         connection.execute(delete(correspondent).where(mine, correspondent.c.last <= now - REMEMBERED))
         rows = [{"account_id": account_id, "digest": item, "since": now, "last": now} for item in sorted(fresh)]
-        connection.execute(insert(correspondent), rows)
-    if known:
-        again = correspondent.c.digest.in_(sorted(known))
-        connection.execute(update(correspondent).where(mine, again).values(last=now))
+        connection.execute(_CORRESPONDENT, rows)
+    again = sorted(digest for digest, last in known.items() if not now - DAY < last <= now)
+    if again:
+        connection.execute(_WRITTEN_AGAIN, {"account": account_id, "digests": again, "last": now})
 
 
-def _first_warning(connection: Connection, account_id: str, now: float) -> bool:
-    warned = connection.execute(select(sending.c.warned_at).where(sending.c.account_id == account_id)).scalar()
-    if warned is not None and now - DAY < warned <= now:
+def _first_warning(connection: Connection, account_id: str, warned: float, now: float) -> bool:
+    if now - DAY < warned <= now:
         return False
     _set(connection, account_id, warned_at=now)
     return True

@@ -15,6 +15,14 @@ DAY_HOURS = 24
 
 # Built once: to build a statement takes longer than to run it.
 _MESSAGE, _CHUNK, _RECIPIENT = insert(message), insert(chunk), insert(recipient)
+_SENT = select(func.sum(sent.c.recipients)).where(
+    sent.c.account_id == bindparam("account"), sent.c.hour.between(bindparam("first"), bindparam("last"))
+)
+_COUNT_SENT = (
+    update(sent)
+    .where(sent.c.account_id == bindparam("account"), sent.c.hour == bindparam("this_hour"))
+    .values(recipients=sent.c.recipients + bindparam("more"))
+)
 _RECIPIENT_OF_ACCOUNT = insert(recipient).values(of_new(bindparam("of_account")))
 
 
@@ -91,10 +99,7 @@ def sent_recently(connection: Connection, account_id: str, now: float, *, hours:
     """Recipients of the account within the last 24 hours, to the hour. What a clock that ran ahead counted does not:
     it would be recent for years (fault 163)."""
     hour = int(now // HOUR)
-    recent = sent.c.hour.between(hour - hours + 1, hour)
-    total = connection.execute(
-        select(func.sum(sent.c.recipients)).where(sent.c.account_id == account_id, recent)
-    ).scalar()
+    total = connection.execute(_SENT, {"account": account_id, "first": hour - hours + 1, "last": hour}).scalar()
     return int(total or 0)
 
 
@@ -105,7 +110,7 @@ def refund(connection: Connection, account_id: str, recipients: int, now: float)
 
 def count_sent(connection: Connection, account_id: str, recipients: int, now: float) -> None:
     hour = int(now // HOUR)
-    here = (sent.c.account_id == account_id) & (sent.c.hour == hour)
-    if connection.execute(update(sent).where(here).values(recipients=sent.c.recipients + recipients)).rowcount == 0:
+    more = {"account": account_id, "this_hour": hour, "more": recipients}
+    if connection.execute(_COUNT_SENT, more).rowcount == 0:
         connection.execute(delete(sent).where(sent.c.account_id == account_id, sent.c.hour <= hour - DAY_HOURS))
         connection.execute(insert(sent).values(account_id=account_id, hour=hour, recipients=recipients))

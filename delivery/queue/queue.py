@@ -49,6 +49,8 @@ from message.content import Content
 LEASE = 60.0  # seconds a worker may be silent before others take over; renewed every quarter of it
 TRACE = 180 * 86_400.0  # seconds the trace is kept (security.md section 8)
 BREATH = 0.005  # seconds between two parts of a long backlog
+KNOWN_FOR = 2.0  # seconds that what an account sent is known to this process
+KNOWN_ACCOUNTS = 10_000
 FRONT_LEASE = 600.0  # a front that delivers its own local recipients does so within one transaction
 
 
@@ -72,6 +74,7 @@ class Queue:
         self._clock = clock
         self.lease = lease
         self.owner = new_owner()
+        self._sent: dict[str, tuple[float, int]] = {}  # recipients of each account's day, and until when that is new
         self._lost: set[float] = set()  # ends of leases whose claim may have been committed unheard
         self._book = TraceBook(self._database)
         self.administration = Administration(self._database, self._hints, clock, self._book)
@@ -116,7 +119,10 @@ class Queue:
     async def charge(self, account_id: str, keys: Collection[str], rules: Rules) -> Charge:
         """Count a message to these recipients (address keys) against the account's day; refused: nothing is counted."""
         now = self._clock.now()
-        return await self._database.write(lambda c: allowance.charge(c, account_id, keys, rules, now))
+        charged = await self._database.write(lambda c: allowance.charge(c, account_id, keys, rules, now))
+        if charged.total:
+            self._keep_sent(account_id, charged.total)
+        return charged
 
     async def greylisted(self, key: str, terms: Terms) -> Greylisting:
         """Whether this key (`antispam.greylist.key`) is known by now; it is remembered."""
@@ -148,10 +154,22 @@ class Queue:
         """Take back what was charged for a message that was not kept."""
         now = self._clock.now()
         await self._database.write(lambda c: entering.refund(c, account_id, recipients, now))
+        self._sent.pop(account_id, None)
 
     async def sent_recently(self, account_id: str) -> int:
+        """As of 2 s ago at most, for what is asked at each recipient; `charge` is exact."""
+        kept = self._sent.get(account_id)
+        if kept is not None and 0 < kept[0] - self._clock.monotonic() <= KNOWN_FOR:
+            return kept[1]
         now = self._clock.now()
-        return await self._database.read(lambda c: entering.sent_recently(c, account_id, now))
+        found = await self._database.read(lambda c: entering.sent_recently(c, account_id, now))
+        self._keep_sent(account_id, found)
+        return found
+
+    def _keep_sent(self, account_id: str, recipients: int) -> None:
+        if len(self._sent) >= KNOWN_ACCOUNTS:
+            self._sent.clear()
+        self._sent[account_id] = self._clock.monotonic() + KNOWN_FOR, recipients
 
     # --- working -----------------------------------------------------------------------------------------------------
 

@@ -21,8 +21,9 @@ from core.status import accepted, deferred
 from delivery.queue import backlog as backlogs
 from delivery.queue.allowance import Rules, Verdict
 from delivery.queue.backlog import Backlog
-from delivery.queue.claims import Candidate, Choice
-from delivery.queue.queue import Queue
+from delivery.queue.claims import SMALL, Candidate, Choice
+from delivery.queue.entering import enqueue
+from delivery.queue.queue import KNOWN_FOR, Queue
 from delivery.queue.results import Outcome
 from delivery.queue.rows import NewMessage, NewRecipient, StoredMessage, StoredRecipient
 from delivery.queue.schema import Owed, State
@@ -384,6 +385,55 @@ async def test_the_daily_limit_slides_over_24_hours_and_counts_nothing_when_refu
     clock.advance(23 * 3600)
     assert await queue.sent_recently("acc") == 4
     assert await granted(queue, 6)
+
+
+async def test_what_an_account_sent_elsewhere_is_known_within_two_seconds_and_the_charge_is_exact(
+    tmp_path: Path, queue: Queue, clock: ManualClock
+) -> None:
+    other = await another(tmp_path, clock)
+    assert await granted(queue, 4)
+    assert await granted(other, 3)
+    assert await queue.sent_recently("acc") == 4
+    assert not await granted(queue, 4)
+    clock.advance(KNOWN_FOR)
+    assert await queue.sent_recently("acc") == 7
+    await queue.refund("acc", 4)
+    assert await queue.sent_recently("acc") == 3
+    await other.close()
+
+
+async def test_a_refused_operation_that_is_alone_in_its_group_leaves_nothing(queue: Queue) -> None:
+    """It has no savepoint of its own: the transaction goes back."""
+
+    def half(connection: Connection) -> None:
+        enqueue(connection, new("half", "b@two.test"), now=0.0, owner="", until=0.0)
+        raise NotFoundError("no", code="no")
+
+    def bug(connection: Connection) -> None:
+        enqueue(connection, new("bug", "b@two.test"), now=0.0, owner="", until=0.0)
+        raise ZeroDivisionError
+
+    with pytest.raises(NotFoundError):
+        await queue._database.write(half)
+    with pytest.raises(TemporaryError):
+        await queue._database.write(bug)
+    await queue.enqueue(new("good", "b@two.test"))
+    with pytest.raises(ConflictError):
+        await queue.enqueue(new("good", "b@two.test"))
+    assert [item.queue_id for item in await queue.administration.list(None)] == ["good"]
+
+
+async def test_a_small_message_comes_with_its_claim_and_a_large_one_is_read(queue: Queue) -> None:
+    large = b"x" * SMALL + b"\r\n"
+    await queue.enqueue(new("small", "b@two.test"))
+    await queue.enqueue(new("large", "b@three.test", body=large))
+    claimed = {item.message.queue_id: item for item in await queue.claim(everything)}
+    content = claimed["small"].content
+    assert content is not None
+    assert (content.head, content.read(0, content.size)) == (HEAD, HEAD + b"bonjour\r\n")
+    assert claimed["large"].content is None
+    read = await queue.content(claimed["large"].message)
+    assert read.read(0, read.size) == HEAD + large
 
 
 async def test_f163_what_a_clock_that_ran_ahead_counted_blocks_nobody_for_years(

@@ -24,7 +24,7 @@ def asked(parameters: str, offers: Offers = OFFERS) -> Schedule:
 @pytest.mark.parametrize(
     ("parameters", "schedule"),
     [
-        ("HOLDFOR=0", Schedule(release_at=NOW, hold="for;0")),
+        ("HOLDFOR=1", Schedule(release_at=NOW + 1, hold="for;1")),
         ("HOLDFOR=3600", Schedule(release_at=NOW + 3600, hold="for;3600")),
         ("holduntil=2026-09-21T15:13:20Z", Schedule(release_at=NOW + 3600, hold="until;2026-09-21T15:13:20Z")),
         (
@@ -55,6 +55,8 @@ def test_what_is_asked_for(parameters: str, schedule: Schedule) -> None:
         "HOLDFOR",
         "HOLDFOR=",
         "HOLDFOR=3601",
+        "HOLDFOR=0",
+        "HOLDFOR=010",
         "HOLDFOR=-1",
         "HOLDFOR=1000000000",
         "HOLDFOR=1.5",
