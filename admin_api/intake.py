@@ -79,7 +79,7 @@ def _check_json(body: bytes) -> None:
 
 
 # A string that never ends is one token to the end of the body, and nothing is tried twice: the scan is linear.
-_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def _depth(body: bytes) -> int:

@@ -45,19 +45,19 @@ KNOWN, SHORT = 1024, 256
 
 _TOKEN = re.compile(
     rb'(?P<blank>[ \t\r\n]+)|(?P<atom>[^ \t\r\n"(),:;<>@\[\]\\.\x00-\x1f\x7f]+)'
-    rb'|(?P<quoted>"(?P<inner>(?:[^"\\]|\\.)*+)(?P<close>"|\\?\Z))|(?P<open>\()|(?P<special>.)',
+    rb'|(?P<quoted>"(?P<inner>(?:[^"\\]++|\\.)*)(?P<close>"|\\?\Z))|(?P<open>\()|(?P<special>.)',
     re.DOTALL,
 )
-_LITERAL = re.compile(rb"\[(?:[^\[\]\\]|\\.)*+(\])?", re.DOTALL)
+_LITERAL = re.compile(rb"\[(?:[^\[\]\\]++|\\.)*(\])?", re.DOTALL)
 
 
 # Addresses as nearly all are written, in a list: read at once, where a test finds the whole grammar to say the same. No
 # comment, escape, group, route or double blank is in it, and what follows an address is a comma or the end.
 _ATOM = rb'[^ \t\r\n"(),:;<>@\[\]\\.\x00-\x1f\x7f]++'
-_DOTTED = rb"%b(?:\.%b)*+" % (_ATOM, _ATOM)
+_DOTTED = rb"%b(?:\.%b)*" % (_ATOM, _ATOM)
 _QUOTED_WORD = rb'[^ "\\\x00-\x1f\x7f]++'
 PLAIN = re.compile(
-    rb'(?:(?:(%b(?: %b)*+)|"(%b(?: %b)*+)") <(%b)@(%b)>|(%b)@(%b))(?:,[ \t]*+|\Z)'
+    rb'(?:(?:(%b(?: %b)*)|"(%b(?: %b)*)") <(%b)@(%b)>|(%b)@(%b))(?:,[ \t]*+|\Z)'
     % (_ATOM, _ATOM, _QUOTED_WORD, _QUOTED_WORD, *(_DOTTED,) * 4)
 )
 

@@ -38,7 +38,7 @@ class Defect(Flag):
 _NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
 # A field as nearly all are: name, colon, lines that go on after white space. Only where no CR stands alone. Looked for
 # at the beginning of lines alone, so that a long line that is no field is not tried octet by octet.
-_SOUND = re.compile(rb"^(([!-9;-~]++):[^\r]*+(?:\r\n[ \t][^\r]*+)*+\r\n)", re.MULTILINE)
+_SOUND = re.compile(rb"^(([!-9;-~]++):[^\r]*+(?:\r\n[ \t][^\r]*+)*\r\n)(?![ \t])", re.MULTILINE)
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")

@@ -14,15 +14,15 @@ from message import charset
 Pairs = tuple[tuple[bytes, bytes], ...]
 
 _TOKEN = re.compile(
-    rb'(?P<blank>[ \t\r\n]+)|(?P<quoted>"(?P<inner>(?:[^"\\]|\\.)*+)(?:"|\\?\Z))|(?P<special>[;=])|(?P<open>\()'
+    rb'(?P<blank>[ \t\r\n]+)|(?P<quoted>"(?P<inner>(?:[^"\\]++|\\.)*)(?:"|\\?\Z))|(?P<special>[;=])|(?P<open>\()'
     rb'|(?P<word>[^ \t\r\n";=(]+)',
     re.DOTALL,
 )
 # A value as nearly all are, read at once where a test finds the grammar to say the same: one word, then pairs without
-# comments, escapes and blanks around "=".
+# comments, escapes and blanks around "=". Groups are not possessive here (`message.fields` says why).
 _WORD = rb'[^ \t\r\n";=(]++'
 _USUAL_PAIR = re.compile(rb';[ \t]*+(%b)=(?:(%b)|"([^"\\]*+)")' % (_WORD, _WORD))
-_USUAL = re.compile(rb'(%b)((?:;[ \t]*+%b=(?:%b|"[^"\\]*+"))*+);?+[ \t]*+' % (_WORD, _WORD, _WORD))
+_USUAL = re.compile(rb'(%b)((?:;[ \t]*+%b=(?:%b|"[^"\\]*+"))*);?[ \t]*+' % (_WORD, _WORD, _WORD))
 _PAREN = re.compile(rb"[()]|\\.", re.DOTALL)
 _PAIR = re.compile(rb"\\(.)", re.DOTALL)
 # RFC 2231 3, 4.1: attribute [*section] [*]
