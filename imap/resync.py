@@ -7,18 +7,15 @@ did not change. Refuses to know how the answer is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from imap.session import Selected
-from imap.types import MAX_NUMBER, Ranges, contains, ranges_of
+from imap.types import MAX_NUMBER, Ranges, contains, ranges_of, turns
 from imap.view import View
 from store.types import Message
 
 EVERY_UID: Ranges = ((1, MAX_NUMBER),)
-TURN = 4000  # messages compared with the view between two turns of the loop: some 4 ms
-T = TypeVar("T")
 
 Match = tuple[tuple[int, int], ...]  # (message number, UID) as the client last knew them
 
@@ -42,19 +39,14 @@ async def since(selected: Selected, modseq: int, wanted: Ranges, match: Match = 
     above = _settled_below(view, match)
     everything = wanted == EVERY_UID
     messages: list[Message] = []
-    for some in _turns(changes.messages):
+    for some in turns(changes.messages):
         messages += [m for m in some if (everything or contains(wanted, m.uid)) and view.number_of(m.uid) is not None]
         await asyncio.sleep(0)
     gone: list[int] = []
-    for uids in _turns(changes.vanished):
+    for uids in turns(changes.vanished):
         gone += [u for u in uids if u > above and (everything or contains(wanted, u)) and view.number_of(u) is None]
         await asyncio.sleep(0)
     return Since(tuple(messages), ranges_of(gone))
-
-
-def _turns(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """All of them, as many at a time as others can wait for (promise P7)."""
-    return (items[start : start + TURN] for start in range(0, len(items), TURN))
 
 
 def _settled_below(view: View, match: Match) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 
 from core.errors import MailError, NotFoundError
@@ -17,7 +18,7 @@ from imap.errors import Bye, Code
 from imap.guarded import GuardedMailbox
 from imap.permits import CHANGES
 from imap.session import Selected, Session
-from imap.types import ranges_of
+from imap.types import TURN, ranges_of
 from imap.view import FlagUpdate, Updates
 from imap.writer import Writer
 from store.types import Changes
@@ -89,7 +90,14 @@ def _tell_context(session: Session, change: Change, word: str, places: Places) -
 
 async def look(selected: Selected) -> None:
     """Take in what happened; nothing is told yet. Raises as `tell`."""
-    selected.view.absorb(await _changes(selected))
+    view, changes = selected.view, await _changes(selected)
+    while len(changes.messages) > TURN:
+        some, rest = changes.messages[:TURN], changes.messages[TURN:]
+        # Until the last part the view stands where it stood, but for the UIDs it has seen: it may be asked again.
+        view.absorb(Changes(view.modseq, some[-1].uid + 1, some))
+        await asyncio.sleep(0)
+        changes = replace(changes, messages=rest)
+    view.absorb(changes)
 
 
 async def _changes(selected: Selected) -> Changes:

@@ -32,19 +32,11 @@ def _changed(handle: Handle, row: FolderRow) -> int:
     """The time of cur/ in nanoseconds; -1 when new/ holds something or the folder is not there."""
     try:
         prefix = f"{row.directory}/" if row.directory else ""
-        if _holds(handle, f"{prefix}new"):
+        if not handle.fs.is_empty(handle.root, f"{prefix}new"):
             return -1
         return handle.fs.stat(handle.root, f"{prefix}cur").st_mtime_ns
     except OSError:
         return -1
-
-
-def _holds(handle: Handle, directory: str) -> bool:
-    fd = handle.fs.open_directory(handle.root, directory)
-    try:
-        return bool(handle.fs.names(fd))
-    finally:
-        handle.fs.close(fd)
 
 
 def examine(transaction: Transaction, folder_id: str) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
@@ -16,7 +17,7 @@ from imap.errors import BadSyntax, Code, No
 from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
-from imap.types import MAX_MODSEQ, Feature, FlagSet, Ranges, SequenceSet
+from imap.types import MAX_MODSEQ, TURN, Feature, FlagSet, Ranges, SequenceSet, turns
 from imap.updates import BATCH, announce_keywords, look
 from imap.wire.scanner import Scanner
 from store.store import Mailbox
@@ -84,7 +85,9 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
     before = view.modseq
     with working(session):
         changed = await _change(selected.mailbox, ranges, asked, before)
-    announce_keywords(session.writer, selected, (word for row in changed.messages for word in row.keywords))
+    for some in turns(changed.messages):
+        announce_keywords(session.writer, selected, chain.from_iterable({row.keywords for row in some}))
+        await _breathe(some)
     if asked.silent:
         # What others changed is told all the same (RFC 9051 6.4.6), also what they changed since the look: by the
         # updates that follow. What nobody changed needs no new mod-sequence.
@@ -98,8 +101,16 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
         told = changed.messages
     if not asked.silent or session.condstore:
         await _answer(session, selected, told, asked)
-    view.told(told)
+    for some in turns(told):
+        view.told(some)
+        await _breathe(some)
     return partly(session, _outcome(session, part, changed, asked), part.code)
+
+
+async def _breathe(some: Sequence[Message]) -> None:
+    """More are to come: others get their turn (promise P7)."""
+    if len(some) == TURN:
+        await asyncio.sleep(0)
 
 
 async def _change(mailbox: Mailbox, ranges: Ranges, asked: StoreFlags, seen: int) -> FlagsChanged:

@@ -26,7 +26,7 @@ from imap.errors import Bad, BadSyntax, Code, No
 from imap.progress import working
 from imap.responses import Ok
 from imap.session import Session
-from imap.types import MAX_NUMBER, Feature, ranges_of, spans
+from imap.types import MAX_NUMBER, Feature, ranges_of, spans, turns
 from imap.view import View
 from store.store import Mailbox
 from store.types import Column
@@ -140,7 +140,7 @@ async def answer(
     about = told(tuple(uids), returns)
     modseq = await highest(session.selected.mailbox, view, about) if mod_seq else None
     scores = tuple(matched.scores.get(uid, 1) for uid in uids) if returns and returns.relevancy else ()
-    result = Result(_numbers(view, uids, by_uid=by_uid), by_uid, modseq, scores)
+    result = Result(tuple(uids) if by_uid else await _numbers(view, uids), by_uid, modseq, scores)
     await asyncio.sleep(0)
     if returns is None:
         for piece in plain(result, kind):
@@ -154,13 +154,18 @@ async def answer(
     await session.writer.drain()
 
 
-def _numbers(view: View, uids: Sequence[int], *, by_uid: bool) -> tuple[int, ...]:
-    if by_uid:
-        return tuple(uids)
-    if len(uids) * FEW > view.exists:
-        numbers = {uid: number for number, uid in enumerate(view.uids, 1)}
-        return tuple([numbers[uid] for uid in uids if uid in numbers])
-    return tuple(number for uid in uids if (number := view.number_of(uid)) is not None)
+async def _numbers(view: View, uids: Sequence[int]) -> tuple[int, ...]:
+    if len(uids) * FEW <= view.exists:
+        return tuple(number for uid in uids if (number := view.number_of(uid)) is not None)
+    numbers: dict[int, int] = {}
+    for some in turns(view.uids):
+        numbers.update(zip(some, range(len(numbers) + 1, len(numbers) + len(some) + 1), strict=True))
+        await asyncio.sleep(0)
+    found: list[int] = []
+    for some in turns(uids):
+        found += [numbers[uid] for uid in some if uid in numbers]
+        await asyncio.sleep(0)
+    return tuple(found)
 
 
 async def highest(mailbox: Mailbox, view: View, uids: Sequence[int]) -> int | None:
