@@ -34,6 +34,8 @@ async def tell(session: Session, *, expunge: bool) -> None:
         return
     view = selected.view
     await look(selected)
+    if view.owes_expunge:  # both may take long
+        await asyncio.sleep(0)
     await _tell_rights(session, selected)
     if view.needs_map:
         await selected.numbered()

@@ -178,7 +178,10 @@ class View:
                 self._arrive(message.uid)
             elif self._told.get(message.uid, 0) < message.modseq:
                 self._flags[message.uid] = message
-        self._gone.update(uid for uid in changes.vanished if uid < self.uidnext)
+        known = changes.vanished
+        if known and max(known) >= self.uidnext:
+            known = tuple([uid for uid in known if uid < self.uidnext])
+        self._gone.update(known)
         self.uidnext = max(self.uidnext, changes.uidnext)
         if changes.modseq > self.modseq:
             self.modseq = changes.modseq

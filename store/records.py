@@ -240,7 +240,7 @@ def changes_to_read(db: Connection, folder: FolderRow, modseq: int) -> int:
     if modseq >= folder.modseq:
         return 0
     if modseq < folder.forgotten:
-        return folder.messages
+        return max(folder.messages, folder.uidnext)  # every UID is looked at
     tables = ("messages INDEXED BY messages_by_modseq", "expunged")
     count = "SELECT count(*) FROM (SELECT 1 FROM {} WHERE folder = ? AND modseq > ? LIMIT 10000)"
     return sum(int(db.value(count.format(table), (folder.number, modseq))) for table in tables)

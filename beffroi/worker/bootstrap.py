@@ -26,7 +26,7 @@ DRAIN = 30.0  # seconds that running sessions and deliveries get after SIGTERM (
 
 SWITCH_INTERVAL = 0.001  # seconds
 # The second look is at all that survived since the last one, in one go: 100,000 objects take 10 ms (promise P7).
-GC_THRESHOLDS = (20_000, 5, 200)
+GC_THRESHOLDS = (10_000, 3, 600)
 
 _log = log.get(__name__)
 

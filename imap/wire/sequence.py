@@ -43,6 +43,12 @@ def encode(ranges: Ranges) -> bytes:
 
 def encode_in_order(numbers: Iterable[int]) -> bytes:
     """Numbers in their order, rising neighbours joined: 4 5 6 2 > 4:6,2."""
+    numbers = list(numbers)
+    if not numbers:
+        return b""
+    first, last = numbers[0], numbers[-1]
+    if last - first == len(numbers) - 1 > 0 and numbers == list(range(first, last + 1)):  # often, and at once
+        return b"%d:%d" % (first, last)
     runs: list[str] = []
     low = high = -1
     for number in numbers:
