@@ -74,7 +74,7 @@ async def _together(session: Session) -> list[tuple[str, Answer]]:
         answers = [_refusal(error)] * len(waiting)
     except Exception:
         log.exception("imap-command-failed", command="together")
-        answers = [_BUG] * len(waiting)
+        answers = [_bug()] * len(waiting)
     finally:
         await _closed([each for _, each in waiting])
     return [(tag, answer) for (tag, _), answer in zip(waiting, answers, strict=True)]
@@ -112,7 +112,7 @@ async def _attempt(
         return tag, command, _refusal(error)
     except Exception:  # a bug of ours must cost one command, not the session
         log.exception("imap-command-failed", command=command.name if command else "")
-        return tag, command, _BUG
+        return tag, command, _bug()
 
 
 def _row(session: Session, table: Table, scanner: Scanner) -> Command[Any]:
@@ -144,7 +144,8 @@ def _wrong_state(state: State, wanted: frozenset[State]) -> str:
     return "leave the selected mailbox first" if State.AUTHENTICATED in wanted else "you are logged in already"
 
 
-_BUG = Answer("NO", "internal error", Code.SERVERBUG)
+def _bug() -> Answer:
+    return Answer("NO", "internal error", Code.SERVERBUG)
 
 
 def _ok(done: Ok) -> Answer:
