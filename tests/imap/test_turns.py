@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import TypeVar, cast
 
 import pytest
 
+from imap import updates
 from imap.commands import list as listing
 from imap.commands.esearch import ESEARCH, Source
 from imap.commands.fetch import FETCH
@@ -20,12 +22,16 @@ from imap.commands.search import SEARCH
 from imap.commands.search.criteria import HeaderHas, Key, Leaf, Or
 from imap.commands.search.evidence import ByIndex
 from imap.commands.search.grouping import split
+from imap.commands.search.handle import _numbers
 from imap.commands.search.result import TOGETHER, Result, plain
 from imap.listing import Query, Tree
 from imap.notify import WITH_NAMES, Group, Where
 from imap.patterns import Pattern
+from imap.session import Selected
+from imap.types import TURN
+from imap.view import View
 from imap.wire.scanner import Scanner
-from store.types import Flag, Folder
+from store.types import Changes, Flag, Folder, Message, ModSeq, Snapshot, Uid
 from tests.fakes.imap_session import desk
 from tests.fakes.memory_mailbox import MemoryMailbox
 
@@ -226,3 +232,41 @@ def test_the_same_filter_again_and_again_is_asked_once() -> None:
     asked = ESEARCH.parse(scanner)
     assert [source.kind for source in asked.sources] == ["PERSONAL", "SUBTREE"]
     assert len(asked.sources[1].names) == 900
+
+
+async def test_what_happened_to_very_many_messages_is_taken_in_by_turns() -> None:
+    """A part at a time; the view ends where it would have ended at once, also when it was left in the middle."""
+    old, new = 2 * TURN, TURN + 1
+    messages = tuple(Message(Uid(uid), Flag.SEEN, (), ModSeq(9)) for uid in range(1, old + new + 1))
+
+    async def changes(_since: int, _uidnext: int) -> Changes:
+        return Changes(9, old + new + 1, messages, (Uid(1),))
+
+    view = View(_snapshot(old))
+    view.build(range(1, old + 1))
+    selected = cast(Selected, SimpleNamespace(view=view, mailbox=SimpleNamespace(changes=changes)))
+    first = asyncio.create_task(updates.look(selected))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    _, count = await turns(updates.look(selected))
+    assert count >= 2
+    assert (view.modseq, view.uidnext, view.exists) == (9, old + new + 1, old + new)
+    assert view.is_gone(1)
+    assert view.owes_flags(old)
+    assert not view.owes_flags(old + 1)
+
+
+async def test_the_numbers_of_very_many_messages_are_looked_up_by_turns() -> None:
+    view = View(_snapshot(3 * TURN))
+    view.build(range(11, 11 + 3 * TURN))
+    wanted = range(10 + 3 * TURN, 10, -1)
+    numbers, count = await turns(_numbers(view, wanted))
+    assert numbers == tuple(range(3 * TURN, 0, -1))
+    assert count >= 5
+    assert await _numbers(view, (12, 7)) == (2,)
+
+
+def _snapshot(count: int) -> Snapshot:
+    folder = Folder("f", "INBOX", 1, count + 1, 1, count, 0, 0, 0)
+    return Snapshot(folder, 1, count + 1, 1, count, 0, ())
