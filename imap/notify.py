@@ -17,6 +17,7 @@ from directory.rights import Right
 from imap import responses, updates
 from imap.annotations import Watch
 from imap.listing import parents
+from imap.renames import name_changes, state
 from imap.session import Notices, Session
 from store.types import INBOX, Folder, Hint
 
@@ -112,7 +113,7 @@ class Notifier:
             self._told[folder.id] = folder
             events = self._events(session, folder) & MESSAGES
             if status and events and not self._is_selected(session, folder):
-                self._write_status(session, folder, modseq=Event.FLAG_CHANGE in events)
+                self._write_status(session, folder, first=True, modseq=Event.FLAG_CHANGE in events)
         if self._annotations is not None:
             await self._annotations.begin(session)
         self.listen(session)
@@ -173,13 +174,11 @@ class Notifier:
     # --- telling ---------------------------------------------------------------------------------------------------
 
     async def tell(self, session: Session, *, idle: bool = False) -> None:
-        """All that is due. In IDLE removals are told, too, and a selected mailbox that no group names as ever. Raises
-        `Bye` when the selected mailbox is gone."""
+        """All that is due, in IDLE removals, too. Of a selected mailbox that no group names nothing: that is SELECTED
+        NONE (RFC 5465 3.1, 4). Raises `Bye` when the selected mailbox is gone."""
         self.due.clear()  # before looking: what comes during the look is due again
         if session.selection is not None and self._selected is not None:
             await self._tell_selected(session, self._selected, idle=idle)
-        elif idle:
-            await updates.tell(session, expunge=True)
         if self._others:
             await self._tell_others(session)
         if self._annotations is not None:
@@ -207,25 +206,26 @@ class Notifier:
         shut = self._closed
         before, now = self._told, {folder.id: folder for folder in await self._folders(session)}
         self._told = now
-        for gone in before.keys() - now.keys() - self._closed:
-            if Event.MAILBOX_NAME in self._events(session, before[gone]):
-                self._write_name(session, before[gone], ["\\NonExistent"])
+        above = {up for folder in now.values() for up in parents(folder.name)}
         for opened in shut & now.keys():  # RFC 5465 5.9: monitored again, and told without \NoAccess
-            self._write_name(session, now[opened])
+            self._write_name(session, now[opened], state(now[opened], above))
             before = {**before, opened: now[opened]}
+        named = {each: folder for each, folder in before.items() if each not in self._closed}
+        for change in name_changes(named, now):
+            if Event.MAILBOX_NAME in self._events(session, change.folder):
+                self._write_name(session, change.folder, change.attributes, old=change.old)
         if self._wide and self._heard_of != tuple(store.ref.id for store in session.store.others):
             self.listen(session)
         for folder in now.values():
-            self._tell_folder(session, before.get(folder.id), folder)
+            was = before.get(folder.id)
+            other = was is not None and was.name == folder.name and was.subscribed != folder.subscribed
+            if other and Event.SUBSCRIPTION_CHANGE in self._events(session, folder):
+                self._write_name(session, folder, state(folder, above))
+            self._tell_folder(session, was, folder)
 
     def _tell_folder(self, session: Session, before: Folder | None, folder: Folder) -> None:
         events = self._events(session, folder)
         renamed = before is not None and before.name != folder.name
-        if before is None or renamed:
-            if Event.MAILBOX_NAME in events:
-                self._write_name(session, folder, old=before.name if before is not None and renamed else "")
-        elif before.subscribed != folder.subscribed and Event.SUBSCRIPTION_CHANGE in events:
-            self._write_name(session, folder, ["\\Subscribed"] if folder.subscribed else [])
         if self._is_selected(session, folder):
             return
         if before is None or _shape(before) != _shape(folder):
@@ -245,13 +245,12 @@ class Notifier:
         return session.selection is not None and session.selection.mailbox.folder_id == folder.id
 
     @staticmethod
-    def _write_status(session: Session, folder: Folder, *, modseq: bool = False) -> None:
-        """RFC 5465 5.1-5.3; UNSEEN besides, because that is what a client shows. `modseq`: HIGHESTMODSEQ though the
-        client did not enable CONDSTORE (RFC 5465 3.1)."""
-        items = [
-            ("MESSAGES", folder.messages), ("UIDNEXT", folder.uidnext), ("UIDVALIDITY", folder.uidvalidity),
-            ("UNSEEN", folder.unseen),
-        ]  # fmt: skip
+    def _write_status(session: Session, folder: Folder, *, first: bool = False, modseq: bool = False) -> None:
+        """RFC 5465 5.1-5.3; UNSEEN besides, because that is what a client shows, but not the `first` time, whose items
+        3.1 names. `modseq`: HIGHESTMODSEQ though the client did not enable CONDSTORE (RFC 5465 3.1)."""
+        items = [("MESSAGES", folder.messages), ("UIDNEXT", folder.uidnext), ("UIDVALIDITY", folder.uidvalidity)]
+        if not first:
+            items.append(("UNSEEN", folder.unseen))
         if modseq or session.condstore:
             items.append(("HIGHESTMODSEQ", folder.highest_modseq))
         told = [(name, str(value)) for name, value in items]

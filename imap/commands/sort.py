@@ -53,7 +53,9 @@ def _parser(*, by_uid: bool) -> Callable[[Scanner], SortArgs]:
             raise BadSyntax("too many sort keys")
         scanner.space()
         before, relevancy = _split(criteria)
-        return SortArgs(before, relevancy, program(scanner, read_charset(scanner)), returns, by_uid)
+        charset = read_charset(scanner)
+        returns = returns or try_parse(scanner)  # behind the charset, as some write it (docs/quirks.md)
+        return SortArgs(before, relevancy, program(scanner, charset), returns, by_uid)
 
     return parse
 

@@ -43,11 +43,12 @@ def _parse(scanner: Scanner) -> Batches:
 async def _handle(session: Session, asked: Batches) -> Ok:
     if asked.last is not None and asked.last < asked.first:
         raise Bad("the range of batches is the wrong way round")
-    if asked.size < SMALLEST:
-        raise No(f"a batch has at least {SMALLEST} messages", Code.TOOFEW)
-    if asked.last is not None and (asked.last - asked.first + 1) * asked.size > MOST:
-        raise No(f"batches of more than {MOST} messages together", Code.TOOMANY)
     view = await session.selected.numbered()
+    beyond = (asked.first - 1) * asked.size >= view.exists  # nothing is to be told, of whatever size
+    if asked.size < SMALLEST and not (beyond and view.exists):
+        raise No(f"a batch has at least {SMALLEST} messages", Code.TOOFEW)
+    if asked.last is not None and not beyond and (asked.last - asked.first + 1) * asked.size > MOST:
+        raise No(f"batches of more than {MOST} messages together", Code.TOOMANY)
     session.writer.write(responses.uid_batches(session.tag, batches(view.uids, asked)))
     return Ok("UIDBATCHES completed")
 

@@ -80,8 +80,8 @@ async def test_other_mailboxes_are_told_by_status() -> None:
         account.deliver(MAIL, "Archive")
         lines = await one.ok(b"NOTIFY SET STATUS (mailboxes (Archive Trash) %b) (personal NONE)" % MESSAGES)
         assert lines == [
-            b"* STATUS Archive (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1002 UNSEEN 1 HIGHESTMODSEQ 2)",
-            b"* STATUS Trash (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 1006 UNSEEN 0 HIGHESTMODSEQ 1)",
+            b"* STATUS Archive (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1002 HIGHESTMODSEQ 2)",
+            b"* STATUS Trash (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 1006 HIGHESTMODSEQ 1)",
             b"a OK NOTIFY completed",
         ]
         account.deliver(MAIL, "Sent")  # (personal NONE): nothing
@@ -116,13 +116,13 @@ async def test_names_and_subscriptions() -> None:
         one, two = await world.login(), await world.login()
         await one.ok(b"NOTIFY SET (personal (MailboxName SubscriptionChange))")
         await two.ok(b"CREATE x")
-        assert await one.line() == b'* LIST () "/" x'
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" x'
         await two.ok(b"RENAME x y")
-        assert await one.line() == b'* LIST () "/" y ("OLDNAME" (x))'
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" y ("OLDNAME" (x))'
         await two.ok(b"SUBSCRIBE y")
-        assert await one.line() == b'* LIST (\\Subscribed) "/" y'
+        assert await one.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" y'
         await two.ok(b"UNSUBSCRIBE y")
-        assert await one.line() == b'* LIST () "/" y'
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" y'
         await two.ok(b"DELETE y")
         assert await one.line() == b'* LIST (\\NonExistent) "/" y'
 
@@ -248,7 +248,7 @@ async def test_h117_rights_that_are_lost_end_it_and_rights_that_come_begin_it(qu
         box.deliver(MAIL)
         assert await one.ok(b"NOOP") == [b"a OK NOOP completed"]
         await mairie(world, "lr")
-        assert await one.line() == b'* LIST () "/" %b' % BOX
+        assert await one.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" %b' % BOX
         assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 1 " % BOX)
         box.deliver(MAIL)
         assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 2 " % BOX)
@@ -263,7 +263,7 @@ async def test_what_may_be_looked_up_and_not_read_has_no_access(quickly: None) -
         assert lines == [b'* LIST (\\NoAccess) "/" %b' % BOX, b"a OK NOTIFY completed"]
         box.deliver(MAIL)
         await mairie(world, "lr")
-        assert await one.line() == b'* LIST () "/" %b' % BOX
+        assert await one.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" %b' % BOX
         box.deliver(MAIL)
         assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 2 " % BOX)
         await mairie(world, "l")
@@ -293,10 +293,10 @@ async def test_rfc5465_a_mailbox_in_several_groups_has_the_events_of_all() -> No
         (await world.account()).deliver(MAIL)
         assert (await one.line()).startswith(b"* STATUS INBOX (MESSAGES 1 ")
         await two.ok(b"UNSUBSCRIBE INBOX")
-        assert await one.line() == b'* LIST () "/" INBOX'
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" INBOX'
         (await world.account()).deliver(MAIL, "Sent")
         await two.ok(b"UNSUBSCRIBE Sent")
-        assert await one.line() == b'* LIST (\\Sent) "/" Sent'
+        assert await one.line() == b'* LIST (\\HasNoChildren \\Sent) "/" Sent'
 
 
 # --- annotations (RFC 5464 4.4.2, RFC 5465 5.6, 5.7) ---

@@ -84,6 +84,19 @@ async def test_nothing_is_recent_and_everything_is_old() -> None:
         assert (await client.ok(b"FETCH 1 FLAGS"))[0] == b"* 1 FETCH (FLAGS ())"
 
 
+async def test_return_behind_the_charset_of_sort_is_read() -> None:
+    """RFC 5267 3 puts it before the criteria."""
+    async with World() as world, selected(world, MAIL, MAIL, MAIL) as client:
+        told = [
+            (await client.ok(command))[0]
+            for command in (
+                b"SORT RETURN (PARTIAL 2:3) (REVERSE ARRIVAL) US-ASCII ALL",
+                b"SORT (REVERSE ARRIVAL) US-ASCII RETURN (PARTIAL 2:3) ALL",
+            )
+        ]
+        assert told[0] == told[1] == b'* ESEARCH (TAG "a") PARTIAL (2:3 2:3)'
+
+
 async def test_imaplib_sends_the_end_of_a_command_apart_from_its_literal() -> None:
     async with World() as world, selected(world) as client:
         await client.raw(b"a APPEND INBOX {%d}\r\n" % len(MAIL))

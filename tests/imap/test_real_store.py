@@ -162,14 +162,14 @@ async def test_another_process_is_heard_in_idle_and_by_notify_without_looking(
             assert await one.line() == b"* 1 FETCH (UID 1 FLAGS (\\Seen))"
             assert b" UNSEEN 0" in await two.line()
             await three.ok(b"CREATE Neuf")
-            assert await two.line() == b'* LIST () "/" Neuf'
+            assert await two.line() == b'* LIST (\\HasNoChildren) "/" Neuf'
             await three.ok(b"MOVE 1 Neuf")
             assert await one.line() == b"* 1 EXPUNGE"
             told = sorted([await two.line(), await two.line()])
             assert [line.split(b" (")[0] for line in told] == [b"* STATUS INBOX", b"* STATUS Neuf"]
             await three.ok(b"UNSUBSCRIBE Neuf")
             await three.ok(b"RENAME Neuf Vieux")
-            assert await two.line() == b'* LIST () "/" Vieux ("OLDNAME" (Neuf))'
+            assert await two.line() == b'* LIST (\\HasNoChildren) "/" Vieux ("OLDNAME" (Neuf))'
             await three.ok(b"DELETE Vieux")
             assert await two.line() == b'* LIST (\\NonExistent) "/" Vieux'
         await other.close()

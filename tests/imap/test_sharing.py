@@ -517,6 +517,28 @@ async def test_rfc6154_special_uses_are_annotations() -> None:
         assert (await answer(client, b'SETMETADATA Sent (/private/specialuse "x")')).startswith(b"a NO [CANNOT] ")
 
 
+async def test_what_one_notes_for_oneself_in_anothers_mailbox_raises_no_mod_sequence() -> None:
+    async with town() as (here, client):
+        here.grant("lrw")
+        folder = (await here.box()).box("INBOX")
+
+        async def touched() -> None:
+            folder.modseq += 1
+
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr("tests.fakes.memory_store.MemoryBox.touch", lambda _: touched())
+        try:
+            before = folder.modseq
+            await client.ok(b'SETMETADATA %b (/private/comment "mine")' % BOX)
+            assert folder.modseq == before
+            await client.ok(b'SETMETADATA %b (/shared/comment "ours")' % BOX)
+            assert folder.modseq == before + 1
+            await client.ok(b'SETMETADATA INBOX (/private/comment "mine")')
+            assert folder.modseq == before + 2  # of one's own mailbox, which is counted here, too
+        finally:
+            monkey.undo()
+
+
 async def test_metadata_depth() -> None:
     async with town() as (_, client):
         await client.ok(

@@ -64,7 +64,8 @@ async def test_bounds_are_answered_by_their_codes() -> None:
         assert (await client.ask(b"UIDBATCHES 499"))[-1].startswith(b"a NO [TOOFEW] ")
         await client.ok(b"UIDBATCHES 500 1:200")
         assert (await client.ask(b"UIDBATCHES 500 1:201"))[-1].startswith(b"a NO [TOOMANY] ")
-        await client.ok(b"UIDBATCHES 500 301:500")
+        assert (await client.ok(b"UIDBATCHES 500 301:500"))[0] == b'* UIDBATCHES (TAG "a")'
+        assert (await client.ok(b"UIDBATCHES 1 100:100"))[0] == b'* UIDBATCHES (TAG "a")'  # beyond, whatever the size
         assert (await client.ask(b"UIDBATCHES 500 20:10"))[-1].startswith(b"a BAD [CLIENTBUG] ")
         for wrong in (b"", b" 0", b" x", b" 500 1", b" 500 0:1", b" 500 1:*", b" 500 1:2 3", b" 4294967296"):
             assert (await client.ask(b"UIDBATCHES" + wrong))[-1].startswith(b"a BAD "), wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Container, Sequence
 
 from core import log
@@ -13,7 +14,7 @@ from imap.commands.fetch.answer import Answer
 from imap.commands.fetch.binary import UnknownEncodingError
 from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute
 from imap.commands.fetch.lines import Lines
-from imap.commands.fetch.parse import FetchArgs, parse
+from imap.commands.fetch.parse import NO_MODIFIERS, FetchArgs, parse
 from imap.commands.fetch.plan import Plan, plan
 from imap.commands.fetch.source import Source
 from imap.commands.share import Share, check_asked, partly, share, tell_partly
@@ -84,6 +85,10 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, limited: bo
         return 0, part.code
     seen = await _mark_seen(selected, ranges) if todo.marks_seen else frozenset()
     run = _Run(session, selected, view, todo, seen)
+    if args.items == (UID,) and not by_uid and modifiers == NO_MODIFIERS:
+        # The view knows the UIDs, also of what is gone and was not told yet (RFC 2180 4.1.1).
+        await run.uids(view.known(ranges))
+        return 0, part.code
     async for batch in selected.mailbox.rows(ranges, todo.columns):
         await run.batch(batch)
     if run.unknown:
@@ -137,6 +142,17 @@ class _Run:
         self._seen = seen
         self._condstore, self._uid_only = session.condstore, session.uid_only
         self._lines = Lines(todo, view.uids, uid_only=session.uid_only) if Lines.fits(todo) else None
+
+    async def uids(self, uids: Sequence[int]) -> None:
+        for start in range(0, len(uids), TURN_LINES):
+            some = uids[start : start + TURN_LINES]
+            first = bisect_left(self._view.uids, some[0])
+            near = len(some) == bisect_left(self._view.uids, some[-1]) - first + 1
+            numbers = (
+                range(first + 1, first + len(some) + 1) if near else [self._view.number_of(uid) or 0 for uid in some]
+            )
+            await self._answer.lines([b"* %d FETCH (UID %d)\r\n" % pair for pair in zip(numbers, some, strict=True)])
+            await asyncio.sleep(0)
 
     async def batch(self, rows: Sequence[Message]) -> None:
         if self._lines is not None:

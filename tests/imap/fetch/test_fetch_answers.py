@@ -282,9 +282,23 @@ async def test_fetch_of_a_message_expunged_meanwhile_ends_with_no_and_keeps_numb
     at = await desk(mailbox, TABLE)
     await at.session.selected.numbered()
     mailbox.lose(2)
-    assert await at.ask(b"1 FETCH 1:3 UID") == (
-        b"* 1 FETCH (UID 1)\r\n* 3 FETCH (UID 3)\r\n1 NO [EXPUNGEISSUED] some of the messages no longer exist\r\n"
+    assert await at.ask(b"1 FETCH 1:3 FLAGS") == (
+        b"* 1 FETCH (FLAGS ())\r\n* 3 FETCH (FLAGS ())\r\n1 NO [EXPUNGEISSUED] some of the messages no longer exist\r\n"
     ), "EXPUNGE is withheld during FETCH (RFC 9051 7.5.1)"
+
+
+async def test_the_uid_of_a_message_expunged_meanwhile_is_still_known() -> None:
+    """RFC 2180 4.1.1; the numbers are those the client was told."""
+    mailbox = MemoryMailbox()
+    for _ in range(5):
+        mailbox.put(SIMPLE)
+    at = await desk(mailbox, TABLE)
+    await at.session.selected.numbered()
+    mailbox.lose(2)
+    assert await at.ask(b"1 FETCH 2 UID") == b"* 2 FETCH (UID 2)\r\n1 OK FETCH completed\r\n"
+    assert await at.ask(b"1 FETCH 1,3:* UID") == (
+        b"".join(b"* %d FETCH (UID %d)\r\n" % (each, each) for each in (1, 3, 4, 5)) + b"1 OK FETCH completed\r\n"
+    )
 
 
 async def test_uid_fetch_of_a_message_expunged_meanwhile_is_ok_and_tells_the_expunge() -> None:

@@ -1,0 +1,72 @@
+"""What became of the names of mailboxes between two looks: made, gone, renamed, and the levels above them (RFC 5465
+5.4). Pure; who is told of it is `imap.notify`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+
+from imap.listing import parents
+from store.types import DELIMITER, Folder
+
+Folders = Mapping[str, Folder]  # by id
+
+
+@dataclass(frozen=True, slots=True)
+class NameChange:
+    """One LIST response. `old`: what it was called before."""
+
+    folder: Folder
+    attributes: tuple[str, ...]
+    old: str = ""
+
+
+def name_changes(before: Folders, now: Folders) -> Iterator[NameChange]:
+    """Removals first, then what was made, the level above each, then what was renamed. A folder that only went along
+    with the level above it is not told (RFC 5465 5.4)."""
+    above = {up for folder in now.values() for up in parents(folder.name)}
+    gone = [folder for each, folder in before.items() if each not in now]
+    made = [folder for each, folder in now.items() if each not in before]
+    for folder in gone:
+        yield NameChange(folder, _of_nothing(folder.name, above))
+    for folder in made:
+        yield NameChange(folder, state(folder, above))
+    yield from _levels_above([*gone, *made], now, above)
+    renamed = {before[each].name: folder.name for each, folder in now.items() if _other_name(before.get(each), folder)}
+    for each, folder in now.items():
+        old = before[each].name if each in before else folder.name
+        if old != folder.name and not _went_along(old, folder.name, renamed):
+            yield NameChange(folder, state(folder, above), old)
+
+
+def state(folder: Folder, above: Container[str]) -> tuple[str, ...]:
+    """The attributes of a folder that is there; `above`: names with others below them."""
+    children = "\\HasChildren" if folder.name in above else "\\HasNoChildren"
+    return (children, "\\Subscribed") if folder.subscribed else (children,)
+
+
+def _of_nothing(name: str, above: Container[str]) -> tuple[str, ...]:
+    return ("\\NonExistent", "\\HasChildren") if name in above else ("\\NonExistent",)
+
+
+def _levels_above(changed: list[Folder], now: Folders, above: Container[str]) -> Iterator[NameChange]:
+    """The direct parent counts as changed, whether it is a mailbox or not."""
+    told = {folder.name for folder in changed}
+    there = {folder.name: folder for folder in now.values()}
+    for folder in changed:
+        name = folder.name.rpartition(DELIMITER)[0]
+        if name and name not in told:
+            told.add(name)
+            if name in there:
+                yield NameChange(there[name], state(there[name], above))
+            else:
+                level = folder._replace(id="", name=name, special_use="", subscribed=False)
+                yield NameChange(level, _of_nothing(name, above))
+
+
+def _other_name(before: Folder | None, now: Folder) -> bool:
+    return before is not None and before.name != now.name
+
+
+def _went_along(old: str, new: str, renamed: Mapping[str, str]) -> bool:
+    return any(up in renamed and new == renamed[up] + old[len(up) :] for up in parents(old))

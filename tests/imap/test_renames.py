@@ -1,0 +1,81 @@
+"""What the names of mailboxes became between two looks (RFC 5465 5.4), and that NOTIFY tells it."""
+
+from __future__ import annotations
+
+from imap.renames import name_changes
+from store.types import Folder
+from tests.fakes.imap_world import World
+
+
+def folders(*named: str, subscribed: str = "") -> dict[str, Folder]:
+    """ "id=name" each."""
+    pairs = [text.split("=") for text in named]
+    return {key: Folder(key, name, 1, 1, 1, 0, 0, 0, 0, "", name == subscribed) for key, name in pairs}
+
+
+def told(before: dict[str, Folder], now: dict[str, Folder]) -> list[tuple[str, str, str]]:
+    return [(" ".join(each.attributes), each.folder.name, each.old) for each in name_changes(before, now)]
+
+
+def test_what_is_made_and_gone_is_told_with_the_level_above() -> None:
+    assert told(folders("1=a"), folders("1=a", "2=a/b")) == [
+        ("\\HasNoChildren", "a/b", ""),
+        ("\\HasChildren", "a", ""),
+    ]
+    assert told(folders("1=a", "2=a/b"), folders("1=a")) == [("\\NonExistent", "a/b", ""), ("\\HasNoChildren", "a", "")]
+    assert told({}, folders("1=x/y")) == [("\\HasNoChildren", "x/y", ""), ("\\NonExistent \\HasChildren", "x", "")]
+    assert told(folders("1=a", "2=a/b"), folders("2=a/b")) == [("\\NonExistent \\HasChildren", "a", "")]
+
+
+def test_a_level_that_is_told_itself_is_not_told_twice() -> None:
+    assert told({}, folders("1=a", "2=a/b", "3=a/c")) == [
+        ("\\HasChildren", "a", ""),
+        ("\\HasNoChildren", "a/b", ""),
+        ("\\HasNoChildren", "a/c", ""),
+    ]
+
+
+def test_what_went_along_with_a_renamed_level_is_not_told() -> None:
+    before = folders("1=a", "2=a/b", "3=a/c", "4=d")
+    after = folders("1=x", "2=x/b", "3=y", "4=d")
+    assert told(before, after) == [("\\HasChildren", "x", "a"), ("\\HasNoChildren", "y", "a/c")]
+
+
+def test_a_subscription_that_comes_along_is_told() -> None:
+    after = folders("1=b", subscribed="b")
+    assert told(folders("1=a"), after) == [("\\HasNoChildren \\Subscribed", "b", "a")]
+
+
+def test_what_stays_is_not_told() -> None:
+    assert told(folders("1=a", "2=b"), folders("2=b", "1=a")) == []
+
+
+async def test_notify_tells_names_as_they_are() -> None:
+    async with World() as world:
+        one, two = await world.login(), await world.login()
+        await one.ok(b"NOTIFY SET (personal (MailboxName))")
+        await two.ok(b"CREATE a")
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" a'
+        await two.ok(b"CREATE a/b")
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" a/b'
+        assert await one.line() == b'* LIST (\\HasChildren) "/" a'
+        await two.ok(b"RENAME a c")
+        assert await one.line() == b'* LIST (\\HasChildren) "/" c ("OLDNAME" (a))'
+        await two.ok(b"DELETE c/b")
+        assert await one.line() == b'* LIST (\\NonExistent) "/" c/b'
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" c'
+
+
+async def test_a_notify_without_the_selected_mailbox_is_silent_about_its_messages_in_idle() -> None:
+    """RFC 5465 3.1: that is SELECTED NONE; 4: IDLE tells exactly what was asked for."""
+    async with World() as world:
+        one, account = await world.login(), await world.account()
+        await one.ok(b"SELECT INBOX")
+        await one.ok(b"NOTIFY SET (personal (MessageNew MessageExpunge))")
+        await one.raw(b"a IDLE\r\n")
+        assert await one.line() == b"+ idling"
+        account.deliver(b"Subject: x\r\n\r\n")
+        account.deliver(b"Subject: y\r\n\r\n", "Archive")
+        assert (await one.line()).startswith(b"* STATUS Archive ")
+        await one.raw(b"DONE\r\n")
+        assert await one.until(b"a") == [b"* 1 EXISTS", b"a OK IDLE terminated"]
