@@ -13,7 +13,7 @@ from core.errors import ForbiddenError, NotFoundError
 from directory.rights import Right
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
-from imap.commands.search.criteria import Key
+from imap.commands.search.criteria import HeaderHas, Key, TextHas, leaves
 from imap.commands.search.evaluate import Search, folding
 from imap.commands.search.fuzzy import settle
 from imap.commands.search.grouping import resolved
@@ -35,6 +35,11 @@ from store.types import DELIMITER, INBOX, Folder
 
 MOST_NAMES = 1000  # of one command
 MOST_MAILBOXES = 2000  # searched by one command
+# What one command may cost, whatever it names (security.md row 100): questions about texts, each some milliseconds of a
+# mailbox's index, and messages times keys, each some microseconds.
+MOST_QUESTIONS = 4000
+MOST_JUDGED = 20_000_000
+FUZZY = 20  # questions of a text below FUZZY
 SELECTED = "SELECTED"
 WITH_NAMES = frozenset({"SUBTREE", "SUBTREE-ONE", "MAILBOXES"})
 WITHOUT = frozenset({SELECTED, "PERSONAL", "INBOXES", "SUBSCRIBED"})
@@ -127,8 +132,15 @@ async def _handle(session: Session, asked: ESearch) -> Ok:
         if args.refused:
             raise args.refused
         names = await _names(session, asked.sources)
-        done = 0
+        keys = list(leaves(args.key))
+        questions = sum(FUZZY if leaf.fuzzy else 1 for leaf in keys if isinstance(leaf, TextHas | HeaderHas))
+        if questions * len(names) > MOST_QUESTIONS:
+            raise No("too many text searches for so many mailboxes", Code.LIMIT)
+        done = judged = 0
         async for target in _targets(session, names, asked):
+            judged += len(keys) * len(target.view.uids)
+            if judged > MOST_JUDGED:
+                raise No("too many search keys for so many messages", Code.LIMIT)
             matched = await _search(session, target, args.key, (done, len(names) + 1))
             done += 1
             await _answer(session, target, matched, args, returns)

@@ -442,7 +442,25 @@ FINDING = (
         after(b"ENABLE UTF8=ACCEPT"),
     ),
     Row(b"ESEARCH IN (PERSONAL) ALL", b"NO [LIMIT] too many mailboxes at once", _crowded),
+    Row(
+        b"ESEARCH IN (PERSONAL) TEXT x",
+        b"NO [LIMIT] too many text searches for so many mailboxes",
+        lambda table: _dear(table),
+    ),
+    read(
+        b"ESEARCH IN (PERSONAL) SEEN DRAFT",
+        b"NO [LIMIT] too many search keys for so many messages",
+        lambda table: _judged(table),
+    ),
 )
+
+
+async def _dear(table: Table) -> None:
+    table.patch.setattr("imap.commands.esearch.MOST_QUESTIONS", 1)
+
+
+async def _judged(table: Table) -> None:
+    table.patch.setattr("imap.commands.esearch.MOST_JUDGED", 5)
 
 
 async def _utf8(table: Table) -> None:

@@ -168,6 +168,23 @@ async def test_more_mailboxes_than_the_limits(monkeypatch: pytest.MonkeyPatch) -
         assert (await client.ask(b"ESEARCH IN (personal) ALL"))[-1].startswith(b"a NO [LIMIT] ")
 
 
+async def test_h100_what_one_command_may_cost_is_bounded_whatever_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with World() as world:
+        client = await folders(world)
+        named, seven = b"ESEARCH IN (mailboxes (folder1 folder2)) ", (b"OR SUBJECT chad " * 6) + b"TEXT x"
+        monkeypatch.setattr(esearch, "MOST_QUESTIONS", 14)
+        await client.ok(named + seven)
+        assert (await client.ask(named + seven + b" SUBJECT x"))[-1].startswith(b"a NO [LIMIT] too many text searches")
+        assert (await client.ask(named + b"FUZZY SUBJECT x"))[-1].startswith(b"a NO [LIMIT] too many text searches")
+        monkeypatch.setattr(esearch, "MOST_QUESTIONS", 4000)
+        boxes = (await world.account()).boxes
+        both = len(boxes["folder1"].messages) + len(boxes["folder2"].messages)
+        assert both
+        monkeypatch.setattr(esearch, "MOST_JUDGED", 2 * both)
+        await client.ok(named + b"SEEN UNSEEN")
+        assert (await client.ask(named + b"SEEN UNSEEN DRAFT"))[-1].startswith(b"a NO [LIMIT] too many search keys")
+
+
 async def test_modseq_charset_and_fuzzy_as_in_search() -> None:
     async with World() as world:
         client = await folders(world)
