@@ -42,7 +42,8 @@ class Answer:
 async def run(session: Session, table: Table, data: bytes) -> Answer | None:
     """Run one command and send its answer; None: it comes with the next one's, which has come already (RFC 9051 5.5:
     in their order). Raises `Bye` and `ConnectionError`, nothing else."""
-    tag, command, answer = await _attempt(session, table, Scanner(data, utf8=session.utf8))
+    scanner = Scanner(data, utf8=session.utf8)
+    tag, command, answer = await _attempt(session, table, scanner)
     if isinstance(answer, Waiting):
         session.waiting.append((tag, answer))
         if answer.small and len(session.waiting) < TOGETHER and session.link.append_at_hand:
@@ -51,6 +52,8 @@ async def run(session: Session, table: Table, data: bytes) -> Answer | None:
     else:
         before = await _together(session) if session.waiting else []
     parting = await _tell(session, command) if command is not None and command.tells_updates else None
+    if scanner.spelt and command is not None and command.tells_spelling and answer.status == "OK" and session.utf8:
+        session.writer.write(responses.listed("LIST", [], scanner.named, utf8=True, old_name=scanner.spelt))
     for earlier, theirs in before:
         session.writer.write(responses.tagged(earlier, theirs.status, theirs.text, theirs.code))
     session.writer.write(responses.tagged(tag, answer.status, answer.text, answer.code))

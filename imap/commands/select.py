@@ -179,5 +179,5 @@ async def _resynchronise(session: Session, known: Resync) -> None:
     selected.view.told(missed.messages)
 
 
-SELECT = Command("SELECT", AFTER_LOGIN, _parse, _select, tells_updates=False)
-EXAMINE = Command("EXAMINE", AFTER_LOGIN, _parse, _examine, tells_updates=False)
+SELECT = Command("SELECT", AFTER_LOGIN, _parse, _select, tells_updates=False, tells_spelling=True)
+EXAMINE = Command("EXAMINE", AFTER_LOGIN, _parse, _examine, tells_updates=False, tells_spelling=True)

@@ -56,13 +56,14 @@ class Announced:
 class Scanner:
     """`utf8`: UTF8=ACCEPT is enabled, so quoted strings may hold UTF-8 and mailbox names are UTF-8 (RFC 6855 3)."""
 
-    __slots__ = ("_data", "_position", "_utf8", "spelt")
+    __slots__ = ("_data", "_position", "_utf8", "named", "spelt")
 
     def __init__(self, data: bytes, *, utf8: bool = False) -> None:
         self._data = data
         self._position = 0
         self._utf8 = utf8
-        self.spelt = ""  # the mailbox name last read, when it is not in NFC as we keep names (RFC 9051 5.1)
+        # The mailbox name last read: as we keep it, and as it was written when that is not NFC (RFC 9051 5.1).
+        self.named = self.spelt = ""
 
     # --- position --------------------------------------------------------------------------------------------------
 
@@ -266,7 +267,7 @@ class Scanner:
 
     def _composed(self, text: str) -> str:
         name = unicodedata.normalize("NFC", text)
-        self.spelt = text if text != name else ""
+        self.named, self.spelt = name, text if text != name else ""
         return name
 
     def date(self) -> date:

@@ -33,6 +33,14 @@ async def test_two_spellings_of_unicode_are_one_name() -> None:
         lines = await client.ok('CREATE "e\u0301te\u0301"'.encode())
         assert lines[0] == '* LIST () "/" "été" ("OLDNAME" ("e\u0301te\u0301"))'.encode()  # RFC 9051 6.3.9.7
         assert "été" in (await world.account()).boxes
+        told = lines[0]
+        for command in ('SELECT "e\u0301te\u0301"', 'EXAMINE "e\u0301te\u0301"', 'APPEND "e\u0301te\u0301" {1+}\r\nx'):
+            assert told in await client.ok(command.encode()), command
+            assert told not in await client.ok(command.replace("e\u0301te\u0301", "été").encode()), command
+        await client.ok(b"CREATE x")
+        lines = await client.ok('RENAME x "e\u0301"'.encode())
+        assert lines[0] == '* LIST () "/" "é" ("OLDNAME" ("e\u0301"))'.encode()
+        assert b"OLDNAME" not in b"".join(await client.ask('SELECT "o\u0302"'.encode()))  # there is none
 
 
 async def test_search_takes_no_charset_any_more() -> None:
