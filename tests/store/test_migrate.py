@@ -9,6 +9,8 @@ import apsw
 from core.clock import ManualClock
 from message.content import Content
 from message.facts import Facts, gather
+from store.migrate import MIGRATIONS
+from store.schema import VERSION
 from store.service import MaildirStore
 from tests.store.helpers import MAIRIE, all_rows, deliver, inbox_of
 
@@ -50,3 +52,7 @@ async def test_version_1_gets_its_sort_keys_from_its_own_rows(data: Path, clock:
     assert len(keys) == 5
     assert database.execute("SELECT length(life) FROM state").fetchall() == [(16,)]
     database.close()
+
+
+def test_every_older_version_has_its_step() -> None:
+    assert set(MIGRATIONS) == set(range(1, VERSION))
