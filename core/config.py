@@ -2,6 +2,8 @@
 
 Every key is also `BEFFROI_SECTION__KEY` (lists and tables as JSON there). The keys are an outside contract: they are
 added to, never renamed. The bounds of section `limits` are listed with their reasons in docs/limits.md.
+
+One file, though a long one: it is the contract, and who writes a configuration or reviews a change reads it whole.
 """
 
 from __future__ import annotations

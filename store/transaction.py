@@ -3,6 +3,9 @@
 The order of design.md section 5 lives here: allocate UIDs > link > sync each folder once > commit rows. Floors are
 raised, durably, before a UID or mod-sequence above them can leave (promise P4). An operation that fails is undone
 alone; a sync or commit that fails undoes the batch.
+
+Longer than its neighbours, because order is all it is about: what comes before what, and how each step is taken back,
+must be seen on one page.
 """
 
 from __future__ import annotations
