@@ -16,10 +16,10 @@ from imap.permits import CHANGES
 from imap.responses import Ok
 from imap.resync import EVERY_UID, Match, pairs, since
 from imap.session import Selected, Session
-from imap.types import MAX_MODSEQ, MAX_NUMBER, STAR, Feature, FlagSet, Ranges, SequenceSet
+from imap.types import MAX_MODSEQ, MAX_NUMBER, STAR, Feature, FlagSet, Ranges, SeqNum, SequenceSet
 from imap.updates import BATCH, announce_keywords
 from imap.wire.scanner import Scanner
-from store.types import Snapshot
+from store.types import Message, Snapshot
 
 MAX_MATCH = 10_000  # pairs of QRESYNC's match data that are looked at; the client may send fewer, and so may we use
 NO_MATCH: Match = ()
@@ -167,16 +167,20 @@ async def _resynchronise(session: Session, known: Resync) -> None:
     if missed.vanished:
         writer.write(responses.vanished(missed.vanished, earlier=True))
     announce_keywords(writer, selected, (word for row in missed.messages for word in row.keywords))
-    for count, row in enumerate(missed.messages, 1):
-        number = selected.view.number_of(row.uid)
-        if number is not None:
-            have = FlagSet(row.flags, row.keywords)
-            uid_only = session.uid_only
-            writer.write(responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq, uid_only=uid_only))
-        if count % BATCH == 0:
+    uid_only, number_of = session.uid_only, selected.view.number_of
+    for start in range(0, len(missed.messages), BATCH):
+        some = missed.messages[start : start + BATCH]
+        numbered = [(number, row) for row in some if (number := number_of(row.uid)) is not None]
+        writer.write(b"".join([_told(number, row, uid_only=uid_only) for number, row in numbered]))
+        if len(some) == BATCH:
             await writer.drain()
             await asyncio.sleep(0)
     selected.view.told(missed.messages)
+
+
+def _told(number: SeqNum, row: Message, *, uid_only: bool) -> bytes:
+    have = FlagSet(row.flags, row.keywords)
+    return responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq, uid_only=uid_only)
 
 
 SELECT = Command("SELECT", AFTER_LOGIN, _parse, _select, tells_updates=False, tells_spelling=True)
