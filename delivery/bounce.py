@@ -21,6 +21,7 @@ ACTIONS = {
     Owed.DELAYED: dsn.Action.DELAYED,
     Owed.DELIVERED: dsn.Action.DELIVERED,
     Owed.RELAYED: dsn.Action.RELAYED,
+    Owed.EXPANDED: dsn.Action.EXPANDED,
 }
 
 
@@ -77,7 +78,7 @@ def _report(item: StoredRecipient, action: dsn.Action, retry_until: float) -> ds
 
 def reported_address(item: StoredRecipient) -> Address:
     """Where one of our aliases leads is its owner's business: its sender is told the address he wrote, when we know it
-    (RFC 3461 5.2.7.2, confidentiality of a list's members)."""
+    (RFC 3461 5.2.7.4, confidential forwarding addresses)."""
     if not item.forwarded:
         return item.address
     _, _, text = item.dsn.original.partition(";")

@@ -168,7 +168,7 @@ class Committer:
             )
             for target in plan.targets
         ]
-        away = [(str(item.address), item.organisation_id, "accepted") for item in plan.outgoing]
+        away = [(str(item.address), item.organisation_id, "accepted") for item in plan.outgoing if not item.expanded]
         now, queue_id = self._queue.now(), plan.envelope.queue_id
         self._queue.note(
             [TraceEntry(now, queue_id, event, sender, to, owner, message_id) for to, owner, event in (*here, *away)]
@@ -224,6 +224,7 @@ def _local(target: Target, folder: str) -> NewRecipient:
         target.account.organisation_id,
         target.dsn,
         local=True,
+        forwarded=target.address.key != target.account.address.key,
         folder=target.folder or folder,
         leased=True,
     )

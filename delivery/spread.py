@@ -10,15 +10,16 @@ from core.envelope import Dsn
 from core.status import Status
 from delivery.commit import Target
 from delivery.queue.rows import NewRecipient
-from delivery.routing import RELAY, UNKNOWN, Addresses, route
+from delivery.routing import RELAY, UNKNOWN, Addresses, Route, route
 
 SILENT = Dsn(frozenset({"NEVER"}))
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """`outgoing` holds addresses elsewhere, and those of ours that were accepted at RCPT and are gone since: these
-    fail in the queue, so that their sender hears of it. `refusal` is set when nobody at all is left."""
+    """`outgoing` holds addresses elsewhere, lists whose sender wants to hear of them, and addresses of ours that were
+    accepted at RCPT and are gone since: these fail in the queue, so that their sender hears of it. `refusal` is set
+    when nobody at all is left."""
 
     targets: tuple[Target, ...]
     outgoing: tuple[NewRecipient, ...]
@@ -26,9 +27,10 @@ class Spread:
 
     def asking(self, change: Callable[[Dsn], Dsn]) -> Spread:
         """With other wishes for notices."""
+        outgoing = [replace(item, dsn=change(item.dsn)) for item in self.outgoing]
         return Spread(
             tuple(replace(item, dsn=change(item.dsn)) for item in self.targets),
-            tuple(replace(item, dsn=change(item.dsn)) for item in self.outgoing),
+            tuple(item for item in outgoing if not item.expanded or "SUCCESS" in item.dsn.notify),
             self.refusal,
         )
 
@@ -51,6 +53,10 @@ def with_original(dsn: Dsn, address: Address) -> Dsn:
     return dsn if dsn.original else replace(dsn, original=f"{kind};{address}")
 
 
+def _owner(found: Route) -> str:
+    return found.accounts[0].organisation_id if found.accounts else found.forwards[0].organisation_id
+
+
 async def spread(
     directory: Addresses, recipients: Iterable[tuple[Address, Dsn]], *, depth: int, relay_for: str | None = None
 ) -> Spread:
@@ -67,10 +73,15 @@ async def spread(
             owner = await directory.hosted_domain(address.domain)
             lost.append((NewRecipient(address, owner.organisation_id if owner else "", dsn, local=True), found))
         else:
+            asked = with_original(dsn, address)
+            if len(found.accounts) + len(found.forwards) > 1 and "SUCCESS" in dsn.notify:
+                # RFC 3461 5.2.7.3 (c): one notice for the list, none for each of its members.
+                outgoing[f"list {address.key}"] = NewRecipient(address, _owner(found), dsn, expanded=True)
+                asked = without_success(asked)
             for account in found.accounts:
-                targets.setdefault(account.id, Target(account, address, dsn))
+                itself = account.address.key == address.key
+                targets.setdefault(account.id, Target(account, address, dsn if itself else asked))
             for to in found.forwards:
-                asked = with_original(dsn, address)
                 onward = NewRecipient(to.address, to.organisation_id, asked, forwarded=True, via=to.via)
                 outgoing.setdefault(to.address.key, onward)
     if not targets and not outgoing:

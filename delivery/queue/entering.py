@@ -11,6 +11,7 @@ from delivery.queue.schema import CHUNK, Owed, State, chunk, message, recipient,
 from message.content import blocks
 
 HOUR = 3600
+EXPANDED = "250 2.1.5 expanded to its members"
 DAY_HOURS = 24
 
 # Built once: to build a statement takes longer than to run it.
@@ -72,17 +73,17 @@ def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: 
         "folder": new.folder,
         "notify": ",".join(sorted(new.dsn.notify)),
         "orcpt": new.dsn.original,
-        "state": (State.ACTIVE if new.leased else State.WAITING).value,
+        "state": _state(new).value,
         "attempts": 0,
         "priority": parent.schedule.priority,
         "next_attempt": max(now + new.wait, parent.schedule.release_at),
         "last_attempt": 0.0,
-        "last_status": "",
+        "last_status": EXPANDED if new.expanded else "",
         "remote": "",
         "diagnostic": "",
         "lease_owner": owner if new.leased else "",
         "lease_until": until if new.leased else 0.0,
-        "owed": Owed.NOTHING.value,
+        "owed": (Owed.EXPANDED if new.expanded else Owed.NOTHING).value,
         "delay_told": False,
     }
     if parent.account_id:
@@ -93,6 +94,12 @@ def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: 
     if key is None:
         raise RuntimeError("the database gave no key")
     return int(key[0])
+
+
+def _state(new: NewRecipient) -> State:
+    if new.expanded:
+        return State.DELIVERED
+    return State.ACTIVE if new.leased else State.WAITING
 
 
 def sent_recently(connection: Connection, account_id: str, now: float, *, hours: int = DAY_HOURS) -> int:

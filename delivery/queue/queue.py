@@ -101,7 +101,7 @@ class Queue:
             lambda connection: entering.enqueue(connection, new, now=now, owner=self.owner, until=until),
             lambda connection: entering.ids_of(connection, new.queue_id),
         )
-        self._hints.send()
+        self._told([new])
         return ids
 
     async def enqueue_all(self, news: Sequence[NewMessage]) -> list[list[int]]:
@@ -113,8 +113,13 @@ class Queue:
             return [entering.enqueue(connection, new, now=now, owner=self.owner, until=until) for new in news]
 
         ids = await self._database.write(act)
-        self._hints.send()
+        self._told(news)
         return ids
+
+    def _told(self, news: Sequence[NewMessage]) -> None:
+        self._hints.send()
+        if any(item.expanded for new in news for item in new.recipients):
+            self._hints.send(owed=True)
 
     async def charge(self, account_id: str, keys: Collection[str], rules: Rules) -> Charge:
         """Count a message to these recipients (address keys) against the account's day; refused: nothing is counted."""
@@ -216,7 +221,8 @@ class Queue:
     # --- reports -----------------------------------------------------------------------------------------------------
 
     async def debts(self) -> list[Debt]:
-        return await self._database.read(reports.debts)
+        now = self._clock.now()
+        return await self._database.read(lambda c: reports.debts(c, now))
 
     async def settle(self, debt: Debt, report: NewMessage | None) -> None:
         now = self._clock.now()

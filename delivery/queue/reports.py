@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import ColumnElement, Connection, select, text, update
 
 from core.errors import ConflictError
 from delivery.queue.entering import enqueue
@@ -28,21 +28,26 @@ class Debt:
     recipients: tuple[StoredRecipient, ...]
 
 
-def debts(connection: Connection) -> list[Debt]:
-    """Up to `MESSAGES` messages' debts, grouped by kind: a report tells of one action (RFC 3464 2.3.3)."""
+def debts(connection: Connection, now: float) -> list[Debt]:
+    """Up to `MESSAGES` messages' debts, grouped by kind: a report tells of one action (RFC 3464 2.3.3). A list has its
+    message when the members may have it (RFC 4865)."""
     # Joined to nothing, so that SQLite does not walk all messages for the sake of DISTINCT.
-    owing = select(recipient.c.queue_id.concat("")).where(text(OWING)).distinct().limit(MESSAGES)
+    owing = select(recipient.c.queue_id.concat("")).where(text(OWING), _payable(now)).distinct().limit(MESSAGES)
     found = []
     for queue_id in connection.execute(owing).scalars().all():
         row = connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().one()
-        found += _of_message(connection, message_of(row))
+        found += _of_message(connection, message_of(row), now)
     return found
 
 
-def _of_message(connection: Connection, parent: StoredMessage) -> list[Debt]:
+def _payable(now: float) -> ColumnElement[bool]:
+    return (recipient.c.owed != Owed.EXPANDED.value) | (recipient.c.next_attempt <= now)
+
+
+def _of_message(connection: Connection, parent: StoredMessage, now: float) -> list[Debt]:
     rows = connection.execute(
         select(recipient)
-        .where(recipient.c.queue_id == parent.queue_id, recipient.c.owed != Owed.NOTHING.value)
+        .where(recipient.c.queue_id == parent.queue_id, recipient.c.owed != Owed.NOTHING.value, _payable(now))
         .order_by(recipient.c.id)
     ).mappings()
     stored = [recipient_of(row) for row in rows]

@@ -57,6 +57,7 @@ class Owed(Enum):
     DELAYED = "delayed"
     DELIVERED = "delivered"
     RELAYED = "relayed"
+    EXPANDED = "expanded"
 
 
 # Of earlier versions, replaced by others of another name.

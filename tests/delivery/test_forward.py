@@ -193,9 +193,10 @@ async def test_a_key_that_cannot_be_had_costs_the_seal_and_not_the_mail(forwardi
 
 async def test_h135_nobody_whose_address_may_be_forged_hears_of_a_forward(forwarding: Forwarding) -> None:
     asked = Dsn(frozenset({"SUCCESS", "FAILURE"}))
+    forwarding.world.directory.alias("ami@ville.test", "ami@ailleurs.test")
     for spf, expected in ((Result.FAIL, {"NEVER"}), (Result.PASS, {"SUCCESS", "FAILURE"}), (Result.NONE, {"FAILURE"})):
         forwarding.world.authenticator.opinion = vouched(spf=spf)
-        await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test", dsn=asked)
+        await forwarding.world.send(forwarding.inbound(), MAIL, "ami@ville.test", dsn=asked)
         job = next(job for job in await forwarding.jobs() if job.recipients[0].address.domain == "ailleurs.test")
         assert job.recipients[0].dsn.notify == expected, spf
 

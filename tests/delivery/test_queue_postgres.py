@@ -89,7 +89,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert await run(lambda c: backlogs.put_off(c, backlog, RULES.judge, now=NOW + 2)) == ([], 0)
     assert await run(lambda c: claims.pull_back(c, now=NOW, horizon=1.0)) == 2
 
-    [debt] = await run(reports.debts)
+    [debt] = await run(lambda c: reports.debts(c, NOW))
     report = NewMessage("r1", None, BytesContent(HEAD), (NewRecipient(parse("a@one.test"), "o1", local=True),))
     await run(lambda c: reports.settle(c, debt, report, now=NOW))
     listed = await run(lambda c: administration._list(c, "o1", 10))
