@@ -43,8 +43,8 @@ class Command(Generic[A]):
 
     `by_number`: the command names or answers messages by number, which UIDONLY refuses (RFC 9586 3).
     `uses_sequence_numbers`: EXPUNGE is withheld while it runs and after it (RFC 9051 7.5.1). `tells_updates`: false
-    for commands after which nothing is to be told (LOGOUT, CLOSE ...). `tells_spelling`: a name that is not in NFC, as
-    we keep names, is told as what it has become (RFC 9051 6.3.9.7).
+    for commands after which nothing is to be told (LOGOUT, CLOSE ...). `tells_spelling`: for each mailbox that it names
+    the attributes with which another spelling than ours, NFC, is told as what it has become (RFC 9051 6.3.9.7).
     """
 
     name: str
@@ -54,7 +54,7 @@ class Command(Generic[A]):
     by_number: bool = False
     uses_sequence_numbers: bool = False
     tells_updates: bool = True
-    tells_spelling: bool = False
+    tells_spelling: Sequence[Sequence[str]] = ()
 
 
 def no_arguments(scanner: Scanner) -> None:

@@ -52,8 +52,10 @@ async def run(session: Session, table: Table, data: bytes) -> Answer | None:
     else:
         before = await _together(session) if session.waiting else []
     parting = await _tell(session, command) if command is not None and command.tells_updates else None
-    if scanner.spelt and command is not None and command.tells_spelling and answer.status == "OK" and session.utf8:
-        session.writer.write(responses.listed("LIST", [], scanner.named, utf8=True, old_name=scanner.spelt))
+    if command is not None and command.tells_spelling and answer.status == "OK" and session.utf8:
+        for attributes, (named, spelt) in zip(command.tells_spelling, scanner.names, strict=False):
+            if spelt:
+                session.writer.write(responses.listed("LIST", attributes, named, utf8=True, old_name=spelt))
     for earlier, theirs in before:
         session.writer.write(responses.tagged(earlier, theirs.status, theirs.text, theirs.code))
     session.writer.write(responses.tagged(tag, answer.status, answer.text, answer.code))
@@ -142,9 +144,7 @@ def _wrong_state(state: State, wanted: frozenset[State]) -> str:
     """What the client has to do before (RFC 9051 3)."""
     if state is State.NOT_AUTHENTICATED:
         return "log in first"
-    if State.SELECTED in wanted:
-        return "select a mailbox first"
-    return "leave the selected mailbox first" if State.AUTHENTICATED in wanted else "you are logged in already"
+    return "select a mailbox first" if State.SELECTED in wanted else "you are logged in already"
 
 
 def _bug() -> Answer:

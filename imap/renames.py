@@ -42,7 +42,7 @@ def name_changes(before: Folders, now: Folders) -> Iterator[NameChange]:
 def state(folder: Folder, above: Container[str]) -> tuple[str, ...]:
     """The attributes of a folder that is there; `above`: names with others below them."""
     children = "\\HasChildren" if folder.name in above else "\\HasNoChildren"
-    return (children, "\\Subscribed") if folder.subscribed else (children,)
+    return ("\\Subscribed", children) if folder.subscribed else (children,)
 
 
 def _of_nothing(name: str, above: Container[str]) -> tuple[str, ...]:

@@ -72,4 +72,4 @@ def _answer(load: _Load, outcome: Sequence[Appended] | MailError) -> Ok | MailEr
     return Ok("APPEND completed", responses.append_uid(outcome[0].uidvalidity, [item.uid for item in outcome]))
 
 
-APPEND = Command("APPEND", AFTER_LOGIN, _parse, _handle, tells_spelling=True)
+APPEND = Command("APPEND", AFTER_LOGIN, _parse, _handle, tells_spelling=((),))

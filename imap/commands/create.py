@@ -29,7 +29,7 @@ def _parse(scanner: Scanner) -> Create:
     """create = "CREATE" SP mailbox [SP "(" "USE" SP "(" [use-attr *(SP use-attr)] ")" ")"]"""
     scanner.space()
     name = scanner.mailbox()
-    spelt = scanner.spelt
+    spelt = scanner.names[0][1]
     uses: list[str] = []
     if scanner.try_space():
         scanner.token(b"(USE ")

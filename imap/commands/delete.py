@@ -45,4 +45,4 @@ def _leave(session: Session, place: Place) -> None:
         session.writer.write(responses.untagged("OK", "mailbox closed", Code.CLOSED))
 
 
-DELETE = Command("DELETE", AFTER_LOGIN, _parse, _handle)
+DELETE = Command("DELETE", AFTER_LOGIN, _parse, _handle, tells_spelling=(("\\NonExistent",),))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from imap import responses
 from imap.annotations import Watch
-from imap.command import Command
+from imap.command import AFTER_LOGIN, Command
 from imap.responses import Ok
 from imap.session import Session
-from imap.types import Feature, State
+from imap.types import Feature
 from imap.wire.scanner import Scanner
 
 # What ENABLE can switch on; a row appears here together with its capability.
@@ -45,5 +45,5 @@ async def _handle(session: Session, names: tuple[str, ...]) -> Ok:
     return Ok("ENABLE completed")
 
 
-# RFC 5161 3.1: before any mailbox is selected
-ENABLE = Command("ENABLE", frozenset({State.AUTHENTICATED}), _parse, _handle)
+# RFC 5161 3.1: clients must not send it once a mailbox is selected; servers need not check, and some clients do.
+ENABLE = Command("ENABLE", AFTER_LOGIN, _parse, _handle)

@@ -59,4 +59,4 @@ async def _copy_annotations(session: Session, new: str) -> None:
         log.warning("annotations-not-copied", reason=error.code)
 
 
-RENAME = Command("RENAME", AFTER_LOGIN, _parse, _handle, tells_spelling=True)
+RENAME = Command("RENAME", AFTER_LOGIN, _parse, _handle, tells_spelling=(("\\NonExistent",), ()))

@@ -70,7 +70,7 @@ def _qresync(scanner: Scanner) -> Resync:
     scanner.token(b"(")
     uidvalidity = scanner.nz_number()
     scanner.space()
-    modseq = scanner.nz_number(MAX_MODSEQ)
+    modseq = scanner.number(MAX_MODSEQ)  # 0 is not in the grammar, but clients that know nothing yet send it
     known, match = EVERY_UID, NO_MATCH
     more = scanner.try_space()
     if more and scanner.peek() != b"(":
@@ -183,5 +183,5 @@ def _told(number: SeqNum, row: Message, *, uid_only: bool) -> bytes:
     return responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq, uid_only=uid_only)
 
 
-SELECT = Command("SELECT", AFTER_LOGIN, _parse, _select, tells_updates=False, tells_spelling=True)
-EXAMINE = Command("EXAMINE", AFTER_LOGIN, _parse, _examine, tells_updates=False, tells_spelling=True)
+SELECT = Command("SELECT", AFTER_LOGIN, _parse, _select, tells_updates=False, tells_spelling=((),))
+EXAMINE = Command("EXAMINE", AFTER_LOGIN, _parse, _examine, tells_updates=False, tells_spelling=((),))

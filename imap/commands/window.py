@@ -20,7 +20,7 @@ _WINDOW = re.compile(rb"(-?)([1-9][0-9]{0,9}):\1([1-9][0-9]{0,9})(?![0-9])")
 @dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of a result: positions `first` to `last`, both included, counted from 1; with `from_end` from the end.
-    `text` names it in the answer: as the client wrote it, but "1:9" for "9:1", which is the same (RFC 9394 4)."""
+    `text` names it in the answer: "1:9" for "9:1" and "-1:-9" for "-9:-1", which are the same (RFC 9394 4)."""
 
     first: int
     last: int
@@ -44,5 +44,5 @@ def read_window(scanner: Scanner) -> Window:
     first, last = int(match[2]), int(match[3])
     if max(first, last) > MAX_NUMBER:
         raise BadSyntax("position too large")
-    text = match[0] if match[1] else b"%d:%d" % (min(first, last), max(first, last))
-    return Window(first, last, bool(match[1]), text)
+    sign = match[1]
+    return Window(first, last, bool(sign), b"%b%d:%b%d" % (sign, min(first, last), sign, max(first, last)))

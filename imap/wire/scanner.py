@@ -56,14 +56,14 @@ class Announced:
 class Scanner:
     """`utf8`: UTF8=ACCEPT is enabled, so quoted strings may hold UTF-8 and mailbox names are UTF-8 (RFC 6855 3)."""
 
-    __slots__ = ("_data", "_position", "_utf8", "named", "spelt")
+    __slots__ = ("_data", "_position", "_utf8", "names")
 
     def __init__(self, data: bytes, *, utf8: bool = False) -> None:
         self._data = data
         self._position = 0
         self._utf8 = utf8
-        # The mailbox name last read: as we keep it, and as it was written when that is not NFC (RFC 9051 5.1).
-        self.named = self.spelt = ""
+        # The mailbox names read so far: as we keep them, and as they were written when that is not NFC (RFC 9051 5.1).
+        self.names: list[tuple[str, str]] = []
 
     # --- position --------------------------------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ class Scanner:
 
     def _composed(self, text: str) -> str:
         name = unicodedata.normalize("NFC", text)
-        self.named, self.spelt = name, text if text != name else ""
+        self.names.append((name, text if text != name else ""))
         return name
 
     def date(self) -> date:

@@ -215,10 +215,11 @@ async def test_a_client_that_comes_back_hears_what_it_missed() -> None:
         for known in (b"%d %d" % (validity + 1, since), b"%d %d" % (validity, since + 9)):
             lines = await client.ok(b"SELECT INBOX (QRESYNC (%b))" % known)
             assert not [line for line in lines if b"VANISHED" in line or b"FETCH" in line], known
+        lines = await client.ok(b"SELECT INBOX (QRESYNC (%d 0 1:3))" % validity)  # who knows nothing yet
+        assert any(b"VANISHED (EARLIER)" in line for line in lines)
         for bad in (
             b"(1)",
             b"(0 1)",
-            b"(1 0)",
             b"(1 1 *)",
             b"(1 1 1:2 (1:2 1))",
             b"(1 1 (1:* 1:*))",

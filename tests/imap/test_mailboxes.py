@@ -203,10 +203,19 @@ async def test_namespace_id_enable_check_unselect() -> None:
         ] == b'* ID ("name" "Beffroi" "version" "1")'
         await client.ok(b"ID NIL")
         await client.ok(b"CHECK")
-        assert (await client.ask(b"ENABLE CONDSTORE"))[-1].startswith(b"a BAD")
         await client.ok(b"UNSELECT")
         assert (await client.ask(b"UNSELECT"))[-1].startswith(b"a BAD")
         assert await client.ok(b"ENABLE X-FOO CONDSTORE") == [b"* ENABLED CONDSTORE", b"a OK ENABLE completed"]
+
+
+async def test_enable_after_select_counts_from_then_on() -> None:
+    """RFC 5161 3.1: a client must not, a server need not check."""
+    async with World() as world, selected(world, MAIL, MAIL) as client:
+        lines = await client.ok(b"ENABLE QRESYNC")
+        assert lines[0].startswith(b"* OK [HIGHESTMODSEQ ")
+        assert lines[1:] == [b"* ENABLED QRESYNC", b"a OK ENABLE completed"]
+        await client.ok(b"STORE 1 +FLAGS.SILENT (\\Deleted)")
+        assert b"* VANISHED 1" in await client.ok(b"EXPUNGE")
 
 
 async def test_h142_id_is_bounded() -> None:

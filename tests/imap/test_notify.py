@@ -120,7 +120,7 @@ async def test_names_and_subscriptions() -> None:
         await two.ok(b"RENAME x y")
         assert await one.line() == b'* LIST (\\HasNoChildren) "/" y ("OLDNAME" (x))'
         await two.ok(b"SUBSCRIBE y")
-        assert await one.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" y'
+        assert await one.line() == b'* LIST (\\Subscribed \\HasNoChildren) "/" y'
         await two.ok(b"UNSUBSCRIBE y")
         assert await one.line() == b'* LIST (\\HasNoChildren) "/" y'
         await two.ok(b"DELETE y")
@@ -159,7 +159,7 @@ async def test_events_that_are_not_supported_are_badevent() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        b"", b"SET", b"FOO", b"NONE x", b"SET STATUS", b"SET (foo NONE)", b"SET (personal)", b"SET (personal (Foo))",
+        b"", b"SET", b"FOO", b"NONE x", b"SET STATUS", b"SET (foo NONE)", b"SET (personal)",
         b"SET (personal (MessageNew))", b"SET (personal (MessageExpunge))", b"SET (personal (FlagChange))",
         b"SET (personal (MessageNew (UID) MessageExpunge))", b"SET (selected (MailboxName))", b"SET (mailboxes NONE)",
         b"SET (selected NONE) (selected-delayed NONE)", b"SET (personal ())", b"SET (subtree () NONE)",
@@ -248,7 +248,7 @@ async def test_h117_rights_that_are_lost_end_it_and_rights_that_come_begin_it(qu
         box.deliver(MAIL)
         assert await one.ok(b"NOOP") == [b"a OK NOOP completed"]
         await mairie(world, "lr")
-        assert await one.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" %b' % BOX
+        assert await one.line() == b'* LIST (\\Subscribed \\HasNoChildren) "/" %b' % BOX
         assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 1 " % BOX)
         box.deliver(MAIL)
         assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 2 " % BOX)
@@ -263,7 +263,7 @@ async def test_what_may_be_looked_up_and_not_read_has_no_access(quickly: None) -
         assert lines == [b'* LIST (\\NoAccess) "/" %b' % BOX, b"a OK NOTIFY completed"]
         box.deliver(MAIL)
         await mairie(world, "lr")
-        assert await one.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" %b' % BOX
+        assert await one.line() == b'* LIST (\\Subscribed \\HasNoChildren) "/" %b' % BOX
         box.deliver(MAIL)
         assert (await one.line()).startswith(b"* STATUS %b (MESSAGES 2 " % BOX)
         await mairie(world, "l")

@@ -43,7 +43,7 @@ def test_what_went_along_with_a_renamed_level_is_not_told() -> None:
 
 def test_a_subscription_that_comes_along_is_told() -> None:
     after = folders("1=b", subscribed="b")
-    assert told(folders("1=a"), after) == [("\\HasNoChildren \\Subscribed", "b", "a")]
+    assert told(folders("1=a"), after) == [("\\Subscribed \\HasNoChildren", "b", "a")]
 
 
 def test_what_stays_is_not_told() -> None:

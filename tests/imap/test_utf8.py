@@ -38,6 +38,15 @@ async def test_two_spellings_of_unicode_are_one_name() -> None:
             assert told in await client.ok(command.encode()), command
             assert told not in await client.ok(command.replace("e\u0301te\u0301", "été").encode()), command
         await client.ok(b"CREATE x")
+        gone, odd = b"\\NonExistent".decode(), "o\u0302"
+        await client.ok('CREATE "ô"'.encode())
+        assert (await client.ok(f'RENAME "{odd}" "u\u0302"'.encode()))[:2] == [
+            f'* LIST ({gone}) "/" "ô" ("OLDNAME" ("{odd}"))'.encode(),
+            '* LIST () "/" "û" ("OLDNAME" ("u\u0302"))'.encode(),
+        ]
+        assert (await client.ok('DELETE "u\u0302"'.encode()))[0] == (
+            f'* LIST ({gone}) "/" "û" ("OLDNAME" ("u\u0302"))'.encode()
+        )
         lines = await client.ok('RENAME x "e\u0301"'.encode())
         assert lines[0] == '* LIST () "/" "é" ("OLDNAME" ("e\u0301"))'.encode()
         assert b"OLDNAME" not in b"".join(await client.ask('SELECT "o\u0302"'.encode()))  # there is none
