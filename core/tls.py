@@ -23,10 +23,11 @@ def harden(context: ssl.SSLContext) -> ssl.SSLContext:
 class ServerTls:
     """One service's certificate and context; `reload` takes new files without dropping a connection."""
 
-    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None, *, alpn: str = "") -> None:
         """`client_ca`: who signs client certificates; they are then asked for, and a connection without one goes on.
-        Raises `OSError` or `ssl.SSLError` when the files cannot be used."""
-        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        `alpn`: the registered name of the protocol, agreed on with who offers it (RFC 7301, row 33). Raises `OSError`
+        or `ssl.SSLError` when the files cannot be used."""
+        self._certificate, self._key, self._client_ca, self._alpn = certificate, key, client_ca, alpn
         self._context = self._load()
 
     @property
@@ -45,6 +46,8 @@ class ServerTls:
         if self._client_ca is not None:
             context.load_verify_locations(self._client_ca)
             context.verify_mode = ssl.CERT_OPTIONAL
+        if self._alpn:
+            context.set_alpn_protocols([self._alpn])
         return context
 
 

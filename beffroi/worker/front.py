@@ -131,7 +131,11 @@ def _certificates(config: Config) -> dict[str, ServerTls]:
     files = (config.certificate_file, config.key_file)
     asking = {name: None if role is Listener.MX else config.client_ca_file for name, role in SMTP_DOORS.items()}
     asking |= dict.fromkeys(IMAP_DOORS, config.client_ca_file)
-    return {name: ServerTls(*files, client_ca) for name, client_ca in asking.items()}
+    # SMTP has no name in ALPN's registry.
+    return {
+        name: ServerTls(*files, client_ca, alpn="imap" if name in IMAP_DOORS else "")
+        for name, client_ca in asking.items()
+    }
 
 
 async def start(assignment: Assignment, config: Config) -> Front:

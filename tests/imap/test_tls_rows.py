@@ -31,7 +31,7 @@ async def doors(path: Path, count: int = 1, *, limits: Limits | None = None) -> 
     world = World(plaintext=False, limits=limits)
     servers, ports = [], []
     for _ in range(count):
-        server, tls = Server(world.services), ServerTls(chain, key)
+        server, tls = Server(world.services), ServerTls(chain, key, alpn="imap")
         pair = World._socket(), World._socket()
         for sock, mode in zip(pair, (Mode.STARTTLS, Mode.IMPLICIT), strict=True):
             server.serve(sock, mode, lambda tls=tls: tls.context)  # type: ignore[misc]  # bound here, not later
@@ -133,6 +133,25 @@ async def test_h031_a_stalled_handshake_ends_on_both_doors(tmp_path: Path) -> No
             with contextlib.suppress(ConnectionResetError):
                 assert b"OK" not in await client.reader.read()
         writer.close()
+        await client.close()
+
+
+async def test_h033_who_offers_imap_hears_it_agreed_and_other_protocols_are_not(tmp_path: Path) -> None:
+    """RFC 7301; OpenSSL goes on when nothing is agreed, and three lines that are no commands end that."""
+    async with doors(tmp_path) as ((clear, implicit),):
+        for offered, agreed in ((["imap"], "imap"), (["h2", "imap"], "imap"), (["http/1.1"], None), ([], None)):
+            context = trusting()
+            if offered:
+                context.set_alpn_protocols(offered)
+            client = await connected(implicit, context)
+            assert client.writer.get_extra_info("ssl_object").selected_alpn_protocol() == agreed
+            await client.close()
+        context = trusting()
+        context.set_alpn_protocols(["imap"])
+        client = await connected(clear)
+        await client.ok(b"STARTTLS")
+        await client.writer.start_tls(context, server_hostname="127.0.0.1")
+        assert client.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "imap"
         await client.close()
 
 
