@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import chain
 
 from core.errors import NotFoundError
 from imap.commands.search.criteria import (
@@ -82,6 +83,7 @@ class Search:
         """The matching UIDs, ascending. `key` holds no sequence sets any more (`grouping.resolved`). A message that
         is expunged meanwhile drops out where its evidence is missing."""
         groups: Groups = {reduce(key, lambda leaf: None): list(self._among)}
+        groups.pop(FALSE, None)
         for stage, step in self._steps():
             groups = await self._stage(stage, step, groups)
             still = sum(len(uids) for key, uids in groups.items() if key is not TRUE)
@@ -101,6 +103,8 @@ class Search:
         )
 
     async def _stage(self, stage: Stage, step: Step, groups: Groups) -> Groups:
+        if not any(key is not TRUE and waits_for(key, stage) for key in groups):
+            return groups
         after: Groups = {}
         for key, uids in groups.items():
             if key is not TRUE and waits_for(key, stage):
@@ -170,8 +174,9 @@ class Search:
         """One question to the store per leaf, about the messages it can still decide."""
         groups: Groups = {key: uids}
         for leaf in [leaf for leaf in dict.fromkeys(leaves(key)) if stage in stages(leaf)]:
-            asked = [uid for still, members in groups.items() if leaf in leaves(still) for uid in members]
-            groups = split(groups, leaf, await self._hits(leaf, sorted(asked)))
+            asking = [members for still, members in groups.items() if leaf in leaves(still)]
+            asked = uids if asking and asking[0] is uids else sorted(chain.from_iterable(asking))
+            groups = split(groups, leaf, await self._hits(leaf, asked))
             await asyncio.sleep(0)
         for still, members in groups.items():
             after.setdefault(still, []).extend(members)

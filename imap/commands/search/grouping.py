@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from imap.commands.search.criteria import (
+    FALSE,
     Among,
     And,
     Arrived,
@@ -75,9 +76,11 @@ def split(groups: Groups, leaf: Leaf, hits: frozenset[int]) -> Groups:
     for key, uids in groups.items():
         yes = reduce(key, lambda each: True if each == leaf else None)
         no = reduce(key, lambda each: False if each == leaf else None)
-        # One look-up a group: a criterion of hundreds of keys is hashed key by key.
-        after.setdefault(yes, []).extend([uid for uid in uids if uid in hits])
-        after.setdefault(no, []).extend([uid for uid in uids if uid not in hits])
+        # One look-up a group: a criterion of hundreds of keys is hashed key by key. What cannot match is not kept.
+        if yes is not FALSE:
+            after.setdefault(yes, []).extend([uid for uid in uids if uid in hits])
+        if no is not FALSE:
+            after.setdefault(no, []).extend([uid for uid in uids if uid not in hits])
     return {key: uids for key, uids in after.items() if uids}
 
 
