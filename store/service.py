@@ -25,7 +25,7 @@ from core.ids import Ids, RandomIds
 from message import facts
 from message.content import Content
 from message.facts import Facts
-from store import catalog, layout, outside, recycle, verify
+from store import catalog, glance, layout, outside, recycle, verify
 from store.account import Account
 from store.accounts import FLUSH_EVERY, Accounts
 from store.administration import Administration, Places
@@ -261,19 +261,23 @@ class MaildirStore:
 
     async def _look(self, ref: AccountRef) -> Sequence[Hint]:
         """Where the folders stand, when the lock file tells that something was committed; outside changes are found
-        in accounts that are open."""
+        in accounts that are open. A look opens none where a glance will do."""
         entry = self._open_accounts.opened(ref)
         word = entry.handle.lock.read() if entry is not None else self._word(ref)
         if entry is not None and entry.handle.is_current():
             await self._examine(entry.handle, entry.writer.submit)
         if word is not None and self._generations.get(ref.id) == word.generation and word.state is not State.BUSY:
             return ()
-        entry = await self._open_accounts.use(ref)
-        with whole():
-            rows = catalog.everything(entry.handle.reader)
+        found = None
+        if entry is None and word is not None:
+            found = await self._in_thread(glance.folders, self._fs, self._domains, ref, word, self._tools.boot)
+        if found is None:
+            entry = await self._open_accounts.use(ref)
+            with whole():
+                found = [Hint(ref.id, row.id, row.modseq) for row in catalog.everything(entry.handle.reader)]
         if word is not None:
             self._generations[ref.id] = word.generation
-        return [Hint(ref.id, row.id, row.modseq) for row in rows]
+        return list(found)
 
     async def _examine(self, handle: Handle, submit: Callable[..., Coroutine[Any, Any, None]]) -> None:
         with whole():

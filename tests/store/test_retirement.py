@@ -61,6 +61,39 @@ async def test_who_listens_to_a_closed_account_is_told_of_what_another_process_d
     await other.close()
 
 
+@pytest.mark.usefixtures("at_once")
+async def test_a_look_does_not_open_again_what_was_closed_and_tells_nothing_twice(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hints: list[Hint] = []
+    account = await store.account(MAIRIE)
+    account.listen(hints.append)
+    await deliver(store, MAIRIE, 1)
+    await store._open_hub.look_now()
+    await _until_open(store, 0)  # a clean stop: another word in the lock file
+    told = list(hints)
+    opened: list[str] = []
+    opening = store._open_accounts.open_handle
+    monkeypatch.setattr(store._open_accounts, "open_handle", lambda ref: opened.append(ref.id) or opening(ref))
+    for _ in range(3):
+        await store._open_hub.look_now()
+    assert (hints, opened) == (told, [])
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_look_opens_what_the_word_does_not_vouch_for(store: MaildirStore, data: Path) -> None:
+    hints: list[Hint] = []
+    (await store.account(MAIRIE)).listen(hints.append)
+    appended = await deliver(store, MAIRIE, 1)
+    await _until_open(store, 0)
+    (data / "domains" / MAIRIE.domain / MAIRIE.local / "index.db").unlink()
+    store._generations.clear()
+    hints.clear()
+    store._open_hub._seen.clear()
+    await store._open_hub.look_now()
+    assert appended.folder_id in {hint.folder_id for hint in hints}
+
+
 async def test_an_account_in_use_or_not_yet_filled_stays_open(store: MaildirStore) -> None:
     for ref in (MAIRIE, VOISIN):
         await deliver(store, ref, 1)
