@@ -21,7 +21,7 @@ from core.status import Status, deferred, refused
 from delivery.next_hop import Routes
 from delivery.types import Job, JobRecipient, Result, ResultKind
 from smtp.outbound.connection import Broken, Caller, Connection, manner
-from smtp.outbound.dialogue import Answers, Capabilities, NoLogin, NoTls, Refused, transaction
+from smtp.outbound.dialogue import Answers, Capabilities, Gone, NoLogin, NoTls, Refused, transaction
 from smtp.outbound.egress import Egress
 from smtp.outbound.mx import MxResolver, Target
 from smtp.outbound.pool import Pool, spent
@@ -168,7 +168,8 @@ class SmtpAgent:
     async def _call(
         self, progress: Progress, recipients: tuple[JobRecipient, ...], target: Target, policy: TlsPolicy
     ) -> tuple[JobRecipient, ...]:
-        """One connection. Whom it left to the next, because the server wants no more of it (RFC 9422)."""
+        """One connection. Whom it left to the next: the server wants no more of this one (RFC 9422), or it was kept
+        from before and is gone."""
         try:
             connection = await self._connect(progress.job, target, policy)
         except Broken as error:
@@ -186,7 +187,7 @@ class SmtpAgent:
     async def _connect(self, job: Job, target: Target, policy: TlsPolicy) -> Connection:
         """Raises what the last policy's attempt raised."""
         while True:
-            kept = await self._pool.take(target, policy.label)
+            kept = self._pool.take(target, policy.label)
             if kept is not None:
                 return kept
             try:
@@ -219,9 +220,9 @@ class SmtpAgent:
     ) -> tuple[JobRecipient, ...]:
         answers: Answers = {}
         target, offered = connection.target, connection.capabilities
-        reusable, waiting = False, recipients
+        reusable, later = False, recipients[:0]
         try:
-            reusable, waiting = await self._send(progress.job, recipients, connection, answers)
+            reusable, later = await self._send(progress.job, recipients, connection, answers)
             missing = unreachable(target.host, target.address, "bad-dialogue")
         except Broken as error:
             progress.stop = error.uncertain
@@ -231,7 +232,6 @@ class SmtpAgent:
             missing = BARE_LINE_END
         finally:
             self._part(connection, reusable)
-        later = waiting if reusable else ()
         for recipient in recipients[: len(recipients) - len(later)]:
             answer = answers.get(recipient.id, missing)
             progress.note(from_answer(recipient, answer, target.host, offered))
@@ -241,23 +241,30 @@ class SmtpAgent:
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
     ) -> tuple[bool, tuple[JobRecipient, ...]]:
         """In one transaction, or in as many as the server's RCPTMAX asks for, as long as its MAILMAX lets them begin on
-        this connection (RFC 9422 3). Whether the connection is good for more, and who was not offered yet."""
+        this connection (RFC 9422 3). Whether the connection is good for more, and whom to offer it on another."""
         most = connection.capabilities.limit("RCPTMAX") or len(recipients)
         good, waiting = True, recipients
         while good and waiting and (waiting is recipients or not spent(connection)):
-            good = await self._send_part(job, waiting[:most], connection, answers)
+            try:
+                good = await self._send_part(job, waiting[:most], connection, answers)
+            except Gone:
+                return False, waiting
+            except Broken:
+                if connection.proven or connection.uses == 1:
+                    raise
+                return False, waiting
             waiting = waiting[most:]
-        return good, waiting
+        return good, waiting if good else ()
 
     async def _send_part(
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
     ) -> bool:
-        connection.uses += 1
+        again, connection.uses = connection.uses > 0, connection.uses + 1
         offered: Capabilities = connection.capabilities
         eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
         lmtp = manner(connection.target.route).lmtp
         now = self._clock.now()
-        talk = transaction(job, recipients, offered, answers, eight_bit=eight_bit, lmtp=lmtp, now=now)
+        talk = transaction(job, recipients, offered, answers, eight_bit=eight_bit, lmtp=lmtp, now=now, again=again)
         return await connection.drive(talk, job.content)
 
     def _part(self, connection: Connection, reusable: bool) -> None:

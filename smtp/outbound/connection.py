@@ -18,7 +18,6 @@ from delivery.next_hop import Protocol, Route
 from message.content import BLOCK, Content
 from smtp.outbound.dialogue import PLAIN, Capabilities, Encryption, Manner, Receive, Send, Stage, StartTls, Talk
 from smtp.outbound.dialogue import opening as opening_talk
-from smtp.outbound.dialogue import reset as reset_talk
 from smtp.outbound.mx import Target
 from smtp.outbound.reply_parser import RemoteReply, ReplyFault, ReplyParser
 from smtp.outbound.stuffing import BareLineEnd, DotStuffer
@@ -35,6 +34,7 @@ PATIENCE: Mapping[Stage, float] = {
     Stage.EHLO: 300.0,
     Stage.STARTTLS: 120.0,
     Stage.AUTH: 120.0,
+    Stage.RESET: 10.0,  # of a kept connection, which may be gone without a word
     Stage.MAIL: 300.0,
     Stage.RCPT: 300.0,
     Stage.DATA: 120.0,
@@ -44,7 +44,6 @@ PATIENCE: Mapping[Stage, float] = {
 }
 CONNECT = 30.0
 HANDSHAKE = 30.0
-PROBE = 10.0  # for RSET on a kept connection
 # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _CERTIFICATE = {10: "certificate-expired", 62: "certificate-host-mismatch", 64: "certificate-host-mismatch"}
 
@@ -90,6 +89,7 @@ class Connection:
         self.tls: Tls | None = None
         self.capabilities = Capabilities({})
         self.uses = 0
+        self.proven = False  # something was heard of it since it was last taken to work
         self._caller = caller
         self._reader = reader
         self._writer = writer
@@ -127,17 +127,9 @@ class Connection:
         name = self._writer.get_extra_info("sockname")
         return str(name[0]) if name else ""
 
-    async def alive(self) -> bool:
-        """Whether a kept connection still serves (and has forgotten the last transaction)."""
-        try:
-            async with asyncio.timeout(PROBE):
-                return await self.drive(reset_talk())
-        except (Broken, TimeoutError):
-            return False
-
     async def drive(self, talk: Talk[Value], content: Content | None = None) -> Value:
         """Run a dialogue to its value. Raises `Broken`, and what the dialogue raises."""
-        self._sent_all = False
+        self._sent_all = self.proven = False
         answer: RemoteReply | None = None
         try:
             while True:
@@ -193,6 +185,7 @@ class Connection:
             raise self._broken(error.reason) from error
         except (OSError, ssl.SSLError) as error:
             raise self._broken("connection-lost") from error
+        self.proven = True
         return reply
 
     def _broken(self, reason: str) -> Broken:

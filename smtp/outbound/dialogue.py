@@ -35,6 +35,7 @@ class Stage(Enum):
     EHLO = "ehlo"
     STARTTLS = "starttls"
     AUTH = "auth"
+    RESET = "reset"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -114,6 +115,10 @@ class NoLogin(Exception):
     """A password is to be shown and no way that we know is offered."""
 
 
+class Gone(Exception):
+    """A connection that served before does not any more; nothing of this transaction was taken."""
+
+
 class Encryption(Enum):
     NEVER = "never"  # a second try after a failed opportunistic handshake
     OFFERED = "offered"
@@ -182,11 +187,6 @@ def _greeted(hostname: str, encryption: Encryption, manner: Manner) -> Talk[Capa
     return (yield from _hello(hostname, manner))  # RFC 3207 4.2: what was said in clear is forgotten
 
 
-def reset() -> Talk[bool]:
-    """Whether a kept connection is still good."""
-    return (yield from _ask("RSET", Stage.EHLO)).ok
-
-
 def transaction(
     job: Job,
     recipients: tuple[JobRecipient, ...],
@@ -196,19 +196,33 @@ def transaction(
     eight_bit: bool = False,
     lmtp: bool = False,
     now: float = 0.0,
+    again: bool = False,
 ) -> Talk[bool]:
-    """One message; `now` tells what is left of its time limit. Fills `answers` for every recipient it learns about;
-    True when the connection is good for more."""
+    """One message; `now` tells what is left of its time limit; `again`: the connection carried others, which are to be
+    forgotten first (RFC 5321 3.3: a MAIL whose recipients were all refused may still stand). Fills `answers` for every
+    recipient it learns about; True when the connection is good for more. Raises `Gone`."""
     obstacle = unmet(job, recipients, capabilities, eight_bit, now)
     if obstacle is not None:
         answers.update({recipient.id: obstacle for recipient in recipients})
         return True
     mail = _mail(job, recipients, capabilities, now)
     rcpts = [_rcpt(recipient, capabilities, job.schedule) for recipient in recipients]
+    first = ("RSET",) if again else ()
     if "PIPELINING" in capabilities:
-        yield Send(_lines(mail, *rcpts, "DATA"))
+        yield Send(_lines(*first, mail, *rcpts, "DATA"))
+        yield from _forgotten(again)
         return (yield from _pipelined(recipients, answers, lmtp))
+    if again:
+        yield Send(_lines(*first))
+        yield from _forgotten(again)
     return (yield from _stepwise(mail, rcpts, recipients, answers, lmtp))
+
+
+def _forgotten(again: bool) -> Talk[None]:
+    """The answer to RSET, which tells whether a kept connection is still there: RFC 2920 3.1 lets it stand before the
+    next MAIL, and until the final dot nothing that follows it counts."""
+    if again and not (yield from _receive(Stage.RESET)).ok:
+        raise Gone
 
 
 def _pipelined(recipients: tuple[JobRecipient, ...], answers: Answers, lmtp: bool) -> Talk[bool]:

@@ -24,17 +24,15 @@ class Pool:
         self._closed = False
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def take(self, target: Target, label: str) -> Connection | None:
-        """A connection that just proved to be alive, or None."""
+    def take(self, target: Target, label: str) -> Connection | None:
+        """A connection that was good when it was given, the latest; it may be gone (`dialogue.Gone`)."""
         key = _key(target, label)
-        while waiting := self._idle.get(key):
-            connection, timer = waiting.pop()
-            timer.cancel()
-            self._forget(key)
-            if await self._alive(connection):
-                return connection
-            connection.close()
-        return None
+        if not self._idle.get(key):
+            return None
+        connection, timer = self._idle[key].pop()
+        timer.cancel()
+        self._forget(key)
+        return connection
 
     def give(self, connection: Connection) -> None:
         """Back after a transaction that left it in good order."""
@@ -56,13 +54,6 @@ class Pool:
         self._count = 0
         if self._leaving:
             await asyncio.gather(*self._leaving)
-
-    async def _alive(self, connection: Connection) -> bool:
-        try:
-            return await connection.alive()
-        except asyncio.CancelledError:
-            connection.close()
-            raise
 
     def _expire(self, key: Key, connection: Connection) -> None:
         self._idle[key] = [entry for entry in self._idle[key] if entry[0] is not connection]
