@@ -61,6 +61,11 @@ class GuardedMailbox:
         return self._inner.folder_id
 
     @property
+    def own(self) -> bool:
+        """Nobody can take the right to read away."""
+        return self._place.own
+
+    @property
     def account(self) -> AccountStore:
         """Whose changes tell of this folder."""
         return self._place.store

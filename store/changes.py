@@ -44,7 +44,7 @@ class ChangeHub:
         self._peers_until = 0.0
         self._listeners: dict[str, list[Callback]] = defaultdict(list)
         self._refs: dict[str, AccountRef] = {}
-        self._seen: dict[tuple[str, str], int] = {}
+        self._seen: dict[str, dict[str, int]] = {}  # account > folder > mod-sequence
 
     def open(self) -> None:
         self._sender = socket.socket(socket.AF_UNIX, _DATAGRAMS)
@@ -99,15 +99,14 @@ class ChangeHub:
     def _forget(self, account_id: str) -> None:
         self._listeners.pop(account_id, None)
         self._refs.pop(account_id, None)
-        for key in [key for key in self._seen if key[0] == account_id]:
-            del self._seen[key]
+        self._seen.pop(account_id, None)
 
     def _tell(self, hint: Hint) -> None:
         callbacks = self._listeners.get(hint.account_id)
         if not callbacks:
             return
-        key = (hint.account_id, hint.folder_id)
-        self._seen[key] = max(self._seen.get(key, 0), hint.modseq)
+        seen = self._seen.setdefault(hint.account_id, {})
+        seen[hint.folder_id] = max(seen.get(hint.folder_id, 0), hint.modseq)
         for callback in tuple(callbacks):
             try:
                 callback(hint)
@@ -176,8 +175,13 @@ class ChangeHub:
     async def look_now(self) -> None:
         """Tell every listener what no hint told."""
         for count, ref in enumerate(list(self._refs.values()), 1):
-            for hint in await self._looked(ref):
-                if hint.modseq > self._seen.get((hint.account_id, hint.folder_id), 0):
+            found = await self._looked(ref)
+            seen = self._seen.get(ref.id, {})
+            for hint in found:
+                if hint.modseq > seen.get(hint.folder_id, 0):
                     self._tell(hint)
+            for gone in seen.keys() - {hint.folder_id for hint in found} if found else ():  # a look finds all there are
+                self._tell(Hint(ref.id, gone, seen[gone] + 1))
+                seen.pop(gone, None)
             if count % SLICE == 0:
                 await asyncio.sleep(0)

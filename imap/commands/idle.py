@@ -7,6 +7,7 @@ import asyncio
 from imap import responses, updates
 from imap.command import AFTER_LOGIN, Command, no_arguments
 from imap.errors import Bad
+from imap.guarded import GuardedMailbox
 from imap.notify import tell_or_give_up
 from imap.responses import Ok
 from imap.session import Session
@@ -48,13 +49,24 @@ async def _until_line(session: Session, wake: asyncio.Event) -> bytes:
             await session.annotations.tell(session)
         await session.writer.drain()
         looked = loop.time()
-        line = await session.link.idle_line(wake, STILL_HERE)
+        while (line := await session.link.idle_line(wake, STILL_HERE)) is None and not wake.is_set():
+            session.writer.write(responses.untagged("OK", "still here"))
+            await session.writer.drain()
+            if not _all_is_hinted(session):
+                break
         if line is not None:
             return line
         if wake.is_set():
             await asyncio.sleep(looked + GATHER - loop.time())  # no wait at all when the last look is long ago
-        else:
-            session.writer.write(responses.untagged("OK", "still here"))
+
+
+def _all_is_hinted(session: Session) -> bool:
+    """Nothing happens to what this client sees without a hint: a look that only time asks for would open an account
+    that was closed because nobody used it (`store/accounts.py`)."""
+    if session.notices is not None or session.annotations is not None:
+        return False
+    mailbox = session.selection.mailbox if session.selection else None
+    return mailbox is None or (isinstance(mailbox, GuardedMailbox) and mailbox.own)
 
 
 IDLE = Command("IDLE", AFTER_LOGIN, no_arguments, _handle)

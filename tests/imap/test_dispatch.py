@@ -28,10 +28,11 @@ from imap.errors import No, translate
 from imap.responses import Ok
 from imap.session import Session
 from imap.types import State
+from store.types import Changes
 from tests.fakes.imap_session import desk
 from tests.fakes.imap_world import World, selected
 from tests.fakes.memory_mailbox import MemoryMailbox
-from tests.fakes.memory_store import MemoryAccount, MemorySpool
+from tests.fakes.memory_store import MemoryAccount, MemoryBox, MemorySpool
 
 MAIL = b"Subject: one\r\n\r\nbody\r\n"
 
@@ -172,6 +173,32 @@ async def test_idle_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None
         await client.raw(b"a IDLE\r\n")
         lines = [await client.line() for _ in range(3)]
         assert lines == [b"+ idling", b"* OK still here", b"* OK still here"]
+        await client.raw(b"DONE\r\n")
+        await client.until(b"a")
+
+
+async def test_a_sign_of_life_looks_at_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that was closed because nobody used it stays closed; what happens is hinted."""
+    asked = 0
+    changes = MemoryBox.changes
+
+    async def counted(self: MemoryBox, since: int, uidnext: int) -> Changes:
+        nonlocal asked
+        asked += 1
+        return await changes(self, since, uidnext)
+
+    monkeypatch.setattr(idle, "STILL_HERE", 0.02)
+    monkeypatch.setattr(MemoryBox, "changes", counted)
+    async with World() as world, selected(world) as client:
+        await client.raw(b"a IDLE\r\n")
+        assert await client.line() == b"+ idling"
+        asked = 0
+        assert [await client.line() for _ in range(3)] == [b"* OK still here"] * 3
+        assert asked <= 1  # the first look's, when the client begins
+        (await world.account()).deliver(MAIL)
+        while (line := await client.line()) == b"* OK still here":
+            pass
+        assert line == b"* 1 EXISTS"
         await client.raw(b"DONE\r\n")
         await client.until(b"a")
 

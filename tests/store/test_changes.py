@@ -96,6 +96,25 @@ async def test_a_lost_hint_is_healed_by_a_look(store: MaildirStore, data: Path, 
     await other.close()
 
 
+async def test_a_folder_that_went_without_a_hint_is_told_once(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    hints: list[Hint] = []
+    account = await store.account(MAIRIE)
+    folder = await account.create("Passager")
+    account.listen(hints.append)
+    await store._open_hub.look_now()
+    other = MaildirStore(data, clock=clock)
+    await other.open()
+    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign,assignment]  # the hint is lost
+    await (await other.account(MAIRIE)).delete("Passager")
+    await other.close()
+    hints.clear()
+    await store._open_hub.look_now()
+    await store._open_hub.look_now()
+    assert [hint.folder_id for hint in hints] == [folder.id]
+
+
 async def test_dead_sockets_are_swept(store: MaildirStore, data: Path) -> None:
     import socket
 
