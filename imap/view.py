@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from imap.errors import Bad
-from imap.types import FEW, FlagSet, Ranges, SeqNum, SequenceSet, clip, merge
+from imap.types import FEW, STAR, FlagSet, Ranges, SeqNum, SequenceSet, clip, merge
 from store.types import Changes, Message, ModSeq, Snapshot, Uid
 
 
@@ -136,11 +136,12 @@ class View:
 
         Ranges are cut at the last message. `strict`: a part that lies wholly beyond it is BAD (RFC 9051 6.4.5:
         "a sequence number greater than the number of messages"); SEARCH is not strict. In an empty mailbox "*" and
-        "1:*" mean nothing, because every client sends them.
+        "1:*" mean nothing, because every client sends them; numbers alone are BAD there, too.
         """
         uids = self._map
         numbers = wanted.resolve(len(uids))
-        if strict and numbers and numbers[-1][0] > max(len(uids), 1):
+        beyond = numbers[-1][0] > len(uids) if uids and numbers else any(STAR not in pair for pair in wanted.pairs)
+        if strict and beyond:
             raise Bad("no such message number")
         return merge((uids[low - 1], uids[high - 1]) for low, high in clip(numbers, len(uids)))
 

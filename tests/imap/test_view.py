@@ -52,10 +52,15 @@ def test_h099_a_range_past_the_end_is_cut_and_a_number_past_it_is_bad() -> None:
     assert made.from_numbers(sequence.parse(b"4"), strict=False) == ()
 
 
-def test_an_empty_mailbox_has_no_messages_and_no_error_for_all() -> None:
+def test_an_empty_mailbox_has_no_messages_and_no_error_for_all_of_them() -> None:
     made = view()
-    assert made.from_numbers(sequence.parse(b"1:*")) == ()
-    assert made.from_uids(sequence.parse(b"1:*")) == ()
+    for everything in (b"1:*", b"*", b"5:*"):
+        assert made.from_numbers(sequence.parse(everything)) == ()
+        assert made.from_uids(sequence.parse(everything)) == ()
+    for numbers in (b"1", b"1:2", b"*,1"):
+        with pytest.raises(Bad):
+            made.from_numbers(sequence.parse(numbers))
+        assert made.from_numbers(sequence.parse(numbers), strict=False) == ()
 
 
 def test_removals_are_owed_until_they_may_be_told() -> None:
