@@ -15,6 +15,7 @@ from store.stage import TemporaryFile
 from store.transaction import Transaction
 from store.types import Appended, ModSeq, Placement, Room, Uid
 
+MANY = 8  # messages of one command
 # RFC 9051 9: flag-keyword = atom; atom-specials and controls are out. "\" starts a system flag.
 _KEYWORD = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 
@@ -41,9 +42,15 @@ def deliver(transaction: Transaction, file: TemporaryFile, placement: Placement,
 def append(
     transaction: Transaction, items: Sequence[tuple[TemporaryFile, Placement]], room: Room
 ) -> tuple[Appended, ...]:
-    """All into one folder, in order (RFC 3502)."""
+    """All into one folder, in order (RFC 3502). Rows of many are inserted together: it takes half as long."""
     check_room(transaction, room, sum(file.prepared.size for file, _ in items), len(items))
-    return tuple(put(transaction, file, placement) for file, placement in items)
+    if len(items) < MANY or len({placement.folder for _, placement in items}) > 1:
+        return tuple(put(transaction, file, placement) for file, placement in items)
+    row = target(transaction, items[0][1].folder)
+    threads = records.known_threads(transaction.db, [file.prepared.facts for file, _ in items])
+    placed = [_placed(transaction, row, file, placement, "", threads) for file, placement in items]
+    transaction.insert_all(row, placed)
+    return tuple(Appended(row.id, row.uidvalidity, Uid(made.uid), ModSeq(made.modseq)) for made in placed)
 
 
 def put(transaction: Transaction, file: TemporaryFile, placement: Placement) -> Appended:
@@ -87,22 +94,46 @@ def _standard(transaction: Transaction, use: str) -> FolderRow:
 
 
 def _put(transaction: Transaction, row: FolderRow, file: TemporaryFile, placement: Placement, unique: str) -> Appended:
+    made = _placed(transaction, row, file, placement, unique)
+    transaction.insert(row, made)
+    return Appended(row.id, row.uidvalidity, Uid(made.uid), ModSeq(made.modseq))
+
+
+def _placed(
+    transaction: Transaction,
+    row: FolderRow,
+    file: TemporaryFile,
+    placement: Placement,
+    unique: str,
+    threads: records.Threads | None = None,
+) -> Record:
+    """The file under its name, and the row that is to be inserted. `threads`: those that are known."""
     prepared = file.prepared
     bits = keyword_bits(transaction, row, placement.keywords) if placement.keywords else 0
     uid = transaction.allocate(row, 1)
     unique = unique or fresh_unique(transaction.tools.ids.object_id())
     modseq = transaction.next_modseq(row)
-    thread = _thread(transaction, row, uid, bits, file)
+    thread = _thread(transaction, row, uid, bits, file, threads)
     name = str(FileName(transaction.now, unique, uid, prepared.size, int(placement.flags), bits))
     transaction.place(file, row, name)
-    transaction.insert(row, Record(uid, name, int(placement.flags), bits, modseq, transaction.now, thread, prepared))
-    return Appended(row.id, row.uidvalidity, Uid(uid), ModSeq(modseq))
+    return Record(uid, name, int(placement.flags), bits, modseq, transaction.now, thread, prepared)
 
 
-def _thread(transaction: Transaction, row: FolderRow, uid: int, bits: int, file: TemporaryFile) -> str:
+def _thread(
+    transaction: Transaction,
+    row: FolderRow,
+    uid: int,
+    bits: int,
+    file: TemporaryFile,
+    threads: records.Threads | None,
+) -> str:
     """The thread's id; journalled with the keywords past 26 where the file cannot tell them."""
-    derived = records.derived_thread(file.prepared.facts, file.prepared.email_id)
-    thread = records.known_thread(transaction.db, file.prepared.facts) or derived
+    facts = file.prepared.facts
+    derived = records.derived_thread(facts, file.prepared.email_id)
+    known = records.known_thread(transaction.db, facts) if threads is None else threads.of(facts)
+    thread = known or derived
+    if threads is not None:
+        threads.learn(facts, thread)
     lines = [] if thread == derived else [journal.thread(uid, thread)]
     if bits >> KEYWORD_LETTERS:
         lines.append(journal.keywords(uid, bits))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.ids import base32
@@ -22,6 +22,7 @@ BATCH = 512  # rows read at once
 _UNASKED = tuple(Message(Uid(0), Flag(0)))[4:]  # the fields that `Column.NONE` does not bring
 _FLAGS = tuple(Flag(bits) for bits in range(32))
 MAX_LOOKUPS = 10
+_TOGETHER = 500  # threads asked for in one question
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,41 @@ def derived_thread(facts: Facts, email: str) -> str:
 
 def known_thread(db: Connection, facts: Facts) -> str | None:
     """The thread of the first message among this one, its parents and its root that the account has seen."""
-    ids = [facts.message_id, *facts.references[:MAX_LOOKUPS], *facts.references[-MAX_LOOKUPS:]]
-    for message_id in dict.fromkeys(filter(None, ids)):
-        thread = db.value("SELECT thread FROM threads WHERE message = ?", (_hashed(message_id),))
+    for message in _relatives(facts):
+        thread = db.value("SELECT thread FROM threads WHERE message = ?", (message,))
         if thread is not None:
             return str(thread)
     return None
+
+
+def _relatives(facts: Facts) -> Iterator[bytes]:
+    ids = [facts.message_id, *facts.references[:MAX_LOOKUPS], *facts.references[-MAX_LOOKUPS:]]
+    return map(_hashed, dict.fromkeys(filter(None, ids)))
+
+
+class Threads:
+    """`known_thread` for messages that are not inserted yet: what the account had seen before them, and each other."""
+
+    def __init__(self, known: dict[bytes, str]) -> None:
+        self._known = known
+
+    def of(self, facts: Facts) -> str | None:
+        return next((self._known[message] for message in _relatives(facts) if message in self._known), None)
+
+    def learn(self, facts: Facts, thread: str) -> None:
+        if facts.message_id:
+            self._known.setdefault(_hashed(facts.message_id), thread)
+
+
+def known_threads(db: Connection, found: Sequence[Facts]) -> Threads:
+    """What `known_thread` needs for all of them, in few questions."""
+    messages = list({message for facts in found for message in _relatives(facts)})
+    known: dict[bytes, str] = {}
+    for start in range(0, len(messages), _TOGETHER):
+        some = messages[start : start + _TOGETHER]
+        marks = ",".join("?" * len(some))
+        known.update(db.all(f"SELECT message, thread FROM threads WHERE message IN ({marks})", some))  # noqa: S608 - marks
+    return Threads(known)
 
 
 # -- reading -------------------------------------------------------------------------------------------------------

@@ -449,6 +449,11 @@ class Transaction:
         records.insert(self.db, row, record)
         self.count(row, record.flags, record.prepared.size, 1)
 
+    def insert_all(self, row: FolderRow, found: Sequence[Record]) -> None:
+        records.insert_all(self.db, row, found)
+        for record in found:
+            self.count(row, record.flags, record.prepared.size, 1)
+
     def count(self, row: FolderRow, flags: int, size: int, sign: int) -> None:
         """Counters of the folder and the account for one message that comes (+1) or goes (-1)."""
         row.messages += sign

@@ -15,12 +15,13 @@ import pytest
 from core.clock import ManualClock
 from core.errors import MailError, NotFoundError, StorageError
 from message.content import BytesContent, Content
+from store import place
 from store.delivery import UNDER_WAY
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.stage import SMALL
-from store.types import Placement
-from tests.store.helpers import MAIRIE, all_rows, cur, inbox_of, read
+from store.types import NO_FLAGS, Flag, Placement
+from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, cur, inbox_of, read
 
 MANY = UNDER_WAY + 6
 
@@ -86,6 +87,43 @@ async def test_all_are_synced_and_stand_in_order_with_their_dates(store: Maildir
     assert [row.internal_date for row in (await all_rows(inbox))[1:]] == list(range(MANY))
     for item, (content, _) in zip(appended, wanted, strict=True):
         assert await read(inbox, item.uid) == content.read(0, content.size)
+
+
+async def test_rows_inserted_together_are_those_of_one_after_the_other(store: MaildirStore) -> None:
+    """Threads, too: with what the account had before, and within the command."""
+    before = b"Message-ID: <old@x>\r\n\r\n"
+    heads = [
+        b"Message-ID: <a@x>",
+        b"Message-ID: <b@x>\r\nIn-Reply-To: <a@x>",
+        b"Message-ID: <c@x>\r\nReferences: <old@x> <b@x>",
+        b"Message-ID: <d@x>\r\nReferences: <gone@x> <old@x>",
+        b"Message-ID: <a@x>",
+        b"Subject: alone",
+        b"Message-ID: <old@x>",
+        b"Message-ID: <e@x>\r\nReferences: <gone@x> <d@x>",
+        b"Message-ID: <f@x>\r\nIn-Reply-To: <e@x>",
+    ]
+    assert len(heads) >= place.MANY
+    flags = (Flag.SEEN, Flag.DELETED, NO_FLAGS)
+    items: list[tuple[Content, Placement]] = [
+        (BytesContent(head + b"\r\n\r\n%d" % n), Placement("Sent", flags[n % 3], ("Urgent",) * (n % 2), n))
+        for n, head in enumerate(heads)
+    ]
+    found = []
+    for ref in (VOISIN, AUTRE):
+        account = await store.account(ref)
+        folder_name = next(each.name for each in await account.folders() if each.special_use == "\\Sent")
+        await account.append([(BytesContent(before), Placement("Sent"))])
+        if ref is VOISIN:
+            appended = list(await account.append(items))
+        else:
+            appended = [(await account.append([item]))[0] for item in items]
+        assert [item.uid for item in appended] == list(range(2, len(items) + 2))
+        mailbox = await account.mailbox(folder_name)
+        folder, rows = (await mailbox.snapshot()).folder, await all_rows(mailbox)
+        found.append(((folder.messages, folder.unseen, folder.deleted, folder.size), await account.usage(), rows))
+    assert found[0] == found[1]
+    assert len({row.thread_id for row in found[0][2]}) == 3
 
 
 @pytest.mark.parametrize("which", [1, 3, MANY])
