@@ -187,6 +187,11 @@ class Accounts:
             for key in list(islice(idle, spare)):
                 self._let_go(key)
 
+    @property
+    def closing(self) -> bool:
+        """Some that were let go are not closed yet: what is written before takes its time on a busy disk."""
+        return bool(self._closing)
+
     def retire(self, settled: Callable[[Handle], bool]) -> int:
         """Close what nobody has used for a while and that is `settled`; how many were let go. Sessions that listen need
         no open account: looks read the word in its lock file. The set is in the order of use, so that the first that is

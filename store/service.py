@@ -156,13 +156,13 @@ class MaildirStore:
         self._start(self._hub.run_looks())
 
     async def _run_retirements(self, accounts: Accounts) -> None:
-        """Until cancelled: accounts nobody uses are closed; their memory goes back once a wave of closings is over."""
+        """Until cancelled: accounts nobody uses are closed; their memory goes back once the last of a wave is."""
         closed = 0
         while True:
             await asyncio.sleep(FLUSH_EVERY)
             let_go = accounts.retire(self._filler.settled)
             closed += let_go
-            if closed >= WORTH_GIVING_BACK and not let_go:
+            if closed >= WORTH_GIVING_BACK and not let_go and not accounts.closing:
                 await self._in_thread(heap.give_back)
                 closed = 0
 

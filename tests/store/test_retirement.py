@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from core import heap
 from core.clock import ManualClock
 from store import accounts, service
+from store.handle import Handle
 from store.search import filler
 from store.service import MaildirStore
 from store.types import Flag, Hint
@@ -125,6 +127,31 @@ async def test_memory_goes_back_once_after_a_wave_of_closings(
             await asyncio.sleep(0.01)
     await asyncio.sleep(5 * service.FLUSH_EVERY)
     assert given == [1]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_memory_does_not_go_back_before_the_last_is_closed(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    gate = threading.Event()
+    close = accounts._close_handle
+
+    def slow(handle: Handle) -> None:
+        gate.wait(20)
+        close(handle)
+
+    monkeypatch.setattr(accounts, "_close_handle", slow)
+    monkeypatch.setattr(service, "WORTH_GIVING_BACK", 1)
+    monkeypatch.setattr(heap, "give_back", lambda: given.append(1))
+    await store.account(MAIRIE)
+    await _until_open(store, 0)
+    await asyncio.sleep(4 * service.FLUSH_EVERY)
+    assert (given, store._open_accounts.closing) == ([], True)
+    gate.set()
+    async with asyncio.timeout(20):
+        while not given:
+            await asyncio.sleep(0.01)
 
 
 def test_the_c_library_here_gives_memory_back() -> None:
