@@ -122,10 +122,12 @@ class Connection:
         await self._writer.drain()
 
     def _count(self, bad: bool) -> None:
-        """A client that speaks another protocol is not worth a session (rows 33, 94)."""
+        """A client that speaks another protocol is not worth a session (rows 33, 94). After login what was understood
+        clears the count: a session may last for days. A stranger's count is not cleared: what a browser is made to
+        post here can hold NOOP between its lines."""
         limits = self._services.limits
-        self._bad += bad
         before_login = self.session.state is State.NOT_AUTHENTICATED
+        self._bad = self._bad + bad if bad or before_login else 0
         if self._bad >= (limits.imap_bad_before_login if before_login else limits.imap_bad_after_login):
             raise Bye("too many invalid commands", Code.CLIENTBUG)
 

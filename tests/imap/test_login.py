@@ -173,6 +173,29 @@ async def test_h033_another_protocol_is_not_worth_a_session() -> None:
         assert rest.split(b"\r\n")[-2].startswith(b"* BYE")
 
 
+async def test_h033_a_strangers_bad_commands_count_whatever_stands_between_them() -> None:
+    async with World() as world:
+        client = await world.connect()
+        await client.raw(b"GET / HTTP/1.1\r\na NOOP\r\nHost: x\r\nb NOOP\r\nCookie: y\r\n")
+        rest = await client.ended()
+        assert rest.count(b" OK ") == 2
+        assert rest.split(b"\r\n")[-2] == b"* BYE [CLIENTBUG] too many invalid commands"
+
+
+async def test_after_login_bad_commands_count_only_one_after_another() -> None:
+    async with World(limits=Limits(imap_bad_after_login=4)) as world:
+        client = await world.login()
+        for _ in range(3):
+            for _ in range(3):
+                assert (await client.ask(b"GET /"))[-1].startswith(b"a BAD")
+            await client.ok(b"NOOP")
+            assert (await client.ask(b"SELECT nowhere"))[-1].startswith(b"a NO"), "understood, too"
+        await client.raw(b"a GET /\r\n" * 5)
+        rest = await client.ended()
+        assert rest.count(b" BAD ") == 4
+        assert rest.endswith(b"* BYE [CLIENTBUG] too many invalid commands\r\n")
+
+
 async def test_h036_the_login_deadline_holds_whatever_is_sent() -> None:
     async with World(limits=Limits(imap_login_timeout=0.4)) as world:
         quiet, slow, busy = await world.connect(), await world.connect(), await world.connect()
