@@ -91,7 +91,7 @@ def arrive(sent: list[Marked], held: Callable[[], list[bytes]], way: Road, nudge
 
     wait_until(all_there, what="all messages", timeout=120)
     assert way.resets >= 3
-    assert way.stalls >= 3
+    assert way.stalls >= 1
     assert sum(copies().values()) - len(sent) <= way.unanswered
 
 

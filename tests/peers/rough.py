@@ -17,19 +17,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 DOT = b"\r\n.\r\n"
+SOON = 1000  # octets: before the first message is through
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: the end is an RST
 
 
 @dataclass
 class Roughness:
-    """Seconds and octets. `reset_share`: of connections, each after 1 to `reset_within` octets of both directions."""
+    """Seconds and octets. `stall_each`: every so many pieces. `reset_share`: of connections, each after 1 to
+    `reset_within` octets of both directions; before that all are reset soon, until `resets_first` were."""
 
     pause: float = 0.002  # the mean before each piece
     piece: int = 600  # the longest
     stall: float = 0.7
-    stall_share: float = 0.01  # of pieces
+    stall_each: int = 100
     reset_share: float = 0.6
     reset_within: int = 30_000
+    resets_first: int = 3
 
 
 @dataclass
@@ -71,6 +74,8 @@ class Road:
 
     def _fate(self) -> int:
         """After how many octets the connection is reset; 0: it is not."""
+        if self.resets < self.roughness.resets_first:
+            return self.chance.randint(1, SOON)
         doomed = not self.smooth and self.chance.random() < self.roughness.reset_share
         return self.chance.randint(1, self.roughness.reset_within) if doomed else 0
 
@@ -100,7 +105,7 @@ class _Passage:
         road = self.road
         road.pieces += 1
         pause = road.chance.expovariate(1 / road.roughness.pause)
-        if road.chance.random() < road.roughness.stall_share:
+        if road.pieces % road.roughness.stall_each == 0:
             road.stalls += 1
             pause += road.roughness.stall
         await asyncio.sleep(pause)
