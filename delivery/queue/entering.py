@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from delivery.queue.holds import of_new
+from delivery.queue import holds
 from delivery.queue.rows import NewMessage, NewRecipient, sender_text
 from delivery.queue.schema import CHUNK, Owed, State, chunk, message, recipient, sent
 from message.content import blocks
@@ -24,11 +24,13 @@ _COUNT_SENT = (
     .where(sent.c.account_id == bindparam("account"), sent.c.hour == bindparam("this_hour"))
     .values(recipients=sent.c.recipients + bindparam("more"))
 )
-_RECIPIENT_OF_ACCOUNT = insert(recipient).values(of_new(bindparam("of_account")))
+_RECIPIENT_OF_ACCOUNT = insert(recipient).values(holds.of_new(bindparam("of_account")))
 
 
 def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, until: float) -> list[int]:
     """The ids of its recipients, in their order."""
+    if new.account_id:
+        holds.entering(connection, new.account_id)
     connection.execute(
         _MESSAGE,
         {

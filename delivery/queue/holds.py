@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntFlag
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, case, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, case, func, insert, select, text, update
 
 from delivery.queue.schema import State, message, recipient, sending
 
@@ -41,6 +41,8 @@ def hold_account(connection: Connection, account_id: str, reason: Hold) -> None:
     """What the account has in the queue, for now or for later (RFC 4865), does not leave; nor what still comes: a
     message that was being accepted this moment is held as it enters (`of_new`). One whose delivery runs may still
     leave, but is not tried again."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_ALONE, {"account": account_id})
     if not _set(connection, account_id, sending.c.holds.bitwise_or(reason.value)):
         connection.execute(
             insert(sending).values(account_id=account_id, locked_at=0.0, warned_at=0.0, holds=reason.value)
@@ -52,6 +54,17 @@ def free_account(connection: Connection, account_id: str, reason: Hold) -> None:
     _set(connection, account_id, sending.c.holds.bitwise_and((_ALL & ~reason).value))
     mine = _of(account_id) & recipient.c.held.is_(True) & (recipient.c.holds.bitwise_and(reason.value) != 0)
     connection.execute(update(recipient).where(mine, _OPEN).values(freed_of(reason)))
+
+
+def entering(connection: Connection, account_id: str) -> None:
+    """Before a message of the account enters. PostgreSQL lets the two run side by side: the message would not see the
+    hold, nor the hold the message. SQLite has one writer."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_BESIDE, {"account": account_id})
+
+
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtext('queue_sending'), hashtext(:account))")
+_BESIDE = text("SELECT pg_advisory_xact_lock_shared(hashtext('queue_sending'), hashtext(:account))")
 
 
 def of_new(account_id: BindParameter[str]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.address import parse
@@ -100,6 +100,32 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert await run(lambda c: claims.give_back(c, owner="w1", now=NOW)) == 0
     await run(lambda c: results.remove(c, "q1"))
     assert [item.queue_id for item in await run(lambda c: administration._list(c, None, 10))] == ["r1"]
+
+
+async def test_a_message_that_enters_while_its_account_is_suspended_is_held(engine: AsyncEngine) -> None:
+    """Neither saw the other: the message left."""
+    new = NewMessage("q1", None, BytesContent(HEAD), (NewRecipient(parse("x@one.test")),), account_id="acc")
+
+    async def suspend() -> None:
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda c: holds.hold_account(c, "acc", holds.Hold.SUSPENSION))
+
+    async def waits() -> bool:
+        async with engine.begin() as connection:
+            asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            return bool((await connection.execute(asked)).scalar())
+
+    async with engine.begin() as connection:
+        await connection.run_sync(schema.metadata.create_all)
+    async with asyncio.TaskGroup() as group, engine.begin() as connection:
+        await connection.run_sync(lambda c: entering.enqueue(c, new, now=NOW, owner="", until=0.0))
+        suspending = group.create_task(suspend())
+        async with asyncio.timeout(30):
+            while not suspending.done() and not await waits():
+                await asyncio.sleep(0.01)
+    async with engine.begin() as connection:
+        shown = await connection.run_sync(lambda c: administration._show(c, None, "q1"))
+    assert shown.held_by == ("suspension",)
 
 
 async def test_the_last_two_recipients_of_a_message_end_side_by_side_and_the_message_goes(engine: AsyncEngine) -> None:
