@@ -196,9 +196,11 @@ def _sweep_tmp(transaction: Transaction) -> None:
 def _folders_on_disk(transaction: Transaction) -> list[_Found]:
     fs, root = transaction.fs, transaction.handle.root
     found: dict[str, _Found] = {}
+    swept = False
     for directory in ["", *sorted(name for name in fs.names(root) if name.startswith("."))]:
         if directory.startswith(".new."):
             layout.remove_tree(fs, root, directory)
+            swept = True
             continue
         item = _folder_at(transaction, directory)
         if (
@@ -207,6 +209,8 @@ def _folders_on_disk(transaction: Transaction) -> list[_Found]:
             item = _with_new_identity(transaction, item)
         if item is not None:
             found[item.file.id] = item
+    if swept:  # after a clean stop nobody looks again for what a power loss may bring back
+        fs.sync(root)
     return list(found.values())
 
 

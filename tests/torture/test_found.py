@@ -115,6 +115,22 @@ async def test_f155_files_unlinked_before_a_clean_stop_do_not_come_back(recorded
     assert disk.directories[directory] == {}
 
 
+async def test_f155_what_a_recovery_swept_away_stays_away(recorded: Recorded) -> None:
+    """After the clean stop that follows nobody looks again: a folder half made would lie there for `verify` to tell."""
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    root = recorded.fs.open_root(str(recorded.data / ACCOUNT))
+    recorded.fs.make_directory(root, ".new.cutoff")
+    recorded.fs.sync(root)
+    recorded.fs.close(root)
+    again = await recorded.opened("two")  # the first one is gone with its machine
+    await again.account(MAIRIE)
+    assert not (recorded.data / ACCOUNT / ".new.cutoff").exists()
+    await again.close()
+    assert recorded.replay().durable.find(f"{ACCOUNT}/.new.cutoff") is None
+    await store.close()
+
+
 async def test_p4_the_floor_stays_above_every_modseq_told(recorded: Recorded, store: MaildirStore) -> None:
     """A power loss that takes flags makes the floor HIGHESTMODSEQ: it must be news to whoever knew the last one."""
     await deliver(store, MAIRIE, 1)
