@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 
 from core.domain import DomainError, to_ascii, to_unicode
+from core.frozen import dataclass
 
 MAX_LOCAL = 64  # octets, RFC 5321 4.5.3.1.1
 MAX_ADDRESS = 254  # octets of local@domain, RFC 5321 4.5.3.1.3 less the brackets

@@ -7,10 +7,10 @@ TTL 0 cannot make us ask for every recipient, and a zone with TTL 68 years canno
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 from core.clock import Clock
+from core.frozen import dataclass
 from core.resolver import Answer
 
 FLOOR = 5.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Literal
 
 from core.address import Address
+from core.frozen import dataclass
 
 
 class Listener(Enum):

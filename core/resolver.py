@@ -5,9 +5,10 @@ Knows no transport: everything that asks DNS takes a `Resolver` and is tested wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
+
+from core.frozen import dataclass
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ lower-case word that reaches log, header and API alike (RFC 5321 4.2, RFC 3463).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from core.frozen import dataclass
 
 ENHANCED_CLASS = {2: "2", 4: "4", 5: "5"}
 

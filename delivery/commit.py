@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from core import log
 from core.address import Address
 from core.envelope import Dsn, Envelope
 from core.errors import MailError, QuotaError, RefusedError, StorageError
+from core.frozen import dataclass
 from core.status import Status, accepted, deferred
 from delivery.content import Rewritten
 from delivery.forward import Forwarder, Verified

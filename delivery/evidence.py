@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from antispam.types import Authentication, Dmarc, Iprev, Result, Spf, Unscanned, Verdict
 from core import log
 from core.address import Address
 from core.envelope import Envelope, Peer
+from core.frozen import dataclass
 from message.address_list import From
 from message.content import Content
 from message.header import Head

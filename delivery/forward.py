@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from antispam.authentication import results
@@ -19,6 +19,7 @@ from core import log
 from core.address import Address
 from core.clock import Clock
 from core.errors import MailError
+from core.frozen import dataclass
 from delivery.content import Rewritten
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.srs import Srs, is_rewritten

@@ -6,7 +6,7 @@ Knows the order of steps; each step is a file of its own. Implements `delivery.t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Generic
 
@@ -17,6 +17,7 @@ from core.clock import Clock
 from core.config import Config
 from core.envelope import Dsn, Envelope, Listener, Peer
 from core.errors import MailError
+from core.frozen import dataclass
 from core.status import Status, accepted, deferred, refused
 from core.tally import Tally
 from delivery import stamp

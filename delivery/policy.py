@@ -7,10 +7,10 @@ top, the first that speaks decides: refusals that stand whatever else is unknown
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from antispam.types import Action, Authentication, Result, Unscanned, Verdict
+from core.frozen import dataclass
 from core.status import Status, accepted, deferred, refused
 from delivery.evidence import BUG, Evidence
 from message.address_list import FromDefect

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Generic
 
 from core import log
 from core.config import Limits
 from core.errors import MailError
+from core.frozen import dataclass
 from core.status import Status, deferred, refused
 from delivery.commit import refusal
 from delivery.evidence import V

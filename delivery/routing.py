@@ -7,10 +7,10 @@ is accepted to be bounced later: security.md row 135) and the delivery after it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from core.address import Address
+from core.frozen import dataclass
 from core.status import Status, accepted, deferred, refused
 from directory.types import Account, AliasOf, Domain, ForeignDomain, LocalAccount, Resolution
 from store.store import Store

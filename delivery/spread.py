@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from core.address import Address
 from core.envelope import Dsn
+from core.frozen import dataclass
 from core.status import Status
 from delivery.commit import Target
 from delivery.queue.rows import NewRecipient

@@ -6,12 +6,13 @@ mailboxes. Return-Path is not here: it belongs to the final delivery alone (RFC 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from antispam.authentication import results
 from antispam.types import Action, Result, Unscanned, Verdict
 from core.address import Address
 from core.envelope import Envelope, Peer
+from core.frozen import dataclass
 from delivery.evidence import Evidence
 from delivery.policy import Decision, Disposition
 from message import compose, trace

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Protocol
 
 from core.address import Address
 from core.envelope import AT_ONCE, Dsn, Peer, Schedule
+from core.frozen import dataclass
 from core.status import Status
 from message.content import Content
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
 from core import address
 from core.config import Limits
 from core.domain import DomainError, to_ascii
+from core.frozen import dataclass
 from message.header import LIMITS, Defect, Head
 from message.parameters import comment_end, unquote
 

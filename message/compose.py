@@ -10,10 +10,10 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from core.address import Address
 from core.errors import InvalidError
+from core.frozen import dataclass
 from core.ids import Ids
 from message import dates
 

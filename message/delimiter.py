@@ -7,8 +7,8 @@ Exactly means that "--abcd" is no delimiter of boundary "abc": a boundary that b
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from core.frozen import dataclass
 from message.window import Window
 
 _PADDING = 998  # transport padding is at most one legal line long (RFC 5322 2.1.1)

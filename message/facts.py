@@ -6,9 +6,9 @@ Serves `store`: one call per message, pure, bounded (security.md section 2), lin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from core.config import Limits
+from core.frozen import dataclass
 from message import dates, mime, sorting, structure, summary, text
 from message.content import Content
 from message.header import LIMITS, Defect, Head, split

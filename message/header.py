@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Flag
 from functools import cached_property
 from typing import NamedTuple
 
 from core.config import Limits
+from core.frozen import dataclass
 
 LIMITS = Limits()
 

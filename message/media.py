@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from core.frozen import dataclass
 from message import parameters
 from message.header import Head
 from message.parameters import Pairs

@@ -8,10 +8,11 @@ bounds on depth, parts or header octets a part is one opaque leaf (security.md r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from core.config import Limits
+from core.frozen import dataclass
 from message import media, summary
 from message.content import Content
 from message.delimiter import Finder

@@ -6,9 +6,9 @@ One regular-expression pass, no recursion, at most `limits.mime_parameters` para
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from core.frozen import dataclass
 from message import charset
 
 Pairs = tuple[tuple[bytes, bytes], ...]

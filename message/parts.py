@@ -7,9 +7,9 @@ Knows no header field and reads no message.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
+from core.frozen import dataclass
 from message.transfer import Encoding
 
 VERSION = 1

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from core.config import Limits
+from core.frozen import dataclass
 from message import decode, subject
 from message.address_list import KNOWN, PLAIN, SHORT, Entry, Kind, parse, plain_entry
 from message.collation import casemap, one_line, searchable

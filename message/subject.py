@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from core.frozen import dataclass
 from message import decode
 
 _LONGEST = 2000  # characters looked at: more marks no thread

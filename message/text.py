@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from core.config import Limits
+from core.frozen import dataclass
 from message import charset, decode, mime
 from message.collation import searchable
 from message.content import BLOCK, Content

@@ -7,7 +7,7 @@ wanted. Refuses to know sockets: a command answers with a `Step`, the reply and 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
@@ -16,6 +16,7 @@ from core.clock import Clock
 from core.config import Auth, Limits
 from core.envelope import Listener, Peer, Tls
 from core.errors import TemporaryError
+from core.frozen import dataclass
 from core.ids import Ids
 from core.log import get
 from core.status import Status, deferred

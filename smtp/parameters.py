@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from core.address import Address, AddressError, parse_path
 from core.envelope import Dsn
+from core.frozen import dataclass
 from delivery.types import MailParameters
 from smtp import replies, xtext
 from smtp.replies import Reply

@@ -7,8 +7,8 @@ answers to HELO and EHLO, 334 and 354 carry no enhanced code, as RFC 2034 3 says
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from core.frozen import dataclass
 from core.status import Status
 from smtp.gate import Refusal
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
+from core.frozen import dataclass
 from store.fsops import FileSystem
 
 LOCK_FILE = "beffroi.lock"

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from core.errors import InvalidError
+from core.frozen import dataclass
 from core.ids import base32
 from store.types import DELIMITER, INBOX, Flag
 

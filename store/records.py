@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from core.frozen import dataclass
 from core.ids import base32
 from message.facts import Facts
 from store.catalog import FolderRow

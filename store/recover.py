@@ -9,9 +9,9 @@ no rows to start from. UIDs come from file names, so clients download nothing ag
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 
 import core.log
+from core.frozen import dataclass
 from store import catalog, folders, journal, layout, sidefile
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, consistent

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from core.frozen import dataclass
 from message.content import BytesContent, Content, head_length
 from message.facts import Facts
 from message.sorting import SortKeys

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, IntFlag
 from typing import NamedTuple, NewType
 
+from core.frozen import dataclass
 from directory.types import Account
 
 Uid = NewType("Uid", int)

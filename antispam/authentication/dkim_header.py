@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 
 from core.domain import DomainError, to_ascii
+from core.frozen import dataclass
 from message.taglist import TagListError, parse, without_blanks
 
 ALGORITHMS = frozenset({"rsa-sha256", "ed25519-sha256"})

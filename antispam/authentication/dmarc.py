@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from antispam.authentication.dmarc_record import DmarcRecord, Policy, Psd, choose
 from antispam.types import Dkim, Dmarc, Result, Spf
 from core.domain import parents
+from core.frozen import dataclass
 from core.resolver import Outcome, Resolver
 
 MAX_QUERIES = 8  # RFC 9989 4.10: names of more labels are cut to seven after the first question

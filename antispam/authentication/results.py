@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import authres
 from authres.core import AuthenticationResult, AuthenticationResultProperty, AuthResError
 
 from antispam.types import Arc, Authentication, Dkim, Dmarc, Iprev, Result, Spf
+from core.frozen import dataclass
 
 MAX_DKIM = 10
 MAX_PARSED = 16 * 1024

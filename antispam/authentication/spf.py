@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -16,6 +16,7 @@ from antispam.authentication import spf_macro
 from antispam.authentication.spf_macro import MacroError, MacroString
 from antispam.authentication.spf_record import Kind, Mechanism, Record, SpfSyntaxError, parse_record, select
 from antispam.types import Result
+from core.frozen import dataclass
 from core.resolver import Answer, Outcome, Resolver
 
 MAX_LOOKUPS = 10

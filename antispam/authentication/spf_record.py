@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from antispam.authentication.spf_macro import MacroError, MacroString, parse, parse_domain_spec
 from antispam.types import Result
+from core.frozen import dataclass
 
 
 class SpfSyntaxError(ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 from core import address as addresses
 from core.address import Address
 from core.envelope import AT_ONCE, Dsn, Schedule
+from core.frozen import dataclass
 from delivery.queue.schema import Owed
 from delivery.types import JobRecipient
 from message.content import Content
