@@ -39,14 +39,15 @@ class Expected:
         """Copies of a message that must be found, wherever."""
         return min(sum(1 for mail in state.mail.values() if mail.email_id == email) for state in self.after)
 
-    def under_way(self) -> set[str]:
-        """Messages with a place that some of the states had and others had not."""
-        return {
-            mail.email_id
+    def under_way(self) -> Counter[str]:
+        """For each message the places that some of the states had and others had not."""
+        places = {
+            key: mail.email_id
             for state in self.after
             for key, mail in state.mail.items()
             if not all(key in other.mail for other in self.after)
         }
+        return Counter(places.values())
 
     def most(self) -> Counter[str]:
         """Copies of each message that may be found: in every place where it was or was bound for."""

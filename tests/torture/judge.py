@@ -178,8 +178,8 @@ def _check_surplus(found: Found, expected: Expected, faults: int) -> Iterator[st
     once more what was under way: a name whose UID is not believed is copied under another (`store.adopt`)."""
     counts = Counter(mail.email_id for mail in found.mail.values())
     most = expected.most() if expected.after else counts
-    for email in expected.under_way():
-        most[email] += faults - 1
+    for email, places in expected.under_way().items():
+        most[email] += (faults - 1) * places
     yield from (
         f"{n} copies of {email}, at most {most[email]} were told" for email, n in counts.items() if n > most[email]
     )
