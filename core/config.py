@@ -36,6 +36,7 @@ def _networks(items: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(item, strict=False) for item in items)
 
 
+@lru_cache(maxsize=64)  # a message asks for its limit several times
 def parse_size(text: str | int) -> int:
     """ "60M" > 62914560 octets; binary multiples. Raises ValueError."""
     match = _SIZE.fullmatch(str(text).strip())

@@ -6,7 +6,7 @@ is accepted to be bounced later: security.md row 135) and the delivery after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from core.address import Address
@@ -63,12 +63,12 @@ async def route(directory: Addresses, address: Address, *, depth: int) -> Route 
     A target that does not exist or leads back is left out while others remain; a refusal is a `Status`. Raises
     `TemporaryError` when the directory is away.
     """
-    walk = _Walk(directory)
     first = await directory.resolve(address)
     if isinstance(first, ForeignDomain):
         return RELAY
     if not isinstance(first, LocalAccount | AliasOf):
         return UNKNOWN
+    walk = _Walk(directory, {address.key: first})
     level: list[tuple[Address, str]] = [(address, "")]
     for _ in range(depth + 1):
         level = await walk.step(level)
@@ -80,10 +80,11 @@ async def route(directory: Addresses, address: Address, *, depth: int) -> Route 
 
 
 class _Walk:
-    """The state of one search through aliases, level by level."""
+    """The state of one search through aliases, level by level. `known`: what addresses mean that were resolved."""
 
-    def __init__(self, directory: Addresses) -> None:
+    def __init__(self, directory: Addresses, known: Mapping[str, Resolution]) -> None:
         self._directory = directory
+        self._known = known
         self.visited: set[str] = set()
         self._accounts: dict[str, Account] = {}
         self._forwards: dict[str, Forward] = {}
@@ -101,7 +102,7 @@ class _Walk:
         return following
 
     async def _meaning(self, address: Address, via: str) -> list[tuple[Address, str]]:
-        meaning = await self._directory.resolve(address)
+        meaning = self._known.get(address.key) or await self._directory.resolve(address)
         if isinstance(meaning, LocalAccount):
             self._accounts[meaning.account.id] = meaning.account
         elif isinstance(meaning, AliasOf):

@@ -16,6 +16,7 @@ from antispam.types import Dkim, Dmarc, Result, Spf
 from core.domain import parents
 from core.frozen import dataclass
 from core.resolver import Outcome, Resolver
+from core.waiting import within
 
 MAX_QUERIES = 8  # RFC 9989 4.10: names of more labels are cut to seven after the first question
 MAX_FROM_DOMAINS = 10
@@ -113,8 +114,7 @@ def _severity(item: Dmarc) -> tuple[int, int, int]:
 
 async def _in_time(domain: str, spf: Spf, dkim: Sequence[Dkim], walks: _Walks, timeout: float) -> Dmarc:
     try:
-        async with asyncio.timeout(timeout):
-            return await _one(domain, spf, dkim, walks)
+        return await within(timeout, _one(domain, spf, dkim, walks))
     except TimeoutError:
         return Dmarc(Result.TEMPERROR, domain, reason="timeout")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from ipaddress import IPv4Address, IPv6Address
 
 from antispam.types import Iprev, Result
 from core.domain import DomainError, to_ascii
 from core.networks import parsed
 from core.resolver import Outcome, Resolver
+from core.waiting import within
 
 MAX_NAMES = 10
 TIMEOUT = 10.0
@@ -17,8 +17,7 @@ TIMEOUT = 10.0
 async def check(address: str, resolver: Resolver, *, timeout: float = TIMEOUT) -> Iprev:
     """`address` is the peer's. Only a confirmed and well-formed name is ever told (promise P9)."""
     try:
-        async with asyncio.timeout(timeout):
-            return await _check(address, resolver)
+        return await within(timeout, _check(address, resolver))
     except TimeoutError:
         return Iprev(Result.TEMPERROR)
 

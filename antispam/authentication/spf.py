@@ -6,7 +6,6 @@ Knows nothing of messages. Bounds: 10 terms that ask DNS, 2 void answers, 10 nam
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import field, replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from antispam.authentication.spf_record import Kind, Mechanism, Record, SpfSynta
 from antispam.types import Result
 from core.frozen import dataclass
 from core.resolver import Answer, Outcome, Resolver
+from core.waiting import within
 
 MAX_LOOKUPS = 10
 MAX_VOIDS = 2
@@ -84,10 +84,7 @@ async def check_host(
         return SpfOutcome(Result.NONE, "no-domain")
     state = _State(resolver, identity)
     try:
-        async with asyncio.timeout(timeout):
-            result, record, where = await _check(state, domain.removesuffix("."))
-            explanation = await _explain(state, record, where) if explain and result is Result.FAIL else ""
-        return SpfOutcome(result, _REASONS.get(result, result.value), explanation)
+        return await within(timeout, _outcome(state, domain.removesuffix("."), explain=explain))
     except TimeoutError:
         return SpfOutcome(Result.TEMPERROR, "timeout")
     except _TempError:
@@ -96,6 +93,12 @@ async def check_host(
         return SpfOutcome(Result.PERMERROR, str(error))
     except SpfSyntaxError:
         return SpfOutcome(Result.PERMERROR, "malformed-record")
+
+
+async def _outcome(state: _State, domain: str, *, explain: bool) -> SpfOutcome:
+    result, record, where = await _check(state, domain)
+    explanation = await _explain(state, record, where) if explain and result is Result.FAIL else ""
+    return SpfOutcome(result, _REASONS.get(result, result.value), explanation)
 
 
 _REASONS = {Result.NONE: "no-record", Result.NEUTRAL: "neutral"}

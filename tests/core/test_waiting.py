@@ -1,0 +1,93 @@
+"""`within`: a bound that sets no timer for what need not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from core.waiting import within
+
+
+async def test_what_is_known_sets_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def known() -> str:
+        return "known"
+
+    def timer(_seconds: float) -> None:
+        raise AssertionError("a timer was set")
+
+    monkeypatch.setattr(asyncio, "timeout", timer)
+    assert await within(1.0, known()) == "known"
+
+
+async def test_what_waits_several_times_goes_on_where_it_was() -> None:
+    async def slow() -> list[int]:
+        seen = []
+        for number in range(3):
+            seen.append(await asyncio.sleep(0.001, number))
+            await asyncio.sleep(0)
+        return seen
+
+    assert await within(60.0, slow()) == [0, 1, 2]
+
+
+async def test_what_waits_too_long_is_ended_and_may_tidy_up() -> None:
+    tidied = asyncio.Event()
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            tidied.set()
+
+    with pytest.raises(TimeoutError):
+        await within(0.01, endless())
+    assert tidied.is_set()
+
+
+async def test_an_error_comes_through_at_once_and_later() -> None:
+    async def fails(*, later: bool) -> None:
+        if later:
+            await asyncio.sleep(0)
+        raise ValueError("broken")
+
+    for later in (False, True):
+        with pytest.raises(ValueError, match="broken"):
+            await within(60.0, fails(later=later))
+
+
+async def test_work_can_catch_what_it_waited_for() -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def careful() -> str:
+        try:
+            await future
+        except OSError:
+            return await asyncio.sleep(0, "caught")
+        return "missed"
+
+    task = asyncio.create_task(within(60.0, careful()))
+    await asyncio.sleep(0)
+    future.set_exception(OSError())
+    assert await task == "caught"
+
+
+async def test_a_caller_that_is_cancelled_cancels_the_work() -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(within(60.0, endless()))
+    await began.wait()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    assert ended.is_set()
