@@ -64,7 +64,7 @@ def claim(directory: Path, size: int, volatile: int) -> Mapped:
         region = next((number for number in range(REGIONS - 1) if _lock(descriptor, number)), None)
         if region is None:
             raise OSError("no region is left")
-        os.posix_fallocate(descriptor, HEADER + region * size, size)
+        os.posix_fallocate(descriptor, HEADER + region * size, size + 1)  # and the octet behind it
         memory = mmap.mmap(descriptor, HEADER + REGIONS * size)
         used = max(_USED.unpack_from(memory, _USED_AT)[0], region + 1)
         _USED.pack_into(memory, _USED_AT, used)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from core.address import Address
+from core.address import Address, AddressError, parse
 from core.envelope import Dsn
 from core.frozen import dataclass
 from core.status import Status
 from delivery.commit import Target
 from delivery.queue.rows import NewRecipient
-from delivery.routing import RELAY, UNKNOWN, Addresses, Route, route
+from delivery.routing import RELAY, UNKNOWN, Addresses, route
 
 SILENT = Dsn(frozenset({"NEVER"}))
 
@@ -49,13 +49,22 @@ def without_success(dsn: Dsn) -> Dsn:
 
 
 def with_original(dsn: Dsn, address: Address) -> Dsn:
-    """An address that is replaced stays known: reports name what the sender wrote (RFC 3461 5.2.1, ORCPT)."""
+    """An address that is replaced stays known: reports name what the sender wrote (RFC 3461 5.2.1, ORCPT). An ORCPT
+    that is no address could not be named in its place, and the report would tell where an alias leads."""
     kind = "rfc822" if address.ascii else "utf-8"
-    return dsn if dsn.original else replace(dsn, original=f"{kind};{address}")
+    return dsn if _is_address(dsn.original) else replace(dsn, original=f"{kind};{address}")
 
 
-def _owner(found: Route) -> str:
-    return found.accounts[0].organisation_id if found.accounts else found.forwards[0].organisation_id
+def _is_address(original: str) -> bool:
+    try:
+        return bool(parse(original.partition(";")[2]))
+    except AddressError:
+        return False
+
+
+def _outdoes(later: Dsn, earlier: Dsn) -> bool:
+    """Of two recipients that lead to one place the first counts, unless only the other asks to hear of success."""
+    return "SUCCESS" in later.notify and "SUCCESS" not in earlier.notify
 
 
 async def spread(
@@ -77,14 +86,19 @@ async def spread(
             asked = with_original(dsn, address)
             if len(found.accounts) + len(found.forwards) > 1 and "SUCCESS" in dsn.notify:
                 # RFC 3461 5.2.7.3 (c): one notice for the list, none for each of its members.
-                outgoing[f"list {address.key}"] = NewRecipient(address, _owner(found), dsn, expanded=True)
+                owner = await directory.hosted_domain(address.domain)  # the list's: its members lie anywhere (P8)
+                of = owner.organisation_id if owner else ""
+                outgoing[f"list {address.key}"] = NewRecipient(address, of, dsn, expanded=True)
                 asked = without_success(asked)
             for account in found.accounts:
                 itself = account.address.key == address.key
-                targets.setdefault(account.id, Target(account, address, dsn if itself else asked))
+                target = Target(account, address, dsn if itself else asked)
+                if _outdoes(target.dsn, targets.setdefault(account.id, target).dsn):
+                    targets[account.id] = target
             for to in found.forwards:
                 onward = NewRecipient(to.address, to.organisation_id, asked, forwarded=True, via=to.via)
-                outgoing.setdefault(to.address.key, onward)
+                if _outdoes(onward.dsn, outgoing.setdefault(to.address.key, onward).dsn):
+                    outgoing[to.address.key] = onward
     if not targets and not outgoing:
         return Spread((), (), lost[0][1] if lost else UNKNOWN)
     return Spread(tuple(targets.values()), (*outgoing.values(), *(item for item, _ in lost)))

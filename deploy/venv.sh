@@ -10,11 +10,17 @@ venv=$1 python=${2:-}
 
 recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 makes_venvs() { "$1" -c 'import venv, ensurepip' 2>/dev/null; }
-may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+install_venv() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    echo "Installing python3-venv ..."
+    apt-get -qq update &&
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv >/dev/null
+}
 
 if [ -z "$python" ]; then
     python=python3
-    if recent /usr/bin/python3 && { makes_venvs /usr/bin/python3 || may_install; }; then
+    # Without a network the one on the path may still do.
+    if recent /usr/bin/python3 && { makes_venvs /usr/bin/python3 || install_venv; }; then
         python=/usr/bin/python3
     fi
 fi
@@ -22,15 +28,9 @@ recent "$python" || {
     echo "Beffroi needs Python 3.11 or later; $("$python" --version) was found." >&2
     exit 1
 }
-if ! makes_venvs "$python"; then
-    if may_install; then
-        echo "Installing python3-venv ..."
-        apt-get -qq update
-        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv >/dev/null
-    else
-        echo "This Python has no venv module. Run: sudo apt-get install python3-venv" >&2
-        exit 1
-    fi
-fi
+makes_venvs "$python" || install_venv || {
+    echo "This Python has no venv module. Run: sudo apt-get install python3-venv" >&2
+    exit 1
+}
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 touch "$venv/.venv"

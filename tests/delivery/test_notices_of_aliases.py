@@ -8,8 +8,10 @@ import email.policy
 import pytest
 
 from antispam.types import Result
+from core.address import parse
 from core.envelope import Dsn, Schedule
 from core.status import refused
+from delivery.spread import SILENT, spread
 from delivery.types import MailParameters, ResultKind
 from delivery.types import Result as Told
 from tests.delivery.conftest import World
@@ -105,3 +107,40 @@ async def test_h135_of_a_list_a_sender_that_may_be_forged_is_not_told(world: Wor
         world.authenticator.opinion = vouched(spf=spf)
         assert (await world.send(world.inbound(), MAIL, "equipe@ville.test", dsn=Dsn(SUCCESS))).ok
         assert [debt.owed.value for debt in await world.queue.debts()] == expected
+
+
+async def test_who_is_written_to_by_name_too_has_a_notice_of_his_own(world: World) -> None:
+    """In whichever order the list and its member are named."""
+    world.directory.alias("equipe@ville.test", *MEMBERS)
+    for both in (("equipe@ville.test", "maire@ville.test"), ("maire@ville.test", "equipe@ville.test")):
+        spread_out = await spread(
+            world.directory, [(parse(to), Dsn(SUCCESS)) for to in both], depth=10, relay_for="ville"
+        )
+        wishes = {str(target.account.address): target.dsn.notify for target in spread_out.targets}
+        assert wishes["maire@ville.test"] == SUCCESS
+        assert wishes["voisin@bourg.test"] == SILENT.notify
+        assert [item.expanded for item in spread_out.outgoing if item.dsn.notify == SUCCESS] == [True]
+
+
+async def test_a_list_is_its_own_communes_whose_ever_its_members_are(world: World) -> None:
+    world.directory.alias("equipe@ville.test", "voisin@bourg.test", "maire@ville.test")
+    [notice] = (
+        await spread(world.directory, [(parse("equipe@ville.test"), Dsn(SUCCESS))], depth=10, relay_for="x")
+    ).outgoing
+    home = await world.directory.hosted_domain("ville.test")
+    assert home is not None
+    assert notice.organisation_id == home.organisation_id
+    away = await world.directory.hosted_domain("bourg.test")
+    assert away is not None
+    assert away.organisation_id != home.organisation_id
+
+
+async def test_an_orcpt_that_is_no_address_does_not_tell_where_an_alias_leads(world: World) -> None:
+    world.directory.alias("equipe@ville.test", "voisin@bourg.test")
+    status = await world.send(
+        world.submission(), MAIL, "equipe@ville.test", sender=ME, account=ME, dsn=Dsn(SUCCESS, "x;y")
+    )
+    assert status.ok
+    [notice] = await told(world)
+    assert notice["Final-Recipient"].replace(" ", "") == "rfc822;equipe@ville.test"
+    assert b"voisin@bourg.test" not in b"".join(world.store.inbox(ME))
