@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 BUSY = 30.0  # seconds a writer may hold us up
 
 
-def backup(source: Path, target: Path, *then: str) -> None:
+def backup(source: Path, target: Path, *then: Callable[[sqlite3.Connection], object]) -> None:
     """`target` becomes what `source` was at one moment, one file without a WAL, readable by its owner alone; the
-    statements of `then` are applied to the copy. It is replaced as a whole, and durable when this returns. Raises
+    functions of `then` change the copy. It is replaced as a whole, and durable when this returns. Raises
     FileNotFoundError, sqlite3.Error, OSError."""
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such database")
@@ -26,8 +27,8 @@ def backup(source: Path, target: Path, *then: str) -> None:
     with closing(sqlite3.connect(source, timeout=BUSY)) as live, closing(sqlite3.connect(temporary)) as copy:
         live.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE")
-        for statement in then:
-            copy.execute(statement)
+        for change in then:
+            change(copy)
         copy.commit()
     descriptor = os.open(temporary, os.O_RDONLY)
     try:

@@ -130,6 +130,7 @@ class LocalAgent:
             body=job.body,
             ret=job.ret,
             envid=job.envid,
+            account_id=job.account_id or "",
             require_tls=job.require_tls,
             schedule=job.schedule,
             local_prefix=job.local_prefix,

@@ -17,10 +17,10 @@ from core.clock import Clock
 from core.errors import NotFoundError
 from delivery.queue import allowance, tracing, vacations
 from delivery.queue.hints import HintSender
-from delivery.queue.holds import Hold, free_account, freed_of, held_by, hold_account, names
+from delivery.queue.holds import OPEN, Hold, free_account, freed_of, held_by, hold_account, names
 from delivery.queue.results import finish
 from delivery.queue.rows import Row, schedule_of
-from delivery.queue.schema import State, message, recipient
+from delivery.queue.schema import Owed, State, message, recipient
 from delivery.queue.store import QueueStore
 from delivery.queue.trace_book import TraceBook
 from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry, Vacation
@@ -107,10 +107,7 @@ class Administration:
     async def _change(self, event: str, organisation_id: str | None, queue_id: str, values: dict[str, object]) -> None:
         def act(connection: Connection) -> None:
             _known(connection, organisation_id, queue_id)
-            open_rows = _within(organisation_id, queue_id) & recipient.c.state.in_(
-                (State.WAITING.value, State.ACTIVE.value)
-            )
-            connection.execute(update(recipient).where(open_rows).values(values))
+            connection.execute(update(recipient).where(_within(organisation_id, queue_id), OPEN).values(values))
 
         await self._write(event, queue_id, act)
 
@@ -155,15 +152,21 @@ def _queued(connection: Connection, organisation_id: str | None, messages: Seque
     return [_as_value(row, of_message[row["queue_id"]]) for row in messages]
 
 
+def _is_open(row: Row) -> bool:
+    """`OPEN` of a row that was read: one that ended while it was held is held no more."""
+    return row["state"] in (State.WAITING.value, State.ACTIVE.value) or row["owed"] == Owed.EXPANDED.value
+
+
 def _as_value(row: Row, recipients: Sequence[Row]) -> QueuedMessage:
     owners = {item["organisation_id"] for item in recipients}
+    holds = functools.reduce(operator.or_, (item["holds"] for item in recipients if _is_open(item)), 0)
     return QueuedMessage(
         queue_id=row["queue_id"],
         sender=row["sender"],
         size=row["size"],
         created=row["created"],
-        held=any(item["held"] for item in recipients),
-        held_by=names(functools.reduce(operator.or_, (item["holds"] for item in recipients), 0)),
+        held=holds != 0,
+        held_by=names(holds),
         organisation_id=owners.pop() if len(owners) == 1 else "",
         recipients=tuple(
             QueuedRecipient(

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from delivery.queue.entering import HOUR, count_sent, sent_recently
-from delivery.queue.holds import Hold, free_account, hold_account
+from delivery.queue.holds import Hold, free_account, hold_account, know
 from delivery.queue.schema import correspondent, message, sending
 
 DAY = 86400.0
@@ -65,8 +65,8 @@ def charge(connection: Connection, account_id: str, keys: Collection[str], rules
     new = _new_since(connection, account_id, now - DAY, now)[0] + len(fresh)
     # Within an hour there are no more than within the day: most often the hour need not be asked for.
     if new > rules.hijack and _hijacked(connection, account_id, len(fresh), len(keys), rules, now):
-        _set(connection, account_id, locked_at=now)
         hold_account(connection, account_id, Hold.LOCK)  # what a stranger's hand has put into the queue already
+        _set(connection, account_id, locked_at=now)
         return Charge(Verdict.LOCKED, locked=True)
     if new > rules.new_recipients:
         return Charge(Verdict.NEW)
@@ -87,8 +87,8 @@ def unlock(connection: Connection, account_id: str) -> bool:
     it goes, unless something else holds it."""
     if not locked(connection, account_id):
         return False
+    free_account(connection, account_id, Hold.LOCK)  # first: who holds its row must not wait for its lock
     _set(connection, account_id, locked_at=0.0)
-    free_account(connection, account_id, Hold.LOCK)
     connection.execute(update(correspondent).where(correspondent.c.account_id == account_id).values(since=0.0))
     return True
 
@@ -159,10 +159,8 @@ def _first_warning(connection: Connection, account_id: str, warned: float, now: 
 
 
 def _set(connection: Connection, account_id: str, **values: float) -> None:
-    mine = sending.c.account_id == account_id
-    if connection.execute(update(sending).where(mine).values(**values)).rowcount == 0:
-        unset = {"locked_at": 0.0, "warned_at": 0.0}
-        connection.execute(insert(sending).values({"account_id": account_id, **unset, **values}))
+    know(connection, account_id)
+    connection.execute(update(sending).where(sending.c.account_id == account_id).values(**values))
 
 
 def _digest(key: str) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from enum import IntFlag
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, case, func, insert, select, text, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, case, func, select, text, update
 
-from delivery.queue.schema import State, message, recipient, sending
+from delivery.queue.schema import Owed, State, message, recipient, sending
 
 
 class Hold(IntFlag):
@@ -23,7 +23,8 @@ class Hold(IntFlag):
 
 
 _ALL = ~Hold.NONE
-_OPEN = recipient.c.state.in_((State.WAITING.value, State.ACTIVE.value))
+# What a reason can hold: who waits, and the notice of a list, which is told when the members may have the message.
+OPEN = recipient.c.state.in_((State.WAITING.value, State.ACTIVE.value)) | (recipient.c.owed == Owed.EXPANDED.value)
 
 
 def held_by(reason: Hold) -> dict[str, object]:
@@ -41,19 +42,18 @@ def hold_account(connection: Connection, account_id: str, reason: Hold) -> None:
     """What the account has in the queue, for now or for later (RFC 4865), does not leave; nor what still comes: a
     message that was being accepted this moment is held as it enters (`of_new`). One whose delivery runs may still
     leave, but is not tried again."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(_ALONE, {"account": account_id})
-    if not _set(connection, account_id, sending.c.holds.bitwise_or(reason.value)):
-        connection.execute(
-            insert(sending).values(account_id=account_id, locked_at=0.0, warned_at=0.0, holds=reason.value)
-        )
-    connection.execute(update(recipient).where(_of(account_id), _OPEN).values(held_by(reason)))
+    _alone(connection, account_id)
+    know(connection, account_id)
+    _set(connection, account_id, sending.c.holds.bitwise_or(reason.value))
+    connection.execute(update(recipient).where(_of(account_id), OPEN).values(held_by(reason)))
 
 
 def free_account(connection: Connection, account_id: str, reason: Hold) -> None:
+    """What enters this moment has read the holds: it is waited for, or nobody would free it."""
+    _alone(connection, account_id)
     _set(connection, account_id, sending.c.holds.bitwise_and((_ALL & ~reason).value))
     mine = _of(account_id) & recipient.c.held.is_(True) & (recipient.c.holds.bitwise_and(reason.value) != 0)
-    connection.execute(update(recipient).where(mine, _OPEN).values(freed_of(reason)))
+    connection.execute(update(recipient).where(mine, OPEN).values(freed_of(reason)))
 
 
 def entering(connection: Connection, account_id: str) -> None:
@@ -63,6 +63,20 @@ def entering(connection: Connection, account_id: str) -> None:
         connection.execute(_BESIDE, {"account": account_id})
 
 
+def know(connection: Connection, account_id: str) -> None:
+    """The account has its row in `queue_sending` afterwards; another transaction may be making the same one."""
+    connection.execute(_KNOW, {"account": account_id})
+
+
+def _alone(connection: Connection, account_id: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(_ALONE, {"account": account_id})
+
+
+_KNOW = text(
+    "INSERT INTO queue_sending (account_id, locked_at, warned_at, holds) VALUES (:account, 0, 0, 0) "
+    "ON CONFLICT (account_id) DO NOTHING"
+)
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtext('queue_sending'), hashtext(:account))")
 _BESIDE = text("SELECT pg_advisory_xact_lock_shared(hashtext('queue_sending'), hashtext(:account))")
 
@@ -82,6 +96,5 @@ def _of(account_id: str) -> ColumnElement[bool]:
     return recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.account_id == account_id))
 
 
-def _set(connection: Connection, account_id: str, value: ColumnElement[int]) -> bool:
-    changed = update(sending).where(sending.c.account_id == account_id).values(holds=value)
-    return connection.execute(changed).rowcount > 0
+def _set(connection: Connection, account_id: str, value: ColumnElement[int]) -> None:
+    connection.execute(update(sending).where(sending.c.account_id == account_id).values(holds=value))

@@ -30,7 +30,7 @@ class Debt:
 
 def debts(connection: Connection, now: float) -> list[Debt]:
     """Up to `MESSAGES` messages' debts, grouped by kind: a report tells of one action (RFC 3464 2.3.3). A list has its
-    message when the members may have it (RFC 4865)."""
+    message when the members may have it: in its time (RFC 4865), and while nothing holds it."""
     # Joined to nothing, so that SQLite does not walk all messages for the sake of DISTINCT.
     owing = select(recipient.c.queue_id.concat("")).where(text(OWING), _payable(now)).distinct().limit(MESSAGES)
     found = []
@@ -41,7 +41,8 @@ def debts(connection: Connection, now: float) -> list[Debt]:
 
 
 def _payable(now: float) -> ColumnElement[bool]:
-    return (recipient.c.owed != Owed.EXPANDED.value) | (recipient.c.next_attempt <= now)
+    open_to_members = (recipient.c.next_attempt <= now) & recipient.c.held.is_(False)
+    return (recipient.c.owed != Owed.EXPANDED.value) | open_to_members
 
 
 def _of_message(connection: Connection, parent: StoredMessage, now: float) -> list[Debt]:

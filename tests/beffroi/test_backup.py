@@ -132,6 +132,25 @@ async def _queue_one(config: Config) -> None:
         await queue.enqueue(NewMessage("q1", parse("maire@mairie.test"), BytesContent(mail(1)), to))
 
 
+def test_f168_a_queue_of_the_version_before_is_backed_up_and_waits_too(config_path: Path, tmp_path: Path) -> None:
+    """The new program is installed, and the backup made before it is started."""
+    config = load(config_path)
+    asyncio.run(_queue_one(config))
+    with closing(sqlite3.connect(config.queue_file)) as database:
+        for table in ("queue_recipient", "queue_sending"):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN holds")
+        database.execute("UPDATE queue_about SET value = '2' WHERE key = 'version'")
+        database.commit()
+    back_up(config, config_path, tmp_path / "b")
+    asyncio.run(_open_queue(restored(tmp_path / "b", tmp_path / "elsewhere")))
+    assert _held(tmp_path / "elsewhere/queue/queue.db") == [1]
+
+
+async def _open_queue(config: Config) -> None:
+    async with open_queue(config):
+        pass
+
+
 def _held(file: Path) -> list[int]:
     with closing(sqlite3.connect(file)) as database:
         return [row[0] for row in database.execute("SELECT held FROM queue_recipient WHERE held = (holds != 0)")]

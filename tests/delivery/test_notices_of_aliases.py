@@ -101,6 +101,22 @@ async def test_a_list_is_told_of_when_its_members_may_have_the_message(world: Wo
     assert [debt.owed.value for debt in await world.queue.debts()] == ["expanded"]
 
 
+async def test_a_list_is_not_told_of_while_something_holds_its_message(world: World) -> None:
+    """An account that is suspended, or an administrator: each gives back what it held."""
+    world.directory.alias("equipe@ville.test", *MEMBERS)
+    administration, account = world.queue.administration, f"id-{ME}"
+    await administration.suspend(account)
+    await write(world, "equipe@ville.test", "SUCCESS")
+    assert await world.queue.debts() == []
+    await administration.resume(account)
+    assert [debt.owed.value for debt in await world.queue.debts()] == ["expanded"]
+    await administration.suspend(account)  # what is there already
+    assert await world.queue.debts() == []
+    [kept] = await administration.list(None)
+    await administration.release(None, kept.queue_id)
+    assert [debt.owed.value for debt in await world.queue.debts()] == ["expanded"]
+
+
 async def test_h135_of_a_list_a_sender_that_may_be_forged_is_not_told(world: World) -> None:
     world.directory.alias("equipe@ville.test", "maire@ville.test", "voisin@bourg.test")
     for spf, expected in ((Result.NONE, []), (Result.FAIL, []), (Result.PASS, ["expanded"])):

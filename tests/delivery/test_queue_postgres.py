@@ -22,7 +22,7 @@ from delivery.queue import administration, allowance, claims, content, entering,
 from delivery.queue import backlog as backlogs
 from delivery.queue.backlog import Backlog
 from delivery.queue.rows import NewMessage, NewRecipient
-from delivery.types import Result, ResultKind
+from delivery.types import QueuedMessage, Result, ResultKind
 from message.content import BytesContent
 from tests.fakes.postgres import running
 
@@ -102,30 +102,73 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert [item.queue_id for item in await run(lambda c: administration._list(c, None, 10))] == ["r1"]
 
 
-async def test_a_message_that_enters_while_its_account_is_suspended_is_held(engine: AsyncEngine) -> None:
-    """Neither saw the other: the message left."""
-    new = NewMessage("q1", None, BytesContent(HEAD), (NewRecipient(parse("x@one.test")),), account_id="acc")
+async def meanwhile(engine: AsyncEngine, first: Callable[[Connection], object], then: Callable[[Connection], T]) -> T:
+    """`then` runs while the transaction of `first` is open, until it waits for it or is done; then that commits."""
 
-    async def suspend() -> None:
+    async def run() -> T:
         async with engine.begin() as connection:
-            await connection.run_sync(lambda c: holds.hold_account(c, "acc", holds.Hold.SUSPENSION))
+            return await connection.run_sync(then)
 
     async def waits() -> bool:
         async with engine.begin() as connection:
-            asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-            return bool((await connection.execute(asked)).scalar())
+            return bool((await connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar())
+
+    async with asyncio.TaskGroup() as group, engine.begin() as connection:
+        await connection.run_sync(first)
+        other = group.create_task(run())
+        async with asyncio.timeout(30):
+            while not other.done() and not await waits():
+                await asyncio.sleep(0.01)
+    return other.result()
+
+
+def enters(connection: Connection) -> None:
+    new = NewMessage("q1", None, BytesContent(HEAD), (NewRecipient(parse("x@one.test")),), account_id="acc")
+    entering.enqueue(connection, new, now=NOW, owner="", until=0.0)
+
+
+def suspends(connection: Connection) -> None:
+    holds.hold_account(connection, "acc", holds.Hold.SUSPENSION)
+
+
+async def shown(engine: AsyncEngine) -> QueuedMessage:
+    async with engine.begin() as connection:
+        return await connection.run_sync(lambda c: administration._show(c, None, "q1"))
+
+
+async def test_a_message_that_enters_while_its_account_is_suspended_is_held(engine: AsyncEngine) -> None:
+    """Neither saw the other: the message left."""
+    async with engine.begin() as connection:
+        await connection.run_sync(schema.metadata.create_all)
+    await meanwhile(engine, enters, suspends)
+    assert (await shown(engine)).held_by == ("suspension",)
+
+
+async def test_a_message_that_enters_while_its_account_is_resumed_is_not_held(engine: AsyncEngine) -> None:
+    """It had read the hold, and whoever took that away did not see it: it stayed for ever."""
+    async with engine.begin() as connection:
+        await connection.run_sync(schema.metadata.create_all)
+        await connection.run_sync(suspends)
+    await meanwhile(engine, enters, lambda c: holds.free_account(c, "acc", holds.Hold.SUSPENSION))
+    assert not (await shown(engine)).held
+
+
+@pytest.mark.parametrize("suspended_first", [False, True])
+async def test_an_account_is_suspended_while_it_is_warned_for_the_first_time(
+    engine: AsyncEngine, suspended_first: bool
+) -> None:
+    """Both make its row: the second failed."""
+
+    def warns(connection: Connection) -> None:
+        five = [f"{number}@two.test" for number in range(5)]
+        assert allowance.charge(connection, "acc", five, allowance.Rules(5, 100, 100), NOW).warn
 
     async with engine.begin() as connection:
         await connection.run_sync(schema.metadata.create_all)
-    async with asyncio.TaskGroup() as group, engine.begin() as connection:
-        await connection.run_sync(lambda c: entering.enqueue(c, new, now=NOW, owner="", until=0.0))
-        suspending = group.create_task(suspend())
-        async with asyncio.timeout(30):
-            while not suspending.done() and not await waits():
-                await asyncio.sleep(0.01)
+    await meanwhile(engine, *((suspends, warns) if suspended_first else (warns, suspends)))
     async with engine.begin() as connection:
-        shown = await connection.run_sync(lambda c: administration._show(c, None, "q1"))
-    assert shown.held_by == ("suspension",)
+        [row] = (await connection.execute(select(schema.sending))).all()
+    assert (row.warned_at, row.holds) == (NOW, holds.Hold.SUSPENSION.value)
 
 
 async def test_the_last_two_recipients_of_a_message_end_side_by_side_and_the_message_goes(engine: AsyncEngine) -> None:

@@ -7,11 +7,14 @@ import email.policy
 
 import pytest
 
+from core.address import parse
 from core.config import Limits
 from core.envelope import Schedule
-from core.status import Status
+from core.status import Status, accepted
+from delivery.local import LocalAgent
 from delivery.queue.allowance import HIJACK_MESSAGES
-from delivery.types import MailParameters
+from delivery.types import Job, JobRecipient, MailParameters, Result, ResultKind
+from message.content import BytesContent
 from store.types import Flag
 from tests.delivery.conftest import World
 
@@ -197,6 +200,36 @@ async def test_a_suspended_account_s_queued_mail_does_not_leave_until_it_is_resu
     assert set((await held_by(world)).values()) == {()}
     assert (await send(world, "after@ailleurs.test")).ok
     assert len(await queue.claim(world.scheduler()._destinations.selection())) == 4
+
+
+async def test_what_was_delivered_while_it_was_held_holds_its_message_no_more(world: World) -> None:
+    assert (await send(world, "one@far.test", "two@near.test")).ok
+    queue = world.queue
+    first, second = await queue.claim(world.scheduler()._destinations.selection())
+    await queue.administration.suspend(f"id-{SENDER}")
+    await queue.put_back([second.recipients[0].id], 0.0)
+    await queue.apply([Result(first.recipients[0].id, ResultKind.DELIVERED, accepted())], world.rules.judge)
+    assert set((await held_by(world)).values()) == {("suspension",)}
+    await queue.administration.resume(f"id-{SENDER}")
+    [left] = await queue.administration.list(None)
+    assert (left.held, left.held_by) == (False, ())
+
+
+async def test_what_an_alias_leads_on_of_a_suspended_account_s_mail_is_held(world: World) -> None:
+    """It was being delivered here as the account was suspended."""
+    world.directory.alias("dehors@ville.test", "elu@ailleurs.test")
+    job = Job(
+        "q1",
+        parse(SENDER),
+        (JobRecipient(1, parse("dehors@ville.test")),),
+        BytesContent(MAIL),
+        "",
+        account_id=f"id-{SENDER}",
+    )
+    await world.queue.administration.suspend(f"id-{SENDER}")
+    [result] = await LocalAgent(world.directory, world.store, world.queue, world.ids, alias_depth=10).deliver(job)
+    assert result.kind is ResultKind.DELIVERED
+    assert await held_by(world) == {"elu@ailleurs.test": ("suspension",)}
 
 
 async def test_an_unlocked_account_does_not_send_what_an_administrator_holds(world: World) -> None:
