@@ -38,6 +38,12 @@ class StorageError(TemporaryError):
     code = "storage"
 
 
+def of_one(bug: Exception) -> StorageError:
+    """A bug met by one of several operations that are answered together, as that one's answer: the others are done, and
+    must be told so (promise P2)."""
+    return StorageError("storage failed", cause=repr(bug))
+
+
 class RefusedError(MailError):
     code = "refused"
 

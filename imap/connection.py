@@ -290,8 +290,8 @@ class Connection:
     def append_at_hand(self) -> bool:
         if self._framer.append_at_hand:
             return True
-        if not self._channel.buffered or self._framer.pending > HIGH_INPUT:
-            return False
+        if self._channel.compressed or not self._channel.buffered or self._framer.pending > HIGH_INPUT:
+            return False  # (octets that inflate to nothing good must be met by who reads, and once only)
         with contextlib.suppress(Bye, OSError):  # whoever reads next meets it again
             self._take()  # the rest of it may lie there
         return self._framer.append_at_hand

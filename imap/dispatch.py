@@ -5,8 +5,9 @@ The only place where errors become NO, BAD or BYE. A bug is answered NO [SERVERB
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core.errors import MailError
@@ -45,19 +46,19 @@ async def run(session: Session, table: Table, data: bytes) -> Answer | None:
     scanner = Scanner(data, utf8=session.utf8)
     tag, command, answer = await _attempt(session, table, scanner)
     if isinstance(answer, Waiting):
-        session.waiting.append((tag, answer))
+        session.waiting.append((tag, answer, partial(_tell_spelling, session, command, scanner)))
         if answer.small and len(session.waiting) < TOGETHER and session.link.append_at_hand:
             return None
-        *before, (tag, answer) = await _together(session)
+        *before, (tag, answer, _) = await _together(session)
     else:
         before = await _together(session) if session.waiting else []
     parting = await _tell(session, command) if command is not None and command.tells_updates else None
-    if command is not None and command.tells_spelling and answer.status == "OK" and session.utf8:
-        for attributes, (named, spelt) in zip(command.tells_spelling, scanner.names, strict=False):
-            if spelt:
-                session.writer.write(responses.listed("LIST", attributes, named, utf8=True, old_name=spelt))
-    for earlier, theirs in before:
+    for earlier, theirs, spelling in before:
+        if theirs.status == "OK":
+            spelling()
         session.writer.write(responses.tagged(earlier, theirs.status, theirs.text, theirs.code))
+    if answer.status == "OK":
+        _tell_spelling(session, command, scanner)
     session.writer.write(responses.tagged(tag, answer.status, answer.text, answer.code))
     await session.writer.drain()
     if parting is not None:
@@ -68,12 +69,21 @@ async def run(session: Session, table: Table, data: bytes) -> Answer | None:
     return answer
 
 
-async def _together(session: Session) -> list[tuple[str, Answer]]:
-    """Do what waits, and each one's answer under its tag. Raises nothing of its own."""
+def _tell_spelling(session: Session, command: Command[Any] | None, scanner: Scanner) -> None:
+    """What the names it was given have become (RFC 9051 7.3.1, OLDNAME)."""
+    if command is None or not session.utf8:
+        return
+    for attributes, (named, spelt) in zip(command.tells_spelling, scanner.names, strict=False):
+        if spelt:
+            session.writer.write(responses.listed("LIST", attributes, named, utf8=True, old_name=spelt))
+
+
+async def _together(session: Session) -> list[tuple[str, Answer, Callable[[], None]]]:
+    """Do what waits, and each one's answer under its tag, with what tells its names. Raises nothing of its own."""
     waiting, session.waiting = session.waiting, []
     session.tag = waiting[0][0]
     try:
-        outcomes = await waiting[0][1].perform(session, [each.load for _, each in waiting])
+        outcomes = await waiting[0][1].perform(session, [each.load for _, each, _ in waiting])
         answers = [_ok(outcome) if isinstance(outcome, Ok) else _refusal(outcome) for outcome in outcomes]
     except MailError as error:
         answers = [_refusal(error)] * len(waiting)
@@ -81,8 +91,8 @@ async def _together(session: Session) -> list[tuple[str, Answer]]:
         log.exception("imap-command-failed", command="together")
         answers = [_bug()] * len(waiting)
     finally:
-        await _closed([each for _, each in waiting])
-    return [(tag, answer) for (tag, _), answer in zip(waiting, answers, strict=True)]
+        await _closed([each for _, each, _ in waiting])
+    return [(tag, answer, spelling) for (tag, _, spelling), answer in zip(waiting, answers, strict=True)]
 
 
 async def _closed(waiting: Sequence[Waiting]) -> None:
@@ -93,7 +103,7 @@ async def _closed(waiting: Sequence[Waiting]) -> None:
 async def forget(session: Session) -> None:
     """The connection ends: what waits was answered to nobody and is not done (promise P2)."""
     waiting, session.waiting = session.waiting, []
-    await _closed([each for _, each in waiting])
+    await _closed([each for _, each, _ in waiting])
 
 
 async def _attempt(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from core.errors import InvalidError, MailError
+from core.errors import InvalidError, MailError, of_one
 from core.log import get
 from directory.rights import ALL, ANY, Right
 from directory.sharing import WHOLE, Shared, Sharing
@@ -242,6 +242,10 @@ class Places:
                 outcomes.append(await self.append(items))
             except MailError as error:
                 outcomes.append(error)
+            except Exception as error:  # a bug in one is that one's answer: those before it are committed
+                if len(commands) == 1:
+                    raise
+                outcomes.append(of_one(error))
         return outcomes
 
     @staticmethod

@@ -202,7 +202,8 @@ class Session:
         self.features = Feature.NONE
         self.tag = ""  # of the command that runs: ESEARCH repeats it (RFC 4731 3.1)
         self.keep_numbers = False  # the command that runs named messages by number after all: EXPUNGE stays owed
-        self.waiting: list[tuple[str, Waiting]] = []  # tags of what was read and is done with what comes next
+        # Tags of what was read and is done with what comes next, and what tells the names it was given.
+        self.waiting: list[tuple[str, Waiting, Callable[[], None]]] = []
         self.failed_logins = 0
         self.client_id: Sequence[tuple[str, str]] = ()
         self.after_answer: Callable[[], Awaitable[None]] | None = None  # STARTTLS: what follows the tagged OK

@@ -84,6 +84,8 @@ async def _contexts(selected: Selected) -> list[Change]:
 
 def _tell_context(session: Session, change: Change, word: str, places: Places) -> None:
     view, context = session.selected.view, change.context
+    if session.uid_only and not context.by_uid:
+        return  # RFC 9586 3: no more numbers, though it was asked before they were given up
     if not context.by_uid:
         places = tuple((at, tuple(number for uid in uids if (number := view.number_of(uid)))) for at, uids in places)
     if places:

@@ -8,7 +8,8 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
-from core.errors import InvalidError, MailError, NotFoundError
+import core.log
+from core.errors import InvalidError, MailError, NotFoundError, of_one
 from message.content import Content
 from store import catalog, copy, expunge, folders, place, recycle, sidefile
 from store.accounts import Accounts, Entry
@@ -25,6 +26,7 @@ from store.transaction import Transaction
 from store.types import INBOX, AccountRef, Appended, Folder, Hint, Placement, Room
 
 T = TypeVar("T")
+log = core.log.get(__name__)
 
 
 class Account:
@@ -146,9 +148,12 @@ class Account:
 async def _outcomes(
     submitted: Sequence[Coroutine[None, None, Sequence[Appended]]],
 ) -> Sequence[Sequence[Appended] | MailError]:
-    """An error that is nobody's answer is raised, once all are over."""
+    """A bug in one of several is that one's answer: the others are committed, and must be told so (promise P2)."""
     outcomes: list[Sequence[Appended] | MailError] = []
     for outcome in await asyncio.gather(*submitted, return_exceptions=True):
+        if isinstance(outcome, Exception) and not isinstance(outcome, MailError) and len(submitted) > 1:
+            log.error("store-append-failed", exc_info=outcome)
+            outcome = of_one(outcome)
         if isinstance(outcome, BaseException) and not isinstance(outcome, MailError):
             raise outcome
         outcomes.append(outcome)

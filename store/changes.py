@@ -35,7 +35,15 @@ Look = Callable[[AccountRef], Awaitable[Sequence[Hint]]]
 class ChangeHub:
     """One per process. `directory` is a descriptor of DATA/run/changes; `look` reads where folders stand."""
 
-    def __init__(self, fs: FileSystem, directory: int, look: Look, unique: str) -> None:
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: int,
+        look: Look,
+        unique: str,
+        forgot: Callable[[str], object] = lambda _account: None,
+    ) -> None:
+        self._forgot = forgot
         self._fs, self._directory, self._look = fs, directory, look
         self._name = f"{os.getpid()}.{unique}"
         self._sender: socket.socket | None = None
@@ -100,6 +108,7 @@ class ChangeHub:
         self._listeners.pop(account_id, None)
         self._refs.pop(account_id, None)
         self._seen.pop(account_id, None)
+        self._forgot(account_id)  # the next listener's first look finds what there is
 
     def _tell(self, hint: Hint) -> None:
         callbacks = self._listeners.get(hint.account_id)

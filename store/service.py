@@ -144,7 +144,9 @@ class MaildirStore:
         self._accounts = Accounts(
             self._tools, self._domains, self._pool, self._syncs, self._publish, self._limit, self._removed
         )
-        self._hub = ChangeHub(self._fs, self._changes, self._look, self._tools.ids.object_id()[:8])
+        self._hub = ChangeHub(
+            self._fs, self._changes, self._look, self._tools.ids.object_id()[:8], self._forget_generation
+        )
         with whole():
             self._hub.open()
         places = Places(self._domains, self._recycle)
@@ -258,6 +260,9 @@ class MaildirStore:
     def _publish(self, hints: Sequence[Hint]) -> None:
         if self._hub is not None:
             self._hub.publish(hints)
+
+    def _forget_generation(self, account_id: str) -> None:
+        self._generations.pop(account_id, None)
 
     async def _look(self, ref: AccountRef) -> Sequence[Hint]:
         """Where the folders stand, when the lock file tells that something was committed; outside changes are found

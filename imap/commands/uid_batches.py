@@ -49,7 +49,8 @@ async def _handle(session: Session, asked: Batches) -> Ok:
         raise No(f"a batch has at least {SMALLEST} messages", Code.TOOFEW)
     if asked.last is not None and not beyond and (asked.last - asked.first + 1) * asked.size > MOST:
         raise No(f"batches of more than {MOST} messages together", Code.TOOMANY)
-    session.writer.write(responses.uid_batches(session.tag, batches(view.uids, asked)))
+    found = () if beyond else batches(view.uids, asked)
+    session.writer.write(responses.uid_batches(session.tag, found))
     return Ok("UIDBATCHES completed")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from core.config import Limits
@@ -81,6 +83,22 @@ async def test_appends_in_one_breath_are_done_together_and_answered_in_order() -
         assert account.boxes["INBOX"].raw == {1: ONE, 2: TWO, 3: ONE}
         assert max(account.appended_together) > 1
         assert all(spool.closed for spool in world.store.spools)
+
+
+async def test_each_name_in_another_spelling_is_told_before_its_own_answer() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b"ENABLE UTF8=ACCEPT")
+        names = ("\u00e9t\u00e9", "\u00e0 voir")
+        for name in names:
+            await client.ok(b'CREATE "%b"' % name.encode())
+        apart = [unicodedata.normalize("NFD", name).encode() for name in names]
+        await client.raw(b"".join(b'%d APPEND "%b"%b\r\n' % (n, name, item(ONE)) for n, name in enumerate(apart, 1)))
+        for number, name, spelt in zip((b"1", b"2"), names, apart, strict=True):
+            *told, answer = await client.until(number)
+            assert answer.startswith(number + b" OK")
+            assert told[-1].startswith(b"* LIST ")
+            assert told[-1].endswith(b'"%b" ("OLDNAME" ("%b"))' % (name.encode(), spelt))
 
 
 async def test_an_append_does_not_wait_for_one_that_has_not_come_whole() -> None:

@@ -65,6 +65,7 @@ class Model:
     attempted: bool = False
     people: list[str] = field(default_factory=list)
     chunks: bytes | None = None
+    owed: int = 0  # recipients of a message whose chunk was refused: LMTP answers its last one for each (RFC 2033 4.3)
     handed: list[bytes] = field(default_factory=list)  # whole messages that reached delivery, whatever it answered
 
     def expect(self, step: str) -> list[str]:
@@ -91,7 +92,7 @@ class Model:
         return {"RSET": ["250"], "NOOP": ["250"], "VRFY": ["252"]}.get(verb, ["500"])
 
     def _forget(self) -> None:
-        self.open, self.attempted, self.people, self.chunks = False, False, [], None
+        self.open, self.attempted, self.people, self.chunks, self.owed = False, False, [], None, 0
 
     def _greeting(self, verb: str) -> list[str]:
         if (verb == "LHLO") is not (self.role is Listener.LMTP):
@@ -121,7 +122,7 @@ class Model:
             return ["503"]
         if self.role is Listener.SUBMISSION and not self.login:
             return ["530"]
-        self.open = True
+        self.open, self.owed = True, 0
         return ["250"]
 
     def _rcpt(self, step: str) -> list[str]:
@@ -155,7 +156,8 @@ class Model:
 
     def _bdat(self, step: str) -> list[str]:
         if self.role is Listener.LMTP and "last" in step and not self.people:
-            return []  # RFC 2033 4.3
+            owed, self.owed = self.owed, 0
+            return ["503"] * owed  # RFC 2033 4.3: none where nobody was accepted
         if refusal := self._not_ready():
             return [refusal]
         if step == "BDAT piece":
@@ -163,7 +165,9 @@ class Model:
             return ["250"]
         if step == "BDAT bare":
             # RFC 3030 2: one reply for each BDAT; RFC 2033 4.3 multiplies that of the last one only.
+            people = len(self.people)
             self._forget()
+            self.owed = people
             return ["550"]
         if step != "BDAT last bare":
             self.handed.append((self.chunks or b"") + LAST)

@@ -102,6 +102,10 @@ async def test_a_folder_that_went_without_a_hint_is_told_once(
     hints: list[Hint] = []
     account = await store.account(MAIRIE)
     folder = await account.create("Passager")
+    for _ in range(2):  # who left and came back must hear of it as well
+        leave = account.listen(hints.append)
+        await store._open_hub.look_now()
+        leave()
     account.listen(hints.append)
     await store._open_hub.look_now()
     other = MaildirStore(data, clock=clock)

@@ -15,10 +15,12 @@ import pytest
 from core.clock import ManualClock
 from core.errors import NotFoundError, StorageError
 from store.catalog import FolderRow
+from store.delivery import QUICK, _quick
 from store.fsops import FileSystem
 from store.records import Record
 from store.service import MaildirStore
 from store.spool import SpooledContent
+from store.stage import SMALL
 from store.transaction import NeedsThreadError, Transaction
 from store.types import Flag, Placement
 from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of
@@ -179,3 +181,11 @@ async def test_p7_a_refused_operation_does_not_wait_for_such_an_index_either(sto
     assert tries[:3] == [True, True, False]
     await deliver(store, MAIRIE, 3)
     assert len(await all_rows(await inbox_of(store))) == 2
+
+
+def test_h042_a_header_that_may_take_long_is_not_scanned_on_the_loop() -> None:
+    odd = b"From: " + b"[\\" * QUICK + b"\r\n\r\ntext\r\n"
+    assert len(odd) <= SMALL
+    assert not _quick(odd)
+    assert _quick(b"From: a@b.fr\r\n\r\n" + b"x" * (SMALL - 40))
+    assert _quick(b"x" * QUICK)
