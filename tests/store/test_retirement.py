@@ -12,6 +12,7 @@ from core import heap
 from core.clock import ManualClock
 from store import accounts, service
 from store.handle import Handle
+from store.lockfile import State
 from store.search import filler
 from store.service import MaildirStore
 from store.types import Flag, Hint
@@ -21,6 +22,14 @@ from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
 async def _until_open(store: MaildirStore, count: int) -> None:
     async with asyncio.timeout(20):
         while store.open_accounts != count:
+            await asyncio.sleep(0.01)
+
+
+async def _until_stopped(store: MaildirStore) -> None:
+    """Closed, and its clean stop is written: that comes after it left the table of open accounts."""
+    await _until_open(store, 0)
+    async with asyncio.timeout(20):
+        while (word := store._word(MAIRIE)) is None or word.state is not State.CLEAN:
             await asyncio.sleep(0.01)
 
 
@@ -72,7 +81,7 @@ async def test_a_look_does_not_open_again_what_was_closed_and_tells_nothing_twic
     account.listen(hints.append)
     await deliver(store, MAIRIE, 1)
     await store._open_hub.look_now()
-    await _until_open(store, 0)  # a clean stop: another word in the lock file
+    await _until_stopped(store)  # another word in the lock file
     told = list(hints)
     opened: list[str] = []
     opening = store._open_accounts.open_handle
