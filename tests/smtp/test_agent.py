@@ -624,12 +624,7 @@ async def test_rfc9422_no_more_recipients_and_messages_than_a_server_wants() -> 
 
     async def limited(remote: Remote) -> None:
         await remote.greet("250-remote.test\r\n250 LIMITS RCPTMAX=2 MAILMAX=3")
-        while (line := await remote.hear()) and line != "QUIT":
-            await remote.say("354 go" if line == "DATA" else "250 ok")
-            if line == "DATA":
-                await remote.body()
-                await remote.say("250 done")
-        await remote.say("221 bye")
+        await take_all(remote)
 
     people = [f"{name}@r.test" for name in "abcde"]
     async with scripted(limited) as remote, agent(idle=5.0) as made:
@@ -639,6 +634,16 @@ async def test_rfc9422_no_more_recipients_and_messages_than_a_server_wants() -> 
         assert remote.connections == 2
     groups = "".join(line[0] for line in remote.heard if line.startswith(("EHLO", "MAIL", "RCPT"))).split("E")[1:]
     assert groups == ["MRRMRRMR", "MRRMRRMR"]
+
+
+async def take_all(remote: Remote) -> None:
+    """Everything is taken, until QUIT."""
+    while (line := await remote.hear()) and line != "QUIT":
+        await remote.say("354 go" if line == "DATA" else "250 ok")
+        if line == "DATA":
+            await remote.body()
+            await remote.say("250 done")
+    await remote.say("221 bye")
 
 
 @pytest.mark.parametrize(
@@ -652,12 +657,7 @@ async def test_rfc9422_one_job_begins_no_more_messages_on_a_connection_than_a_se
 
     async def limited(remote: Remote) -> None:
         await remote.greet(f"250-remote.test\r\n250 LIMITS {limits}")
-        while (line := await remote.hear()) and line != "QUIT":
-            await remote.say("354 go" if line == "DATA" else "250 ok")
-            if line == "DATA":
-                await remote.body()
-                await remote.say("250 done")
-        await remote.say("221 bye")
+        await take_all(remote)
 
     async with scripted(limited) as remote, agent(idle=5.0) as made:
         results = await made.deliver(to(*(f"{name}@r.test" for name in "abcdefg"))(remote.port))
@@ -674,12 +674,7 @@ async def test_rfc9422_whom_a_lost_second_connection_was_for_is_tried_again() ->
         if len(calls) > 1:
             return
         await remote.greet("250-remote.test\r\n250 LIMITS RCPTMAX=1 MAILMAX=1")
-        while (line := await remote.hear()) and line != "QUIT":
-            await remote.say("354 go" if line == "DATA" else "250 ok")
-            if line == "DATA":
-                await remote.body()
-                await remote.say("250 done")
-        await remote.say("221 bye")
+        await take_all(remote)
 
     async with scripted(once) as remote, agent(idle=5.0) as made:
         results = await made.deliver(to("a@r.test", "b@r.test", "c@r.test")(remote.port))
