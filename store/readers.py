@@ -38,9 +38,10 @@ class Readers:
         self._count = processes or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
         self._starting = threading.Lock()
+        self._broken = False
 
     def wanted(self, messages: int) -> bool:
-        return messages >= (LEAST if self._pool is None else _TOGETHER)
+        return not self._broken and messages >= (LEAST if self._pool is None else _TOGETHER)
 
     def read(self, directory: str, names: Sequence[str]) -> Iterator[Answer]:
         """In the order of `names`; `directory` is an absolute path without symbolic links."""
@@ -62,11 +63,13 @@ class Readers:
             return failed
 
     def _ended(self, names: Sequence[str], future: Future[list[Answer]]) -> list[Answer]:
-        """A process that was killed is no reason to give up."""
+        """A process that was killed is no reason to give up; it takes the others with it, which is told once."""
         try:
             return future.result()
         except BrokenExecutor as error:
-            log.warning("store-reader-died", cause=str(error))
+            if not self._broken:
+                self._broken = True
+                log.warning("store-reader-died", cause=str(error))
             return [(name, None) for name in names]
 
     def _started(self) -> ProcessPoolExecutor:

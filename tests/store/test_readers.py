@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.clock import ManualClock
 from store import readers
@@ -22,6 +23,7 @@ async def test_processes_read_ahead_and_may_die(
     data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "LEAST", 10)
+    monkeypatch.setattr(readers, "_TOGETHER", 10)
     answers: list[bool] = []
     real = Readers.read
 
@@ -41,7 +43,9 @@ async def test_processes_read_ahead_and_may_die(
     inbox = await inbox_of(store)
     before = [(row.uid, row.email_id, row.envelope, row.internal_date) for row in await all_rows(inbox)]
     os.truncate(cur(data, MAIRIE)[5], 3)  # not what its name says: adopted as another message
-    assert await store.rebuild(None) == COUNT
+    with capture_logs() as logs:
+        assert await store.rebuild(None) == COUNT
+    assert [entry["event"] for entry in logs].count("store-reader-died") == 1
     after = [(row.uid, row.email_id, row.envelope, row.internal_date) for row in await all_rows(inbox)]
     assert len(set(before) - set(after)) == 1
     assert len(after) == COUNT
