@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import trustme
 
-from core.address import Address, parse
+from core.address import Address, AddressError, parse
 from core.clock import SystemClock
 from core.config import Auth, Limits
 from core.envelope import Dsn, Listener, Peer
@@ -105,9 +105,13 @@ class FakeLogins:
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         self.attempts.append(identity)
+        try:
+            address = parse(identity)
+        except AddressError:
+            return LoginRefused("bad-credentials")
         if secret.reveal() != PASSWORD:
             return LoginRefused("bad-credentials")
-        return LoggedIn(Account("a1", parse(identity), "o1", "", 0, State.ACTIVE))
+        return LoggedIn(Account("a1", address, "o1", "", 0, State.ACTIVE))
 
     async def still_open(self, login: LoggedIn) -> bool:
         return not self.over
