@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 
 from core.clock import ManualClock
 from delivery.types import ResultKind
+from smtp.outbound.connection import PATIENCE
 from smtp.outbound.dialogue import Stage
 from smtp.outbound.egress import MANY, PAUSE, Egress
 from tests.fakes.resolver import FakeResolver
 from tests.fakes.scripted_smtp import Remote, job, scripted
-from tests.smtp.test_agent import PATIENCE, agent, good
+from tests.smtp.agent import agent, good
 
 
 async def test_f165_an_ipv6_that_leads_nowhere_costs_one_attempt() -> None:

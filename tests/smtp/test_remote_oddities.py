@@ -13,7 +13,7 @@ from delivery.types import ResultKind
 from smtp.outbound.connection import PATIENCE
 from smtp.outbound.dialogue import Stage
 from tests.fakes.scripted_smtp import EHLO, Remote, Script, job, scripted
-from tests.smtp.test_agent import SHORT, agent, by_mx, deliver, good, to
+from tests.smtp.agent import SHORT, agent, by_mx, deliver, good, to
 
 STAGES = ("banner", "ehlo", "mail", "rcpt", "data", "dot")
 UNPIPELINED = EHLO.replace("250-PIPELINING\r\n", "")
