@@ -1,107 +1,21 @@
-"""One thing fails or is cut off at a bad moment: what else was under way keeps its promises (faults 149-153)."""
+"""Something is cancelled, cut off or fails beside us at a bad moment: what else was under way keeps its promises."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
-import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from core.clock import ManualClock
-from core.errors import StorageError
 from store.fsops import FileSystem
-from store.lockfile import AccountLock, State, Word
 from store.service import MaildirStore
 from store.transaction import Transaction
-from store.types import AccountRef, Flag, Hint, Placement
-from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, VOISIN, FailingDisk, all_rows, cur, deliver, fail_commits, inbox_of, read
-
-
-async def test_f149_a_foreign_file_survives_a_commit_that_fails(store: MaildirStore, data: Path) -> None:
-    """Its original goes only when its copy is committed: else undoing the copy would lose the message."""
-    inbox = await inbox_of(store)
-    await inbox.snapshot()
-    dropped = data / "domains/mairie.test/maire/new/1790000000.M1P2.autre"
-    dropped.write_bytes(mail(1))
-    heal = fail_commits(store)
-    with pytest.raises(StorageError):
-        await inbox.snapshot()
-    heal()
-    await deliver(store, MAIRIE, 2)  # the next writer looks where the failed one was
-    rows = await all_rows(inbox)
-    assert sorted([await read(inbox, row.uid) for row in rows]) == [mail(1), mail(2)]
-    assert not dropped.exists()
-    assert await store.verify(None) == []
-
-
-async def test_f152_a_sync_that_fails_in_one_operation_fails_its_batch(data: Path) -> None:
-    """A move syncs the directory that holds a delivery's name, too: both count as lost."""
-    disk = FailingDisk()
-    store = MaildirStore(data, fs=disk)
-    await store.open()
-    for number in (1, 2):
-        await deliver(store, MAIRIE, number)
-    inbox = await inbox_of(store)
-    await inbox.move([(2, 2)], "Trash")  # floors are raised now
-    entry = store._open_accounts.opened(MAIRIE)
-    assert entry is not None
-    gate = threading.Event()
-    staged = await store.stage(b"", content(3), first=MAIRIE)
-    blocked = asyncio.create_task(entry.writer.submit(lambda _: gate.wait(10)))
-    await asyncio.sleep(0.05)  # that one is a batch of its own; the next two share one
-    delivery = asyncio.create_task(staged.deliver(MAIRIE, Placement("Trash")))
-    await asyncio.sleep(0)
-    moving = asyncio.create_task(inbox.move([(1, 1)], "Trash"))
-    await asyncio.sleep(0)
-    real, failed = disk.sync, False
-
-    def sync(fd: int) -> None:
-        nonlocal failed
-        path = os.readlink(f"/proc/self/fd/{fd}")
-        if path.endswith(".Trash/cur") and not failed:
-            failed = True
-            raise OSError(5, "Input/output error")
-        FileSystem.sync(disk, fd)
-
-    disk.sync = sync  # type: ignore[method-assign]
-    gate.set()
-    await blocked
-    answers = await asyncio.gather(delivery, moving, return_exceptions=True)
-    disk.sync = real  # type: ignore[method-assign]
-    assert failed
-    assert [type(answer) for answer in answers] == [StorageError, StorageError]
-    assert len(await all_rows(await inbox_of(store, name="Trash"))) == 1
-    assert [row.uid for row in await all_rows(inbox)] == [1]
-    async with staged:
-        pass
-    assert await store.verify(None) == []
-    await store.close()
-
-
-async def test_f151_a_lock_word_that_cannot_be_written_after_the_commit_is_no_refusal(
-    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is committed is visible: to answer an error then would bring the message twice (promise P2)."""
-    await deliver(store, MAIRIE, 1)
-    write = AccountLock.write
-
-    def failing(self: AccountLock, word: Word, *, sync: bool = False) -> None:
-        if word.state is State.IDLE:
-            raise OSError(5, "Input/output error")
-        write(self, word, sync=sync)
-
-    monkeypatch.setattr(AccountLock, "write", failing)
-    assert (await deliver(store, MAIRIE, 2)).uid == 2
-    monkeypatch.undo()
-    assert (await deliver(store, MAIRIE, 3)).uid == 3
-    assert [row.uid for row in await all_rows(await inbox_of(store))] == [1, 2, 3]
-    assert await store.verify(None) == []
+from store.types import AccountRef, Hint
+from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
 
 
 async def test_f154_an_account_opened_while_all_others_are_busy_stays_open_for_its_user(
@@ -179,81 +93,6 @@ async def test_a_caller_cancelled_twice_waits_for_what_has_begun(store: MaildirS
     assert over == [True]
 
 
-async def test_f151_a_rename_that_failed_is_not_completed_by_the_next_recovery(
-    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    account = await store.account(MAIRIE)
-    await account.create("A/B")
-    real = FileSystem.rename
-
-    def failing(self: FileSystem, source: int, name: str, target: int, new: str) -> None:
-        if new == ".Z.B":
-            raise OSError(5, "Input/output error")
-        real(self, source, name, target, new)
-
-    monkeypatch.setattr(FileSystem, "rename", failing)
-    with pytest.raises(StorageError):
-        await account.rename("A", "Z")
-    monkeypatch.undo()
-    await store.rebuild(None)
-    names = [folder.name for folder in await account.folders()]
-    assert "A/B" in names
-    assert "Z/B" not in names
-
-
-@pytest.mark.parametrize("countdown", range(1, 12))
-async def test_f152_a_folder_change_whose_sync_fails_did_not_happen(data: Path, countdown: int) -> None:
-    disk = FailingDisk()
-    store = MaildirStore(data, fs=disk)
-    await store.open()
-    account = await store.account(MAIRIE)
-    await account.create("A")
-    await account.append([(content(1), Placement("A"))])
-    for change, undone in (
-        (lambda: account.delete("A"), lambda names: "A" in names),
-        (lambda: account.create("Neuf"), lambda names: "Neuf" not in names),
-    ):
-        disk.countdown = countdown
-        with contextlib.suppress(StorageError):
-            await change()
-            disk.countdown = 0
-            continue
-        disk.countdown = 0
-        assert undone([folder.name for folder in await account.folders()])
-        assert await store.verify(None) == []
-        await store.rebuild(None)
-        assert undone([folder.name for folder in await account.folders()])
-        await change()
-    await store.close()
-
-
-async def test_f151_a_flag_letter_that_cannot_be_written_leaves_index_and_files_agreed(
-    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in (1, 2, 3):
-        await deliver(store, MAIRIE, number)
-    inbox = await inbox_of(store)
-    await inbox.store_flags([(1, 3)], add=Flag.SEEN)
-    real, failures = FileSystem.rename, [2]
-
-    def failing(self: FileSystem, source: int, name: str, target: int, new: str) -> None:
-        if ",U=2," in new and failures:
-            failures.pop()
-            raise OSError(5, "Input/output error")
-        real(self, source, name, target, new)
-
-    monkeypatch.setattr(FileSystem, "rename", failing)
-    entry = store._open_accounts.opened(MAIRIE)
-    assert entry is not None
-    await store._open_accounts.flush_all()
-    await entry.writer.idle()
-    assert failures == []
-    names = {path.name for path in cur(data, MAIRIE)}
-    assert {name for (name,) in entry.handle.reader.all("SELECT name FROM messages")} == names
-    await store.flush()
-    assert all(path.name.endswith(":2,S") for path in cur(data, MAIRIE))
-
-
 async def test_one_account_that_cannot_be_looked_at_stops_no_other_s_looks(
     store: MaildirStore, data: Path, clock: ManualClock
 ) -> None:
@@ -322,97 +161,6 @@ async def test_an_unexpected_error_in_one_flush_does_not_end_all_flushing(
     assert store._open_accounts.has_work or len(calls) > 1
     await store.flush()
     assert not store._open_accounts.has_work
-
-
-async def test_f153_a_domain_on_another_file_system_gets_a_file_of_its_own(
-    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await store.account(VOISIN)
-    entry = store._open_accounts.opened(VOISIN)
-    assert entry is not None
-    entry.handle.device += 1
-    async with await store.stage(b"", content(1), first=MAIRIE) as staged:
-        for ref in (MAIRIE, VOISIN):
-            await staged.deliver(ref, Placement())
-    (here,), (there,) = cur(data, MAIRIE), cur(data, VOISIN)
-    assert here.stat().st_ino != there.stat().st_ino
-    assert here.read_bytes() == there.read_bytes() == mail(1)
-
-
-@pytest.mark.parametrize("number", [errno.EXDEV, errno.EEXIST, errno.ENOENT])
-async def test_f153_a_link_that_fails_refuses_and_keeps_nothing(
-    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    await deliver(store, MAIRIE, 1)
-    before = cur(data, MAIRIE)
-
-    def failing(*_: object) -> None:
-        raise OSError(number, "no link")
-
-    for name in ("link", "link_open"):
-        monkeypatch.setattr(FileSystem, name, failing)
-    with pytest.raises(StorageError) as caught:
-        await deliver(store, MAIRIE, 2)
-    monkeypatch.undo()
-    assert caught.value.code == "storage"
-    assert cur(data, MAIRIE) == before
-    assert await store.verify(None) == []
-    await deliver(store, MAIRIE, 2)
-    assert [await read(await inbox_of(store), row.uid) for row in await all_rows(await inbox_of(store))] == [
-        mail(1),
-        mail(2),
-    ]
-
-
-async def deliver_long(store: MaildirStore) -> None:
-    spool = store.spool(limit=1_000_000)
-    try:
-        await spool.write(b"Subject: x\r\n\r\n" + b"x" * 300_000)
-        async with await store.stage(b"", spool.content(), first=MAIRIE) as staged:
-            await staged.deliver(MAIRIE, Placement())
-    finally:
-        await spool.close()
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["nameless", "scratch", "link_open", "write"])
-async def test_f150_no_inode_and_no_quota_are_told_as_a_full_disk(
-    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
-) -> None:
-    await deliver(store, MAIRIE, 1)
-
-    def failing(*_: object) -> None:
-        raise OSError(number, "full")
-
-    monkeypatch.setattr(FileSystem, call, failing)
-    with pytest.raises(StorageError) as caught:
-        await deliver_long(store)
-    inbox = await inbox_of(store)
-    assert await read(inbox, 1) == mail(1)
-    monkeypatch.undo()
-    assert caught.value.code == "storage-full"
-    assert len(cur(data, MAIRIE)) == 1
-    assert (await deliver(store, MAIRIE, 2)).uid == 2
-
-
-async def test_h041_the_declared_size_is_reserved_before_it_arrives(store: MaildirStore) -> None:
-    """Many long messages at once are told early that the disk is too small for all of them."""
-    reserved: list[tuple[int, int]] = []
-    store._fs.reserve = lambda fd, start, size: reserved.append((start, size))  # type: ignore[method-assign]
-    spool = store.spool(limit=60_000_000, declared=50_000_000)
-    await spool.write(b"x" * 300_000)
-    await spool.close()
-    assert sum(size for _, size in reserved) == 50_000_000
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "full")
-
-    store._fs.reserve = full  # type: ignore[method-assign]
-    spool = store.spool(limit=60_000_000, declared=50_000_000)
-    with pytest.raises(StorageError) as caught:
-        await spool.write(b"x" * 300_000)
-    await spool.close()
-    assert caught.value.code == "storage-full"
 
 
 async def test_an_opening_that_fails_after_its_caller_left_is_no_traceback(

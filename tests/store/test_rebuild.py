@@ -9,72 +9,19 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
-from message.content import BytesContent
 from store import catalog, journal
 from store.fsops import Call, FileSystem
 from store.lockfile import State, Word
 from store.service import MaildirStore
-from store.types import AccountRef, Flag, Message, ModSeq, Placement, Uid
-from tests.fakes.mail import content, mail
-from tests.store.helpers import AUTRE, MAIRIE, all_rows, by_hand, cur, deliver, inbox_of
-
-Picture = dict[str, object]
-
-
-def index_files(data: Path) -> list[Path]:
-    return [path for path in (data / "domains").rglob("*") if "index" in path.name and path.is_file()]
+from store.types import Flag
+from tests.fakes.mail import mail
+from tests.store.helpers import AUTRE, MAIRIE, all_rows, cur, deliver, inbox_of
+from tests.store.picture import delete, fill, index_files, numbers, opened, picture
 
 
 def index_only(data: Path) -> list[str]:
     """The names that are not index files must not contain the word."""
     return [path.name for path in index_files(data) if not path.name.startswith(("index.db", "index-text.db"))]
-
-
-async def opened(data: Path, clock: ManualClock, **options: object) -> MaildirStore:
-    store = MaildirStore(data, clock=clock, **options)  # type: ignore[arg-type]
-    await store.open()
-    return store
-
-
-async def fill(store: MaildirStore) -> None:
-    account = await store.account(MAIRIE)
-    reply = mail(3, extra="In-Reply-To: <m1@exemple.test>\r\nReferences: <m0@exemple.test>\r\n")
-    for number in (1, 2):
-        await deliver(store, MAIRIE, number, Placement(delivery_id=f"q{number}"))
-    await account.append([(BytesContent(reply), Placement(internal_date=1e9, keywords=("$A",)))])
-    await account.append([(content(number), Placement("Sent", flags=Flag.SEEN)) for number in range(4, 9)])
-    await account.create("index/Élus")
-    inbox = await inbox_of(store)
-    await inbox.store_flags([(1, 1)], add=Flag.ANSWERED | Flag.SEEN, add_keywords=["Projet"])
-    sent = await inbox_of(store, name="Sent")
-    await sent.move([(2, 3)], "index/Élus")
-    await sent.copy([(1, 1)], "Archive")
-    await sent.expunge([(4, 4)], only_deleted=False)
-
-
-def _without_modseq(row: Message) -> Message:
-    return row._replace(modseq=ModSeq(0))
-
-
-async def picture(store: MaildirStore) -> Picture:
-    """All that a client can ask, without mod-sequences and UIDNEXT, which may only rise."""
-    account = await store.account(MAIRIE)
-    found: Picture = {}
-    for folder in await account.folders():
-        rows = [_without_modseq(row) for row in await all_rows(await account.mailbox(folder.name))]
-        found[folder.name] = (folder.id, folder.uidvalidity, folder.special_use, folder.subscribed, rows)
-    found["usage"] = await account.usage()
-    return found
-
-
-async def numbers(store: MaildirStore) -> dict[str, tuple[int, int]]:
-    account = await store.account(MAIRIE)
-    return {folder.id: (folder.uidnext, folder.highest_modseq) for folder in await account.folders()}
-
-
-def delete(data: Path) -> None:
-    for path in index_files(data):
-        path.unlink()
 
 
 def corrupt(data: Path) -> None:
@@ -321,110 +268,3 @@ async def test_a_lost_side_file_is_restored_from_the_index(data: Path, clock: Ma
     store = await opened(data, clock)
     assert await picture(store) == before
     await store.close()
-
-
-async def test_rebuild_and_verify_as_the_operator_runs_them(data: Path, clock: ManualClock) -> None:
-    store = await opened(data, clock)
-    await fill(store)
-    await deliver(store, AUTRE, 1)
-    before = await picture(store)
-    assert await store.verify(None) == []
-    assert await store.rebuild("autre.test") == 1
-    assert await store.rebuild(None) == 9
-    assert await picture(store) == before
-    assert await store.verify(None) == []
-    await store.close()
-    delete(data)
-    store = await opened(data, clock)
-    assert await store.verify("autre.test") == ["maire@autre.test: index is missing"]
-    await store.close()
-
-
-async def test_verify_tells_what_is_wrong(data: Path, clock: ManualClock) -> None:
-    store = await opened(data, clock)
-    await fill(store)
-    await store.flush()
-    cur = data / "domains/mairie.test/maire/cur"
-    first, second, third = sorted(cur.iterdir(), key=lambda path: int(path.name.split("U=")[1].split(",")[0]))
-    first.unlink()
-    second.write_bytes(b"x")
-    (cur / "odd").mkdir()
-    faults = await store.verify("mairie.test")
-    assert any("UID 1 has no file" in line for line in faults)
-    assert any("UID 2: file has 1 octets" in line for line in faults)
-    assert any("'odd' is not in the index" in line for line in faults)
-    assert third.exists()
-    await store.close()
-
-
-async def test_h110_files_changed_by_hand_heal_without_mixing_contents(store: MaildirStore, data: Path) -> None:
-    for number in range(1, 7):
-        await deliver(store, MAIRIE, number)
-    inbox = await inbox_of(store)
-    snapshot = await inbox.snapshot()
-    cur = data / "domains/mairie.test/maire/cur"
-    files = {int(path.name.split("U=")[1].split(",")[0]): path for path in cur.iterdir()}
-    files[1].unlink()
-    files[2].rename(files[2].with_name(files[2].name + "PQz"))  # letters we do not know, a keyword nobody named
-    shutil.copy(files[3], cur / files[3].name.replace("Ma", "Mb"))  # two files claim UID 3
-    files[4].rename(cur / "sans-lettres")
-    (cur / ("x" * 255)).write_bytes(mail(90))
-    (cur / "1.vide.hote:2,S").write_bytes(b"")
-    with (cur / "1.creux.hote:2,S").open("wb") as file:
-        file.truncate(3_000_000_000)
-    by_hand(cur)
-    assert (await inbox.snapshot()).messages == 7
-    rows = await all_rows(inbox)
-    assert [row.uid for row in rows][:4] == [2, 3, 5, 6]
-    for row in rows[4:]:
-        assert row.uid > 6
-    bodies = sorted([await _body(inbox, row.uid) for row in rows])
-    assert bodies == sorted([mail(2), mail(3), mail(3), mail(4), mail(5), mail(6), mail(90)])
-    changes = await inbox.changes(snapshot.modseq, snapshot.uidnext)
-    assert set(changes.vanished) == {1, 4}
-
-
-async def _body(mailbox: object, uid: int) -> bytes:
-    from tests.store.helpers import read
-
-    return await read(mailbox, uid)  # type: ignore[arg-type]
-
-
-async def test_an_expunged_uid_never_comes_back(store: MaildirStore, data: Path, tmp_path: Path) -> None:
-    await deliver(store, MAIRIE, 1)
-    inbox = await inbox_of(store)
-    (path,) = (data / "domains/mairie.test/maire/cur").iterdir()
-    shutil.copy2(path, tmp_path / "kept")
-    await inbox.expunge([(1, 1)], only_deleted=False)
-    await store.flush()
-    shutil.copy2(tmp_path / "kept", path)  # somebody restores the old file by hand
-    by_hand(path.parent)
-    await inbox.snapshot()
-    await store.flush()
-    assert Uid(1) not in {row.uid for row in await all_rows(inbox)}
-
-
-async def test_an_expunged_uid_never_comes_back_even_when_the_journal_forgot_it(
-    data: Path, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal, "COMPACT_AT", 1)
-    store = await opened(data, clock)
-    await deliver(store, MAIRIE, 1)
-    inbox = await inbox_of(store)
-    (path,) = cur(data, MAIRIE)
-    shutil.copy2(path, tmp_path / "kept")
-    await inbox.expunge([(1, 1)], only_deleted=False)
-    await store.flush()
-    assert (data / "domains/mairie.test/maire" / journal.JOURNAL).stat().st_size == 0
-    await store.close()
-    shutil.copy2(tmp_path / "kept", path)
-    (data / "domains/mairie.test/maire/beffroi.lock").unlink()
-    store = await opened(data, clock)
-    assert [row.uid for row in await all_rows(await inbox_of(store))] == [2]  # the same octets, as a new message
-    await store.close()
-
-
-async def test_refs_without_an_organisation_in_common_do_not_meet(store: MaildirStore) -> None:
-    same_local = AccountRef("acc4", "org2", "autre.test", "maire")
-    await deliver(store, MAIRIE, 1)
-    assert await (await store.account(same_local)).usage() == (0, 0)
