@@ -24,6 +24,7 @@ from delivery.reporter import Reporter
 from delivery.scheduler import Scheduler
 from delivery.submission import Submission
 from delivery.types import Acceptor, MailParameters, Transaction
+from tests.delivery.queue_alone import another
 from tests.fakes.delivery_world import CountingIds, FakeAuthenticator, FakeDirectory, FakeStore, ScriptedAgent
 
 HOST = "mx.dept.test"
@@ -121,3 +122,15 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await made.queue.open()
     yield made
     await made.queue.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def queue(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Queue]:
+    opened = await another(tmp_path, clock)
+    yield opened
+    await opened.close()

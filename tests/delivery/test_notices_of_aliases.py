@@ -15,7 +15,7 @@ from delivery.spread import SILENT, spread
 from delivery.types import MailParameters, ResultKind
 from delivery.types import Result as Told
 from tests.delivery.conftest import World
-from tests.delivery.test_scheduler import empty, running, until
+from tests.delivery.runner import empty, running, until
 from tests.fakes.delivery_world import vouched
 
 ME = "agent@ville.test"

@@ -9,7 +9,7 @@ import sys
 from delivery.queue.claims import Choice
 from delivery.queue.owners import is_dead, new_owner
 from tests.delivery.conftest import World
-from tests.delivery.test_scheduler import put
+from tests.delivery.runner import put
 
 SAY_OWNER = "from delivery.queue.owners import new_owner; print(new_owner(), flush=True); input()"
 

@@ -1,77 +1,24 @@
-"""The queue alone: durability, leases, fairness of claims, results, debts, administration."""
+"""The queue alone: durability, leases, fairness of claims, results, debts."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
-import threading
-from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from core.address import parse
 from core.clock import ManualClock
 from core.envelope import Dsn
-from core.errors import ConflictError, NotFoundError, StorageError, TemporaryError
+from core.errors import ConflictError
 from core.status import accepted, deferred
-from delivery.queue import backlog as backlogs
-from delivery.queue.allowance import Rules, Verdict
-from delivery.queue.backlog import Backlog
-from delivery.queue.claims import SMALL, Candidate, Choice
-from delivery.queue.entering import enqueue
-from delivery.queue.queue import KNOWN_FOR, Queue
-from delivery.queue.results import Outcome
-from delivery.queue.rows import NewMessage, NewRecipient, StoredMessage, StoredRecipient
-from delivery.queue.schema import Owed, State
+from delivery.queue.claims import SMALL
+from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.queue.schema import Owed
 from delivery.types import Result, ResultKind
 from message.content import BytesContent
-
-HEAD = b"From: a@one.test\r\nTo: b@two.test\r\n\r\n"
-
-
-def new(queue_id: str, *recipients: str, body: bytes = b"bonjour\r\n", org: str = "o1", **extra: bool) -> NewMessage:
-    items = tuple(
-        NewRecipient(parse(text), org, Dsn(frozenset({"FAILURE"}), "rfc822;x"), **extra) for text in recipients
-    )
-    return NewMessage(queue_id, parse("a@one.test"), BytesContent(HEAD + body), items, account_id="acc")
-
-
-def everything(page: Sequence[Candidate]) -> Choice:
-    groups: dict[tuple[str, str], list[int]] = {}
-    for item in page:
-        groups.setdefault((item.queue_id, item.domain), []).append(item.id)
-    return Choice(tuple(tuple(ids) for ids in groups.values()), frozenset())
-
-
-def judge(_message: StoredMessage, stored: StoredRecipient, result: Result) -> Outcome:
-    if result.kind is ResultKind.DELIVERED:
-        return Outcome(State.DELIVERED, 0.0, str(result.status), Owed.NOTHING, "delivered")
-    if result.kind is ResultKind.DEFERRED:
-        return Outcome(State.WAITING, result.status.code * 1e9, str(result.status), Owed.NOTHING, "deferred")
-    return Outcome(State.FAILED, 0.0, str(result.status), Owed.FAILED, "failed")
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def queue(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Queue]:
-    opened = await another(tmp_path, clock)
-    yield opened
-    await opened.close()
-
-
-async def another(tmp_path: Path, clock: ManualClock, **options: float) -> Queue:
-    """A second process's view of the same queue."""
-    queue = Queue(tmp_path / "queue" / "queue.db", tmp_path / "run", clock=clock, **options)
-    await queue.open()
-    return queue
+from tests.delivery.queue_alone import HEAD, another, everything, judge, new
 
 
 async def test_what_was_enqueued_is_there_after_a_restart_byte_for_byte(
@@ -97,20 +44,6 @@ async def test_the_file_syncs_fully_and_is_private(tmp_path: Path, queue: Queue)
     value = await queue._database.write(lambda c: c.exec_driver_sql("PRAGMA synchronous").scalar())
     assert value == 2
     assert (tmp_path / "queue" / "queue.db").stat().st_mode & 0o077 == 0
-
-
-async def test_f155_the_names_of_a_new_queue_are_synced(
-    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced, real = set(), os.fsync
-
-    def watched(descriptor: int) -> None:
-        synced.add(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", watched)
-    await (await another(tmp_path, clock)).close()
-    assert {tmp_path, tmp_path / "queue"} <= synced
 
 
 async def test_a_queue_id_enters_once(queue: Queue) -> None:
@@ -193,22 +126,6 @@ async def test_what_a_front_delivers_itself_is_left_to_it_until_its_lease_is_ove
     await runner.close()
 
 
-async def test_h141_a_full_destination_does_not_hide_the_others(queue: Queue, clock: ManualClock) -> None:
-    await asyncio.gather(*(queue.enqueue(new(f"dead{n:04}", "x@dead.test")) for n in range(600)))
-    clock.advance(1)
-    await queue.enqueue(new("well", "x@well.test"))
-
-    def two_each(page: Sequence[Candidate]) -> Choice:
-        mine: dict[str, list[int]] = {}
-        for item in page:
-            mine.setdefault(item.domain, []).append(item.id)
-        full = frozenset(domain for domain, ids in mine.items() if len(ids) > 2)
-        return Choice(tuple((id_,) for ids in mine.values() for id_ in ids[:2]), full)
-
-    taken = await queue.claim(two_each)
-    assert sorted(job.recipients[0].address.domain for job in taken) == ["dead.test", "dead.test", "well.test"]
-
-
 async def test_results_end_a_message_only_when_all_is_told(queue: Queue) -> None:
     first, second, third = await queue.enqueue(new("q1", "b@two.test", "c@two.test", "d@two.test"))
     await queue.claim(everything)
@@ -262,167 +179,6 @@ async def test_f147_a_report_that_cannot_enter_leaves_the_debt(queue: Queue) -> 
     assert len(await queue.debts()) == 1
 
 
-async def test_h141_one_answer_puts_off_all_that_is_due_for_a_dead_domain(queue: Queue, clock: ManualClock) -> None:
-    await asyncio.gather(*(queue.enqueue(new(f"q{n}", "x@dead.test", "y@well.test")) for n in range(30)))
-    clock.advance(60)
-    status = deferred("no host answers", "unreachable", "4.4.1")
-    backlog = Backlog("dead.test", clock.at + 300, status, "", expired=clock.at - 1e6, late=clock.at - 1e5)
-    assert await queue.put_off(backlog, judge) == []
-    due = await queue.claim(everything)
-    assert {item.address.domain for job in due for item in job.recipients} == {"well.test"}
-    shown = await queue.administration.show(None, "q0")
-    assert shown.recipients[0].last_status == "451 4.4.1 no host answers"
-    assert shown.recipients[0].attempts == 1
-
-
-async def test_a_backlog_takes_old_messages_through_the_rule(queue: Queue, clock: ManualClock) -> None:
-    await queue.enqueue(new("old", "x@dead.test"))
-    clock.advance(86400)
-    await queue.enqueue(new("young", "x@dead.test"))
-    status = deferred("no host answers", "unreachable", "4.4.1")
-    backlog = Backlog("dead.test", clock.at + 300, status, "", expired=clock.at - 5 * 86400, late=clock.at - 4 * 3600)
-    [judged] = await queue.put_off(backlog, judge)
-    assert judged.message.queue_id == "old"
-    assert (await queue.administration.show(None, "young")).recipients[0].attempts == 1
-
-
-async def test_h141_a_backlog_of_old_messages_is_judged_a_few_at_a_time(
-    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each of them is some statements: all at once they held the database for seconds."""
-    monkeypatch.setattr("delivery.queue.backlog.JUDGED", 2)
-    for number in range(5):
-        await queue.enqueue(new(f"old{number}", "x@dead.test", "y@well.test"))
-    clock.advance(86400)
-    await queue.enqueue(new("young", "x@dead.test"))
-    status = deferred("no host answers", "unreachable", "4.4.1")
-    backlog = Backlog("dead.test", clock.at + 300, status, "", expired=clock.at - 5 * 86400, late=clock.at - 4 * 3600)
-    part, after = await queue._database.write(lambda c: backlogs.put_off(c, backlog, judge, now=clock.at))
-    assert (len(part), after > 0) == (2, True)
-    assert sorted(item.message.queue_id for item in await queue.put_off(backlog, judge)) == ["old2", "old3", "old4"]
-    assert (await queue.administration.show(None, "young")).recipients[0].attempts == 1
-    assert await queue.put_off(backlog, judge) == []
-
-
-async def test_h141_a_long_backlog_is_put_off_part_by_part(
-    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One statement over 50,000 rows held up everybody's mail for seconds."""
-    monkeypatch.setattr("delivery.queue.backlog.MOVED", 3)
-    for number in range(8):
-        await queue.enqueue(new(f"d{number}", "x@dead.test"))
-    writes = []
-    real = queue._database.write
-
-    async def counted(*arguments: Any) -> Any:
-        writes.append(1)
-        return await real(*arguments)
-
-    queue._database.write = counted  # type: ignore[method-assign]  # watched
-    status = deferred("no host answers", "unreachable", "4.4.1")
-    backlog = Backlog("dead.test", clock.at + 900, status, "", expired=clock.at - 1e6, late=clock.at - 1e6)
-    assert await queue.put_off(backlog, judge) == []
-    assert len(writes) == 3
-    assert await queue.next_due() == clock.now() + 900
-
-
-async def test_holding_keeps_a_message_back_until_it_is_released(queue: Queue) -> None:
-    await queue.enqueue(new("q1", "b@two.test"))
-    await queue.administration.hold(None, "q1")
-    assert (await queue.administration.show(None, "q1")).held
-    assert await queue.claim(everything) == []
-    assert await queue.next_due() is None
-    await queue.administration.release(None, "q1")
-    assert len(await queue.claim(everything)) == 1
-
-
-async def test_dropping_removes_without_a_bounce_even_under_a_running_delivery(queue: Queue) -> None:
-    ids = await queue.enqueue(new("q1", "b@two.test"))
-    await queue.claim(everything)
-    await queue.administration.drop(None, "q1")
-    assert await queue.apply([Result(ids[0], ResultKind.FAILED, deferred("gone", "gone"))], judge) == []
-    assert await queue.debts() == []
-    assert await queue._database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM queue_chunk").scalar()) == 0
-
-
-@pytest.mark.parametrize("action", ["show", "retry", "hold", "release", "drop"])
-async def test_p8_another_communes_message_is_absent(queue: Queue, action: str) -> None:
-    await queue.enqueue(new("q1", "b@two.test", org="o1"))
-    for queue_id in ("q1", "nothing-like-it"):
-        with pytest.raises(NotFoundError) as caught:
-            await getattr(queue.administration, action)("o2", queue_id)
-        assert caught.value.public == "no such message in the queue"
-    assert await queue.administration.list("o2") == []
-    assert [item.queue_id for item in await queue.administration.list("o1")] == ["q1"]
-
-
-async def test_p8_of_a_shared_message_each_commune_handles_its_own_recipients(queue: Queue) -> None:
-    items = (NewRecipient(parse("b@two.test"), "o1"), NewRecipient(parse("c@three.test"), "o2"))
-    await queue.enqueue(NewMessage("q1", None, BytesContent(HEAD), items))
-    shown = await queue.administration.show("o1", "q1")
-    assert [str(item.address) for item in shown.recipients] == ["b@two.test"]
-    await queue.administration.drop("o1", "q1")
-    shown = await queue.administration.show("o2", "q1")
-    assert [str(item.address) for item in shown.recipients] == ["c@three.test"]
-
-
-async def granted(queue: Queue, recipients: int) -> bool:
-    rules = Rules(recipients=10, new_recipients=1000, hijack=1000)
-    found = await queue.charge("acc", [f"{number}@two.test" for number in range(recipients)], rules)
-    return found.verdict is Verdict.GRANTED
-
-
-async def test_the_daily_limit_slides_over_24_hours_and_counts_nothing_when_refused(
-    tmp_path: Path, queue: Queue, clock: ManualClock
-) -> None:
-    assert await granted(queue, 6)
-    assert not await granted(queue, 5)
-    clock.advance(3600)
-    assert await granted(queue, 4)
-    again = await another(tmp_path, clock)
-    assert await again.sent_recently("acc") == 10
-    await again.close()
-    clock.advance(23 * 3600)
-    assert await queue.sent_recently("acc") == 4
-    assert await granted(queue, 6)
-
-
-async def test_what_an_account_sent_elsewhere_is_known_within_two_seconds_and_the_charge_is_exact(
-    tmp_path: Path, queue: Queue, clock: ManualClock
-) -> None:
-    other = await another(tmp_path, clock)
-    assert await granted(queue, 4)
-    assert await granted(other, 3)
-    assert await queue.sent_recently("acc") == 4
-    assert not await granted(queue, 4)
-    clock.advance(KNOWN_FOR)
-    assert await queue.sent_recently("acc") == 7
-    await queue.refund("acc", 4)
-    assert await queue.sent_recently("acc") == 3
-    await other.close()
-
-
-async def test_a_refused_operation_that_is_alone_in_its_group_leaves_nothing(queue: Queue) -> None:
-    """It has no savepoint of its own: the transaction goes back."""
-
-    def half(connection: Connection) -> None:
-        enqueue(connection, new("half", "b@two.test"), now=0.0, owner="", until=0.0)
-        raise NotFoundError("no", code="no")
-
-    def bug(connection: Connection) -> None:
-        enqueue(connection, new("bug", "b@two.test"), now=0.0, owner="", until=0.0)
-        raise ZeroDivisionError
-
-    with pytest.raises(NotFoundError):
-        await queue._database.write(half)
-    with pytest.raises(TemporaryError):
-        await queue._database.write(bug)
-    await queue.enqueue(new("good", "b@two.test"))
-    with pytest.raises(ConflictError):
-        await queue.enqueue(new("good", "b@two.test"))
-    assert [item.queue_id for item in await queue.administration.list(None)] == ["good"]
-
-
 async def test_a_small_message_comes_with_its_claim_and_a_large_one_is_read(queue: Queue) -> None:
     large = b"x" * SMALL + b"\r\n"
     await queue.enqueue(new("small", "b@two.test"))
@@ -436,87 +192,6 @@ async def test_a_small_message_comes_with_its_claim_and_a_large_one_is_read(queu
     assert read.read(0, read.size) == HEAD + large
 
 
-async def test_f163_what_a_clock_that_ran_ahead_counted_blocks_nobody_for_years(
-    queue: Queue, clock: ManualClock
-) -> None:
-    clock.advance(10 * 365 * 86400)
-    assert await granted(queue, 10)
-    clock.advance(-10 * 365 * 86400)
-    assert await queue.sent_recently("acc") == 0
-    assert await granted(queue, 10)
-
-
-async def test_f157_a_message_that_lost_a_piece_is_an_error_and_no_endless_read(tmp_path: Path, queue: Queue) -> None:
-    await queue.enqueue(new("q1", "b@two.test", body=b"x" * 600_000 + b"\r\n"))
-    (claimed,) = await queue.claim(everything)
-    content = await queue.content(claimed.message)
-    with sqlite3.connect(tmp_path / "queue" / "queue.db") as other:
-        other.execute("UPDATE queue_chunk SET data = x'2020' WHERE number = 2")
-    other.close()
-    with pytest.raises(StorageError, match="damaged"):
-        await asyncio.wait_for(asyncio.to_thread(content.read, 0, content.size), 5)
-
-
-async def test_f156_a_locked_database_is_a_temporary_refusal_that_keeps_nothing(
-    tmp_path: Path, queue: Queue, clock: ManualClock
-) -> None:
-    hasty = await another(tmp_path, clock, busy=0.2)
-    blocker = sqlite3.connect(tmp_path / "queue" / "queue.db", isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    with pytest.raises(TemporaryError):
-        await hasty.enqueue(new("q1", "b@two.test"))
-    blocker.execute("ROLLBACK")
-    blocker.close()
-    assert await queue.administration.list(None) == []
-    await hasty.enqueue(new("q1", "b@two.test"))
-    await hasty.close()
-
-
-async def test_f157_a_damaged_file_is_named_clearly(tmp_path: Path, clock: ManualClock) -> None:
-    (tmp_path / "queue").mkdir()
-    (tmp_path / "queue" / "queue.db").write_bytes(b"not a database at all" * 500)
-    with pytest.raises(StorageError, match=r"queue\.db is damaged"):
-        await another(tmp_path, clock)
-
-
-async def test_f157_a_newer_schema_is_refused_before_it_is_touched(
-    tmp_path: Path, queue: Queue, clock: ManualClock
-) -> None:
-    await queue._database.write(lambda c: c.exec_driver_sql("UPDATE queue_about SET value = '99'"))
-    with pytest.raises(StorageError, match="version 99"):
-        await another(tmp_path, clock)
-
-
-async def test_f149_a_full_disk_is_a_storage_error_and_the_queue_recovers(queue: Queue) -> None:
-    await queue._database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 200"))
-    with pytest.raises(StorageError):
-        await queue.enqueue(new("big", "b@two.test", body=b"x" * 2_000_000))
-    await queue.enqueue(new("small", "b@two.test"))
-    assert [item.queue_id for item in await queue.administration.list(None)] == ["small"]
-
-
-async def test_a_cancelled_caller_waits_for_the_write_that_still_reads_its_bytes(queue: Queue) -> None:
-    begun, gate = threading.Event(), threading.Event()
-
-    class Slow(BytesContent):
-        def read(self, start: int, stop: int) -> bytes:
-            begun.set()
-            assert gate.wait(10)
-            return super().read(start, stop)
-
-    message = NewMessage("q1", None, Slow(HEAD), (NewRecipient(parse("b@two.test")),))
-    task = asyncio.create_task(queue.enqueue(message))
-    await asyncio.to_thread(begun.wait, 10)
-    for _ in range(3):
-        task.cancel()
-        await asyncio.sleep(0)
-    assert not task.done()
-    gate.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert [item.queue_id for item in await queue.administration.list(None)] == ["q1"]
-
-
 async def test_the_room_of_delivered_messages_goes_back_to_the_disk(queue: Queue) -> None:
     await queue.enqueue(new("big", "b@two.test", body=b"x" * 3_000_000))
     await queue.administration.drop(None, "big")
@@ -525,17 +200,3 @@ async def test_the_room_of_delivered_messages_goes_back_to_the_disk(queue: Queue
     count = await queue._database.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
     assert count is not None
     assert count < 100
-
-
-async def test_a_bug_in_one_operation_fails_that_one_only(queue: Queue) -> None:
-    def bug(connection: Connection) -> None:
-        connection.exec_driver_sql("INSERT INTO queue_about VALUES ('bug', '1')")
-        raise ZeroDivisionError
-
-    answers = await asyncio.gather(
-        queue._database.write(bug), queue.enqueue(new("q1", "b@two.test")), return_exceptions=True
-    )
-    assert isinstance(answers[0], TemporaryError)
-    assert answers[1] == [1]
-    about = await queue._database.read(lambda c: c.exec_driver_sql("SELECT key FROM queue_about").scalars().all())
-    assert about == ["version"]

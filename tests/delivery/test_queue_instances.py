@@ -24,7 +24,7 @@ from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.types import Job, Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.conftest import World
-from tests.delivery.test_scheduler import MAIL, empty, put, running, until
+from tests.delivery.runner import MAIL, empty, put, running, until
 from tests.fakes.postgres import Postgres
 from tests.fakes.postgres import running as postgres
 

@@ -18,7 +18,7 @@ from store import custody
 from store.service import MaildirStore, initialise
 from store.types import AccountRef, Column
 from tests.delivery.conftest import HOST, World
-from tests.delivery.test_scheduler import empty, running, until
+from tests.delivery.runner import empty, running, until
 from tests.directory.helpers import commune, mailbox
 
 KEPT_AND_READ = ("postmaster+kept", "postmaster")

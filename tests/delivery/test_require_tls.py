@@ -10,7 +10,7 @@ from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.types import Job, Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.conftest import World
-from tests.delivery.test_scheduler import running, until
+from tests.delivery.runner import running, until
 
 MAIL = b"From: a@sender.test\r\nSubject: Essai\r\n\r\nConfidentiel.\r\n"
 

@@ -20,7 +20,7 @@ from delivery.queue.schema import Owed, State
 from delivery.types import MailParameters, Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.conftest import World
-from tests.delivery.test_scheduler import running, until
+from tests.delivery.runner import running, until
 
 MAIL = b"From: maire@ville.test\r\nTo: x@far.test\r\nSubject: Essai\r\n\r\nTexte.\r\n"
 NOW = 2_000_000.0

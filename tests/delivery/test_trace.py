@@ -11,7 +11,7 @@ from delivery.queue import tracing
 from delivery.queue.queue import TRACE
 from delivery.types import Result, ResultKind, TraceEntry
 from tests.delivery.conftest import World
-from tests.delivery.test_scheduler import answers, empty, running, until
+from tests.delivery.runner import answers, empty, running, until
 
 MAIL = b"From: maire@ville.test\r\nMessage-ID: <m1@ville.test>\r\nSubject: Secret\r\n\r\nTexte.\r\n"
 

@@ -21,7 +21,7 @@ from delivery.types import MailParameters, Vacation
 from delivery.vacation import KNOWN_FOR, Responder, withheld
 from message.header import split
 from tests.delivery.conftest import HOST, NoKeys, World
-from tests.delivery.test_scheduler import running, until
+from tests.delivery.runner import running, until
 from tests.fakes.delivery_world import vouched
 
 MAIL = (

@@ -1,0 +1,97 @@
+"""A long queue for one destination: put off at one answer, judged a few at a time, hiding nobody (row 141)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from core.clock import ManualClock
+from core.status import deferred
+from delivery.queue import backlog as backlogs
+from delivery.queue.backlog import Backlog
+from delivery.queue.claims import Candidate, Choice
+from delivery.queue.queue import Queue
+from tests.delivery.queue_alone import everything, judge, new
+
+
+async def test_h141_a_full_destination_does_not_hide_the_others(queue: Queue, clock: ManualClock) -> None:
+    await asyncio.gather(*(queue.enqueue(new(f"dead{n:04}", "x@dead.test")) for n in range(600)))
+    clock.advance(1)
+    await queue.enqueue(new("well", "x@well.test"))
+
+    def two_each(page: Sequence[Candidate]) -> Choice:
+        mine: dict[str, list[int]] = {}
+        for item in page:
+            mine.setdefault(item.domain, []).append(item.id)
+        full = frozenset(domain for domain, ids in mine.items() if len(ids) > 2)
+        return Choice(tuple((id_,) for ids in mine.values() for id_ in ids[:2]), full)
+
+    taken = await queue.claim(two_each)
+    assert sorted(job.recipients[0].address.domain for job in taken) == ["dead.test", "dead.test", "well.test"]
+
+
+async def test_h141_one_answer_puts_off_all_that_is_due_for_a_dead_domain(queue: Queue, clock: ManualClock) -> None:
+    await asyncio.gather(*(queue.enqueue(new(f"q{n}", "x@dead.test", "y@well.test")) for n in range(30)))
+    clock.advance(60)
+    status = deferred("no host answers", "unreachable", "4.4.1")
+    backlog = Backlog("dead.test", clock.at + 300, status, "", expired=clock.at - 1e6, late=clock.at - 1e5)
+    assert await queue.put_off(backlog, judge) == []
+    due = await queue.claim(everything)
+    assert {item.address.domain for job in due for item in job.recipients} == {"well.test"}
+    shown = await queue.administration.show(None, "q0")
+    assert shown.recipients[0].last_status == "451 4.4.1 no host answers"
+    assert shown.recipients[0].attempts == 1
+
+
+async def test_a_backlog_takes_old_messages_through_the_rule(queue: Queue, clock: ManualClock) -> None:
+    await queue.enqueue(new("old", "x@dead.test"))
+    clock.advance(86400)
+    await queue.enqueue(new("young", "x@dead.test"))
+    status = deferred("no host answers", "unreachable", "4.4.1")
+    backlog = Backlog("dead.test", clock.at + 300, status, "", expired=clock.at - 5 * 86400, late=clock.at - 4 * 3600)
+    [judged] = await queue.put_off(backlog, judge)
+    assert judged.message.queue_id == "old"
+    assert (await queue.administration.show(None, "young")).recipients[0].attempts == 1
+
+
+async def test_h141_a_backlog_of_old_messages_is_judged_a_few_at_a_time(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is some statements: all at once they held the database for seconds."""
+    monkeypatch.setattr("delivery.queue.backlog.JUDGED", 2)
+    for number in range(5):
+        await queue.enqueue(new(f"old{number}", "x@dead.test", "y@well.test"))
+    clock.advance(86400)
+    await queue.enqueue(new("young", "x@dead.test"))
+    status = deferred("no host answers", "unreachable", "4.4.1")
+    backlog = Backlog("dead.test", clock.at + 300, status, "", expired=clock.at - 5 * 86400, late=clock.at - 4 * 3600)
+    part, after = await queue._database.write(lambda c: backlogs.put_off(c, backlog, judge, now=clock.at))
+    assert (len(part), after > 0) == (2, True)
+    assert sorted(item.message.queue_id for item in await queue.put_off(backlog, judge)) == ["old2", "old3", "old4"]
+    assert (await queue.administration.show(None, "young")).recipients[0].attempts == 1
+    assert await queue.put_off(backlog, judge) == []
+
+
+async def test_h141_a_long_backlog_is_put_off_part_by_part(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement over 50,000 rows held up everybody's mail for seconds."""
+    monkeypatch.setattr("delivery.queue.backlog.MOVED", 3)
+    for number in range(8):
+        await queue.enqueue(new(f"d{number}", "x@dead.test"))
+    writes = []
+    real = queue._database.write
+
+    async def counted(*arguments: Any) -> Any:
+        writes.append(1)
+        return await real(*arguments)
+
+    queue._database.write = counted  # type: ignore[method-assign]  # watched
+    status = deferred("no host answers", "unreachable", "4.4.1")
+    backlog = Backlog("dead.test", clock.at + 900, status, "", expired=clock.at - 1e6, late=clock.at - 1e6)
+    assert await queue.put_off(backlog, judge) == []
+    assert len(writes) == 3
+    assert await queue.next_due() == clock.now() + 900

@@ -1,0 +1,144 @@
+"""Agents that misbehave, a database that is away, a runner that dies: nothing is lost, one duplicate at most (f146)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from core.errors import TemporaryError
+from delivery.types import Job, Result
+from tests.delivery.conftest import World
+from tests.delivery.runner import empty, put, running, tried, until, waiting
+
+
+@pytest.mark.parametrize("fault", ["raises", "forgets", "hangs"])
+async def test_an_agent_that_misbehaves_defers_its_job_and_no_other(world: World, fault: str) -> None:
+    inner = world.remote
+
+    class Broken:
+        async def deliver(self, job: Job) -> list[Result]:
+            if job.next_hop != "far.test":
+                return await inner.deliver(job)
+            if fault == "raises":
+                raise RuntimeError("bug")
+            if fault == "hangs":
+                await asyncio.Event().wait()
+            return []
+
+    world.remote = Broken()  # type: ignore[assignment]  # wraps it
+    async with running(world.scheduler(deadline=0.2)):
+        queue_id = await put(world, "x@far.test")
+        await put(world, "x@near.test")
+        await until(lambda: len(inner.jobs) == 1)
+        await until(lambda: tried(world, queue_id, 1))
+    assert (await waiting(world, queue_id)).state == "waiting"
+
+
+async def test_f146_a_result_is_written_until_the_database_takes_it(world: World, monkeypatch: Any) -> None:
+    tries = []
+    apply = world.queue.apply
+
+    async def failing(*args: Any) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise TemporaryError("busy")
+        return await apply(*args)
+
+    world.queue.apply = failing  # type: ignore[method-assign]  # a fault
+    monkeypatch.setattr("delivery.scheduler.WRITE_PAUSE", 0.01)
+    async with running(world.scheduler()):
+        await put(world, "x@far.test")
+        await until(lambda: empty(world))
+    assert len(tries) == 3
+    assert len(world.remote.jobs) == 1
+
+
+@pytest.mark.parametrize("fault", [TemporaryError("away"), KeyError("a bug")])
+async def test_f146_what_could_not_be_recorded_is_tried_again_and_not_held_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """The lease of a job that had ended without a result was renewed as long as the runner lived."""
+    monkeypatch.setattr("delivery.scheduler.WRITE_TRIES", 1)
+    world.queue.lease = 0.2
+    real, faults = world.queue.apply, [fault]
+
+    async def once(done: Any, judge: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await real(done, judge)
+
+    world.queue.apply = once  # type: ignore[method-assign]  # a fault
+    async with running(world.scheduler()):
+        queue_id = await put(world, "x@far.test")
+        await until(lambda: world.remote.jobs)
+        await until(lambda: _is(world, queue_id, "waiting"))
+        assert (await waiting(world, queue_id)).next_attempt > world.clock.now() + 60
+        assert len(world.remote.jobs) == 1
+        await world.queue.administration.retry(None, queue_id)
+        await until(lambda: empty(world))
+
+
+async def _is(world: World, queue_id: str, state: str) -> bool:
+    return bool((await waiting(world, queue_id)).state == state)
+
+
+async def test_f146_a_runner_that_died_after_the_remote_250_causes_one_duplicate_at_most(world: World) -> None:
+    dying = world.another_queue()
+    await dying.open()
+    queue_id = await put(world, "x@far.test")
+    assert len(await dying.claim(world.scheduler()._destinations.selection())) == 1  # delivered, then killed
+    async with running(world.scheduler()):
+        world.clock.advance(61)
+        world.queue.lease = 0.04
+        await until(lambda: empty(world))
+    assert [job.queue_id for job in world.remote.jobs] == [queue_id]
+    await dying.close()
+
+
+async def test_f148_stopping_lets_running_jobs_finish_and_gives_back_the_rest(world: World) -> None:
+    begun, gate = asyncio.Event(), asyncio.Event()
+    inner = world.remote
+
+    class Slow:
+        async def deliver(self, job: Job) -> list[Result]:
+            begun.set()
+            await gate.wait()
+            return await inner.deliver(job)
+
+    world.remote = Slow()  # type: ignore[assignment]  # wraps it
+    scheduler = world.scheduler()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(scheduler.run())
+        await put(world, "x@far.test")
+        await begun.wait()
+        scheduler.stop()
+        later = await put(world, "y@near.test")
+        gate.set()
+        await task
+    assert [item.queue_id for item in await world.queue.administration.list(None)] == [later]
+    scheduler = world.scheduler(drain=0.05)
+    begun.clear()
+    gate.clear()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(scheduler.run())
+        await begun.wait()
+        scheduler.stop()
+        await task
+    assert (await waiting(world, later)).state == "waiting"
+
+
+async def test_a_database_that_is_away_does_not_stop_the_runner(world: World) -> None:
+    real, failures = world.queue.next_due, []
+
+    async def flaky() -> float | None:
+        if len(failures) < 2:
+            failures.append(1)
+            raise TemporaryError("busy")
+        return await real()
+
+    world.queue.next_due = flaky  # type: ignore[method-assign]  # a fault
+    async with running(world.scheduler()):
+        await put(world, "x@far.test")
+        await until(lambda: empty(world))
