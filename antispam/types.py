@@ -80,7 +80,8 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """Who vouches for the message."""
+    """Who vouches for the message. `spf`: of the reverse-path, or of HELO when that is null, and what DMARC looks at;
+    `helo`: of HELO beside a reverse-path (RFC 7208 2.3), None when it is no name to ask about. Told, nothing more."""
 
     spf: Spf
     dkim: tuple[Dkim, ...]
@@ -88,6 +89,7 @@ class Authentication:
     iprev: Iprev
     arc: Arc = Arc(Result.NONE)
     null_mx: bool = False  # the domain of the reverse-path says that it takes no mail (RFC 7505)
+    helo: Spf | None = None
 
 
 class Action(Enum):

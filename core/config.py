@@ -299,6 +299,7 @@ class Limits(Section):
     # evidence
     dkim_signatures: int = 10
     spf_timeout: float = 20.0
+    helo_timeout: float = 5.0
     evidence_timeout: float = 30.0
     # REST
     api_body: int = 1 * MIB

@@ -41,7 +41,7 @@ class Claims:
 
 def compose(authserv_id: str, authentication: Authentication, address: str) -> bytes:
     """The field with its CRLF, one result a line. `authserv_id` is our hostname, `address` the peer's."""
-    results = [_spf(authentication.spf)]
+    results = [_spf(item) for item in (authentication.spf, authentication.helo) if item is not None]
     results += [_dkim(item) for item in authentication.dkim[:MAX_DKIM]] or [_result("dkim", Result.NONE, "")]
     if authentication.arc.result is not Result.NONE:
         results.append(_arc(authentication.arc))

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from antispam.authentication import Authenticator
-from antispam.types import Authentication, Result
+from antispam.types import Authentication, Result, Spf
 from core.address import Address
 from core.clock import ManualClock
 from core.config import Limits
@@ -35,8 +35,10 @@ def world() -> FakeResolver:
     return dns
 
 
-async def judge(dns: FakeResolver, message: bytes, who: Peer, sender: Address | None = SENDER) -> Authentication:
-    door = Authenticator(dns, ManualClock(NOW), Limits(), "mx.dept.test")
+async def judge(
+    dns: FakeResolver, message: bytes, who: Peer, sender: Address | None = SENDER, limits: Limits | None = None
+) -> Authentication:
+    door = Authenticator(dns, ManualClock(NOW), limits or Limits(), "mx.dept.test")
     cut = head_length(message)
     head = split(message[:cut])
     verification = door.begin(head)
@@ -63,6 +65,43 @@ async def test_the_null_sender_is_judged_by_helo() -> None:
     result = await judge(world(), MESSAGE, peer(), sender=None)
     assert (result.spf.result, result.spf.identity, result.spf.domain) == (Result.PASS, "helo", "mail.x.test")
     assert result.dmarc.result is Result.PASS
+
+
+async def test_helo_is_judged_beside_the_reverse_path_and_vouches_for_nobody() -> None:
+    """RFC 7208 2.3; only the reverse-path counts for DMARC (RFC 9989 5.3), however well HELO fits From."""
+    dns = world()
+    result = await judge(dns, signed(), peer())
+    assert result.helo == Spf(Result.PASS, "helo", "mail.x.test", "pass")
+    dns.add("elsewhere.test", "TXT", "v=spf1 -all")
+    result = await judge(dns, MESSAGE, peer(), Address("a", "elsewhere.test"))
+    assert (result.spf.result, result.helo) == (Result.FAIL, Spf(Result.PASS, "helo", "mail.x.test", "pass"))
+    assert (result.dmarc.result, result.dmarc.disposition) == (Result.FAIL, "reject")
+    forged = await judge(dns, signed(), peer("203.0.113.66"))
+    assert forged.helo == Spf(Result.FAIL, "helo", "mail.x.test", "fail")
+    assert forged.dmarc.result is Result.PASS  # by its signature
+
+
+async def test_helo_costs_one_question_and_none_for_a_name_that_was_asked() -> None:
+    dns = world()
+    result = await judge(dns, signed(), peer(helo="relay.provider.test"))
+    assert result.helo == Spf(Result.NONE, "helo", "relay.provider.test", "no-record")
+    assert [(kind, name) for kind, name in dns.questions if "provider" in name] == [("TXT", "relay.provider.test")]
+    dns.questions.clear()
+    result = await judge(dns, signed(), peer(helo="X.test"))
+    assert (result.helo, dns.questions["TXT", "x.test"]) == (Spf(Result.PASS, "helo", "x.test", "pass"), 1)
+    for helo in ("[192.0.2.1]", "a b", ""):
+        assert (await judge(dns, signed(), peer(helo=helo))).helo is None
+
+
+@pytest.mark.parametrize(("answers_after", "expected"), [(0.05, Result.PASS), (60.0, Result.TEMPERROR)])
+async def test_h089_a_helo_whose_dns_dawdles_is_not_waited_for(answers_after: float, expected: Result) -> None:
+    dns = world()
+    dns.add("relay.provider.test", "TXT", "v=spf1 ip4:192.0.2.1 -all")
+    dns.slow = {"relay.provider.test": answers_after}
+    who = peer(helo="relay.provider.test")
+    result = await asyncio.wait_for(judge(dns, signed(), who, limits=Limits(helo_timeout=0.4)), 5)
+    assert result.helo is not None
+    assert (result.helo.result, result.spf.result, result.dmarc.result) == (expected, Result.PASS, Result.PASS)
 
 
 @pytest.mark.parametrize("helo", ["", "[192.0.2.1]", "localhost", "a b", "x.test\x00"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,17 @@ def test_the_field_says_everything_and_reads_back() -> None:
         ("spf", "pass"), ("dkim", "pass"), ("dmarc", "pass"), ("iprev", "pass"),
     ]  # fmt: skip
     assert ("header.b", "AbCd/+12") in claims.claims[1].properties
+
+
+def test_helo_is_told_behind_the_reverse_path() -> None:
+    """RFC 7208 9.2: a result for each identity, told apart by its property."""
+    both = replace(CLEAN, helo=Spf(Result.FAIL, "helo", "mail.y.test", "fail"))
+    claims = parse(unfolded(compose("mx.dept.test", both, "192.0.2.1")))
+    assert claims is not None
+    assert claims.claims[:2] == (
+        Claim("spf", "pass", (("smtp.mailfrom", "x.test"),)),
+        Claim("spf", "fail", (("smtp.helo", "mail.y.test"),)),
+    )
 
 
 def test_no_signature_is_told_as_none_and_failures_with_their_reason() -> None:
@@ -87,6 +99,7 @@ def test_h083_no_value_leaves_its_place(value: str) -> None:
         (Dkim(Result.FAIL, value, value, value, value, value, False, value),),
         Dmarc(Result.FAIL, value, value, value, value, value),
         Iprev(Result.PASS, value),
+        helo=Spf(Result.FAIL, "helo", value, value),
     )
     field = compose("mx.test", hostile, value)
     assert all(octet in b"\r\n\t" or 32 <= octet < 127 for octet in field)
@@ -94,7 +107,7 @@ def test_h083_no_value_leaves_its_place(value: str) -> None:
     assert max(len(line) for line in field.split(b"\r\n")) < 998
     claims = parse(unfolded(field))
     assert claims is not None
-    assert [claim.method for claim in claims.claims] == ["spf", "dkim", "dmarc", "iprev"]
+    assert [claim.method for claim in claims.claims] == ["spf", "spf", "dkim", "dmarc", "iprev"]
     assert {claim.result for claim in claims.claims} == {"fail", "pass"}
     assert b"bank.test" not in field
     assert b"Injected" not in field
