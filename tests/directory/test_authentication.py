@@ -1,13 +1,11 @@
-"""Every way to log in beside the holder's password: scoped, throttled, indistinguishable when refused."""
+"""Tokens, certificates and SCRAM beside passwords: whom they log in, and that a refusal tells nothing."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable
 
-import httpx2
 import pytest
 import trustme
 from cryptography import x509
@@ -16,174 +14,20 @@ from scramp import ScramClient
 
 from core.clock import ManualClock
 from core.config import Limits
-from core.errors import MailError, NotFoundError, TemporaryError
+from core.errors import TemporaryError
 from core.ids import RandomIds
 from core.log import Secret
-from directory import app_passwords, sasl, scram
+from directory import sasl, scram
 from directory.authentication import Authentication, Door, Outcome
 from directory.certificates import fingerprint
-from directory.introspection import Introspection, Server
 from directory.proving import Means
 from directory.service import SqlDirectory
 from directory.tokens import TokenFacts
-from directory.types import Account, LoggedIn, LoginRefused, LoginResult, LoginUnavailable, Scope
-from tests.directory.helpers import GOOD, LOCAL, OPERATOR, admin_of, at, commune, mailbox
+from directory.types import LoggedIn, LoginRefused, LoginResult, LoginUnavailable, Scope
+from tests.directory.anne import ANNE, REFUSED, add, anne, login
+from tests.directory.helpers import GOOD, LOCAL, OPERATOR, at, mailbox
 
-ANNE = "anne@brou.test"
-REFUSED = LoginRefused("bad-credentials")
 IMAP, SMTP = Door("imap", LOCAL), Door("smtp", LOCAL)
-
-
-async def at_once(_: float) -> None:
-    """The waits of the throttle are tested where it is."""
-
-
-async def anne(directory: SqlDirectory) -> Account:
-    directory._login._attempts._sleep = at_once
-    await commune(directory, "Brou", "brou.test")
-    return await mailbox(directory, ANNE, GOOD)
-
-
-async def login(directory: SqlDirectory, password: str, protocol: str = "imap", remote: str = LOCAL) -> LoginResult:
-    return await directory.login(ANNE, Secret(password), protocol=protocol, remote=remote)
-
-
-async def add(directory: SqlDirectory, scope: Scope = Scope.MAIL, **options: object) -> tuple[str, str]:
-    """(id, clear)."""
-    about, clear = await directory.add_app_password(OPERATOR, at(ANNE), "Téléphone", scope, **options)  # type: ignore[arg-type]
-    return about.id, clear.reveal()
-
-
-# --- app passwords ---
-
-
-def test_an_app_password_has_130_bits_and_many_spellings() -> None:
-    seen = {app_passwords.generate(RandomIds().token()) for _ in range(100)}
-    assert len(seen) == 100
-    for clear in seen:
-        text = app_passwords.canonical(clear)
-        assert text is not None
-        assert len(text) == 26
-        assert app_passwords.canonical(clear.upper()) == app_passwords.canonical(clear.replace("-", " ")) == text
-    for other in (GOOD.reveal(), "", "x" * 26 + "!", "0" * 25, "0" * 27, "-" * 200):
-        assert app_passwords.canonical(other) is None
-
-
-async def test_it_opens_what_it_was_made_for_and_nothing_else(both: SqlDirectory) -> None:
-    account = await anne(both)
-    opens = {Scope.MAIL: "imap smtp", Scope.IMAP: "imap", Scope.SUBMISSION: "smtp", Scope.SEND_ONLY: "smtp"}
-    for scope, protocols in opens.items():
-        app, clear = await add(both, scope)
-        for protocol in ("imap", "smtp", "other"):
-            result = await login(both, clear, protocol)
-            expected = LoggedIn(account, app, send_only=scope is Scope.SEND_ONLY)
-            assert result == (expected if protocol in protocols.split() else REFUSED), (scope, protocol)
-        assert await login(both, clear.upper().replace("-", " "), protocols.split()[0]) == expected
-    assert isinstance(await login(both, GOOD.reveal()), LoggedIn)
-
-
-async def test_it_ends_and_comes_from_its_networks_only(both: SqlDirectory, clock: ManualClock) -> None:
-    await anne(both)
-    _, clear = await add(both, networks=["192.0.2.7/24", "2001:db8::/32"], expires_at=clock.now() + 60)
-    for remote, good in (("192.0.2.200", True), ("::ffff:192.0.2.1", True), ("2001:db8::1", True), (LOCAL, False)):
-        result = await login(both, clear, remote=remote)
-        assert isinstance(result, LoggedIn) == good, remote
-    opened = await login(both, clear, remote="192.0.2.1")
-    assert isinstance(opened, LoggedIn)
-    assert await both.still_open(opened)
-    clock.advance(61)
-    assert await login(both, clear, remote="192.0.2.1") == REFUSED
-    assert not await both.still_open(opened)
-
-
-async def test_h117_it_ends_when_taken_back_and_with_the_holders_password(both: SqlDirectory) -> None:
-    await anne(both)
-    first, one = await add(both)
-    second, two = await add(both)
-    opened = [await login(both, clear) for clear in (one, two)]
-    await both.remove_app_password(OPERATOR, at(ANNE), first)
-    for result, good in zip(opened, (False, True), strict=True):
-        assert isinstance(result, LoggedIn)
-        assert await both.still_open(result) == good
-    assert await login(both, one) == REFUSED
-    assert [app.id for app in await both.app_passwords(OPERATOR, at(ANNE))] == [second]
-    await both.set_password(OPERATOR, at(ANNE), Secret("quatre chiens blancs"))
-    assert await login(both, two) == REFUSED
-    assert await both.app_passwords(OPERATOR, at(ANNE)) == []
-
-
-async def test_it_is_listed_without_itself_and_kept_nowhere(directory: SqlDirectory, sqlite_url: str) -> None:
-    await anne(directory)
-    _, clear = await add(directory, Scope.SEND_ONLY, bare_lines=True, networks=["10.0.0.0/8"])
-    (listed,) = await directory.app_passwords(OPERATOR, at(ANNE))
-    assert (listed.label, listed.scope, listed.networks, listed.bare_lines) == (
-        "Téléphone", Scope.SEND_ONLY, ("10.0.0.0/8",), True,
-    )  # fmt: skip
-    with open(sqlite_url.removeprefix("sqlite:///"), "rb") as file:
-        stored = file.read()
-    for secret in (clear, app_passwords.canonical(clear) or ""):
-        assert secret.encode() not in stored
-    assert clear not in str([entry.target for entry in await directory.audit(OPERATOR)])
-
-
-async def test_the_copiers_bare_lines_are_told_to_smtp(both: SqlDirectory) -> None:
-    await anne(both)
-    _, clear = await add(both, Scope.SEND_ONLY, bare_lines=True)
-    result = await login(both, clear, "smtp")
-    assert isinstance(result, LoggedIn)
-    assert result.send_only
-    assert result.bare_lines
-
-
-@pytest.mark.parametrize(
-    ("options", "code"),
-    [
-        ({"bare_lines": True}, "bare-lines-need-send-only"),
-        ({"networks": ["mairie"]}, "invalid-network"),
-        ({"networks": ["10.0.0.1"] * 21}, "invalid-network"),
-        ({"expires_at": 1.0}, "invalid-expiry"),
-    ],
-)
-async def test_what_cannot_be(directory: SqlDirectory, options: dict[str, object], code: str) -> None:
-    await anne(directory)
-    with pytest.raises(MailError) as refused:
-        await add(directory, **options)
-    assert refused.value.code == code
-
-
-async def test_there_is_a_bound(directory: SqlDirectory) -> None:
-    await anne(directory)
-    for _ in range(50):
-        await add(directory)
-    with pytest.raises(MailError) as refused:
-        await add(directory)
-    assert refused.value.code == "app-passwords-full"
-
-
-async def test_h121_a_neighbours_are_as_if_absent(both: SqlDirectory) -> None:
-    await anne(both)
-    other = admin_of(await commune(both, "Autre", "autre.test"))
-    app, _ = await add(both)
-    for attempt in (
-        both.app_passwords(other, at(ANNE)),
-        both.remove_app_password(other, at(ANNE), app),
-        both.add_app_password(other, at(ANNE), "x", Scope.MAIL),
-    ):
-        with pytest.raises(NotFoundError) as refused:
-            await attempt
-        assert refused.value.code == "unknown-mailbox"
-    with pytest.raises(NotFoundError):
-        await both.remove_app_password(OPERATOR, at(ANNE), "absent")
-
-
-async def test_suspended_is_suspended(both: SqlDirectory) -> None:
-    await anne(both)
-    _, clear = await add(both)
-    await both.suspend(OPERATOR, at(ANNE))
-    assert await login(both, clear) == LoginRefused("suspended")
-
-
-# --- the other mechanisms ---
 
 
 class FakeTokens:
@@ -416,87 +260,3 @@ async def test_h113_every_mechanism_counts_in_the_same_throttle(
     assert isinstance(result, LoginRefused)
     assert throttle.wait(LOCAL, ANNE) > 0
     await directory.close()
-
-
-# --- introspection ---
-
-
-def introspection(
-    answer: Callable[[httpx2.Request], httpx2.Response], clock: ManualClock, **server: str
-) -> Introspection:
-    secret = Secret(server.pop("secret", "s3cret"))
-    about = Server("https://auth.test/introspect", "beffroi", secret, **server)
-    return Introspection(about, clock, transport=httpx2.MockTransport(answer))
-
-
-async def test_rfc_7662_the_question_and_the_answer(clock: ManualClock) -> None:
-    asked: list[httpx2.Request] = []
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
-        ends = int(clock.now()) + 30
-        return httpx2.Response(200, json={"active": True, "email": ANNE, "scope": "mail x", "exp": ends})
-
-    check = introspection(answer, clock, scope="mail")
-    facts = await check.check(Secret("to+ken/="))
-    assert facts == TokenFacts(ANNE, float(int(clock.now()) + 30))
-    (request,) = asked
-    assert (request.method, str(request.url)) == ("POST", "https://auth.test/introspect")
-    assert request.content == b"token=to%2Bken%2F%3D&token_type_hint=access_token"
-    assert request.headers["authorization"] == "Basic " + base64.b64encode(b"beffroi:s3cret").decode()
-    assert await check.check(Secret("to+ken/=")) == facts
-    assert len(asked) == 1
-    clock.advance(31)
-    await check.check(Secret("to+ken/="))
-    assert len(asked) == 2
-    await check.close()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"active": False}, {"active": False, "email": ANNE}, {"active": True}, {"active": True, "email": 7},
-        {"active": True, "email": ANNE}, {"active": True, "email": ANNE, "scope": "mailx"},
-        {"active": True, "email": ANNE, "scope": "mail", "exp": 1},
-    ],
-    ids=str,
-)  # fmt: skip
-async def test_h119_a_token_that_is_not_for_us(clock: ManualClock, answer: dict[str, object]) -> None:
-    check = introspection(lambda _: httpx2.Response(200, json=answer), clock, scope="mail")
-    assert await check.check(Secret("t")) is None
-    await check.close()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        httpx2.Response(401), httpx2.Response(500, json={"active": True}), httpx2.Response(200, content=b"not json"),
-        httpx2.Response(200, json=[True]), httpx2.Response(200, json={"active": "yes"}),
-        httpx2.Response(302, headers={"Location": "https://evil.test/"}),
-        httpx2.Response(200, content=b'{"active": true, "x": "' + b"x" * 70_000 + b'"}'),
-    ],
-    ids=["401", "500", "text", "list", "word", "redirect", "huge"],
-)  # fmt: skip
-async def test_f160_an_answer_that_is_none_is_nobodys_fault(clock: ManualClock, answer: httpx2.Response) -> None:
-    asked = 0
-
-    def handler(_: httpx2.Request) -> httpx2.Response:
-        nonlocal asked
-        asked += 1
-        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
-
-    check = introspection(handler, clock)
-    for _ in range(8):
-        with pytest.raises(TemporaryError) as raised:
-            await check.check(Secret("secret-token"))
-        assert "secret-token" not in repr(raised.value.__dict__)
-        assert raised.value.__cause__ is None
-    assert asked == 5  # then it is left alone for a while
-    await check.close()
-
-
-async def test_many_tokens_at_once_wait_for_no_other(clock: ManualClock) -> None:
-    check = introspection(lambda _: httpx2.Response(200, json={"active": True, "email": ANNE}), clock)
-    found = await asyncio.gather(*(check.check(Secret(f"t{number}")) for number in range(50)))
-    assert set(found) == {TokenFacts(ANNE, None)}
-    await check.close()
