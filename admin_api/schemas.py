@@ -43,7 +43,12 @@ class OrganisationIn(Model):
 
 
 class OrganisationChange(Model):
-    quota: Quota = Field(description="What all its mailboxes may hold together, in octets; 0 is unlimited.")
+    """What is absent stays as it is."""
+
+    quota: Quota | None = Field(
+        default=None, description="What all its mailboxes may hold together, in octets; 0 is unlimited."
+    )
+    state: Literal["active", "suspended"] | None = None
 
 
 class OrganisationOut(Model):
@@ -258,7 +263,7 @@ class QueuedMessageOut(Model):
     created: float
     held: bool
     held_by: list[Literal["administrator", "lock", "suspension"]] = Field(
-        description="A lock of the account's sending, its suspension, an administrator by hand."
+        description="A lock of the account's sending, its suspension or its commune's, an administrator by hand."
     )
     organisation: str
     recipients: list[QueuedRecipientOut]

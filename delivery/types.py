@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import field
 from enum import Enum
 from typing import Protocol
@@ -209,11 +209,14 @@ class QueueAdministration(Protocol):
     async def unlock(self, account_id: str) -> bool:
         """Let an account send again whose sending was locked; False when it was not. The caller bounds whose it is."""
 
-    async def suspend(self, account_id: str) -> None:
-        """Hold what the account has in the queue, and what still comes of it."""
+    async def suspend(self, account_ids: Collection[str]) -> None:
+        """Hold what the accounts have in the queue, and what still comes of them. `delivery.standing` asks for it."""
 
-    async def resume(self, account_id: str) -> None:
+    async def resume(self, account_ids: Collection[str]) -> None:
         """Let go what `suspend` holds; what is held for another reason stays."""
+
+    async def concerned(self) -> Collection[str]:
+        """Ids of the accounts that have something in the queue, or are suspended there."""
 
     async def vacation(self, account_id: str) -> Vacation | None: ...
 

@@ -8,7 +8,7 @@ address at once, because absence is never kept). Administration is transactional
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from core.address import Address
@@ -35,6 +35,7 @@ from directory.types import (
     Resolution,
     Role,
     Scope,
+    Standing,
 )
 
 __all__ = ["Directory", "ImportResult", "ImportRow"]
@@ -78,6 +79,9 @@ class Directory(Logins, Protocol):
     async def version(self) -> int:
         """Rises with every administrative change, by whichever process: while it stands still, so does everything."""
 
+    async def standing(self, account_ids: Collection[str]) -> Standing:
+        """What counts for these accounts this moment; never out of date."""
+
     async def still_open(self, login: LoggedIn) -> bool:
         """False once the account is suspended or gone, or has another password than it had at that login, or the app
         password is gone or has ended, or the token has (row 117)."""
@@ -93,8 +97,12 @@ class Directory(Logins, Protocol):
 
     async def organisation(self, actor: Actor, id_or_name: str) -> Organisation: ...
 
+    async def accounts_of(self, actor: Actor, organisation: str) -> Sequence[Account]:
+        """All of an organisation, by id or name."""
+
     async def suspend_organisation(self, actor: Actor, id_or_name: str) -> Organisation:
-        """Its accounts receive but neither log in nor send, its administrators' tokens stop, within 5 s (row 117)."""
+        """Its accounts receive but neither log in nor send, its administrators' tokens stop, within 5 s (row 117).
+        Operators only. Through `delivery.standing`, like those of accounts: what is queued follows."""
 
     async def set_organisation_quota(self, actor: Actor, id_or_name: str, quota: int) -> Organisation:
         """What all its accounts may hold together, in octets; 0 unlimited. Operators only."""

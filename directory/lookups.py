@@ -9,6 +9,7 @@ change anything.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,6 +35,7 @@ from directory.types import (
     LocalAccount,
     LoggedIn,
     Resolution,
+    Standing,
     State,
     UnknownUser,
     keeper,
@@ -180,6 +182,11 @@ class Lookups:
             return None
         self._accounts.put(account_id, found.effective, epoch)
         return found.effective
+
+    async def standing(self, account_ids: Collection[str]) -> Standing:
+        """Never cached: whoever changed something asks what counts now."""
+        async with self._database.read() as session:
+            return await Accounts(session).standing(account_ids)
 
     async def version(self) -> int:
         async with self._database.read() as session:

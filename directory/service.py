@@ -6,7 +6,7 @@ bounded by `scope`. Passwords are judged and hashed before the transaction begin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from core.address import Address
 from core.clock import Clock
@@ -51,6 +51,7 @@ from directory.types import (
     Resolution,
     Role,
     Scope,
+    Standing,
     State,
 )
 
@@ -165,6 +166,9 @@ class SqlDirectory:
     async def scram(self, first: scram.First, door: Door) -> ScramExchange:
         return await self._proving.scram(first, door)
 
+    async def standing(self, account_ids: Collection[str]) -> Standing:
+        return await self._lookups.standing(account_ids)
+
     async def version(self) -> int:
         return await self._lookups.version()
 
@@ -184,6 +188,9 @@ class SqlDirectory:
 
     async def organisation(self, actor: Actor, id_or_name: str) -> Organisation:
         return await self._boundary.read(actor, lambda work: scope.organisation(work, actor, id_or_name))
+
+    async def accounts_of(self, actor: Actor, organisation: str) -> Sequence[Account]:
+        return await self._boundary.read(actor, lambda work: organisations.accounts(work, actor, organisation))
 
     async def suspend_organisation(self, actor: Actor, id_or_name: str) -> Organisation:
         return await self._boundary.write(

@@ -23,6 +23,16 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What counts for some accounts, by id, at one moment: a suspended domain or organisation suspends its accounts.
+    `gone`: there are none of these ids."""
+
+    active: frozenset[str] = frozenset()
+    suspended: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """Who asks for an administrative operation. `organisation_id` is None exactly for an operator; the command line
     acts as `Actor.console()`."""

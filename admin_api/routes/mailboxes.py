@@ -11,6 +11,7 @@ from admin_api.paging import MAX_PAGE, After, Limit, page
 from admin_api.routes.paths import AddressPath
 from admin_api.schemas import DomainText, MailboxChange, MailboxDetail, MailboxIn, MailboxOut, PasswordIn, address_of
 from core.log import Secret
+from delivery import standing
 from store import custody
 from store.types import AccountRef
 
@@ -60,7 +61,7 @@ async def change_mailbox(
     """Quota, display name, state; a suspended mailbox receives but cannot log in or send, and what it has in the
     queue is held."""
     target = address_of(address)
-    account = await rooms.directory.account(actor, target)
+    await rooms.directory.account(actor, target)
     if wanted.quota is not None:
         await rooms.directory.set_quota(actor, target, wanted.quota)
     if wanted.display_name is not None:
@@ -68,11 +69,9 @@ async def change_mailbox(
     if wanted.shared is not None:
         await rooms.directory.set_shared(actor, target, wanted.shared)
     if wanted.state == "suspended":
-        await rooms.directory.suspend(actor, target)
-        await rooms.queue.suspend(account.id)
+        await standing.suspend(rooms.directory, rooms.queue, actor, target)
     elif wanted.state == "active":
-        await rooms.directory.resume(actor, target)
-        await rooms.queue.resume(account.id)
+        await standing.resume(rooms.directory, rooms.queue, actor, target)
     return MailboxOut.of(await rooms.directory.account(actor, target))
 
 

@@ -14,7 +14,8 @@ from admin_api.schemas import (
     OrganisationIn,
     OrganisationOut,
 )
-from directory.types import Role
+from delivery import standing
+from directory.types import Role, State
 
 router = APIRouter(tags=["organisations"])
 
@@ -45,8 +46,16 @@ async def show_organisation(organisation: str, actor: AnyAdministrator, rooms: R
 async def change_organisation(
     organisation: str, wanted: OrganisationChange, actor: OperatorOnly, rooms: Rooms
 ) -> OrganisationOut:
-    """Its ceiling: what all its mailboxes may hold together."""
-    return OrganisationOut.of(await rooms.directory.set_organisation_quota(actor, organisation, wanted.quota))
+    """Its ceiling: what all its mailboxes may hold together. Its state: suspended, its mailboxes receive but cannot log
+    in or send, what they have in the queue is held, and its administrators' tokens do not work."""
+    found = await rooms.directory.organisation(actor, organisation)
+    if wanted.quota is not None:
+        found = await rooms.directory.set_organisation_quota(actor, found.id, wanted.quota)
+    if wanted.state is not None:
+        found = await standing.set_organisation_state(
+            rooms.directory, rooms.queue, actor, found.id, State(wanted.state)
+        )
+    return OrganisationOut.of(found)
 
 
 @router.post("/administrators", status_code=status.HTTP_201_CREATED)

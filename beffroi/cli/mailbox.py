@@ -16,6 +16,7 @@ from beffroi.rooms import open_directory, open_queue_administration, open_store
 from core.address import Address
 from core.config import Config
 from core.log import Secret
+from delivery import standing
 from directory import policy
 from directory.directory import Directory
 from directory.types import Account, Actor
@@ -126,8 +127,7 @@ def suspend(address: str) -> None:
 
     async def operation(config: Config) -> None:
         async with open_directory(config) as directory, open_queue_administration(config) as queue:
-            await directory.suspend(Actor.console(), target)
-            await queue.suspend((await directory.account(Actor.console(), target)).id)
+            await standing.suspend(directory, queue, Actor.console(), target)
 
     _done(operation, target, "suspended")
 
@@ -139,8 +139,7 @@ def resume(address: str) -> None:
 
     async def operation(config: Config) -> None:
         async with open_directory(config) as directory, open_queue_administration(config) as queue:
-            await directory.resume(Actor.console(), target)
-            await queue.resume((await directory.account(Actor.console(), target)).id)
+            await standing.resume(directory, queue, Actor.console(), target)
 
     _done(operation, target, "active")
 

@@ -1,4 +1,4 @@
-"""`beffroi organisation add NAME | list | quota NAME [SIZE]`."""
+"""`beffroi organisation add NAME | list | quota NAME [SIZE] | suspend NAME | resume NAME`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import typer
 
 from beffroi.cli.console import console, run
 from beffroi.cli.parse import octets
-from beffroi.rooms import open_directory, open_store
+from beffroi.rooms import open_directory, open_queue_administration, open_store
 from core.config import Config
-from directory.types import Actor, Organisation
+from delivery import standing
+from directory.types import Actor, Organisation, State
 
 app = typer.Typer(no_args_is_help=True, help="Communes and other bodies the installation serves.")
 
@@ -62,3 +63,24 @@ def quota(
     organisation, used = run(operation)
     room = str(organisation.quota) if organisation.quota else "unlimited"
     console.answer({**view(organisation), "octets": used}, f"{organisation.name}: {used} octets of {room}")
+
+
+@app.command("suspend")
+def suspend(name: str) -> None:
+    """None of its mailboxes may log in or send, and what they have queued is held; they still receive."""
+    _set_state(name, State.SUSPENDED)
+
+
+@app.command("resume")
+def resume(name: str) -> None:
+    """Undo `suspend`; mailboxes that were suspended one by one stay so."""
+    _set_state(name, State.ACTIVE)
+
+
+def _set_state(name: str, state: State) -> None:
+    async def operation(config: Config) -> Organisation:
+        async with open_directory(config) as directory, open_queue_administration(config) as queue:
+            return await standing.set_organisation_state(directory, queue, Actor.console(), name, state)
+
+    organisation = run(operation)
+    console.answer(view(organisation), f"{organisation.name}: {organisation.state.value}")

@@ -14,6 +14,7 @@ from core import log
 from core.config import Config
 from core.errors import MailError
 from delivery.scheduler import Scheduler
+from delivery.standing import Follower
 from dkim_keys.domain_setup import ensure_keys
 from dkim_keys.keyring import Keyring
 from smtp.outbound.agent import SmtpAgent
@@ -34,6 +35,7 @@ class Runner:
         self._running = self._started()
         self._reporter = make_tls_reporter(config, rooms, self._counts)
         self._reports = asyncio.create_task(self._reporter.run())
+        self._follower = asyncio.create_task(Follower(rooms.directory, rooms.queue.administration).run())
         self._rotation = asyncio.create_task(self._rotate(open_keyring(config, rooms.directory)))
 
     async def reload(self, config: Config) -> None:
@@ -53,9 +55,10 @@ class Runner:
         await self._stop_scheduler()
 
     async def close(self) -> None:
-        for task in (self._rotation, self._running, self._reports):
+        tasks = (self._rotation, self._running, self._reports, self._follower)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._rotation, self._running, self._reports, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._agent.close()
         await self._reporter.close()
         await self._stack.aclose()

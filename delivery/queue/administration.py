@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from sqlalchemy import ColumnElement, Connection, case, delete, select, true, update
 
@@ -17,13 +17,15 @@ from core.clock import Clock
 from core.errors import NotFoundError
 from delivery.queue import allowance, tracing, vacations
 from delivery.queue.hints import HintSender
-from delivery.queue.holds import OPEN, Hold, free_account, freed_of, held_by, hold_account, names
+from delivery.queue.holds import OPEN, Hold, concerned, free_accounts, freed_of, held_by, hold_accounts, names
 from delivery.queue.results import finish
 from delivery.queue.rows import Row, schedule_of
 from delivery.queue.schema import Owed, State, message, recipient
 from delivery.queue.store import QueueStore
 from delivery.queue.trace_book import TraceBook
 from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry, Vacation
+
+ACCOUNTS = 100  # held or freed in one transaction: other writers have their turn in between
 
 _log = log.get(__name__)
 
@@ -42,12 +44,17 @@ class Administration:
         self._hints.send()
         return unlocked
 
-    async def suspend(self, account_id: str) -> None:
-        await self._database.write(lambda connection: hold_account(connection, account_id, Hold.SUSPENSION))
+    async def suspend(self, account_ids: Collection[str]) -> None:
+        for some in _parts(account_ids):
+            await self._database.write(lambda connection, ids=some: hold_accounts(connection, ids, Hold.SUSPENSION))  # type: ignore[misc]
 
-    async def resume(self, account_id: str) -> None:
-        await self._database.write(lambda connection: free_account(connection, account_id, Hold.SUSPENSION))
+    async def resume(self, account_ids: Collection[str]) -> None:
+        for some in _parts(account_ids):
+            await self._database.write(lambda connection, ids=some: free_accounts(connection, ids, Hold.SUSPENSION))  # type: ignore[misc]
         self._hints.send()
+
+    async def concerned(self) -> Collection[str]:
+        return await self._database.read(concerned)
 
     async def vacation(self, account_id: str) -> Vacation | None:
         return await self._database.read(lambda connection: vacations.get(connection, account_id))
@@ -150,6 +157,12 @@ def _queued(connection: Connection, organisation_id: str | None, messages: Seque
     for row in connection.execute(select(recipient).where(shown).order_by(recipient.c.id)).mappings():
         of_message[row["queue_id"]].append(row)
     return [_as_value(row, of_message[row["queue_id"]]) for row in messages]
+
+
+def _parts(account_ids: Collection[str]) -> Iterator[Sequence[str]]:
+    ids = sorted(account_ids)
+    for start in range(0, len(ids), ACCOUNTS):
+        yield ids[start : start + ACCOUNTS]
 
 
 def _is_open(row: Row) -> bool:

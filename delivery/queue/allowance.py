@@ -14,7 +14,7 @@ from hashlib import blake2b
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from delivery.queue.entering import HOUR, count_sent, sent_recently
-from delivery.queue.holds import Hold, free_account, hold_account, know
+from delivery.queue.holds import Hold, free_accounts, hold_accounts, know
 from delivery.queue.schema import correspondent, message, sending
 
 DAY = 86400.0
@@ -65,7 +65,7 @@ def charge(connection: Connection, account_id: str, keys: Collection[str], rules
     new = _new_since(connection, account_id, now - DAY, now)[0] + len(fresh)
     # Within an hour there are no more than within the day: most often the hour need not be asked for.
     if new > rules.hijack and _hijacked(connection, account_id, len(fresh), len(keys), rules, now):
-        hold_account(connection, account_id, Hold.LOCK)  # what a stranger's hand has put into the queue already
+        hold_accounts(connection, [account_id], Hold.LOCK)  # what a stranger's hand has put into the queue already
         _set(connection, account_id, locked_at=now)
         return Charge(Verdict.LOCKED, locked=True)
     if new > rules.new_recipients:
@@ -87,7 +87,7 @@ def unlock(connection: Connection, account_id: str) -> bool:
     it goes, unless something else holds it."""
     if not locked(connection, account_id):
         return False
-    free_account(connection, account_id, Hold.LOCK)  # first: who holds its row must not wait for its lock
+    free_accounts(connection, [account_id], Hold.LOCK)  # first: who holds its row must not wait for its lock
     _set(connection, account_id, locked_at=0.0)
     connection.execute(update(correspondent).where(correspondent.c.account_id == account_id).values(since=0.0))
     return True

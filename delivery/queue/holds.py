@@ -6,6 +6,7 @@ that is unlocked does not send what an administrator keeps, nor the other way ro
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntFlag
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, case, func, select, text, update
@@ -19,7 +20,7 @@ class Hold(IntFlag):
     NONE = 0
     ADMINISTRATOR = 1
     LOCK = 2  # the account's sending is locked (`allowance`)
-    SUSPENSION = 4  # the account is suspended
+    SUSPENSION = 4  # the account is suspended, or its domain or organisation
 
 
 _ALL = ~Hold.NONE
@@ -38,22 +39,40 @@ def freed_of(reason: Hold = _ALL) -> dict[str, object]:
     return {"held": left != 0, "holds": left}
 
 
-def hold_account(connection: Connection, account_id: str, reason: Hold) -> None:
-    """What the account has in the queue, for now or for later (RFC 4865), does not leave; nor what still comes: a
+def hold_accounts(connection: Connection, account_ids: Collection[str], reason: Hold) -> None:
+    """What the accounts have in the queue, for now or for later (RFC 4865), does not leave; nor what still comes: a
     message that was being accepted this moment is held as it enters (`of_new`). One whose delivery runs may still
-    leave, but is not tried again."""
-    _alone(connection, account_id)
-    know(connection, account_id)
-    _set(connection, account_id, sending.c.holds.bitwise_or(reason.value))
-    connection.execute(update(recipient).where(_of(account_id), OPEN).values(held_by(reason)))
+    leave, but is not tried again. Who is held for this reason already stays as he is: somebody may have released a
+    message of his."""
+    _alone(connection, account_ids)
+    for account_id in account_ids:
+        know(connection, account_id)
+    new = _those(connection, account_ids, sending.c.holds.bitwise_and(reason.value) == 0)
+    _set(connection, new, sending.c.holds.bitwise_or(reason.value))
+    connection.execute(update(recipient).where(_of(new), OPEN).values(held_by(reason)))
 
 
-def free_account(connection: Connection, account_id: str, reason: Hold) -> None:
+def free_accounts(connection: Connection, account_ids: Collection[str], reason: Hold) -> None:
     """What enters this moment has read the holds: it is waited for, or nobody would free it."""
-    _alone(connection, account_id)
-    _set(connection, account_id, sending.c.holds.bitwise_and((_ALL & ~reason).value))
-    mine = _of(account_id) & recipient.c.held.is_(True) & (recipient.c.holds.bitwise_and(reason.value) != 0)
+    _alone(connection, account_ids)
+    held = _those(connection, account_ids, sending.c.holds.bitwise_and(reason.value) != 0)
+    _set(connection, held, sending.c.holds.bitwise_and((_ALL & ~reason).value))
+    mine = _of(held) & recipient.c.held.is_(True) & (recipient.c.holds.bitwise_and(reason.value) != 0)
     connection.execute(update(recipient).where(mine, OPEN).values(freed_of(reason)))
+
+
+def _those(connection: Connection, account_ids: Collection[str], which: ColumnElement[bool]) -> list[str]:
+    found = select(sending.c.account_id).where(sending.c.account_id.in_(account_ids), which)
+    return list(connection.execute(found).scalars())
+
+
+def concerned(connection: Connection) -> set[str]:
+    """Accounts that have something here, or of which something would be held: those whose standing counts."""
+    queued = connection.execute(select(message.c.account_id).where(message.c.account_id != "").distinct())
+    held = connection.execute(
+        select(sending.c.account_id).where(sending.c.holds.bitwise_and(Hold.SUSPENSION.value) != 0)
+    )
+    return {*queued.scalars(), *held.scalars()}
 
 
 def entering(connection: Connection, account_id: str) -> None:
@@ -68,9 +87,11 @@ def know(connection: Connection, account_id: str) -> None:
     connection.execute(_KNOW, {"account": account_id})
 
 
-def _alone(connection: Connection, account_id: str) -> None:
+def _alone(connection: Connection, account_ids: Collection[str]) -> None:
+    """In one order, so that two who want several do not wait for each other."""
     if connection.dialect.name == "postgresql":
-        connection.execute(_ALONE, {"account": account_id})
+        for account_id in sorted(account_ids):
+            connection.execute(_ALONE, {"account": account_id})
 
 
 _KNOW = text(
@@ -92,9 +113,9 @@ def names(holds: int) -> tuple[str, ...]:
     return tuple(str(item.name).lower() for item in Hold(holds))
 
 
-def _of(account_id: str) -> ColumnElement[bool]:
-    return recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.account_id == account_id))
+def _of(account_ids: Collection[str]) -> ColumnElement[bool]:
+    return recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.account_id.in_(account_ids)))
 
 
-def _set(connection: Connection, account_id: str, value: ColumnElement[int]) -> None:
-    connection.execute(update(sending).where(sending.c.account_id == account_id).values(holds=value))
+def _set(connection: Connection, account_ids: Collection[str], value: ColumnElement[int]) -> None:
+    connection.execute(update(sending).where(sending.c.account_id.in_(account_ids)).values(holds=value))

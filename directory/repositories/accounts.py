@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.address import Address
 from directory.models import AccountRow, AddressRow, AliasRow, DomainRow, OrganisationRow
-from directory.types import Account, State
+from directory.types import Account, Standing, State
 
 # SQLite binds at most 32766 parameters; a statement stays far below on either database.
 CHUNK = 500
@@ -78,6 +78,15 @@ class Accounts:
         if domain is not None:
             query = query.where(DomainRow.name == domain)
         return [stored(row).own for row in await self._session.execute(query)]
+
+    async def standing(self, ids: Collection[str]) -> Standing:
+        states: dict[str, State] = {}
+        pending = sorted(set(ids))
+        for start in range(0, len(pending), CHUNK):
+            rows = await self._session.execute(_select().where(AccountRow.id.in_(pending[start : start + CHUNK])))
+            states |= {row.account_id: stored(row).effective.state for row in rows}
+        active = frozenset(id_ for id_, state in states.items() if state is State.ACTIVE)
+        return Standing(active, frozenset(states) - active, frozenset(pending) - frozenset(states))
 
     async def update(self, account_id: str, values: Mapping[str, object]) -> None:
         await self._session.execute(update(AccountRow).where(AccountRow.id == account_id).values(**values))

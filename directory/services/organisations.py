@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from directory import rules, scope
 from directory.codes import refusal
-from directory.types import Actor, Organisation, State
+from directory.types import Account, Actor, Organisation, State
 from directory.work import Work
 
 
@@ -25,6 +25,10 @@ async def add(work: Work, actor: Actor, name: str) -> Organisation:
 
 async def all_(work: Work, actor: Actor) -> Sequence[Organisation]:
     return await work.organisations.all(scope.bound(actor))
+
+
+async def accounts(work: Work, actor: Actor, id_or_name: str) -> Sequence[Account]:
+    return await work.accounts.all((await scope.organisation(work, actor, id_or_name)).id, None)
 
 
 async def set_state(work: Work, actor: Actor, id_or_name: str, state: State) -> Organisation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,11 +104,11 @@ class FakeQueue:
         self.done.append(("unlock", account_id))
         return True
 
-    async def suspend(self, account_id: str) -> None:
-        self.done.append(("suspend", account_id))
+    async def suspend(self, account_ids: Collection[str]) -> None:
+        self.done += [("suspend", account_id) for account_id in sorted(account_ids)]
 
-    async def resume(self, account_id: str) -> None:
-        self.done.append(("resume", account_id))
+    async def resume(self, account_ids: Collection[str]) -> None:
+        self.done += [("resume", account_id) for account_id in sorted(account_ids)]
 
     async def vacation(self, account_id: str) -> Vacation | None:
         return self.vacations.get(account_id)

@@ -8,6 +8,7 @@ import pytest
 
 from core.envelope import Schedule
 from delivery.types import Vacation
+from directory.types import Actor
 from tests.admin_api.conftest import Api
 from tests.admin_api.test_access_routes import mailbox
 from tests.admin_api.test_routes import commune
@@ -94,3 +95,28 @@ async def test_the_queue_tells_what_its_senders_asked_for(api: Api) -> None:
     }
     ordinary = (await api.call("GET", "/queue/queued-a", api.a)).json()
     assert (ordinary["release_at"], ordinary["by_mode"], ordinary["priority"]) == (0, "", 0)
+
+
+async def test_a_commune_is_suspended_by_the_operator_alone_and_its_administrator_s_token_stops(api: Api) -> None:
+    await commune(api)
+    id_ = (await api.call("GET", f"/mailboxes/{await mailbox(api, 'maire')}", api.a)).json()["id"]
+    path = f"/organisations/{api.organisations['a']}"
+    for token in (api.a, api.b):
+        refused = await api.call("PATCH", path, token, json={"state": "suspended"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "operator-only")
+        assert refused.json()["detail"] == "Seul le département peut faire cela."
+    for _ in range(2):
+        changed = await api.call("PATCH", path, api.operator, json={"state": "suspended", "quota": 5})
+        assert (changed.json()["state"], changed.json()["quota"]) == ("suspended", 5)
+    assert (await api.call("GET", "/me", api.a)).status_code == 401
+    assert (await api.call("GET", "/me", api.b)).status_code == 200
+    assert (await api.call("PATCH", path, api.operator, json={"state": "active"})).json()["state"] == "active"
+    assert (await api.call("GET", "/me", api.a)).status_code == 200
+    assert (await api.call("PATCH", path, api.operator, json={"state": "closed"})).status_code == 422
+    absent = await api.call("PATCH", "/organisations/nulle", api.operator, json={"state": "suspended"})
+    assert (absent.status_code, absent.json()["code"]) == (404, "unknown-organisation")
+    assert api.queue.done == [("suspend", id_), ("suspend", id_), ("resume", id_)]
+    audited = [entry.action for entry in await api.directory.audit(Actor.console())]
+    assert [action for action in audited if action.startswith("organisation-")][:3] == [
+        "organisation-active", "organisation-suspended", "organisation-quota-set",
+    ]  # fmt: skip

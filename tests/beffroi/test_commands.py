@@ -96,6 +96,10 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert run("mailbox", "list").out == f"{address}\t\t{5 << 30}\tactive\n"
     assert run("mailbox", "passwd", address, "--password-stdin", stdin="une autre phrase longue\n").code == 0
     assert run("mailbox", "suspend", address).out == f"{address}: suspended\n"
+    assert run("organisation", "suspend", "saint-aubin").out == "Saint-Aubin: suspended\n"
+    assert run("organisation", "list").out == f"Saint-Aubin\t{added['id']}\tsuspended\n"
+    assert run("--json", "organisation", "resume", "Saint-Aubin").json == {**added, "state": "active"}
+    assert run("organisation", "suspend", "Personne").refusal
     assert run("mailbox", "resume", address, "--json").json == {"address": address, "change": "active"}
 
     alias = run("alias", "add", "contact@saint-aubin.test", address, "--json").json

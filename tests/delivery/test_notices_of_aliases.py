@@ -105,12 +105,12 @@ async def test_a_list_is_not_told_of_while_something_holds_its_message(world: Wo
     """An account that is suspended, or an administrator: each gives back what it held."""
     world.directory.alias("equipe@ville.test", *MEMBERS)
     administration, account = world.queue.administration, f"id-{ME}"
-    await administration.suspend(account)
+    await administration.suspend([account])
     await write(world, "equipe@ville.test", "SUCCESS")
     assert await world.queue.debts() == []
-    await administration.resume(account)
+    await administration.resume([account])
     assert [debt.owed.value for debt in await world.queue.debts()] == ["expanded"]
-    await administration.suspend(account)  # what is there already
+    await administration.suspend([account])  # what is there already
     assert await world.queue.debts() == []
     [kept] = await administration.list(None)
     await administration.release(None, kept.queue_id)

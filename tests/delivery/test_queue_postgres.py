@@ -56,12 +56,12 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).verdict is allowance.Verdict.DAILY
     assert not await run(lambda c: allowance.unlock(c, "acc"))
     for reason in (holds.Hold.LOCK, holds.Hold.SUSPENSION):
-        await run(lambda c, reason=reason: holds.hold_account(c, "acc", reason))  # type: ignore[misc]
+        await run(lambda c, reason=reason: holds.hold_accounts(c, ["acc"], reason))  # type: ignore[misc]
     to_hold = NewMessage("q0", None, BytesContent(HEAD), (NewRecipient(parse("x@held.test")),), account_id="acc")
     await run(lambda c: entering.enqueue(c, to_hold, now=NOW, owner="", until=0.0))
-    await run(lambda c: holds.free_account(c, "acc", holds.Hold.LOCK))
+    await run(lambda c: holds.free_accounts(c, ["acc"], holds.Hold.LOCK))
     assert (await run(lambda c: administration._show(c, None, "q0"))).held_by == ("suspension",)
-    await run(lambda c: holds.free_account(c, "acc", holds.Hold.SUSPENSION))
+    await run(lambda c: holds.free_accounts(c, ["acc"], holds.Hold.SUSPENSION))
     assert not (await run(lambda c: administration._show(c, None, "q0"))).held
     await run(lambda c: results.remove(c, "q0"))
     await run(lambda c: entering.refund(c, "acc", 1, NOW))
@@ -128,7 +128,7 @@ def enters(connection: Connection) -> None:
 
 
 def suspends(connection: Connection) -> None:
-    holds.hold_account(connection, "acc", holds.Hold.SUSPENSION)
+    holds.hold_accounts(connection, ["acc"], holds.Hold.SUSPENSION)
 
 
 async def shown(engine: AsyncEngine) -> QueuedMessage:
@@ -149,7 +149,7 @@ async def test_a_message_that_enters_while_its_account_is_resumed_is_not_held(en
     async with engine.begin() as connection:
         await connection.run_sync(schema.metadata.create_all)
         await connection.run_sync(suspends)
-    await meanwhile(engine, enters, lambda c: holds.free_account(c, "acc", holds.Hold.SUSPENSION))
+    await meanwhile(engine, enters, lambda c: holds.free_accounts(c, ["acc"], holds.Hold.SUSPENSION))
     assert not (await shown(engine)).held
 
 

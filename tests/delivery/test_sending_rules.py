@@ -190,13 +190,13 @@ async def test_a_suspended_account_s_queued_mail_does_not_leave_until_it_is_resu
     assert (await world.send(world.inbound(), MAIL, "agent@ville.test", sender="a@sender.test")).ok
     queue = world.queue
     [tried] = await queue.claim(world.scheduler()._destinations.selection())
-    await queue.administration.suspend(f"id-{SENDER}")
+    await queue.administration.suspend([f"id-{SENDER}"])
     await queue.put_back([item.id for item in tried.recipients], 0.0)
     assert (await send(world, "entering@ailleurs.test")).ok  # was let in before the directory knew
     assert set((await held_by(world)).values()) == {("suspension",)}
     world.clock.advance(7200.0)
     assert await queue.claim(world.scheduler()._destinations.selection()) == []
-    await queue.administration.resume(f"id-{SENDER}")
+    await queue.administration.resume([f"id-{SENDER}"])
     assert set((await held_by(world)).values()) == {()}
     assert (await send(world, "after@ailleurs.test")).ok
     assert len(await queue.claim(world.scheduler()._destinations.selection())) == 4
@@ -206,11 +206,11 @@ async def test_what_was_delivered_while_it_was_held_holds_its_message_no_more(wo
     assert (await send(world, "one@far.test", "two@near.test")).ok
     queue = world.queue
     first, second = await queue.claim(world.scheduler()._destinations.selection())
-    await queue.administration.suspend(f"id-{SENDER}")
+    await queue.administration.suspend([f"id-{SENDER}"])
     await queue.put_back([second.recipients[0].id], 0.0)
     await queue.apply([Result(first.recipients[0].id, ResultKind.DELIVERED, accepted())], world.rules.judge)
     assert set((await held_by(world)).values()) == {("suspension",)}
-    await queue.administration.resume(f"id-{SENDER}")
+    await queue.administration.resume([f"id-{SENDER}"])
     [left] = await queue.administration.list(None)
     assert (left.held, left.held_by) == (False, ())
 
@@ -226,7 +226,7 @@ async def test_what_an_alias_leads_on_of_a_suspended_account_s_mail_is_held(worl
         "",
         account_id=f"id-{SENDER}",
     )
-    await world.queue.administration.suspend(f"id-{SENDER}")
+    await world.queue.administration.suspend([f"id-{SENDER}"])
     [result] = await LocalAgent(world.directory, world.store, world.queue, world.ids, alias_depth=10).deliver(job)
     assert result.kind is ResultKind.DELIVERED
     assert await held_by(world) == {"elu@ailleurs.test": ("suspension",)}
@@ -242,13 +242,13 @@ async def test_an_unlocked_account_does_not_send_what_an_administrator_holds(wor
     while (await send(world, *strangers(number * 3, 3))).ok:
         number += 1
         world.clock.advance(10.0)
-    await administration.suspend(f"id-{SENDER}")
+    await administration.suspend([f"id-{SENDER}"])
     found = await held_by(world)
     assert found["kept@ailleurs.test"] == ("administrator", "lock", "suspension")
     assert found["x0@ailleurs.test"] == ("lock", "suspension")
     assert await administration.unlock(f"id-{SENDER}")
     assert (await held_by(world))["x0@ailleurs.test"] == ("suspension",)  # nor what its suspension holds
-    await administration.resume(f"id-{SENDER}")
+    await administration.resume([f"id-{SENDER}"])
     assert {address for address, why in (await held_by(world)).items() if why} == {"kept@ailleurs.test"}
     await administration.release("ville.test", kept.queue_id)
     assert not any((await held_by(world)).values())

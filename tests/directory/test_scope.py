@@ -16,6 +16,7 @@ Call = Callable[[SqlDirectory, Actor, str, str], Awaitable[object]]
 # Each call names an object by organisation and domain: those of another commune, or ones that do not exist.
 CALLS: dict[str, Call] = {
     "organisation": lambda d, a, org, dom: d.organisation(a, org),
+    "accounts_of": lambda d, a, org, dom: d.accounts_of(a, org),
     "domain": lambda d, a, org, dom: d.domain(a, dom),
     "accounts": lambda d, a, org, dom: d.accounts(a, dom),
     "account": lambda d, a, org, dom: d.account(a, at(f"paul@{dom}")),

@@ -1,0 +1,84 @@
+"""What accounts have in the queue follows what the directory says of them.
+
+Two databases and no transaction over both: the directory changes first, then the queue is told, then the directory is
+asked again, until both say the same. So administrators who suspend and resume side by side end with holds that match
+the last commit, whoever tells the queue last. Who is killed in between is caught up with by `Follower`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from core import log
+from core.address import Address
+from core.errors import MailError
+from delivery.types import QueueAdministration
+from directory.directory import Directory
+from directory.types import Actor, Organisation, Standing, State
+
+ROUNDS = 10  # while others change the same; the last look is `Follower`'s
+LOOK = 15.0  # seconds between two looks of a follower
+
+_log = log.get(__name__)
+
+
+async def suspend(directory: Directory, queue: QueueAdministration, actor: Actor, address: Address) -> None:
+    """No login and no sending any more, and what the account has in the queue is held; mail is still received."""
+    await directory.suspend(actor, address)
+    await follow(directory, queue, [(await directory.account(actor, address)).id])
+
+
+async def resume(directory: Directory, queue: QueueAdministration, actor: Actor, address: Address) -> None:
+    """Undo `suspend`. What its domain or organisation suspends stays so."""
+    await directory.resume(actor, address)
+    await follow(directory, queue, [(await directory.account(actor, address)).id])
+
+
+async def set_organisation_state(
+    directory: Directory, queue: QueueAdministration, actor: Actor, id_or_name: str, state: State
+) -> Organisation:
+    """The same for all accounts of an organisation; its administrators' tokens do not work while it is suspended."""
+    change = directory.resume_organisation if state is State.ACTIVE else directory.suspend_organisation
+    organisation = await change(actor, id_or_name)
+    await follow(directory, queue, [item.id for item in await directory.accounts_of(actor, organisation.id)])
+    return organisation
+
+
+async def follow(directory: Directory, queue: QueueAdministration, account_ids: Collection[str]) -> None:
+    """Bring the queue to what the directory says of these accounts. Whoever writes last looks once more after it, so
+    the last look sees every commit before it, and whose commit comes later writes later."""
+    told = Standing()
+    for _ in range(ROUNDS):
+        now = await directory.standing(account_ids)
+        if now == told:
+            return
+        await queue.suspend(now.suspended - told.suspended)
+        await queue.resume(now.active - told.active)
+        told = now
+    _log.warning("standing-unsettled", accounts=len(account_ids))
+
+
+class Follower:
+    """For changes whose maker did not come to tell the queue: looks at start, and when the directory has changed."""
+
+    def __init__(self, directory: Directory, queue: QueueAdministration) -> None:
+        self._directory = directory
+        self._queue = queue
+        self._version = -1
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except MailError as error:
+                _log.warning("standing-put-off", code=error.code)
+            except Exception:  # the next look may fare better
+                _log.exception("standing-failed")
+            await asyncio.sleep(LOOK)
+
+    async def look(self) -> None:
+        version = await self._directory.version()  # before the rest: what changes meanwhile is seen by the next look
+        if version != self._version:
+            await follow(self._directory, self._queue, await self._queue.concerned())
+            self._version = version

@@ -1,0 +1,189 @@
+"""What accounts have in the queue follows the directory: suspended one by one, by their organisation, by two
+administrators at once, or by one who was killed half way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.address import parse
+from core.clock import ManualClock
+from core.config import Limits
+from core.ids import RandomIds
+from delivery import standing
+from delivery.queue import administration
+from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.standing import Follower
+from directory.service import SqlDirectory
+from directory.types import Account, Actor, State
+from message.content import BytesContent
+from migrations.runner import upgrade
+
+CONSOLE = Actor.console()
+MAIL = b"From: x@ville.test\r\n\r\nUn texte.\r\n"
+PEOPLE = {"Ville": ("maire@ville.test", "agent@ville.test"), "Bourg": ("voisin@bourg.test",)}
+
+
+class Town:
+    """A real directory of two communes and a real queue."""
+
+    def __init__(self, directory: SqlDirectory, queue: Queue) -> None:
+        self.directory = directory
+        self.queue = queue
+        self.accounts: dict[str, Account] = {}
+        self._number = 0
+
+    async def send(self, sender: str) -> str:
+        """A message of this account enters; its queue id."""
+        self._number += 1
+        to = (NewRecipient(parse(f"x{self._number}@ailleurs.test")),)
+        name, account = f"q{self._number}", self.accounts[sender].id
+        await self.queue.enqueue(NewMessage(name, parse(sender), BytesContent(MAIL), to, account_id=account))
+        return name
+
+    async def held(self) -> dict[str, tuple[str, ...]]:
+        """By sender: what holds his newest message."""
+        return {item.sender: item.held_by for item in await self.queue.administration.list(None)}
+
+    async def commune(self, state: State) -> None:
+        await standing.set_organisation_state(self.directory, self.queue.administration, CONSOLE, "Ville", state)
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
+    clock = ManualClock()
+    url = f"sqlite:///{tmp_path}/directory.db"
+    await asyncio.to_thread(upgrade, url)
+    directory = await SqlDirectory.open(url, clock=clock, ids=RandomIds(), limits=Limits())
+    queue = Queue(tmp_path / "queue.db", tmp_path, clock=clock)
+    await queue.open()
+    made = Town(directory, queue)
+    for organisation, people in PEOPLE.items():
+        await directory.add_organisation(CONSOLE, organisation)
+        await directory.add_domain(CONSOLE, people[0].partition("@")[2], organisation)
+        for person in people:
+            made.accounts[person] = await directory.add_account(CONSOLE, parse(person), password=None)
+    yield made
+    await queue.close()
+    await directory.close()
+
+
+async def test_a_suspended_organisation_holds_what_its_people_queued_and_what_still_enters(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(administration, "ACCOUNTS", 1)  # in several parts
+    for sender in ("maire@ville.test", "voisin@bourg.test"):
+        await town.send(sender)
+    for _ in range(2):  # the second time changes nothing
+        await town.commune(State.SUSPENDED)
+    await town.send("agent@ville.test")  # was let in before the directory knew, and had nothing here
+    suspension = ("suspension",)
+    assert await town.held() == {
+        "maire@ville.test": suspension, "agent@ville.test": suspension, "voisin@bourg.test": (),
+    }  # fmt: skip
+    for _ in range(2):
+        await town.commune(State.ACTIVE)
+    await town.send("agent@ville.test")
+    assert set((await town.held()).values()) == {()}
+
+
+async def test_resuming_one_does_not_resume_what_the_other_suspends(town: Town) -> None:
+    """An account of a suspended organisation, and a suspended account of an organisation that is resumed."""
+    directory, queue, maire = town.directory, town.queue.administration, parse("maire@ville.test")
+    for sender in PEOPLE["Ville"]:
+        await town.send(sender)
+    await standing.suspend(directory, queue, CONSOLE, maire)
+    await town.commune(State.SUSPENDED)
+    await standing.resume(directory, queue, CONSOLE, maire)
+    assert (await town.held())["maire@ville.test"] == ("suspension",)
+    await standing.suspend(directory, queue, CONSOLE, maire)
+    await town.commune(State.ACTIVE)
+    assert await town.held() == {"maire@ville.test": ("suspension",), "agent@ville.test": ()}
+
+
+class Stepped:
+    """Waits before each call for its turn."""
+
+    def __init__(self, real: Any, turn: Callable[[], Awaitable[None]]) -> None:
+        self._real = real
+        self._turn = turn
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*arguments: Any) -> Any:
+            await self._turn()
+            return await getattr(self._real, name)(*arguments)
+
+        return call
+
+
+class Turns:
+    """Lets one of several go on by one call, as chance has it: the same for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def turn(self) -> None:
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(gate)
+        await gate
+
+    async def run(self, *work: Awaitable[object]) -> None:
+        tasks = [asyncio.ensure_future(item) for item in work]
+        while not all(task.done() for task in tasks):
+            while len(self._waiting) < sum(not task.done() for task in tasks):
+                await asyncio.sleep(0.001)
+            if self._waiting:
+                self._waiting.pop(self._random.randrange(len(self._waiting))).set_result(None)
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_two_who_suspend_and_resume_at_once_end_with_holds_that_match_the_last_commit(
+    town: Town, seed: int
+) -> None:
+    """Each told the queue after its commit, in whichever order: an active account's mail was held for ever, or a
+    suspended one's left."""
+    turns = Turns(seed)
+    directory: Any = Stepped(town.directory, turns.turn)
+    queue: Any = Stepped(town.queue.administration, turns.turn)
+    maire = parse("maire@ville.test")
+    await town.send("maire@ville.test")
+    await turns.run(
+        standing.suspend(directory, queue, CONSOLE, maire),
+        standing.resume(directory, queue, CONSOLE, maire),
+        standing.set_organisation_state(directory, queue, CONSOLE, "Ville", State.SUSPENDED),
+        standing.set_organisation_state(directory, queue, CONSOLE, "Ville", State.ACTIVE),
+    )
+    now = await town.directory.standing([town.accounts["maire@ville.test"].id])
+    assert (await town.held())["maire@ville.test"] == (("suspension",) if now.suspended else ())
+
+
+async def test_who_was_killed_before_he_told_the_queue_is_caught_up_with(town: Town) -> None:
+    follower = Follower(town.directory, town.queue.administration)
+    await town.send("maire@ville.test")
+    await follower.look()
+    assert await town.held() == {"maire@ville.test": ()}
+    await town.directory.suspend_organisation(CONSOLE, "Ville")
+    await follower.look()
+    assert await town.held() == {"maire@ville.test": ("suspension",)}
+    await town.directory.resume_organisation(CONSOLE, "Ville")
+    await follower.look()
+    assert await town.held() == {"maire@ville.test": ()}
+
+
+async def test_what_was_released_by_hand_is_not_held_again_by_a_later_look(town: Town) -> None:
+    follower = Follower(town.directory, town.queue.administration)
+    name = await town.send("maire@ville.test")
+    await town.commune(State.SUSPENDED)
+    await town.queue.administration.release(None, name)
+    await follower.look()
+    await town.commune(State.SUSPENDED)
+    assert await town.held() == {"maire@ville.test": ()}
