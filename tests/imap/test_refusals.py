@@ -1,4 +1,4 @@
-"""Every tagged NO and BAD there is, on the wire: command, response code, text (`refusals.ROWS`).
+"""Every tagged NO and BAD there is, on the wire: command, response code, text (`refusals/`).
 
 The places where one is made are looked up in the source, so a new one without a row fails; that a row reaches the
 place is seen from where the error was made.
@@ -22,7 +22,8 @@ import imap
 from core.errors import MailError
 from imap.errors import Bad, Code, ImapError
 from tests.fakes.imap_world import World
-from tests.imap.refusals import ROWS, Row, Table
+from tests.imap.refusals.row import Row, Table
+from tests.imap.refusals.table import ROWS
 
 ROOT = Path(imap.__file__).parent
 # RFC 9051 7.1, RFC 5530 and the extensions that `docs/rfcs.md` names; what stands behind the word is the code's own.
