@@ -89,7 +89,7 @@ class Responder(Protocol):
     """Who tells senders that somebody is away: `delivery.vacation.Responder`."""
 
     async def respond(self, received: Received) -> None:
-        """After the commit; never raises for what is ordinary."""
+        """After the commit; never raises."""
 
 
 class Committer:

@@ -104,7 +104,8 @@ class Responder:
         self._until = float("-inf")
 
     async def respond(self, received: Received) -> None:
-        """Answer for each account of a delivered message that is away. Never raises for what is ordinary."""
+        """Answer for each account of a delivered message that is away. Never raises: the message is in its mailbox, and
+        whatever goes wrong here, a bug too, must not have it refused or delivered again (promise P2)."""
         try:
             known = await self._away()
             away = [item for item in received.targets if not item.folder and item.account.id in known]
@@ -117,6 +118,8 @@ class Responder:
                     await self._answer(received, head, item, vacation)
         except MailError as error:
             _log.warning("vacation-failed", code=error.code)
+        except Exception:
+            _log.exception("vacation-failed", code="internal")
 
     async def _away(self) -> Mapping[str, Vacation]:
         """From memory mostly: an installation where nobody is away pays one look in 15 s."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 from email.message import EmailMessage
@@ -266,3 +267,37 @@ async def test_an_answer_to_what_requires_tls_requires_it_too(away: Away) -> Non
         assert (await world.send(inbound, MAIL, "maire@ville.test", sender=sender, parameters=asked)).ok
         [item] = await world.queue.claim(world.scheduler()._destinations.selection())
         assert item.message.require_tls is required
+
+
+class Broken(Responder):
+    """Meets a bug where the answer is made."""
+
+    async def _message(self, *_: Any) -> Any:
+        raise RuntimeError("bug")
+
+
+@pytest.mark.parametrize("kept_back", [0.0, 3600.0])
+async def test_a_bug_in_an_answer_costs_neither_the_delivery_nor_a_second_copy(
+    away: Away, kept_back: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was kept back was deferred as "agent-failed" with the message in its mailbox; what came in ended its session
+    after the commit, and its sender came again."""
+    world = away.world
+    limits = world.config.limits
+    responder = Broken(world.queue, world.directory, NoKeys(), world.clock, world.ids, limits, HOST)
+    world.committer = Committer(world.store, world.queue, world.rules, responder=responder)
+    await away.set()
+    release = world.clock.now() + kept_back
+    later = MailParameters(schedule=Schedule(release_at=release, hold="for;3600") if kept_back else Schedule())
+    me, to = "agent@ville.test", "maire@ville.test"
+    assert (await world.send(world.submission(), OURS, to, sender=me, account=me, parameters=later)).ok
+    world.clock.advance(kept_back)
+    async with running(world.scheduler(poll=0.01, responder=responder)):
+        await until(lambda: world.store.inbox(to))
+        async with asyncio.timeout(10):
+            while await world.queue.administration.list(None):
+                await asyncio.sleep(0.01)
+    assert len(world.store.inbox(to)) == 1
+    told = capsys.readouterr().out
+    assert "RuntimeError: bug" in told
+    assert "agent-failed" not in told
