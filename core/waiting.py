@@ -14,6 +14,18 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def at_once(work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work` when it need not wait. Else None: it is over, and who wants its result begins again, with a
+    task that may wait; what it asked for meanwhile is on its way."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    return None
+
+
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which runs in the caller's task. Raises TimeoutError when it has waited for `seconds`; the
     time counts from where it waits first."""

@@ -18,7 +18,7 @@ from store.ending import through
 from store.faults import whole
 from store.handle import Tools
 from store.stage import TemporaryFile
-from store.syncs import Syncs
+from store.syncs import Syncing, Syncs
 from store.types import AccountRef, Appended, Placement
 
 FileKey = tuple[str, int, int]  # organisation, internal date, device: who shares an inode
@@ -62,7 +62,7 @@ class StagedMessage:
                 return None
             file, syncing = begun
             try:
-                await self._syncs.finish(syncing)
+                await syncing
             except BaseException:
                 self._tools.fs.close(file.fd)
                 raise
@@ -80,6 +80,7 @@ class StagedMessage:
             return await entry.writer.submit(
                 lambda transaction: place.deliver(transaction, file, placement, room),
                 small=file.prepared.size <= stage.SMALL,
+                at_once=True,
             )
 
     async def _file_for(self, entry: Entry, account: AccountRef, placement: Placement) -> TemporaryFile:
@@ -116,7 +117,7 @@ def _quick(data: bytes) -> bool:
 
 async def _begin_small(
     tools: Tools, syncs: Syncs, entry: Entry, data: bytes, date: int
-) -> tuple[TemporaryFile, asyncio.Future[None]] | None:
+) -> tuple[TemporaryFile, Syncing] | None:
     """On the loop; the message is scanned while the disk writes it. The file is open at least until its sync is over.
     None: the file system wants another way."""
     fd = stage.write_unsynced(tools, entry.handle.root, data, date)
@@ -126,7 +127,7 @@ async def _begin_small(
     try:
         return TemporaryFile(fd, stage.prepared(tools, data, date)), syncing
     except BaseException:
-        await through(syncing)
+        await syncing.over()
         tools.fs.close(fd)
         raise
 
@@ -167,7 +168,7 @@ async def stage_all(
     """`stage_appended` for each, into `staged`, which its owner discards whatever happens. Small ones are written on
     the loop, and their syncs are under way together: the file system makes few journal commits of them. All are over
     when this returns or raises, and every one went well when it returns."""
-    tools, begun = entry.handle.tools, deque[asyncio.Future[None]]()
+    tools, begun = entry.handle.tools, deque[Syncing]()
     count = octets = 0
     try:
         with whole():
@@ -185,12 +186,12 @@ async def stage_all(
                     count = octets = 0
                     await asyncio.sleep(0)  # a thousand messages keep nobody waiting (promise P7)
                 if len(begun) == UNDER_WAY:
-                    await syncs.finish(begun.popleft())
+                    await begun.popleft()
             while begun:
-                await syncs.finish(begun.popleft())
+                await begun.popleft()
     finally:
         for syncing in begun:
-            await through(syncing)
+            await syncing.over()
             syncing.exception()  # one failure is told, and ends them all
 
 

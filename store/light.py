@@ -9,16 +9,14 @@ use another.
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections.abc import Sequence
 
 import core.log
 from store import recover
 from store.batch import Batch, committed, fail_all, perform
-from store.ending import through
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle
-from store.syncs import Syncs
+from store.syncs import Syncing, Syncs
 from store.transaction import NeedsThreadError, Transaction
 from store.trust import Trust
 from store.types import Hint
@@ -60,7 +58,7 @@ async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
 async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int) -> Sequence[Hint]:
     """A single operation's folder is synced from its link on, while its rows are written; several share one sync."""
     alone = len(batch) == 1
-    begun: list[Future[None]] = []
+    begun: list[Syncing] = []
     early = (lambda directory: begun.append(syncs.begin((directory,)))) if alone else None
     transaction = Transaction(handle, light=True, placed=early)
     transaction.begin(generation)
@@ -72,7 +70,7 @@ async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int)
                 begun.append(syncs.begin(unsynced))
         finally:
             for sync in begun:
-                await through(sync)  # only the end of the loop cancels us; callers wait for answers all the same
+                await sync.over()  # a caller that is cancelled meanwhile leaves afterwards
         for sync in begun:
             sync.result()
         transaction.finish()

@@ -8,15 +8,30 @@ of the file system.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from store.ending import through
 from store.fsops import FileSystem
 from store.kernel_sync import KernelSync
 
 THREADS = 16  # measured: more of them do not make the disk any faster
+
+
+class Syncing(asyncio.Future[None]):
+    """A sync under way, to be awaited. Nobody takes it back, for the disk does not: who is cancelled while he waits
+    leaves when nobody uses the descriptors any more. Raises OSError."""
+
+    def cancel(self, msg: object = None) -> bool:
+        return False
+
+    async def over(self) -> None:
+        """Until it is, whatever becomes of whoever waits; its error stays in it."""
+        while not self.done():
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await self
 
 
 class Syncs:
@@ -33,32 +48,22 @@ class Syncs:
         if self._wanted:
             self._kernel = KernelSync.open(asyncio.get_running_loop())
 
-    def begin(self, descriptors: Iterable[int]) -> asyncio.Future[None]:
+    def begin(self, descriptors: Iterable[int]) -> Syncing:
         """One after the other, from now on; the first failure ends it. The descriptors stay open until it is over."""
         wanted = tuple(descriptors)
         loop = asyncio.get_running_loop()
-        if self._kernel is not None and len(wanted) == 1:
-            future: asyncio.Future[None] = loop.create_future()
-            if self._kernel.begin(wanted[0], lambda code: self._end(future, code)):
-                return future
-        return loop.run_in_executor(self._pool, self._sync, wanted)
+        syncing = Syncing(loop=loop)
+        if self._kernel is None or len(wanted) > 1 or not self._kernel.begin(wanted[0], partial(self._told, syncing)):
+            loop.run_in_executor(self._pool, self._sync, wanted).add_done_callback(partial(_ended, syncing))
+        return syncing
 
-    def _end(self, future: asyncio.Future[None], code: int) -> None:
-        if future.done():
-            return
+    def _told(self, syncing: Syncing, code: int) -> None:
+        """By the kernel: 0, or what went wrong."""
         if code:
             self._fs.failed_syncs += 1
-            future.set_exception(OSError(code, os.strerror(code)))
+            syncing.set_exception(OSError(code, os.strerror(code)))
         else:
-            future.set_result(None)
-
-    async def finish(self, begun: asyncio.Future[None]) -> None:
-        """Returns when nobody uses the descriptors any more, even when the waiter is cancelled. Raises OSError."""
-        try:
-            await asyncio.shield(begun)
-        except asyncio.CancelledError:
-            await through(begun)
-            raise
+            syncing.set_result(None)
 
     def _sync(self, descriptors: tuple[int, ...]) -> None:
         for descriptor in descriptors:
@@ -69,3 +74,12 @@ class Syncs:
             self._kernel.close()
             self._kernel = None
         self._pool.shutdown(wait=False)
+
+
+def _ended(syncing: Syncing, worked: asyncio.Future[None]) -> None:
+    """By a thread."""
+    error = worked.exception()
+    if error is not None:
+        syncing.set_exception(error)
+    else:
+        syncing.set_result(None)

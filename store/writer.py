@@ -38,17 +38,42 @@ class Writer:
     def __init__(self, handle: Handle, pool: Executor, syncs: Syncs, publish: Callable[[Sequence[Hint]], None]) -> None:
         self._handle, self._pool, self._syncs, self._publish = handle, pool, syncs, publish
         self._queue: deque[Operation[Any]] = deque()
-        self._running: asyncio.Task[None] | None = None
+        self._running: asyncio.Future[None] | None = None  # over when nobody is at work
 
-    async def submit(self, work: Callable[[Transaction], T], *, durable: bool = False, small: bool = False) -> T:
+    async def submit(
+        self, work: Callable[[Transaction], T], *, durable: bool = False, small: bool = False, at_once: bool = False
+    ) -> T:
         """Run `work` inside a transaction; when this returns it is committed and published. What it did to files is
-        durable; with `durable` the index is synced too. `small`: it may run on the event loop."""
+        durable; with `durable` the index is synced too. `small`: it may run on the event loop; `at_once`: then without
+        a look at who else comes in this turn of the loop, to share its batch."""
         operation = Operation(work, asyncio.get_running_loop().create_future(), durable, small)
-        self._queue.append(operation)
-        if self._running is None:
-            self._running = asyncio.create_task(self._drain())
         with self._handle.pinned():
+            begins = small and at_once and self._running is None
+            if not begins or not await self._alone(operation):
+                self._queue.append(operation)
+                if self._running is None:
+                    self._running = asyncio.create_task(self._drain())
             return await _outcome(operation)
+
+    async def _alone(self, operation: Operation[T]) -> bool:
+        """Nobody else is at work: the caller goes the way himself, which spares a task and turns of the loop; cancelled
+        meanwhile, he leaves at its end. False: a worker thread must do it, nothing was done."""
+        begun, caller = asyncio.get_running_loop().create_future(), asyncio.current_task()
+        cancelled = caller.cancelling() if caller else 0
+        self._running = begun
+        try:
+            hints = await light.run(self._handle, (operation,), self._syncs)
+            if hints is None:
+                operation.light = False
+            else:
+                self._publish(hints)
+                answer(operation)
+        finally:
+            self._running = asyncio.create_task(self._drain()) if self._queue else None
+            begun.set_result(None)
+        if caller is not None and caller.cancelling() > cancelled:
+            raise asyncio.CancelledError
+        return hints is not None
 
     async def _drain(self) -> None:
         try:
@@ -130,6 +155,8 @@ def _transact(handle: Handle, batch: Batch, generation: int) -> Transaction:
 async def _outcome(operation: Operation[T]) -> T:
     """Its result. Taken back when it has not begun after `PATIENCE`, or when the caller is cancelled; once begun it
     will be committed or not, and is over when we leave."""
+    if operation.future.done():
+        return operation.future.result()
     timer = asyncio.get_running_loop().call_later(PATIENCE, operation.lose_patience)
     try:
         return await operation.future

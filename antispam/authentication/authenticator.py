@@ -6,8 +6,9 @@ Knows when each is asked, not how. Nothing here raises for what a stranger can c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from antispam.authentication import dmarc, iprev, spf
 from antispam.authentication.arc import ArcVerification
@@ -19,7 +20,10 @@ from core.config import Limits
 from core.domain import DomainError, to_ascii
 from core.envelope import Peer
 from core.resolver import Resolver
+from core.waiting import at_once
 from message.header import Head
+
+T = TypeVar("T")
 
 
 class Authenticator:
@@ -44,16 +48,16 @@ class Authenticator:
         verification.end_body()
         async with asyncio.TaskGroup() as group:
             dkim_task = group.create_task(self._dkim(verification)) if verification.signed else None
-            iprev_task = group.create_task(iprev.check(peer.address, self._resolver))
+            host = _begun(group, lambda: iprev.check(peer.address, self._resolver))
             arc_task = group.create_task(self._arc(verification)) if verification.arc else None
             beside = _beside(peer, sender)
-            helo_task = group.create_task(self._helo(peer, beside)) if beside else None
+            greeting = _begun(group, lambda: self._helo(peer, beside)) if beside else None
             sent, null_mx = await self._sender(peer, sender)
         signatures = dkim_task.result() if dkim_task else ()
         verdict = await dmarc.evaluate(authors, sent, signatures, self._resolver)
         arc = arc_task.result() if arc_task else Arc(Result.NONE)
-        helo = helo_task.result() if helo_task else _same_name(peer, sender, sent)
-        return Authentication(sent, signatures, verdict, iprev_task.result(), arc, null_mx, helo)
+        helo = greeting() if greeting else _same_name(peer, sender, sent)
+        return Authentication(sent, signatures, verdict, host(), arc, null_mx, helo)
 
     async def _sender(self, peer: Peer, sender: Address | None) -> tuple[Spf, bool]:
         """SPF, and whether the domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
@@ -118,6 +122,12 @@ def _same_name(peer: Peer, sender: Address | None, sent: Spf) -> Spf | None:
     if sender is None or _host(peer.helo) != sender.domain:
         return None
     return replace(sent, identity="helo")
+
+
+def _begun(group: asyncio.TaskGroup, check: Callable[[], Coroutine[Any, Any, T]]) -> Callable[[], T]:
+    """Its result, to be asked for when the group has ended. A check that DNS need not be asked for costs no task."""
+    known = at_once(check())
+    return group.create_task(check()).result if known is None else lambda: known
 
 
 def _host(helo: str) -> str:

@@ -140,6 +140,15 @@ async def test_the_checks_run_together() -> None:
     assert loop.time() - start < 0.55
 
 
+async def test_what_dns_said_lately_costs_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task waits for its turn of the loop twice: with twenty senders that was a quarter of the way to their 250."""
+    begun = []
+    monkeypatch.setattr(asyncio.TaskGroup, "create_task", lambda _group, work: begun.append(work))
+    result = await judge(world(), MESSAGE, peer())
+    assert (result.iprev.result, result.spf.result) == (Result.PASS, Result.PASS)
+    assert not begun
+
+
 async def test_cancelling_stops_at_once() -> None:
     dns = world()
     dns.slow = {"x.test": 60}

@@ -1,4 +1,4 @@
-"""`within`: a bound that sets no timer for what need not wait."""
+"""What need not wait sets no timer and makes no task (`within`, `at_once`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from core.waiting import within
+from core.waiting import at_once, within
 
 
 async def test_what_is_known_sets_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +91,27 @@ async def test_a_caller_that_is_cancelled_cancels_the_work() -> None:
         await task
     assert task.cancelled()
     assert ended.is_set()
+
+
+async def test_what_need_not_wait_is_known_at_once_and_what_must_is_over() -> None:
+    over = []
+
+    async def answer(*, known: bool) -> str:
+        try:
+            if not known:
+                await within(60.0, asyncio.sleep(60))
+        finally:
+            over.append(known)
+        return "known"
+
+    assert at_once(answer(known=True)) == "known"
+    assert at_once(answer(known=False)) is None
+    assert over == [True, False]
+
+
+async def test_what_fails_at_once_fails_there() -> None:
+    async def wrong() -> None:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        at_once(wrong())

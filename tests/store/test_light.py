@@ -81,23 +81,61 @@ async def test_what_fails_and_cannot_be_undone_is_answered_too(store: MaildirSto
     assert len(rows) == len(cur(data, MAIRIE)) >= 2
 
 
-async def test_the_end_of_the_loop_does_not_leave_a_batch_without_answers(store: MaildirStore, disk: OddDisk) -> None:
+@pytest.mark.parametrize("behind", [False, True], ids=["alone", "behind another"])
+async def test_the_end_of_the_loop_does_not_leave_a_batch_without_answers(
+    store: MaildirStore, disk: OddDisk, *, behind: bool
+) -> None:
     entry = store._open_accounts.opened(MAIRIE)
     assert entry is not None
     disk.gate.clear()
-    delivering = asyncio.create_task(deliver(store, MAIRIE, 2))
+    begun, end = threading.Event(), threading.Event()
+
+    def other(_transaction: Transaction) -> None:
+        begun.set()
+        end.wait(20)
+
+    tasks = [asyncio.create_task(entry.writer.submit(other))] if behind else []
     async with asyncio.timeout(20):
+        while behind and not begun.is_set():
+            await asyncio.sleep(0.001)
+        delivering = asyncio.create_task(deliver(store, MAIRIE, 2))
+        while behind and not entry.writer._queue:
+            await asyncio.sleep(0.001)
+        end.set()
         while not disk.waiting.is_set():
             await asyncio.sleep(0.001)
-    assert entry.writer._running is not None
-    for task in (entry.writer._running, delivering):  # as asyncio.run does
-        task.cancel()
+    running = entry.writer._running
+    assert isinstance(running, asyncio.Task) is behind
+    for task in (*tasks, running, delivering):  # as asyncio.run does with tasks
+        if isinstance(task, asyncio.Task):
+            task.cancel()
     await asyncio.sleep(0)
     disk.gate.set()
     ended, _ = await asyncio.wait((delivering,), timeout=20)
     assert ended
     assert delivering.cancelled()
     assert len(await all_rows(await inbox_of(store))) == 2
+
+
+async def test_what_comes_while_one_is_made_visible_alone_shares_a_batch(store: MaildirStore, disk: OddDisk) -> None:
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    disk.gate.clear()
+    first = asyncio.create_task(deliver(store, MAIRIE, 2))
+    async with asyncio.timeout(20):
+        while not disk.waiting.is_set():
+            await asyncio.sleep(0.001)
+        others = [asyncio.create_task(deliver(store, MAIRIE, number)) for number in range(3, 8)]
+        while len(entry.writer._queue) < len(others):
+            await asyncio.sleep(0.001)
+        idle = asyncio.create_task(entry.writer.idle())
+        disk.gate.set()
+        assert [item.uid for item in await asyncio.gather(first, *others)] == [2, *range(3, 8)]
+        await idle
+    generation = entry.handle.writer.value("SELECT generation FROM state")
+    await deliver(store, MAIRIE, 8)
+    assert entry.handle.writer.value("SELECT generation FROM state") == generation + 1
+    assert generation <= 4  # the first message of the fixture, the one alone, the batch; and where the index began
 
 
 async def test_a_sync_that_failed_is_final_although_the_batch_goes_to_a_thread(
@@ -156,6 +194,8 @@ async def test_p7_an_index_that_somebody_else_holds_delays_its_own_account_alone
         operator.execute("ROLLBACK")
         operator.close()
     await waiting
+    while not pauses:
+        await asyncio.sleep(0.001)
     beating.cancel()
     assert max(pauses) < 2
     assert len(await all_rows(await inbox_of(store))) == 2

@@ -15,7 +15,7 @@ import pytest
 
 from store.fsops import FileSystem
 from store.kernel_sync import CALLS, KernelSync
-from store.syncs import Syncs
+from store.syncs import Syncing, Syncs
 
 
 @pytest.fixture(params=[True, False], ids=["kernel", "threads"])
@@ -30,8 +30,8 @@ async def test_files_and_directories_are_synced_many_at_once(syncs: Syncs, tmp_p
     opened = [os.open(tmp_path / str(number), os.O_RDWR | os.O_CREAT) for number in range(300)]
     opened.append(os.open(tmp_path, os.O_RDONLY))
     try:
-        await asyncio.gather(*(syncs.finish(syncs.begin((fd,))) for fd in opened))
-        await syncs.finish(syncs.begin(opened))
+        await asyncio.gather(*(syncs.begin((fd,)) for fd in opened))
+        await syncs.begin(opened)
     finally:
         for fd in opened:
             os.close(fd)
@@ -45,7 +45,7 @@ async def test_p3_what_cannot_be_synced_is_told_and_counted(tmp_path: Path) -> N
         for failed, one in enumerate(both, 1):
             one.open()
             with pytest.raises(OSError, match="Invalid argument"):
-                await one.finish(one.begin((reading,)))
+                await one.begin((reading,))
             assert fs.failed_syncs == failed
     finally:
         os.close(reading)
@@ -57,10 +57,10 @@ async def test_p3_what_cannot_be_synced_is_told_and_counted(tmp_path: Path) -> N
 async def test_a_failure_the_kernel_tells_later_is_an_error_and_counted() -> None:
     fs = FileSystem()
     syncs = Syncs(fs)
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    syncs._end(future, 5)
+    syncing = Syncing()
+    syncs._told(syncing, 5)
     with pytest.raises(OSError, match="Input/output error"):
-        await syncs.finish(future)
+        await syncing
     assert fs.failed_syncs == 1
     syncs.close()
 
@@ -75,15 +75,28 @@ async def test_a_waiter_that_is_cancelled_still_waits_for_the_descriptor() -> No
             ended.append(fd)
 
     syncs = Syncs(Slow())
-    task = asyncio.create_task(syncs.finish(syncs.begin((7,))))
+    told: list[str] = []
+
+    async def waiting() -> None:
+        await syncs.begin((7,))
+
+    async def to_the_end() -> None:
+        await syncs.begin((8,)).over()
+        told.append("it is over")
+
+    tasks = [asyncio.create_task(waiting()), asyncio.create_task(to_the_end())]
+    for _ in range(2):  # once is not enough, nor is twice
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
     await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.sleep(0)
-    assert not task.done()
+    assert not any(task.done() for task in tasks)
     gate.set()
     with pytest.raises(asyncio.CancelledError):
-        await task
-    assert ended == [7]
+        await tasks[0]
+    await tasks[1]
+    assert told == ["it is over"]
+    assert sorted(ended) == [7, 8]
     syncs.close()
 
 
