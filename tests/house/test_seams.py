@@ -18,7 +18,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "dkim": (),
     "dns": ("core/dns.py", "core/resolver.py"),
     "httpx2": ("antispam/rspamd.py", "directory/introspection.py", "core/https.py"),
-    "pydantic_settings": ("core/config.py",),
+    "pydantic_settings": ("core/config/whole.py",),
     "structlog": ("core/log.py",),
     "asyncpg": ("core/database.py",),
     "scramp": ("directory/scram.py",),

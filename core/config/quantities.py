@@ -1,0 +1,37 @@
+"""Sizes, durations and endpoints as an operator writes them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+KIB, MIB = 1024, 1024 * 1024
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+)\s*([smhdw]?)")
+_UNITS = {"": 1, "K": KIB, "M": MIB, "G": 1024**3, "T": 1024**4}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@lru_cache(maxsize=64)  # a message asks for its limit several times
+def parse_size(text: str | int) -> int:
+    """ "60M" > 62914560 octets; binary multiples. Raises ValueError."""
+    match = _SIZE.fullmatch(str(text).strip())
+    if not match:
+        raise ValueError(f"not a size: {text!r} (write 500K, 60M or 5G)")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def parse_duration(text: str | int) -> int:
+    """ "15m" > 900 seconds. Raises ValueError."""
+    match = _DURATION.fullmatch(str(text).strip())
+    if not match:
+        raise ValueError(f"not a duration: {text!r} (write 30s, 15m, 4h or 5d)")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """ "127.0.0.1:25" or "[::1]:25" > (address, port). Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"not an address and port: {text!r} (write 0.0.0.0:25 or [::]:25)")
+    return host.strip("[]"), int(port)
