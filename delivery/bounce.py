@@ -14,7 +14,7 @@ from delivery.queue.rows import NewMessage, NewRecipient, StoredRecipient
 from delivery.queue.schema import Owed
 from message import dsn
 from message.content import BytesContent, Content
-from message.trace import return_path
+from message.trace import received_from, return_path
 
 ACTIONS = {
     Owed.FAILED: dsn.Action.FAILED,
@@ -49,6 +49,7 @@ def compose(
         ret="HDRS" if message.require_tls else message.ret,  # RFC 8689 5: RET=FULL does not count then
         deliver_by=schedule.deliver_by or None,
         held=schedule.hold,
+        source=received_from(original.head, hostname),
     )
     report = dsn.write(notice, original, ids=ids, now=now)
     return NewMessage(

@@ -52,7 +52,8 @@ class RecipientReport:
 class Notice:
     """One notification: `to` is the envelope sender of the original, `postmaster` ours, `hostname` the reporting MTA;
     `arrived` when we took the message, `envid` decoded or "", `ret` "FULL", "HDRS" or "", `deliver_by` its time limit
-    (RFC 2852), `held` the delay its sender asked for ("for;60", "until;" date; RFC 4865)."""
+    (RFC 2852), `held` the delay its sender asked for ("for;60", "until;" date; RFC 4865), `source` the server it came from
+("mx.x.test ([192.0.2.1])", as `message.trace.received_from` tells it), "" for mail of our own people."""
 
     hostname: str
     postmaster: Address
@@ -64,6 +65,7 @@ class Notice:
     ret: str = ""
     deliver_by: float | None = None
     held: str = ""
+    source: str = ""
 
 
 def write(notice: Notice, original: Content, *, ids: Ids, now: float) -> bytes:
@@ -116,15 +118,16 @@ def _part(media: str, body: bytes, encoding: str = "7bit") -> bytes:
 def _status_part(notice: Notice, wide: bool) -> bytes:
     """RFC 3464 2.1.1, or message/global-delivery-status (RFC 6533 4) when an address is not ASCII."""
     media = "message/global-delivery-status" if wide else "message/delivery-status"
-    groups = [_message_fields(notice), *(_recipient_fields(item) for item in notice.recipients)]
+    groups = [_message_fields(notice), *(_recipient_fields(item, notice.queue_id) for item in notice.recipients)]
     body = "\r\n".join("".join(f"{name}: {value}\r\n" for name, value in group if value) for group in groups)
     return _part(media, body.encode("utf-8" if wide else "ascii", "replace"), "8bit" if wide else "7bit")
 
 
 def _message_fields(notice: Notice) -> list[tuple[str, str]]:
-    """RFC 3464 2.2, with the fields of RFC 2852 5 and RFC 4865 7"""
+    """RFC 3464 2.2, with the fields of RFC 2852 5 and RFC 4865 7. DSN-Gateway is for mail of another kind."""
     return [
         ("Reporting-MTA", f"dns; {notice.hostname}"),
+        ("Received-From-MTA", f"dns; {one_line(notice.source)}" if notice.source else ""),
         ("Original-Envelope-Id", one_line(notice.envid)),
         ("Arrival-Date", _date(notice.arrived)),
         ("Deliver-By-Date", _date(notice.deliver_by)),
@@ -133,8 +136,9 @@ def _message_fields(notice: Notice) -> list[tuple[str, str]]:
     ]
 
 
-def _recipient_fields(item: RecipientReport) -> list[tuple[str, str]]:
-    """RFC 3464 2.3"""
+def _recipient_fields(item: RecipientReport, queue_id: str) -> list[tuple[str, str]]:
+    """RFC 3464 2.3. Final-Log-ID is the log's of whoever had the last word: under what name a remote server keeps a
+    message only its own words (Diagnostic-Code) can tell."""
     code = "smtp" if item.remote else "x-beffroi"
     return [
         ("Original-Recipient", _original_recipient(item.original)),
@@ -144,6 +148,7 @@ def _recipient_fields(item: RecipientReport) -> list[tuple[str, str]]:
         ("Remote-MTA", f"dns; {one_line(item.remote)}" if item.remote else ""),
         ("Diagnostic-Code", f"{code}; {one_line(item.diagnostic or str(item.status))}"),
         ("Last-Attempt-Date", _date(item.last_attempt)),
+        ("Final-Log-ID", "" if item.remote else one_line(queue_id)),
         ("Will-Retry-Until", _date(item.retry_until) if item.action is Action.DELAYED else ""),
     ]
 

@@ -19,6 +19,12 @@ from message.header import Field, Head
 SOFTWARE = "Beffroi"
 _NOT_NAME = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 _NOT_WORD = re.compile(r"[^A-Za-z0-9._-]")
+# The first Received field of a block and, when it has the form `received` gives it, what it says.
+_TOP = re.compile(
+    rb"(?:\A|\r\n)(?i:Received)[ \t]*:"
+    rb"(?: from (?P<name>[!-~]{1,255}) \([!-~]{1,255} (?P<literal>\[[0-9A-Za-z:.]{1,64}\])\)"
+    rb"\r\n\tby (?P<by>[!-~]{1,255}) \(" + SOFTWARE.encode() + rb"\)\r\n)?"
+)
 _MAX_NAME = 255  # RFC 5321 4.5.3.1.2
 # The name that stands for a client of ours: where staff work from is nobody else's business (RFC 2606 2).
 _OUR_CLIENT = "authenticated.invalid"
@@ -58,6 +64,15 @@ def _from(peer: Peer) -> str:
     if peer.listener is Listener.LOCAL and not peer.address:
         return f"from {name}"
     return f"from {name} ({_name(peer.hostname) or 'unknown'} {_literal(peer.address)})"
+
+
+def received_from(head: bytes, hostname: str) -> str:
+    """Who a message came from, out of our own Received field on top of its header block: "mx.partner.test
+    ([192.0.2.7])", printable ASCII. "" when the top field is not ours, or says that the sender had logged in."""
+    found = _TOP.search(head)
+    if found is None or found["by"] != hostname.encode("ascii"):
+        return ""
+    return f"{found['name'].decode()} ({found['literal'].decode()})"
 
 
 def _literal(text: str) -> str:

@@ -59,6 +59,25 @@ async def test_a_report_to_a_stranger_goes_out_with_the_null_sender(world: World
     assert b"Final-Recipient: rfc822; x@far.test" not in world.remote.bytes[-1]
 
 
+async def test_a_report_names_the_server_that_mail_came_from_and_never_where_our_people_write(world: World) -> None:
+    """RFC 3464 2.2.4: its HELO name, and its address in a comment; a lower Received field counts for nothing."""
+    world.remote.answer = answers(far=refusal())
+    world.directory.alias("dehors@ville.test", "x@far.test")
+    forged = f"Received: from evil.test (evil.test [203.0.113.6])\r\n\tby {HOST} (Beffroi)\r\n\twith SMTP id x\r\n"
+    async with running(world.scheduler()):
+        assert (await world.send(world.inbound(), forged.encode() + MAIL, "dehors@ville.test")).ok
+        own = await world.send(
+            world.submission(), MAIL, "y@far.test", sender="maire@ville.test", account="maire@ville.test"
+        )
+        assert own.ok
+        await until(lambda: empty(world))
+    [back] = [data for job, data in zip(world.remote.jobs, world.remote.bytes, strict=True) if job.sender is None]
+    assert b"Reporting-MTA: dns; mx.dept.test\r\nReceived-From-MTA: dns; client.sender.test ([192.0.2.7])\r\n" in back
+    [ours] = world.store.inbox("maire@ville.test")
+    assert b"Reporting-MTA" in ours
+    assert b"Received-From-MTA" not in ours
+
+
 async def test_a_report_that_returns_eight_bit_mail_is_announced_as_such(world: World) -> None:
     world.remote.answer = answers(far=refusal())
     async with running(world.scheduler()):

@@ -63,6 +63,14 @@ def test_a_failure_for_people_and_machines() -> None:
     )
 
 
+def test_who_had_the_last_word_is_whose_log_is_named() -> None:
+    """RFC 3464 2.3.8: under which name a remote server keeps a message, only that server knows."""
+    (_, status, _) = parts(written(report(remote="mx.y.test"), report("here@x.test", Action.DELIVERED, accepted())))
+    remote, here = status[1].split(b"\r\n\r\n")[1:]
+    assert b"Final-Log-ID" not in remote
+    assert b"\r\nFinal-Log-ID: q1\r\n" in here
+
+
 def test_the_human_part_is_french_then_english() -> None:
     message = email.message_from_bytes(written(report(remote="mx.y.test", diagnostic="550 no")))
     first = message.get_payload(0)
