@@ -6,10 +6,27 @@ TLS 1.2 and 1.3 only, ephemeral elliptic-curve keys, authenticated ciphers, no c
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# OpenSSL's names of what `CIPHERS` lets through under TLS 1.2, as the registry of RFC 8446 11 (TLS Cipher Suites) has
+# them; those of TLS 1.3 have one name only.
+_REGISTERED = {
+    "ECDHE-ECDSA-AES256-GCM-SHA384": "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384": "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "ECDHE-ECDSA-CHACHA20-POLY1305": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "ECDHE-RSA-CHACHA20-POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+}
+_ONE_NAME = re.compile(r"TLS_[A-Z0-9_]{1,60}")
+
+
+def registered_suite(cipher: str) -> str:
+    """The registered name of a cipher suite that OpenSSL names `cipher`; "" when it is none of ours."""
+    return cipher if _ONE_NAME.fullmatch(cipher) else _REGISTERED.get(cipher, "")
 
 
 def harden(context: ssl.SSLContext) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from core.address import Address
 from core.envelope import Listener, Peer
 from core.networks import parsed
+from core.tls import registered_suite
 from message import dates, parameters
 from message.header import Field, Head
 
@@ -51,6 +52,8 @@ def received(
         lines.append(f"\t(using {_word(peer.tls.version)} with cipher {_word(peer.tls.cipher)} ({peer.tls.bits} bits))")
     if len(recipients) == 1:
         lines.append(f"\tfor <{recipients[0]}>")
+    if peer.tls is not None and (suite := registered_suite(peer.tls.cipher)):  # RFC 8314 4.3, a registered clause
+        lines.append(f"\ttls {suite}")
     if priority:  # RFC 6710 4.2, a registered clause
         lines.append(f"\tPRIORITY {priority}")
     return ("\r\n".join(line for line in lines if line) + f";\r\n\t{dates.format_date(when)}\r\n").encode()

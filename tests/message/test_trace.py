@@ -1,11 +1,13 @@
 """Trace fields say what happened and carry nothing of a stranger's making."""
 
 import re
+import ssl
 
 import pytest
 
 from core.address import parse
 from core.envelope import Listener, Peer, Tls
+from core.tls import harden
 from message import dates, trace
 from message.header import Defect, split
 
@@ -31,9 +33,32 @@ def received(one: Peer, *recipients: str, smtputf8: bool = False) -> str:
 def test_a_received_field_is_whole() -> None:
     assert received(peer(tls=TLS), "maire@mairie.test") == (
         "from mx.partner.test (out.partner.test [192.0.2.7]) by mx.dept.test (Beffroi) with ESMTPS id q1 "
-        "(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256 bits)) for <maire@mairie.test>; "
-        "Sun, 22 Nov 2026 15:43:36 +0000"
+        "(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256 bits)) for <maire@mairie.test> "
+        "tls TLS_AES_256_GCM_SHA384; Sun, 22 Nov 2026 15:43:36 +0000"
     )
+
+
+# The TLS Cipher Suites registry, by number.
+SUITES = {
+    0x1301: "TLS_AES_128_GCM_SHA256",
+    0x1302: "TLS_AES_256_GCM_SHA384",
+    0x1303: "TLS_CHACHA20_POLY1305_SHA256",
+    0xC02B: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    0xC02C: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    0xC02F: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    0xC030: "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    0xCCA8: "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    0xCCA9: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+}
+
+
+def test_the_tls_clause_has_the_registered_name_of_the_cipher_suite() -> None:
+    """RFC 8314 4.3; every suite that we let through has one."""
+    for cipher in harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).get_ciphers():
+        expected = SUITES[cipher["id"] & 0xFFFF]
+        assert f" tls {expected};" in received(peer(tls=Tls("TLSv1.2", cipher["name"], 128)))
+    assert " tls " not in received(peer())
+    assert " tls " not in received(peer(tls=Tls("TLSv1.2", "ODD\r\ncipher", 1)))
 
 
 @pytest.mark.parametrize(
