@@ -52,8 +52,8 @@ class RecipientReport:
 class Notice:
     """One notification: `to` is the envelope sender of the original, `postmaster` ours, `hostname` the reporting MTA;
     `arrived` when we took the message, `envid` decoded or "", `ret` "FULL", "HDRS" or "", `deliver_by` its time limit
-    (RFC 2852), `held` the delay its sender asked for ("for;60", "until;" date; RFC 4865), `source` the server it came from
-("mx.x.test ([192.0.2.1])", as `message.trace.received_from` tells it), "" for mail of our own people."""
+    (RFC 2852), `held` the delay its sender asked for ("for;60", "until;" date; RFC 4865), `source` the server it came
+    from as `message.trace.received_from` tells it, "" for mail of our own people."""
 
     hostname: str
     postmaster: Address
