@@ -6,9 +6,12 @@ TLS 1.2 and 1.3 only, ephemeral elliptic-curve keys, authenticated ciphers, no c
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import re
 import ssl
 from pathlib import Path
+from typing import Protocol
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 # OpenSSL's names of what `CIPHERS` lets through under TLS 1.2, as the registry of RFC 8446 11 (TLS Cipher Suites) has
@@ -73,3 +76,16 @@ def client_certificate(session: ssl.SSLObject | ssl.SSLSocket | None) -> bytes:
     if session is None or session.context.verify_mode is ssl.CERT_NONE:
         return b""
     return session.getpeercert(binary_form=True) or b""
+
+
+class Buffered(Protocol):
+    """What `asyncio.BufferedProtocol` is here for."""
+
+    def get_buffer(self, sizehint: int, /) -> memoryview: ...
+
+
+def between(transport: asyncio.BaseTransport) -> Buffered | None:
+    """What stands between a TLS transport and its socket and has the buffer for encrypted input, 256 KiB under both
+    loops, of which neither speaks. None where there is none."""
+    found = (each for each in gc.get_referents(transport) if hasattr(each, "get_buffer"))
+    return next(found, None)

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import cast
 
 from core.acks import acknowledge
-from core.tls import client_certificate
+from core.heap import release
+from core.tls import Buffered, between, client_certificate
 from imap.deflate import Deflate
 
 HIGH_INPUT = 64 * 1024
@@ -28,6 +29,8 @@ class Channel(asyncio.Protocol):
     def __init__(self, stall: float) -> None:
         self._stall = stall
         self._transport: asyncio.Transport | None = None
+        self._encrypted: Buffered | None = None
+        self._stained = True  # its buffer holds what was read, or what somebody left there
         self._input: list[bytes] = []
         self._size = 0
         self._paused = False
@@ -46,9 +49,11 @@ class Channel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's have the methods, not the base class
         self._transport.set_write_buffer_limits(high=HIGH_OUTPUT)
+        self._encrypted = between(transport) if self.secure else None
 
     def data_received(self, data: bytes) -> None:
         self._input.append(data)
+        self._stained = True
         self._size += len(data)
         if self._size >= HIGH_INPUT and not self._paused:
             self._paused = True
@@ -64,6 +69,7 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._eof = True
         self._full = False
+        self._encrypted = None
         if self._linger is not None:
             self._linger.cancel()
         self._wake()
@@ -200,9 +206,13 @@ class Channel(asyncio.Protocol):
         self._deflate = Deflate()
 
     def rest(self) -> None:
-        """Nothing will be sent for a while: what only helps sending need not be kept."""
+        """Nothing will be said for a while: what only helps then need not be kept."""
         if self._deflate is not None:
             self._deflate.rest()
+        if self._encrypted is not None and self._stained:
+            # Nothing lies in that buffer between two calls from the loop.
+            release(self._encrypted.get_buffer(1))
+            self._stained = False
 
     def hold(self) -> None:
         """Read nothing more until TLS has started."""

@@ -23,9 +23,11 @@ STABLE_AFTER = 30.0  # seconds a worker must live for its restart delay to start
 # glibc's allocator, told once at the start of a process (mallopt(3)). Left to itself it learns from the first password
 # hash that blocks of 19 MiB are ordinary, keeps them in the heap of each thread, and gives back to the system only what
 # lies above twice that: a front then holds tens of MiB that nobody uses (`make bench ARGS=idle`). Large blocks are
-# mapped and go back at once; what threads free is found by others. Other C libraries know none of these names.
+# mapped and go back at once. The store's threads have heaps beside the loop's: while they shared it, holes of closed
+# indexes lay between what connections keep, and those in IDLE cost half as much again (`make bench ARGS=many`). Other C
+# libraries know none of these names.
 ALLOCATOR = {
-    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_ARENA_MAX": "8",
     "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(1024 * 1024),
 }

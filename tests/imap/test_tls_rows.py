@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
 import socket
 import ssl
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import trustme
+import uvloop
 
 from core.config import Limits
 from core.tls import ServerTls
 from imap.listeners import Mode, Server
-from tests.fakes.imap_world import Client, World
+from tests.fakes.imap_world import PATIENCE, Client, World, client_context
 
 AUTHORITY = trustme.CA()
 ISSUED = AUTHORITY.issue_cert("127.0.0.1")
@@ -167,3 +169,36 @@ async def test_h034_a_flood_of_server_names_leaves_nothing_behind(tmp_path: Path
             seen.add(client.writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
             await client.close()
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("starttls", [False, True])
+def test_a_connection_that_idles_keeps_no_buffer_for_its_input(
+    loop: Callable[[], asyncio.AbstractEventLoop], starttls: bool
+) -> None:
+    """256 KiB under both loops, as far as they were ever written to; what comes after DONE finds it again."""
+
+    async def live() -> None:
+        async with World() as world:
+            client = await world.connect(tls=not starttls)
+            if starttls:
+                await client.ok(b"STARTTLS")
+                await client.writer.start_tls(client_context())
+            await client.login()
+            await client.append(b"INBOX", b"Subject: x\r\n\r\n" + b"y" * 200_000)
+            (connection,) = world.server._connections
+            between = connection._channel._encrypted
+            assert between is not None
+            assert bytes(between.get_buffer(1)).count(0) < 200_000
+            await client.raw(b"a IDLE\r\n")
+            assert await client.line() == b"+ idling"
+            async with asyncio.timeout(PATIENCE):
+                while connection._channel._stained:
+                    await asyncio.sleep(0)
+            assert bytes(between.get_buffer(1)).count(0) > 2**18 - 2 * mmap.PAGESIZE
+            await client.raw(b"DONE\r\n")
+            assert (await client.until(b"a"))[-1].startswith(b"a OK")
+            assert (await client.append(b"INBOX", b"Subject: x\r\n\r\n" + b"z" * 200_000))[-1].startswith(b"a OK")
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(live())
