@@ -1,7 +1,7 @@
-"""Flags, COPY, MOVE and EXPUNGE of 10,000 messages over IMAP, ours against Dovecot's in the same run (issue 3, Speed).
+"""Flags, COPY, MOVE and EXPUNGE of whole mailboxes over IMAP, ours against Dovecot's in the same run (issue 3, Speed).
 
-Both sides get the same mail by APPEND into a folder of one user, on the same disk, fsync on; each step is one command,
-timed from its first octet to its tagged answer. The best of `ROUNDS` counts on each side: the machine is shared.
+Both sides have the same mailboxes (`benchmarks.mailboxes`; `BENCH_SIZES`), on the same disk, fsync on; each step is one
+command, timed from its first octet to its tagged answer. The best of `ROUNDS` counts on each side.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from contextlib import asynccontextmanager
 
 import uvloop
 
-from benchmarks.beffroi import beffroi
+from benchmarks import mailboxes
 from benchmarks.figures import Figure
-from benchmarks.load import message
-from benchmarks.pair import PASSWORD, pair
+from benchmarks.mailboxes import SIZES
+from benchmarks.pair import PASSWORD
 
-COUNT, ROUNDS, TOGETHER = 10_000, 2, 500
+ROUNDS = 2
 PATIENCE = 300
-SIZE = 4000
 
 # What is timed > (command, the ratio to the peer that issue 3 asks for)
 STEPS = {
@@ -52,19 +51,6 @@ class Client:
             raise AssertionError(f"{command[:60]!r}: {line!r}")
         return time.perf_counter() - start
 
-    async def fill(self, folder: bytes, user: str) -> None:
-        """`COUNT` messages, written ahead of their answers."""
-        for first in range(0, COUNT, TOGETHER):
-            for number in range(first, first + TOGETHER):
-                data = message(SIZE, f"c{number}@partner.test", user, number)
-                self._writer.write(b"a%d APPEND %s {%d+}\r\n%s\r\n" % (number, folder, len(data), data))
-            await self._writer.drain()
-            for _ in range(TOGETHER):
-                while not (line := await asyncio.wait_for(self._reader.readline(), PATIENCE)).startswith(b"a"):
-                    pass
-                if b" OK " not in line:
-                    raise AssertionError(line)
-
 
 @asynccontextmanager
 async def connected(port: int, user: str) -> AsyncIterator[Client]:
@@ -83,12 +69,10 @@ async def connected(port: int, user: str) -> AsyncIterator[Client]:
 async def _measure(port: int, user: str) -> dict[str, float]:
     best = dict.fromkeys(STEPS, float(PATIENCE))
     async with connected(port, user) as client:
-        await client.ask(b"CREATE Source")
-        await client.fill(b"Source", user)
         for _ in range(ROUNDS):
             await client.ask(b"CREATE Copie")
             await client.ask(b"CREATE Ailleurs")
-            await client.ask(b"SELECT Source")
+            await client.ask(b"SELECT INBOX")
             await client.ask(b"UID STORE 1:* -FLAGS.SILENT (\\Seen)")
             for name in ("STORE", "COPY"):
                 best[name] = min(best[name], await client.ask(STEPS[name][0]))
@@ -97,18 +81,23 @@ async def _measure(port: int, user: str) -> dict[str, float]:
             await client.ask(b"SELECT Ailleurs")
             await client.ask(b"UID STORE 1:* +FLAGS.SILENT (\\Deleted)")
             best["EXPUNGE"] = min(best["EXPUNGE"], await client.ask(STEPS["EXPUNGE"][0]))
-            await client.ask(b"SELECT Source")
+            await client.ask(b"SELECT INBOX")
             await client.ask(b"DELETE Copie")
             await client.ask(b"DELETE Ailleurs")
     return best
 
 
+def _all(port: int) -> dict[int, dict[str, float]]:
+    return {size: uvloop.run(_measure(port, mailboxes.user(size))) for size in SIZES}
+
+
 def run() -> Iterator[Figure]:
-    with pair(1) as peer:
-        theirs = uvloop.run(_measure(peer.imaps, peer.users[0]))
-    with beffroi(1) as ours:
-        mine = uvloop.run(_measure(ours.suite.ports["imaps"], ours.users[0]))
-    for name, (_, target) in STEPS.items():
-        met = mine[name] <= target * theirs[name]
-        label = f"{name} of {COUNT} messages"
-        yield Figure(label, mine[name] * 1000, "ms", theirs[name] * 1000, f"<= {target:g} of the peer", met)
+    with mailboxes.theirs() as peer:
+        theirs = _all(peer.imaps)
+    with mailboxes.ours() as ours:
+        mine = _all(ours.ports["imaps"])
+    for size in SIZES:
+        for name, (_, target) in STEPS.items():
+            seconds, other = mine[size][name], theirs[size][name]
+            met = seconds <= target * other
+            yield Figure(f"{name} of {size} messages", seconds * 1000, "ms", other * 1000, f"<= {target:g}", met)
