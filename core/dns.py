@@ -71,8 +71,9 @@ class _Reply:
 
 class DnsResolver:
     """Implements `core.resolver.Resolver`. `resolvers` are "address:port"; `timeout` seconds bound one question with
-    all its tries. Answers are kept (5 s .. 1 h), equal questions under way are asked once, a resolver that failed
-    five times in a row is left alone for 10 s. Bound to the event loop it is first asked on; `close` ends its tasks.
+    all its tries. Answers are kept (5 s .. 1 h), and asked for again before they are gone where somebody wants them;
+    equal questions under way are asked once, a resolver that failed five times in a row is left alone for 10 s. Bound
+    to the event loop it is first asked on; `close` ends its tasks.
     """
 
     def __init__(
@@ -120,16 +121,21 @@ class DnsResolver:
         key = (name, kind)
         kept = self._cache.get(key)
         if kept is not None:
+            if self._cache.fading(key):  # so that nobody waits for what everybody asks
+                self._asked(key, convert)
             return kept
         if not askable(name):
             return Answer(Outcome.NXDOMAIN)
+        return await asyncio.shield(self._asked(key, convert))
+
+    def _asked(self, key: tuple[str, str], convert: Callable[[dns.rdata.Rdata], T]) -> asyncio.Task[Answer[T]]:
+        """The question belongs to the resolver, so a caller that gives up does not spoil it for the others."""
         task = self._pending.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(key, convert))
             self._pending[key] = task
             task.add_done_callback(lambda _: self._pending.pop(key, None))
-        # The question belongs to the resolver, so a caller that gives up does not spoil it for the others.
-        return await asyncio.shield(task)
+        return task
 
     async def _ask(self, key: tuple[str, str], convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
         try:
@@ -140,7 +146,7 @@ class DnsResolver:
         except (TimeoutError, *_FAULTS) as error:
             _log.info("dns-failed", name=key[0], type=key[1], cause=type(error).__name__)
             return Answer(Outcome.FAILED)
-        if reply.ttl > 0:
+        if reply.ttl > 0 and (reply.outcome is not Outcome.FAILED or self._cache.get(key) is None):
             self._cache.put(key, answer, reply.ttl, reply.octets)
         return answer
 

@@ -7,20 +7,22 @@ TTL 0 cannot make us ask for every recipient, and a zone with TTL 68 years canno
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 from core.clock import Clock
-from core.frozen import dataclass
 from core.resolver import Answer
 
 FLOOR = 5.0
 CEILING = 3600.0
+FADING = 0.1  # of its life, the last part: whoever asks then has it asked for again (as unbound's `prefetch` does)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
     answer: Answer[Any]  # the caller's key fixes the type of the records
     expires: float
+    fades: float
     octets: int
 
 
@@ -47,11 +49,20 @@ class DnsCache:
         self._kept.move_to_end(key)
         return entry.answer
 
+    def fading(self, key: tuple[str, str]) -> bool:
+        """True once for an answer that is kept and will not be for long."""
+        entry = self._kept.get(key)
+        if entry is None or self._clock.monotonic() < entry.fades:
+            return False
+        entry.fades = entry.expires
+        return True
+
     def put(self, key: tuple[str, str], answer: Answer[Any], ttl: float, octets: int) -> None:
         """Keep `answer` for `ttl` seconds (held between FLOOR and CEILING); `octets` is what it weighs."""
         self._drop(key)
-        expires = self._clock.monotonic() + min(max(ttl, FLOOR), CEILING)
-        self._kept[key] = _Entry(answer, expires, octets)
+        life = min(max(ttl, FLOOR), CEILING)
+        expires = self._clock.monotonic() + life
+        self._kept[key] = _Entry(answer, expires, expires - FADING * life, octets)
         self._octets += octets
         while self._kept and (len(self._kept) > self._entries or self._octets > self._bound):
             self._drop(next(iter(self._kept)))
