@@ -13,11 +13,11 @@ from functools import partial
 
 import core.log
 from message.content import BytesContent, Content
-from store import records, stage
+from store import place, records, stage
 from store.catalog import FolderRow
 from store.crlf import copy_with_crlf
 from store.handle import Tools
-from store.names import FileName, foreign_letters, fresh_unique
+from store.names import FileName, delivery_unique, foreign_letters
 from store.records import Prepared, Record
 from store.transaction import Transaction
 from store.types import Flag
@@ -62,19 +62,24 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, 
     if not fs.is_plain(status) or status.st_uid != handle.owner or not 0 < status.st_size <= limit:
         log.warning("store-odd-file", account=handle.ref.id, folder=row.id, size=status.st_size)
         return
-    fd = fs.open_to_read(directory, name)
-    try:
-        file = _normalised(transaction, fd, status.st_size, max(0, int(status.st_mtime)))
-    finally:
-        os.close(fd)
-    try:
-        _place(transaction, row, file, name)
-    finally:
-        stage.discard(fs, file)
-    transaction.sync_links()
-    # A commit that fails undoes the copy: until then the original is the message. A kill in between may double it.
+    # The same file makes the same unique part, as a delivery told again does: a copy that was made before we were cut
+    # off is recognised, and only the original is left to go.
+    told = f"{row.id} {name.partition(':2,')[0]} {status.st_ino} {status.st_mtime_ns} {status.st_size}"
+    unique = delivery_unique(told)
+    if place.delivered(transaction, unique) is None:
+        fd = fs.open_to_read(directory, name)
+        try:
+            file = _normalised(transaction, fd, status.st_size, max(0, int(status.st_mtime)))
+        finally:
+            os.close(fd)
+        try:
+            _place(transaction, row, file, name, unique)
+        finally:
+            stage.discard(fs, file)
+        transaction.sync_links()
+    # A commit that fails undoes the copy: until then the original is the message.
     transaction.after_commit(partial(_remove, transaction, row, where, name))
-    log.info("store-adopted", account=handle.ref.id, folder=row.id, size=file.prepared.size)
+    log.info("store-adopted", account=handle.ref.id, folder=row.id, size=status.st_size)
 
 
 def _remove(transaction: Transaction, row: FolderRow, where: str, name: str) -> None:
@@ -102,13 +107,13 @@ def _normalised(transaction: Transaction, fd: int, size: int, date: int) -> stag
         fs.close(spool)
 
 
-def _place(transaction: Transaction, row: FolderRow, file: stage.TemporaryFile, name: str) -> None:
+def _place(transaction: Transaction, row: FolderRow, file: stage.TemporaryFile, name: str, unique: str) -> None:
     flags, letters = foreign_letters(name)
     bits = letters & (1 << len(row.keywords)) - 1
     uid = transaction.allocate(row, 1)
-    unique = fresh_unique(transaction.tools.ids.object_id())
     made = FileName(transaction.now, unique, uid, file.prepared.size, flags & int(Flag(31)), bits)
     transaction.place(file, row, str(made))
     thread = records.derived_thread(file.prepared.facts, file.prepared.email_id)
     modseq = transaction.next_modseq(row)
     transaction.insert(row, Record(uid, str(made), made.flags, bits, modseq, made.saved, thread, file.prepared))
+    place.remember(transaction, row, unique, uid, modseq)

@@ -53,7 +53,7 @@ def _create_one(transaction: Transaction, name: str, special_use: str, subscribe
     if fs.exists(root, directory):
         raise ConflictError("folder exists", code="folder-exists")
     layout.make_folder(fs, root, new, f".new.{new.id}")
-    transaction.on_failure(partial(layout.take_away, fs, root, directory))
+    transaction.on_failure(partial(layout.take_away, fs, root, directory), root)
     subscribed_before(transaction, name, remove=True)
     row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
     row.subscribed = subscribed
@@ -123,7 +123,7 @@ def _move_directories(transaction: Transaction, rows: list[FolderRow], names: di
     for before, after, _ in moves:
         if before != after:
             fs.rename(root, before, root, after)
-            transaction.on_failure(partial(fs.rename, root, after, root, before))
+            transaction.on_failure(partial(fs.rename, root, after, root, before), root)
     fs.sync(root)
     if len(moves) > 1:
         sidefile.remove_intent(fs, root)
@@ -148,7 +148,7 @@ def delete(transaction: Transaction, name: str, opened_bin: Callable[[], Abstrac
     binned = f"folder.{transaction.now}.{row.id}"
     with opened_bin() as directory:
         fs.rename(root, row.directory, directory, binned)
-        transaction.on_failure(partial(_restore, transaction, row.directory, opened_bin, binned))
+        transaction.on_failure(partial(_restore, transaction, row.directory, opened_bin, binned), root)
         fs.sync(directory)
     fs.sync(root)
     transaction.hint(row)
@@ -170,9 +170,7 @@ def subscribe(transaction: Transaction, name: str, subscribed: bool) -> None:
     wanted = folder_name(name)
     row = transaction.named(wanted)
     if row is not None:
-        transaction.touch(row)
-        with transaction.directory(row) as fd:
-            sidefile.update_folder(transaction.fs, fd, subscribed=subscribed)
+        transaction.tell(row, subscribed=subscribed)
         row.subscribed = subscribed
         transaction.hint(row)
     elif subscribed:
@@ -193,9 +191,7 @@ def subscribed_before(transaction: Transaction, name: str, *, add: bool = False,
 
 
 def set_special_use(transaction: Transaction, row: FolderRow, special_use: str) -> None:
-    transaction.touch(row)
-    with transaction.directory(row) as fd:
-        sidefile.update_folder(transaction.fs, fd, special_use=special_use)
+    transaction.tell(row, special_use=special_use)
     row.special_use = special_use
 
 

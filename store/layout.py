@@ -80,6 +80,8 @@ def make_folder(fs: FileSystem, root: int, new: NewFolder, temporary: str) -> No
         fs.sync(root)
     except OSError:
         remove_tree(fs, root, temporary)
+        with contextlib.suppress(OSError):  # else a power loss may bring back what is refused now
+            fs.sync(root)
         raise
     finally:
         fs.close(fd)

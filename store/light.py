@@ -76,13 +76,24 @@ async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int)
         transaction.finish()
     except NeedsThreadError:
         lost = next((error for sync in begun if (error := sync.exception())), None)
+        lost = await _taken_back(transaction, syncs, again=lost is None) or lost
         if lost is not None:  # told once: never retried and trusted (promise P3)
-            transaction.abort()
             raise lost from None
-        transaction.abandon()
         raise
     except BaseException:
-        transaction.abort()
+        await _taken_back(transaction, syncs, again=False)
         raise
     committed(handle, batch, transaction)
     return tuple(transaction.hints.values())
+
+
+async def _taken_back(transaction: Transaction, syncs: Syncs, *, again: bool) -> BaseException | None:
+    """`Transaction.abort`, or for a batch that is begun `again` in a thread the same without asking the next writer to
+    look; how the sync failed. Before the refusal, or whatever the thread answers, nothing of it is on the disk."""
+    whole, lost = transaction.take_back(), None
+    if undone := transaction.take_undone():
+        sync = syncs.begin(undone)
+        await sync.over()
+        lost = sync.exception()
+    transaction.left(whole=whole and lost is None, again=again)
+    return lost

@@ -25,18 +25,22 @@ def deliver(transaction: Transaction, file: TemporaryFile, placement: Placement,
     unique = ""
     if placement.delivery_id:
         unique = delivery_unique(placement.delivery_id)
-        before = _delivered(transaction, unique)
+        before = delivered(transaction, unique)
         if before is not None:
             return before
     check_room(transaction, room, file.prepared.size)
     row = target(transaction, placement.folder)
     appended = _put(transaction, row, file, placement, unique)
     if unique:
-        transaction.db.run(
-            "INSERT INTO deliveries VALUES (?,?,?,?,?,?)",
-            (unique, row.id, row.uidvalidity, appended.uid, appended.modseq, transaction.now),
-        )
+        remember(transaction, row, unique, appended.uid, appended.modseq)
     return appended
+
+
+def remember(transaction: Transaction, row: FolderRow, unique: str, uid: int, modseq: int) -> None:
+    """A delivery, to recognise it when it is told again."""
+    transaction.db.run(
+        "INSERT INTO deliveries VALUES (?,?,?,?,?,?)", (unique, row.id, row.uidvalidity, uid, modseq, transaction.now)
+    )
 
 
 def append(
@@ -58,7 +62,8 @@ def put(transaction: Transaction, file: TemporaryFile, placement: Placement) -> 
     return _put(transaction, target(transaction, placement.folder), file, placement, "")
 
 
-def _delivered(transaction: Transaction, unique: str) -> Appended | None:
+def delivered(transaction: Transaction, unique: str) -> Appended | None:
+    """What a delivery became, if it was made before."""
     row = transaction.db.one("SELECT folder, uidvalidity, uid, modseq FROM deliveries WHERE id = ?", (unique,))
     return None if row is None else Appended(row[0], row[1], Uid(row[2]), ModSeq(row[3]))
 

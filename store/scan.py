@@ -1,14 +1,15 @@
 """One folder's files against its rows and its journal: every name in cur/ and new/ gets its place.
 
-A message of ours without a row is read again under the UID its name tells; other letters are adopted; a removed one is
-unlinked; what is not ours is adopted as a new message (`store.adopt`); rows without a file vanish. UIDs never come
-back.
+A message of ours without a row is read again under the UID its name tells, or, where that means another or is not
+believed, renamed to the next one; other letters are adopted; a removed one is unlinked; what is not ours is adopted as
+a new message (`store.adopt`); rows without a file vanish. UIDs never come back.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import core.log
 from store import adopt, catalog, journal, records
@@ -72,6 +73,7 @@ class _Scan:
         self.transaction, self.row, self.told, self.known, self.trust = transaction, row, told, known, trust
         self._modseq = 0 if self._believes_rows else self._first_modseq()
         self._foreign: list[str] = []
+        self._misnumbered: list[tuple[FileName, str]] = []
         self._new: dict[int, tuple[FileName, str]] = {}  # by UID
         self._seen: set[int] = set()
         self._leftovers: set[int] = set()
@@ -97,18 +99,19 @@ class _Scan:
             self._sort_out(name)
 
     def _sort_out(self, name: str) -> None:
-        """A name no row has: other letters, a message without a row, a removed one, or a foreign file."""
+        """A name no row has: other letters, a message without a row or under a UID that cannot be its own, a removed
+        one, or a foreign file."""
         made = parse(name)
         if made is None:
             self._foreign.append(name)
         elif made.uid in self.told.removed:
             self._remove_leftover(made.uid, name)
         elif made.uid in self._seen or made.uid in self._new:
-            self._foreign.append(name)
+            self._misnumbered.append((made, name))
         elif made.uid in self.known and _base(self.known[made.uid].name) == made.base:
             self._adopt_letters(self.known[made.uid], made, name)
         elif self._was_expunged(made.uid) or (made.uid in self.known and self._believes_rows):
-            self._foreign.append(name)
+            self._misnumbered.append((made, name))
         else:
             self._new[made.uid] = (made, name)
 
@@ -148,6 +151,8 @@ class _Scan:
             if not self._believes_rows and count % COMMIT_EVERY == 0:
                 self.transaction.pause()
         self._drop_missing()
+        for made, name in self._misnumbered:
+            self._renumber(made, name)
         adopt.adopt_all(self.transaction, self.row, self._foreign)
         if not self._believes_rows:
             self._take_journalled()
@@ -164,14 +169,13 @@ class _Scan:
         return (prepared for _, prepared in readers.read(path, [name for _, name in new]))
 
     def _add(self, made: FileName, name: str, ahead: Prepared | None) -> None:
-        """A whole message of ours without a row. Another size than its name tells makes it foreign (row 110)."""
+        """A message of ours without a row."""
         transaction, row = self.transaction, self.row
-        status = transaction.fs.stat(transaction.cur(row), name)
-        if not transaction.fs.is_plain(status) or status.st_uid != transaction.handle.owner:
-            log.warning("store-odd-file", account=transaction.handle.ref.id, folder=row.id, uid=made.uid)
+        status = self._whole(made, name)
+        if status is None:
             return
-        if status.st_size != made.size or (made.uid < row.uidnext and self._believes_rows):
-            self._foreign.append(name)
+        if made.uid < row.uidnext and self._believes_rows:
+            self._misnumbered.append((made, name))
             return
         date = int(status.st_mtime)
         told = ahead is not None and (ahead.size, ahead.internal_date) == (made.size, date)
@@ -191,6 +195,41 @@ class _Scan:
         row.uidnext = max(row.uidnext, made.uid + 1)
         self._remember_delivery(made)
         transaction.hint(row)
+
+    def _whole(self, made: FileName, name: str) -> os.stat_result | None:
+        """None for what is left alone; another size than its name tells makes it foreign (row 110)."""
+        transaction = self.transaction
+        status = transaction.fs.stat(transaction.cur(self.row), name)
+        if not transaction.fs.is_plain(status) or status.st_uid != transaction.handle.owner:
+            log.warning("store-odd-file", account=transaction.handle.ref.id, folder=self.row.id, uid=made.uid)
+            return None
+        if status.st_size != made.size:
+            self._foreign.append(name)
+            return None
+        return status
+
+    def _renumber(self, made: FileName, name: str) -> None:
+        """It gets the next UID by a rename, which is there or not: however often this is cut off, it stays one message,
+        and its redelivery is recognised. While nothing was cut off only another program's hands can have brought it
+        here: what may be held elsewhere, too, is copied (row 109)."""
+        transaction, row = self.transaction, self.row
+        status = self._whole(made, name)
+        if status is None:
+            return
+        if self.trust is Trust.WHOLE and status.st_nlink > 1:
+            self._foreign.append(name)
+            return
+        found = replace(made, uid=transaction.allocate(row, 1))
+        transaction.rename(row, name, str(found))
+        prepared = adopt.prepared_file(
+            transaction.tools, transaction.cur(row), str(found), made.size, int(status.st_mtime)
+        )
+        thread = records.derived_thread(prepared.facts, prepared.email_id)
+        bits, modseq = made.keywords & self._named, transaction.next_modseq(row)
+        records.insert(
+            transaction.db, row, Record(found.uid, str(found), made.flags, bits, modseq, made.saved, thread, prepared)
+        )
+        self._remember_delivery(found)
 
     def _remember_delivery(self, made: FileName) -> None:
         if is_delivery(made.unique):

@@ -11,7 +11,7 @@ must be seen on one page.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import core.log
@@ -81,7 +81,8 @@ class Transaction:
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
         self._journalled: list[tuple[str, int]] = []  # directory of a folder, size of its journal before
-        self._undoing: list[Callable[[], object]] = []
+        self._undoing: list[tuple[Callable[[], object], int | None]] = []
+        self._taken_back: set[int] = set()  # directories whose undone names no sync has covered yet
         self._later: list[Callable[[], None]] = []
         self._unsaved = False  # rows of folders wait for the commit
         self._lost: OSError | None = None  # the first sync that failed
@@ -135,23 +136,29 @@ class Transaction:
             log.warning("store-word-failed", account=self.handle.ref.id, cause=str(error))
 
     def abort(self) -> None:
-        """Undo every line, link and row. What cannot be undone is found by the next writer, whom the word tells where
-        to look."""
-        self._take_back()
-        with contextlib.suppress(OSError):
-            self._tell(State.BUSY, self._generation)
+        """Undo every line, link and row, durably: what is refused now is not there after a power loss (promise P2).
+        What cannot be undone is found by the next writer, whom the word tells where to look."""
+        whole = self.take_back()
+        for directory in self.take_undone():
+            try:
+                self.fs.sync(directory)
+            except OSError as error:
+                log.error("store-undo-failed", account=self.handle.ref.id, cause=str(error))
+                whole = False
+        self.left(whole=whole, again=False)
 
-    def abandon(self) -> None:
-        """Undo everything, for whoever begins again: where that was possible, the next writer need not look."""
-        if not self._take_back():
-            with contextlib.suppress(OSError):
+    def left(self, *, whole: bool, again: bool) -> None:
+        """What the word says after `take_back` and the sync of `take_undone`: the next writer need not look where that
+        was possible and it is us, who begin `again`."""
+        with contextlib.suppress(OSError):
+            if not (whole and again):
                 self._tell(State.BUSY, self._generation)
-        elif self._touched:
-            self._touched.clear()
-            with contextlib.suppress(OSError):
+            elif self._touched:
+                self._touched.clear()
                 self._tell(State.IDLE, self._generation)
 
-    def _take_back(self) -> bool:
+    def take_back(self) -> bool:
+        """Undo everything, all but the syncs of `take_undone`. False: some of it stays."""
         try:
             self._undo(0, 0, 0)
             undone = True
@@ -162,6 +169,13 @@ class Transaction:
             self.db.run("ROLLBACK")
         self._folders.clear()
         self._later.clear()
+        return undone
+
+    def take_undone(self) -> tuple[int, ...]:
+        """The directories that are to be synced before anybody is answered, because names in them were taken back: a
+        sync, or the disk by itself, may have made them durable before."""
+        undone = tuple(self._taken_back)
+        self._taken_back.clear()
         return undone
 
     @contextlib.contextmanager
@@ -180,6 +194,8 @@ class Transaction:
                 self.db.run("RELEASE operation")
         except BaseException:
             self._undo(links, lines, steps)
+            for directory in self.take_undone():  # with those of the batch, whose sync is still to come
+                self._on_placed(directory)
             self.db.run("ROLLBACK" if alone else "ROLLBACK TO operation; RELEASE operation")
             self._folders.clear()
             del self._later[later:]
@@ -201,9 +217,14 @@ class Transaction:
                 raise UndoFailedError(str(error)) from error
         failed: OSError | None = None
         while len(self._undoing) > steps:
-            failed = _attempted(self._undoing.pop()) or failed
+            undo, directory = self._undoing.pop()
+            failed = _attempted(undo) or failed
+            if directory is not None:
+                self._taken_back.add(directory)
         while len(self._linked) > links:
-            failed = _attempted(partial(self.fs.unlink, *self._linked.pop())) or failed
+            where, name = self._linked.pop()
+            failed = _attempted(partial(self.fs.unlink, where, name)) or failed
+            self._taken_back.add(where)
         if failed is not None:  # the next writer must look: a folder left behind would be in everybody's way
             raise UndoFailedError(str(failed)) from failed
 
@@ -350,10 +371,24 @@ class Transaction:
         if len(words) > min(self.tools.limits.keywords, KEYWORD_BITS):
             raise InvalidError("too many keywords in this folder", code="too-many-keywords")
         self._may_wait()
+        self.tell(row, keywords=words)
+        row.keywords = words
+
+    def tell(self, row: FolderRow, **changes: object) -> None:
+        """Keywords, special use or subscription, in the side file: durable when it returns; told back when the
+        operation or the batch fails."""
         self.touch(row)
         with self.directory(row) as fd:
-            sidefile.update_folder(self.fs, fd, keywords=words)
-        row.keywords = words
+            file = sidefile.read_folder(self.fs, fd)
+            if file is not None:
+                self.on_failure(
+                    partial(self._tell_back, row.directory, {name: getattr(file, name) for name in changes})
+                )
+            sidefile.update_folder(self.fs, fd, **changes)
+
+    def _tell_back(self, directory: str, changes: Mapping[str, object]) -> None:
+        with folder_directory(self.fs, self.handle.root, directory) as fd:
+            sidefile.update_folder(self.fs, fd, **changes)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -397,13 +432,22 @@ class Transaction:
             linked.append((directory, new))
         return len(names)
 
+    def rename(self, row: FolderRow, name: str, new: str) -> None:
+        """Another name of a message in its folder."""
+        self.touch(row)
+        directory = self.cur(row)
+        self.fs.rename(directory, name, directory, new)
+        self.on_failure(partial(self.fs.rename, directory, new, directory, name), directory)
+        self._on_placed(directory)
+
     def _placed(self, directory: int, name: str) -> None:
         self._linked.append((directory, name))
         self._on_placed(directory)
 
-    def on_failure(self, undo: Callable[[], object]) -> None:
-        """What takes a change of the folder structure back, when the operation or the batch fails."""
-        self._undoing.append(undo)
+    def on_failure(self, undo: Callable[[], object], directory: int | None = None) -> None:
+        """What takes a change of the folder structure back, when the operation or the batch fails; `directory` is
+        synced then, before the refusal."""
+        self._undoing.append((undo, directory))
 
     def sync_links(self) -> None:
         """Once per folder and batch."""

@@ -15,7 +15,8 @@ from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.transaction import Transaction
 from store.types import AccountRef, Hint
-from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
+from tests.fakes.mail import mail
+from tests.store.helpers import MAIRIE, VOISIN, all_rows, deliver, inbox_of, read
 
 
 async def test_f154_an_account_opened_while_all_others_are_busy_stays_open_for_its_user(
@@ -187,3 +188,22 @@ async def test_an_opening_that_fails_after_its_caller_left_is_no_traceback(
     await asyncio.sleep(0)
     gc.collect()
     assert told == []
+
+
+async def test_f144_a_foreign_file_whose_adoption_was_cut_off_is_adopted_once(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the commit of its copy and the removal of the original, then seen again."""
+    inbox = await inbox_of(store)
+    await inbox.snapshot()
+    dropped = data / "domains/mairie.test/maire/new/1790000000.M1P2.autre"
+    dropped.write_bytes(mail(1))
+    with monkeypatch.context() as patched:
+        patched.setattr("store.adopt._remove", lambda *_: None)
+        assert (await inbox.snapshot()).messages == 1
+    assert dropped.exists()
+    await store.rebuild(None)
+    assert not dropped.exists()
+    rows = await all_rows(await inbox_of(store))
+    assert [await read(await inbox_of(store), row.uid) for row in rows] == [mail(1)]
+    assert await store.verify(None) == []

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.torture import seen
+from tests.torture import refused, seen
 from tests.torture.disk import Replay
 from tests.torture.recorder import Mark
 from tests.torture.seen import Flags, FolderSeen, Key, Mail, Seen
-from tests.torture.workload import REFS, Round, Trace, account_path
+from tests.torture.workload import REFS, Delivery, Round, Trace, account_path, email_of
 
 
 @dataclass(slots=True)
@@ -38,16 +38,6 @@ class Expected:
     def fewest(self, email: str) -> int:
         """Copies of a message that must be found, wherever."""
         return min(sum(1 for mail in state.mail.values() if mail.email_id == email) for state in self.after)
-
-    def under_way(self) -> Counter[str]:
-        """For each message the places that some of the states had and others had not."""
-        places = {
-            key: mail.email_id
-            for state in self.after
-            for key, mail in state.mail.items()
-            if not all(key in other.mail for other in self.after)
-        }
-        return Counter(places.values())
 
     def most(self) -> Counter[str]:
         """Copies of each message that may be found: in every place where it was or was bound for."""
@@ -71,6 +61,7 @@ class History:
     trace: Trace
     told: dict[str, list[Seen]] = field(default_factory=lambda: {account_path(ref): [] for ref in REFS})
     spans: list[_Span] = field(default_factory=list)
+    refused: dict[tuple[int, int], int] = field(default_factory=dict)  # when each refusal was answered
     complaints: list[str] = field(default_factory=list)
 
     @staticmethod
@@ -94,6 +85,8 @@ class History:
             self.spans.append(_Span(self.trace.rounds[event.value], position, position))
         elif event.what == "end":
             self.spans[-1].end = position
+        elif event.what == "refused":
+            self.refused[event.value] = position
         elif event.what == "ack":
             account, keys = event.value
             last = self.told[account][-1].mail if self.told[account] else {}
@@ -135,6 +128,8 @@ class History:
         past = states[: index + 1]
         views = [past[-1], past[int(view * len(past)) % len(past)]] if past else []
         after = [before, *under_way] if before is not None else under_way
+        bound = self._bound(account, position)
+        after = [*after, refused.all_done(after[0], bound)] if after and bound else after
         settled = index if exact_flags else self._settled(account, states, position, index)
         return Expected(
             before=before,
@@ -147,6 +142,29 @@ class History:
             kind=span.turn.kind if span is not None and position < span.end else "",
             swap=_swap(span, account) if span is not None and position < span.end else None,
         )
+
+    def _bound(self, account: str, position: int) -> list[refused.Bound]:
+        """What is under way, and will be refused."""
+        span = self.span_at(position)
+        told = span.turn.refused.items() if span is not None else ()
+        return [
+            bound
+            for number, bound in told
+            if bound.account == account and span is not None and position < self.refused[span.turn.number, number]
+        ]
+
+    def deliveries(self, position: int) -> list[Delivery]:
+        """Those under way, which come again."""
+        span = self.span_at(position)
+        if span is None or position >= span.end:
+            return []
+        over = {
+            (bound.account, email)
+            for number, bound in span.turn.refused.items()
+            for email in bound.new
+            if position >= self.refused[span.turn.number, number]
+        }
+        return [item for item in span.turn.deliveries if (account_path(item.ref), email_of(item.data)) not in over]
 
     def adopted(self, position: int) -> bool | None:
         """Another server's mail is there; None: it may be."""

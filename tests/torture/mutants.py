@@ -21,7 +21,7 @@ from tests.torture.workload import Trace
 
 NEAR = 60  # events behind a mutation in which a crash most probably tells
 NOTHING = Mark("nothing", None)
-ANSWERS = ("ack", "end")
+ANSWERS = ("ack", "refused", "end")
 Wanted = Callable[[SyncBegin], bool]
 
 
@@ -32,10 +32,20 @@ def of(path: str, site: str = "") -> Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`change` tells what becomes of the syncs that are `wanted`."""
+    """`change` tells what becomes of the syncs that are `wanted`; with `last`, of those alone in front of which that
+    call was the last to change the directory."""
 
     wanted: Wanted
     change: Callable[[list[Event], int, SyncEnd], None]
+    last: str = ""
+
+    def wants(self, events: Sequence[Event], number: int) -> bool:
+        """Of the sync that begins at `number`."""
+        begin = events[number]
+        if not isinstance(begin, SyncBegin) or not self.wanted(begin):
+            return False
+        before = (event for event in reversed(events[:number]) if isinstance(event, Call))
+        return not self.last or self.last == next((e.name for e in before if begin.inode in (e.into, e.parent)), "")
 
 
 def left_out(events: list[Event], end: int, event: SyncEnd) -> None:
@@ -68,6 +78,7 @@ def too_early(events: list[Event], end: int, event: SyncEnd) -> None:
 
 
 MESSAGE, CUR = r"/#\d+$", r"/cur$"
+UNDO = "^names (syncs|transaction)"
 FOLDER_FILE, ACCOUNT_FILE, INTENT = r"\.beffroi-folder\.new$", r"\.beffroi-account\.new$", r"\.beffroi-intent\.new$"
 
 # What the name says, of whatever code asks for it.
@@ -91,6 +102,8 @@ MUTANTS: dict[str, Mutant] = {
     "a new folder's name is not synced": Mutant(of("", r"^names layout\.make_folder"), left_out),
     "a new account's name is not synced": Mutant(of("", r"^names layout\._make_account"), left_out),
     "a deleted folder's way into the bin is not synced": Mutant(of("", r"^names folders\.delete"), left_out),
+    "what a refusal took back is not synced": Mutant(of(CUR, UNDO), left_out, "unlink"),
+    "what a refusal took back is synced after the answer": Mutant(of(CUR, UNDO), too_late, "unlink"),
     "that a clean stop is over is not synced": Mutant(of("beffroi.lock$", r"ready"), left_out),
 }
 SMOKE = (
@@ -105,11 +118,9 @@ def mutated(trace: Trace, mutant: Mutant) -> tuple[Trace, list[int]]:
     events, changed = list(trace.events), []
     for number in range(len(events) - 1, -1, -1):  # backwards: a change moves what is behind it
         event = trace.events[number]
-        if isinstance(event, SyncEnd):
-            begin = trace.events[event.begin]
-            if isinstance(begin, SyncBegin) and mutant.wanted(begin):
-                mutant.change(events, number, event)
-                changed.append(number)
+        if isinstance(event, SyncEnd) and mutant.wants(trace.events, event.begin):
+            mutant.change(events, number, event)
+            changed.append(number)
     return replace(trace, events=events), changed
 
 

@@ -168,8 +168,7 @@ def _case(history: History, state: _State, target: Path, dice: random.Random) ->
     expected = {
         ref: history.expected(account_path(ref), state.position, exact_flags=killed, view=dice.random()) for ref in refs
     }
-    span = history.span_at(state.position)
-    deliveries = span.turn.deliveries if span is not None and state.position < span.end else []
+    deliveries = history.deliveries(state.position)
     clock, boot, adopted = history.trace.clock, "one" if killed else "two", history.adopted(state.position)
     return Case(target, boot, clock, history.trace.originals, expected, deliveries, dice, adopted)
 
@@ -181,7 +180,7 @@ async def _once_more(history: History, state: _State, case: Case) -> str:
         near = next(ref for ref in case.expected if ref != near)  # the way there and back is for an operator
     first = twice.First(case.data, state.disk, state.durable, state.pending, case.boot, case.clock)
     between = await twice.interrupted(first, near, case.deliveries, case.dice)
-    case.boot, case.told_since, case.acked_since, case.faults = "three", between.told, between.acked, 2
+    case.boot, case.told_since, case.acked_since = "three", between.told, between.acked
     for ref in case.expected if state.index == "killed" else ():  # what a kill left whole, the power loss may take
         case.expected[ref] = history.expected(
             account_path(ref), state.position, exact_flags=False, view=case.dice.random()

@@ -7,6 +7,7 @@ the place in the store that asked for it (`site`), so that a mutant can leave ou
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -57,13 +58,33 @@ class Mark:
 Event = Call | SyncBegin | SyncEnd | Mark
 
 
+@dataclass(slots=True)
+class Fault:
+    """The `at`-th of `calls` from now on is refused with `number`, once; SQLite's are "xWrite" and "xSync"."""
+
+    number: int
+    calls: tuple[str, ...]
+    at: int
+
+    def meets(self, call: str) -> bool:
+        self.at -= call in self.calls
+        return call in self.calls and self.at == 0
+
+
 class Tape:
-    """The events so far. Thread-safe."""
+    """The events so far, and what is to fail. Thread-safe."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.fault: Fault | None = None
         self.lock = threading.RLock()
         self._here = threading.local()
+
+    def refuse(self, call: str) -> None:
+        """Raises OSError when it is this one that is to fail."""
+        with self.lock:
+            if self.fault is not None and self.fault.meets(call):
+                raise OSError(self.fault.number, os.strerror(self.fault.number))
 
     def mark(self, what: str, value: object) -> None:
         with self.lock:
@@ -111,10 +132,12 @@ class RecordingFileSystem(FileSystem):
         status = os.fstat(fd)
         kind = "names" if stat.S_ISDIR(status.st_mode) else "file"
         self._tape.begin_sync(status.st_ino, f"{kind} {call_site()}", self._paths.get(fd, "?"))
+        self._tape.refuse("sync")
         super().sync(fd)
 
     def sync_data(self, fd: int) -> None:
         self._tape.begin_sync(os.fstat(fd).st_ino, f"data {call_site()}", self._paths.get(fd, "?"))
+        self._tape.refuse("sync_data")
         super().sync_data(fd)
 
 
@@ -123,6 +146,7 @@ def _in_order(name: str) -> Callable[..., Any]:
 
     def method(self: RecordingFileSystem, *arguments: Any) -> Any:
         with self._tape.lock:
+            self._tape.refuse(name)
             return plain(self, *arguments)
 
     return method
@@ -159,6 +183,14 @@ class RecordingVfs(apsw.VFS):  # type: ignore[misc]
             self._tape.note(Call("unlink", filename, parent=os.stat(os.path.dirname(filename)).st_ino))
 
 
+def _refused_by_sqlite(tape: Tape, call: str) -> None:
+    """Raises apsw.Error."""
+    try:
+        tape.refuse(call)
+    except OSError as error:
+        raise (apsw.FullError if error.errno == errno.ENOSPC else apsw.IOError) from error
+
+
 class RecordingFile(apsw.VFSFile):  # type: ignore[misc]
     def __init__(self, tape: Tape, path: str, name: Any, flags: list[int]) -> None:
         super().__init__(BASE, name, flags)
@@ -167,6 +199,7 @@ class RecordingFile(apsw.VFSFile):  # type: ignore[misc]
 
     def xWrite(self, data: bytes, offset: int) -> None:
         with self._tape.lock:
+            _refused_by_sqlite(self._tape, "xWrite")
             super().xWrite(data, offset)
             self._tape.note(Call("write", self._path, data=bytes(data), offset=offset, inode=self.inode))
 
@@ -177,5 +210,6 @@ class RecordingFile(apsw.VFSFile):  # type: ignore[misc]
 
     def xSync(self, flags: int) -> None:
         begin = self._tape.begin_sync(self.inode, f"sqlite {call_site()}", self._path)
+        _refused_by_sqlite(self._tape, "xSync")
         super().xSync(flags)
         self._tape.end_sync(begin, self.inode)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import random
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +24,7 @@ from tests.fakes.mail import content, mail
 from tests.store.helpers import MAIRIE, all_rows, cur, deliver, fail_commits, inbox_of, read
 from tests.torture.__main__ import room
 from tests.torture.disk import Replay, read_tree
-from tests.torture.recorder import RecordingFileSystem, RecordingVfs, SyncEnd, Tape
+from tests.torture.recorder import Fault, RecordingFileSystem, RecordingVfs, SyncEnd, Tape
 from tests.torture.twice import First, interrupted
 from tests.torture.workload import Delivery, account_path, small_blocks
 
@@ -320,3 +322,111 @@ async def test_f144_f155_an_account_whose_maker_was_killed_is_durable_before_mai
         assert between.acked == [again]
         assert await read(await inbox_of(later), 1) == mail(1)
         await later.close()
+
+
+@pytest.mark.parametrize("together", [1, 3])
+async def test_f149_f155_what_a_refusal_took_back_does_not_come_back(recorded: Recorded, together: int) -> None:
+    """Linked and synced before the commit failed: the unlinking is synced, too, before the refusal."""
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    heal = fail_commits(store)
+    outcomes = await asyncio.gather(*(deliver(store, MAIRIE, 2 + n) for n in range(together)), return_exceptions=True)
+    assert all(isinstance(outcome, StorageError) for outcome in outcomes)
+    lost = recorded.data.with_name("lost")
+    recorded.replay().durable.write_to(lost)
+    later = MaildirStore(lost, clock=recorded.clock, boot="two")
+    await later.open()
+    inbox = await inbox_of(later)
+    assert [await read(inbox, row.uid) for row in await all_rows(inbox)] == [mail(1)]
+    await later.close()
+    heal()
+    await store.close()
+
+
+async def test_f149_f155_a_refused_append_whose_batch_went_on_does_not_come_back(recorded: Recorded) -> None:
+    """The second link of a command fails: its first is taken back, what else is in the batch stays."""
+    store = await recorded.opened()
+    account = await store.account(MAIRIE)
+    await account.append([(content(1), Placement())])
+    begin = len(recorded.tape.events)
+    recorded.tape.fault = Fault(errno.ENOSPC, ("link", "link_open"), 2)
+    with pytest.raises(StorageError):
+        await account.append([(content(2), Placement()), (content(3), Placement())])
+    events = recorded.tape.events[begin:]
+    assert [event.name for event in events if isinstance(event, Call) and event.name in ("link", "unlink")] == [
+        "link",
+        "unlink",
+    ]
+    replay = recorded.replay()
+    assert not [change for _, change in replay.pending if ",U=" in change.name]
+    await store.close()
+
+
+async def test_f149_keywords_of_a_refused_message_are_told_back(recorded: Recorded) -> None:
+    """The side file knew them, the index did not: `store verify` complained."""
+    store = await recorded.opened()
+    account = await store.account(MAIRIE)
+    await account.append([(content(1), Placement(keywords=("Urgent",)))])
+    recorded.tape.fault = Fault(errno.ENOSPC, ("link", "link_open"), 1)
+    with pytest.raises(StorageError):
+        await account.append([(content(2), Placement(keywords=("Nouveau",)))])
+    assert await store.verify(None) == []
+    await account.append([(content(3), Placement(keywords=("Autre",)))])
+    assert [row.keywords for row in await all_rows(await inbox_of(store))] == [("Urgent",), ("Autre",)]
+    await store.rebuild(None)
+    assert [row.keywords for row in await all_rows(await inbox_of(store))] == [("Urgent",), ("Autre",)]
+    await store.close()
+
+
+async def test_f149_f155_a_refused_folder_does_not_come_back(recorded: Recorded) -> None:
+    store = await recorded.opened()
+    account = await store.account(MAIRIE)
+    before = {folder.name for folder in await account.folders()}
+    heal = fail_commits(store)
+    with pytest.raises(StorageError):
+        await account.create("Refusé")
+    lost = recorded.data.with_name("lost")
+    recorded.replay().durable.write_to(lost)
+    later = MaildirStore(lost, clock=recorded.clock, boot="two")
+    await later.open()
+    assert {folder.name for folder in await (await later.account(MAIRIE)).folders()} == before
+    await later.close()
+    heal()
+    await store.close()
+
+
+async def test_f155_two_messages_under_one_uid_stay_two_however_often_recovery_is_cut_off(recorded: Recorded) -> None:
+    """The second gets its new UID by a rename: copied, it was there once more after each power loss."""
+    store = await recorded.opened()
+    again = Delivery(MAIRIE, "q2", mail(2))
+    await deliver(store, MAIRIE, 1)
+    await deliver(store, MAIRIE, 2, Placement(delivery_id=again.delivery_id))
+    await store.flush()
+    (second,) = (path for path in cur(recorded.data, MAIRIE) if ",U=2," in path.name)
+    second.rename(second.with_name(second.name.replace("U=2,", "U=1,")))
+    state, _ = read_tree(recorded.data)
+    await store.close()
+    for number in range(1, 200, 5):
+        data = recorded.data.with_name(f"lost{number}")
+        state.write_to(data)
+        lost = First(data, state, state, [], "two", recorded.clock.now())
+        between = await interrupted(lost, MAIRIE, [again], Place(number))
+        later = MaildirStore(data, clock=recorded.clock, boot="three")
+        await later.open()
+        inbox = await inbox_of(later)
+        assert sorted([await read(inbox, row.uid) for row in await all_rows(inbox)]) == [mail(1), mail(2)]
+        await later.close()
+        if between.position < number:
+            break
+    assert number > 20
+
+
+class Place(random.Random):
+    """The n-th place, or the last, and everything survives there."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def choice(self, seq: Any) -> Any:
+        return "everything" if "everything" in seq else seq[min(self.number, len(seq) - 1)]

@@ -11,21 +11,26 @@ import contextlib
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from core.clock import ManualClock
-from core.errors import ConflictError, MailError
+from core.errors import ConflictError, MailError, StorageError
 from message.content import BytesContent
 from store.fsops import FileSystem
 from store.records import email_id
 from store.service import MaildirStore, initialise
+from store.store import Mailbox
 from store.types import AccountRef, Column, Flag, Placement, Uid
+from tests.torture import refused
 from tests.torture.disk import Disk, read_tree
 from tests.torture.recorder import Event, RecordingFileSystem, RecordingVfs, Tape
+from tests.torture.refused import Bound
+from tests.torture.seen import Key
 
 MAIRIE = AccountRef("acc1", "org1", "mairie.test", "maire")
 VOISIN = AccountRef("acc2", "org1", "mairie.test", "secretariat")
@@ -51,6 +56,10 @@ def account_path(ref: AccountRef) -> str:
     return f"domains/{ref.domain}/{ref.local}"
 
 
+def email_of(data: bytes) -> str:
+    return email_id(hashlib.sha256(data).digest())
+
+
 @contextmanager
 def small_blocks() -> Iterator[None]:
     with ExitStack() as stack:
@@ -71,13 +80,15 @@ class Delivery:
 @dataclass(slots=True)
 class Round:
     """`kind`: the name of what was done. `swap`: account and EMAILIDs of what is replaced. `settled`: the domains whose
-    every flag was in a file name when it ended. `subscriptions`: of each account then."""
+    every flag was in a file name when it ended. `subscriptions`: of each account then. `refused`: what a failing disk
+    kept from being done; a mark of the same number tells when that was answered."""
 
     number: int
     kind: str
     swap: tuple[str, str, str] | None = None  # account, old, new
     settled: tuple[str, ...] = ()
     deliveries: list[Delivery] = field(default_factory=list)
+    refused: dict[int, Bound] = field(default_factory=dict)
     subscriptions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -108,6 +119,7 @@ class Day:
     originals: dict[str, bytes] = field(default_factory=dict)
     mails: int = 0
     names: int = 0
+    attempts: int = 0
     wordy: bool = False  # more keywords than a file name has letters
 
     # -- words ---------------------------------------------------------------------------------------------------------
@@ -121,7 +133,7 @@ class Day:
         head = f"From: a{number}@x.test\r\nSubject: N {number}\r\nMessage-ID: <m{number}@x.test>\r\n{answer}{root}\r\n"
         lines = dice.choice((1, 3, 60, 200))
         data = head.encode() + b"".join(b"%d.%d %s\r\n" % (number, line, b"x" * 60) for line in range(lines))
-        self.originals[email_id(hashlib.sha256(data).digest())] = data
+        self.originals[email_of(data)] = data
         return data
 
     def fresh_name(self) -> str:
@@ -156,14 +168,41 @@ class Day:
             internal_date=dice.choice((None, 1_500_000_000.0 + dice.randint(0, 9999))),
         )
 
-    def delivery(self, targets: tuple[AccountRef, ...]) -> tuple[Awaitable[object], list[Delivery]]:
+    @contextmanager
+    def bound(self, turn: Round, ref: AccountRef, **effects: Any) -> Iterator[None]:
+        """What is done inside may be refused by a failing disk."""
+        self.attempts += 1
+        number = self.attempts
+        try:
+            yield
+        except StorageError:
+            turn.refused[number] = Bound(account_path(ref), **effects)
+            self.tape.mark("refused", (turn.number, number))
+            raise
+
+    @contextmanager
+    def all_bound(self, turn: Round, told: Sequence[Delivery]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for item in told:
+                stack.enter_context(self.bound(turn, item.ref, new=(email_of(item.data),)))
+            yield
+
+    async def emails(self, mailbox: Mailbox, uids: Sequence[tuple[int, int]]) -> dict[Key, str]:
+        """The EMAILIDs of messages."""
+        batches = [batch async for batch in mailbox.rows(uids, Column.IDS)]
+        return {(mailbox.folder_id, int(row.uid)): row.email_id for batch in batches for row in batch}
+
+    def delivery(self, turn: Round, targets: tuple[AccountRef, ...]) -> tuple[Awaitable[object], list[Delivery]]:
         data = self.mail()
         told = [Delivery(ref, f"q{self.mails} {ref.local}@{ref.domain}", data) for ref in targets]
 
         async def deliver() -> None:
-            async with await self.store.stage(b"", BytesContent(data), first=targets[0]) as staged:
-                for item in told:
-                    appended = await staged.deliver(item.ref, Placement(delivery_id=item.delivery_id))
+            with self.all_bound(turn, told):
+                staging = await self.store.stage(b"", BytesContent(data), first=targets[0])
+            async with staging as staged:
+                for number, item in enumerate(told):
+                    with self.all_bound(turn, told[number:]):  # those behind it are not even tried
+                        appended = await staged.deliver(item.ref, Placement(delivery_id=item.delivery_id))
                     self.acknowledged(item.ref, appended.folder_id, int(appended.uid))
 
         return deliver(), told
@@ -176,72 +215,89 @@ class Day:
 
 
 async def _deliver(day: Day, turn: Round) -> None:
-    work, turn.deliveries = day.delivery(day.dice.choice(((MAIRIE,), (VOISIN,), (MAIRIE, VOISIN), REFS)))
+    work, turn.deliveries = day.delivery(turn, day.dice.choice(((MAIRIE,), (VOISIN,), (MAIRIE, VOISIN), REFS)))
     await work
 
 
 async def _deliver_several(day: Day, turn: Round) -> None:
-    pairs = [day.delivery(day.dice.choice(((MAIRIE,), (MAIRIE, VOISIN)))) for _ in range(day.dice.randint(2, 5))]
+    pairs = [day.delivery(turn, day.dice.choice(((MAIRIE,), (MAIRIE, VOISIN)))) for _ in range(day.dice.randint(2, 5))]
     turn.deliveries = [item for _, told in pairs for item in told]
-    await asyncio.gather(*(work for work, _ in pairs))
+    for outcome in await asyncio.gather(*(work for work, _ in pairs), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
-async def _append(day: Day, _turn: Round) -> None:
+async def _append(day: Day, turn: Round) -> None:
     ref = day.dice.choice(REFS)
     folder = await day.some_folder(ref)
-    items = [(BytesContent(day.mail()), day.placement(folder)) for _ in range(day.dice.randint(1, 3))]
-    appended = await (await day.store.account(ref)).append(items)
+    mails = [day.mail() for _ in range(day.dice.randint(1, 3))]
+    items = [(BytesContent(data), day.placement(folder)) for data in mails]
+    with day.bound(turn, ref, new=tuple(map(email_of, mails))):
+        appended = await (await day.store.account(ref)).append(items)
     day.acknowledged(ref, appended[0].folder_id, *(int(item.uid) for item in appended))
 
 
-async def _append_each(day: Day, _turn: Round) -> None:
+async def _append_each(day: Day, turn: Round) -> None:
     """Commands that came together."""
     ref = day.dice.choice(REFS)
-    commands = [
-        [(BytesContent(day.mail()), day.placement(await day.some_folder(ref)))] for _ in range(day.dice.randint(2, 4))
-    ]
-    for outcome in await (await day.store.account(ref)).append_each(commands):
+    mails = [day.mail() for _ in range(day.dice.randint(2, 4))]
+    commands = [[(BytesContent(data), day.placement(await day.some_folder(ref)))] for data in mails]
+    with day.bound(turn, ref, new=tuple(map(email_of, mails))):
+        outcomes = await (await day.store.account(ref)).append_each(commands)
+    failed: list[MailError] = []
+    for data, outcome in zip(mails, outcomes, strict=True):
         if isinstance(outcome, MailError):
-            raise outcome
-        day.acknowledged(ref, outcome[0].folder_id, int(outcome[0].uid))
+            failed.append(outcome)
+            with contextlib.suppress(MailError), day.bound(turn, ref, new=(email_of(data),)):
+                raise outcome
+        else:
+            day.acknowledged(ref, outcome[0].folder_id, int(outcome[0].uid))
+    if failed:
+        raise failed[0]
 
 
-async def _copy(day: Day, _turn: Round, *, move: bool = False) -> None:
+async def _copy(day: Day, turn: Round, *, move: bool = False) -> None:
     ref = day.dice.choice(REFS)
     (folder, uids), target = await day.some_mail(ref), await day.some_folder(ref)
     account = await day.store.account(ref)
     mailbox = await account.mailbox(folder)
     if not uids or (move and target == folder):
         return
-    copied = await (mailbox.move(uids, target) if move else mailbox.copy(uids, target))
-    found = await account.folder(target)
-    if found is not None:
-        day.acknowledged(ref, found.id, *(int(new) for _, new in copied.pairs))
+    found = await day.emails(mailbox, uids)
+    with day.bound(turn, ref, new=tuple(found.values()), gone=tuple(found) if move else ()):
+        copied = await (mailbox.move(uids, target) if move else mailbox.copy(uids, target))
+    into = await account.folder(target)
+    if into is not None:
+        day.acknowledged(ref, into.id, *(int(new) for _, new in copied.pairs))
 
 
 async def _move(day: Day, turn: Round) -> None:
     await _copy(day, turn, move=True)
 
 
-async def _flags(day: Day, _turn: Round) -> None:
+async def _flags(day: Day, turn: Round) -> None:
     ref, dice = day.dice.choice(REFS), day.dice
     folder, uids = await day.some_mail(ref)
     words = [*WORDS, *(f"mot{number}" for number in range(30))] if day.wordy else WORDS
     if uids:
-        await (await (await day.store.account(ref)).mailbox(folder)).store_flags(
-            uids,
-            add=Flag(dice.choice((0, 1, 2, 4, 5))),
-            remove=Flag(dice.choice((0, 0, 1, 4))),
-            add_keywords=dice.sample(words, dice.choice((0, 0, 1, 3))),
-            remove_keywords=dice.sample(WORDS, dice.choice((0, 0, 1))),
-        )
+        mailbox = await (await day.store.account(ref)).mailbox(folder)
+        with day.bound(turn, ref):
+            await mailbox.store_flags(
+                uids,
+                add=Flag(dice.choice((0, 1, 2, 4, 5))),
+                remove=Flag(dice.choice((0, 0, 1, 4))),
+                add_keywords=dice.sample(words, dice.choice((0, 0, 1, 3))),
+                remove_keywords=dice.sample(WORDS, dice.choice((0, 0, 1))),
+            )
 
 
-async def _expunge(day: Day, _turn: Round) -> None:
+async def _expunge(day: Day, turn: Round) -> None:
     ref = day.dice.choice(REFS)
     folder, uids = await day.some_mail(ref)
     if uids:
-        await (await (await day.store.account(ref)).mailbox(folder)).expunge(uids, only_deleted=False)
+        mailbox = await (await day.store.account(ref)).mailbox(folder)
+        with day.bound(turn, ref, gone=tuple(await day.emails(mailbox, uids))):
+            await mailbox.expunge(uids, only_deleted=False)
 
 
 async def _replace(day: Day, turn: Round) -> None:
@@ -250,18 +306,19 @@ async def _replace(day: Day, turn: Round) -> None:
     if not uids:
         return
     mailbox, data = await (await day.store.account(ref)).mailbox(folder), day.mail()
-    async for batch in mailbox.rows(uids[:1], Column.IDS):
-        turn.swap = (account_path(ref), batch[0].email_id, email_id(hashlib.sha256(data).digest()))
-    appended = await mailbox.replace(Uid(uids[0][0]), BytesContent(data), day.placement(target))
+    ((key, old),) = (await day.emails(mailbox, uids[:1])).items()
+    turn.swap = (account_path(ref), old, email_of(data))
+    with day.bound(turn, ref, new=(email_of(data),), gone=(key,)):
+        appended = await mailbox.replace(Uid(uids[0][0]), BytesContent(data), day.placement(target))
     day.acknowledged(ref, appended.folder_id, int(appended.uid))
 
 
-async def _restore(day: Day, _turn: Round) -> None:
+async def _restore(day: Day, turn: Round) -> None:
     """A folder of the recycle bin, beside what is there."""
     ref = day.dice.choice(REFS)
     items = [item for item in await day.store.administration.recycled() if item.folder and item.account_id == ref.id]
     if not items:  # there will be, for the next one
-        await _delete(day, _turn)
+        await _delete(day, turn)
         return
     await day.store.administration.restore(ref, [day.dice.choice(items)])
 
@@ -280,33 +337,39 @@ async def _remove_and_return(day: Day, _turn: Round) -> None:
     await day.store.administration.give_back(AUTRE, [item for item in items if not item.folder][-1])
 
 
-async def _create(day: Day, _turn: Round) -> None:
+async def _create(day: Day, turn: Round) -> None:
     ref = day.dice.choice(REFS)
     parent = await day.some_folder(ref, own=True)
     name = day.fresh_name() + day.dice.choice(("", "/a", "/a/b", "/" + "é" * 40))
     use = day.dice.choice(("", "", "\\Flagged"))
-    await (await day.store.account(ref)).create(
-        f"{parent}/{name}" if parent and day.dice.random() < 0.3 else name, special_use=use
-    )
+    account = await day.store.account(ref)
+    with day.bound(turn, ref):
+        await account.create(f"{parent}/{name}" if parent and day.dice.random() < 0.3 else name, special_use=use)
 
 
-async def _rename(day: Day, _turn: Round) -> None:
+async def _rename(day: Day, turn: Round) -> None:
     """Preferably a folder with folders in it."""
     ref, dice = day.dice.choice(REFS), day.dice
     names = [name for name in await day.folder_names(ref) if name.startswith("D") and "/" in name]
     old = dice.choice(names).split("/")[0] if names else await day.some_folder(ref, own=True)
-    if dice.random() < 0.15:
+    if dice.random() < 0.15 and day.tape.fault is None:  # INBOX's mail moves: no effect of one operation
         old = "INBOX"
     if old:
         new = day.fresh_name() + dice.choice(("", "/sous", "/" + "x" * 190))
-        await (await day.store.account(ref)).rename(old, new)
+        account = await day.store.account(ref)
+        family = [folder for folder in await account.folders() if f"{folder.name}/".startswith(f"{old}/")]
+        with day.bound(turn, ref, renamed={folder.id: new + folder.name[len(old) :] for folder in family}):
+            await account.rename(old, new)
 
 
-async def _delete(day: Day, _turn: Round) -> None:
+async def _delete(day: Day, turn: Round) -> None:
     ref = day.dice.choice(REFS)
     name = await day.some_folder(ref, own=True)
     if name:
-        await (await day.store.account(ref)).delete(name)
+        account = await day.store.account(ref)
+        going = tuple(folder.id for folder in await account.folders() if folder.name == name)
+        with day.bound(turn, ref, deleted=going):
+            await account.delete(name)
 
 
 async def _subscribe(day: Day, _turn: Round) -> None:
@@ -332,7 +395,18 @@ async def _reopen(day: Day, turn: Round) -> None:
     await day.store.open()
 
 
-# How often each happens in a hundred rounds.
+async def _refused(day: Day, turn: Round) -> None:
+    """One of the others on a disk of which one call fails."""
+    turn.kind, day.tape.fault = refused.drawn(day.dice)
+    try:
+        await KINDS[turn.kind][1](day, turn)
+    except StorageError:
+        pass
+    finally:
+        day.tape.fault = None
+
+
+# How often each happens in some hundred rounds.
 KINDS: dict[str, tuple[int, Callable[[Day, Round], Awaitable[None]]]] = {
     "deliver": (16, _deliver),
     "deliver several": (10, _deliver_several),
@@ -353,6 +427,7 @@ KINDS: dict[str, tuple[int, Callable[[Day, Round], Awaitable[None]]]] = {
     "flush": (11, _flush),
     "rebuild": (2, _rebuild),
     "reopen": (4, _reopen),
+    "refused": (18, _refused),
 }
 
 

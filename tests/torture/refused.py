@@ -1,0 +1,81 @@
+"""A failing disk in a recorded day: one call of one operation is refused, so that its undo is on the tape, and a power
+loss may strike in the middle of it or after it.
+
+While it is under way, what was asked for may be there whole, in parts, or not at all. From the refusal on nothing of it
+is: it reaches nobody (promise P2), whatever a power loss keeps of what was linked, synced and taken back.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tests.torture.recorder import Fault
+from tests.torture.seen import Key, Mail, Seen
+
+# What fails, up to which of its calls, and how often: mostly what comes late, when there is something to undo.
+FAULTS: tuple[tuple[tuple[str, ...], int, int], ...] = (
+    (("xWrite",), 8, 8),  # the commit, when names are synced
+    (("sync",), 4, 5),
+    (("sync_data",), 2, 2),  # a journal
+    (("link", "link_open", "rename"), 4, 3),
+    (("write", "truncate", "make_directory", "create", "nameless", "open_to_update"), 6, 3),
+    (("unlink", "set_time", "xSync"), 3, 1),
+)
+# Those whose whole effect can be told beforehand.
+KINDS = {
+    "deliver": 6,
+    "deliver several": 6,
+    "append": 4,
+    "append each": 3,
+    "copy": 4,
+    "move": 5,
+    "replace": 4,
+    "expunge": 2,
+    "flags": 1,
+    "create": 1,
+    "rename": 2,
+    "delete": 2,
+}
+
+
+def drawn(dice: random.Random) -> tuple[str, Fault]:
+    """The operation, and what it will meet."""
+    kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
+    calls, most, _ = dice.choices(FAULTS, [weight for _, _, weight in FAULTS])[0]
+    return kind, Fault(dice.choice((errno.ENOSPC, errno.EIO)), calls, dice.randint(1, most))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What one operation is about to do to an account: `new` EMAILIDs, `gone` messages, folders `renamed` (by id, to
+    which name) and `deleted`."""
+
+    account: str
+    new: tuple[str, ...] = ()
+    gone: tuple[Key, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    deleted: tuple[str, ...] = ()
+
+    def done(self, state: Seen) -> Seen:
+        """The account as it would have become; a message that has no UID yet stands under a key of its own."""
+        mail = {
+            key: item
+            for key, item in state.mail.items()
+            if key not in self.gone and key[0] not in self.deleted
+        }  # fmt: skip
+        mail |= {(f"refused {id(self)}", n): Mail(email, "", 0, 0, (0, ())) for n, email in enumerate(self.new)}
+        folders = {
+            folder_id: replace(folder, name=self.renamed.get(folder_id, folder.name))
+            for folder_id, folder in state.folders.items()
+            if folder_id not in self.deleted
+        }
+        return replace(state, mail=mail, folders=folders)
+
+
+def all_done(state: Seen, bound: Sequence[Bound]) -> Seen:
+    for item in bound:
+        state = item.done(state)
+    return state
