@@ -262,8 +262,9 @@ class QueuedMessageOut(Model):
     size: int
     created: float
     held: bool
-    held_by: list[Literal["administrator", "lock", "suspension"]] = Field(
-        description="A lock of the account's sending, its suspension or its commune's, an administrator by hand."
+    held_by: list[Literal["administrator", "lock", "suspension", "removal"]] = Field(
+        description="A lock of the account's sending, its suspension or its commune's, its removal after either, "
+        "an administrator by hand."
     )
     organisation: str
     recipients: list[QueuedRecipientOut]

@@ -236,6 +236,7 @@ class Scheduler:
                 await self._put_back_unrecorded()
                 await self._queue.renew()
                 await self._queue.pull_back(self._rules.backoff.horizon)
+                self._told(await self._queue.end_orphans(self._rules.backoff.lifetime, self._rules.judge))
                 await self._queue.tidy()
             except MailError as error:
                 _log.error("leases-not-renewed", code=error.code, **error.fields)

@@ -16,6 +16,8 @@ from core.errors import MailError
 from delivery.types import QueueAdministration
 from directory.directory import Directory
 from directory.types import Actor, Organisation, Standing, State
+from store import custody
+from store.store import Store
 
 ROUNDS = 10  # while others change the same; the last look is `Follower`'s
 LOOK = 15.0  # seconds between two looks of a follower
@@ -45,6 +47,16 @@ async def set_organisation_state(
     return organisation
 
 
+async def remove(
+    directory: Directory, store: Store, queue: QueueAdministration, actor: Actor, address: Address
+) -> None:
+    """Its mail goes to the recycle bin. What it has in the queue leaves as it was accepted, but for what a lock or a
+    suspension holds: that waits for an administrator or its end. May be repeated, as `custody.remove_mailbox`."""
+    removed = await custody.remove_mailbox(directory, store, actor, address)
+    await follow(directory, queue, [removed.id])
+    await queue.forget(removed.id)
+
+
 async def follow(directory: Directory, queue: QueueAdministration, account_ids: Collection[str]) -> None:
     """Bring the queue to what the directory says of these accounts. Whoever writes last looks once more after it, so
     the last look sees every commit before it, and whose commit comes later writes later."""
@@ -53,6 +65,8 @@ async def follow(directory: Directory, queue: QueueAdministration, account_ids: 
         now = await directory.standing(account_ids)
         if now == told:
             return
+        await queue.orphan(now.gone - told.gone)
+        await queue.reclaim((now.active | now.suspended) - (told.active | told.suspended))
         await queue.suspend(now.suspended - told.suspended)
         await queue.resume(now.active - told.active)
         told = now

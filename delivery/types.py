@@ -146,7 +146,8 @@ class QueuedRecipient:
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
     """`sender` "" is the null sender; `organisation_id` is that of the account that sent or forwards it, or "";
-    `held_by`: any of "administrator", "lock" (of the account's sending), "suspension" (of the account)."""
+    `held_by`: any of "administrator", "lock" (of the account's sending), "suspension" (of the account or its
+    organisation), "removal" (of an account whose lock or suspension held it)."""
 
     queue_id: str
     sender: str
@@ -214,6 +215,16 @@ class QueueAdministration(Protocol):
 
     async def resume(self, account_ids: Collection[str]) -> None:
         """Let go what `suspend` holds; what is held for another reason stays."""
+
+    async def orphan(self, account_ids: Collection[str]) -> None:
+        """These accounts are gone: what a lock or a suspension holds of them is held for that, too, and returned when
+        that lasted for a message's lifetime. What nothing holds goes on."""
+
+    async def reclaim(self, account_ids: Collection[str]) -> None:
+        """They are there: undo `orphan`."""
+
+    async def forget(self, account_id: str) -> None:
+        """Of an account that is gone: its absence, whom it wrote to. Its mail stays."""
 
     async def concerned(self) -> Collection[str]:
         """Ids of the accounts that have something in the queue, or are suspended there."""

@@ -18,8 +18,9 @@ from store.store import Store, StoreAdministration
 from store.types import AccountRef, Restored
 
 
-async def remove_mailbox(directory: Directory, store: Store, actor: Actor, address: Address) -> None:
-    """Raises NotFoundError when neither the directory nor the disk knows it, or it is not the actor's."""
+async def remove_mailbox(directory: Directory, store: Store, actor: Actor, address: Address) -> AccountRef:
+    """What was removed. Raises NotFoundError when neither the directory nor the disk knows it, or it is not the
+    actor's."""
     try:
         ref = AccountRef.of(await directory.remove_account(actor, address))
     except NotFoundError:
@@ -28,6 +29,7 @@ async def remove_mailbox(directory: Directory, store: Store, actor: Actor, addre
             raise
         ref = left
     await store.remove_account(ref)
+    return ref
 
 
 async def compare(directory: Directory, store: Store, domain: str | None) -> list[str]:

@@ -12,7 +12,6 @@ from admin_api.routes.paths import AddressPath
 from admin_api.schemas import DomainText, MailboxChange, MailboxDetail, MailboxIn, MailboxOut, PasswordIn, address_of
 from core.log import Secret
 from delivery import standing
-from store import custody
 from store.types import AccountRef
 
 router = APIRouter(tags=["mailboxes"])
@@ -82,5 +81,6 @@ async def set_password(address: AddressPath, wanted: PasswordIn, actor: AnyAdmin
 
 @router.delete("/mailboxes/{address}", status_code=status.HTTP_204_NO_CONTENT)
 async def remove_mailbox(address: AddressPath, actor: AnyAdministrator, rooms: Rooms) -> None:
-    """Its mail goes to the recycle bin. May be asked for again when the disk refused the first time."""
-    await custody.remove_mailbox(rooms.directory, rooms.store, actor, address_of(address))
+    """Its mail goes to the recycle bin; what it sent goes on, but for what is held of it (`held_by` "removal"). May
+    be asked for again when the disk refused the first time."""
+    await standing.remove(rooms.directory, rooms.store, rooms.queue, actor, address_of(address))

@@ -20,7 +20,6 @@ from delivery import standing
 from directory import policy
 from directory.directory import Directory
 from directory.types import Account, Actor
-from store.custody import remove_mailbox
 from store.types import AccountRef
 
 app = typer.Typer(no_args_is_help=True, help="Mailboxes of people and functions.")
@@ -150,8 +149,12 @@ def remove(address: str) -> None:
     target = address_argument(address)
 
     async def operation(config: Config) -> None:
-        async with open_directory(config) as directory, open_store(config) as store:
-            await remove_mailbox(directory, store, Actor.console(), target)
+        async with (
+            open_directory(config) as directory,
+            open_store(config) as store,
+            open_queue_administration(config) as queue,
+        ):
+            await standing.remove(directory, store, queue, Actor.console(), target)
 
     run(operation)
     console.answer({"address": str(target), "change": "removed"}, f"{target}: removed")

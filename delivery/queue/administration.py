@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, case, delete, select, true, up
 from core import log
 from core.clock import Clock
 from core.errors import NotFoundError
-from delivery.queue import allowance, tracing, vacations
+from delivery.queue import allowance, orphans, tracing, vacations
 from delivery.queue.hints import HintSender
 from delivery.queue.holds import OPEN, Hold, concerned, free_accounts, freed_of, held_by, hold_accounts, names
 from delivery.queue.results import finish
@@ -52,6 +52,23 @@ class Administration:
         for some in _parts(account_ids):
             await self._database.write(lambda connection, ids=some: free_accounts(connection, ids, Hold.SUSPENSION))  # type: ignore[misc]
         self._hints.send()
+
+    async def orphan(self, account_ids: Collection[str]) -> None:
+        now = self._clock.now()
+        for some in _parts(account_ids):
+            await self._database.write(lambda connection, ids=some: orphans.mark(connection, ids, now))  # type: ignore[misc]
+
+    async def reclaim(self, account_ids: Collection[str]) -> None:
+        now = self._clock.now()
+        for some in _parts(account_ids):
+            await self._database.write(lambda connection, ids=some: orphans.unmark(connection, ids, now))  # type: ignore[misc]
+
+    async def forget(self, account_id: str) -> None:
+        def act(connection: Connection) -> None:
+            vacations.put(connection, account_id, None)
+            allowance.forget(connection, account_id)
+
+        await self._database.write(act)
 
     async def concerned(self) -> Collection[str]:
         return await self._database.read(concerned)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from delivery.queue.entering import HOUR, count_sent, sent_recently
 from delivery.queue.holds import Hold, free_accounts, hold_accounts, know
-from delivery.queue.schema import correspondent, message, sending
+from delivery.queue.schema import correspondent, message, sending, sent
 
 DAY = 86400.0
 REMEMBERED = 400 * DAY  # a correspondent not written to for so long is new again
@@ -91,6 +91,12 @@ def unlock(connection: Connection, account_id: str) -> bool:
     _set(connection, account_id, locked_at=0.0)
     connection.execute(update(correspondent).where(correspondent.c.account_id == account_id).values(since=0.0))
     return True
+
+
+def forget(connection: Connection, account_id: str) -> None:
+    """Of an account that is gone: whom it wrote to, and how much. What holds its mail stays."""
+    for table in (correspondent, sent):
+        connection.execute(delete(table).where(table.c.account_id == account_id))
 
 
 def kept_back(connection: Connection, account_id: str, now: float) -> int:

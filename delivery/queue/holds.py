@@ -21,6 +21,7 @@ class Hold(IntFlag):
     ADMINISTRATOR = 1
     LOCK = 2  # the account's sending is locked (`allowance`)
     SUSPENSION = 4  # the account is suspended, or its domain or organisation
+    REMOVAL = 8  # the account is gone, with what a lock or a suspension holds of it (`orphans`)
 
 
 _ALL = ~Hold.NONE
@@ -49,7 +50,7 @@ def hold_accounts(connection: Connection, account_ids: Collection[str], reason: 
         know(connection, account_id)
     new = _those(connection, account_ids, sending.c.holds.bitwise_and(reason.value) == 0)
     _set(connection, new, sending.c.holds.bitwise_or(reason.value))
-    connection.execute(update(recipient).where(_of(new), OPEN).values(held_by(reason)))
+    connection.execute(update(recipient).where(of_accounts(new), OPEN).values(held_by(reason)))
 
 
 def free_accounts(connection: Connection, account_ids: Collection[str], reason: Hold) -> None:
@@ -57,7 +58,7 @@ def free_accounts(connection: Connection, account_ids: Collection[str], reason: 
     _alone(connection, account_ids)
     held = _those(connection, account_ids, sending.c.holds.bitwise_and(reason.value) != 0)
     _set(connection, held, sending.c.holds.bitwise_and((_ALL & ~reason).value))
-    mine = _of(held) & recipient.c.held.is_(True) & (recipient.c.holds.bitwise_and(reason.value) != 0)
+    mine = of_accounts(held) & recipient.c.held.is_(True) & (recipient.c.holds.bitwise_and(reason.value) != 0)
     connection.execute(update(recipient).where(mine, OPEN).values(freed_of(reason)))
 
 
@@ -109,11 +110,11 @@ def of_new(account_id: BindParameter[str]) -> dict[str, object]:
 
 
 def names(holds: int) -> tuple[str, ...]:
-    """For people: "administrator", "lock", "suspension"."""
+    """For people: "administrator", "lock", "suspension", "removal"."""
     return tuple(str(item.name).lower() for item in Hold(holds))
 
 
-def _of(account_ids: Collection[str]) -> ColumnElement[bool]:
+def of_accounts(account_ids: Collection[str]) -> ColumnElement[bool]:
     return recipient.c.queue_id.in_(select(message.c.queue_id).where(message.c.account_id.in_(account_ids)))
 
 

@@ -21,6 +21,7 @@ from delivery.queue import (
     content,
     entering,
     greylist,
+    orphans,
     reports,
     results,
     tls_counts,
@@ -212,6 +213,16 @@ class Queue:
             )
             settled += part
             if not after:
+                return settled
+            await asyncio.sleep(BREATH)
+
+    async def end_orphans(self, lifetime: float, judge: Judge) -> list[Settled]:
+        """Return what is held of accounts that went `lifetime` seconds ago. In parts, as `put_off`."""
+        now, settled = self._clock.now(), []
+        while True:
+            part = await self._database.write(lambda c: orphans.end(c, judge, marked_before=now - lifetime, now=now))
+            settled += part
+            if len(part) < orphans.PAGE:
                 return settled
             await asyncio.sleep(BREATH)
 

@@ -110,6 +110,15 @@ class FakeQueue:
     async def resume(self, account_ids: Collection[str]) -> None:
         self.done += [("resume", account_id) for account_id in sorted(account_ids)]
 
+    async def orphan(self, account_ids: Collection[str]) -> None:
+        self.done += [("orphan", account_id) for account_id in sorted(account_ids)]
+
+    async def reclaim(self, account_ids: Collection[str]) -> None:
+        """Of accounts that came back."""
+
+    async def forget(self, account_id: str) -> None:
+        self.done.append(("forget", account_id))
+
     async def vacation(self, account_id: str) -> Vacation | None:
         return self.vacations.get(account_id)
 

@@ -53,6 +53,7 @@ async def test_a_mailbox_lives_its_life(api: Api) -> None:
     assert [m["address"] for m in (await api.call("GET", "/mailboxes", api.a)).json()] == [address]
     assert (await api.call("DELETE", f"/mailboxes/{address}", api.a)).status_code == 204
     assert api.store.recycled == [shown["id"]]
+    assert api.queue.done[-2:] == [("orphan", shown["id"]), ("forget", shown["id"])]
     assert (await api.call("GET", f"/mailboxes/{address}", api.a)).status_code == 404
 
 

@@ -18,7 +18,18 @@ from core.status import accepted, deferred
 from delivery.destinations import Destinations
 from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
-from delivery.queue import administration, allowance, claims, content, entering, holds, reports, results, schema
+from delivery.queue import (
+    administration,
+    allowance,
+    claims,
+    content,
+    entering,
+    holds,
+    orphans,
+    reports,
+    results,
+    schema,
+)
 from delivery.queue import backlog as backlogs
 from delivery.queue.backlog import Backlog
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -63,6 +74,14 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert (await run(lambda c: administration._show(c, None, "q0"))).held_by == ("suspension",)
     await run(lambda c: holds.free_accounts(c, ["acc"], holds.Hold.SUSPENSION))
     assert not (await run(lambda c: administration._show(c, None, "q0"))).held
+    await run(lambda c: holds.hold_accounts(c, ["acc"], holds.Hold.LOCK))
+    await run(lambda c: orphans.mark(c, ["acc"], NOW))
+    assert (await run(lambda c: administration._show(c, None, "q0"))).held_by == ("lock", "removal")
+    assert await run(holds.concerned) == {"acc"}
+    await run(lambda c: orphans.unmark(c, ["acc"], NOW))
+    assert await run(lambda c: orphans.end(c, RULES.judge, marked_before=NOW, now=NOW)) == []
+    await run(lambda c: orphans.mark(c, ["acc"], NOW))
+    assert len(await run(lambda c: orphans.end(c, RULES.judge, marked_before=NOW, now=NOW))) == 1
     await run(lambda c: results.remove(c, "q0"))
     await run(lambda c: entering.refund(c, "acc", 1, NOW))
     assert await run(lambda c: entering.sent_recently(c, "acc", NOW)) == 3
