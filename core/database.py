@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
@@ -20,13 +21,17 @@ from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     IntegrityError,
+    InvalidatePoolError,
     SQLAlchemyError,
     StatementError,
 )
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from core import log
 from core.config import ConfigError
 from core.errors import ConflictError, InvalidError, MailError, TemporaryError
+from core.sqlite import identity
 
 BUSY = 5.0  # seconds to wait for a lock, a free connection, a new connection
 COMMAND = 10.0  # seconds for one statement on PostgreSQL
@@ -39,6 +44,9 @@ with suppress(ImportError):  # the extra "postgres" may not be installed
     import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
     _AWAY += (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+_log = log.get(__name__)
 
 
 class SchemaError(MailError):
@@ -68,6 +76,8 @@ def create_engine(url: str) -> AsyncEngine:
         engine = create_async_engine(parsed, connect_args={"timeout": BUSY}, pool_timeout=BUSY)
         event.listen(engine.sync_engine, "connect", _sqlite_pragmas)
         event.listen(engine.sync_engine, "begin", _sqlite_begin)
+        if parsed.database and parsed.database != ":memory:":
+            keep_to_file(engine.sync_engine, Path(parsed.database))
         return engine
     return create_async_engine(
         parsed,
@@ -78,6 +88,37 @@ def create_engine(url: str) -> AsyncEngine:
         pool_recycle=1800,
         pool_pre_ping=True,  # a server that came back is noticed before a statement is lost on a dead connection
     )
+
+
+def keep_to_file(engine: Engine, file: Path) -> None:
+    """What is asked of a SQLite engine is asked of the file that has the name now. A pool's connections keep to the one
+    they opened: after another was put in its place they would go on reading, and worse, writing into a file without a
+    name. And where a file was, no empty one is made while there is none. (Replacing a database is for a stopped suite:
+    SQLite's WAL has the name, too. docs/operations.md tells so; this bounds what forgetting it costs.)"""
+    opened: set[tuple[int, int]] = set()
+
+    def connect(*_: object) -> None:
+        if opened and identity(file) is None:
+            raise FileNotFoundError(f"{file} is gone")
+
+    def connected(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        found = identity(file)
+        record.info["file"] = found
+        if found is not None and found not in opened:
+            if opened:
+                _log.error("database-replaced", file=str(file))
+            opened.add(found)
+
+    def checkout(_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        found = identity(file)
+        if found is None:
+            raise FileNotFoundError(f"{file} is gone")
+        if found != record.info["file"]:
+            raise InvalidatePoolError
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "checkout", checkout)
 
 
 def _sqlite_pragmas(connection: DBAPIConnection, _record: object) -> None:

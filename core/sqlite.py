@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 BUSY = 30.0  # seconds a writer may hold us up
+LOOK = 2.0  # seconds that a watch may be mistaken in which file it watches
 
 
 def backup(source: Path, target: Path, *then: Callable[[sqlite3.Connection], object]) -> None:
@@ -38,17 +40,36 @@ def backup(source: Path, target: Path, *then: Callable[[sqlite3.Connection], obj
     temporary.rename(target)
 
 
+def identity(file: Path) -> tuple[int, int] | None:
+    """Which file has this name now; None without one. An open connection keeps to the file that it opened, whatever
+    has its name by now: a backup that was copied back, say."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Watch:
     """Whether anybody, here or in another process, has committed to a database since the last look. A look takes
-    microseconds (it compares a number in the WAL's shared memory) and waits for nobody, so the event loop makes it."""
+    microseconds (it compares a number in the WAL's shared memory) and waits for nobody, so the event loop makes it.
+    That another file has the name is seen at most 2 s later, and is a change, too."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._file = file
+        self._monotonic = monotonic
         self._connection: sqlite3.Connection | None = None
         self._seen: int | None = None
+        self._opened: tuple[int, int] | None = None
+        self._same_until = 0.0
 
     def moved(self) -> bool:
         """True at the first look, and whenever it cannot be known."""
+        now = self._monotonic()
+        if now >= self._same_until:
+            self._same_until = now + LOOK
+            if self._connection is not None and identity(self._file) != self._opened:
+                self.close()
         seen, self._seen = self._seen, self._version()
         return self._seen is None or self._seen != seen
 
@@ -60,6 +81,7 @@ class Watch:
     def _version(self) -> int | None:
         try:
             if self._connection is None:
+                self._opened = identity(self._file)  # before: a file that comes in between is seen at the next look
                 uri = f"{self._file.absolute().as_uri()}?mode=rw"
                 self._connection = sqlite3.connect(
                     uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=False

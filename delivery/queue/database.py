@@ -25,6 +25,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from core import log
+from core.database import keep_to_file
 from core.errors import ConflictError, MailError, StorageError, TemporaryError
 from delivery.queue import schema
 
@@ -265,6 +266,7 @@ def _engine(file: Path, begin: str, busy: float) -> Engine:
     def start(connection: Connection) -> None:
         connection.exec_driver_sql(begin)  # the driver's own transactions are off (isolation_level None)
 
+    keep_to_file(engine, file)
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", start)
     return engine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.sqlite import Watch
+from core.sqlite import LOOK, Watch, backup
 
 
 @pytest.fixture
@@ -58,4 +58,22 @@ def test_what_cannot_be_known_counts_as_a_change(tmp_path: Path) -> None:
         other.execute("COMMIT")
     assert watch.moved()
     assert not watch.moved()
+    watch.close()
+
+
+def test_another_file_of_that_name_is_noticed_within_two_seconds(file: Path, tmp_path: Path) -> None:
+    """A connection keeps to the file it opened: a backup that was put in its place was never seen."""
+    now = 0.0
+    watch = Watch(file, lambda: now)
+    assert [watch.moved() for _ in range(2)] == [True, False]
+    backup(file, tmp_path / "other.db")
+    (tmp_path / "other.db").rename(file)
+    now += LOOK
+    assert [watch.moved() for _ in range(2)] == [True, False]
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("INSERT INTO t VALUES (1)")
+    assert watch.moved()
+    file.unlink()
+    now += LOOK
+    assert [watch.moved() for _ in range(3)] == [True] * 3
     watch.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from core.address import parse
 from core.clock import ManualClock
 from core.envelope import Dsn
-from core.errors import ConflictError
+from core.errors import ConflictError, StorageError
+from core.sqlite import backup
 from core.status import accepted, deferred
 from delivery.queue.claims import SMALL
 from delivery.queue.queue import Queue
@@ -200,3 +203,27 @@ async def test_the_room_of_delivered_messages_goes_back_to_the_disk(queue: Queue
     count = await queue._database.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
     assert count is not None
     assert count < 100
+
+
+async def test_nothing_is_kept_in_a_file_that_has_no_name_any_more(queue: Queue, tmp_path: Path) -> None:
+    """Another database was put in its place: what was said to be kept would have gone with the process."""
+    file = tmp_path / "queue" / "queue.db"
+    await queue.enqueue(new("q1", "b@two.test"))
+    backup(file, file.with_name("backup.db"))
+    await queue.enqueue(new("q2", "b@two.test"))
+    for suffix in ("-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink()
+    file.with_name("backup.db").rename(file)
+    await queue.enqueue(new("q3", "b@two.test"))
+    assert [item.queue_id for item in await queue.administration.list(None)] == ["q1", "q3"]
+    await queue.close()
+    with closing(sqlite3.connect(file)) as opened:
+        assert opened.execute("SELECT queue_id FROM queue_message ORDER BY 1").fetchall() == [("q1",), ("q3",)]
+
+
+async def test_where_the_file_is_gone_nothing_is_taken(queue: Queue, tmp_path: Path) -> None:
+    await queue.enqueue(new("q1", "b@two.test"))
+    (tmp_path / "queue" / "queue.db").unlink()
+    with pytest.raises(StorageError):
+        await queue.enqueue(new("q2", "b@two.test"))
+    assert not (tmp_path / "queue" / "queue.db").exists()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import database as seam
+from core import sqlite
 from core.clock import ManualClock
 from core.config import ConfigError, Limits
 from core.database import async_url
@@ -18,7 +20,7 @@ from core.errors import ConflictError, TemporaryError
 from core.ids import RandomIds
 from directory.repositories.audit import Audit
 from directory.service import SqlDirectory
-from directory.types import LoggedIn, LoginUnavailable
+from directory.types import LocalAccount, LoggedIn, LoginUnavailable
 from tests.directory.helpers import GOOD, LOCAL, OPERATOR, at, commune, mailbox
 from tests.fakes import postgres
 
@@ -174,3 +176,32 @@ async def test_f169_what_cannot_be_audited_does_not_happen(
         await directory.add_organisation(OPERATOR, "Brou")
     monkeypatch.undo()
     assert not await directory.organisations(OPERATOR)
+
+
+async def test_a_database_put_in_the_place_of_another_is_the_one_that_counts(
+    sqlite_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backup copied back under a running suite, which went on with the file that had no name any more. (With the old
+    file's WAL left beside it SQLite would read that into the new one: the page of operations says to remove it.)"""
+    monkeypatch.setattr(sqlite, "LOOK", 0.0)
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    directory = await SqlDirectory.open(sqlite_url, clock=clock, ids=RandomIds(), limits=Limits())
+    await commune(directory, "Brou", "brou.test")
+    anne = await mailbox(directory, "anne@brou.test")
+    sqlite.backup(file, file.with_name("backup.db"))
+    lea = await mailbox(directory, "lea@brou.test")
+    assert await directory.account_by_id(lea.id) == lea
+    await directory.resolve(anne.address)
+    for suffix in ("-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink()
+    file.with_name("backup.db").rename(file)
+    for _ in range(3):
+        assert await directory.account_by_id(lea.id) is None
+        assert await directory.resolve(anne.address) == LocalAccount(anne)
+    await directory.suspend(OPERATOR, anne.address)
+    assert capsys.readouterr().out.count("database-replaced") == 1
+    file.unlink()
+    with pytest.raises(TemporaryError):
+        await directory.account_by_id(anne.id)
+    assert not file.exists()  # an empty one would stand in the way of the right one
+    await directory.close()
