@@ -120,9 +120,24 @@ def _rendered(_logger: object, _method: str, event: MutableMapping[str, Any]) ->
 
 
 def _cut(key: str, value: Any) -> Any:
-    """Looked at in long lines only: no field is longer than its line."""
-    long = isinstance(value, str) and len(value) > MAX_FIELD and key != "exception"
-    return value[:MAX_FIELD] + "…" if long else value
+    """Looked at in long lines only: no field is longer than its line. Of a list as much as fits stays one."""
+    if isinstance(value, int | float | None) or key == "exception":
+        return value
+    if isinstance(value, str):
+        return value[:MAX_FIELD] + "…" if len(value) > MAX_FIELD else value
+    text = _JSON.encode(value)
+    if len(text) <= MAX_FIELD:
+        return value
+    if not isinstance(value, list | tuple):
+        return text[:MAX_FIELD] + "…"
+    kept: list[Any] = []
+    room = MAX_FIELD
+    for item in value:
+        room -= len(_JSON.encode(item)) + 2
+        if room < 0:
+            break
+        kept.append(item)
+    return [*kept, "…"]
 
 
 class _Stream:

@@ -23,6 +23,16 @@ def test_h142_hostile_values_stay_one_bounded_line() -> None:
         assert event["event"] == "greeted"
         assert len(str(event["agent"])) <= log.MAX_FIELD + 1
         assert "\x1b" not in stream.getvalue()
+        hostile = "".join(map(chr, (*range(32), *range(127, 160), 0x2028, 0x2029, 0x202E, 0xFEFF, 0xD800)))
+        log.get("test").info("named", name=hostile, form="%s%n{0}", many=["x" * 900] * 999, table={hostile: "y" * 9000})
+        line = stream.getvalue().split("\n")[1]
+        assert line.isascii()
+        assert line.isprintable()
+        assert stream.getvalue().count("\n") == 2
+        told = json.loads(line)
+        assert (told["name"], told["form"]) == (hostile, "%s%n{0}")
+        assert told["many"] == ["x" * 900, "…"]
+        assert len(told["table"]) == log.MAX_FIELD + 1
     finally:
         structlog.reset_defaults()
 

@@ -113,6 +113,21 @@ async def test_h038_a_busy_mailbox_is_told_in_few_words() -> None:
         assert len(lines) < 20
 
 
+async def test_h038_who_gets_a_thousand_messages_a_second_is_told_a_few_times_a_second() -> None:
+    """One after the other, each with its hint: a line each would cost every listener what a delivery costs."""
+    async with World() as world, selected(world) as one:
+        account = await world.account()
+        await one.raw(b"a IDLE\r\n")
+        await one.line()
+        for _ in range(1000):
+            account.deliver(MAIL)
+            await asyncio.sleep(0.001)
+        lines = []
+        while not lines or lines[-1] != b"* 1000 EXISTS":
+            lines.append(await one.line())
+        assert len(lines) < 100
+
+
 async def test_h102_a_command_during_idle_ends_it_with_bad_and_stays_in_step() -> None:
     async with World() as world, selected(world) as one:
         await one.raw(b"a IDLE\r\n")

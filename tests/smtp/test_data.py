@@ -55,7 +55,7 @@ SMUGGLED = b"MAIL FROM:<admin@mairie.test>\r\nDATA\r\nx"
 @pytest.mark.parametrize(
     "fake",
     [
-        *(b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\n.\r", b"\r\n.\r", b"\r\r\n.\r\r\n"),
+        *(b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\n.\r", b"\r\n.\r", b"\r\r\n.\r\r\n", b"\r.\n"),
         *(b"\r\n.\r\r\n", b"\r\n..\n", b"x\ny", b"x\ry"),
     ],
 )

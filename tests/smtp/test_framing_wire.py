@@ -18,6 +18,7 @@ SMUGGLED = b"MAIL FROM:<x@y.fr>\r\nRCPT TO:<agent@mairie.test>\r\nDATA\r\nsecond
     ("fake", "answer"),
     [
         *((f, "550 5.5.2") for f in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\n.\r")),
+        *((f, "550 5.5.2") for f in (b"\r.\n", b"\r\n.\r", b"\r\r\n.\r\r\n")),
         (b"\r\n\x00.\r\n", "550 5.6.0"),
         (b"\r\n.\x00\r\n", "550 5.6.0"),
     ],

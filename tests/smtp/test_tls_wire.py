@@ -88,6 +88,19 @@ async def test_h021_injected_commands_drop_the_connection(tls: ServerTls) -> Non
     assert not acceptor.senders
 
 
+async def test_h021_commands_behind_the_answer_and_before_the_handshake_are_no_commands(tls: ServerTls) -> None:
+    """In a segment of their own: whoever sits between sends them as soon as 220 passes."""
+    acceptor = FakeAcceptor()
+    async with running(service(tls=tls, acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say("STARTTLS")).startswith("220 2.0.0")
+        wire.send(b"EHLO evil.test\r\nMAIL FROM:<x@y.fr>\r\n")
+        rest = await wire.reader.read()
+        assert not any(line[:3].isdigit() for line in rest.splitlines())
+    assert not acceptor.senders
+
+
 async def test_h022_nothing_said_in_clear_counts_after_starttls(tls: ServerTls, client_context: ssl.SSLContext) -> None:
     async with running(service(tls=tls)) as server:
         wire = await Wire.connect(server)
