@@ -48,7 +48,8 @@ NO_LOGIN = refused("authentication required", "no-login", "5.7.0", code=530)
 SUSPENDED = refused("this account is suspended", "suspended", "5.7.1")
 DAILY_LIMIT = deferred("too many recipients today, try again tomorrow", "daily-limit", "4.7.1", code=450)
 NEW_LIMIT = deferred("too many new recipients today, try again tomorrow", "new-recipients", "4.7.1", code=450)
-TOO_MANY_KEPT = deferred("too many messages are kept back for this account", "too-many-kept-back", "4.7.1", code=450)
+# X.7.16 is RFC 4865's for a user's quota of future releases (RFC 6710 gave it a second meaning).
+TOO_MANY_KEPT = deferred("too many messages are kept back for this account", "too-many-kept-back", "4.7.16", code=450)
 SENDING_LOCKED = refused("sending is locked for this account, ask your administrator", "sending-locked", "5.7.1")
 DENIED: dict[Verdict, Status] = {
     Verdict.DAILY: DAILY_LIMIT,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, select, text, update
 
 from core.status import refused
 from delivery.queue.holds import OPEN, Hold, freed_of, held_by, of_accounts
 from delivery.queue.results import Judge, Settled, finish, settle
 from delivery.queue.rows import recipient_of
-from delivery.queue.schema import Owed, State, message, recipient
+from delivery.queue.schema import OWING, Owed, State, message, recipient
 from delivery.types import Result, ResultKind
 
 PAGE = 50  # recipients that end in one transaction
@@ -49,7 +49,7 @@ def end(connection: Connection, judge: Judge, *, marked_before: float, now: floa
         settle(connection, stored, Result(stored.id, ResultKind.FAILED, GONE), judge, now)
         for stored in map(recipient_of, rows.mappings().all())
     ]
-    lists = over & (recipient.c.owed == Owed.EXPANDED.value)
+    lists = over & text(OWING) & (recipient.c.owed == Owed.EXPANDED.value)
     told = connection.execute(select(recipient.c.queue_id).where(lists)).scalars().all()
     if told:
         connection.execute(update(recipient).where(lists).values(owed=Owed.NOTHING.value))

@@ -92,7 +92,7 @@ async def test_so_many_messages_of_one_account_are_kept_back_and_no_more(world: 
     later = Schedule(release_at=world.clock.now() + 60, hold="for;60")
     for _ in range(2):
         await submit(world, "x@far.test", schedule=later)
-    with pytest.raises(AssertionError, match="too-many-kept-back"):
+    with pytest.raises(AssertionError, match=r"4\.7\.16.*too-many-kept-back"):
         await submit(world, "x@far.test", schedule=later)
     await submit(world, "x@far.test", schedule=Schedule())  # what is to leave now leaves
     world.clock.advance(61)
