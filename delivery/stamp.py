@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from antispam.authentication import results
-from antispam.types import Action, Result, Unscanned, Verdict
+from antispam.types import Result, Unscanned, Verdict
 from core.address import Address
 from core.envelope import Envelope, Peer
 from core.frozen import dataclass
@@ -19,7 +19,6 @@ from message import compose, trace
 from message.header import Head
 
 MAX_SYMBOLS = 40
-_SPAM_WORDS = frozenset({Action.JUNK, Action.REJECT})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ class Code(StrEnum):
     """Response codes without arguments; those with arguments are made by functions of `imap.responses`."""
 
     NONE = ""
-    ALERT = "ALERT"
     ALREADYEXISTS = "ALREADYEXISTS"
     AUTHENTICATIONFAILED = "AUTHENTICATIONFAILED"
     CANNOT = "CANNOT"
@@ -40,7 +39,6 @@ class Code(StrEnum):
     NONEXISTENT = "NONEXISTENT"
     NOPERM = "NOPERM"
     OVERQUOTA = "OVERQUOTA"
-    PARSE = "PARSE"
     PRIVACYREQUIRED = "PRIVACYREQUIRED"
     READ_ONLY = "READ-ONLY"
     READ_WRITE = "READ-WRITE"

@@ -117,9 +117,6 @@ class View:
         index = bisect_left(uids, uid)
         return SeqNum(index + 1) if index < len(uids) and uids[index] == uid else None
 
-    def uid_of(self, number: int) -> Uid:
-        return Uid(self._map[number - 1])
-
     @property
     def owes_expunge(self) -> bool:
         return bool(self._gone)

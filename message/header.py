@@ -104,10 +104,6 @@ class Head:
         fields = self._named.get(name)
         return fields[0].value if fields else None
 
-    def prepended(self, *fields: bytes) -> Head:
-        """With these fields in front, each with its CRLF (RFC 5321 4.4: trace fields go on top)."""
-        return Head(tuple(_field(raw) for raw in fields) + self.fields, self.rest, self.defects)
-
     def without(self, drop: Callable[[Field], bool]) -> Head:
         """Without the fields that `drop` names; every other octet stays."""
         return Head(tuple(field for field in self.fields if not drop(field)), self.rest, self.defects)

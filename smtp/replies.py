@@ -107,7 +107,6 @@ RECIPIENT_NEEDS_UTF8 = reply(553, "5.6.7", "Internationalized address needs SMTP
 TLS_FIRST = reply(530, "5.7.0", "Must issue a STARTTLS command first")
 TLS_ACTIVE = reply(503, "5.5.1", "TLS is active already")
 TLS_IN_TRANSACTION = reply(503, "5.5.1", "Not inside a transaction")
-TLS_UNAVAILABLE = reply(454, "4.7.0", "TLS is not available")
 REQUIRETLS_NEEDS_TLS = reply(530, "5.7.10", "REQUIRETLS needs TLS")
 AUTH_FIRST = reply(530, "5.7.0", "Authentication required")
 AUTH_NEEDS_TLS = reply(538, "5.7.11", "Encryption required for authentication")

@@ -190,11 +190,6 @@ def subscribed_before(transaction: Transaction, name: str, *, add: bool = False,
         sidefile.write_account(fs, root, replace(account, subscriptions=tuple(sorted(names))))
 
 
-def set_special_use(transaction: Transaction, row: FolderRow, special_use: str) -> None:
-    transaction.tell(row, special_use=special_use)
-    row.special_use = special_use
-
-
 def compact_journal(transaction: Transaction, row: FolderRow) -> None:
     """Write the journal again without what no file needs any more. The folder's names are synced: a file whose removal
     is forgotten must not come back."""

@@ -125,10 +125,6 @@ class Scanner:
     def atom(self) -> bytes:
         return self.match(_ATOM, "atom").group()
 
-    def try_atom(self) -> bytes | None:
-        match = self.try_match(_ATOM)
-        return match.group() if match else None
-
     def keyword(self) -> str:
         """An atom that names something in a table: upper-case str."""
         return self.atom().decode("ascii").upper()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imap.commands.fetch.binary import Decoded
-from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute, Body, Item, Octets
+from imap.commands.fetch.items import MOD_SEQ, UID, Attribute, Body, Item, Octets
 from imap.commands.fetch.section import Text
 from store.types import Column
 
@@ -19,10 +19,6 @@ class Plan:
     columns: Column
     opens_file: bool
     marks_seen: bool
-
-    @property
-    def tells_flags(self) -> bool:
-        return FLAGS in self.attributes
 
 
 def plan(items: tuple[Item, ...], *, by_uid: bool, read_only: bool, with_modseq: bool = False) -> Plan:
