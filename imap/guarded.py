@@ -91,8 +91,11 @@ class GuardedMailbox:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def snapshot(self) -> Snapshot:
-        return await (await self._readable()).snapshot()
+    async def snapshot(self, *, take_recent: bool = False) -> Snapshot:
+        return await (await self._readable()).snapshot(take_recent=take_recent)
+
+    async def recent_from(self, uidnext: int, *, take: bool) -> int:
+        return await (await self._readable()).recent_from(uidnext, take=take)
 
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
         return await (await self._readable()).uids(snapshot)

@@ -7,7 +7,7 @@ row 106). One's own folders are handed through. Refuses to know commands and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from core.errors import InvalidError, MailError, of_one
@@ -134,6 +134,15 @@ class Places:
         demand(place, Right.READ)
         special_use = place.folder.special_use if place.own else ""
         return place.folder._replace(name=place.name, special_use=special_use)
+
+    async def recent(self, folders: Sequence[Folder]) -> Mapping[str, int]:
+        """How many messages are recent, by folder id, of folders that one may read."""
+        own = [folder.id for folder in folders if self._namespaces.split(folder.name) is None]
+        known = dict(await self._own.recent(own)) if own else {}
+        for folder in folders:
+            if self._namespaces.split(folder.name) is not None and (place := await self.find(folder.name)) is not None:
+                known |= await place.store.recent([place.folder.id])
+        return known
 
     async def landing(self, name: str) -> Place | None:
         """For who wants to put something in: ForbiddenError without the right to."""

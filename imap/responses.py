@@ -111,7 +111,7 @@ def exists(count: int) -> bytes:
 
 
 def recent(count: int) -> bytes:
-    """RFC 3501 7.3.2 requires it after SELECT; \\Recent itself is obsolete and not kept."""
+    """RFC 3501 7.3.2; never once IMAP4rev2 is enabled."""
     return b"* %d RECENT\r\n" % count
 
 
@@ -123,7 +123,12 @@ def _plain_list(bits: int) -> bytes:
     return encode.parenthesised([name for flag, name in FLAG_NAMES if flag & bits])
 
 
+_RECENT = b"\\Recent"
 _PLAIN_LISTS = tuple(_plain_list(bits) for bits in range(ALL_FLAGS + 1))  # most lists there are, made once
+
+
+def _with_recent(listed: bytes) -> bytes:
+    return b"(%b)" % b" ".join(filter(None, (listed[1:-1], _RECENT)))
 
 
 def flag_list(flags: Flag, keywords: Iterable[str] = (), *, wildcard: bool = False) -> bytes:
@@ -133,6 +138,17 @@ def flag_list(flags: Flag, keywords: Iterable[str] = (), *, wildcard: bool = Fal
     names = [name for flag, name in FLAG_NAMES if flag in flags]
     names += [keyword.encode("ascii", "replace") for keyword in keywords]
     return encode.parenthesised([*names, b"\\*"] if wildcard else names)
+
+
+_RECENT_LISTS = tuple(_with_recent(each) for each in _PLAIN_LISTS)
+
+
+def recent_flag_list(flags: Flag, keywords: Iterable[str] = ()) -> bytes:
+    """The same with \\Recent (RFC 3501 2.3.2)."""
+    if not keywords:
+        return _RECENT_LISTS[flags]
+    names = [name for flag, name in FLAG_NAMES if flag in flags]
+    return encode.parenthesised([*names, _RECENT, *(keyword.encode("ascii", "replace") for keyword in keywords)])
 
 
 def flags(keywords: Iterable[str]) -> bytes:
@@ -164,7 +180,8 @@ def fetch_flags(
     flags (`have` None: a .SILENT STORE). `uid_only`: the UID stands for the number (RFC 9586 3)."""
     items = [] if uid is None or uid_only else [b"UID %d" % uid]
     if have is not None:
-        items.append(b"FLAGS %b" % flag_list(have.flags, have.keywords))
+        listed = recent_flag_list if have.recent else flag_list
+        items.append(b"FLAGS %b" % listed(have.flags, have.keywords))
     if modseq is not None:
         items.append(b"MODSEQ (%d)" % modseq)
     if uid_only and uid is not None:

@@ -289,6 +289,8 @@ class Session:
         enabling command in a selected mailbox is answered with its HIGHESTMODSEQ (RFC 7162 3.1)."""
         before = self.condstore
         self.features |= feature | (Feature.CONDSTORE if Feature.QRESYNC in feature else Feature.NONE)
+        if Feature.REV2 in feature and self._selected is not None:
+            self._selected.view.forget_recent()
         if self.condstore and not before and self._selected is not None:
             self.writer.write(responses.highest_modseq(self._selected.view.settled))
 

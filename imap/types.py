@@ -162,3 +162,4 @@ class FlagSet:
 
     flags: SystemFlag = NO_FLAGS
     keywords: tuple[str, ...] = ()
+    recent: bool = False  # \\Recent, which only the server sets (RFC 3501 2.3.2)

@@ -18,7 +18,7 @@ from imap.errors import Bye, Code
 from imap.guarded import GuardedMailbox
 from imap.permits import CHANGES
 from imap.session import Selected, Session
-from imap.types import TURN, ranges_of
+from imap.types import MAX_NUMBER, TURN, ranges_of
 from imap.view import FlagUpdate, Updates
 from imap.writer import Writer
 from store.types import Changes
@@ -37,6 +37,8 @@ async def tell(session: Session, *, expunge: bool) -> None:
     if view.owes_expunge:  # both may take long
         await asyncio.sleep(0)
     await _tell_rights(session, selected)
+    if view.unjudged:
+        await _judge(session, selected)
     if view.needs_map:
         await selected.numbered()
     changed = await _contexts(selected) if selected.contexts else []
@@ -48,6 +50,17 @@ async def tell(session: Session, *, expunge: bool) -> None:
             await change.context.fetch(ranges_of(change.arrived))
         _tell_context(session, change, "ADDTO", change.added)
         change.context.keep(change.after)
+
+
+async def _judge(session: Session, selected: Selected) -> None:
+    """New messages are recent for the first session that is told of them and may change the mailbox (RFC 3501 2.3.2,
+    6.3.2). Who speaks IMAP4rev2 is told of them without the flag."""
+    view = selected.view
+    try:
+        recent_from = await selected.mailbox.recent_from(view.uidnext, take=not selected.read_only)
+    except NotFoundError as error:
+        raise Bye("the selected mailbox was deleted", Code.UNAVAILABLE) from error
+    view.judge(MAX_NUMBER if session.rev2 else recent_from)
 
 
 async def _tell_rights(session: Session, selected: Selected) -> None:
@@ -124,6 +137,8 @@ async def _write(session: Session, selected: Selected, updates: Updates) -> None
             await _breathe(writer)
     if updates.exists is not None:
         writer.write(responses.exists(updates.exists))
+    if updates.recent is not None:
+        writer.write(responses.recent(updates.recent))
     flags = iter(updates.flags)
     while some := list(islice(flags, BATCH)):
         announce_keywords(writer, selected, (word for update in some for word in update.have.keywords))

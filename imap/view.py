@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from imap.errors import Bad
-from imap.types import FEW, STAR, FlagSet, Ranges, SeqNum, SequenceSet, clip, merge
+from imap.types import FEW, STAR, FlagSet, Ranges, SeqNum, SequenceSet, clip, contains, merge
 from store.types import Changes, Message, ModSeq, Snapshot, Uid
 
 
@@ -33,12 +33,14 @@ class FlagUpdate:
 @dataclass(frozen=True, slots=True)
 class Updates:
     """What `apply` found to tell, in the order of telling: EXPUNGE (numbers as they are at that moment, highest first),
-    VANISHED instead when QRESYNC is on (`vanished`, the same messages), EXISTS (None: unchanged), then flags: made one
-    by one, so that a hundred thousand of them can be told with pauses; the view must stay as it is until then."""
+    VANISHED instead when QRESYNC is on (`vanished`, the same messages), EXISTS and RECENT (None: unchanged), then
+    flags: made one by one, so that a hundred thousand of them can be told with pauses; the view must stay as it is
+    until then."""
 
     expunged: tuple[SeqNum, ...] = ()
     vanished: tuple[Uid, ...] = ()
     exists: int | None = None
+    recent: int | None = None
     flags: Iterable[FlagUpdate] = ()
 
 
@@ -54,11 +56,14 @@ class View:
         "_count",
         "_flags",
         "_gone",
+        "_judged",
         "_tail",
         "_told",
         "_told_count",
+        "_told_recent",
         "_uids",
         "modseq",
+        "recent",
         "saved",
         "settled",
         "snapshot",
@@ -77,6 +82,10 @@ class View:
         self._tail: array[int] = array("I")  # arrived since the snapshot, while there is no map
         self._count = snapshot.messages
         self._told_count = snapshot.messages  # the EXISTS the client believes, less what was expunged since
+        # \Recent in this session, as ranges of UIDs: whether a UID below `_judged` is recent is known
+        self.recent: Ranges = merge(((snapshot.recent_from, snapshot.uidnext - 1),)) if snapshot.recent else ()
+        self._judged = snapshot.uidnext
+        self._told_recent = snapshot.recent
         self._gone: set[int] = set()
         self._flags: dict[int, Message] = {}
         self._told: dict[int, int] = {}
@@ -163,6 +172,37 @@ class View:
             found.extend(uids[bisect_left(uids, low) : bisect_right(uids, high)])
         return found
 
+    # --- \Recent (RFC 3501 2.3.2) ----------------------------------------------------------------------------------
+
+    @property
+    def unjudged(self) -> bool:
+        """Messages have come of which nobody knows yet who is told of them first."""
+        return self.uidnext > self._judged
+
+    def judge(self, recent_from: int) -> None:
+        """What has come since the last time is recent from this UID on."""
+        first = max(recent_from, self._judged)
+        if first < self.uidnext:
+            self.recent = merge((*self.recent, (first, self.uidnext - 1)))
+        self._judged = self.uidnext
+
+    def forget_recent(self) -> None:
+        """IMAP4rev2 has no such flag (RFC 9051 appendix E)."""
+        self.recent, self._told_recent = (), 0
+
+    def is_recent(self, uid: int) -> bool:
+        recent = self.recent
+        return bool(recent) and contains(recent, uid)
+
+    def recent_count(self) -> int:
+        """How many of the messages the client believes in are recent in this session."""
+        if not self.recent:
+            return 0
+        if self._uids is None:
+            return self.snapshot.recent + sum(map(self.is_recent, self._tail))
+        uids = self._uids
+        return sum(bisect_right(uids, high) - bisect_left(uids, low) for low, high in self.recent)
+
     # --- changes ---------------------------------------------------------------------------------------------------
 
     def absorb(self, changes: Changes) -> None:
@@ -218,7 +258,11 @@ class View:
             self.settled = self.modseq
         changed = self._count != self._told_count
         self._told_count = self._count
-        return Updates(numbers, gone, self._count if changed else None, self._flag_updates())
+        recent = self.recent_count()
+        told, self._told_recent = self._told_recent, recent
+        return Updates(
+            numbers, gone, self._count if changed else None, recent if recent != told else None, self._flag_updates()
+        )
 
     def _expunge(self) -> tuple[tuple[SeqNum, ...], tuple[Uid, ...]]:
         uids, gone = self._map, self._gone
@@ -262,4 +306,5 @@ class View:
             number = self.number_of(uid)
             if number is not None and uid not in self._gone:
                 row = pending[uid]
-                yield FlagUpdate(number, row.uid, FlagSet(row.flags, row.keywords), row.modseq)
+                have = FlagSet(row.flags, row.keywords, recent=self.is_recent(uid))
+                yield FlagUpdate(number, row.uid, have, row.modseq)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
@@ -11,12 +11,12 @@ from typing import TypeVar
 import core.log
 from core.errors import InvalidError, MailError, NotFoundError, of_one
 from message.content import Content
-from store import catalog, copy, expunge, folders, place, recycle, sidefile
+from store import catalog, copy, expunge, folders, newcomers, place, records, recycle, sidefile
 from store.accounts import Accounts, Entry
 from store.changes import ChangeHub
 from store.delivery import discarded, stage_all
 from store.faults import whole
-from store.handle import Tools
+from store.handle import Handle, Tools
 from store.index import Connection
 from store.mailbox import FolderView
 from store.names import folder_name
@@ -27,6 +27,7 @@ from store.types import INBOX, AccountRef, Appended, Folder, Hint, Placement, Ro
 
 T = TypeVar("T")
 log = core.log.get(__name__)
+TOGETHER = 500  # folders whose recent messages are counted between two turns of the loop
 
 
 class Account:
@@ -63,6 +64,14 @@ class Account:
             return None
         row = await self._read(lambda db: catalog.by_name(db, wanted))
         return None if row is None else row.value()
+
+    async def recent(self, folder_ids: Sequence[str]) -> Mapping[str, int]:
+        known: dict[str, int] = {}
+        for start in range(0, len(folder_ids), TOGETHER):
+            some = folder_ids[start : start + TOGETHER]
+            known |= await self._accounts.read(self._ref, partial(_recent, folder_ids=some))
+            await asyncio.sleep(0)
+        return known
 
     async def mailbox(self, name: str) -> Mailbox:
         folder = await self.folder(name)
@@ -143,6 +152,14 @@ class Account:
 
     def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hub.listen(self._ref, callback)
+
+
+def _recent(handle: Handle, folder_ids: Sequence[str]) -> Mapping[str, int]:
+    db, wanted = handle.reader, frozenset(folder_ids)
+    alone = folder_ids[0] if len(folder_ids) == 1 else ""
+    extents = [each for each in catalog.extents(db, alone) if each.id in wanted]
+    firsts = newcomers.every(handle.fs, handle.root, extents)
+    return {each.id: records.recent(db, each, first) for each, first in zip(extents, firsts, strict=True)}
 
 
 async def _outcomes(

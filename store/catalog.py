@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from store.index import Connection, Row
 from store.sidefile import FolderFile
@@ -19,6 +20,7 @@ _VALUES = (
     "SELECT id, name, uidvalidity, uidnext, modseq, messages, unseen, deleted, size, special_use, subscribed "  # noqa: S608 - constant text
     f"FROM folders {_BY_NAME}"
 )
+_BRIEF = "SELECT number, uidvalidity, uidnext, messages, id FROM folders"
 _SUBSCRIBED = f"SELECT name FROM folders WHERE subscribed {_BY_NAME}"  # noqa: S608 - constant text
 _INSERT = (
     "INSERT INTO folders (id, name, directory, uidvalidity, uidnext, uid_floor, modseq, modseq_floor, forgotten, "
@@ -30,6 +32,32 @@ _UPDATE = (
     "forgotten=?, special_use=?, subscribed=?, keywords=?, messages=?, unseen=?, deleted=?, size=?, changed=? "
     "WHERE number=?"
 )
+
+
+class Extent(Protocol):
+    """Which folder, and how far it reaches: all that it takes to count in it."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def uidvalidity(self) -> int: ...
+
+    @property
+    def uidnext(self) -> int: ...
+
+    @property
+    def messages(self) -> int: ...
+
+
+class Brief(NamedTuple):
+    """An `Extent` that is quick to read, for many folders at once."""
+
+    number: int
+    uidvalidity: int
+    uidnext: int
+    messages: int
+    id: str
 
 
 @dataclass(slots=True)
@@ -142,6 +170,12 @@ def everything(db: Connection) -> list[FolderRow]:
 def values(db: Connection) -> list[Folder]:
     """`everything` as LIST asks for it: in one step, because an account may have thousands."""
     return [Folder._make((*row[:10], bool(row[10]))) for row in db.all(_VALUES)]
+
+
+def extents(db: Connection, folder_id: str = "") -> list[Brief]:
+    """Of all folders, or of one."""
+    asked = db.all(f"{_BRIEF} WHERE id = ?", (folder_id,)) if folder_id else db.all(_BRIEF)
+    return [Brief._make(row) for row in asked]
 
 
 def subscribed(db: Connection) -> list[str]:

@@ -19,7 +19,8 @@ from store.migrate import MIGRATIONS
 from store.schema import NEW_LIFE, TABLES, VERSION
 
 INDEX_FILE = "index.db"
-INDEX_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm", f"{INDEX_FILE}-journal")
+RECENT_FILE = "index.recent"  # beside it, and of no use to another one (`store.newcomers`)
+INDEX_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm", f"{INDEX_FILE}-journal", RECENT_FILE)
 BUSY_MS = 5000  # fault 156
 CACHE_KIB = 1024
 CHECKPOINT_PAGES = 1000

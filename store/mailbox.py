@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from core.errors import NotFoundError, StorageError
 from message.content import Content
-from store import catalog, copy, expunge, field_search, flags, outside, records, replace, sort, thread
+from store import catalog, copy, expunge, field_search, flags, newcomers, outside, records, replace, sort, thread
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
 from store.delivery import discarded, stage_appended
@@ -73,11 +73,22 @@ class FolderView:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, take_recent: bool = False) -> Snapshot:
         entry = await self._entry()
         if outside.suspicious(entry.handle, self._id):
             await entry.writer.submit(lambda transaction: outside.examine(transaction, self._id))
-        return await self._read(_snapshot)
+
+        def ask(handle: Handle) -> Snapshot:
+            row = self._row(handle)
+            return _snapshot(handle.reader, row, _recent_from(handle, row, row.uidnext, take=take_recent))
+
+        return await self._accounts.read(self._ref, ask)
+
+    async def recent_from(self, uidnext: int, *, take: bool) -> int:
+        def ask(handle: Handle) -> int:
+            return _recent_from(handle, self._row(handle), uidnext, take=take)
+
+        return await self._accounts.read(self._ref, ask)
 
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
         def ask(db: Connection, row: FolderRow) -> Sequence[int]:
@@ -270,15 +281,23 @@ def _touch(transaction: Transaction, folder_id: str) -> None:
     transaction.next_modseq(transaction.folder(folder_id))
 
 
-def _snapshot(db: Connection, row: FolderRow) -> Snapshot:
+def _recent_from(handle: Handle, row: FolderRow, uidnext: int, *, take: bool) -> int:
+    if take:
+        return newcomers.take(handle.fs, handle.root, row, uidnext)
+    return newcomers.peek(handle.fs, handle.root, row)
+
+
+def _snapshot(db: Connection, row: FolderRow, recent_from: int) -> Snapshot:
     return Snapshot(
         folder=row.value(),
         uidvalidity=row.uidvalidity,
         uidnext=row.uidnext,
         modseq=row.modseq,
         messages=row.messages,
-        recent_unseen=records.first_unseen(db, row) if row.unseen else 0,
+        first_unseen=records.first_unseen(db, row) if row.unseen else 0,
         keywords=row.keywords,
+        recent_from=recent_from,
+        recent=records.recent(db, row, recent_from),
     )
 
 

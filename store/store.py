@@ -7,7 +7,7 @@ is published. Errors: `StorageError` (disk; nothing was kept), `QuotaError`, `No
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -88,8 +88,12 @@ class Mailbox(Protocol):
     @property
     def folder_id(self) -> str: ...
 
-    async def snapshot(self) -> Snapshot:
-        """What SELECT answers from; O(1) in the number of messages when the index is present."""
+    async def snapshot(self, *, take_recent: bool = False) -> Snapshot:
+        """What SELECT answers from; O(1) in the number of messages when the index is present. `take_recent`: what is
+        recent in it is so for nobody else from now on (RFC 3501 2.3.2)."""
+
+    async def recent_from(self, uidnext: int, *, take: bool) -> int:
+        """What lies below `uidnext`, and from the answer on, is recent; with `take` for nobody else from now on."""
 
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
         """The UIDs of the snapshot in ascending order: present ones below its UIDNEXT and those expunged since."""
@@ -166,6 +170,10 @@ class AccountStore(Protocol):
         """All, INBOX first, then by name; standard folders are made at first use of the account."""
 
     async def folder(self, name: str) -> Folder | None: ...
+
+    async def recent(self, folder_ids: Sequence[str]) -> Mapping[str, int]:
+        """How many messages are recent for whoever selects the folders, by their ids; those that are gone are left
+        out."""
 
     async def mailbox(self, name: str) -> Mailbox:
         """Raises `NotFoundError`."""

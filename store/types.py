@@ -13,12 +13,14 @@ from directory.types import Account
 Uid = NewType("Uid", int)
 ModSeq = NewType("ModSeq", int)
 
+MAX_UID = 2**32 - 1
 DELIMITER = "/"  # between levels of a folder name, as IMAP shows it
 INBOX = "INBOX"
 
 
 class Flag(IntFlag):
-    """System flags of RFC 9051 2.3.2 with their Maildir letters S R F T D. \\Recent is not kept (it is obsolete)."""
+    """System flags of RFC 9051 2.3.2 with their Maildir letters S R F T D. \\Recent is no message's but a session's
+    (`Snapshot.recent_from`)."""
 
     SEEN = 1
     ANSWERED = 2
@@ -130,8 +132,10 @@ class Snapshot:
     uidnext: int
     modseq: int
     messages: int
-    recent_unseen: int  # sequence number of the first unseen message, 0 if none
+    first_unseen: int  # sequence number of the first unseen message, 0 if none
     keywords: tuple[str, ...] = ()
+    recent_from: int = MAX_UID  # what has this UID or a higher one is recent in the session (RFC 3501 2.3.2)
+    recent: int = 0  # how many these are
 
 
 @dataclass(frozen=True, slots=True)

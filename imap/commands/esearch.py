@@ -16,7 +16,7 @@ from imap.command import AFTER_LOGIN, Command
 from imap.commands.search.criteria import HeaderHas, Key, TextHas, leaves
 from imap.commands.search.evaluate import Search, folding
 from imap.commands.search.fuzzy import settle
-from imap.commands.search.grouping import resolved
+from imap.commands.search.grouping import resolved, with_recent
 from imap.commands.search.handle import REV2, Matched, check_fuzzy, check_numbers, highest, saving
 from imap.commands.search.parse import SearchArgs, after_source
 from imap.commands.search.result import Result, extended, told
@@ -215,7 +215,7 @@ async def _search(session: Session, target: Target, key: Key, counts: tuple[int,
     now, view, exact = session.services.clock.now(), target.view, session.services.exact_collation
     with working(session, lambda: counts):
         settled = await settle(target.mailbox, view.uids, resolved(key, view, now))
-        found = await Search(target.mailbox, view.uids, fold=folding(exact=exact)).run(settled.key)
+        found = await Search(target.mailbox, view.uids, fold=folding(exact=exact)).run(with_recent(settled.key, view))
     return Matched(found, settled.key, settled.scores)
 
 

@@ -32,12 +32,12 @@ class Extras:
         if not (self.status or self.my_rights or self.metadata):
             return None
         folders = [row.folder for row in rows if row.folder is not None and row.chosen]
-        freed = {}
-        if status.DELETED_STORAGE in self.status:
+        counted: Mapping[str, status.Counted] = {}
+        if not frozenset(self.status).isdisjoint(status.COUNTED):
             read = [folder for folder in folders if Right.READ in session.store.listed_rights(folder)]
-            freed = {folder.id: await status.deleted_storage(session, folder) for folder in read}
+            counted = await status.counted(session, read, self.status)
         describe = status.describer(session, self.status) if self.status else None
-        return Answers(self, describe, freed, await self._values(session, folders))
+        return Answers(self, describe, counted, await self._values(session, folders))
 
     async def _values(self, session: Session, folders: Sequence[Folder]) -> Values:
         """The annotations of all folders, one question for each owner."""
@@ -64,11 +64,12 @@ class Extras:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is told of each folder. `freed`: octets that EXPUNGE would free, by folder id; `values`: annotations."""
+    """What is told of each folder. `counted`: what STATUS wants that is no field of it, by folder id; `values`:
+    annotations."""
 
     asked: Extras
     describe: status.Describer | None
-    freed: Mapping[str, int]
+    counted: Mapping[str, status.Counted]
     values: Values
 
     def lines(self, folder: Folder, name: bytes, granted: Right) -> list[bytes]:
@@ -76,7 +77,7 @@ class Answers:
         3)."""
         lines = []
         if self.describe is not None and (granted is ALL or Right.READ in granted):
-            lines.append(self.describe(folder, name, self.freed.get(folder.id, 0)))
+            lines.append(self.describe(folder, name, self.counted.get(folder.id, status.NOT_COUNTED)))
         if self.asked.my_rights:
             lines.append(responses.my_rights(name, rights.for_clients(granted)))
         if self.asked.metadata and metadata.may_read(granted):

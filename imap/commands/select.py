@@ -18,6 +18,7 @@ from imap.resync import EVERY_UID, Match, pairs, since
 from imap.session import Selected, Session
 from imap.types import MAX_MODSEQ, MAX_NUMBER, STAR, Feature, FlagSet, Ranges, SeqNum, SequenceSet
 from imap.updates import BATCH, announce_keywords
+from imap.view import View
 from imap.wire.scanner import Scanner
 from store.types import Message, Snapshot
 
@@ -126,10 +127,12 @@ async def _open(session: Session, asked: Select, *, examined: bool) -> None:
     if asked.condstore:
         session.enable(Feature.CONDSTORE)
     mailbox = await session.store.mailbox(asked.name)
-    snapshot = await mailbox.snapshot()
     read_only = examined or not mailbox.opened_with & CHANGES
+    snapshot = await mailbox.snapshot(take_recent=not read_only)  # RFC 3501 6.3.2: EXAMINE leaves it to others
     selected = Selected.begin(asked.name, mailbox, snapshot, read_only=read_only)
     selected.examined = examined
+    if session.rev2:
+        selected.view.forget_recent()
     session.select(selected)
     session.writer.write(_describe(session, snapshot))
     # RFC 7162 3.2.5: known UIDs of another UIDVALIDITY mean nothing.
@@ -154,9 +157,9 @@ def _describe(session: Session, snapshot: Snapshot) -> bytes:
         uses = [folder.special_use] if folder.special_use else []
         parts.append(responses.listed("LIST", uses, selected.name, utf8=True))
         return b"".join(parts)
-    parts.insert(2, responses.recent(0))
-    if snapshot.recent_unseen and not session.uid_only:  # a message number
-        parts.insert(3, responses.untagged("OK", "first unseen", f"UNSEEN {snapshot.recent_unseen}"))
+    parts.insert(2, responses.recent(snapshot.recent))
+    if snapshot.first_unseen and not session.uid_only:  # a message number
+        parts.insert(3, responses.untagged("OK", "first unseen", f"UNSEEN {snapshot.first_unseen}"))
     return b"".join(parts)
 
 
@@ -171,15 +174,15 @@ async def _resynchronise(session: Session, known: Resync) -> None:
     for start in range(0, len(missed.messages), BATCH):
         some = missed.messages[start : start + BATCH]
         numbered = [(number, row) for row in some if (number := number_of(row.uid)) is not None]
-        writer.write(b"".join([_told(number, row, uid_only=uid_only) for number, row in numbered]))
+        writer.write(b"".join([_told(selected.view, number, row, uid_only=uid_only) for number, row in numbered]))
         if len(some) == BATCH:
             await writer.drain()
             await asyncio.sleep(0)
     selected.view.told(missed.messages)
 
 
-def _told(number: SeqNum, row: Message, *, uid_only: bool) -> bytes:
-    have = FlagSet(row.flags, row.keywords)
+def _told(view: View, number: SeqNum, row: Message, *, uid_only: bool) -> bytes:
+    have = FlagSet(row.flags, row.keywords, recent=view.is_recent(row.uid))
     return responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq, uid_only=uid_only)
 
 

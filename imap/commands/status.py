@@ -3,7 +3,7 @@ same table (RFC 5819)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -18,12 +18,13 @@ from imap.wire.scanner import Scanner
 from store.types import Column, Flag, Folder
 
 DELETED_STORAGE = "DELETED-STORAGE"  # no column of a folder: its messages are asked
+RECENT = "RECENT"  # likewise (RFC 3501 6.3.10)
+COUNTED = (DELETED_STORAGE, RECENT)  # behind the fields of a folder
 HIGHEST_MODSEQ = "HIGHESTMODSEQ"
 MAILBOX_ID = "MAILBOXID"
 # Each as the client gets it: a field of the folder, or a word made from the limits.
 ITEMS: dict[str, str | Callable[[Limits], str]] = {
     "MESSAGES": "messages",
-    "RECENT": lambda _: "0",  # RFC 3501; \\Recent is not kept
     "UIDNEXT": "uidnext",
     "UIDVALIDITY": "uidvalidity",
     "UNSEEN": "unseen",
@@ -35,7 +36,9 @@ ITEMS: dict[str, str | Callable[[Limits], str]] = {
 }
 
 
-Describer = Callable[[Folder, bytes, int], bytes]
+Counted = tuple[int, int]  # what DELETED-STORAGE and RECENT tell
+NOT_COUNTED: Counted = (0, 0)
+Describer = Callable[[Folder, bytes, Counted], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Status:
 def parse_items(scanner: Scanner) -> tuple[str, ...]:
     """ "(" status-att *(SP status-att) ")"; each is answered once."""
     items = tuple(dict.fromkeys(scanner.parenthesised(scanner.keyword)))
-    if any(item not in ITEMS and item != DELETED_STORAGE for item in items):
+    if any(item not in ITEMS and item not in COUNTED for item in items):
         raise BadSyntax("unknown status item")
     return items
 
@@ -64,13 +67,12 @@ def _parse(scanner: Scanner) -> Status:
 
 async def describe(session: Session, folder: Folder, items: Sequence[str]) -> bytes:
     """The STATUS response for one folder."""
-    freed = await deleted_storage(session, folder) if DELETED_STORAGE in items else 0
-    return describer(session, items)(folder, encode.mailbox(folder.name, utf8=session.utf8), freed)
+    found = await counted(session, [folder], items)
+    return describer(session, items)(folder, encode.mailbox(folder.name, utf8=session.utf8), found[folder.id])
 
 
 def describer(session: Session, items: Sequence[str]) -> Describer:
-    """What makes the STATUS responses of many folders: of a folder, its name on the wire, and the value of
-    `DELETED_STORAGE`."""
+    """What makes the STATUS responses of many folders: of a folder, its name on the wire, and what was `counted`."""
     if HIGHEST_MODSEQ in items and not session.condstore:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1: asking for it enables
     frame, fields = [], []
@@ -78,13 +80,13 @@ def describer(session: Session, items: Sequence[str]) -> Describer:
         field = ITEMS.get(item, "")
         if isinstance(field, str):
             frame.append(f"{item} (%s)" if item == MAILBOX_ID else f"{item} %s")
-            fields.append(Folder._fields.index(field) if field else len(Folder._fields))
+            fields.append(Folder._fields.index(field) if field else len(Folder._fields) + COUNTED.index(item))
         else:
             frame.append(f"{item} {field(session.limits)}")
     form, values = f" ({' '.join(frame)})\r\n", _getter(fields)
 
-    def line(folder: Folder, name: bytes, freed: int) -> bytes:
-        return b"* STATUS %b%b" % (name, (form % values((*folder, freed))).encode("ascii"))
+    def line(folder: Folder, name: bytes, found: Counted) -> bytes:
+        return b"* STATUS %b%b" % (name, (form % values((*folder, *found))).encode("ascii"))
 
     return line
 
@@ -96,7 +98,27 @@ def _getter(places: Sequence[int]) -> Callable[[tuple[object, ...]], tuple[objec
     return lambda row: tuple(row[place] for place in places)
 
 
-async def deleted_storage(session: Session, folder: Folder) -> int:
+async def counted(session: Session, folders: Sequence[Folder], items: Sequence[str]) -> Mapping[str, Counted]:
+    """By folder id, of folders that one may read, what of it is asked for."""
+    found = dict.fromkeys((folder.id for folder in folders), NOT_COUNTED)
+    if RECENT in items and not session.rev2:  # RFC 9051 appendix E
+        found |= {key: (0, recent) for key, recent in (await _recent(session, folders)).items()}
+    if DELETED_STORAGE in items:
+        for folder in folders:
+            found[folder.id] = (await _deleted_storage(session, folder), found[folder.id][1])
+    return found
+
+
+async def _recent(session: Session, folders: Sequence[Folder]) -> Mapping[str, int]:
+    """What whoever selects them next would find recent; of the selected one also what is so in this session."""
+    found = await session.store.recent(folders)
+    selected = session.selection
+    if selected is not None and not selected.read_only and (here := selected.mailbox.folder_id) in found:
+        return {**found, here: found[here] + selected.view.recent_count()}
+    return found
+
+
+async def _deleted_storage(session: Session, folder: Folder) -> int:
     """What EXPUNGE would free, in octets (RFC 9208 4.1.4)."""
     if not folder.deleted:
         return 0

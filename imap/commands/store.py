@@ -139,7 +139,8 @@ async def _answer(session: Session, selected: Selected, messages: tuple[Message,
     for count, message in enumerate(messages, 1):
         number = selected.view.number_of(message.uid)
         if number is not None:
-            have = None if asked.silent else FlagSet(message.flags, message.keywords)
+            recent = selected.view.is_recent(message.uid)
+            have = None if asked.silent else FlagSet(message.flags, message.keywords, recent)
             uid = message.uid if asked.uid or condstore else None
             modseq = message.modseq if condstore else None
             line = responses.fetch_flags(number, have, uid=uid, modseq=modseq, uid_only=uid_only)

@@ -16,6 +16,7 @@ from message.similar import alike
 from message.words import gather as gather_words
 from store.store import UidRanges
 from store.types import (
+    MAX_UID,
     NO_FLAGS,
     Appended,
     Changes,
@@ -113,7 +114,10 @@ class MemoryMailbox:
         del self.messages[uid], self.raw[uid]
         self.vanished[uid] = self.modseq
 
-    async def snapshot(self) -> Snapshot:
+    async def recent_from(self, uidnext: int, *, take: bool) -> int:
+        return MAX_UID
+
+    async def snapshot(self, *, take_recent: bool = False) -> Snapshot:
         count = len(self.messages)
         folder = Folder(self.folder_id, "INBOX", 7, self.uidnext, self.modseq, count, 0, 0, 0)
         return Snapshot(folder, 7, self.uidnext, self.modseq, count, 0)

@@ -117,5 +117,5 @@ async def test_a_client_resynchronises_with_the_real_store(tmp_path: Path) -> No
         assert b"* VANISHED (EARLIER) 2,5" in lines
         assert [line for line in lines if b"FETCH" in line] == [
             b"* 3 FETCH (UID 4 FLAGS (\\Flagged) MODSEQ (%d))" % (modseq + 1),
-            b"* 4 FETCH (UID 6 FLAGS () MODSEQ (%d))" % int(value(lines, b"HIGHESTMODSEQ")),
+            b"* 4 FETCH (UID 6 FLAGS (\\Recent) MODSEQ (%d))" % int(value(lines, b"HIGHESTMODSEQ")),
         ]

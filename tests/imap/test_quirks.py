@@ -74,16 +74,6 @@ async def test_a_part_of_a_part_that_has_none_is_nil() -> None:
         assert (await client.ok(b"FETCH 1 BODY.PEEK[2.1]"))[0] == b"* 1 FETCH (BODY[2.1] NIL)"
 
 
-async def test_nothing_is_recent_and_everything_is_old() -> None:
-    async with World() as world, selected(world, MAIL, MAIL) as client:
-        assert b"* 0 RECENT" in await client.ok(b"SELECT INBOX")
-        for key, found in ((b"NEW", b"* SEARCH"), (b"RECENT", b"* SEARCH"), (b"OLD", b"* SEARCH 1 2")):
-            assert (await client.ok(b"SEARCH " + key))[0] == found
-        assert (await client.ok(b"STATUS INBOX (RECENT)"))[0] == b"* STATUS INBOX (RECENT 0)"
-        await client.ok(b"STORE 1 +FLAGS.SILENT (\\Recent)")
-        assert (await client.ok(b"FETCH 1 FLAGS"))[0] == b"* 1 FETCH (FLAGS ())"
-
-
 async def test_return_behind_the_charset_of_sort_is_read() -> None:
     """RFC 5267 3 puts it before the criteria."""
     async with World() as world, selected(world, MAIL, MAIL, MAIL) as client:

@@ -78,6 +78,6 @@ async def test_on_the_real_store(tmp_path: Path) -> None:
         await client.raw(b"a REPLACE * Drafts (\\Draft) {%d+}\r\n%b\r\n" % (len(NEW), NEW))
         assert (await client.until(b"a"))[-1] == b"a OK REPLACE completed"
         lines = await client.ok(b"UID FETCH 1:* (FLAGS BODY.PEEK[])")
-        assert lines[0].startswith(b"* 1 FETCH (UID 2 FLAGS (\\Draft)")
+        assert lines[0].startswith(b"* 1 FETCH (UID 2 FLAGS (\\Draft \\Recent)")
         assert NEW in lines[0]
         assert len(lines) == 2

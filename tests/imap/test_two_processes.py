@@ -97,7 +97,8 @@ async def test_arrivals_and_removals_that_are_owed_together_come_in_an_order_tha
                     assert number <= count if match[2] == b"EXPUNGE" else number >= count, told
                     count = count - 1 if match[2] == b"EXPUNGE" else number
             assert count == 3
-            assert (await client.ok(b"FETCH 1:* (UID FLAGS)"))[:-1] == [
+            lines = (await client.ok(b"FETCH 1:* (UID FLAGS)"))[:-1]
+            assert [line.replace(b"\\Recent ", b"").replace(b"\\Recent", b"") for line in lines] == [
                 b"* 1 FETCH (UID 2 FLAGS ())", b"* 2 FETCH (UID 4 FLAGS ($Work))", b"* 3 FETCH (UID 5 FLAGS ())",
             ]  # fmt: skip
 
@@ -196,7 +197,9 @@ async def test_idle_and_notify_hear_of_another_process_within_100_ms_of_the_comm
         word = {"arrival": b"EXISTS", "flags": b"FETCH", "removal": b"EXPUNGE"}[kind]
 
         async def heard(client: Client) -> None:
-            assert word in await client.line()
+            while (line := await client.line()).endswith(b" RECENT"):
+                pass
+            assert word in line
 
         assert await quickest(change, lambda: heard(one), lambda: heard(three)) < TOLD_WITHIN
 

@@ -129,7 +129,7 @@ def comparable(value: Word, key: str = "") -> Word:
     if key.startswith(("BODY[", "RFC822", "BINARY")):
         return b"" if value == "NIL" else value
     if key == "FLAGS" and isinstance(value, list):
-        return sorted((word for word in value if word != "\\RECENT"), key=str)  # we keep no \Recent
+        return sorted((word for word in value if word != "\\RECENT"), key=str)  # the memory mailbox has none
     if isinstance(value, list):
         return [comparable(each, key) for each in value]
     return value.lower() if key.startswith("BODY") and isinstance(value, bytes) else value
@@ -204,8 +204,3 @@ def test_search_finds_what_dovecot_finds(pair: Pair, query: str) -> None:
 def test_search_differs_where_it_means_to_and_nowhere_else(pair: Pair, query: str) -> None:
     theirs, ours = pair.found(query)
     assert (theirs - ours, ours - theirs) == FOUND_OTHERWISE[query][:2], FOUND_OTHERWISE[query][2]
-
-
-def test_nothing_is_recent_here(pair: Pair) -> None:
-    """RFC 9051 appendix E dropped \\Recent; every session finds all messages old."""
-    assert [pair.found(query)[1] for query in ("NEW", "RECENT", "OLD")] == [set(), set(), set(SHAPES)]

@@ -2,7 +2,7 @@
 and resynchronisations. The one difference is `EVERY_STORED`; any other is a fault.
 
 What the RFCs leave to the server is made equal first: mod-sequences (only their order counts), the order of items in a
-response, \\Recent, untagged OK texts.
+response, untagged OK texts.
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ def _keys(dice: random.Random, depth: int = 2) -> str:
         "SUBJECT budget", "SUBJECT conseil", "BODY beta", "TEXT gamma",
         "SINCE 1-Jan-2020", "OLDER 100000000", "YOUNGER 100000000", "HEADER References 7@x",
         "MODSEQ {after0}",
+        "RECENT", "NEW", "OLD",
     )  # fmt: skip
     shape = dice.randrange(6) if depth else 0
     if shape == 1:
@@ -257,6 +258,9 @@ def fill(session: Session, dice: random.Random) -> None:
         listed = " ".join(dice.sample(FLAGS, dice.randint(0, 2)))
         command = f'APPEND INBOX ({listed}) "{day:02}-Sep-2026 10:{number:02}:00 +0000" {{{len(raw)}+}}\r\n'
         assert b" OK " in session.ask(command + raw.decode())
+        if number == MESSAGES // 2:  # what comes later is recent in the first session below
+            for command in ("SELECT INBOX", "UNSELECT"):
+                session.ask(command)
     session.ask("ENABLE QRESYNC")
     found = re.search(rb"UIDVALIDITY (\d+)", session.ask("SELECT INBOX"))
     assert found

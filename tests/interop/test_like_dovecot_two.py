@@ -104,8 +104,12 @@ class Told:
         return _status(answer)
 
     def known(self) -> list[tuple[int, frozenset[bytes] | None]]:
-        """Nothing is recent here."""
-        return [(each.uid, each.flags - {b"\\Recent"} if each.flags else each.flags) for each in self.believer.messages]
+        """What is recent for one session is so for no other, here and there (RFC 3501 2.3.2)."""
+        recent = frozenset({b"\\Recent"})
+        return [
+            (each.uid, each.flags | recent if each.flags is not None and each.recent else each.flags)
+            for each in self.believer.messages
+        ]
 
 
 def _lines(answer: bytes) -> list[bytes]:

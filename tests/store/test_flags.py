@@ -45,11 +45,11 @@ async def test_counters_follow_the_flags(store: MaildirStore) -> None:
     await inbox.store_flags([(2, 3)], add=Flag.DELETED)
     folder = (await inbox.snapshot()).folder
     assert (folder.messages, folder.unseen, folder.deleted) == (3, 1, 2)
-    assert (await inbox.snapshot()).recent_unseen == 3
+    assert (await inbox.snapshot()).first_unseen == 3
     await inbox.store_flags([(1, 3)], replace=True)
     folder = (await inbox.snapshot()).folder
     assert (folder.unseen, folder.deleted) == (3, 0)
-    assert (await inbox.snapshot()).recent_unseen == 1
+    assert (await inbox.snapshot()).first_unseen == 1
 
 
 async def test_rows_that_do_not_change_keep_their_modseq(store: MaildirStore) -> None:

@@ -21,7 +21,11 @@ from tests.store.picture import delete, fill, index_files, numbers, opened, pict
 
 def index_only(data: Path) -> list[str]:
     """The names that are not index files must not contain the word."""
-    return [path.name for path in index_files(data) if not path.name.startswith(("index.db", "index-text.db"))]
+    return [
+        path.name
+        for path in index_files(data)
+        if not path.name.startswith(("index.db", "index-text.db", "index.recent"))
+    ]
 
 
 def corrupt(data: Path) -> None:

@@ -23,10 +23,12 @@ BY_NUMBER = frozenset({"FETCH", "STORE", "SEARCH", "SORT", "THREAD"})
 
 @dataclass(slots=True)
 class Known:
-    """`uid` 0 and `flags` None: the client was not told yet."""
+    """`uid` 0 and `flags` None: the client was not told yet. `recent`: \\Recent, which is of the session and not of the
+    message (RFC 3501 2.3.2)."""
 
     uid: int = 0
     flags: frozenset[bytes] | None = None
+    recent: bool = False
     modseq: int = 0
 
 
@@ -177,6 +179,8 @@ class Believer:
         if match and known.uid and self.subjects.setdefault(known.uid, match[1]) != match[1]:
             self._fault(f"UID {known.uid} is {match[1]!r}, was {self.subjects[known.uid]!r}")
         flags = frozenset(match[1].split()) if (match := _FLAGS.search(items)) else None
+        if flags is not None:
+            known.recent, flags = b"\\Recent" in flags, flags - {b"\\Recent"}
         modseq = int(match[1]) if (match := _MODSEQ.search(items)) else 0
         if modseq:
             self._heard = max(self._heard, modseq)

@@ -12,7 +12,7 @@ from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.fetch.answer import Answer
 from imap.commands.fetch.binary import UnknownEncodingError
-from imap.commands.fetch.items import FLAGS, MOD_SEQ, UID, Attribute
+from imap.commands.fetch.items import FLAGS, MOD_SEQ, RECENT_FLAGS, UID, Attribute
 from imap.commands.fetch.lines import Lines
 from imap.commands.fetch.parse import NO_MODIFIERS, FetchArgs, parse
 from imap.commands.fetch.plan import Plan, plan
@@ -141,7 +141,9 @@ class _Run:
         self._todo = todo
         self._seen = seen
         self._condstore, self._uid_only = session.condstore, session.uid_only
-        self._lines = Lines(todo, view.uids, uid_only=session.uid_only) if Lines.fits(todo) else None
+        self._lines = (
+            Lines(todo, view.uids, uid_only=session.uid_only, recent=view.recent) if Lines.fits(todo) else None
+        )
 
     async def uids(self, uids: Sequence[int]) -> None:
         for start in range(0, len(uids), TURN_LINES):
@@ -185,6 +187,8 @@ class _Run:
         attributes = self._attributes(row)
         if FLAGS in attributes:
             self._flags_told(row, with_modseq=MOD_SEQ in attributes)
+            if self._view.is_recent(row.uid):
+                attributes = tuple(RECENT_FLAGS if item is FLAGS else item for item in attributes)
         if not self._todo.opens_file:
             await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, None))
             return True

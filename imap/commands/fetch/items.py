@@ -78,6 +78,9 @@ def _internal_date(row: Message) -> bytes:
 
 UID = Attribute(b"UID", Column.NONE, lambda row: b"%d" % row.uid)
 FLAGS = Attribute(b"FLAGS", Column.NONE, lambda row: responses.flag_list(row.flags, row.keywords))
+RECENT_FLAGS = Attribute(
+    b"FLAGS", Column.NONE, lambda row: responses.recent_flag_list(row.flags, row.keywords)
+)  # in the place of FLAGS where the message is recent (RFC 3501 2.3.2)
 DATE = Attribute(b"INTERNALDATE", Column.DATES, _internal_date)
 SIZE = Attribute(b"RFC822.SIZE", Column.DATES, lambda row: b"%d" % row.size)
 ENVELOPE = Attribute(b"ENVELOPE", Column.ENVELOPE, lambda row: row.envelope)

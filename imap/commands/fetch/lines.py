@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from imap.commands.fetch.items import FLAGS, Attribute, Body, Octets
 from imap.commands.fetch.plan import Plan
 from imap.commands.fetch.source import cut
-from imap.responses import flag_list
+from imap.responses import flag_list, recent_flag_list
+from imap.types import Ranges, contains
 from imap.wire import encode
 from message import fields
 from store.types import Message
@@ -21,15 +22,25 @@ from store.types import Message
 Column = Callable[[Sequence[Message]], Iterable[bytes]]  # the values of one item for many messages
 
 
-def _flags(rows: Sequence[Message]) -> Iterable[bytes]:
-    return [flag_list(row.flags, row.keywords) for row in rows]
+def _flags(recent: Ranges) -> Column:
+    """`recent`: UIDs of what has \\Recent (RFC 3501 2.3.2). Rows that all have it, or all have not, cost the same."""
+
+    def listed(rows: Sequence[Message]) -> Iterable[bytes]:
+        if not (recent and rows) or rows[-1].uid < recent[0][0] or rows[0].uid > recent[-1][1]:
+            return [flag_list(row.flags, row.keywords) for row in rows]
+        low, high = recent[-1]
+        if low <= rows[0].uid and rows[-1].uid <= high:
+            return [recent_flag_list(row.flags, row.keywords) for row in rows]
+        return [(recent_flag_list if contains(recent, row.uid) else flag_list)(row.flags, row.keywords) for row in rows]
+
+    return listed
 
 
 class Lines:
     """Lines for the messages of one plan; only where `fits`."""
 
-    def __init__(self, plan: Plan, uids: Sequence[int], *, uid_only: bool = False) -> None:
-        """`uid_only`: messages are named by their UID (RFC 9586 3)."""
+    def __init__(self, plan: Plan, uids: Sequence[int], *, uid_only: bool = False, recent: Ranges = ()) -> None:
+        """`uid_only`: messages are named by their UID (RFC 9586 3). `recent`: UIDs that have \\Recent."""
         names = [attribute.name for attribute in plan.attributes] + [body.label for body in plan.bodies]
         escaped = [name.replace(b"%", b"%%") for name in names]
         self._uid_only = uid_only
@@ -38,7 +49,7 @@ class Lines:
             + b" ".join(name + b" %b" for name in escaped)
             + b")\r\n"
         )
-        self._columns = [_attribute(each) for each in plan.attributes] + [_body(each) for each in plan.bodies]
+        self._columns = [_attribute(each, recent) for each in plan.attributes] + [_body(each) for each in plan.bodies]
         self._uids = uids
 
     @staticmethod
@@ -61,9 +72,9 @@ class Lines:
         return [form % values for values in zip(numbers, *(column(rows) for column in self._columns), strict=True)]
 
 
-def _attribute(attribute: Attribute) -> Column:
+def _attribute(attribute: Attribute, recent: Ranges) -> Column:
     if attribute is FLAGS:
-        return _flags
+        return _flags(recent)
     return lambda rows: map(attribute.render, rows)
 
 

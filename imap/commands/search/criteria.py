@@ -43,9 +43,14 @@ class Relation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """ALL is true. RECENT and NEW are false and OLD is true: no session here is ever the first to see a message."""
+    """ALL."""
 
     value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IsRecent:
+    """\\Recent (RFC 3501 2.3.2), until the session says which UIDs have it: for a result that is kept up, each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,7 @@ class HasThreadId:
 
 Leaf = (
     Always
+    | IsRecent
     | Numbered
     | Among
     | HasFlag
@@ -187,7 +193,7 @@ FALSE = Always(False)
 def stages(leaf: Leaf) -> tuple[Stage, ...]:
     """Where a leaf can be decided; a SENT date mostly from its index column, near the bound from the header field."""
     match leaf:
-        case Always() | Numbered() | Among():
+        case Always() | IsRecent() | Numbered() | Among():
             return (Stage.VIEW,)
         case Dated(of=DateOf.SENT):
             return (Stage.INDEX, Stage.HEADERS)

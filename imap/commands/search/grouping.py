@@ -14,6 +14,7 @@ from imap.commands.search.criteria import (
     DateOf,
     HasEmailId,
     HasThreadId,
+    IsRecent,
     Key,
     Larger,
     Leaf,
@@ -47,6 +48,12 @@ def resolved(key: Key, view: View, now: float) -> Key:
                 return leaf
 
     return rewrite(key, change)
+
+
+def with_recent(key: Key, view: View) -> Key:
+    """What is recent just now becomes UIDs."""
+    found = Among(view.recent) if view.recent else FALSE
+    return rewrite(key, lambda leaf: found if isinstance(leaf, IsRecent) else leaf)
 
 
 def waits_for(key: Key, stage: Stage) -> bool:

@@ -16,7 +16,7 @@ from imap.command import WHEN_SELECTED, Command
 from imap.commands.search.criteria import Among, And, Key, Numbered, leaves
 from imap.commands.search.evaluate import Search, folding
 from imap.commands.search.fuzzy import Scores, settle
-from imap.commands.search.grouping import narrowed, resolved
+from imap.commands.search.grouping import narrowed, resolved, with_recent
 from imap.commands.search.parse import SearchArgs, parse
 from imap.commands.search.result import Result, extended, plain, told
 from imap.commands.search.returns import Returns, Want
@@ -122,7 +122,7 @@ async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -
     search = Search(mailbox, view.uids, fold=folding(exact=session.services.exact_collation))
     with working(session, search.progress):
         settled = await settle(mailbox, view.uids, resolved(key, view, now))
-        return Matched(await search.run(settled.key), settled.key, settled.scores)
+        return Matched(await search.run(with_recent(settled.key, view)), settled.key, settled.scores)
 
 
 async def answer(

@@ -22,6 +22,7 @@ from imap.commands.search.criteria import (
     HasKeyword,
     HasThreadId,
     HeaderHas,
+    IsRecent,
     Key,
     Larger,
     ModifiedSince,
@@ -309,13 +310,13 @@ KEYS: Mapping[bytes, Read] = {
     b"KEYWORD": _keyword,
     b"LARGER": _size(Larger),
     b"MODSEQ": _mod_seq,
-    b"NEW": _fixed(FALSE),  # RECENT UNSEEN; \Recent is never set (RFC 9051 appendix E)
+    b"NEW": _fixed(And((IsRecent(), Not(HasFlag(Flag.SEEN))))),  # RFC 3501 6.4.4
     b"NOT": _not,
-    b"OLD": _fixed(TRUE),  # NOT RECENT
+    b"OLD": _fixed(Not(IsRecent())),
     b"OLDER": _within(younger=False),
     b"ON": _dated(DateOf.INTERNAL, Relation.ON),
     b"OR": _or,
-    b"RECENT": _fixed(FALSE),
+    b"RECENT": _fixed(IsRecent()),
     b"SAVEDATESUPPORTED": _fixed(TRUE),
     b"SAVEDBEFORE": _dated(DateOf.SAVED, Relation.BEFORE),
     b"SAVEDON": _dated(DateOf.SAVED, Relation.ON),

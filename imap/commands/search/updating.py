@@ -10,6 +10,7 @@ from imap.commands.fetch.items import Item
 from imap.commands.fetch.parse import FetchArgs
 from imap.commands.search.criteria import Key
 from imap.commands.search.evaluate import Search, folding
+from imap.commands.search.grouping import with_recent
 from imap.commands.search.returns import Returns
 from imap.contexts import Context, Fetch, Order, has_room
 from imap.errors import Bad, BadSyntax
@@ -50,7 +51,7 @@ def keep_up(
 
     async def find(among: Sequence[int]) -> Sequence[int]:
         search = Search(selected.mailbox, selected.view.uids, among, fold=folding(exact=exact))
-        return await search.run(key)
+        return await search.run(with_recent(key, selected.view))
 
     fetch = _fetch(session, returns.fetch) if returns.fetch else None
     context = Context(session.tag, by_uid, find, order, fetch)

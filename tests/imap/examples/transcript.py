@@ -4,6 +4,7 @@ A file holds cases. `== 6.3.1 what it shows` begins one; its lines are
 
     @ COMMAND          said first, on connection 1; must be OK, and the answer does not matter (`@2`: on connection 2)
     @messages NAME n   n small messages into a mailbox      @message NAME (flags) "date"  one, its lines follow as `| …`
+                       (another client selects it then, so that they are not recent)
     @deliver           one into INBOX, not by IMAP          @bare                         no mailbox but INBOX is left
     @stranger          connections are not logged in        @user 2 bob                   who logs in on a connection
     C: text            one line to the server (`C2:` …)
@@ -106,6 +107,7 @@ class Player:
                 at += 1
                 body.append(lines[at][2:])
             await self._put(line.removeprefix("@message "), "\r\n".join([*body, ""]).encode())
+            await self._look(line.split()[1])
             return at + 1
         await self._order(line)
         return at + 1
@@ -120,6 +122,7 @@ class Player:
         elif words[0] == "@messages":
             for number in range(1, int(words[2]) + 1):
                 await self._put(words[1], b"Subject: message %d\r\nFrom: a@b.test\r\n\r\nbody\r\n" % number)
+            await self._look(words[1])
         elif line == "@bare":
             await self._clear()
         elif words[0] == "@deliver":
@@ -144,6 +147,12 @@ class Player:
         await client.raw(b"put APPEND %b {%d+}\r\n%b\r\n" % (where.encode(), len(message), message))
         answer = await client.until(b"put")
         assert answer[-1].startswith(b"put OK"), answer
+
+    async def _look(self, name: str) -> None:
+        """By a client that plays no part: what is there is not recent for those that do."""
+        looker = await (await self._world.connect()).login(self._users.get("1", "alice"))
+        await looker.ok(f"SELECT {name}".encode())
+        await looker.close()
 
     async def _client(self, who: str) -> Client:
         client = self._clients.get(who)

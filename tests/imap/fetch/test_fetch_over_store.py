@@ -115,13 +115,13 @@ async def test_reading_sets_seen_for_good_and_examine_does_not(world: World) -> 
 
     def examined(client: imaplib.IMAP4) -> None:
         client.fetch("1", "(BODY[])")
-        assert flags(client, "1") == b"1 (FLAGS ())"
+        assert flags(client, "1") == b"1 (FLAGS (\\Recent))"
 
     def read(client: imaplib.IMAP4) -> None:
         _, answer = client.fetch("1", "(BODY[TEXT])")
         assert isinstance(answer[0], tuple)
-        assert answer[0][0].startswith(b"1 (FLAGS (\\Seen) BODY[TEXT]")
-        assert flags(client, "1") == b"1 (FLAGS (\\Seen))"
+        assert answer[0][0].startswith(b"1 (FLAGS (\\Seen \\Recent) BODY[TEXT]")
+        assert flags(client, "1") == b"1 (FLAGS (\\Seen \\Recent))"
 
     await imap(world, examined, readonly=True)
     await imap(world, read)

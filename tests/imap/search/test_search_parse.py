@@ -7,7 +7,6 @@ from datetime import date
 import pytest
 
 from imap.commands.search.criteria import (
-    FALSE,
     TRUE,
     Among,
     And,
@@ -18,6 +17,7 @@ from imap.commands.search.criteria import (
     HasKeyword,
     HasThreadId,
     HeaderHas,
+    IsRecent,
     Key,
     Larger,
     ModifiedSince,
@@ -60,13 +60,13 @@ ROWS: list[tuple[bytes, Key]] = [
     (b"LARGER 9223372036854775807", Larger(2**63 - 1)),
     (b"MODSEQ 620162338", ModifiedSince(620162338)),
     (b'MODSEQ "/flags/\\\\draft" all 5', ModifiedSince(5)),
-    (b"NEW", FALSE),
+    (b"NEW", And((IsRecent(), Not(SEEN)))),
     (b"NOT SEEN", Not(SEEN)),
-    (b"OLD", TRUE),
+    (b"OLD", Not(IsRecent())),
     (b"OLDER 4294967295", Within(2**32 - 1, younger=False)),
     (b'ON "1-feb-1994"', Dated(DateOf.INTERNAL, Relation.ON, DAY)),
     (b"OR SEEN NOT OR SEEN ALL", Or(SEEN, Not(Or(SEEN, TRUE)))),
-    (b"RECENT", FALSE),
+    (b"RECENT", IsRecent()),
     (b"SAVEDATESUPPORTED", TRUE),
     (b"SAVEDBEFORE 1-Feb-1994", Dated(DateOf.SAVED, Relation.BEFORE, DAY)),
     (b"SAVEDON 1-Feb-1994", Dated(DateOf.SAVED, Relation.ON, DAY)),
