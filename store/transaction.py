@@ -217,10 +217,10 @@ class Transaction:
                 raise UndoFailedError(str(error)) from error
         failed: OSError | None = None
         while len(self._undoing) > steps:
-            undo, directory = self._undoing.pop()
+            undo, synced = self._undoing.pop()
             failed = _attempted(undo) or failed
-            if directory is not None:
-                self._taken_back.add(directory)
+            if synced is not None:
+                self._taken_back.add(synced)
         while len(self._linked) > links:
             where, name = self._linked.pop()
             failed = _attempted(partial(self.fs.unlink, where, name)) or failed
