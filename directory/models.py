@@ -160,9 +160,9 @@ class CredentialRow(Base):
 
 
 class AclRow(Base):
-    """What `subject` (an account's id, or "anyone" of the owner's organisation) may do in a folder of `account_id`
-    (RFC 4314). `folder_id` is the store's id, so that a rename changes nothing; "" is the whole account, for which an
-    entry of the folder itself stands in, even one without rights."""
+    """What `subject` (an account's id, or "anyone" of the owner's organisation) may do in a folder of `account_id`, or
+    with "-" before it may not (RFC 4314). `folder_id` is the store's id, so that a rename changes nothing; "" is the
+    whole account, for which an entry of the folder itself stands in, even one without rights."""
 
     __tablename__ = "acl"
     __table_args__ = (Unique("account_id", "folder_id", "subject"),)

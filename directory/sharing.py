@@ -15,7 +15,7 @@ from core.clock import Clock
 from directory.boundary import Boundary
 from directory.cache import Cache
 from directory.database import Database
-from directory.repositories.acl import ANYONE, WHOLE, AccessLists
+from directory.repositories.acl import ANYONE, NEGATIVE, WHOLE, AccessLists
 from directory.repositories.annotations import Annotations
 from directory.rights import Right
 from directory.services import annotations as annotation_services
@@ -27,18 +27,29 @@ FRESH = 2.0  # seconds that rights are believed; another process may have taken 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What one account may do in another's. `granted`: by folder id ("" the whole account), then by subject."""
+    """What one account may do in another's. `granted`: by folder id ("" the whole account), then by subject; what
+    stands under a subject with `NEGATIVE` before it is denied."""
 
     account: Account
     granted: Mapping[str, Mapping[str, Right]]
 
     def rights(self, folder_id: str) -> Right:
-        """One's own entry and anyone's together; a folder's entry stands over the whole account's of its subject."""
+        """One's own entry and anyone's together, less what either is denied (RFC 4314 2); a folder's entry stands over
+        the whole account's of its subject."""
         here, whole = self.granted.get(folder_id, {}), self.granted.get(WHOLE, {})
-        found = Right.NONE
+        found = denied = Right.NONE
         for subject in here.keys() | whole.keys():
-            found |= here.get(subject, whole.get(subject, Right.NONE))
-        return found
+            rights = here.get(subject, whole.get(subject, Right.NONE))
+            if subject.startswith(NEGATIVE):
+                denied |= rights
+            else:
+                found |= rights
+        return found & ~denied
+
+    @property
+    def anything(self) -> bool:
+        """Something is granted, whatever is denied besides."""
+        return any(not subject.startswith(NEGATIVE) for entries in self.granted.values() for subject in entries)
 
 
 class Sharing(Protocol):
@@ -101,7 +112,8 @@ class SqlSharing:
         for item in granted:
             accounts[item.owner.id] = item.owner
             rights.setdefault(item.owner.id, {}).setdefault(item.folder_id, {})[item.subject] = item.rights
-        found = tuple(Shared(account, rights[account.id]) for account in accounts.values())
+        known = (Shared(account, rights[account.id]) for account in accounts.values())
+        found = tuple(shared for shared in known if shared.anything)
         self._seen.put(reader.id, found, epoch)
         return found
 
@@ -155,4 +167,4 @@ def _holder(account: Account) -> Actor:
     return Actor(str(account.address), Role.ORGANISATION, account.organisation_id)
 
 
-__all__ = ["ANYONE", "WHOLE", "Shared", "Sharing", "SqlSharing"]
+__all__ = ["ANYONE", "NEGATIVE", "WHOLE", "Shared", "Sharing", "SqlSharing"]

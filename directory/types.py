@@ -233,18 +233,22 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class AclEntry:
-    """One line of a folder's access list. `grantee` None: anyone (RFC 4314 2), here everybody of the organisation."""
+    """One line of a folder's access list. `grantee` None: anyone (RFC 4314 2), here everybody of the organisation.
+    `negative`: these rights are taken from whoever it is, whatever else grants them."""
 
     grantee: Address | None
     rights: Right
+    negative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What SETACL does to one entry (RFC 4314 3.1): `sign` "+" adds, "-" removes, "" replaces."""
+    """What SETACL does to one entry (RFC 4314 3.1): `sign` "+" adds, "-" removes, "" replaces. `negative`: the entry is
+    one of negative rights (RFC 4314 2)."""
 
     sign: str
     rights: Right
+    negative: bool = False
 
     def applied(self, before: Right) -> Right:
         if self.sign == "+":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.address import Address
@@ -16,12 +16,13 @@ from directory.rights import Right, letters, parse
 from directory.types import Account
 
 WHOLE = ""  # the folder id that means the whole account
+NEGATIVE = "-"  # before a subject: the entry takes rights away (RFC 4314 2)
 ANYONE = "anyone"  # RFC 4314 2: here everybody of the owner's organisation
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One entry. `address` None: anyone."""
+    """One entry. `address` None: anyone. `subject` with `NEGATIVE` before it: the rights are taken away."""
 
     id: str
     folder_id: str
@@ -48,7 +49,7 @@ _GRANTED = (
     .join(AddressRow, AccountRow.address_id == AddressRow.id)
     .join(DomainRow, AddressRow.domain_id == DomainRow.id)
     .join(OrganisationRow, AccountRow.organisation_id == OrganisationRow.id)
-    .where(or_(AclRow.subject == bindparam("reader"), AclRow.subject == ANYONE))
+    .where(AclRow.subject.in_(bindparam("subjects", expanding=True)))
     .where(AccountRow.organisation_id == bindparam("organisation"), AccountRow.id != bindparam("reader"))
     .order_by(AddressRow.key)
 )
@@ -67,7 +68,8 @@ class AccessLists:
 
     async def granted(self, reader: Account) -> Sequence[Granted]:
         """By owner's address; within the reader's organisation, whatever the table says (promise P8)."""
-        values = {"reader": reader.id, "organisation": reader.organisation_id}
+        subjects = [sign + subject for sign in ("", NEGATIVE) for subject in (reader.id, ANYONE)]
+        values = {"subjects": subjects, "reader": reader.id, "organisation": reader.organisation_id}
         rows = await self._session.execute(_GRANTED, values)
         return [Granted(stored(row).own, row.folder_id, row.subject, parse(row.rights)) for row in rows]
 
@@ -89,7 +91,7 @@ class AccessLists:
                 account_id=account_id,
                 folder_id=entry.folder_id,
                 subject=entry.subject,
-                grantee_id=None if entry.subject == ANYONE else entry.subject,
+                grantee_id=None if entry.address is None else entry.subject.removeprefix(NEGATIVE),
                 rights=letters(entry.rights),
                 created_ms=created_ms,
             )
@@ -102,8 +104,9 @@ class AccessLists:
         await self._session.execute(delete(AclRow).where(AclRow.id == entry_id))
 
     async def remove_subject(self, account_id: str, subject: str) -> None:
-        """Whatever `subject` was granted there, folder by folder and as a whole."""
-        await self._session.execute(delete(AclRow).where(AclRow.account_id == account_id, AclRow.subject == subject))
+        """Whatever `subject` was granted or denied there, folder by folder and as a whole."""
+        both = AclRow.subject.in_((subject, NEGATIVE + subject))
+        await self._session.execute(delete(AclRow).where(AclRow.account_id == account_id, both))
 
     async def remove_folder(self, account_id: str, folder_id: str) -> None:
         await self._session.execute(

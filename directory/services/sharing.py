@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from core.address import Address
 from directory import scope
 from directory.codes import refusal
-from directory.repositories.acl import ANYONE, WHOLE, Stored
+from directory.repositories.acl import ANYONE, NEGATIVE, WHOLE, Stored
 from directory.rights import Right, letters
 from directory.types import Account, AclEntry, Actor, Change, Share
 from directory.work import Work
@@ -23,9 +23,11 @@ MAX_ENTRIES = 200  # of one folder: what a GETACL answers
 async def set_entry(
     work: Work, actor: Actor, owner: Address, folder_id: str, grantee: Address | None, change: Change
 ) -> None:
-    """One entry of one folder, or of the whole account (`folder_id` ""). `grantee` None: anyone."""
+    """One entry of one folder, or of the whole account (`folder_id` ""). `grantee` None: anyone. An entry of negative
+    rights stands beside the other one of its grantee (RFC 4314 2)."""
     account = (await scope.account(work, actor, owner)).own
-    subject = await _subject(work, actor, account, grantee)
+    sign = NEGATIVE if change.negative else ""
+    subject = sign + await _subject(work, actor, account, grantee)
     kept = await work.acl.find(account.id, folder_id, subject)
     inherited = await work.acl.find(account.id, WHOLE, subject) if folder_id != WHOLE else None
     before = kept.rights if kept else inherited.rights if inherited else Right.NONE
@@ -38,7 +40,7 @@ async def set_entry(
         await _check_room(work, account.id, folder_id)
         entry = Stored("", folder_id, subject, grantee, rights)
         await work.acl.add(work.new_id(), account.id, entry, created_ms=work.now_ms())
-    told = f"{account.address} {folder_id or 'all'}: {grantee or ANYONE} {letters(rights) or '-'}"
+    told = f"{account.address} {folder_id or 'all'}: {sign}{grantee or ANYONE} {letters(rights) or '-'}"
     work.tell("acl-set", told, account.organisation_id)
 
 
@@ -90,7 +92,7 @@ async def entries(work: Work, account_id: str, folder_id: str) -> Sequence[AclEn
     found: dict[str, AclEntry] = {}
     for entry in await work.acl.of(account_id, folder_id):
         if entry.folder_id == folder_id or entry.subject not in found:
-            found[entry.subject] = AclEntry(entry.address, entry.rights)
+            found[entry.subject] = AclEntry(entry.address, entry.rights, entry.subject.startswith(NEGATIVE))
     return [entry for entry in found.values() if entry.rights]
 
 

@@ -1,18 +1,19 @@
 """GETACL, SETACL, DELETEACL, LISTRIGHTS, MYRIGHTS (RFC 4314 3): who may do what in a folder.
 
 Identifiers are addresses of the owner's organisation and "anyone", everybody of it; any other one is unknown, whether
-it exists or not (promise P8). Negative rights ("-somebody") are not kept. The owner has every right, always.
+it exists or not (promise P8). With "-" before it an identifier names what is taken from it, whatever else grants it
+(negative rights, RFC 4314 2). The owner has every right, always.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.address import Address, AddressError, parse
 from core.errors import InvalidError, NotFoundError
 from directory import rights
 from directory.rights import LETTERS, OBSOLETE, Right
-from directory.sharing import ANYONE
+from directory.sharing import ANYONE, NEGATIVE
 from directory.types import Change
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
@@ -84,13 +85,15 @@ async def _administered(session: Session, name: str) -> Place:
     return place
 
 
-def _grantee(identifier: bytes) -> Address | None:
-    """None for anyone. Raises `No` for what cannot be an account."""
+def _grantee(identifier: bytes) -> tuple[Address | None, bool]:
+    """None for anyone; and whether it is about negative rights. Raises `No` for what cannot be an account."""
     text = identifier.decode("utf-8", "replace")
+    negative = text.startswith(NEGATIVE)
+    text = text.removeprefix(NEGATIVE)
     if text == ANYONE:
-        return None
+        return None, negative
     try:
-        return parse(text)
+        return parse(text), negative
     except AddressError as error:
         raise _unknown() from error
 
@@ -104,8 +107,10 @@ async def _change(session: Session, entry: Entry, change: Change) -> None:
     if session.login is None:
         raise RuntimeError("no login")
     sharing = session.services.directory.sharing
+    grantee, negative = _grantee(entry.identifier)
+    change = replace(change, negative=negative)
     try:
-        await sharing.set_acl(session.login.account, place.owner, place.folder.id, _grantee(entry.identifier), change)
+        await sharing.set_acl(session.login.account, place.owner, place.folder.id, grantee, change)
     except NotFoundError as error:
         raise _unknown() from error
     except InvalidError as error:
@@ -126,19 +131,21 @@ async def _get(session: Session, name: str) -> Ok:
     place = await _administered(session, name)
     entries = [(str(place.owner.address), rights.for_clients(rights.ALL))]
     for entry in await session.services.directory.sharing.acl(place.owner, place.folder.id):
-        entries.append((str(entry.grantee or ANYONE), rights.for_clients(entry.rights)))
+        sign = NEGATIVE if entry.negative else ""
+        entries.append((f"{sign}{entry.grantee or ANYONE}", rights.for_clients(entry.rights)))
     session.writer.write(responses.acl(name, entries, utf8=session.utf8))
     return Ok("GETACL completed")
 
 
 async def _list(session: Session, entry: Entry) -> Ok:
-    """RFC 4314 3.7: first what is always granted, then what can be, none tied to another."""
+    """RFC 4314 3.7: first what is always granted, then what can be, none tied to another. From the owner nothing can
+    be taken."""
     place = await _administered(session, entry.name)
-    grantee = _grantee(entry.identifier)
+    grantee, negative = _grantee(entry.identifier)
     optional = (*LETTERS, *OBSOLETE)
     required = ""
     if grantee is not None and grantee.key == place.owner.address.key:
-        required, optional = "".join(optional), ()
+        required, optional = "" if negative else "".join(optional), ()
     session.writer.write(responses.list_rights(entry.name, entry.identifier, required, optional, utf8=session.utf8))
     return Ok("LISTRIGHTS completed")
 

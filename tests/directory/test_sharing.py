@@ -103,6 +103,40 @@ async def test_a_folder_stands_over_the_account_and_rights_add_up(both: SqlDirec
     assert (await seen(both, lea))["mairie@brou.test"].rights("paye") == Right.LOOKUP
 
 
+async def test_what_is_denied_is_taken_from_all_that_is_granted(both: SqlDirectory) -> None:
+    """RFC 4314 2: one's own rights and anyone's, less one's own negative ones and anyone's."""
+    mairie, lea, _ = await town(both)
+    await both.sharing.share(OPERATOR, mairie.address, None, parse("lrsw"), send_as=False)
+    await both.sharing.set_acl(mairie, mairie, "paye", lea.address, Change("+", parse("rt"), negative=True))
+    await both.sharing.set_acl(mairie, mairie, "paye", lea.address, Change("", parse("rtx")))
+    await both.sharing.set_acl(mairie, mairie, "paye", None, Change("", parse("w"), negative=True))
+    shared = (await seen(both, lea))["mairie@brou.test"]
+    assert (letters(shared.rights("paye")), letters(shared.rights("other"))) == ("lsx", "lrsw")
+    told = {(str(e.grantee), e.negative): letters(e.rights) for e in await both.sharing.acl(mairie, "paye")}
+    assert told == {
+        ("None", False): "lrsw", ("lea@brou.test", True): "rt", ("lea@brou.test", False): "rxt", ("None", True): "w",
+    }  # fmt: skip
+    await both.sharing.folder_made(mairie, "paye", "below")
+    assert letters((await seen(both, lea))["mairie@brou.test"].rights("below")) == "lsx"
+    lines = await both.audit(CONSOLE, limit=1)
+    assert lines[0].target == "mairie@brou.test paye: -anyone w"
+    await both.remove_account(OPERATOR, lea.address)
+    assert [entry.grantee for entry in await both.sharing.acl(mairie, "paye")] == [None, None]
+
+
+async def test_nothing_but_a_denial_shows_nobody_anything(both: SqlDirectory) -> None:
+    mairie, lea, _ = await town(both)
+    await both.sharing.set_acl(mairie, mairie, "f", lea.address, Change("", READ, negative=True))
+    assert await seen(both, lea) == {}
+
+
+async def test_an_administrators_share_forgets_what_was_denied(both: SqlDirectory) -> None:
+    mairie, lea, _ = await town(both)
+    await both.sharing.set_acl(mairie, mairie, "f", lea.address, Change("", READ, negative=True))
+    await both.sharing.share(OPERATOR, mairie.address, lea.address, READ, send_as=False)
+    assert (await seen(both, lea))["mairie@brou.test"].rights("f") == READ
+
+
 async def test_a_new_folder_begins_with_its_parents_list_and_a_gone_one_leaves_nothing(both: SqlDirectory) -> None:
     mairie, lea, _ = await town(both)
     await both.sharing.set_acl(mairie, mairie, "parent", lea.address, Change("", READ))

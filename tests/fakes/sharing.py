@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from core.address import Address
 from core.errors import InvalidError, NotFoundError, QuotaError
 from directory.rights import Right
-from directory.sharing import ANYONE, WHOLE, Shared
+from directory.sharing import ANYONE, NEGATIVE, WHOLE, Shared
 from directory.types import Account, AclEntry, Change
 
 
@@ -26,19 +26,28 @@ class MemorySharing:
         found = []
         for owner in sorted(self.accounts.values(), key=lambda account: account.address.key):
             granted = {
-                folder_id: {subject: rights for subject, rights in entries.items() if subject in (reader.id, ANYONE)}
+                folder_id: {
+                    subject: rights
+                    for subject, rights in entries.items()
+                    if subject.removeprefix(NEGATIVE) in (reader.id, ANYONE)
+                }
                 for (owner_id, folder_id), entries in self.lists.items()
                 if owner_id == owner.id
             }
             same = owner.organisation_id == reader.organisation_id and owner.id != reader.id
-            if same and any(granted.values()):
-                found.append(Shared(owner, granted))
+            shared = Shared(owner, granted)
+            if same and shared.anything:
+                found.append(shared)
         return found
 
     async def acl(self, owner: Account, folder_id: str) -> Sequence[AclEntry]:
         entries = {**self.lists.get((owner.id, WHOLE), {}), **self.lists.get((owner.id, folder_id), {})}
         by_id = {account.id: account.address for account in self.accounts.values()}
-        return [AclEntry(by_id.get(subject), rights) for subject, rights in entries.items() if rights]
+        return [
+            AclEntry(by_id.get(subject.removeprefix(NEGATIVE)), rights, subject.startswith(NEGATIVE))
+            for subject, rights in entries.items()
+            if rights
+        ]
 
     async def set_acl(
         self, by: Account, owner: Account, folder_id: str, grantee: Address | None, change: Change
@@ -51,6 +60,7 @@ class MemorySharing:
             if account.id == owner.id:
                 raise InvalidError("the owner has every right", code="acl-of-owner")
             subject = account.id
+        subject = NEGATIVE + subject if change.negative else subject
         here = self.lists.setdefault((owner.id, folder_id), {})
         before = here.get(subject, self.lists.get((owner.id, WHOLE), {}).get(subject, Right.NONE))
         here[subject] = change.applied(before)

@@ -178,6 +178,30 @@ async def test_acl_transcript() -> None:
         assert (await client.ok(b"MYRIGHTS INBOX"))[0] == b"* MYRIGHTS INBOX lrswipkxteacd"
 
 
+async def test_negative_rights_transcript() -> None:
+    """RFC 4314 2, 3.2: what is denied is an entry of its own, which DELETEACL of the other does not touch."""
+    async with town() as (here, client):
+        await client.ok(b"SETACL INBOX anyone lrs")
+        await client.ok(b"SETACL INBOX -bob@mairie.test rs")
+        await client.ok(b"SETACL INBOX -bob@mairie.test -s")
+        await client.ok(b"SETACL INBOX bob@mairie.test r")
+        assert (await client.ok(b"GETACL INBOX"))[0] == (
+            b"* ACL INBOX alice@mairie.test lrswipkxteacd anyone lrs -bob@mairie.test r bob@mairie.test r"
+        )
+        bob = await here.world.login("bob")
+        alice = b'"Other Users/alice@mairie.test/INBOX"'
+        assert (await bob.ok(b"MYRIGHTS " + alice))[0].endswith(b" ls")
+        assert (await answer(bob, b"SELECT " + alice)).startswith(b"a NO [NOPERM] ")
+        await client.ok(b"DELETEACL INBOX bob@mairie.test")
+        assert (await bob.ok(b"MYRIGHTS " + alice))[0].endswith(b" ls")
+        await client.ok(b"DELETEACL INBOX -bob@mairie.test")
+        assert (await bob.ok(b"MYRIGHTS " + alice))[0].endswith(b" lrs")
+        await client.ok(b"SETACL INBOX -anyone lrs")
+        assert await answer(bob, b"MYRIGHTS " + alice) == b"a NO [NONEXISTENT] no such folder"
+        lists = [(await client.ok(b"LISTRIGHTS INBOX -%b@mairie.test" % who))[0] for who in (b"bob", b"alice")]
+        assert [each.partition(b"@mairie.test ")[2] for each in lists] == [b'"" l r s w i p k x t e a c d', b'""']
+
+
 async def test_acl_refusals() -> None:
     async with town() as (_, client):
         for command, said in (
@@ -186,7 +210,10 @@ async def test_acl_refusals() -> None:
             (b'SETACL INBOX "" lr', b"a BAD [CLIENTBUG] malformed identifier"),
             (b"SETACL INBOX eve@autre.test lr", b"a NO [CANNOT] nobody of that name here"),
             (b"SETACL INBOX nobody@mairie.test lr", b"a NO [CANNOT] nobody of that name here"),
-            (b"SETACL INBOX -bob@mairie.test lr", b"a NO [CANNOT] nobody of that name here"),
+            (b"SETACL INBOX -eve@autre.test lr", b"a NO [CANNOT] nobody of that name here"),
+            (b"SETACL INBOX -nobody@mairie.test lr", b"a NO [CANNOT] nobody of that name here"),
+            (b"SETACL INBOX - lr", b"a NO [CANNOT] nobody of that name here"),
+            (b"SETACL INBOX -alice@mairie.test l", b"a NO [CANNOT] the owner always has every right"),
             (b"SETACL INBOX alice@mairie.test l", b"a NO [CANNOT] the owner always has every right"),
             (b"SETACL Absent anyone l", b"a NO [NONEXISTENT] no such folder"),
             (b"GETACL Absent", b"a NO [NONEXISTENT] no such folder"),
