@@ -9,10 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
+from typing import cast
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from cryptography.x509 import verification
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
 
@@ -81,12 +86,43 @@ def _public_key(certificate: bytes) -> bytes:
 
 
 def _anchor(record: Tlsa, chain: Sequence[bytes]) -> list[bytes]:
-    """Certificates of the chain above the leaf that the record names; a whole certificate in the record stands for
-    itself (RFC 7671 5.2.2), because a server need not send its root then."""
+    """Certificates of the chain above the leaf that the record names; a whole certificate or a bare key in the record
+    stands for itself (RFC 7671 5.2.2), because a server need not send its root then."""
     found = [certificate for certificate in chain[1:] if _matches(record, certificate)]
-    if not found and (record.selector, record.matching) == (0, 0):
-        found = [record.data]
-    return found
+    if found or record.matching != 0:
+        return found
+    return [record.data] if record.selector == 0 else _of_bare_key(record.data, chain)
+
+
+def _of_bare_key(spki: bytes, chain: Sequence[bytes]) -> list[bytes]:
+    """The authority that has this key (RFC 5280 6.1.1 d: a trust anchor is a name and a key): named as the issuer of
+    that certificate of the chain which the key has signed. Nobody looks at the signature of an anchor."""
+    for item in chain:
+        try:
+            certificate = x509.load_der_x509_certificate(item)
+            anchor = _named(certificate.issuer, load_der_public_key(spki))
+            certificate.verify_directly_issued_by(anchor)
+        except (InvalidSignature, *_FAULTS):
+            continue
+        return [anchor.public_bytes(Encoding.DER)]
+    return []
+
+
+def _named(name: x509.Name, key: PublicKeyTypes) -> x509.Certificate:
+    always = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+    return (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, serial_number=1)
+        .public_key(cast(CertificatePublicKeyTypes, key))
+        .not_valid_before(always[0])
+        .not_valid_after(always[1])
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(_nobody(), SHA256())
+    )
+
+
+@cache
+def _nobody() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def _anchored(anchor: bytes, chain: Sequence[bytes], names: Sequence[str], now: float) -> bool:

@@ -98,6 +98,33 @@ def test_usage_2_takes_a_whole_certificate_from_the_record() -> None:
     assert mismatch([Tlsa(2, 0, 0, ROOT.der)], CHAIN[:2], NAMES, NOW) == ""
 
 
+def test_usage_2_takes_a_bare_key_from_the_record() -> None:
+    """2 1 0: the authority's certificate need not be sent, whether it signed the leaf or what stands above it."""
+    assert mismatch([Tlsa(2, 1, 0, ROOT.spki)], CHAIN[:2], NAMES, NOW) == ""
+    assert mismatch([Tlsa(2, 1, 0, MIDDLE.spki)], CHAIN[:1], NAMES, NOW) == ""
+    assert mismatch([Tlsa(2, 1, 0, ROOT.spki)], CHAIN, NAMES, NOW) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "chain", "names", "now"),
+    [
+        (Issued("root", ca=True).spki, CHAIN[:2], NAMES, NOW),
+        (LEAF.spki, CHAIN[:2], NAMES, NOW),
+        (ROOT.spki, CHAIN[:1], NAMES, NOW),
+        (ROOT.spki, CHAIN[:2], ("else.test",), NOW),
+        (ROOT.spki, CHAIN[:2], NAMES, NOW + 40 * 86400),
+        (ROOT.spki, [b"no certificate", MIDDLE.der], NAMES, NOW),
+        (b"no key", CHAIN[:2], NAMES, NOW),
+        (ROOT.spki, [Issued("self", alternative=["mx.r.test"]).der], NAMES, NOW),
+    ],
+    ids=["same-name", "leaf", "gap", "name", "dates", "garbage", "no-key", "self-signed"],
+)
+def test_a_bare_key_needs_a_valid_path_like_any_anchor(
+    key: bytes, chain: list[bytes], names: tuple[str, ...], now: float
+) -> None:
+    assert mismatch([Tlsa(2, 1, 0, key)], chain, names, now) == "validation-failure"
+
+
 OTHER = Issued("other", ca=True)
 PLAIN = Issued("plain", ROOT)  # no authority
 
