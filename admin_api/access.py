@@ -11,10 +11,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
+from admin_api.problems import challenge
 from admin_api.services import Services
 from core.errors import ForbiddenError
 from core.log import Secret
-from directory.types import Actor, Role
+from directory.types import Actor, Administrator, Role
 
 MAX_TOKEN = 256
 
@@ -25,14 +26,18 @@ def services(request: Request) -> Services:
 
 
 async def administrator(request: Request) -> Actor:
-    """Any administrator. Raises 401 without a valid token (RFC 6750 3)."""
+    """Any administrator. Raises 401 without a valid token; who shows none hears no error code (RFC 6750 3.1)."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN:
+    if scheme.lower() != "bearer" or not token.strip():
         raise HTTPException(401)
-    found = await services(request).directory.administrator(Secret(token.strip()))
+    found = await _holder(request, token.strip()) if len(token) <= MAX_TOKEN else None
     if found is None:
-        raise HTTPException(401)
+        raise HTTPException(401, headers=challenge("invalid_token"))
     return Actor(found.name, found.role, found.organisation_id)
+
+
+async def _holder(request: Request, token: str) -> Administrator | None:
+    return await services(request).directory.administrator(Secret(token))
 
 
 async def operator(actor: Annotated[Actor, Depends(administrator)]) -> Actor:

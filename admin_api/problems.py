@@ -141,8 +141,18 @@ def body(status: int, code: str, fallback: str = "invalid", **extra: object) -> 
     return {**members, "detail": french, "detail_en": english, **extra}
 
 
-def response(status: int, code: str, fallback: str = "invalid", **extra: object) -> Response:
-    headers = {"WWW-Authenticate": 'Bearer realm="beffroi"'} if status == 401 else None  # RFC 6750 3
+def challenge(error: str = "") -> dict[str, str]:
+    """The field that tells what token is wanted and, by a code of RFC 6750 3.1, what was wrong with the one shown."""
+    return {"WWW-Authenticate": f'Bearer realm="beffroi", error="{error}"' if error else 'Bearer realm="beffroi"'}
+
+
+def response(
+    status: int, code: str, fallback: str = "invalid", headers: Mapping[str, str] | None = None, **extra: object
+) -> Response:
+    if status == 401:
+        headers = headers or challenge()
+    elif code == "operator-only":
+        headers = challenge("insufficient_scope")
     content = json.dumps(body(status, code, fallback, **extra), ensure_ascii=False)
     return Response(content, status, headers, MEDIA_TYPE)
 
@@ -178,7 +188,7 @@ def _fault(item: Mapping[str, Any]) -> dict[str, object]:
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _HTTP_CODES.get(error.status_code, "invalid-request")
-    return response(422 if error.status_code == 400 else error.status_code, code)
+    return response(422 if error.status_code == 400 else error.status_code, code, headers=error.headers)
 
 
 async def _bug(request: Request, error: Exception) -> Response:

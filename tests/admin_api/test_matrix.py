@@ -69,6 +69,7 @@ async def test_h122_without_a_valid_token_nothing_answers(api: Api, method: str,
         answer = await api.call(method, path, token, json=BODIES.get(route.path))  # type: ignore[attr-defined]
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert ('error="invalid_token"' in answer.headers["www-authenticate"]) is bool(token)
 
 
 @pytest.mark.parametrize(("method", "route"), ROUTES, ids=IDS)

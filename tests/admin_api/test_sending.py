@@ -104,6 +104,7 @@ async def test_a_commune_is_suspended_by_the_operator_alone_and_its_administrato
     for token in (api.a, api.b):
         refused = await api.call("PATCH", path, token, json={"state": "suspended"})
         assert (refused.status_code, refused.json()["code"]) == (403, "operator-only")
+        assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]  # RFC 6750 3.1
         assert refused.json()["detail"] == "Seul le département peut faire cela."
     for _ in range(2):
         changed = await api.call("PATCH", path, api.operator, json={"state": "suspended", "quota": 5})
