@@ -20,7 +20,7 @@ from core.errors import ConflictError, NotFoundError, RefusedError
 from directory import policy, rules, scope
 from directory.boundary import Boundary
 from directory.codes import refusal
-from directory.passwords import hasher, normalise, valid_hash
+from directory.passwords import hasher, prepared, valid_hash
 from directory.repositories.accounts import NewAccount
 from directory.repositories.credentials import NewCredential
 from directory.types import Account, Actor, Domain, ImportResult, ImportRow, State
@@ -114,7 +114,7 @@ class Importer:
             if not valid_hash(bare):
                 raise refusal("invalid-hash")
             return "", bare
-        return normalise(row.password, self._limit), ""
+        return prepared(row.password, self._limit), ""
 
     async def _accepted(
         self, candidates: Sequence[tuple[int, Candidate]], results: dict[int, ImportResult]

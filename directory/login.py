@@ -19,7 +19,7 @@ from directory import app_passwords
 from directory.attempts import Attempts, canonical
 from directory.database import Database
 from directory.lookups import Lookups
-from directory.passwords import DUMMY, Passwords
+from directory.passwords import DUMMY, Passwords, composed
 from directory.repositories.credentials import Credentials, Opening
 from directory.throttle import network_of
 from directory.types import (
@@ -39,13 +39,15 @@ _log = get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One login under way. `identity` is the canonical address, or the text as sent when it is none."""
+    """One login under way. `identity` is the canonical address, or the text as sent when it is none; `older` the form
+    of the password that older releases hashed."""
 
     identity: str
     remote: str
     protocol: str
     password: str
     opening: Opening | None
+    older: str
 
     @property
     def stored(self) -> str:
@@ -88,16 +90,19 @@ class Login:
             # Refused for its form, whoever it is for: no hash is owed to equal time.
             self._attempts.failed(remote, key)
             return LoginRefused("bad-credentials")
-        attempt = Attempt(key, remote, protocol, password, await self._lookups.opening(key))
-        proof = self._proofs.of(key, protocol, attempt.stored, password)
-        if self._proofs.is_right(proof):
+        attempt = Attempt(key, remote, protocol, password, await self._lookups.opening(key), composed(secret))
+        if self._proofs.is_right(self._proofs.of(key, protocol, attempt.stored, password)):
             return self._opened(attempt)
         app = await self._app(attempt)
         if app is not None:
             return app
-        if self._proofs.is_wrong(network_of(remote), key, proof):
+        if self._proofs.is_wrong(network_of(remote), key, self._tried(attempt)):
             return LoginRefused("bad-credentials")
-        return await self._judged(attempt, proof)
+        return await self._judged(attempt)
+
+    def _tried(self, attempt: Attempt) -> bytes:
+        """What was typed, where its form matters: a wrong one must not stand for another of the same form of today."""
+        return self._proofs.of(attempt.identity, attempt.protocol, attempt.stored, attempt.older)
 
     async def _app(self, attempt: Attempt) -> LoginResult | None:
         """An app password that opens this door now; None goes on as any other password does. Nobody guesses one, so it
@@ -121,16 +126,17 @@ class Login:
         self._attempts.throttle.succeeded(attempt.remote, attempt.identity)
         return logged_in(account, app)
 
-    async def _judged(self, attempt: Attempt, proof: bytes) -> LoginResult:
+    async def _judged(self, attempt: Attempt) -> LoginResult:
         """The slow way: at most a few different passwords at once, equal ones together."""
-        task = self._under_way.get(proof)
+        tried = self._tried(attempt)
+        task = self._under_way.get(tried)
         if task is None:
             if self._attempts.crowded(attempt.remote, attempt.identity):
                 return LoginRefused("throttled")
             leave = self._attempts.enter(attempt.remote, attempt.identity)
-            task = asyncio.create_task(self._check(attempt, proof))
-            self._under_way[proof] = task
-            task.add_done_callback(lambda done: self._forget(done, proof))
+            task = asyncio.create_task(self._check(attempt, tried))
+            self._under_way[tried] = task
+            task.add_done_callback(lambda done: self._forget(done, tried))
             task.add_done_callback(lambda _: leave())
         try:
             right = await asyncio.shield(task)
@@ -146,26 +152,31 @@ class Login:
         proof = self._proofs.of(now.identity, now.protocol, now.stored, now.password)
         return self._opened(now) if self._proofs.is_right(proof) else LoginRefused("bad-credentials")
 
-    def _forget(self, done: asyncio.Task[bool], proof: bytes) -> None:
+    def _forget(self, done: asyncio.Task[bool], tried: bytes) -> None:
         if not done.cancelled():
             done.exception()  # seen: who waited may be gone
-        self._under_way.pop(proof, None)
+        self._under_way.pop(tried, None)
 
-    async def _check(self, attempt: Attempt, proof: bytes) -> bool:
+    async def _check(self, attempt: Attempt, tried: bytes) -> bool:
         await self._attempts.wait(attempt.remote, attempt.identity)
         right = await self._passwords.verify(attempt.stored or DUMMY, attempt.password)
+        older = not right and attempt.older != attempt.password
+        if older:  # for unknown users as well: time tells nothing (row 55)
+            right = await self._passwords.verify(attempt.stored or DUMMY, attempt.older)
         if right and attempt.stored:
             self._attempts.throttle.succeeded(attempt.remote, attempt.identity)
+            proof = self._proofs.of(attempt.identity, attempt.protocol, attempt.stored, attempt.password)
             self._proofs.keep_right(proof)
-            await self._renew(attempt)
+            await self._renew(attempt, older=older)
             return True
         self._attempts.failed(attempt.remote, attempt.identity)
-        self._proofs.keep_wrong(network_of(attempt.remote), attempt.identity, proof)
+        self._proofs.keep_wrong(network_of(attempt.remote), attempt.identity, tried)
         return False
 
-    async def _renew(self, attempt: Attempt) -> None:
-        """A hash brought from elsewhere is made again with our parameters, so that all logins cost the same time."""
-        if attempt.opening is None or not self._passwords.outdated(attempt.stored):
+    async def _renew(self, attempt: Attempt, *, older: bool) -> None:
+        """A hash brought from elsewhere is made again with our parameters, so that all logins cost the same time; one
+        of an `older` form, of today's form."""
+        if attempt.opening is None or not (older or self._passwords.outdated(attempt.stored)):
             return
         try:
             fresh = await self._passwords.hash(attempt.password)

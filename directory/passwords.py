@@ -20,6 +20,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from core.config import Limits
 from core.errors import TemporaryError
 from core.log import Secret
+from directory import opaque
 from directory.codes import refusal
 
 T = TypeVar("T")
@@ -38,11 +39,12 @@ _HASH = re.compile(
 
 
 def normalise(password: Secret, limit: int) -> str:
-    """NFC, 1 to `limit` octets of UTF-8, no NUL and no unpaired surrogate (row 115); else InvalidError."""
+    """The form that is hashed (RFC 8265 4.2.2), of 1 to `limit` octets of UTF-8, no NUL and no unpaired surrogate (row
+    115); else InvalidError."""
     clear = password.reveal()
     if not clear or len(clear) > limit or "\0" in clear:
         raise refusal("invalid-password")
-    text = unicodedata.normalize("NFC", clear)
+    text = opaque.enforced(clear)
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
@@ -50,6 +52,20 @@ def normalise(password: Secret, limit: int) -> str:
     if size > limit:
         raise refusal("invalid-password")
     return text
+
+
+def prepared(password: Secret, limit: int) -> str:
+    """The same of a password to be stored, which may have fewer characters (RFC 8265 4.2.1) than one to be compared:
+    what was stored before opens its mailbox all the same."""
+    text = normalise(password, limit)
+    if not opaque.allowed(text):
+        raise refusal("invalid-password")
+    return text
+
+
+def composed(password: Secret) -> str:
+    """How passwords were hashed until spaces became one: NFC alone. Of a password that `normalise` takes."""
+    return unicodedata.normalize("NFC", password.reveal())
 
 
 def valid_hash(text: str) -> bool:
@@ -77,6 +93,9 @@ class Passwords:
 
     def normalise(self, password: Secret) -> str:
         return normalise(password, self._limit)
+
+    def prepared(self, password: Secret) -> str:
+        return prepared(password, self._limit)
 
     async def hash(self, text: str) -> str:
         """Of a normalised password. Raises `TemporaryError` when the line is full."""

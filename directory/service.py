@@ -355,7 +355,7 @@ class SqlDirectory:
 
     async def _hashed(self, actor: Actor, address: Address, password: Secret) -> str:
         """A weak password is refused; from the console it is accepted with a warning (`policy.weakness` says why)."""
-        text = self._passwords.normalise(password)
+        text = self._passwords.prepared(password)
         weakness = policy.weakness(text, address)
         if weakness:
             if actor != Actor.console():
