@@ -23,12 +23,14 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Spf:
-    """`identity` is "mailfrom" or "helo" (RFC 7208 2.3, 2.4); `domain` the one that was checked."""
+    """`identity` is "mailfrom" or "helo" (RFC 7208 2.3, 2.4); `domain` the one that was checked; `explanation`: its
+    owner's words about a fail that the message is refused for, printable ASCII, else ""."""
 
     result: Result
     identity: str
     domain: str
     reason: str = ""
+    explanation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ ONCE = {
     b"content-transfer-encoding": "Content-Transfer-Encoding",
     b"mime-version": "MIME-Version",
 }
+_ONE_ONLY = {**ONCE, b"sender": "Sender"}  # a second From is refused
 _ADDRESSES = frozenset((b"from", b"sender", b"reply-to", b"to", b"cc", b"resent-from", b"resent-to", b"resent-cc"))
 # Never free text, so that nothing in them can be encoded.
 _STRUCTURED = frozenset((*ONCE, b"received", b"resent-date", b"resent-message-id", b"dkim-signature")) - {b"subject"}
@@ -60,6 +61,13 @@ def clean(head: Head, limits: Limits, *, smtputf8: bool) -> Head | Status:
     if not eight_bit and not _has_long_line(raw):
         return kept
     return _rewritten(kept, limits, eight_bit=eight_bit)
+
+
+def contradicted(head: Head) -> list[str]:
+    """The fields that may stand once and stand there with two values, as they are written ("Subject")."""
+    seen = Counter(field.name for field in head.fields)
+    twice = [(name, shown) for name, shown in _ONE_ONLY.items() if seen[name] > 1]
+    return [shown for name, shown in twice if len({field.value for field in head.all(name)}) > 1]
 
 
 def _once(head: Head) -> Head | Status:

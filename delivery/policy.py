@@ -16,6 +16,7 @@ from delivery.evidence import BUG, Evidence
 from message.address_list import FromDefect
 
 ENFORCING = frozenset({"quarantine", "reject"})
+MAX_EXPLANATION = 200  # characters of another's words in a refusal of ours
 
 
 class Disposition(Enum):
@@ -101,8 +102,17 @@ def dmarc_unknown(evidence: Evidence, context: Context) -> Decision | None:
 def dmarc_reject(evidence: Evidence, context: Context) -> Decision | None:
     dmarc = evidence.authentication.dmarc
     if dmarc.result is Result.FAIL and dmarc.disposition == "reject" and not _handed_on(evidence, context):
-        return _reject(refused("rejected by the DMARC policy of the author's domain", "dmarc-reject", "5.7.1"))
+        text = f"rejected by the DMARC policy of the author's domain{_explained(evidence)}"
+        return _reject(refused(text, "dmarc-reject", "5.7.1"))
     return None
+
+
+def _explained(evidence: Evidence) -> str:
+    """Words of another's, marked as such (RFC 7208 8.4)."""
+    spf = evidence.authentication.spf
+    if not spf.explanation:
+        return ""
+    return f"; SPF failed, and the domain {spf.domain} explains: {spf.explanation[:MAX_EXPLANATION]}"
 
 
 def scanner_reject(evidence: Evidence, _context: Context) -> Decision | None:

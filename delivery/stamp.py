@@ -13,6 +13,7 @@ from antispam.types import Result, Unscanned, Verdict
 from core.address import Address
 from core.envelope import Envelope, Peer
 from core.frozen import dataclass
+from delivery import hygiene
 from delivery.evidence import Evidence
 from delivery.policy import Decision, Disposition
 from message import compose, trace
@@ -44,15 +45,23 @@ class Hop:
 
 
 def inbound(head: Head, hop: Hop, evidence: Evidence, decision: Decision) -> bytes:
-    """Received, Authentication-Results, X-Spam-*, X-Beffroi-Reason, then the rest without forgeries (row 84)."""
+    """Received, Authentication-Results, X-Spam-*, X-Beffroi-Reason and -Repeated, then the rest without forgeries (row
+    84)."""
     vouched = evidence.authentication
     confirmed = vouched.iprev.hostname if vouched.iprev.result is Result.PASS else ""
     fields = (
         hop.received(confirmed),
         results.compose(hop.hostname, vouched, hop.peer.address),
         *spam_fields(evidence.scan, decision),
+        *_contradictions(head),
     )
     return b"".join(fields) + bytes(trace.without_forgeries(head, hop.hostname))
+
+
+def _contradictions(head: Head) -> list[bytes]:
+    """RFC 5322 3.6: two Subjects are two messages, as one or the other is shown. Delivered as it came, and told."""
+    names = hygiene.contradicted(head)
+    return [compose.raw_field("X-Beffroi-Repeated", ", ".join(names))] if names else []
 
 
 def spam_fields(scan: Verdict | Unscanned, decision: Decision) -> list[bytes]:

@@ -55,6 +55,8 @@ class Authenticator:
             sent, null_mx = await self._sender(peer, sender)
         signatures = dkim_task.result() if dkim_task else ()
         verdict = await dmarc.evaluate(authors, sent, signatures, self._resolver)
+        if sent.result is Result.FAIL and verdict.disposition == "reject":
+            sent = replace(sent, explanation=await self._explanation(peer, sender))
         arc = arc_task.result() if arc_task else Arc(Result.NONE)
         helo = greeting() if greeting else _same_name(peer, sender, sent)
         return Authentication(sent, signatures, verdict, host(), arc, null_mx, helo)
@@ -74,18 +76,34 @@ class Authenticator:
         return await self._spf(peer, "helo", f"postmaster@{name}", name, timeout or self._limits.helo_timeout)
 
     async def _spf(self, peer: Peer, name: str, mailbox: str, domain: str, timeout: float) -> Spf:
+        identity = self._identity(peer, mailbox)
+        if identity is None:
+            return Spf(Result.NONE, name, domain, "no-address")
+        outcome = await spf.check_host(identity, domain, self._resolver, timeout=timeout)
+        return Spf(outcome.result, name, domain, outcome.reason)
+
+    def _identity(self, peer: Peer, mailbox: str) -> spf.Identity | None:
+        """None when the peer has no address."""
         address = iprev.parse_address(peer.address)
         if address is None:
-            return Spf(Result.NONE, name, domain, "no-address")
-        identity = spf.Identity(
+            return None
+        return spf.Identity(
             address=address,
             sender=mailbox,
             helo=_host(peer.helo),
             receiver=self._hostname,
             now=self._clock.now(),
         )
-        outcome = await spf.check_host(identity, domain, self._resolver, timeout=timeout)
-        return Spf(outcome.result, name, domain, outcome.reason)
+
+    async def _explanation(self, peer: Peer, sender: Address | None) -> str:
+        """What the domain's owner says about a fail (RFC 7208 6.2). Asked for only where the sending server will hear
+        it, and apart from the check, whose result it must not change: all but the text itself is known by then."""
+        domain = sender.domain if sender is not None else _host(peer.helo)
+        identity = self._identity(peer, f"{sender.local if sender is not None else 'postmaster'}@{domain}")
+        if identity is None:
+            return ""
+        timeout = self._limits.explanation_timeout
+        return (await spf.check_host(identity, domain, self._resolver, timeout=timeout, explain=True)).explanation
 
     async def _dkim(self, verification: DkimVerification) -> tuple[Dkim, ...]:
         try:

@@ -93,6 +93,7 @@ class Limits(Section):
     dkim_signatures: int = 10
     spf_timeout: float = 20.0
     helo_timeout: float = 5.0
+    explanation_timeout: float = 2.0
     evidence_timeout: float = 30.0
     # REST
     api_body: int = 1 * MIB

@@ -104,6 +104,21 @@ async def test_h089_a_helo_whose_dns_dawdles_is_not_waited_for(answers_after: fl
     assert (result.helo.result, result.spf.result, result.dmarc.result) == (expected, Result.PASS, Result.PASS)
 
 
+async def test_the_owner_explains_a_fail_only_where_mail_is_refused_for_it() -> None:
+    """RFC 7208 6.2. The question is asked once the verdict is known, and never changes it."""
+    dns = world()
+    dns.zone["x.test"]["TXT"] = ["v=spf1 ip4:192.0.2.1 exp=why.x.test -all"]
+    dns.add("why.x.test", "TXT", "%{i} may not send for %{d}, says %{r}")
+    forged = await judge(dns, MESSAGE, peer("203.0.113.66"))
+    assert forged.spf.explanation == "203.0.113.66 may not send for x.test, says mx.dept.test"
+    dns.questions.clear()
+    assert not (await judge(dns, signed(), peer("203.0.113.66"))).spf.explanation
+    assert dns.questions["TXT", "why.x.test"] == 0
+    dns.slow = {"why.x.test": 60}
+    late = await asyncio.wait_for(judge(dns, MESSAGE, peer("203.0.113.66"), limits=Limits(explanation_timeout=0.1)), 5)
+    assert (late.spf.result, late.spf.explanation, late.dmarc.disposition) == (Result.FAIL, "", "reject")
+
+
 @pytest.mark.parametrize("helo", ["", "[192.0.2.1]", "localhost", "a b", "x.test\x00"])
 async def test_a_helo_that_is_no_domain_has_no_spf(helo: str) -> None:
     assert (await judge(world(), MESSAGE, peer(helo=helo), sender=None)).spf.result is Result.NONE

@@ -39,6 +39,39 @@ async def test_a_message_lands_in_the_inbox_with_its_trace_on_top_and_its_body_u
     assert await queued(world) == {}
 
 
+async def test_a_refusal_tells_the_explanation_of_the_domain_as_the_domains(world: World) -> None:
+    """RFC 7208 8.4, bounded; what the domain says cannot make a second line or a control character (promise P9)."""
+    base = vouched(spf=Result.FAIL, dmarc=Result.FAIL, policy="reject", disposition="reject")
+    world.authenticator.opinion = replace(base, spf=replace(base.spf, explanation="See http://x.test/?" + "y" * 400))
+    status = await world.send(world.inbound(), MAIL, "maire@ville.test")
+    assert (status.code, status.enhanced, status.reason) == (550, "5.7.1", "dmarc-reject")
+    assert status.text == (
+        "rejected by the DMARC policy of the author's domain; SPF failed, and the domain sender.test explains: "
+        + ("See http://x.test/?" + "y" * 400)[:200]
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (b"Subject: two\r\nTo: b@x.test\r\nTo: c@x.test\r\n", b"X-Beffroi-Repeated: To, Subject\r\n"),
+        (b"Sender: a@x.test\r\nSender: b@x.test\r\n", b"X-Beffroi-Repeated: Sender\r\n"),
+        (b"Comments: a\r\nComments: b\r\nReceived: x\r\nReceived: y\r\n", b""),
+        (b"Date: now\r\nDate: now\r\nX-Beffroi-Repeated: To\r\n", b""),
+    ],
+)
+async def test_fields_that_contradict_each_other_are_delivered_and_told(
+    world: World, fields: bytes, told: bytes
+) -> None:
+    """RFC 5322 3.6"""
+    mail = b"From: a@sender.test\r\nSubject: one\r\n" + fields + b"\r\nx\r\n"
+    assert (await world.send(world.inbound(), mail, "maire@ville.test")).ok
+    [stored] = world.store.inbox("maire@ville.test")
+    lines = [line + b"\r\n" for line in stored.split(b"\r\n") if line.startswith(b"X-Beffroi-Repeated")]
+    assert b"".join(lines) == told
+    assert stored.endswith(b"\r\nx\r\n")
+
+
 @pytest.mark.parametrize("block", [1, 7, 64])
 async def test_h006_the_result_is_the_same_however_the_octets_come(world: World, block: int) -> None:
     await world.send(world.inbound(), MAIL, "maire@ville.test", block=block)
