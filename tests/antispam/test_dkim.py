@@ -212,6 +212,35 @@ async def test_h078_a_length_that_leaves_text_unsigned_is_weak() -> None:
     assert (cut.result, cut.reason) == (Result.FAIL, "body-shorter-than-signed")
 
 
+@pytest.mark.parametrize(
+    ("selector", "identity", "told"),
+    [("clé", "maïté@école.test", "@xn--cole-9oa.test"), ("xn--cl-cja", "x@cm2.école.test", "x@cm2.xn--cole-9oa.test")],
+)
+async def test_rfc8616_names_in_letters_are_asked_for_and_told_as_a_labels(
+    selector: str, identity: str, told: str
+) -> None:
+    """RFC 8616 4: U-labels in d=, s= and i=, and a local part beyond ASCII, which no field of ours repeats."""
+    field = dkim.sign(
+        MESSAGE, selector.encode(), "école.test".encode(), rsa_pair(2048)[0], identity=identity.encode(),
+        canonicalize=(b"relaxed", b"relaxed"), include_headers=[b"from", b"to", b"subject", b"date"], linesep=b"\r\n",
+    )  # fmt: skip
+    assert "école".encode() in field
+    dns = FakeResolver({"xn--cl-cja._domainkey.xn--cole-9oa.test": {"TXT": [rsa_pair(2048)[1]]}})
+    [found] = await verify(field + MESSAGE, dns)
+    assert (found.result, found.domain, found.selector) == (Result.PASS, "xn--cole-9oa.test", "xn--cl-cja")
+    assert found.identity == told
+    [broken] = await verify(field + MESSAGE.replace(b"From: ", b"From: X "), dns)
+    assert broken.result is Result.FAIL
+
+
+@pytest.mark.parametrize("domain", ["xn--a.test", "a\u202eb.test", "école..test", "écol\u00ade..test"])
+async def test_rfc8616_what_is_no_name_costs_no_question(domain: str) -> None:
+    dns = FakeResolver()
+    message = retag(signed(), b"d", domain.encode())
+    [found] = await verify(message, dns)
+    assert (found.result, dns.questions.total()) == (Result.PERMERROR, 0)
+
+
 async def test_h079_from_must_be_signed() -> None:
     outcome = await one(retag(signed(), b"h", b"to:subject"))
     assert (outcome.result, outcome.reason) == (Result.PERMERROR, "from-not-signed")
