@@ -1,5 +1,7 @@
 """ENVELOPE and BODYSTRUCTURE as octets."""
 
+import base64
+
 import pytest
 
 from message import header, mime, structure, summary, wire
@@ -96,6 +98,31 @@ def test_multipart_with_a_message_inside() -> None:
         text % (2, 0, b""), inner, text % (8, 1, b""),
     )  # fmt: skip
     assert full.endswith(b' 3 NIL NIL NIL NIL) "mixed" ("boundary" "b") NIL NIL NIL)')
+
+
+def test_message_global_is_a_message() -> None:
+    """RFC 6532 3.7: header fields in UTF-8, of the message inside as of a notice's returned one."""
+    full, _ = bodies(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/global\r\n"
+        b"Content-Transfer-Encoding: 8bit\r\n\r\n"
+        + "From: Maïté <maïté@école.test>\r\nSubject: Été\r\n\r\nçà\r\n".encode()
+        + b"--b--\r\n"
+    )
+    assert full.startswith(b'(("message" "global" NIL NIL NIL "8bit" ')
+    for text in ("Été", "Maïté", "maïté", "école.test"):
+        assert b"{%d}\r\n%b" % (len(text.encode()), text.encode()) in full
+    encoded, _ = bodies(
+        b"Content-Type: message/global\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + base64.encodebytes("Subject: Été\n\nçà\n".encode()).replace(b"\n", b"\r\n")
+    )
+    assert b"Subject" not in encoded
+
+
+def test_groups_stand_in_from_and_sender() -> None:
+    """RFC 6854 2, in ENVELOPE's form of a group (RFC 9051 7.5.2)."""
+    found = envelope(b"From: Conseil: a@x.test, b@y.test;\r\nSender: Personne:;")
+    group = b'((NIL NIL "Conseil" NIL)(NIL NIL "a" "x.test")(NIL NIL "b" "y.test")(NIL NIL NIL NIL))'
+    assert group + b'((NIL NIL "Personne" NIL)(NIL NIL NIL NIL))' in found
 
 
 def test_a_multipart_without_parts_still_has_one_body() -> None:
