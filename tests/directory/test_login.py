@@ -271,7 +271,7 @@ async def test_a_new_password_has_no_character_that_nobody_sees(desk: Desk, dire
     assert isinstance(await desk.try_(PAUL, f"vive la Commune{odd}"), LoggedIn)
 
 
-async def test_a_new_password_may_be_written_in_any_script(directory: SqlDirectory) -> None:
+async def test_a_new_password_may_be_written_in_any_script(desk: Desk, directory: SqlDirectory) -> None:
     for text in (
         "Ça va, agent·e·s ?",
         "Ⅷ ﬁn ½ de l’été…",
@@ -280,6 +280,7 @@ async def test_a_new_password_may_be_written_in_any_script(directory: SqlDirecto
         "שלום עולם שלום",
     ):
         await directory.set_password(OPERATOR, at(ANNE), Secret(text))
+        assert isinstance(await desk.try_(ANNE, text), LoggedIn)
 
 
 async def test_a_password_of_256_octets_will_do(desk: Desk, directory: SqlDirectory) -> None:
