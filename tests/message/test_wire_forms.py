@@ -122,7 +122,7 @@ def test_groups_stand_in_from_and_sender() -> None:
     """RFC 6854 2, in ENVELOPE's form of a group (RFC 9051 7.5.2)."""
     found = envelope(b"From: Conseil: a@x.test, b@y.test;\r\nSender: Personne:;")
     group = b'((NIL NIL "Conseil" NIL)(NIL NIL "a" "x.test")(NIL NIL "b" "y.test")(NIL NIL NIL NIL))'
-    assert group + b'((NIL NIL "Personne" NIL)(NIL NIL NIL NIL))' in found
+    assert group + b' ((NIL NIL "Personne" NIL)(NIL NIL NIL NIL))' in found
 
 
 def test_a_multipart_without_parts_still_has_one_body() -> None:
