@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import quote
 
@@ -41,6 +42,7 @@ _ADDRESSES = frozenset((b"from", b"sender", b"reply-to", b"to", b"cc", b"resent-
 _STRUCTURED = frozenset((*ONCE, b"received", b"resent-date", b"resent-message-id", b"dkim-signature")) - {b"subject"}
 _PARAMETERS = frozenset((b"content-type", b"content-disposition"))
 
+UNQUALIFIED = refused("an address in the header has an incomplete domain", "unqualified-domain", "5.6.0", 554)
 EIGHT_BIT = refused("8-bit text in a header field that cannot be encoded, and no SMTPUTF8", "8bit-header", "5.6.7")
 LONG_FIELD = refused("a header line is longer than 998 octets and cannot be folded", "header-line-too-long", "5.6.0")
 
@@ -61,6 +63,22 @@ def clean(head: Head, limits: Limits, *, smtputf8: bool) -> Head | Status:
     if not eight_bit and not _has_long_line(raw):
         return kept
     return _rewritten(kept, limits, eight_bit=eight_bit)
+
+
+def unqualified(head: Head, limits: Limits, routed: Callable[[str], bool]) -> Status | None:
+    """RFC 6409 4.2: who adds to a header answers for its domains. A single label is whole where it has a route of the
+    operator's; what is no address at all is left to those who read it."""
+    for field in head.fields:
+        if field.name not in _ADDRESSES:
+            continue
+        for entry in address_list.parse(field.value, limits):
+            try:
+                domain = address_list.to_address(entry).domain
+            except AddressError:
+                continue
+            if "." not in domain and not routed(domain):
+                return UNQUALIFIED
+    return None
 
 
 def contradicted(head: Head) -> list[str]:

@@ -25,7 +25,7 @@ from delivery.alerts import LOCKED, NEAR_LIMIT, Alerts
 from delivery.authorship import NOT_YOURS, Authors, not_owned, read_authors
 from delivery.commit import Committer, Plan, Target, refusal
 from delivery.envelopes import envelope_of
-from delivery.hygiene import clean
+from delivery.hygiene import clean, unqualified
 from delivery.inbound import LOOP, SENDER_OK, TOO_MANY, looped
 from delivery.queue.allowance import Rules, Verdict
 from delivery.queue.queue import Queue
@@ -150,7 +150,9 @@ class Submission:
         refused_as = await self._refused(account, envelope, arrived, authors)
         if refused_as is not None or isinstance(authors, Status):
             return self._closed(envelope, refused_as or NOT_YOURS, account)
-        head = clean(arrived.head, self._limits, smtputf8=envelope.smtputf8)
+        head = unqualified(arrived.head, self._limits, self._routed) or clean(
+            arrived.head, self._limits, smtputf8=envelope.smtputf8
+        )
         if isinstance(head, Status):
             return self._closed(envelope, head, account)
         arrived = replace(arrived, head=head)

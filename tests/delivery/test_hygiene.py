@@ -168,3 +168,14 @@ async def test_rfc6409_4_2_a_recipients_domain_is_whole(world: World) -> None:
     assert await submit(world, mail(), "x@intranet") == "550 5.1.2 unqualified-domain"
     world.config = world.config.model_copy(update={"delivery": Delivery(routes={"intranet": "192.0.2.1:25"})})
     assert await submit(world, mail(), "x@intranet") == "250 2.0.0 accepted"
+
+
+@pytest.mark.parametrize("name", ["To", "Cc", "Reply-To", "Resent-To"])
+async def test_rfc6409_4_2_domains_in_the_header_are_whole(world: World, name: str) -> None:
+    message = mail().replace(b"To: x@ailleurs.test\r\n", b"")
+    field = f"{name}: Paul <paul@far.test>, groupe: copieur@intranet;\r\n".encode()
+    assert await submit(world, field + message) == "554 5.6.0 unqualified-domain"
+    world.config = world.config.model_copy(update={"delivery": Delivery(routes={"intranet": "192.0.2.1:25"})})
+    assert await submit(world, field + message) == "250 2.0.0 accepted"
+    odd = f"{name}: undisclosed-recipients:;, a@[192.0.2.1], sans domaine, x@\r\n".encode()
+    assert await submit(world, odd + message) == "250 2.0.0 accepted"
