@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from antispam.types import Action, Arc, Authentication, Dkim, Result, Unscanned, Verdict
+from antispam.types import Action, Arc, Authentication, Dkim, Result, Spf, Unscanned, Verdict
 from core.address import parse
 from delivery.evidence import BUG, Evidence, unknown_authentication
 from delivery.policy import RULES, Context, Disposition, decide
@@ -53,6 +53,9 @@ AWAY = Unscanned("unavailable")
         (evidence(), "inbox 250 2.0.0 accepted"),
         (evidence(vouched(spf=P, dmarc=P, policy="reject")), "inbox 250 2.0.0 accepted"),
         (evidence(vouched(spf=F, dmarc=F, policy="none")), "inbox 250 2.0.0 accepted"),
+        # HELO is told and decides nothing
+        (evidence(replace(CLEAN, helo=Spf(F, "helo", "mx.sender.test"))), "inbox 250 2.0.0 accepted"),
+        (evidence(replace(REJECTING, helo=Spf(P, "helo", "sender.test"))), "reject 550 5.7.1 dmarc-reject"),
         # two From fields
         (evidence(defects=TWO_FROM), "reject 550 5.7.1 several-from"),
         (evidence(vouched(dmarc=P, policy="reject"), defects=TWO_FROM), "reject 550 5.7.1 several-from"),

@@ -28,6 +28,7 @@ def rcpt(argument: str, *, extended: bool = True, smtputf8: bool = False) -> tup
         ("FROM:<a@b.fr> SIZE=1000 BODY=8bitmime", A, MailParameters(size=1000, body="8BITMIME")),
         ("FROM:<a@b.fr> BODY=binarymime", A, MailParameters(body="BINARYMIME")),
         ("FROM:<a@b.fr> RET=hdrs ENVID=q+2B1+20x", A, MailParameters(ret="HDRS", envid="q+1 x")),
+        ("FROM:<a@b.fr> ENVID=" + "+2B" * 100, A, MailParameters(envid="+" * 100)),
         ("FROM:<a@b.fr> AUTH=<>", A, MailParameters()),
         ("FROM:<a@b.fr> REQUIRETLS", A, MailParameters(require_tls=True)),
         ("FROM:<é@b.fr> SMTPUTF8", Address("é", "b.fr"), MailParameters(smtputf8=True)),
@@ -62,6 +63,7 @@ def test_mail_arguments(argument: str, sender: Address | None, parameters: MailP
         ("FROM:<a@b.fr> ENVID=+0AQUIT", replies.BAD_PARAMETER),
         ("FROM:<a@b.fr> ENVID=+0a", replies.BAD_PARAMETER),
         ("FROM:<a@b.fr> ENVID=" + "x" * 101, replies.BAD_PARAMETER),
+        ("FROM:<a@b.fr> ENVID=" + "+2B" * 101, replies.BAD_PARAMETER),
         ("FROM:<a@b.fr> RET=ALL", replies.BAD_PARAMETER),
         ("FROM:<a@b.fr> SMTPUTF8=1", replies.BAD_PARAMETER),
         ("FROM:<a@b.fr> =x", replies.BAD_PARAMETER),
@@ -96,6 +98,7 @@ def test_parameters_need_what_was_announced() -> None:
         ("TO:<a@b.fr> NOTIFY=NEVER", Dsn(frozenset({"NEVER"}))),
         ("TO:<a@b.fr> NOTIFY=success,FAILURE", Dsn(frozenset({"SUCCESS", "FAILURE"}))),
         ("TO:<a@b.fr> ORCPT=rfc822;x+2By@b.fr", Dsn(original="rfc822;x+y@b.fr")),
+        ("TO:<a@b.fr> ORCPT=rfc822;" + "x" * 493, Dsn(original="rfc822;" + "x" * 493)),
     ],
 )
 def test_rcpt_arguments(argument: str, dsn: Dsn) -> None:
@@ -122,6 +125,7 @@ def test_h056_postmaster_needs_no_domain(path: str) -> None:
         ("TO:<a@b.fr> NOTIFY=", replies.BAD_PARAMETER),
         ("TO:<a@b.fr> ORCPT=rfc822;a+0Ab", replies.BAD_PARAMETER),
         ("TO:<a@b.fr> ORCPT=rfc822", replies.BAD_PARAMETER),
+        ("TO:<a@b.fr> ORCPT=rfc822;" + "x" * 494, replies.BAD_PARAMETER),
         ("TO:<a@b.fr> ORCPT=utf-8;é@b.fr", replies.BAD_PARAMETER),
         ("TO:<a@b.fr> SIZE=1", replies.UNKNOWN_PARAMETER),
     ],

@@ -87,6 +87,10 @@ async def test_ehlo_is_one_write_with_everything_we_do() -> None:
         (["NOOP a\rb"], "500 5.5.2"),
         (["NOOP \x1b[2J"], "500 5.5.2"),
         (["EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<Postmaster>"], "250 2.1.5"),
+        (["eHlO x", "mAiL fRoM:<a@b.fr> sIzE=1 body=8bitMIME ret=hdrs", "rcpt to:<agent@MAIRIE.test>"], "250 2.1.5"),
+        (["EHLO x", "ETRN mairie.test"], "500 5.5.1"),
+        (["EHLO x", "ATRN mairie.test"], "500 5.5.1"),
+        (["EHLO no.such.name.invalid", "MAIL FROM:<a@b.fr>", "RCPT TO:<agent@mairie.test>"], "250 2.1.5"),
     ],
 )
 async def test_replies(lines: list[str], answer: str) -> None:
