@@ -23,7 +23,7 @@ from store.types import AccountRef, Appended, Placement
 
 FileKey = tuple[str, int, int]  # organisation, internal date, device: who shares an inode
 UNDER_WAY = 64  # syncs of one command at once: others' mail finds room among those that the kernel takes
-TURN = 4  # messages scanned in one turn of the loop: some 2 ms
+TURN = 4  # messages written or scanned in one turn of the loop: some 2 ms
 TURN_OCTETS = 16 * 1024  # and no more octets than these, past the last one's: an odd header costs 8 µs for each
 QUICK = 16 * 1024  # a longer header is scanned in a thread: 60 KB of quoted backslashes take half a second
 CLOSED_AT_ONCE = 16  # files, on the event loop
@@ -165,34 +165,72 @@ async def stage_all(
     items: Sequence[tuple[Content, Placement]],
     staged: list[TemporaryFile],
 ) -> None:
-    """`stage_appended` for each, into `staged`, which its owner discards whatever happens. Small ones are written on
-    the loop, and their syncs are under way together: the file system makes few journal commits of them. All are over
-    when this returns or raises, and every one went well when it returns."""
-    tools, begun = entry.handle.tools, deque[Syncing]()
-    count = octets = 0
+    """`stage_appended` for each, into `staged`, which its owner discards whatever happens. Small ones are written and
+    scanned on the loop, in bunches. All syncs are over when this returns or raises, and every one went well when it
+    returns."""
+    bunch = _Bunch(entry, syncs, staged)
     try:
         with whole():
             for content, placement in items:
-                small = None
-                if content.size <= stage.SMALL and _quick(data := content.read(0, content.size)):
-                    small = await _begin_small(tools, syncs, entry, data, _date(tools, placement))
-                if small is None:
-                    staged.append(await stage_appended(pool, entry, content, placement))
+                date = _date(entry.handle.tools, placement)
+                small = content.size <= stage.SMALL and _quick(data := content.read(0, content.size))
+                if small and bunch.write(data, date):
+                    await bunch.written()
                     continue
-                staged.append(small[0])
-                begun.append(small[1])
-                count, octets = count + 1, octets + small[0].prepared.size
-                if count == TURN or octets >= TURN_OCTETS:
-                    count = octets = 0
-                    await asyncio.sleep(0)  # a thousand messages keep nobody waiting (promise P7)
-                if len(begun) == UNDER_WAY:
-                    await begun.popleft()
-            while begun:
-                await begun.popleft()
+                await bunch.end()
+                staged.append(await stage_appended(pool, entry, content, placement))
+            await bunch.end()
     finally:
-        for syncing in begun:
+        await bunch.given_up()
+
+
+class _Bunch:
+    """Small messages of one command that are written together, then synced together while they are scanned: a file made
+    while syncs are under way waits for the commits of the file system's journal, each time."""
+
+    def __init__(self, entry: Entry, syncs: Syncs, staged: list[TemporaryFile]) -> None:
+        self._entry, self._syncs, self._staged = entry, syncs, staged
+        self._written: deque[tuple[int, bytes, int]] = deque()  # descriptor, octets, date
+        self._begun: list[Syncing] = []
+
+    def write(self, data: bytes, date: int) -> bool:
+        """False: the file system wants another way."""
+        fd = stage.write_unsynced(self._entry.handle.tools, self._entry.handle.root, data, date)
+        if fd is not None:
+            self._written.append((fd, data, date))
+        return fd is not None
+
+    async def written(self) -> None:
+        """After each."""
+        if len(self._written) == UNDER_WAY:
+            await self.end()
+        elif len(self._written) % TURN == 0:
+            await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        """All that was written is synced, scanned, and `staged`. Raises OSError."""
+        for fd, _, _ in self._written:
+            self._begun.append(self._syncs.begin((fd,)))
+        count = octets = 0
+        while self._written:
+            fd, data, date = self._written[0]
+            self._staged.append(TemporaryFile(fd, stage.prepared(self._entry.handle.tools, data, date)))
+            self._written.popleft()
+            count, octets = count + 1, octets + len(data)
+            if count == TURN or octets >= TURN_OCTETS:
+                count = octets = 0
+                await asyncio.sleep(0)  # a thousand messages keep nobody waiting (promise P7)
+        while self._begun:
+            await self._begun[-1]
+            self._begun.pop()
+
+    async def given_up(self) -> None:
+        """What is not `staged` is closed, once no sync uses it any more."""
+        for syncing in self._begun:
             await syncing.over()
             syncing.exception()  # one failure is told, and ends them all
+        for fd, _, _ in self._written:
+            self._entry.handle.tools.fs.close(fd)
 
 
 def _date(tools: Tools, placement: Placement) -> int:
