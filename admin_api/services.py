@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.clock import Clock
@@ -9,6 +10,7 @@ from core.config import Limits
 from core.resolver import Resolver
 from delivery.types import QueueAdministration
 from directory.directory import Directory
+from dkim_keys.client_records import ClientService
 from dkim_keys.keyring import Keyring
 from store.store import Store
 
@@ -16,7 +18,7 @@ from store.store import Store
 @dataclass(frozen=True, slots=True)
 class Services:
     """`hostname` is the installation's public name: the MX of every hosted domain. `sts_policy`: the text of the
-    MTA-STS policy that is published for them, "" for none."""
+    MTA-STS policy that is published for them, "" for none; `client_services`: where mail programs read and send."""
 
     hostname: str
     limits: Limits
@@ -27,3 +29,4 @@ class Services:
     resolver: Resolver
     clock: Clock
     sts_policy: str = ""
+    client_services: Sequence[ClientService] = ()

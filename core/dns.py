@@ -28,6 +28,7 @@ from dns.rdtypes.ANY.TLSA import TLSA
 from dns.rdtypes.ANY.TXT import TXT
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
+from dns.rdtypes.IN.SRV import SRV
 
 from core.breaker import Breaker
 from core.clock import Clock
@@ -35,7 +36,7 @@ from core.config import parse_endpoint
 from core.dns_cache import FLOOR, DnsCache
 from core.domain import MAX_DOMAIN, MAX_LABEL
 from core.log import get
-from core.resolver import Answer, Mx, Outcome, Tlsa
+from core.resolver import Answer, Mx, Outcome, Srv, Tlsa
 
 T = TypeVar("T")
 _log = get(__name__)
@@ -112,6 +113,9 @@ class DnsResolver:
 
     async def tlsa(self, name: str) -> Answer[Tlsa]:
         return await self._answer(name, "TLSA", _tlsa)
+
+    async def srv(self, name: str) -> Answer[Srv]:
+        return await self._answer(name, "SRV", _srv)
 
     async def cname(self, name: str) -> Answer[str]:
         return await self._answer(name, "CNAME", _cname)
@@ -285,6 +289,11 @@ def _aaaa(rdata: dns.rdata.Rdata) -> str:
 def _mx(rdata: dns.rdata.Rdata) -> Mx:
     record = _expect(rdata, MX)
     return Mx(record.preference, _host(record.exchange))
+
+
+def _srv(rdata: dns.rdata.Rdata) -> Srv:
+    record = _expect(rdata, SRV)
+    return Srv(record.priority, record.weight, record.port, _host(record.target))
 
 
 def _ptr(rdata: dns.rdata.Rdata) -> str:

@@ -29,6 +29,14 @@ class Mx:
 
 
 @dataclass(frozen=True, slots=True)
+class Srv:
+    priority: int
+    weight: int
+    port: int
+    host: str  # as in `Mx`; "" says that the service is not offered (RFC 2782)
+
+
+@dataclass(frozen=True, slots=True)
 class Tlsa:
     usage: int
     selector: int
@@ -62,6 +70,8 @@ class Resolver(Protocol):
     async def ptr(self, address: str) -> Answer[str]: ...
 
     async def tlsa(self, name: str) -> Answer[Tlsa]: ...
+
+    async def srv(self, name: str) -> Answer[Srv]: ...
 
     async def cname(self, name: str) -> Answer[str]:
         """The alias record itself, not followed: whether it is validated decides about DANE (RFC 7672 2.2.2)."""

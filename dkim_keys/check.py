@@ -61,6 +61,9 @@ async def _observe(resolver: Resolver, record: DnsRecord) -> tuple[Outcome, list
     if record.type == "MX":
         mx = await resolver.mx(record.name)
         return mx.outcome, [f"{item.preference} {item.host}." for item in mx.records]
+    if record.type == "SRV":
+        srv = await resolver.srv(record.name)
+        return srv.outcome, [f"{item.priority} {item.weight} {item.port} {item.host}." for item in srv.records]
     if record.type == "CNAME":
         alias = await resolver.cname(record.name)
         return alias.outcome, [f"{name}." for name in alias.records]
@@ -139,6 +142,15 @@ def _judge_tlsrpt(_expected: str, found: list[str]) -> Status:
     return Status.DUPLICATE if len(found) > 1 else Status.CORRECT if "rua=" in found[0] else Status.INCORRECT
 
 
+def _judge_client(expected: str, found: list[str]) -> Status:
+    """Another server beside ours, or in its place, would be shown the passwords of the commune's people."""
+    return (
+        Status.CORRECT
+        if {value.split(" ", 2)[2] for value in found} == {expected.split(" ", 2)[2]}
+        else (Status.INCORRECT)
+    )
+
+
 _JUDGES: dict[Kind, Callable[[str, list[str]], Status]] = {
     Kind.MX: _judge_mx,
     Kind.SPF: _judge_spf,
@@ -147,6 +159,7 @@ _JUDGES: dict[Kind, Callable[[str, list[str]], Status]] = {
     Kind.STS: _judge_same,
     Kind.STS_HOST: _judge_same,
     Kind.TLSRPT: _judge_tlsrpt,
+    Kind.CLIENT: _judge_client,
 }
 _CONCERNS: dict[Kind, Callable[[str], bool]] = {
     Kind.MX: lambda value: True,
@@ -156,4 +169,5 @@ _CONCERNS: dict[Kind, Callable[[str], bool]] = {
     Kind.STS: lambda value: value.startswith("v=STSv1"),
     Kind.STS_HOST: lambda value: True,
     Kind.TLSRPT: lambda value: value.startswith("v=TLSRPTv1"),
+    Kind.CLIENT: lambda value: True,
 }

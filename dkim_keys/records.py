@@ -24,6 +24,7 @@ class Kind(Enum):
     STS = "sts"
     STS_HOST = "sts-host"
     TLSRPT = "tlsrpt"
+    CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from admin_api.schemas import DkimKeyOut, DnsRecordOut, DomainCreated, DomainIn,
 from admin_api.services import Services
 from directory.types import Actor
 from dkim_keys.check import check_domain
+from dkim_keys.client_records import client_records
 from dkim_keys.domain_setup import add_hosted_domain
 from dkim_keys.records import DnsRecord, domain_records
 
@@ -19,7 +20,10 @@ router = APIRouter(tags=["domains"])
 async def expected(rooms: Services, actor: Actor, name: str) -> list[DnsRecord]:
     domain = await rooms.directory.domain(actor, name)
     keys = await rooms.directory.dkim_keys(domain.name)
-    return domain_records(domain.name, rooms.hostname, keys, sts_policy=rooms.sts_policy)
+    return [
+        *domain_records(domain.name, rooms.hostname, keys, sts_policy=rooms.sts_policy),
+        *client_records(domain.name, rooms.hostname, rooms.client_services),
+    ]
 
 
 @router.get("/domains")
@@ -52,7 +56,7 @@ async def remove_domain(name: str, actor: OperatorOnly, rooms: Rooms) -> None:
 
 @router.get("/domains/{name}/dns")
 async def dns_records(name: str, actor: AnyAdministrator, rooms: Rooms) -> list[DnsRecordOut]:
-    """MX, SPF, DKIM and DMARC records to publish."""
+    """MX, SPF, DKIM and DMARC records to publish, and those that mail programs look for."""
     return [DnsRecordOut.of(record) for record in await expected(rooms, actor, name)]
 
 

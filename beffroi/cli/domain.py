@@ -13,6 +13,7 @@ from core.domain import to_unicode
 from directory.directory import Directory
 from directory.types import Actor, Domain
 from dkim_keys.check import RecordCheck, check_domain
+from dkim_keys.client_records import client_records, client_services
 from dkim_keys.domain_setup import add_hosted_domain
 from dkim_keys.records import DnsRecord, domain_records
 from dkim_keys.sts_policy import policy_text
@@ -37,7 +38,10 @@ def record_view(record: DnsRecord) -> dict[str, object]:
 async def expected_records(config: Config, directory: Directory, name: str) -> list[DnsRecord]:
     domain = await directory.domain(Actor.console(), name)
     keys = await directory.dkim_keys(domain.name)
-    return domain_records(domain.name, config.hostname, keys, sts_policy=policy_text(config))
+    return [
+        *domain_records(domain.name, config.hostname, keys, sts_policy=policy_text(config)),
+        *client_records(domain.name, config.hostname, client_services(config.listen)),
+    ]
 
 
 @app.command("add")

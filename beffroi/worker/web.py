@@ -21,6 +21,7 @@ from beffroi.worker.bootstrap import Assignment
 from beffroi.worker.sites import Certificates, Sites
 from core import log
 from core.config import Config
+from dkim_keys.client_records import client_services
 from dkim_keys.sts_policy import policy_text
 
 KEEP_ALIVE = 15  # seconds
@@ -124,6 +125,7 @@ def _services(config: Config, rooms: Rooms) -> Services:
         resolver=rooms.resolver,
         clock=CLOCK,
         sts_policy=policy_text(config),
+        client_services=client_services(config.listen),
     )
 
 

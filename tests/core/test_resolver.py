@@ -15,7 +15,7 @@ import pytest
 from core.clock import ManualClock
 from core.dns import DnsResolver, askable
 from core.dns_cache import DnsCache
-from core.resolver import Answer, Mx, Outcome, Tlsa
+from core.resolver import Answer, Mx, Outcome, Srv, Tlsa
 from tests.fakes.dns_server import DnsServer, answering
 
 
@@ -31,6 +31,7 @@ async def test_each_type_answers_in_our_words(clock: ManualClock) -> None:
         "AAAA": "x.test. 60 AAAA 2001:db8::1",
         "MX": "x.test. 60 MX 10 Mail.X.test.",
         "TLSA": "x.test. 60 TLSA 3 1 1 " + "ab" * 32,
+        "SRV": "x.test. 60 SRV 0 1 993 Mail.X.test.",
     }
 
     def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message:
@@ -47,6 +48,7 @@ async def test_each_type_answers_in_our_words(clock: ManualClock) -> None:
         assert (await resolver.mx("x.test")).records == (Mx(10, "mail.x.test"),)
         assert (await resolver.ptr("192.0.2.1")).records == ("host.x.test",)
         assert (await resolver.tlsa("x.test")).records == (Tlsa(3, 1, 1, b"\xab" * 32),)
+        assert (await resolver.srv("x.test")).records == (Srv(0, 1, 993, "mail.x.test"),)
         assert ("1.2.0.192.in-addr.arpa", "PTR", False) in server.questions
 
 

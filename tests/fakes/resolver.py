@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.resolver import Answer, Mx, Outcome, Tlsa
+from core.resolver import Answer, Mx, Outcome, Srv, Tlsa
 
 
 class FakeResolver:
     """`zone`: name > {"TXT": [...], "A": [...], "AAAA": [...], "MX": [(10, "host")], "PTR": […], "TLSA": [Tlsa],
-    "CNAME": [name]}.
+    "SRV": [(0, 1, 993, "host")], "CNAME": [name]}.
 
     PTR records stand under the address itself ("192.0.2.1"). `failing` names answer FAILED, `secure` names carry AD,
     `slow` names wait that many seconds first. A name with records of another type, or above one, is EMPTY.
@@ -56,6 +56,9 @@ class FakeResolver:
 
     async def tlsa(self, name: str) -> Answer[Tlsa]:
         return await self._answer(name, "TLSA", lambda v: v)
+
+    async def srv(self, name: str) -> Answer[Srv]:
+        return await self._answer(name, "SRV", lambda v: Srv(*v))
 
     async def cname(self, name: str) -> Answer[str]:
         return await self._answer(name, "CNAME", str)
