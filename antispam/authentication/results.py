@@ -44,7 +44,7 @@ def compose(authserv_id: str, authentication: Authentication, address: str) -> b
     results = [_spf(item) for item in (authentication.spf, authentication.helo) if item is not None]
     results += [_dkim(item) for item in authentication.dkim[:MAX_DKIM]] or [_result("dkim", Result.NONE, "")]
     if authentication.arc.result is not Result.NONE:
-        results.append(_arc(authentication.arc))
+        results.append(_arc(authentication.arc, address))
     results += [_dmarc(authentication.dmarc), _iprev(authentication.iprev, address)]
     return _field(authserv_id, results)
 
@@ -102,11 +102,11 @@ def _dmarc(dmarc: Dmarc) -> Any:
     return _result("dmarc", dmarc.result, dmarc.reason, (("header", "from", dmarc.domain),), comment)
 
 
-def _arc(arc: Arc) -> Any:
+def _arc(arc: Arc, address: str) -> Any:
     """RFC 8617 10.2 knows none, pass and fail only; "header.oldest-pass" is not computed, hence not told."""
     result = Result.PASS if arc.result is Result.PASS else Result.FAIL
     sealers = ",".join(filter(None, (_token(name) for name in arc.sealers[:MAX_DKIM])))
-    return _result("arc", result, arc.reason, (), f"i={arc.sets} {sealers}".strip())
+    return _result("arc", result, arc.reason, (("smtp", "remote-ip", address),), f"i={arc.sets} {sealers}".strip())
 
 
 def _iprev(iprev: Iprev, address: str) -> Any:

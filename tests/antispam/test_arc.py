@@ -167,7 +167,7 @@ def test_the_result_is_told_in_authentication_results() -> None:
         Arc(Result.FAIL, 2, ("x.test", "bad\r\nname"), "seal-differs"),
     )
     field = results.compose("mx.dept.test", vouched, "192.0.2.1")
-    assert b"\tarc=fail (i=2 x.test) reason=seal-differs;\r\n" in field
+    assert b"\tarc=fail (i=2 x.test) reason=seal-differs smtp.remote-ip=192.0.2.1;\r\n" in field
     read = results.parse(field.partition(b":")[2].replace(b"\r\n", b"").strip())
     assert read is not None
     assert ("arc", "fail") in [(claim.method, claim.result) for claim in read.claims]
