@@ -77,7 +77,7 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert len(zone.splitlines()) == len(domain["records"])
     check = run("domain", "check", "saint-aubin.test", "--json")
     assert check.code == 1  # nobody answers at the resolver
-    assert {row["type"] for row in check.json} == {"MX", "TXT"}
+    assert {row["type"] for row in check.json} == {"MX", "TXT", "SRV"}
 
     address = "secretariat@saint-aubin.test"
     mailbox = run("mailbox", "add", address, "--password-stdin", "--quota", "5G", "--json", stdin=PASSWORD + "\n").json
