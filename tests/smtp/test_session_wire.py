@@ -89,6 +89,8 @@ async def test_ehlo_is_one_write_with_everything_we_do() -> None:
         (["EHLO x", "MAIL FROM:<a@b.fr>", "RCPT TO:<Postmaster>"], "250 2.1.5"),
         (["eHlO x", "mAiL fRoM:<a@b.fr> sIzE=1 body=8bitMIME ret=hdrs", "rcpt to:<agent@MAIRIE.test>"], "250 2.1.5"),
         (["EHLO x", "ETRN mairie.test"], "500 5.5.1"),
+        (["EHLO xn--cole-9oa.test", "MAIL FROM:<é@école.test> SMTPUTF8", "RCPT TO:<agent@mairie.test>"], "250 2.1.5"),
+        (["EHLO école.test"], "501 5.5.4"),
         (["EHLO x", "ATRN mairie.test"], "500 5.5.1"),
         (["EHLO no.such.name.invalid", "MAIL FROM:<a@b.fr>", "RCPT TO:<agent@mairie.test>"], "250 2.1.5"),
     ],
