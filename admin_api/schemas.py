@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from core.address import Address, AddressError, parse
 from core.domain import to_unicode
-from delivery.types import QueuedMessage, TraceEntry
+from delivery.types import HoldName, QueuedMessage, TraceEntry
 from directory.types import Account, Administrator, Alias, Domain, Grant, Organisation
 from dkim_keys.records import DnsRecord
 from store.types import Recycled, Restored
@@ -262,7 +262,7 @@ class QueuedMessageOut(Model):
     size: int
     created: float
     held: bool
-    held_by: list[Literal["administrator", "lock", "suspension", "removal"]] = Field(
+    held_by: list[HoldName] = Field(
         description="A lock of the account's sending, its suspension or its commune's, its removal after either, "
         "an administrator by hand."
     )
@@ -284,7 +284,7 @@ class QueuedMessageOut(Model):
         ]  # fmt: skip
         return QueuedMessageOut(
             queue_id=value.queue_id, sender=value.sender, size=value.size, created=value.created, held=value.held,
-            held_by=list(value.held_by),  # type: ignore[arg-type]
+            held_by=list(value.held_by),
             organisation=value.organisation_id, recipients=recipients, release_at=value.schedule.release_at,
             deliver_by=value.schedule.deliver_by, by_mode=value.schedule.by_mode, priority=value.schedule.priority,
         )  # fmt: skip

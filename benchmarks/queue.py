@@ -85,7 +85,7 @@ async def runner(data: Path, agent: Agent) -> Any:
     queue = Queue(data / "queue.db", data / "run", clock=clock)
     await queue.open()
     rules = Rules(Backoff((300, 900), 432_000, 14_400), now=clock.now, chance=random.random)
-    reporter = Reporter(queue, directory, hostname="mx.test", lifetime=1.0, clock=clock, ids=ids)  # type: ignore[arg-type]
+    reporter = Reporter(queue, directory, hostname="mx.test", lifetime=1.0, clock=clock, ids=ids)  # type: ignore[arg-type]  # fakes
     scheduler = Scheduler(queue, Agents(agent, agent), rules, reporter, Routes({}), run_dir=data / "run", clock=clock)
     task = asyncio.create_task(scheduler.run())
     try:

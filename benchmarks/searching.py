@@ -83,7 +83,7 @@ def _date(seconds: int) -> str:
 
 def timed(port: int, user: str) -> dict[str, float]:
     """Seconds of each command: the best of some, after one that is not counted."""
-    imaplib._MAXLINE = 100_000_000  # type: ignore[attr-defined]
+    imaplib._MAXLINE = 100_000_000  # type: ignore[attr-defined]  # of imaplib
     found: dict[str, float] = {}
     client = imaplib.IMAP4_SSL("127.0.0.1", port, timeout=600)
     client.login(user, PASSWORD)

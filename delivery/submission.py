@@ -27,7 +27,7 @@ from delivery.commit import Committer, Plan, Target, refusal
 from delivery.envelopes import envelope_of
 from delivery.hygiene import clean, unqualified
 from delivery.inbound import LOOP, SENDER_OK, TOO_MANY, looped
-from delivery.queue.allowance import Rules, Verdict
+from delivery.queue.allowance import Answer, Rules
 from delivery.queue.queue import Queue
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import ACCEPTED, RELAY, judge_recipient
@@ -51,10 +51,10 @@ NEW_LIMIT = deferred("too many new recipients today, try again tomorrow", "new-r
 # X.7.16 is RFC 4865's for a user's quota of future releases (RFC 6710 gave it a second meaning).
 TOO_MANY_KEPT = deferred("too many messages are kept back for this account", "too-many-kept-back", "4.7.16", code=450)
 SENDING_LOCKED = refused("sending is locked for this account, ask your administrator", "sending-locked", "5.7.1")
-DENIED: dict[Verdict, Status] = {
-    Verdict.DAILY: DAILY_LIMIT,
-    Verdict.NEW: NEW_LIMIT,
-    Verdict.LOCKED: SENDING_LOCKED,
+DENIED: dict[Answer, Status] = {
+    Answer.DAILY: DAILY_LIMIT,
+    Answer.NEW: NEW_LIMIT,
+    Answer.LOCKED: SENDING_LOCKED,
 }
 
 _log = log.get(__name__)
@@ -286,7 +286,7 @@ class Submission:
             await self._alerts.raise_(LOCKED, account)
         elif found.warn:
             await self._alerts.raise_(NEAR_LIMIT, account)
-        return DENIED.get(found.verdict)
+        return DENIED.get(found.answer)
 
     async def _kept_back(self, account: Account, envelope: Envelope) -> Status | None:
         """Our queue is no archive: so many messages of one account may wait for a time that it chose."""

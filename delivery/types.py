@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import field
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from core.address import Address
 from core.envelope import AT_ONCE, Dsn, Peer, Schedule
@@ -13,6 +13,7 @@ from core.frozen import dataclass
 from core.status import Status
 from message.content import Content
 
+HoldName = Literal["administrator", "lock", "suspension", "removal"]
 BINARY = "BINARYMIME"  # RFC 3030 3; what is accepted so is kept as lines all the same
 
 
@@ -146,8 +147,8 @@ class QueuedRecipient:
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
     """`sender` "" is the null sender; `organisation_id` is that of the account that sent or forwards it, or "";
-    `held_by`: any of "administrator", "lock" (of the account's sending), "suspension" (of the account or its
-    organisation), "removal" (of an account whose lock or suspension held it)."""
+    `held_by`: an administrator, a lock of the account's sending, the suspension of the account or its organisation,
+    the removal of an account whose lock or suspension held it."""
 
     queue_id: str
     sender: str
@@ -157,7 +158,7 @@ class QueuedMessage:
     organisation_id: str
     recipients: tuple[QueuedRecipient, ...]
     schedule: Schedule = AT_ONCE
-    held_by: tuple[str, ...] = ()
+    held_by: tuple[HoldName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

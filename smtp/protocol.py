@@ -136,7 +136,7 @@ class SmtpProtocol(SMTP):
     def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._source = PeerReader(reader, self._service.limits)
         # The loop of aiosmtpd asks its reader for nothing but `readuntil()`.
-        self._reader = self._source  # type: ignore[assignment]
+        self._reader = self._source  # type: ignore[assignment]  # all that it asks
         self._writer = writer
 
     def connection_lost(self, error: Exception | None) -> None:

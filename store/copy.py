@@ -68,7 +68,7 @@ def _sources(transaction: Transaction, row: FolderRow, ranges: Sequence[tuple[in
     found: list[_Source] = []
     for first, last in keys_within(row, ranges):
         rows = transaction.db.all(
-            f"SELECT key & {UID_MASK}, name, flags, keywords, size, internal_date, thread_id FROM messages "  # noqa: S608
+            f"SELECT key & {UID_MASK}, name, flags, keywords, size, internal_date, thread_id FROM messages "  # noqa: S608 - constants
             "WHERE key BETWEEN ? AND ? ORDER BY key",
             (first, last),
         )

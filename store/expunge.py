@@ -28,7 +28,7 @@ def expunge(
     found: list[Removed] = []
     for first, last in keys_within(row, EVERYTHING if ranges is None else ranges):
         found += transaction.db.all(
-            f"SELECT key & {UID_MASK}, name, flags, size FROM messages WHERE key BETWEEN ? AND ?{condition} "  # noqa: S608
+            f"SELECT key & {UID_MASK}, name, flags, size FROM messages WHERE key BETWEEN ? AND ?{condition} "  # noqa: S608 - constants
             "ORDER BY key",
             (first, last),
         )

@@ -32,7 +32,7 @@ def containing(
     form, found = sorting.wanted(pattern), list[int]()
     for first, last in keys_within(folder, ranges):
         rows = db.all(
-            f"SELECT key & {UID_MASK}, fields FROM sorting WHERE key BETWEEN ? AND ? AND instr(fields, ?) ORDER BY key",  # noqa: S608
+            f"SELECT key & {UID_MASK}, fields FROM sorting WHERE key BETWEEN ? AND ? AND instr(fields, ?) ORDER BY key",  # noqa: S608 - constants
             (first, last, form),
         )
         hits = [uid for uid, kept in rows if sorting.found(kept, name, form)]

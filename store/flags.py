@@ -54,7 +54,7 @@ def store(
     modseq = 0
     for first, last in keys_within(row, ranges):
         rows = transaction.db.all(
-            f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",  # noqa: S608
+            f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",  # noqa: S608 - constants
             (first, last),
         )
         for uid, flags, words, row_modseq in rows:

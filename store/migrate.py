@@ -29,11 +29,11 @@ class Database(Protocol):
 
 def _to_2(db: Database) -> None:
     """Sort keys from the header fields that are kept anyway; a life for the text index to hold on to."""
-    db.run(f"ALTER TABLE state ADD COLUMN life TEXT NOT NULL DEFAULT ''; UPDATE state SET life = {NEW_LIFE}")  # noqa: S608
+    db.run(f"ALTER TABLE state ADD COLUMN life TEXT NOT NULL DEFAULT ''; UPDATE state SET life = {NEW_LIFE}")  # noqa: S608 - constants
     db.run(f"DROP TABLE sorting; {SORTING}")
     last: object = -1
     while rows := db.all("SELECT key, headers FROM heads WHERE key > ? ORDER BY key LIMIT ?", (last, BATCH)):
-        db.many(SORT_ROW, [(key, *sort_row(sorting.keys(split(bytes(head))))) for key, head in rows])  # type: ignore[call-overload]
+        db.many(SORT_ROW, [(key, *sort_row(sorting.keys(split(bytes(head))))) for key, head in rows])  # type: ignore[call-overload]  # a BLOB
         last = rows[-1][0]
 
 

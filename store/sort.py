@@ -35,7 +35,7 @@ def ordered(db: Connection, folder: FolderRow, uids: Sequence[int], criteria: Se
     tables = "messages m JOIN sorting s USING (key)" if any("s." in term for term in terms) else "messages m"
     where, values = chosen(folder, uids)
     found = db.value(
-        f"SELECT json_group_array(m.key & {UID_MASK} ORDER BY {', '.join([*terms, 'm.key'])}) "  # noqa: S608
+        f"SELECT json_group_array(m.key & {UID_MASK} ORDER BY {', '.join([*terms, 'm.key'])}) "  # noqa: S608 - constants
         f"FROM {tables} WHERE {where}",
         values,
     )

@@ -10,7 +10,7 @@ import asyncio
 from concurrent.futures import Executor
 
 from core.errors import InvalidError, StorageError
-from message.content import head_length
+from message.content import BytesContent, head_length
 from store.ending import through
 from store.faults import translated
 from store.fsops import FileSystem
@@ -43,27 +43,6 @@ class SpooledContent(FileContent):
     """What lies in a spool file: its octets can be copied inside the kernel."""
 
     __slots__ = ()
-
-
-class MemoryContent:
-    """What is still in memory: pieces joined once."""
-
-    __slots__ = ("_data", "_head")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._head = data[: head_length(data)]
-
-    @property
-    def size(self) -> int:
-        return len(self._data)
-
-    @property
-    def head(self) -> bytes:
-        return self._head
-
-    def read(self, start: int, stop: int) -> bytes:
-        return self._data[start:stop]
 
 
 class SpoolFile:
@@ -123,9 +102,9 @@ class SpoolFile:
             self._start += block[: IN_MEMORY - len(self._start)]
         self._size = end
 
-    def content(self) -> MemoryContent | SpooledContent:
+    def content(self) -> BytesContent | SpooledContent:
         if self._fd is None:
-            return MemoryContent(b"".join(self._pieces))
+            return BytesContent(b"".join(self._pieces))
         return SpooledContent(self._fs, self._fd, self._size, self._start[: head_length(self._start)])
 
     async def close(self) -> None:

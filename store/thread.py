@@ -30,7 +30,7 @@ def threads(db: Connection, folder: FolderRow, uids: Sequence[int], algorithm: T
 def _keys(db: Connection, folder: FolderRow, uids: Sequence[int]) -> tuple[list[int], Keys]:
     where, values = chosen(folder, uids)
     rows = db.all(
-        f"SELECT m.key & {UID_MASK}, {SENT_DATE}, s.subject, s.reply, s.message, s.parents "  # noqa: S608
+        f"SELECT m.key & {UID_MASK}, {SENT_DATE}, s.subject, s.reply, s.message, s.parents "  # noqa: S608 - constants
         f"FROM messages m JOIN sorting s USING (key) WHERE {where} ORDER BY m.key",
         values,
     )

@@ -94,7 +94,7 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
     rows = {
         name: (uid, size)
         for uid, name, size in handle.writer.all(
-            f"SELECT key & {UID_MASK}, name, size FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608
+            f"SELECT key & {UID_MASK}, name, size FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608 - constants
             span,
         )
     }

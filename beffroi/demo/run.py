@@ -112,7 +112,7 @@ def _api(place: Place, secrets: Secrets, method: str, path: str, body: object) -
         method=method,
     )
     try:
-        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - our own door
     except urllib.error.HTTPError as error:
         with error:
             problem = json.loads(error.read() or b"{}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, case, delete, select, true, update
 
@@ -46,22 +47,22 @@ class Administration:
 
     async def suspend(self, account_ids: Collection[str]) -> None:
         for some in _parts(account_ids):
-            await self._database.write(lambda connection, ids=some: hold_accounts(connection, ids, Hold.SUSPENSION))  # type: ignore[misc]
+            await self._database.write(partial(hold_accounts, account_ids=some, reason=Hold.SUSPENSION))
 
     async def resume(self, account_ids: Collection[str]) -> None:
         for some in _parts(account_ids):
-            await self._database.write(lambda connection, ids=some: free_accounts(connection, ids, Hold.SUSPENSION))  # type: ignore[misc]
+            await self._database.write(partial(free_accounts, account_ids=some, reason=Hold.SUSPENSION))
         self._hints.send()
 
     async def orphan(self, account_ids: Collection[str]) -> None:
         now = self._clock.now()
         for some in _parts(account_ids):
-            await self._database.write(lambda connection, ids=some: orphans.mark(connection, ids, now))  # type: ignore[misc]
+            await self._database.write(partial(orphans.mark, account_ids=some, now=now))
 
     async def reclaim(self, account_ids: Collection[str]) -> None:
         now = self._clock.now()
         for some in _parts(account_ids):
-            await self._database.write(lambda connection, ids=some: orphans.unmark(connection, ids, now))  # type: ignore[misc]
+            await self._database.write(partial(orphans.unmark, account_ids=some, now=now))
 
     async def forget(self, account_id: str) -> None:
         def act(connection: Connection) -> None:

@@ -33,7 +33,7 @@ class Rules:
     hijack: int
 
 
-class Verdict(Enum):
+class Answer(Enum):
     GRANTED = "granted"
     DAILY = "daily-limit"
     NEW = "new-recipients"
@@ -45,7 +45,7 @@ class Charge:
     """`warn`: four fifths of a day's allowance are used, for the first time in 24 hours. `locked`: just now. `total`:
     recipients within 24 hours, with these; where it was granted."""
 
-    verdict: Verdict
+    answer: Answer
     warn: bool = False
     locked: bool = False
     total: int = 0
@@ -55,10 +55,10 @@ def charge(connection: Connection, account_id: str, keys: Collection[str], rules
     """Count a message to these recipients (address keys), unless that is refused."""
     state = connection.execute(_SENDING, {"account": account_id}).one_or_none()
     if state is not None and state.locked_at:
-        return Charge(Verdict.LOCKED)
+        return Charge(Answer.LOCKED)
     total = sent_recently(connection, account_id, now) + len(keys)
     if total > rules.recipients:
-        return Charge(Verdict.DAILY)
+        return Charge(Answer.DAILY)
     digests = {_digest(key) for key in keys}
     known = _known(connection, account_id, digests, now)
     fresh = digests - known.keys()
@@ -67,14 +67,14 @@ def charge(connection: Connection, account_id: str, keys: Collection[str], rules
     if new > rules.hijack and _hijacked(connection, account_id, len(fresh), len(keys), rules, now):
         hold_accounts(connection, [account_id], Hold.LOCK)  # what a stranger's hand has put into the queue already
         _set(connection, account_id, locked_at=now)
-        return Charge(Verdict.LOCKED, locked=True)
+        return Charge(Answer.LOCKED, locked=True)
     if new > rules.new_recipients:
-        return Charge(Verdict.NEW)
+        return Charge(Answer.NEW)
     count_sent(connection, account_id, len(keys), now)
     _remember(connection, account_id, fresh, known, now)
     near = total > WARN_SHARE * rules.recipients or new > WARN_SHARE * rules.new_recipients
     warn = near and _first_warning(connection, account_id, state.warned_at if state is not None else 0.0, now)
-    return Charge(Verdict.GRANTED, warn=warn, total=total)
+    return Charge(Answer.GRANTED, warn=warn, total=total)
 
 
 def locked(connection: Connection, account_id: str) -> bool:

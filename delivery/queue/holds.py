@@ -6,12 +6,13 @@ that is unlocked does not send what an administrator keeps, nor the other way ro
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import IntFlag
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, case, func, select, text, update
 
 from delivery.queue.schema import Owed, State, message, recipient, sending
+from delivery.types import HoldName
 
 
 class Hold(IntFlag):
@@ -25,6 +26,12 @@ class Hold(IntFlag):
 
 
 _ALL = ~Hold.NONE
+_NAMES: Mapping[Hold, HoldName] = {
+    Hold.ADMINISTRATOR: "administrator",
+    Hold.LOCK: "lock",
+    Hold.SUSPENSION: "suspension",
+    Hold.REMOVAL: "removal",
+}
 # What a reason can hold: who waits, and the notice of a list, which is told when the members may have the message.
 OPEN = recipient.c.state.in_((State.WAITING.value, State.ACTIVE.value)) | (recipient.c.owed == Owed.EXPANDED.value)
 
@@ -109,9 +116,9 @@ def of_new(account_id: BindParameter[str]) -> dict[str, object]:
     return {"held": case((func.coalesce(found, 0) != 0, True), else_=False), "holds": func.coalesce(found, 0)}
 
 
-def names(holds: int) -> tuple[str, ...]:
-    """For people: "administrator", "lock", "suspension", "removal"."""
-    return tuple(str(item.name).lower() for item in Hold(holds))
+def names(holds: int) -> tuple[HoldName, ...]:
+    """For people."""
+    return tuple(_NAMES[item] for item in Hold(holds))
 
 
 def of_accounts(account_ids: Collection[str]) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -209,7 +210,7 @@ class Queue:
         now, settled, after = self._clock.now(), [], 0
         while True:
             part, after = await self._database.write(
-                lambda c, last=after: backlogs.put_off(c, backlog, judge, now=now, after=last)  # type: ignore[misc]
+                partial(backlogs.put_off, backlog=backlog, judge=judge, now=now, after=after)
             )
             settled += part
             if not after:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from core import log
 from core.errors import MailError
@@ -49,7 +50,7 @@ class TraceBook:
         while self._entries:
             batch, self._entries = self._entries[:BATCH], self._entries[BATCH:]
             try:
-                await self._database.write(lambda c, now=batch: tracing.add(c, now))  # type: ignore[misc]  # bound here
+                await self._database.write(partial(tracing.add, entries=batch))
             except MailError as error:
                 self._entries = batch + self._entries
                 _log.warning("trace-waits", code=error.code, entries=len(self._entries))

@@ -286,7 +286,7 @@ class SmtpAgent:
 
 
 def _ours(result: Result) -> bool:
-    """Whether it is our verdict about a server rather than its word about a recipient."""
+    """Whether it is our judgement of a server rather than its word about a recipient."""
     return not result.diagnostic
 
 

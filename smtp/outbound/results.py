@@ -13,7 +13,7 @@ _REASONS = {2: "remote-accepted", 4: "remote-deferred", 5: "remote-refused"}
 
 
 def from_answer(recipient: JobRecipient, answer: RemoteReply | Status, host: str, offered: Capabilities) -> Result:
-    """`answer`: the final reply for this recipient, or our own verdict."""
+    """`answer`: the final reply for this recipient, or our own judgement."""
     if isinstance(answer, Status):
         return from_status(recipient, answer, host)
     status = _status(answer)

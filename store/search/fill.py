@@ -114,12 +114,12 @@ class _Turn:
         """Only places whose message has the content it had stay; the mark goes back to before the first that lacks
         one."""
         rows = self._index.all(
-            f"SELECT key & {UID_MASK}, email_id FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608
+            f"SELECT key & {UID_MASK}, email_id FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608 - constants
             _span(row.number),
         )
         present: dict[int, str] = dict(rows)
         placed = self._db.all(
-            f"SELECT key & {UID_MASK}, email_id FROM places JOIN docs USING (doc) WHERE key BETWEEN ? AND ?",  # noqa: S608
+            f"SELECT key & {UID_MASK}, email_id FROM places JOIN docs USING (doc) WHERE key BETWEEN ? AND ?",  # noqa: S608 - constants
             _span(number),
         )
         kept = {uid for uid, email_id in placed if present.get(uid) == email_id}
@@ -132,7 +132,7 @@ class _Turn:
         if self._room <= 0 or self._octets <= 0 or mark >= row.uidnext - 1:
             return
         found = self._index.all(
-            f"SELECT key & {UID_MASK}, email_id, name, size FROM messages "  # noqa: S608
+            f"SELECT key & {UID_MASK}, email_id, name, size FROM messages "  # noqa: S608 - constants
             "WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?",
             (key(row.number, mark + 1), key(row.number, UID_MASK), self._room),
         )

@@ -96,7 +96,7 @@ def _find(db: Connection, index: Connection, folder_id: str, ranges: Ranges, que
 
 
 def _present(index: Connection, row: FolderRow, ranges: Ranges) -> list[int]:
-    question = f"SELECT key & {UID_MASK} FROM messages WHERE key BETWEEN ? AND ? ORDER BY key"  # noqa: S608
+    question = f"SELECT key & {UID_MASK} FROM messages WHERE key BETWEEN ? AND ? ORDER BY key"  # noqa: S608 - constants
     return [uid for span in keys_within(row, ranges) for (uid,) in index.all(question, span)]
 
 
@@ -106,19 +106,19 @@ def _placed(
     """The UIDs of documents in this folder and `ranges`, as far as the index has them still."""
     if len(docs) > _FEW:
         rows = db.all(
-            f"SELECT key & {UID_MASK}, doc FROM places WHERE key BETWEEN ? AND ?",  # noqa: S608
+            f"SELECT key & {UID_MASK}, doc FROM places WHERE key BETWEEN ? AND ?",  # noqa: S608 - constants
             (key(number, 0), key(number, UID_MASK)),
         )
         uids = {uid for uid, doc in rows if doc in docs}
         return [uid for uid in _present(index, row, ranges) if uid in uids]
     rows = db.all(
-        f"SELECT key & {UID_MASK} FROM places WHERE doc IN (SELECT value FROM json_each(?)) "  # noqa: S608
+        f"SELECT key & {UID_MASK} FROM places WHERE doc IN (SELECT value FROM json_each(?)) "  # noqa: S608 - constants
         "AND key BETWEEN ? AND ? ORDER BY key",
         (json.dumps(list(docs)), key(number, 0), key(number, UID_MASK)),
     )
     keys = json.dumps([key(row.number, uid) for (uid,) in rows if _among(uid, ranges)])
     present = index.all(
-        f"SELECT key & {UID_MASK} FROM messages WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",  # noqa: S608
+        f"SELECT key & {UID_MASK} FROM messages WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",  # noqa: S608 - constants
         (keys,),
     )
     return [uid for (uid,) in present]

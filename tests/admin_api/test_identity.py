@@ -115,10 +115,10 @@ async def test_h125_whatever_is_asked_the_store_is_asked_for_sizes_only(api: Api
     await api.call("POST", "/mailboxes", api.a, json={"address": f"maire@{domain}"})
     for method, route in ROUTES:
         values = {**ABSENT, "address": f"maire@{domain}", "name": domain, "organisation": api.organisations["a"]}
-        path = route.path.format(**values)  # type: ignore[attr-defined]
+        path = route.path.format(**values)
         if method == "DELETE":
             continue
-        answer = await api.call(method, path, api.operator, json=BODIES.get(route.path))  # type: ignore[attr-defined]
+        answer = await api.call(method, path, api.operator, json=BODIES.get(route.path))
         assert answer.status_code != 500, path
 
 

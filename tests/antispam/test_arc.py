@@ -48,7 +48,7 @@ def by_us(message: bytes, *, passed: bool = True, authentication_results: bytes 
     fields = sealing.seal(
         message[:cut],
         body.digest(),
-        Signer("x.test", "sel", "rsa-sha256", key),  # type: ignore[arg-type]
+        Signer("x.test", "sel", "rsa-sha256", key),  # type: ignore[arg-type]  # one of the two we make
         before=chain(split(message[:cut])),
         passed=passed,
         results=authentication_results,

@@ -131,7 +131,9 @@ def key(**tags: str) -> list[bytes]:
         (key(n="a note"), Result.PASS, ""),
     ],
 )
-async def test_key_records(records: list[bytes], result: Result, reason: str) -> None:
+async def test_a_key_record_is_used_or_refused_with_its_reason(
+    records: list[bytes], result: Result, reason: str
+) -> None:
     dns = FakeResolver({"sel._domainkey.x.test": {"TXT": records}} if records else {})
     outcome = await one(signed(), dns)
     assert (outcome.result, outcome.reason) == (result, reason)

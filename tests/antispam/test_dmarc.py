@@ -128,7 +128,7 @@ async def test_aligned_spf_or_dkim_pass() -> None:
     dns = zone(x_test="p=reject")
     for evidence in ({"by": spf("x.test")}, {"by": spf("bounce.x.test")}, {"dkim": [signed("x.test")]},
                      {"dkim": [signed("evil.test"), signed("mail.x.test")]}):  # fmt: skip
-        verdict = await judge(dns, "x.test", **evidence)  # type: ignore[arg-type]  # test convenience
+        verdict = await judge(dns, "x.test", **evidence)
         assert (verdict.result, verdict.disposition, verdict.policy) == (Result.PASS, "none", "reject")
 
 

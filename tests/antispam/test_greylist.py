@@ -27,7 +27,9 @@ DAY = 86_400
         (Memory(T, T, returned=True), T - 2 * RENEWED, "greylisted-again", Memory(*[T - 2 * RENEWED] * 2)),
     ],
 )
-def test_the_table(memory: Memory | None, now: float, outcome: str, remembered: Memory) -> None:
+def test_each_moment_has_its_outcome_and_its_memory(
+    memory: Memory | None, now: float, outcome: str, remembered: Memory
+) -> None:
     found, after = judge(memory, now, TERMS)
     assert (found, after) == (Greylisting(outcome), remembered)
     assert found.passes is (outcome in ("greylist-known", "greylist-returned"))

@@ -143,7 +143,7 @@ async def test_a_large_body_is_streamed_in_blocks() -> None:
 
 
 @pytest.mark.parametrize(("name", "action"), ACTIONS.items())
-async def test_actions(name: str, action: Action) -> None:
+async def test_each_word_of_rspamd_is_one_of_our_actions(name: str, action: Action) -> None:
     verdict = await scan(ok(reply(action=name)))
     assert isinstance(verdict, Verdict)
     assert verdict.action is action

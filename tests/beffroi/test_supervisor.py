@@ -90,7 +90,7 @@ async def test_f154_a_machine_out_of_processes_costs_an_attempt_and_not_the_supe
             failures += 1
             if failures < 3:
                 raise BlockingIOError(11, "Resource temporarily unavailable")
-        return await real(*arguments, **options)  # type: ignore[arg-type]
+        return await real(*arguments, **options)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(process, "RESTART_DELAYS", (0.05,))
     descriptors = len(os.listdir("/proc/self/fd"))
@@ -114,7 +114,7 @@ async def test_a_stop_in_the_moment_of_a_start_reaches_the_new_process(
 
     async def execute(*arguments: object, **options: object) -> object:
         made.stop()
-        return await real(*arguments, **options)  # type: ignore[arg-type]
+        return await real(*arguments, **options)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(process.asyncio, "create_subprocess_exec", execute)
     async with worker(tmp_path, monkeypatch) as made:
@@ -163,7 +163,7 @@ def test_f164_a_lock_on_a_file_that_was_removed_is_no_lock(tmp_path: Path, monke
     real, opened = os.open, threading.Event()
 
     def open_then_lose(path: object, *arguments: int) -> int:
-        descriptor = real(path, *arguments)  # type: ignore[arg-type]
+        descriptor = real(path, *arguments)  # type: ignore[arg-type]  # passed through
         if not opened.is_set():
             opened.set()
             first.__exit__()

@@ -95,7 +95,7 @@ class Tagged(CrashAgent):
 async def share(name: str, data: Path, url: str) -> None:
     """One of several runners of a queue on PostgreSQL, each on a machine of its own as far as the others know."""
     core.log.configure("error", stream=sys.stderr)
-    owners._host = lambda: name  # type: ignore[assignment]
+    owners._host = lambda: name
     queue = Queue(data / "none", data / name, clock=SystemClock(), lease=2.0, url=url)
     await queue.open()
     await make_scheduler(queue, Tagged(data / "delivered", name), data / name).run()

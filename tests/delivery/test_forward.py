@@ -34,7 +34,7 @@ class OneKey:
     async def signers(self, domain: str) -> tuple[Any, ...]:
         if self.failure:
             raise self.failure
-        return (Signer(domain, "sel", "rsa-sha256", load_pem_private_key(rsa_pair()[0], None)),)  # type: ignore[arg-type]
+        return (Signer(domain, "sel", "rsa-sha256", load_pem_private_key(rsa_pair()[0], None)),)  # type: ignore[arg-type]  # one of the two we make
 
 
 class Forwarding:

@@ -223,7 +223,7 @@ BOMBS = {
 @pytest.mark.parametrize("kind", sorted(BOMBS))
 async def test_h042_a_bomb_for_the_processor_is_an_ordinary_message(world: World, kind: str) -> None:
     """What would take minutes in any step that is not linear has an answer in time (P7)."""
-    world.authenticator = Authenticator(FakeResolver(), world.clock, Limits(), HOST)  # type: ignore[assignment]
+    world.authenticator = Authenticator(FakeResolver(), world.clock, Limits(), HOST)  # type: ignore[assignment]  # the real one
     inbound = world.inbound()
     data = BOMBS[kind] + MAIL.split(b"\r\n\r\n")[0].partition(b"\r\n")[2] + b"\r\n\r\n" + b"x \t" * 100_000 + b"\r\n"
     async with asyncio.timeout(20):

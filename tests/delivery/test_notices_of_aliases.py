@@ -38,8 +38,8 @@ async def told(world: World) -> list[dict[str, str]]:
     found = []
     for raw in world.store.inbox(ME):
         report = email.message_from_bytes(raw, policy=email.policy.default)
-        status = report.get_payload()[1]  # type: ignore[index]
-        found += [dict(part.items()) for part in status.get_payload()[1:]]  # type: ignore[union-attr]
+        status = report.get_payload()[1]  # type: ignore[index]  # of a multipart
+        found += [dict(part.items()) for part in status.get_payload()[1:]]  # type: ignore[union-attr]  # a part
     return found
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
-from delivery.queue.claims import Choice
+from delivery.queue.claims import Candidate, Choice
 from delivery.queue.owners import is_dead, new_owner
 from tests.delivery.conftest import World
 from tests.delivery.runner import put
@@ -52,7 +53,10 @@ async def test_f146_what_a_dead_process_held_is_taken_over_at_once(world: World)
     await dying.open()
     dying.owner = owner
     queue_id = await put(world, "x@far.test", "y@far.test")
-    everything = lambda page: Choice((tuple(item.id for item in page),), frozenset())  # noqa: E731
+
+    def everything(page: Sequence[Candidate]) -> Choice:
+        return Choice((tuple(item.id for item in page),), frozenset())
+
     [taken] = await dying.claim(everything)
     assert len(taken.recipients) == 2
     await world.queue.renew()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.clock import ManualClock
-from delivery.queue.allowance import Rules, Verdict
+from delivery.queue.allowance import Answer, Rules
 from delivery.queue.queue import KNOWN_FOR, Queue
 from tests.delivery.queue_alone import another
 
@@ -13,7 +13,7 @@ from tests.delivery.queue_alone import another
 async def granted(queue: Queue, recipients: int) -> bool:
     rules = Rules(recipients=10, new_recipients=1000, hijack=1000)
     found = await queue.charge("acc", [f"{number}@two.test" for number in range(recipients)], rules)
-    return found.verdict is Verdict.GRANTED
+    return found.answer is Answer.GRANTED
 
 
 async def test_the_daily_limit_slides_over_24_hours_and_counts_nothing_when_refused(

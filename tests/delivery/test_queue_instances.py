@@ -96,16 +96,15 @@ async def test_a_large_message_and_its_report_go_the_whole_way(shared: Shared) -
     refused = Result(0, ResultKind.FAILED, deferred("no", "no"))
     shared.remote.answer = lambda job: [Result(item.id, refused.kind, refused.status) for item in job.recipients]
     sizes: list[int] = []
+    answer = shared.remote.answer
 
     class Reading:
         async def deliver(self, job: Job) -> list[Result]:
             data = await asyncio.to_thread(job.content.read, 0, job.content.size)
             sizes.append(len(data))
-            return shared.remote.answer(job)
+            return answer(job)
 
-    agent, reading = shared.remote, Reading()
-    reading.answer = agent.answer  # type: ignore[attr-defined]
-    shared.remote = reading  # type: ignore[assignment]  # wraps it
+    shared.remote = Reading()  # type: ignore[assignment]  # wraps it
     async with running(shared.scheduler()):
         new = NewMessage("q1", parse("maire@ville.test"), BytesContent(content), (NewRecipient(parse("x@far.test")),))
         await shared.queue.enqueue(new)

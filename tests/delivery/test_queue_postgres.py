@@ -63,8 +63,8 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     ids = await run(lambda c: entering.enqueue(c, new, now=NOW, owner="", until=0.0))
     assert len(set(ids)) == 4
     rules, four = allowance.Rules(5, 100, 100), [f"{number}@two.test" for number in range(4)]
-    assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).verdict is allowance.Verdict.GRANTED
-    assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).verdict is allowance.Verdict.DAILY
+    assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).answer is allowance.Answer.GRANTED
+    assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).answer is allowance.Answer.DAILY
     assert not await run(lambda c: allowance.unlock(c, "acc"))
     for reason in (holds.Hold.LOCK, holds.Hold.SUSPENSION):
         await run(lambda c, reason=reason: holds.hold_accounts(c, ["acc"], reason))  # type: ignore[misc]

@@ -20,7 +20,7 @@ def directory() -> FakeDirectory:
 
 
 async def find(directory: FakeDirectory, text: str) -> Route | Status:
-    return await route(directory, parse(text), depth=10)  # type: ignore[arg-type]  # a fake: only what delivery asks
+    return await route(directory, parse(text), depth=10)
 
 
 async def answer(directory: FakeDirectory, store: FakeStore, text: str, size: int = 0) -> str:

@@ -53,7 +53,7 @@ def test_another_separator_of_the_first_forwarder_is_given_back() -> None:
     assert SRS.unwrap(parse(second).local, NOW) == parse("SRS0+abcd=ef=x.test=a@first.test")
 
 
-def test_addresses_expire() -> None:
+def test_an_address_expires_after_its_days() -> None:
     local = parse(wrapped("a@sender.test")).local
     assert SRS.unwrap(local, NOW + VALID_DAYS * DAY) is not None
     assert SRS.unwrap(local, NOW + (VALID_DAYS + 1) * DAY) is None

@@ -91,7 +91,7 @@ async def test_the_trace_of_a_database_that_is_away_is_written_later(world: Worl
     database.write = away  # type: ignore[method-assign]  # a fault
     world.queue.note([TraceEntry(1.0, "q1", "delivered", recipient="a@b.test")])
     await world.queue._book.flush()
-    database.write = real  # type: ignore[method-assign]
+    database.write = real  # type: ignore[method-assign]  # healed
     assert await found(world, "q1") == [("delivered", "a@b.test")]
 
 

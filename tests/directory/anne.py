@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from core.log import Secret
 from directory.service import SqlDirectory
 from directory.types import Account, LoginRefused, LoginResult, Scope
@@ -25,7 +27,7 @@ async def login(directory: SqlDirectory, password: str, protocol: str = "imap", 
     return await directory.login(ANNE, Secret(password), protocol=protocol, remote=remote)
 
 
-async def add(directory: SqlDirectory, scope: Scope = Scope.MAIL, **options: object) -> tuple[str, str]:
+async def add(directory: SqlDirectory, scope: Scope = Scope.MAIL, **options: Any) -> tuple[str, str]:
     """(id, clear)."""
-    about, clear = await directory.add_app_password(OPERATOR, at(ANNE), "Téléphone", scope, **options)  # type: ignore[arg-type]
+    about, clear = await directory.add_app_password(OPERATOR, at(ANNE), "Téléphone", scope, **options)
     return about.id, clear.reveal()

@@ -256,7 +256,7 @@ async def test_h113_every_mechanism_counts_in_the_same_throttle(
         "certificate": lambda: directory.login_certificate(ANNE, Door("imap", LOCAL, certificate())),
         "scram": lambda: scram_login(directory, ANNE, "wrong"),
     }
-    result = await attempts[mechanism]()  # type: ignore[misc]
+    result = await attempts[mechanism]()  # type: ignore[misc]  # each is a coroutine
     assert isinstance(result, LoginRefused)
     assert throttle.wait(LOCAL, ANNE) > 0
     await directory.close()

@@ -30,7 +30,7 @@ ADDRESS = at("mairie@saint-jean.fr")
         ("mairie.saintjean1", "contains-address"),
     ],
 )
-def test_easy_ones(password: str, why: str) -> None:
+def test_easy_passwords_are_refused_with_a_reason(password: str, why: str) -> None:
     assert weakness(password, ADDRESS) == why
 
 
@@ -44,5 +44,5 @@ def test_easy_ones(password: str, why: str) -> None:
         "motdepassepartout-7",
     ],
 )
-def test_good_ones(password: str) -> None:
+def test_good_passwords_are_taken(password: str) -> None:
     assert weakness(password, ADDRESS) == ""

@@ -96,7 +96,7 @@ async def test_nothing_published_is_missing_and_dns_away_unknown() -> None:
         ([(0, "")], Status.INCORRECT),
     ],
 )
-async def test_mx(values: list[tuple[int, str]], status: Status) -> None:
+async def test_an_mx_record_is_judged(values: list[tuple[int, str]], status: Status) -> None:
     assert (await statuses(FakeResolver({"x.test": {"MX": values}})))[0] is status
 
 
@@ -126,7 +126,7 @@ async def test_mx(values: list[tuple[int, str]], status: Status) -> None:
         (4, "_dmarc.x.test", ["hello"], Status.MISSING),
     ],
 )
-async def test_txt(index: int, name: str, values: list[str], status: Status) -> None:
+async def test_a_text_record_is_judged(index: int, name: str, values: list[str], status: Status) -> None:
     assert (await statuses(FakeResolver({name: {"TXT": values}})))[index] is status
 
 

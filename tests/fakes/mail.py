@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from message.content import BytesContent
 
 
@@ -16,5 +18,5 @@ def mail(number: int = 1, *, size: int = 0, extra: str = "", body: str = "Bonjou
     return head + text + (b"x" * 72 + b"\r\n") * lines
 
 
-def content(number: int = 1, **options: object) -> BytesContent:
-    return BytesContent(mail(number, **options))  # type: ignore[arg-type]
+def content(number: int = 1, **options: Any) -> BytesContent:
+    return BytesContent(mail(number, **options))

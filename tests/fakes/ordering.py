@@ -27,7 +27,7 @@ def ordered(
     found = sorted(uid for uid in uids if uid in rows)
     for each in reversed(criteria):  # equals stay in mailbox order (RFC 5256 3), also with `reverse`
         values = {uid: _value(each.key, rows[uid], raw[uid]) for uid in found}
-        found.sort(key=values.__getitem__, reverse=each.reverse)  # type: ignore[arg-type]  # all of one type
+        found.sort(key=values.__getitem__, reverse=each.reverse)
     return found
 
 

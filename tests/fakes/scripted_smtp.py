@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 from core.address import parse
 from core.envelope import Dsn
@@ -95,7 +96,7 @@ def job(
     static: bool = True,
     sender: str | None = "maire@mairie.test",
     dsn: Sequence[Dsn] = (),
-    **more: object,
+    **more: Any,
 ) -> Job:
     """Recipient ids count from 1."""
     people = recipients or ("a@remote.test",)
@@ -109,5 +110,5 @@ def job(
         content=BytesContent(content),
         next_hop=next_hop,
         static=static,
-        **more,  # type: ignore[arg-type]
+        **more,
     )

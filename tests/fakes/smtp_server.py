@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import trustme
 
@@ -127,7 +127,7 @@ def certificate(directory: Path, *names: str) -> tuple[trustme.CA, Path, Path]:
     return authority, chain, key
 
 
-def service(role: Listener = Listener.MX, **changes: object) -> Service:
+def service(role: Listener = Listener.MX, **changes: Any) -> Service:
     """A service with fakes behind it; `limits` may be a dict."""
     limits = changes.pop("limits", {})
     limits = limits if isinstance(limits, Limits) else Limits(**limits)  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def service(role: Listener = Listener.MX, **changes: object) -> Service:
         "gate": TallyGate(limits),
         "logins": FakeLogins(),
     }
-    return Service(**{**values, **changes})  # type: ignore[arg-type]
+    return Service(**{**values, **changes})
 
 
 @contextlib.asynccontextmanager

@@ -52,7 +52,7 @@ def names(rows: list[Row]) -> list[str]:
         ("a.b", "axb", False),
     ],
 )
-def test_wildcards(pattern: str, name: str, matches: bool) -> None:
+def test_wildcards_match_within_or_across_levels(pattern: str, name: str, matches: bool) -> None:
     assert Pattern("", pattern).matches(name) is matches
 
 

@@ -170,7 +170,7 @@ async def test_deleting_the_selected_mailbox_closes_it() -> None:
         assert (await other.ended()).startswith(b"* BYE")
 
 
-async def test_status() -> None:
+async def test_status_tells_each_item_once_and_refuses_what_it_does_not_know() -> None:
     async with World() as world:
         account = await world.account()
         account.deliver(MAIL, "INBOX", Flag.SEEN | Flag.DELETED)
@@ -185,7 +185,7 @@ async def test_status() -> None:
             assert (await client.ask(b"STATUS " + bad))[-1].startswith(b"a BAD")
 
 
-async def test_subscriptions() -> None:
+async def test_what_is_unsubscribed_is_not_listed_by_lsub() -> None:
     async with World() as world:
         client = await world.login()
         await client.ok(b"UNSUBSCRIBE Junk")
@@ -236,7 +236,7 @@ async def test_h142_what_a_client_says_of_itself_is_one_text_in_the_log() -> Non
     assert event["client"].endswith("x; n29=" + "x" * 200)
 
 
-async def test_logout() -> None:
+async def test_logout_says_bye_then_ok_and_closes() -> None:
     async with World() as world:
         client = await world.login()
         assert await client.ok(b"LOGOUT") == [b"* BYE logging out", b"a OK LOGOUT completed"]

@@ -159,7 +159,7 @@ async def test_a_new_keyword_is_announced_before_it_is_used() -> None:
         (b"STORE 1:4294967295 FLAGS ()", b"a OK"),
     ],
 )
-async def test_store_bounds(command: bytes, answer: bytes) -> None:
+async def test_a_store_that_names_nothing_or_too_much_is_refused(command: bytes, answer: bytes) -> None:
     async with World() as world, selected(world, MAIL) as client:
         assert (await client.ask(command))[-1].startswith(answer)
 

@@ -45,7 +45,7 @@ ALL = (ONE, TWO, THREE, FOUR)
         (b"THREAD REFERENCES UTF-8 SEEN", b"* THREAD"),
     ],
 )
-async def test_answers(command: bytes, wanted: bytes) -> None:
+async def test_sort_and_thread_answer_in_the_order_of_the_rfc(command: bytes, wanted: bytes) -> None:
     async with World() as world, selected(world, *ALL) as client:
         assert (await client.ok(command))[0].rstrip() == wanted
 

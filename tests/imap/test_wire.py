@@ -222,7 +222,7 @@ def test_h099_ten_thousand_times_everything_is_everything_once() -> None:
     assert asked.resolve(7) == ((1, 7),)
 
 
-def test_ranges() -> None:
+def test_ranges_are_merged_clipped_and_written_shortest() -> None:
     assert ranges_of([1, 2, 3, 7]) == ((1, 3), (7, 7))
     assert merge([(5, 6), (0, 2), (3, 3)]) == ((1, 3), (5, 6))
     assert clip(((1, 3), (5, 9)), 6) == ((1, 3), (5, 6))
@@ -303,7 +303,7 @@ def test_h096_whatever_decodes_has_one_spelling_only() -> None:
 # --- strings out ---------------------------------------------------------------------------------------------------
 
 
-def test_strings_out() -> None:
+def test_a_string_is_written_in_the_form_that_holds_it() -> None:
     assert encode.string(b'a"\\') == b'"a\\"\\\\"'
     assert encode.string(b"a\r\nb") == b"{4}\r\na\r\nb"
     assert encode.string(b"\xe9") == b"{1}\r\n\xe9"

@@ -44,7 +44,7 @@ async def test_switched_off_for_one_kind_of_client() -> None:
         assert b" IDLE" in (await client.ok(b"CAPABILITY"))[0]
 
 
-async def test_literal_minus() -> None:
+async def test_with_literal_minus_large_literals_must_wait() -> None:
     async with World(settings=Imap(literal_minus=True)) as world:
         client = await world.connect()
         assert b" LITERAL- " in client.greeting

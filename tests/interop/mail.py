@@ -59,9 +59,14 @@ def marked(sender: str, recipient: str, *, subject: str = "Délibération", size
     return Marked(mark, (head + text).encode())
 
 
+def seven_bit(sender: str, recipient: str) -> Marked:
+    message = marked(sender, recipient)
+    return Marked(message.mark, message.raw.replace("Repère".encode(), b"Repere"))
+
+
 def imap(world: Installed, user: str, password: str = PASSWORD) -> imaplib.IMAP4_SSL:
     client = imaplib.IMAP4_SSL("127.0.0.1", world.ports["imaps"], ssl_context=world.suite.tls(), timeout=30)
-    client._encoding = "utf-8"  # type: ignore[attr-defined]
+    client._encoding = "utf-8"  # type: ignore[attr-defined]  # of imaplib
     client.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode())
     return client
 

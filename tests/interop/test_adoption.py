@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,19 +48,19 @@ def facts(fetched: bytes) -> list[tuple[bytes, ...]]:
     """UID, flags, INTERNALDATE, size of each message. \\Recent is between a server and its day."""
     found = []
     for line in re.findall(rb"\* \d+ FETCH \((.*?)\)\r\n", fetched):
-        flags = sorted(set(re.search(rb"FLAGS \((.*?)\)", line)[1].split()) - {b"\\Recent"})  # type: ignore[index]
+        flags = sorted(set(re.search(rb"FLAGS \((.*?)\)", line)[1].split()) - {b"\\Recent"})  # type: ignore[index]  # it is there
         rest = [
             re.search(name + rb" (\"[^\"]*\"|\d+)", line)[1] for name in (rb"UID", rb"INTERNALDATE", rb"RFC822.SIZE")
-        ]  # type: ignore[index]
+        ]
         found.append((b" ".join(flags), rest[0], rest[1].replace(b'" ', b'"0'), rest[2]))  # RFC 9051 9: date-day-fixed
     return found
 
 
-def told(ask: object, folder: str) -> tuple[object, ...]:
-    selected = ask(f'EXAMINE "{folder}"'.encode())  # type: ignore[operator]
+def told(ask: Callable[[bytes], bytes], folder: str) -> tuple[object, ...]:
+    selected = ask(f'EXAMINE "{folder}"'.encode())
     validity = re.search(rb"UIDVALIDITY (\d+)", selected)
     uidnext = re.search(rb"UIDNEXT (\d+)", selected)
-    fetched = ask(b"FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)")  # type: ignore[operator]
+    fetched = ask(b"FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)")
     assert validity
     assert uidnext
     return validity[1], uidnext[1], facts(fetched)

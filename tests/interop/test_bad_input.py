@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import imaplib
+
 import pytest
 
 from tests.interop.conftest import AUBIN, FLEURI, PARTNER, PASSWORD, World
@@ -362,11 +364,11 @@ def test_h059_h068_broken_mime_is_delivered_byte_for_byte_and_described(world: W
     sound(world)
 
 
-def find_uid(client: object, mark: str) -> str:
+def find_uid(client: imaplib.IMAP4, mark: str) -> str:
     """In the inbox or, where rspamd or we thought it suspect, in Junk; that folder stays selected."""
     for folder in ("INBOX", JUNK):
-        client.select(folder, readonly=True)  # type: ignore[attr-defined]
-        _, data = client.uid("SEARCH", None, "HEADER", "Message-ID", f'"<{mark}@test>"')  # type: ignore[attr-defined]
+        client.select(folder, readonly=True)
+        _, data = client.uid("SEARCH", None, "HEADER", "Message-ID", f'"<{mark}@test>"')
         if data[0]:
             return str(data[0].split()[-1].decode())
     raise AssertionError(f"{mark} is nowhere")

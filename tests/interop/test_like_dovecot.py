@@ -11,6 +11,7 @@ import asyncio
 import random
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +79,9 @@ class Session:
         found = re.search(rb"HIGHESTMODSEQ (\d+)", self.ask("STATUS INBOX (HIGHESTMODSEQ)"))
         assert found
         self.marks.append(int(found[1]))
+
+
+Pair = tuple[Session, Session]  # ours, Dovecot's
 
 
 def commands(dice: random.Random) -> Iterator[str]:
@@ -230,15 +234,15 @@ def _numbers(text: bytes) -> Iterator[int]:
         yield from range(int(low), int(high or low) + 1)
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Session, Session]]:
+@contextmanager
+def side_by_side(data: Path, *, fold_accents: bool = True, exact_collation: bool = False) -> Iterator[Pair]:
+    """Both servers with nothing in them, a client at each."""
+
     async def begin() -> tuple[MaildirStore, World]:
-        initialise(tmp_path / "data")
-        store = MaildirStore(tmp_path / "data")
+        initialise(data)
+        store = MaildirStore(data, fold_accents=fold_accents)
         await store.open()
-        world = World(store=store)
-        await world.__aenter__()
-        return store, world
+        return store, await World(store=store, exact_collation=exact_collation).__aenter__()
 
     async def end(store: MaildirStore, world: World) -> None:
         await world.__aexit__()
@@ -250,6 +254,12 @@ def pair(tmp_path: Path) -> Iterator[tuple[Session, Session]]:
             yield Session(run.run(world.login()), None, run), Session(None, dovecot, run)
         finally:
             run.run(end(store, world))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with side_by_side(tmp_path / "data") as both:
+        yield both
 
 
 def fill(session: Session, dice: random.Random) -> None:
@@ -269,7 +279,7 @@ def fill(session: Session, dice: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_session_is_answered_as_dovecot_answers_it(pair: tuple[Session, Session], seed: int) -> None:
+def test_a_session_is_answered_as_dovecot_answers_it(pair: Pair, seed: int) -> None:
     for session in pair:
         fill(session, random.Random(seed))
     for number, command in enumerate(commands(random.Random(seed))):

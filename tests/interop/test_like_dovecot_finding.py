@@ -6,7 +6,6 @@ Accents count on our side, too (`search.fold_accents = false`): Dovecot knows no
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 from collections.abc import Iterator
@@ -14,11 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from store.service import MaildirStore, initialise
-from tests.fakes.imap_world import World
 from tests.interop import grammar
-from tests.interop.test_like_dovecot import Session, comparable
-from tests.peers.dovecot import dovecot_imap
+from tests.interop.test_like_dovecot import Pair, Session, comparable, side_by_side
 
 pytestmark = pytest.mark.interop
 
@@ -56,23 +52,9 @@ def commands(dice: random.Random, steps: int = STEPS) -> Iterator[str]:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Session, Session]]:
-    async def begin() -> tuple[MaildirStore, World]:
-        initialise(tmp_path / "data")
-        store = MaildirStore(tmp_path / "data", fold_accents=False)
-        await store.open()
-        return store, await World(store=store, exact_collation=True).__aenter__()
-
-    async def end(store: MaildirStore, world: World) -> None:
-        await world.__aexit__()
-        await store.close()
-
-    with dovecot_imap() as dovecot, asyncio.Runner() as run:
-        store, world = run.run(begin())
-        try:
-            yield Session(run.run(world.login()), None, run), Session(None, dovecot, run)
-        finally:
-            run.run(end(store, world))
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with side_by_side(tmp_path / "data", fold_accents=False, exact_collation=True) as both:
+        yield both
 
 
 def fill(session: Session, dice: random.Random) -> None:
@@ -99,7 +81,7 @@ def different(ours: Session, theirs: Session, command: str) -> bool:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_is_asked_is_answered_as_dovecot_answers_it(pair: tuple[Session, Session], seed: int) -> None:
+def test_what_is_asked_is_answered_as_dovecot_answers_it(pair: Pair, seed: int) -> None:
     for session in pair:
         fill(session, random.Random(seed))
     asked = [command for command in commands(random.Random(seed)) if grammar.sound(command)]

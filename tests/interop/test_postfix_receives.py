@@ -10,18 +10,13 @@ from email.message import EmailMessage
 
 import pytest
 
-from tests.interop.mail import Marked, await_mark, body, find, marked, parsed
+from tests.interop.mail import Marked, await_mark, body, find, marked, parsed, seven_bit
 from tests.interop.ways import CUT, HOME, PARTNER, Ways
 from tests.peers.process import wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
 WRITER = f"secretariat@{HOME}"
-
-
-def seven_bit(recipient: str) -> Marked:
-    message = marked(WRITER, recipient)
-    return Marked(message.mark, message.raw.replace("Repère".encode(), b"Repere"))
 
 
 def report_of(place: Ways, message: Marked) -> EmailMessage:
@@ -31,7 +26,7 @@ def report_of(place: Ways, message: Marked) -> EmailMessage:
 
 def status_of(report: EmailMessage) -> str:
     """The machine's part, as text."""
-    part = report.get_payload()[1]  # type: ignore[index]
+    part = report.get_payload()[1]  # type: ignore[index]  # of a multipart
     return part.as_bytes().decode() if isinstance(part, EmailMessage) else str(part)
 
 
@@ -153,7 +148,7 @@ def queue_id(raw: bytes) -> str:
 
 
 def test_eight_bits_come_back_from_a_server_of_seven_and_ascii_gets_through(place: Ways) -> None:
-    wide, narrow = marked(WRITER, "bob@old.test"), seven_bit("bob@old.test")
+    wide, narrow = marked(WRITER, "bob@old.test"), seven_bit(WRITER, "bob@old.test")
     place.submit(["bob@old.test"], wide.raw)
     place.submit(["bob@old.test"], narrow.raw, mail=())
     assert "Status: 5.6.3" in status_of(report_of(place, wide))
@@ -170,8 +165,8 @@ def test_an_internationalised_address_goes_to_who_knows_it_and_comes_back_from_w
     assert "UTF8SMTP" in str(parsed(raw).get_all("Received")[0])
     place.submit(["hélène@old.test"], bad.raw, mail=("SMTPUTF8", "BODY=8BITMIME"))
     report = report_of(place, bad)
-    part = report.get_payload()[1]  # type: ignore[index]
-    assert part.get_content_type() == "message/global-delivery-status"  # type: ignore[union-attr]
+    part = report.get_payload()[1]  # type: ignore[index]  # of a multipart
+    assert part.get_content_type() == "message/global-delivery-status"  # type: ignore[union-attr]  # a part
     raw = await_mark(place, WRITER, bad.mark)
     assert "Final-Recipient: utf-8; hélène@old.test".encode() in raw
     assert b"Status: 5.6.7" in raw
@@ -234,7 +229,7 @@ def test_whom_a_server_has_no_room_for_in_one_message_gets_the_next(place: Ways)
 
 def test_messages_to_one_server_share_connections_and_each_is_one_group_of_commands(place: Ways) -> None:
     """RFC 5321 4.5.4.1 and RFC 2920 3.1, as the real server and the wire see it."""
-    sent = [seven_bit(f"bob@{CUT[0]}") for _ in range(15)]
+    sent = [seven_bit(WRITER, f"bob@{CUT[0]}") for _ in range(15)]
     place.cut_out.heard.clear()
     for message in sent:
         place.submit([f"bob@{CUT[0]}"], message.raw)
@@ -255,7 +250,7 @@ WISHES = ("NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;first+2Bcopy@saint-aubin.test"
 
 
 def test_wishes_for_notices_are_carried_to_a_server_that_knows_them_and_its_report_comes_back(place: Ways) -> None:
-    message = seven_bit(f"bob@{PARTNER}")
+    message = seven_bit(WRITER, f"bob@{PARTNER}")
     place.submit([f"bob@{PARTNER}"], message.raw, mail=("RET=HDRS", "ENVID=dossier-7+2B"), rcpt=WISHES)
     place.await_received("bob", message)
     status = status_of(report := report_of(place, message))
@@ -267,7 +262,7 @@ def test_wishes_for_notices_are_carried_to_a_server_that_knows_them_and_its_repo
 
 
 def test_where_a_server_knows_no_wishes_we_say_that_the_message_was_relayed(place: Ways) -> None:
-    message = seven_bit("bob@old.test")
+    message = seven_bit(WRITER, "bob@old.test")
     place.submit(["bob@old.test"], message.raw, mail=("RET=HDRS", "ENVID=dossier-8"), rcpt=WISHES)
     place.await_received("@old.test", message)
     status = status_of(report := report_of(place, message))
@@ -279,17 +274,17 @@ def test_where_a_server_knows_no_wishes_we_say_that_the_message_was_relayed(plac
 
 @pytest.mark.parametrize("ret", ["HDRS", "FULL"])
 def test_a_failure_returns_what_was_wished_for(place: Ways, ret: str) -> None:
-    message = seven_bit(f"nobody@{PARTNER}")
+    message = seven_bit(WRITER, f"nobody@{PARTNER}")
     place.submit([f"nobody@{PARTNER}"], message.raw, mail=(f"RET={ret}", "ENVID=dossier-9"), rcpt=WISHES)
     report = report_of(place, message)
     assert "Action: failed" in status_of(report)
     assert "Original-Envelope-Id: dossier-9" in status_of(report)
-    returned = report.get_payload()[2]  # type: ignore[index]
-    assert returned.get_content_type() == ("message/rfc822" if ret == "FULL" else "text/rfc822-headers")  # type: ignore[union-attr]
+    returned = report.get_payload()[2]  # type: ignore[index]  # of a multipart
+    assert returned.get_content_type() == ("message/rfc822" if ret == "FULL" else "text/rfc822-headers")  # type: ignore[union-attr]  # a part
 
 
 def test_who_wants_no_notice_gets_none(place: Ways) -> None:
-    silent, told = seven_bit(f"nobody@{PARTNER}"), seven_bit(f"nobody@{PARTNER}")
+    silent, told = seven_bit(WRITER, f"nobody@{PARTNER}"), seven_bit(WRITER, f"nobody@{PARTNER}")
     place.submit([f"nobody@{PARTNER}"], silent.raw, rcpt=("NOTIFY=NEVER",))
     place.submit([f"nobody@{PARTNER}"], told.raw)
     report_of(place, told)

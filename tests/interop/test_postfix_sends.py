@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.interop.mail import Marked, await_mark, body, find, marked, parsed
+from tests.interop.mail import await_mark, body, find, marked, parsed, seven_bit
 from tests.interop.ways import ALICE, HOME, SENDING, UNDELIVERED, Ways
 from tests.peers.process import wait_until
 
@@ -124,14 +124,9 @@ def sent(place: Ways, addresses: list[str]) -> set[str]:
     return {address for line in log if "status=sent" in line for address in addresses if f"to=<{address}>" in line}
 
 
-def seven_bit(recipient: str) -> Marked:
-    message = marked(ALICE, recipient)
-    return Marked(message.mark, message.raw.replace("Repère".encode(), b"Repere"))
-
-
 def test_postfixs_wishes_for_notices_are_honoured(place: Ways) -> None:
     """RFC 3461 5.2.3: the last server delivers, so it reports; ENVID and ORCPT come back as they went."""
-    message = seven_bit(f"maire@{HOME}")
+    message = seven_bit(ALICE, f"maire@{HOME}")
     place.hand_over(
         [f"maire@{HOME}"], message.raw, mail=("RET=HDRS", "ENVID=lettre-7+2B"),
         rcpt=("NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;le+2Bmaire@partner.test"),
@@ -149,7 +144,7 @@ def test_postfixs_wishes_for_notices_are_honoured(place: Ways) -> None:
 
 
 def test_postfix_is_not_told_of_success_it_did_not_ask_for(place: Ways) -> None:
-    quiet, told = seven_bit(f"maire@{HOME}"), seven_bit(f"maire@{HOME}")
+    quiet, told = seven_bit(ALICE, f"maire@{HOME}"), seven_bit(ALICE, f"maire@{HOME}")
     place.hand_over([f"maire@{HOME}"], quiet.raw)
     place.hand_over([f"maire@{HOME}"], told.raw, rcpt=("NOTIFY=SUCCESS",))
     place.await_received("alice", told)

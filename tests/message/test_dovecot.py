@@ -125,7 +125,7 @@ def test_the_same_summaries_structures_and_sections(oracle: Oracle) -> None:
     messages = [*ODD, *(message(seed) for seed in range(200))]
     items = b"ENVELOPE BODYSTRUCTURE BODY " + b" ".join(name.replace(b"[", b".PEEK[") for name, _, _ in SECTIONS)
     for data, answer in zip(messages, oracle.fetch(messages, items), strict=True):
-        theirs = dict(zip(answer[::2], answer[1::2], strict=True))  # type: ignore[arg-type]  # names are bytes
+        theirs = dict(zip(answer[::2], answer[1::2], strict=True))
         ours = facts.gather(BytesContent(data))
         assert parse(ours.envelope)[0] == theirs[b"ENVELOPE"], data
         assert lowered(parse(ours.bodystructure)[0]) == lowered(theirs[b"BODYSTRUCTURE"]), data

@@ -1,6 +1,7 @@
 """Notifications are written for people and machines, and read back."""
 
 import email
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ UNKNOWN = refused("No such user", "unknown-user", "5.1.1")
 
 
 def report(
-    address: str = "x@y.test", action: Action = Action.FAILED, status: Status = UNKNOWN, **more: object
+    address: str = "x@y.test", action: Action = Action.FAILED, status: Status = UNKNOWN, **more: Any
 ) -> RecipientReport:
-    return RecipientReport(parse(address), action, status, **more)  # type: ignore[arg-type]  # a test's shorthand
+    return RecipientReport(parse(address), action, status, **more)
 
 
 def written(*recipients: RecipientReport, original: bytes = ORIGINAL, ret: str = "", envid: str = "") -> bytes:

@@ -24,7 +24,7 @@ def mutated(dice: random.Random, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_mutations(seed: int) -> None:
+def test_no_mutated_message_raises(seed: int) -> None:
     dice = random.Random(seed)
     for number in range(60):
         source = dice.choice(ODD) if number % 3 == 0 else message(dice.randrange(1000))

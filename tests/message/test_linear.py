@@ -67,7 +67,7 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_messages(name: str) -> None:
+def test_messages_are_read_in_linear_time(name: str) -> None:
     linear(lambda size: facts.gather(BytesContent(BOMBS[name](size))), SMALL, LARGE)
 
 
@@ -79,7 +79,7 @@ UNITS = [
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_h063_header_values(unit: bytes) -> None:
+def test_h063_header_values_are_read_in_linear_time(unit: bytes) -> None:
     def work(size: int) -> None:
         value = repeated(unit, size)
         names = (b"From", b"Subject", b"Date", b"Content-Type")
@@ -108,7 +108,7 @@ def stripped(unit: str, size: int, block: int) -> None:
 
 
 @pytest.mark.parametrize("unit", ["<", "<a", "<a>", "<!--", "<!-", "<script>", "<style", "&", "&#1", "</", ">", "<p>a"])
-def test_html(unit: str) -> None:
+def test_html_is_stripped_in_linear_time(unit: str) -> None:
     linear(lambda size: stripped(unit, size, 16384), SMALL // 4, LARGE // 4)
 
 
@@ -117,7 +117,7 @@ def test_html_in_one_long_feed() -> None:
     linear(lambda size: stripped("<", size, LARGE), LARGE // 32, LARGE)
 
 
-def test_search() -> None:
+def test_a_text_is_searched_in_linear_time() -> None:
     def work(size: int) -> None:
         data = b"Content-Type: text/html\r\n\r\n" + repeated(b"<b>a</b> ", size)
         assert not text.contains(BytesContent(data), "zz", body_only=True)

@@ -85,7 +85,9 @@ def shape(part: Part) -> object:
         ((1,) * 500, Text.CONTENT, None),
     ],
 )
-def test_h101_sections(path: tuple[int, ...], text: Text, expected: bytes | None, packed: bool) -> None:
+def test_h101_each_section_is_the_octets_it_names(
+    path: tuple[int, ...], text: Text, expected: bytes | None, packed: bool
+) -> None:
     tree: Tree = of(NESTED)
     if packed:
         tree = Tree.unpack(tree.pack())

@@ -80,15 +80,15 @@ class Dns:
             key = ec.generate_private_key(ec.SECP256R1())
             dnskey = dns.dnssec.make_dnskey(key.public_key(), dns.dnssec.Algorithm.ECDSAP256SHA256, flags=257)
             self._keys[name] = key, dnskey
-        key, dnskey = self._keys[name]  # type: ignore[assignment]
+        key, dnskey = self._keys[name]  # type: ignore[assignment]  # of one kind
         with zone.writer() as writer:
-            dns.dnssec.sign_zone(zone, txn=writer, keys=[(key, dnskey)], lifetime=30 * 86400, dnskey_ttl=5)  # type: ignore[list-item]
+            dns.dnssec.sign_zone(zone, txn=writer, keys=[(key, dnskey)], lifetime=30 * 86400, dnskey_ttl=5)
         zone.to_file(str(self._base / f"{name}.zone"), relativize=False)
         origin = dns.name.from_text(name)
         if name in self._bogus:
             other = ec.generate_private_key(ec.SECP256R1())
             dnskey = dns.dnssec.make_dnskey(other.public_key(), dns.dnssec.Algorithm.ECDSAP256SHA256, flags=257)
-        ds = dns.dnssec.make_ds(origin, dnskey, dns.dnssectypes.DSDigest.SHA256, validating=False)  # type: ignore[arg-type]
+        ds = dns.dnssec.make_ds(origin, dnskey, dns.dnssectypes.DSDigest.SHA256, validating=False)
         return f"{name}. IN DS {ds.to_text()}"
 
     def _configuration(self, zones: list[str]) -> str:

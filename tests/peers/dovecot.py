@@ -84,13 +84,13 @@ def dovecot_imap(*, crlf: bool = True) -> Iterator[DovecotImap]:
             yield DovecotImap(process, base / "mail", tunnel)
         finally:
             with contextlib.suppress(OSError):
-                process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
+                process.stdin.close()
             try:
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            process.stdout.close()  # type: ignore[union-attr]  # it is a pipe
+            process.stdout.close()
 
 
 @contextlib.contextmanager

@@ -161,7 +161,7 @@ class Postfix:
         return [path.read_bytes() for path in sorted(folder.iterdir())] if folder.is_dir() else []
 
     def parsed(self, user: str) -> list[EmailMessage]:
-        return [email.message_from_bytes(raw, policy=email.policy.default) for raw in self.messages(user)]  # type: ignore[misc]
+        return [email.message_from_bytes(raw, policy=email.policy.default) for raw in self.messages(user)]
 
     def _run(self, name: str, *arguments: str) -> str:
         command = [program(name, "postfix"), "-c", str(self._etc), *arguments]

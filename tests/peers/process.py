@@ -94,7 +94,7 @@ class Process:
     def __init__(self, command: Sequence[str], output: Path, **options: object) -> None:
         self.output = output
         self._file = output.open("ab")
-        self._process = subprocess.Popen(  # type: ignore[call-overload]
+        self._process = subprocess.Popen(  # type: ignore[call-overload]  # the keywords depend on being root
             list(command), stdout=self._file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             start_new_session=True, **options,
         )  # fmt: skip

@@ -26,6 +26,6 @@ def town() -> Iterator[World]:
         installation.settings.partner_port = partner.port
         installation.config.write_text(installation.settings.toml(installation.ports))
         installation.start()
-        world = World(dns, partner, verifier, None, installation)  # type: ignore[arg-type] - no scanner here
+        world = World(dns, partner, verifier, None, installation)  # type: ignore[arg-type]  # no scanner here
         set_up_communes(world)
         yield world

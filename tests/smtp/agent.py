@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from delivery.types import Job, Result
 from smtp.outbound.agent import SmtpAgent
@@ -38,14 +39,14 @@ async def agent(
         await made.close()
 
 
-async def deliver(work: Callable[[int], Job], *scripts: Script, **options: object) -> tuple[list[Result], list[str]]:
-    async with scripted(*scripts) as remote, agent(**options) as made:  # type: ignore[arg-type]
+async def deliver(work: Callable[[int], Job], *scripts: Script, **options: Any) -> tuple[list[Result], list[str]]:
+    async with scripted(*scripts) as remote, agent(**options) as made:
         results = await made.deliver(work(remote.port))
         return results, remote.heard
 
 
-def to(*recipients: str, **more: object) -> Callable[[int], Job]:
-    return lambda port: job(f"127.0.0.1:{port}", *recipients, **more)  # type: ignore[arg-type]
+def to(*recipients: str, **more: Any) -> Callable[[int], Job]:
+    return lambda port: job(f"127.0.0.1:{port}", *recipients, **more)
 
 
 async def good(remote: Remote) -> None:

@@ -13,13 +13,14 @@ from core.envelope import Listener
 from core.status import Status, refused
 from message.lines import BARE_LINE_END
 from smtp.data import ChunkDecoder
+from smtp.listeners import Server
 from tests.fakes.smtp_server import FakeAcceptor, Wire, running, service
 
 LIMIT = 64 * 1024
 
 
-async def ready(server: object) -> Wire:
-    wire = await Wire.connect(server)  # type: ignore[arg-type]
+async def ready(server: Server) -> Wire:
+    wire = await Wire.connect(server)
     assert "CHUNKING" in await wire.ehlo()
     assert (await wire.say("MAIL FROM:<a@client.test>")).startswith("250")
     assert (await wire.say("RCPT TO:<agent@mairie.test>")).startswith("250")

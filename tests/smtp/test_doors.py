@@ -14,14 +14,15 @@ from core.status import refused
 from core.tls import ServerTls
 from smtp.conversation import Service
 from smtp.gate import OpenGate
+from smtp.listeners import Server
 from tests.fakes.smtp_server import FakeAcceptor, Wire, certificate, running, service
 
 HERE = (ip_network("127.0.0.0/8"),)
 HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 25\r\n"
 
 
-async def through(server: object, header: bytes) -> Wire:
-    wire = Wire(*await asyncio.open_connection(*server.addresses[0]))  # type: ignore[attr-defined]
+async def through(server: Server, header: bytes) -> Wire:
+    wire = Wire(*await asyncio.open_connection(*server.addresses[0]))
     wire.send(header)
     return wire
 
@@ -93,8 +94,8 @@ def lmtp(acceptor: FakeAcceptor) -> Service:
     return service(Listener.LMTP, acceptor=acceptor, gate=OpenGate(), logins=None)
 
 
-async def greeted(server: object) -> Wire:
-    wire = await Wire.connect(server)  # type: ignore[arg-type]
+async def greeted(server: Server) -> Wire:
+    wire = await Wire.connect(server)
     answer = await wire.say("LHLO list.test")
     assert answer.startswith("250-")
     for keyword in ("PIPELINING", "ENHANCEDSTATUSCODES", "8BITMIME", "CHUNKING"):  # RFC 2033 5
@@ -105,7 +106,7 @@ async def greeted(server: object) -> Wire:
 
 async def test_each_accepted_recipient_has_its_reply_after_the_message() -> None:
     acceptor = FakeAcceptor()
-    async with running(lmtp(acceptor)) as server:  # type: ignore[arg-type]
+    async with running(lmtp(acceptor)) as server:
         wire = await greeted(server)
         wire.send(
             b"MAIL FROM:<>\r\nRCPT TO:<a@mairie.test>\r\nRCPT TO:<unknown@mairie.test>\r\n"
@@ -121,7 +122,7 @@ async def test_each_accepted_recipient_has_its_reply_after_the_message() -> None
 
 async def test_a_refusal_is_told_for_each_recipient_too_and_by_bdat_alike() -> None:
     acceptor = FakeAcceptor(verdict=refused("No", "spam", "5.7.1"))
-    async with running(lmtp(acceptor)) as server:  # type: ignore[arg-type]
+    async with running(lmtp(acceptor)) as server:
         wire = await greeted(server)
         for line in ("MAIL FROM:<a@b.fr>", "RCPT TO:<a@mairie.test>", "RCPT TO:<b@mairie.test>"):
             assert (await wire.say(line)).startswith("250")
@@ -130,7 +131,7 @@ async def test_a_refusal_is_told_for_each_recipient_too_and_by_bdat_alike() -> N
 
 
 async def test_rfc2033_4_1_each_protocol_refuses_the_others_greeting() -> None:
-    async with running(lmtp(FakeAcceptor())) as server:  # type: ignore[arg-type]
+    async with running(lmtp(FakeAcceptor())) as server:
         wire = await Wire.connect(server)
         assert (await wire.say("EHLO list.test")).startswith("500 5.5.1")
         assert (await wire.say("HELO list.test")).startswith("500 5.5.1")
@@ -141,7 +142,7 @@ async def test_rfc2033_4_1_each_protocol_refuses_the_others_greeting() -> None:
 
 
 async def test_rfc2033_4_2_data_without_recipients_is_503() -> None:
-    async with running(lmtp(FakeAcceptor())) as server:  # type: ignore[arg-type]
+    async with running(lmtp(FakeAcceptor())) as server:
         wire = await greeted(server)
         await wire.say("MAIL FROM:<a@b.fr>")
         assert (await wire.say("DATA")).startswith("503")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -182,8 +183,8 @@ def test_the_strongest_digest_of_one_part_counts_and_a_flood_is_cut() -> None:
 RECORD = Tlsa(3, 1, 1, bytes(32))
 
 
-def target(**facts: object) -> Target:
-    return Target("mx.r.test", "192.0.2.1", 25, **facts)  # type: ignore[arg-type]
+def target(**facts: Any) -> Target:
+    return Target("mx.r.test", "192.0.2.1", 25, **facts)
 
 
 async def test_records_of_a_validated_host_count() -> None:

@@ -6,7 +6,7 @@ from core.address import Address
 from core.envelope import Dsn
 from core.resolver import Answer, Mx, Outcome
 from core.status import Status
-from delivery.types import JobRecipient
+from delivery.types import Job, JobRecipient
 from smtp.outbound import dialogue, mx
 from smtp.outbound.agent import is_local, our_mx
 from smtp.outbound.dialogue import Answers, Capabilities, Receive, Send, SendBody, transaction
@@ -282,7 +282,7 @@ def test_what_each_refusal_comes_to(codes: tuple[int, ...], expected: int) -> No
         ),  # RFC 8689 5: a notice is not thrown away
     ],
 )
-def test_requirements(work: dialogue.Job, keywords: dict[str, str], eight_bit: bool, enhanced: str) -> None:
+def test_requirements(work: Job, keywords: dict[str, str], eight_bit: bool, enhanced: str) -> None:
     status = unmet(work, work.recipients, Capabilities(keywords), eight_bit, 0.0)
     assert (status.enhanced if status else "") == enhanced
 

@@ -57,7 +57,7 @@ async def decide(
     zone: Mapping[str, Any] = {TLSA: {"TLSA": list(tlsa)}} if tlsa else {}
     heard = Heard()
     resolver = FakeResolver(zone, secure=[TLSA], failing=failing)
-    policies = Policies(resolver, sts or Sts(), BASIS, heard, ManualClock())  # type: ignore[arg-type]
+    policies = Policies(resolver, sts or Sts(), BASIS, heard, ManualClock())  # type: ignore[arg-type]  # fakes: only what is asked
     work = job("r.test", "a@r.test", static=False, **of_job)
     return await policies.policy(work, target), [session.failure for session in heard.sessions]
 

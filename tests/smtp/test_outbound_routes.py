@@ -93,7 +93,7 @@ async def agent(
         async def close(self) -> None:
             pass
 
-    sts = StsSource(resolver, NoWeb(), StsCache(tmp_path / "sts"), clock)  # type: ignore[arg-type]
+    sts = StsSource(resolver, NoWeb(), StsCache(tmp_path / "sts"), clock)  # type: ignore[arg-type]  # a fake
     policies = Policies(resolver, sts, Opportunistic(ca_file), Uncounted(), clock)
     caller = Caller("mx.mairie.test", bind, connect=5.0)
     made = SmtpAgent(caller, mx, policies, pool=Pool(idle=0.0), routes=routes)

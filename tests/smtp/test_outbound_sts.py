@@ -120,7 +120,7 @@ class Place:
         self.restart()
 
     def restart(self) -> None:
-        self.source = StsSource(self.resolver, self.web, StsCache(self.directory / "sts"), self.clock, port=8443)  # type: ignore[arg-type]
+        self.source = StsSource(self.resolver, self.web, StsCache(self.directory / "sts"), self.clock, port=8443)  # type: ignore[arg-type]  # a fake
 
     def id(self, text: str) -> None:
         self.resolver.zone["_mta-sts.r.test"]["TXT"] = [f"v=STSv1; id={text};"]

@@ -105,7 +105,7 @@ class Place:
             assert job.message.sender is None
             data = content.read(0, content.size)
             found.append(email.message_from_bytes(data, policy=email.policy.default))
-        return found  # type: ignore[return-value]  # the default policy makes EmailMessage
+        return found
 
 
 @pytest.fixture
@@ -281,8 +281,8 @@ async def test_counts_wait_for_a_database_that_is_away(place: Place) -> None:
     place.queue.count_tls = away  # type: ignore[method-assign]  # a fault
     place.note(times=2)
     await place.counts.flush()
-    place.queue.count_tls = real  # type: ignore[method-assign]
+    place.queue.count_tls = real  # type: ignore[method-assign]  # healed
     place.note()
     await place.next_day()
     [mail] = await place.queued()
-    assert "3 sessions SMTP, dont 0" in mail.get_body().get_content()  # type: ignore[union-attr]
+    assert "3 sessions SMTP, dont 0" in mail.get_body().get_content()  # type: ignore[union-attr]  # it has one

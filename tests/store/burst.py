@@ -14,7 +14,7 @@ from pathlib import Path
 from core.errors import MailError
 from message.content import BytesContent
 from store.service import MaildirStore
-from store.types import Flag, Placement
+from store.types import Column, Flag, Placement
 from tests.fakes.mail import mail
 from tests.store.conftest import MAIRIE, VOISIN
 
@@ -39,7 +39,7 @@ async def deliver(store: MaildirStore, number: int) -> None:
 async def tidy(store: MaildirStore, number: int) -> None:
     """Flags, a move and an expunge of the first message present."""
     inbox = await (await store.account(VOISIN)).mailbox("INBOX")
-    async for batch in inbox.rows([(1, 0xFFFFFFFF)], 0):  # type: ignore[arg-type]
+    async for batch in inbox.rows([(1, 0xFFFFFFFF)], Column.NONE):
         uid = batch[0].uid
         await inbox.store_flags([(uid, uid)], add=Flag.SEEN)
         if number % 2:

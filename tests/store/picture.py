@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from core.clock import ManualClock
 from message.content import BytesContent
@@ -18,8 +19,8 @@ def index_files(data: Path) -> list[Path]:
     return [path for path in (data / "domains").rglob("*") if "index" in path.name and path.is_file()]
 
 
-async def opened(data: Path, clock: ManualClock, **options: object) -> MaildirStore:
-    store = MaildirStore(data, clock=clock, **options)  # type: ignore[arg-type]
+async def opened(data: Path, clock: ManualClock, **options: Any) -> MaildirStore:
+    store = MaildirStore(data, clock=clock, **options)
     await store.open()
     return store
 

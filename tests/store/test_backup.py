@@ -16,6 +16,7 @@ from store.service import MaildirStore
 from store.types import Flag, Placement
 from tests.fakes.mail import content, mail
 from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of, read
+from tests.store.picture import opened
 
 
 def back_up(data: Path, target: Path) -> Copied:
@@ -27,12 +28,6 @@ def back_up(data: Path, target: Path) -> Copied:
     finally:
         fs.close(source)
         fs.close(copy)
-
-
-async def opened(data: Path, clock: ManualClock) -> MaildirStore:
-    store = MaildirStore(data, clock=clock)
-    await store.open()
-    return store
 
 
 async def _fill(store: MaildirStore) -> None:

@@ -13,7 +13,7 @@ from core.clock import ManualClock
 from store import mailbox as mailbox_module
 from store import records
 from store.service import MaildirStore
-from store.types import Flag, Hint
+from store.types import Column, Flag, Hint
 from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
 
 
@@ -90,7 +90,7 @@ async def test_a_lost_hint_is_healed_by_a_look(store: MaildirStore, data: Path, 
     account.listen(hints.append)
     other = MaildirStore(data, clock=clock)
     await other.open()
-    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign,assignment]  # the datagram is lost
+    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign]  # the datagram is lost
     await deliver(other, MAIRIE, 1)
     await _until(hints, 1)
     await other.close()
@@ -110,7 +110,7 @@ async def test_a_folder_that_went_without_a_hint_is_told_once(
     await store._open_hub.look_now()
     other = MaildirStore(data, clock=clock)
     await other.open()
-    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign,assignment]  # the hint is lost
+    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign]  # the hint is lost
     await (await other.account(MAIRIE)).delete("Passager")
     await other.close()
     hints.clear()
@@ -137,7 +137,7 @@ async def test_a_file_dropped_into_new_by_another_program_is_adopted(store: Mail
     (new / "1790000000.M1P2.autre").write_bytes(b"Subject: LF\n\nune ligne\nsans fin")
     await _until(hints, 1)
     inbox = await account.mailbox("INBOX")
-    file = await inbox.open(next(iter([row.uid async for batch in inbox.rows([(1, 9)], 0) for row in batch])))  # type: ignore[arg-type]
+    file = await inbox.open(next(iter([row.uid async for batch in inbox.rows([(1, 9)], Column.NONE) for row in batch])))
     assert await file.read(0, 99) == b"Subject: LF\r\n\r\nune ligne\r\nsans fin\r\n"
     file.close()
     assert list(new.iterdir()) == []
@@ -156,7 +156,7 @@ async def test_many_changes_are_read_beside_the_loop(store: MaildirStore, monkey
 
     def noted(*arguments: object) -> object:
         readers.append(threading.current_thread())
-        return read(*arguments)  # type: ignore[arg-type]
+        return read(*arguments)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(records, "changed_since", noted)
     at_hand = await inbox.changes(before.modseq, before.uidnext)

@@ -109,7 +109,7 @@ async def test_one_account_that_cannot_be_looked_at_stops_no_other_s_looks(
     assert not (data / "domains/mairie.test/maire").exists()
     successor = AccountRef("acc9", "org1", "mairie.test", "maire")
     await other.account(successor)
-    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign,assignment]  # the datagram is lost
+    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign]  # the datagram is lost
     await deliver(other, VOISIN, 1)
     await store._open_hub.look_now()
     assert [hint.account_id for hint in hints if hint.modseq > 1]

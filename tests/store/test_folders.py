@@ -120,7 +120,7 @@ async def test_a_name_made_again_is_another_folder(store: MaildirStore) -> None:
     assert (await account.subscriptions()).count("Dossier") == 1
 
 
-async def test_subscriptions(store: MaildirStore) -> None:
+async def test_subscriptions_need_a_folder_to_begin_and_none_to_end(store: MaildirStore) -> None:
     account = await store.account(MAIRIE)
     await account.subscribe("Junk", False)
     assert "Junk" not in await account.subscriptions()

@@ -66,11 +66,11 @@ async def test_f152_a_sync_that_fails_in_one_operation_fails_its_batch(data: Pat
             raise OSError(5, "Input/output error")
         FileSystem.sync(disk, fd)
 
-    disk.sync = sync  # type: ignore[method-assign]
+    disk.sync = sync  # type: ignore[method-assign]  # a fault
     gate.set()
     await blocked
     answers = await asyncio.gather(delivery, moving, return_exceptions=True)
-    disk.sync = real  # type: ignore[method-assign]
+    disk.sync = real  # type: ignore[method-assign]  # healed
     assert failed
     assert [type(answer) for answer in answers] == [StorageError, StorageError]
     assert len(await all_rows(await inbox_of(store, name="Trash"))) == 1
@@ -250,7 +250,7 @@ async def test_f150_no_inode_and_no_quota_are_told_as_a_full_disk(
 async def test_h041_the_declared_size_is_reserved_before_it_arrives(store: MaildirStore) -> None:
     """Many long messages at once are told early that the disk is too small for all of them."""
     reserved: list[tuple[int, int]] = []
-    store._fs.reserve = lambda fd, start, size: reserved.append((start, size))  # type: ignore[method-assign]
+    store._fs.reserve = lambda fd, start, size: reserved.append((start, size))  # type: ignore[method-assign]  # watched
     spool = store.spool(limit=60_000_000, declared=50_000_000)
     await spool.write(b"x" * 300_000)
     await spool.close()
@@ -259,7 +259,7 @@ async def test_h041_the_declared_size_is_reserved_before_it_arrives(store: Maild
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    store._fs.reserve = full  # type: ignore[method-assign]
+    store._fs.reserve = full  # type: ignore[method-assign]  # watched
     spool = store.spool(limit=60_000_000, declared=50_000_000)
     with pytest.raises(StorageError) as caught:
         await spool.write(b"x" * 300_000)

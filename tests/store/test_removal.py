@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ from tests.fakes.mail import content, mail
 from tests.store.helpers import MAIRIE, all_rows, cur, deliver, inbox_of, read
 
 
-async def _fill(store: MaildirStore, count: int, **options: object) -> None:
+async def _fill(store: MaildirStore, count: int, **options: Any) -> None:
     account = await store.account(MAIRIE)
-    await account.append([(content(number), Placement(**options)) for number in range(1, count + 1)])  # type: ignore[arg-type]
+    await account.append([(content(number), Placement(**options)) for number in range(1, count + 1)])
 
 
 async def test_expunge_takes_deleted_messages_within_the_uids(store: MaildirStore, data: Path) -> None:

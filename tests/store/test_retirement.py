@@ -63,7 +63,7 @@ async def test_who_listens_to_a_closed_account_is_told_of_what_another_process_d
     await _until_open(store, 0)
     other = MaildirStore(data, clock=clock)
     await other.open()
-    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign,assignment]  # the hint is lost, too
+    other._hub._send = lambda *_: None  # type: ignore[union-attr,method-assign]  # the hint is lost, too
     appended = await deliver(other, MAIRIE, 1)
     async with asyncio.timeout(10):
         while appended.modseq not in [hint.modseq for hint in hints if hint.folder_id == appended.folder_id]:

@@ -125,7 +125,7 @@ async def test_what_was_asked_before_is_known_until_messages_come_or_go(
 
     def counting(db: object, row: object, uids: list[int], criteria: list[SortCriterion]) -> list[int]:
         asked.append(len(uids))
-        return real(db, row, uids, criteria)  # type: ignore[arg-type]
+        return real(db, row, uids, criteria)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(sort, "ordered", counting)
     for criteria in ([SortCriterion(SortKey.DATE)], [SortCriterion(SortKey.DATE, reverse=True)]):

@@ -94,7 +94,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counting(handle: object, directory: str, candidates: list[tuple[int, str]], question: scan.Question) -> object:
         counts.append(len(candidates))
-        return real(handle, directory, candidates, question)  # type: ignore[arg-type]
+        return real(handle, directory, candidates, question)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(scan, "matching", counting)
     return counts
@@ -333,7 +333,7 @@ async def test_a_file_that_got_another_name_is_found(store: MaildirStore, monkey
         if not done:
             done = True
             asyncio.run_coroutine_threadsafe(store.flush(), loop).result(20)
-        return real(handle, directory, candidates, question)  # type: ignore[arg-type]
+        return real(handle, directory, candidates, question)  # type: ignore[arg-type]  # passed through
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(scan, "matching", renamed)

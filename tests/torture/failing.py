@@ -105,7 +105,7 @@ for _name in {*CHANGES, *OPENS}:
     setattr(FailingFileSystem, _name, _may_fail(_name))
 
 
-class FailingVfs(apsw.VFS):  # type: ignore[misc]
+class FailingVfs(apsw.VFS):
     """SQLite's calls with the same trouble. While it lives it is the default of this process."""
 
     def __init__(self, trouble: Trouble) -> None:
@@ -118,7 +118,7 @@ class FailingVfs(apsw.VFS):  # type: ignore[misc]
         return FailingFile(self.trouble, name, flags)
 
 
-class FailingFile(apsw.VFSFile):  # type: ignore[misc]
+class FailingFile(apsw.VFSFile):
     def __init__(self, trouble: Trouble, name: Any, flags: list[int]) -> None:
         super().__init__(BASE, name, flags)
         self._trouble = trouble

@@ -156,7 +156,7 @@ for _name in _CHANGES:
     setattr(RecordingFileSystem, _name, _in_order(_name))
 
 
-class RecordingVfs(apsw.VFS):  # type: ignore[misc]
+class RecordingVfs(apsw.VFS):
     """SQLite's default way to the disk, noted. While it lives it is the default of this process."""
 
     def __init__(self, tape: Tape) -> None:
@@ -191,7 +191,7 @@ def _refused_by_sqlite(tape: Tape, call: str) -> None:
         raise (apsw.FullError if error.errno == errno.ENOSPC else apsw.IOError) from error
 
 
-class RecordingFile(apsw.VFSFile):  # type: ignore[misc]
+class RecordingFile(apsw.VFSFile):
     def __init__(self, tape: Tape, path: str, name: Any, flags: list[int]) -> None:
         super().__init__(BASE, name, flags)
         self._tape, self._path = tape, path

@@ -16,11 +16,11 @@ import select
 import signal
 import socket
 import struct
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from fcntl import ioctl
+
+from tests.torture import forked
 
 PATIENCE = 60  # seconds without a call; the time that all of us were stopped does not count
 
@@ -66,10 +66,16 @@ def run(work: Callable[[], None], stop_at: int, *, changing: bool = False) -> En
     """`work` in a fork, killed in front of its `stop_at`-th call (0: never). `changing`: only calls that change
     something outside the process are counted. The caller has one thread."""
     said, ours, theirs = os.memfd_create("said"), *socket.socketpair()
-    pid = os.fork()
-    if not pid:
+
+    def stopped() -> None:
         ours.close()
-        _child(work, said, theirs)
+        listener = _install()
+        socket.send_fds(theirs, [b"."], [listener])
+        os.close(listener)
+        theirs.close()
+        work()
+
+    pid = forked.start(stopped, said)
     theirs.close()
     try:
         calls, killed, trouble = _watch(pid, ours, stop_at, changing=changing)
@@ -81,24 +87,6 @@ def run(work: Callable[[], None], stop_at: int, *, changing: bool = False) -> En
     finally:
         ours.close()
         os.close(said)
-
-
-def _child(work: Callable[[], None], said: int, theirs: socket.socket) -> None:
-    code = 1
-    try:
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        listener = _install()
-        socket.send_fds(theirs, [b"."], [listener])
-        os.close(listener)
-        theirs.close()
-        work()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
 
 
 def _install() -> int:

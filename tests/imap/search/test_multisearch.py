@@ -78,7 +78,7 @@ async def test_each_mailbox_is_searched_once_and_absent_ones_are_passed_over() -
         assert answers(lines) == [(b"folder1", b"ALL 1,3"), (b"folder2/salmon", b"ALL 1")]
 
 
-async def test_filters() -> None:
+async def test_each_filter_names_its_mailboxes() -> None:
     async with World() as world:
         client = await folders(world)
         await client.append(b"INBOX", mail(b"chad"))
