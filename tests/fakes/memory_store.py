@@ -1,6 +1,7 @@
 """A whole store in memory behind `store.store.Store`: folders, messages, changes, hints. No crash, no disk, no index.
 
 Commands that change things are tested against it; `tests/imap/test_real_store.py` runs the main ones on the real one.
+One file, though a long one: it is the store's whole face once more, each method as short as it can be.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What the power loss proof found in the store, each as the smallest case that showed it."""
+"""What the power loss proof found in the store, each as the smallest case that showed it.
+
+A list that only grows: one case after the other, which share nothing but how a disk is cut off.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Time goes in rounds: a round begins, its calls are made, all are answered, it ends. What is under way at a crash is
 therefore what its round told. Floors are raised in blocks of a few numbers, so that every edge of a block is met.
+
+Longer than its neighbours: it is one day, and each kind of change has its call in it.
 """
 
 from __future__ import annotations
