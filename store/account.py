@@ -103,7 +103,7 @@ class Account:
         entry = await self._entry()
         with whole():
             file = sidefile.read_account(entry.handle.fs, entry.handle.root)
-        return [*present, *(file.subscriptions if file else ())]
+        return list(dict.fromkeys([*present, *(file.subscriptions if file else ())]))
 
     # -- messages ------------------------------------------------------------------------------------------------------
 

@@ -175,7 +175,7 @@ def subscribe(transaction: Transaction, name: str, subscribed: bool) -> None:
         transaction.hint(row)
     elif subscribed:
         raise NotFoundError("no such folder", code="no-folder")
-    else:
+    if not subscribed:  # where there is a folder, too: a DELETE that was cut off has listed its name already
         subscribed_before(transaction, wanted, remove=True)
 
 
@@ -187,7 +187,15 @@ def subscribed_before(transaction: Transaction, name: str, *, add: bool = False,
         return
     if add or remove:
         names = {*account.subscriptions, name} if add else set(account.subscriptions) - {name}
+        transaction.on_failure(partial(_list_again, transaction, account.subscriptions))
         sidefile.write_account(fs, root, replace(account, subscriptions=tuple(sorted(names))))
+
+
+def _list_again(transaction: Transaction, names: tuple[str, ...]) -> None:
+    fs, root = transaction.fs, transaction.handle.root
+    account = sidefile.read_account(fs, root)
+    if account is not None and account.subscriptions != names:
+        sidefile.write_account(fs, root, replace(account, subscriptions=names))
 
 
 def compact_journal(transaction: Transaction, row: FolderRow) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tests.torture.recorder import Fault
-from tests.torture.seen import Key, Mail, Seen
+from tests.torture.seen import FolderSeen, Key, Mail, Seen
 
 # What fails, up to which of its calls, and how often: mostly what comes late, when there is something to undo.
 FAULTS: tuple[tuple[tuple[str, ...], int, int], ...] = (
@@ -51,7 +51,7 @@ def drawn(dice: random.Random) -> tuple[str, Fault]:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """What one operation is about to do to an account: `new` EMAILIDs, `gone` messages, folders `renamed` (by id, to
-    which name) and `deleted`."""
+    which name), with the parents that these names want, and `deleted`."""
 
     account: str
     new: tuple[str, ...] = ()
@@ -72,7 +72,12 @@ class Bound:
             for folder_id, folder in state.folders.items()
             if folder_id not in self.deleted
         }
+        folders |= {f"refused {name}": FolderSeen(name, 0, 0, 0, "", subscribed=True) for name in self._parents()}
         return replace(state, mail=mail, folders=folders)
+
+    def _parents(self) -> set[str]:
+        names = [name.split("/") for name in self.renamed.values()]
+        return {"/".join(levels[:depth]) for levels in names for depth in range(1, len(levels))}
 
 
 def all_done(state: Seen, bound: Sequence[Bound]) -> Seen:

@@ -398,6 +398,41 @@ async def test_f149_f155_a_refused_folder_does_not_come_back(recorded: Recorded)
     await store.close()
 
 
+async def test_f149_a_refused_deletion_lists_no_subscription(recorded: Recorded) -> None:
+    """It wrote the name beside those without a folder first: then it was told twice, and could not be given up."""
+    store = await recorded.opened()
+    account = await store.account(MAIRIE)
+    before = sorted(await account.subscriptions())
+    heal = fail_commits(store)
+    with pytest.raises(StorageError):
+        await account.delete("Drafts")
+    heal()
+    assert sorted(await account.subscriptions()) == before
+    await account.subscribe("Drafts", False)
+    assert "Drafts" not in await account.subscriptions()
+    await store.close()
+
+
+async def test_f144_a_deletion_that_was_cut_off_leaves_a_subscription_that_can_be_given_up(recorded: Recorded) -> None:
+    """Killed when the name was listed, and the folder not yet in the bin."""
+    store = await recorded.opened()
+    account = await store.account(MAIRIE)
+    begin = len(recorded.tape.events)
+    await account.delete("Drafts")
+    events = enumerate(recorded.tape.events[begin:], begin)
+    moved = next(n for n, event in events if isinstance(event, Call) and "/folder." in event.target)
+    await store.close()
+    killed = recorded.data.with_name("killed")
+    recorded.replay(moved).now.write_to(killed)
+    later = MaildirStore(killed, clock=recorded.clock, boot="one")
+    await later.open()
+    account = await later.account(MAIRIE)
+    assert list(await account.subscriptions()).count("Drafts") == 1
+    await account.subscribe("Drafts", False)
+    assert "Drafts" not in await account.subscriptions()
+    await later.close()
+
+
 async def test_f155_two_messages_under_one_uid_stay_two_however_often_recovery_is_cut_off(recorded: Recorded) -> None:
     """The second gets its new UID by a rename: copied, it was there once more after each power loss."""
     store = await recorded.opened()
