@@ -64,7 +64,9 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, 
         return
     # The same file makes the same unique part, as a delivery told again does: a copy that was made before we were cut
     # off is recognised, and only the original is left to go.
-    told = f"{row.id} {name.partition(':2,')[0]} {status.st_ino} {status.st_mtime_ns} {status.st_size}"
+    # Its ctime, which nobody sets, tells it from what is put back later.
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    told = f"{row.id} {name.partition(':2,')[0]} {status.st_ino} {times} {status.st_size}"
     unique = delivery_unique(told)
     if place.delivered(transaction, unique) is None:
         fd = fs.open_to_read(directory, name)

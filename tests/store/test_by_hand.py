@@ -77,6 +77,22 @@ async def test_h110_files_changed_by_hand_heal_without_mixing_contents(store: Ma
     assert set(changes.vanished) == {1, 4}
 
 
+async def test_a_foreign_file_that_is_put_back_by_hand_is_a_message_again(store: MaildirStore, data: Path) -> None:
+    """Cause: a snapshot made of hard links brings back the same inode, name, size and time, which were taken for an
+    adoption that had been cut off: the file went, and no message came."""
+    new = data / "domains/mairie.test/maire/new"
+    inbox = await inbox_of(store)
+    (new / "1.hote").write_bytes(mail(1))
+    (data / "kept").hardlink_to(new / "1.hote")
+    assert (await inbox.snapshot()).messages == 1
+    await inbox.expunge([(1, 1)], only_deleted=False)
+    await store.flush()
+    (new / "1.hote").hardlink_to(data / "kept")
+    assert (await inbox.snapshot()).messages == 1
+    assert await read(inbox, 2) == mail(1)
+    assert not list(new.iterdir())
+
+
 async def test_an_expunged_uid_never_comes_back(store: MaildirStore, data: Path, tmp_path: Path) -> None:
     await deliver(store, MAIRIE, 1)
     inbox = await inbox_of(store)
