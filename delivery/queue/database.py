@@ -16,12 +16,13 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from core import log
@@ -33,6 +34,7 @@ T = TypeVar("T")
 
 GROUP = 64  # operations in one commit
 VACUUM = 512  # pages given back at a time
+UNSYNCED = 1.0  # seconds that a commit that is not durable by itself may stay so
 BUSY = 5.0  # seconds a write waits for another process before it is refused with 4xx (fault 156)
 
 _log = log.get(__name__)
@@ -44,6 +46,7 @@ class _Operation(Generic[T]):
 
     run: Callable[[Connection], T]
     future: concurrent.futures.Future[T]
+    durable: bool = True
 
 
 class Database:
@@ -59,6 +62,7 @@ class Database:
         self._inbox: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock_fd = -1
+        self._unsynced = 0.0  # since when (monotonic) something waits for a durable commit; 0.0: nothing does
         self._readers: Engine | None = None
         self._writer: Engine | None = None
 
@@ -99,14 +103,20 @@ class Database:
         except SQLAlchemyError as error:
             raise _translated(error) from error
 
-    async def write(self, run: Callable[[Connection], T], again: Callable[[Connection], T | None] | None = None) -> T:
+    async def write(
+        self,
+        run: Callable[[Connection], T],
+        again: Callable[[Connection], T | None] | None = None,
+        *,
+        durable: bool = True,
+    ) -> T:
         """Returns after the commit, whose outcome is never unknown here: `again` is for databases far away. An
         operation that waited longer than the bound is withdrawn, never half known: once it runs its outcome is awaited,
         because a 4xx may only be said of what is not kept (promise P2)."""
         if self._thread is None:
             raise TemporaryError("the queue is closed", code="queue-closed")
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._inbox.put(_Operation(run, future))
+        self._inbox.put(_Operation(run, future, durable))
         waiter = asyncio.wrap_future(future)
         waiter.add_done_callback(_retrieve)
         try:
@@ -128,9 +138,12 @@ class Database:
     def _serve(self) -> None:
         closing = False
         while not closing:
-            first = self._inbox.get()
+            try:
+                first = self._inbox.get(timeout=UNSYNCED if self._unsynced else None)
+            except queue.Empty:
+                first = _touch()
             if first is None:
-                return
+                break
             group = [first]
             with contextlib.suppress(queue.Empty):
                 while len(group) < GROUP:
@@ -140,12 +153,16 @@ class Database:
                         break
                     group.append(operation)
             self._commit(group)
+        if self._unsynced:
+            self._commit([_touch()])
 
     def _commit(self, group: list[_Operation[Any]]) -> None:
         """One transaction for all. Results are told only after the commit: commit, publish, acknowledge."""
         outcomes: list[tuple[_Operation[Any], Any, MailError | None]] = []
+        now = time.monotonic()
+        durable = any(item.durable for item in group) or 0.0 < self._unsynced < now - UNSYNCED
         try:
-            with self._exclusive(), self._writing() as connection:
+            with self._exclusive(), self._writing(durable=durable) as connection:
                 group = [operation for operation in group if operation.future.set_running_or_notify_cancel()]
                 for operation in group:
                     outcomes.append((operation, *_attempt(operation, connection, alone=len(group) == 1)))
@@ -154,6 +171,7 @@ class Database:
         except Exception as error:  # whatever it is, nothing of the group was kept and every caller must hear it
             self._fail(group, error)
             return
+        self._unsynced = 0.0 if durable else self._unsynced or now
         for operation, value, refusal in outcomes:
             if refusal is None:
                 operation.future.set_result(value)
@@ -168,10 +186,11 @@ class Database:
                 operation.future.set_exception(failure)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, *, durable: bool = True) -> Iterator[Connection]:
         if self._writer is None:
             raise TemporaryError("the queue is closed", code="queue-closed")
         with self._writer.connect() as connection:
+            _sync(connection, durable=durable)
             try:
                 with connection.begin():
                     yield connection
@@ -211,6 +230,23 @@ class Database:
                 code="queue-unreadable",
                 error=str(error),
             ) from error
+
+
+def _touch() -> _Operation[int]:
+    """A durable commit of something: one of nothing syncs nothing."""
+    about = schema.about
+    value = update(about).where(about.c.key == "version").values(value=about.c.value)
+    return _Operation(lambda connection: connection.execute(value).rowcount, concurrent.futures.Future())
+
+
+def _sync(connection: Connection, *, durable: bool) -> None:
+    """NORMAL does not sync the WAL at its commit; the next FULL one syncs the same file, so that nothing acknowledged
+    ever stands behind something that is lost. A new connection is FULL."""
+    if connection.info.get("durable", True) != durable:
+        raw = connection.connection.dbapi_connection
+        assert raw is not None  # checked out just now
+        raw.cursor().execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        connection.info["durable"] = durable
 
 
 def _sync_names(directory: Path) -> None:

@@ -65,7 +65,15 @@ class PostgresDatabase:
             raise TemporaryError("the queue is closed", code="queue-closed")
         return asyncio.run_coroutine_threadsafe(self.read(look), self._loop).result()
 
-    async def write(self, run: Callable[[Connection], T], again: Callable[[Connection], T | None] | None = None) -> T:
+    async def write(
+        self,
+        run: Callable[[Connection], T],
+        again: Callable[[Connection], T | None] | None = None,
+        *,
+        durable: bool = True,
+    ) -> T:
+        """Durable in any case: a server that crashes alone would forget the leases of workers that live on, and what
+        they hold would be delivered by others, too."""
         for attempt in range(1, TRIES + 1):
             try:
                 return await self._write(run)

@@ -1,4 +1,4 @@
-"""The queue's face to the rest of delivery: enter, claim, report results, pay debts. Each call is one durable commit.
+"""The queue's face to the rest of delivery: enter, claim, report results, pay debts. Each call is one commit.
 
 `Queue(file, run_dir, clock=…, owner=…)`: `owner` names this process among those that hold leases; a process that
 starts again takes a new name, so that its former leases simply run out.
@@ -57,7 +57,12 @@ FRONT_LEASE = 600.0  # a front that delivers its own local recipients does so wi
 
 
 class Queue:
-    """Raises `StorageError` (disk), `TemporaryError` (busy), `ConflictError` (queue id exists)."""
+    """Raises `StorageError` (disk), `TemporaryError` (busy), `ConflictError` (queue id exists).
+
+    What is acknowledged is durable when its call returns. Leases, results and counts are not synced by themselves, but
+    within a second (`QueueStore.write`): power that fails takes a worker with its leases, may have what was sent in the
+    last second sent again, and forgives an account a moment.
+    """
 
     def __init__(
         self,
@@ -126,7 +131,7 @@ class Queue:
     async def charge(self, account_id: str, keys: Collection[str], rules: Rules) -> Charge:
         """Count a message to these recipients (address keys) against the account's day; refused: nothing is counted."""
         now = self._clock.now()
-        charged = await self._database.write(lambda c: allowance.charge(c, account_id, keys, rules, now))
+        charged = await self._database.write(lambda c: allowance.charge(c, account_id, keys, rules, now), durable=False)
         if charged.total:
             self._keep_sent(account_id, charged.total)
         return charged
@@ -160,7 +165,7 @@ class Queue:
     async def refund(self, account_id: str, recipients: int) -> None:
         """Take back what was charged for a message that was not kept."""
         now = self._clock.now()
-        await self._database.write(lambda c: entering.refund(c, account_id, recipients, now))
+        await self._database.write(lambda c: entering.refund(c, account_id, recipients, now), durable=False)
         self._sent.pop(account_id, None)
 
     async def sent_recently(self, account_id: str) -> int:
@@ -186,7 +191,7 @@ class Queue:
         until = now + self.lease
         try:
             return await self._database.write(
-                lambda c: claims.claim(c, choose, full, now=now, owner=self.owner, until=until)
+                lambda c: claims.claim(c, choose, full, now=now, owner=self.owner, until=until), durable=False
             )
         except MailError as error:
             if error.code == COMMIT_UNKNOWN:
@@ -200,7 +205,9 @@ class Queue:
 
     async def apply(self, done: Sequence[Result], judge: Judge) -> list[Settled]:
         now = self._clock.now()
-        settled = await self._database.write(lambda c: results.apply(c, done, judge, owner=self.owner, now=now))
+        settled = await self._database.write(
+            lambda c: results.apply(c, done, judge, owner=self.owner, now=now), durable=False
+        )
         if any(item.outcome.owed is not Owed.NOTHING for item in settled):
             self._hints.send(owed=True)  # a front that delivers pays nobody: the runner does
         return settled
@@ -210,7 +217,7 @@ class Queue:
         now, settled, after = self._clock.now(), [], 0
         while True:
             part, after = await self._database.write(
-                partial(backlogs.put_off, backlog=backlog, judge=judge, now=now, after=after)
+                partial(backlogs.put_off, backlog=backlog, judge=judge, now=now, after=after), durable=False
             )
             settled += part
             if not after:

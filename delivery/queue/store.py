@@ -16,6 +16,8 @@ class QueueStore(Protocol):
     Raises `StorageError` when the disk is full or broken, `TemporaryError` when the database is busy or away,
     `ConflictError` for a key that exists, and whatever `MailError` the function raises. `again`: asked on a fresh
     connection when the answer to a commit was lost: its value is the outcome, None says that nothing was kept.
+    `durable` False: until the next durable write, within a second or so, a power failure, and nothing else, may take it
+    back, with all such that came after it. For what tells nobody "kept": a lease, a result, a count.
     """
 
     async def open(self) -> None: ...
@@ -28,7 +30,11 @@ class QueueStore(Protocol):
         """For callers in a thread."""
 
     async def write(
-        self, run: Callable[[Connection], T], again: Callable[[Connection], T | None] | None = None
+        self,
+        run: Callable[[Connection], T],
+        again: Callable[[Connection], T | None] | None = None,
+        *,
+        durable: bool = True,
     ) -> T: ...
 
     async def tidy(self) -> None: ...

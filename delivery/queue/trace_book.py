@@ -50,7 +50,7 @@ class TraceBook:
         while self._entries:
             batch, self._entries = self._entries[:BATCH], self._entries[BATCH:]
             try:
-                await self._database.write(partial(tracing.add, entries=batch))
+                await self._database.write(partial(tracing.add, entries=batch), durable=False)
             except MailError as error:
                 self._entries = batch + self._entries
                 _log.warning("trace-waits", code=error.code, entries=len(self._entries))

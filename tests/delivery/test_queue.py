@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from core.address import parse
 from core.clock import ManualClock
@@ -15,6 +17,8 @@ from core.envelope import Dsn
 from core.errors import ConflictError, StorageError
 from core.sqlite import backup
 from core.status import accepted, deferred
+from delivery.queue import database
+from delivery.queue.allowance import Rules
 from delivery.queue.claims import SMALL
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -227,3 +231,62 @@ async def test_where_the_file_is_gone_nothing_is_taken(queue: Queue, tmp_path: P
     with pytest.raises(StorageError):
         await queue.enqueue(new("q2", "b@two.test"))
     assert not (tmp_path / "queue" / "queue.db").exists()
+
+
+async def test_a_lease_and_a_count_wait_for_no_disk_and_what_is_kept_does(queue: Queue) -> None:
+    """Of a group that is committed together, one that is durable makes it all so."""
+
+    def level(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA synchronous").scalar() or 0)
+
+    normal, full = 1, 2
+    kept = queue._database
+    assert await kept.write(level, durable=False) == normal
+    assert await kept.write(level) == full
+    both = await asyncio.gather(*(kept.write(level, durable=number == 7) for number in range(20)))
+    assert both[7] == full
+    heard: list[bool] = []
+    real = kept.write
+
+    async def watched(*arguments: Any, durable: bool = True) -> Any:
+        heard.append(durable)
+        return await real(*arguments, durable=durable)
+
+    kept.write = watched  # type: ignore[method-assign]
+    await queue.charge("acc", ["x@two.test"], Rules(5, 5, 5))
+    await queue.enqueue(new("q1", "b@two.test"))
+    [claimed] = await queue.claim(everything)
+    await queue.apply([Result(claimed.recipients[0].id, ResultKind.DELIVERED, accepted())], judge)
+    assert heard == [False, True, False, False]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_commit_that_is_not_durable_is_so_a_moment_later(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    """Whether or not others of its kind follow."""
+    monkeypatch.setattr(database, "UNSYNCED", 0.05)
+    kept = queue._database
+    assert isinstance(kept, database.Database)
+    real, heard = kept._writing, list[bool]()
+
+    def watched(*, durable: bool) -> AbstractContextManager[Connection]:
+        heard.append(durable)
+        return real(durable=durable)
+
+    monkeypatch.setattr(kept, "_writing", watched)
+    async with asyncio.timeout(10):
+        while True not in heard or kept._unsynced:
+            if busy or not heard:
+                await kept.write(lambda _: None, durable=True in heard)
+            await asyncio.sleep(0.001)
+    assert heard[0] is False
+
+
+async def test_a_queue_that_is_closed_leaves_nothing_unsynced(queue: Queue) -> None:
+    await queue.charge("acc", ["x@two.test"], Rules(5, 5, 5))
+    kept = queue._database
+    assert isinstance(kept, database.Database)
+    assert kept._unsynced
+    await queue.close()
+    assert not kept._unsynced

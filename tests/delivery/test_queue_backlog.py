@@ -85,9 +85,9 @@ async def test_h141_a_long_backlog_is_put_off_part_by_part(
     writes = []
     real = queue._database.write
 
-    async def counted(*arguments: Any) -> Any:
+    async def counted(*arguments: Any, **options: Any) -> Any:
         writes.append(1)
-        return await real(*arguments)
+        return await real(*arguments, **options)
 
     queue._database.write = counted  # type: ignore[method-assign]  # watched
     status = deferred("no host answers", "unreachable", "4.4.1")

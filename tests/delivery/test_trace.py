@@ -85,7 +85,7 @@ async def test_the_trace_of_a_database_that_is_away_is_written_later(world: Worl
     database = world.queue._database
     real = database.write
 
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise TemporaryError("away")
 
     database.write = away  # type: ignore[method-assign]  # a fault
