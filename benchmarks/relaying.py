@@ -36,13 +36,14 @@ def sink() -> Iterator[tuple[int, Callable[[], int]]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.sink"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdin
-    assert process.stdout
+    asking, answers = process.stdin, process.stdout
+    assert asking
+    assert answers
 
     def ask() -> int:
-        process.stdin.write("\n")  # type: ignore[union-attr]
-        process.stdin.flush()  # type: ignore[union-attr]
-        return int(process.stdout.readline())  # type: ignore[union-attr]
+        asking.write("\n")
+        asking.flush()
+        return int(answers.readline())
 
     try:
         yield int(process.stdout.readline()), ask

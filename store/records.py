@@ -207,7 +207,7 @@ def _statement(columns: Column) -> str:
         named = f", {', '.join(chosen)}" if columns else ""
         joins = "".join(_JOINS[table] for table in sorted(set(wanted.values())) if table in _JOINS)
         _statements[columns] = (
-            f"SELECT key & {UID_MASK}, m.flags, m.keywords, m.modseq{named} FROM messages m{joins} "  # noqa: S608
+            f"SELECT key & {UID_MASK}, m.flags, m.keywords, m.modseq{named} FROM messages m{joins} "  # noqa: S608 - constants
             f"WHERE key BETWEEN ? AND ? ORDER BY key LIMIT {BATCH}"
         )
     return _statements[columns]
@@ -248,7 +248,7 @@ def brief(folder: FolderRow, uid: int, flags: int, bits: int, modseq: int) -> Me
 
 def changed_since(db: Connection, folder: FolderRow, modseq: int) -> list[Message]:
     rows = db.all(
-        f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE folder = ? AND modseq > ? ORDER BY key",  # noqa: S608
+        f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE folder = ? AND modseq > ? ORDER BY key",  # noqa: S608 - constants
         (folder.number, modseq),
     )
     return [message(folder, row) for row in rows]
@@ -260,7 +260,7 @@ def vanished_since(db: Connection, folder: FolderRow, modseq: int, uidnext: int)
         present = set(uids_below(db, folder, uidnext))
         return tuple(Uid(uid) for uid in range(1, min(uidnext, folder.uidnext)) if uid not in present)
     rows = db.all(
-        f"SELECT key & {UID_MASK} FROM expunged WHERE folder = ? AND modseq > ? AND key < ? ORDER BY key",  # noqa: S608
+        f"SELECT key & {UID_MASK} FROM expunged WHERE folder = ? AND modseq > ? AND key < ? ORDER BY key",  # noqa: S608 - constants
         (folder.number, modseq, key(folder.number, uidnext)),
     )
     return tuple(row[0] for row in rows)
@@ -290,7 +290,7 @@ def uids_below(db: Connection, folder: FolderRow, uidnext: int) -> array[int]:
     if folder.messages + gone == folder.uidnext - 1:
         return _without(range(1, min(uidnext, folder.uidnext)), _expunged(db, folder) if gone else [])
     rows = db.all(
-        f"SELECT key & {UID_MASK} FROM messages INDEXED BY messages_by_modseq WHERE folder = ? AND key < ?",  # noqa: S608
+        f"SELECT key & {UID_MASK} FROM messages INDEXED BY messages_by_modseq WHERE folder = ? AND key < ?",  # noqa: S608 - constants
         (folder.number, key(folder.number, uidnext)),
     )
     return array("I", sorted(row[0] for row in rows))
@@ -298,7 +298,7 @@ def uids_below(db: Connection, folder: FolderRow, uidnext: int) -> array[int]:
 
 def _expunged(db: Connection, folder: FolderRow) -> list[int]:
     first, last = key(folder.number, 0), key(folder.number, UID_MASK)
-    rows = db.all(f"SELECT key & {UID_MASK} FROM expunged WHERE key BETWEEN ? AND ? ORDER BY key", (first, last))  # noqa: S608
+    rows = db.all(f"SELECT key & {UID_MASK} FROM expunged WHERE key BETWEEN ? AND ? ORDER BY key", (first, last))  # noqa: S608 - constants
     return [row[0] for row in rows]
 
 
@@ -374,7 +374,7 @@ def keys_within(folder: FolderRow, ranges: Sequence[tuple[int, int]]) -> list[tu
 def counted(db: Connection, folder: FolderRow) -> tuple[int, int, int, int, int]:
     """(messages, unseen, deleted, octets, highest UID) as the rows themselves tell."""
     row = db.one(
-        f"SELECT count(*), coalesce(sum(flags & 1 = 0), 0), coalesce(sum(flags & 8 <> 0), 0), "  # noqa: S608
+        f"SELECT count(*), coalesce(sum(flags & 1 = 0), 0), coalesce(sum(flags & 8 <> 0), 0), "  # noqa: S608 - constants
         f"coalesce(sum(size), 0), coalesce(max(key) & {UID_MASK}, 0) FROM messages WHERE folder = ?",
         (folder.number,),
     )

@@ -58,7 +58,7 @@ def scan_folder(transaction: Transaction, folder_id: str, trust: Trust) -> None:
 
 def _rows(transaction: Transaction, row: FolderRow) -> dict[int, _Known]:
     rows = transaction.db.all(
-        f"SELECT key & {UID_MASK}, name, flags, keywords, size FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608
+        f"SELECT key & {UID_MASK}, name, flags, keywords, size FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608 - constants
         (key(row.number, 0), key(row.number, UID_MASK)),
     )
     return {uid: _Known(uid, name, flags, unsigned(bits), size) for uid, name, flags, bits, size in rows}

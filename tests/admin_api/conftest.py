@@ -157,7 +157,7 @@ class Api:
 
     async def call(self, method: str, path: str, token: str = "", **options: object) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return await self.client.request(method, f"/v1{path}", headers=headers, **options)  # type: ignore[arg-type]
+        return await self.client.request(method, f"/v1{path}", headers=headers, **options)  # type: ignore[arg-type]  # passed through
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     directory = await SqlDirectory.open(url, clock=clock, ids=ids, limits=Limits())
     keyring = Keyring(directory, initialise(tmp_path / "keys"), clock, ids)
     queue, store = FakeQueue(), FakeStore()
-    services = Services("mx.dept.test", Limits(), directory, keyring, store, queue, FakeResolver(), clock)  # type: ignore[arg-type]
+    services = Services("mx.dept.test", Limits(), directory, keyring, store, queue, FakeResolver(), clock)  # type: ignore[arg-type]  # fakes
     console = Actor.console()
     tokens, organisations = {}, {}
     for name in ("a", "b"):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import trustme
@@ -94,9 +95,9 @@ async def test_a_redirection_is_an_answer_not_a_way(authority: trustme.CA) -> No
     ],
     ids=["certificate", "private", "no-address", "stall", "long", "garbage"],
 )
-async def test_h127_failures_have_names(authority: trustme.CA, options: dict[str, object], reason: str) -> None:
+async def test_h127_failures_have_names(authority: trustme.CA, options: dict[str, Any], reason: str) -> None:
     answer = options.pop("answer", OK) if "answer" in options else OK
-    async with web(authority, answer, **options) as (https, port, _):  # type: ignore[arg-type]
+    async with web(authority, answer, **options) as (https, port, _):
         with pytest.raises(HttpsFailed) as failed:
             await https.get(f"https://{NAME}:{port}/", most=100)
     assert failed.value.reason == reason

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from core import tally_file
-from core.clock import ManualClock
+from core.clock import ManualClock, SystemClock
 from core.networks import circles, plain_address, within
 from core.tally import SETS, WAYS, Tally
 
@@ -49,8 +50,6 @@ def child(directory: Path) -> subprocess.Popen[str]:
 
 
 def test_h035_what_another_process_counts_counts_here_and_ends_with_it(tmp_path: Path) -> None:
-    from core.clock import SystemClock
-
     ours = Tally.shared(tmp_path, SystemClock())
     ours.enter("192.0.2.1")
     other = child(tmp_path)
@@ -203,8 +202,6 @@ def test_circles_around_a_peer() -> None:
 
 
 def test_within_networks_of_either_version() -> None:
-    from ipaddress import ip_network
-
     networks = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
     assert within("192.0.2.9", networks)
     assert within("::ffff:192.0.2.9", networks)

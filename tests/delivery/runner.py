@@ -14,6 +14,7 @@ from delivery.scheduler import Scheduler
 from delivery.types import Job, Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.conftest import World
+from tests.fakes.delivery_world import delivered
 
 MAIL = b"From: maire@ville.test\r\nTo: x@far.test\r\nSubject: Essai\r\n\r\nTexte.\r\n"
 UNREACHED = deferred("no host answers", "unreachable", "4.4.1")
@@ -21,7 +22,6 @@ UNREACHED = deferred("no host answers", "unreachable", "4.4.1")
 
 def answers(**by_domain: Result | Callable[[Job], list[Result]]) -> Callable[[Job], list[Result]]:
     """`answers(far=…)`: what far.test says; every other domain takes the message."""
-    from tests.fakes.delivery_world import delivered
 
     def answer(job: Job) -> list[Result]:
         given = by_domain.get(job.recipients[0].address.domain.partition(".")[0])

@@ -12,6 +12,8 @@ import pytest
 from core.config import Limits
 from core.errors import TemporaryError
 from core.ids import RandomIds
+from core.status import refused
+from delivery.types import Result, ResultKind
 from directory.service import SqlDirectory
 from migrations.runner import upgrade
 from store import custody
@@ -20,6 +22,7 @@ from store.types import AccountRef, Column
 from tests.delivery.conftest import HOST, World
 from tests.delivery.runner import empty, running, until
 from tests.directory.helpers import commune, mailbox
+from tests.fakes.delivery_world import delivered
 
 KEPT_AND_READ = ("postmaster+kept", "postmaster")
 MAIL = b"From: a@sender.test\r\nTo: maire@ville.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
@@ -69,8 +72,6 @@ async def test_a_large_message_goes_through_the_spool_file_byte_for_byte(real: W
         sent: list[bytes] = []
 
         def answer(job: Any) -> Any:
-            from tests.fakes.delivery_world import delivered
-
             sent.append(job.content.head + job.content.read(len(job.content.head), job.content.size))
             return delivered(job)
 
@@ -105,9 +106,6 @@ async def test_f145_a_redelivery_after_a_lost_result_is_recognised(real: World) 
 
 
 async def test_a_bounce_lands_in_the_mailbox_of_its_sender(real: World) -> None:
-    from core.status import refused
-    from delivery.types import Result, ResultKind
-
     gone = refused("no such user", "remote-refused", "5.1.1")
     real.remote.answer = lambda job: [Result(item.id, ResultKind.FAILED, gone, "mx") for item in job.recipients]
     mail = MAIL.replace(b"a@sender.test", b"maire@ville.test")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import email
 import email.policy
+from typing import Any
 
 import pytest
 
 from core.address import parse
 from core.config import Limits
 from core.envelope import Schedule
+from core.errors import QuotaError
 from core.status import Status, accepted
 from delivery.local import LocalAgent
 from delivery.queue.allowance import HIJACK_MESSAGES
@@ -22,8 +24,8 @@ SENDER = "maire@ville.test"
 MAIL = b"From: maire@ville.test\r\nTo: x@ailleurs.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
 
 
-def limited(world: World, **limits: int) -> None:
-    world.config = world.config.model_copy(update={"limits": Limits(**limits)})  # type: ignore[arg-type]
+def limited(world: World, **limits: Any) -> None:
+    world.config = world.config.model_copy(update={"limits": Limits(**limits)})
 
 
 async def send(world: World, *recipients: str, data: bytes = MAIL, sender: str = SENDER) -> Status:
@@ -131,8 +133,6 @@ async def test_ones_own_name_leaves_no_copy(world: World, author: str) -> None:
 
 
 async def test_a_copy_that_cannot_be_placed_stops_no_mail(world: World) -> None:
-    from core.errors import QuotaError
-
     world.directory.account("accueil@ville.test")
     world.directory.grants.add((f"id-{SENDER}", "accueil@ville.test"))
     world.store.failures["deliver:accueil@ville.test"] = [QuotaError("full")]

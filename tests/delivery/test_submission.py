@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from antispam.authentication.dkim import DkimVerification
+from core.clock import ManualClock
 from core.config import Limits
 from core.envelope import Dsn
 from core.errors import StorageError, TemporaryError
@@ -68,10 +70,6 @@ async def test_a_message_leaves_complete_signed_last_and_without_secrets(world: 
 
 async def verified(sent: bytes, key: Ed25519PrivateKey) -> str:
     """An independent reading of our signature: the verifier of the receiving side."""
-    import base64
-
-    from core.clock import ManualClock
-
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     resolver = FakeResolver({"s1._domainkey.ville.test": {"TXT": [f"v=DKIM1; k=ed25519; p={public}".encode()]}})
     head, body = sent[: sent.index(b"\r\n\r\n") + 4], sent[sent.index(b"\r\n\r\n") + 4 :]

@@ -18,6 +18,7 @@ from core.config import ConfigError, Limits
 from core.database import async_url
 from core.errors import ConflictError, TemporaryError
 from core.ids import RandomIds
+from directory.repositories.accounts import Accounts
 from directory.repositories.audit import Audit
 from directory.service import SqlDirectory
 from directory.types import LocalAccount, LoggedIn, LoginUnavailable
@@ -139,7 +140,6 @@ async def test_what_only_the_database_notices_is_a_conflict(
     both: SqlDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The look before the change is blinded: the unique index stands behind it."""
-    from directory.repositories.accounts import Accounts
 
     async def blind(self: Accounts, keys: object) -> set[str]:
         return set()

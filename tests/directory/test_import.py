@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -184,8 +185,6 @@ async def test_thousands_of_hashes_go_in_quickly(both: SqlDirectory) -> None:
 
 
 async def test_clear_passwords_are_hashed_with_the_houses_parameters(directory: SqlDirectory, sqlite_url: str) -> None:
-    import sqlite3
-
     await commune(directory, "Brou", "brou.test")
     await imported(directory, [ImportRow(1, "anne@brou.test", Secret("trois petits chats gris"))])
     with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import dkim
 import pytest
@@ -55,8 +56,6 @@ async def test_dkimpy_and_we_accept_both_algorithms(message: bytes) -> None:
         return bytes(dns.zone[name.decode().rstrip(".")]["TXT"][0])
 
     # dkimpy looks at the clock for x=, so its judgement is on a signature of now
-    import time
-
     fresh = sign_whole(message, signers, time.time())
     judge = dkim.DKIM(fresh)
     assert [judge.verify(idx=number, dnsfunc=record) for number in range(2)] == [True, True]

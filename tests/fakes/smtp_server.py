@@ -129,8 +129,8 @@ def certificate(directory: Path, *names: str) -> tuple[trustme.CA, Path, Path]:
 
 def service(role: Listener = Listener.MX, **changes: Any) -> Service:
     """A service with fakes behind it; `limits` may be a dict."""
-    limits = changes.pop("limits", {})
-    limits = limits if isinstance(limits, Limits) else Limits(**limits)  # type: ignore[arg-type]
+    given = changes.pop("limits", {})
+    limits = given if isinstance(given, Limits) else Limits(**given)
     values: dict[str, object] = {
         "hostname": "mx.mairie.test",
         "role": role,

@@ -166,18 +166,18 @@ async def test_slow_delivery_is_not_the_peers_fault() -> None:
         wire.close()
 
 
+async def _drip(wire: Wire) -> None:
+    while True:
+        wire.send(b"drip\r\n")
+        await asyncio.sleep(0.05)
+
+
 async def test_h036_a_transaction_on_the_mx_has_an_end() -> None:
     acceptor = FakeAcceptor()
     async with running(service(acceptor=acceptor, limits={"transaction": 0.5})) as server:
         wire = await Wire.connect(server)
         await wire.envelope()
-
-        async def drip() -> None:
-            while True:
-                wire.send(b"drip\r\n")
-                await asyncio.sleep(0.05)
-
-        task = asyncio.create_task(drip())
+        task = asyncio.create_task(_drip(wire))
         assert (await wire.reply()).startswith("421 4.4.2")
         task.cancel()
         wire.close()
@@ -188,13 +188,7 @@ async def test_h036_drops_below_the_minimum_rate_end_the_session(monkeypatch: py
     async with running(service(limits={"minimum_rate": 100_000})) as server:
         wire = await Wire.connect(server)
         await wire.envelope()
-
-        async def drip() -> None:
-            while True:
-                wire.send(b"drip\r\n")
-                await asyncio.sleep(0.05)
-
-        task = asyncio.create_task(drip())
+        task = asyncio.create_task(_drip(wire))
         assert (await wire.reply()).startswith("421 4.4.2 Data arrives too slowly")
         task.cancel()
         wire.close()
@@ -207,7 +201,7 @@ async def test_a_reader_that_never_reads_is_cut(monkeypatch: pytest.MonkeyPatch)
     async with running(service(limits=limits)) as server:
         wire = await Wire.connect(server)
         await wire.ehlo()
-        wire.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        wire.reader._transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's transport can
 
         async def flood() -> None:
             while True:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import shutil
 import smtplib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -186,8 +187,6 @@ async def test_h032_a_session_ticket_of_one_listener_is_worthless_at_another(
         context.maximum_version = ssl.TLSVersion.TLSv1_2
 
         def visit(address: tuple[str, int], session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
-            import socket
-
             with (
                 socket.create_connection(address, timeout=10) as raw,
                 context.wrap_socket(raw, server_hostname="127.0.0.1", session=session) as sock,

@@ -183,8 +183,6 @@ async def test_ranges_may_end_past_the_highest_uid(store: MaildirStore) -> None:
 
 async def test_a_change_over_many_rows_is_one_modseq(store: MaildirStore) -> None:
     account = await store.account(MAIRIE)
-    from tests.fakes.mail import content
-
     await account.append([(content(number), Placement()) for number in range(1, 41)])
     inbox = await inbox_of(store)
     answer = await inbox.store_flags(WHOLE, add=Flag.SEEN)

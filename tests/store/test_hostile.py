@@ -10,7 +10,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import StorageError
 from store.service import MaildirStore, initialise
-from store.types import Placement, Uid
+from store.types import AccountRef, Placement, Uid
 from tests.fakes.mail import content, mail
 from tests.store.helpers import AUTRE, MAIRIE, all_rows, by_hand, deliver, inbox_of, read
 
@@ -137,8 +137,6 @@ def test_initialise_may_run_again(data: Path) -> None:
 
 
 async def test_few_accounts_stay_open_and_all_work(data: Path, clock: ManualClock) -> None:
-    from store.types import AccountRef
-
     store = MaildirStore(data, clock=clock, open_accounts=3)
     await store.open()
     refs = [AccountRef(f"a{number}", "org1", "mairie.test", f"elu{number}") for number in range(12)]

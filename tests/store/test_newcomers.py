@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from store import newcomers
+from store import catalog, newcomers
 from store.catalog import Brief
 from store.fsops import FileSystem
+from store.handle import Handle
 from store.index import RECENT_FILE
 from store.records import recent
 from store.service import MaildirStore
@@ -77,7 +78,7 @@ async def test_recent_messages_are_counted_alike_whatever_way_is_the_shortest(
         await deliver(store, MAIRIE, number)
     inbox = await inbox_of(store)
     await inbox.expunge([(2, 2), (7, 8)], only_deleted=False)
-    handle = (await store._accounts.use(MAIRIE)).handle  # type: ignore[attr-defined]
+    handle = (await store._open_accounts.use(MAIRIE)).handle
     left = [1, 3, 4, 5, 6, 9, 10, 11, 12]
     for forgetful in (False, True):
         if forgetful:  # as after a rebuild: the gaps do not account for every UID
@@ -89,7 +90,5 @@ async def test_recent_messages_are_counted_alike_whatever_way_is_the_shortest(
                 assert recent(handle.reader, folder, first) == sum(uid >= first for uid in left), (first, few)
 
 
-def newcomers_extents(handle: object) -> list[Brief]:
-    from store import catalog
-
-    return catalog.extents(handle.reader)  # type: ignore[attr-defined]
+def newcomers_extents(handle: Handle) -> list[Brief]:
+    return catalog.extents(handle.reader)

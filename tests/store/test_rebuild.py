@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
 import pytest
 
 from core.clock import ManualClock
@@ -47,8 +48,6 @@ def empty(data: Path) -> None:
 
 
 def another_version(data: Path) -> None:
-    import apsw
-
     for path in index_files(data):
         if path.name == "index.db":
             connection = apsw.Connection(str(path))

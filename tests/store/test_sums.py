@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,8 +98,6 @@ async def test_one_reading_serves_all_who_ask_at_once(tmp_path: Path) -> None:
         def names(self, directory: int) -> list[str]:
             asked.append(directory)
             return super().names(directory)
-
-    from concurrent.futures import ThreadPoolExecutor
 
     fs = Counting()
     root = fs.open_root(str(tmp_path))

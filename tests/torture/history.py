@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.torture import refused, seen
 from tests.torture.disk import Replay
 from tests.torture.recorder import Mark
+from tests.torture.refused import Bound
 from tests.torture.seen import Flags, FolderSeen, Key, Mail, Seen
 from tests.torture.workload import REFS, Delivery, Round, Trace, account_path, email_of
 
@@ -143,7 +144,7 @@ class History:
             swap=_swap(span, account) if span is not None and position < span.end else None,
         )
 
-    def _bound(self, account: str, position: int) -> list[refused.Bound]:
+    def _bound(self, account: str, position: int) -> list[Bound]:
         """What is under way, and will be refused."""
         span = self.span_at(position)
         told = span.turn.refused.items() if span is not None else ()
