@@ -43,7 +43,8 @@ class Command(Generic[A]):
 
     `by_number`: the command names or answers messages by number, which UIDONLY refuses (RFC 9586 3).
     `uses_sequence_numbers`: EXPUNGE is withheld while it runs and after it (RFC 9051 7.5.1). `tells_updates`: false
-    for commands after which nothing is to be told (LOGOUT, CLOSE ...). `tells_spelling`: for each mailbox that it names
+    for commands after which nothing is to be told (LOGOUT, CLOSE ...). `removes`: it takes messages out of the selected
+    mailbox, which is told to who wants to be told nothing, too. `tells_spelling`: for each mailbox that it names
     the attributes with which another spelling than ours, NFC, is told as what it has become (RFC 9051 6.3.9.7).
     """
 
@@ -54,6 +55,7 @@ class Command(Generic[A]):
     by_number: bool = False
     uses_sequence_numbers: bool = False
     tells_updates: bool = True
+    removes: bool = False
     tells_spelling: Sequence[Sequence[str]] = ()
 
 

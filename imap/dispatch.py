@@ -175,7 +175,8 @@ async def _tell(session: Session, command: Command[Any]) -> Bye | None:
     """Updates come before the tagged answer; a store that fails here changes nothing of what the command did, and a
     mailbox that is gone ends the session only after the answer: what was done must be known as done (promise P1)."""
     try:
-        await updates.tell(session, expunge=not (command.uses_sequence_numbers or session.keep_numbers))
+        if session.tells or command.removes:
+            await updates.tell(session, expunge=not (command.uses_sequence_numbers or session.keep_numbers))
         if session.annotations is not None:
             await session.annotations.tell(session)
     except MailError as error:

@@ -7,7 +7,7 @@ changes become one STATUS. Knows no parsing and no timing: `connection` and IDLE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -18,7 +18,7 @@ from imap import responses, updates
 from imap.annotations import Watch
 from imap.listing import parents
 from imap.renames import name_changes, state
-from imap.session import Notices, Session
+from imap.session import NOTHING, Fetch, Notices, Session, Wanted
 from store.types import INBOX, Folder, Hint
 
 log = get(__name__)
@@ -56,12 +56,11 @@ OF_SELECTED = frozenset({Where.SELECTED, Where.SELECTED_DELAYED})
 WITH_NAMES = frozenset({Where.SUBTREE, Where.MAILBOXES})
 OF_OTHERS = frozenset({Where.SUBSCRIBED, *WITH_NAMES})  # filters that may name what others share
 LOOK_EVERY = 5.0  # seconds until rights and annotations are looked at again: nobody sends a hint when they change
-Fetch = Callable[[Session, int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One event-group. `fetch`: answers the messages with UIDs from, to (inclusive) as MessageNew asked for."""
+    """One event-group. `fetch`: tells new messages as MessageNew asked for."""
 
     where: Where
     names: tuple[str, ...]
@@ -87,6 +86,14 @@ class Group:
                 return folder.name in self._named
             case _:
                 return False
+
+
+def wanted(groups: Sequence[Group]) -> Wanted:
+    """Of the selected mailbox; without a group for it that is nothing (RFC 5465 3.1)."""
+    for group in groups:
+        if group.where in OF_SELECTED and group.events & MESSAGES:
+            return Wanted(flags=Event.FLAG_CHANGE in group.events, fetch=group.fetch)
+    return NOTHING
 
 
 class Notifier:
@@ -185,22 +192,8 @@ class Notifier:
             await self._annotations.tell(session)
 
     async def _tell_selected(self, session: Session, group: Group, *, idle: bool) -> None:
-        view = session.selected.view
-        if not group.events & MESSAGES or not await self._wanted(session, group):
-            return
-        first = view.uidnext
-        await updates.tell(session, expunge=idle or group.where is Where.SELECTED)
-        if group.fetch is not None and view.uidnext > first:
-            await group.fetch(session, first, view.uidnext - 1)
-
-    @staticmethod
-    async def _wanted(session: Session, group: Group) -> bool:
-        """Flags alone are left to the next command when nobody asked for them."""
-        if Event.FLAG_CHANGE in group.events:
-            return True
-        view = session.selected.view
-        changes = await session.selected.mailbox.changes(view.modseq, view.uidnext)
-        return changes.gone or bool(changes.vanished) or changes.uidnext > view.uidnext
+        if group.events & MESSAGES:
+            await updates.tell(session, expunge=idle or group.where is Where.SELECTED)
 
     async def _tell_others(self, session: Session) -> None:
         shut = self._closed
@@ -269,10 +262,12 @@ def _shape(folder: Folder) -> tuple[int, int, int]:
 
 
 async def tell_or_give_up(session: Session, notices: Notices, *, idle: bool = False) -> None:
-    """`Notifier.tell`; a store that fails ends the notifications, which the client is told (RFC 5465 5.8)."""
+    """`Notifier.tell`; a store that fails ends the notifications, which the client is told: then it is as after NOTIFY
+    NONE (RFC 5465 5.8)."""
     try:
         await notices.tell(session, idle=idle)
     except MailError as error:
         log.warning("imap-notify-ended", reason=error.code)
         session.notify(None)
+        session.wanted = NOTHING
         session.writer.write(responses.untagged("OK", "ask again", "NOTIFICATIONOVERFLOW"))

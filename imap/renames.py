@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from imap.listing import parents
-from store.types import DELIMITER, Folder
+from store.types import DELIMITER, INBOX, Folder
 
 Folders = Mapping[str, Folder]  # by id
 
@@ -27,6 +27,9 @@ def name_changes(before: Folders, now: Folders) -> Iterator[NameChange]:
     above = {up for folder in now.values() for up in parents(folder.name)}
     gone = [folder for each, folder in before.items() if each not in now]
     made = [folder for each, folder in now.items() if each not in before]
+    for folder, inbox in _from_inbox(before, now, made):
+        made.remove(folder)
+        yield NameChange(folder, state(folder, above), inbox)
     for folder in gone:
         yield NameChange(folder, _of_nothing(folder.name, above))
     for folder in made:
@@ -37,6 +40,20 @@ def name_changes(before: Folders, now: Folders) -> Iterator[NameChange]:
         old = before[each].name if each in before else folder.name
         if old != folder.name and not _went_along(old, folder.name, renamed):
             yield NameChange(folder, state(folder, above), old)
+
+
+def _from_inbox(before: Folders, now: Folders, made: Sequence[Folder]) -> Iterator[tuple[Folder, str]]:
+    """INBOX renamed: its messages are in a new mailbox, it stays behind, and is not told (RFC 5465 5.4). Who compares
+    knows it by its messages: those of before have all left, and none is missing in the two together."""
+    for each, folder in now.items():
+        was = before.get(each)
+        if was is None or not was.messages or folder.name != INBOX:
+            continue
+        arrived = folder.uidnext - was.uidnext
+        moved = was.messages + arrived - folder.messages
+        new = next((new for new in made if new.messages == new.uidnext - 1 == moved), None)
+        if new is not None and folder.messages <= arrived:
+            yield new, folder.name
 
 
 def state(folder: Folder, above: Container[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ Holds facts and the doors to the outside as Protocols; decides nothing and knows
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Protocol
@@ -23,7 +23,7 @@ from imap.guarded import GuardedMailbox
 from imap.namespaces import NAMESPACES, Namespaces
 from imap.places import Places
 from imap.responses import Ok
-from imap.types import Feature, State
+from imap.types import Feature, Ranges, State
 from imap.view import View
 from imap.writer import Writer
 from store.store import Mailbox, Store
@@ -130,6 +130,23 @@ class Notices(Protocol):
     def close(self) -> None: ...
 
 
+Fetch = Callable[["Session", Ranges], Awaitable[None]]  # tells these new messages
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events of the selected mailbox the client is told unasked, at the end of commands as between them (RFC 5465
+    3.1). `messages`: arrivals and removals; `fetch`: what is told of each that arrives."""
+
+    messages: bool = True
+    flags: bool = True
+    fetch: Fetch | None = None
+
+
+EVERYTHING = Wanted()  # until the first NOTIFY
+NOTHING = Wanted(messages=False, flags=False)
+
+
 class Annotated(Protocol):
     """Changes of annotations that are told at the end of commands (`annotations.Watch`)."""
 
@@ -211,6 +228,8 @@ class Session:
         self._store: Places | None = None
         self._selected: Selected | None = None
         self.notices: Notices | None = None
+        self.wanted = EVERYTHING
+        self.mine: set[int] = set()  # UIDs that this client put into the selected mailbox and was not told of
         self.annotations: Annotated | None = None  # once METADATA is enabled (RFC 5464 4.4)
         self.withheld: frozenset[str] = frozenset()  # capabilities this client is not offered
         self._withhold()
@@ -308,7 +327,18 @@ class Session:
         if self.notices is not None:
             self.notices.listen(self)
 
+    def made(self, folder_id: str, uids: Iterable[int]) -> None:
+        """RFC 5465 5.2: of messages that the client makes itself nothing is fetched unasked."""
+        if self.wanted.fetch is not None and self._selected and self._selected.mailbox.folder_id == folder_id:
+            self.mine.update(uids)
+
+    @property
+    def tells(self) -> bool:
+        """Something of the selected mailbox is told unasked."""
+        return self.wanted.messages or bool(self._selected and self._selected.contexts)
+
     def unselect(self) -> None:
+        self.mine.clear()
         if self._selected is not None:
             self._selected = None
             self.state = State.AUTHENTICATED
@@ -325,6 +355,7 @@ class Session:
         """Nobody again (RFC 8437 3): nothing of the login or of what it switched on is left. Raises `Bye` when no seat
         before login is free."""
         self.notify(None)
+        self.wanted = EVERYTHING
         self.annotations = None
         self.unselect()
         self.login = self._store = None

@@ -27,8 +27,8 @@ BATCH = 500  # responses between two drains
 
 
 async def tell(session: Session, *, expunge: bool) -> None:
-    """Tell all that happened since the last time; without `expunge` removals stay owed. Raises `Bye` when the mailbox
-    itself is gone (RFC 2180 3.3), `StorageError`."""
+    """Tell all that happened since the last time; without `expunge` removals stay owed, and flags that the client does
+    not want to hear of. Raises `Bye` when the mailbox itself is gone (RFC 2180 3.3), `StorageError`."""
     selected = session.selection
     if selected is None:
         return
@@ -37,19 +37,33 @@ async def tell(session: Session, *, expunge: bool) -> None:
     if view.owes_expunge:  # both may take long
         await asyncio.sleep(0)
     await _tell_rights(session, selected)
-    if view.unjudged:
+    first = view.judged
+    if first < view.uidnext:
         await _judge(session, selected)
     if view.needs_map:
         await selected.numbered()
     changed = await _contexts(selected) if selected.contexts else []
     for change in changed:
         _tell_context(session, change, "REMOVEFROM", change.removed)
-    await _write(session, selected, view.apply(expunge=expunge))
+    await _write(session, selected, view.apply(expunge=expunge, flags=session.wanted.flags))
     for change in changed:
         if change.context.fetch is not None and change.arrived:
             await change.context.fetch(ranges_of(change.arrived))
         _tell_context(session, change, "ADDTO", change.added)
         change.context.keep(change.after)
+    if first < view.uidnext:
+        await _fetch_new(session, selected, first)
+
+
+async def _fetch_new(session: Session, selected: Selected, first: int) -> None:
+    """What NOTIFY promised of each message that came (RFC 5465 5.2), but for the client's own."""
+    mine, fetch = session.mine.copy(), session.wanted.fetch
+    session.mine.clear()
+    if fetch is not None:
+        view = await selected.numbered()
+        new = [uid for uid in view.known(((first, view.uidnext - 1),)) if uid not in mine]
+        if new:
+            await fetch(session, ranges_of(new))
 
 
 async def _judge(session: Session, selected: Selected) -> None:

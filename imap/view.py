@@ -175,9 +175,9 @@ class View:
     # --- \Recent (RFC 3501 2.3.2) ----------------------------------------------------------------------------------
 
     @property
-    def unjudged(self) -> bool:
-        """Messages have come of which nobody knows yet who is told of them first."""
-        return self.uidnext > self._judged
+    def judged(self) -> int:
+        """Below this UID the client was told of everything that came."""
+        return self._judged
 
     def judge(self, recent_from: int) -> None:
         """What has come since the last time is recent from this UID on."""
@@ -247,21 +247,25 @@ class View:
         """Something is owed that has a sequence number in it."""
         return bool(self._gone or self._flags)
 
-    def apply(self, *, expunge: bool) -> Updates:
+    def apply(self, *, expunge: bool, flags: bool = True) -> Updates:
         """All that is owed, now considered told. Without `expunge` removals stay owed and the messages keep their
-        numbers (RFC 9051 7.5.1: never during FETCH, STORE, SEARCH)."""
+        numbers (RFC 9051 7.5.1: never during FETCH, STORE, SEARCH); without `flags` these stay owed."""
         if not (self._gone or self._flags) and self._count == self._told_count:
             self.settled = self.modseq
             return NOTHING
         numbers, gone = self._expunge() if expunge and self._gone else ((), ())
-        if not self._gone:
+        if not self._gone and (flags or not self._flags):
             self.settled = self.modseq
         changed = self._count != self._told_count
         self._told_count = self._count
         recent = self.recent_count()
         told, self._told_recent = self._told_recent, recent
         return Updates(
-            numbers, gone, self._count if changed else None, recent if recent != told else None, self._flag_updates()
+            numbers,
+            gone,
+            self._count if changed else None,
+            recent if recent != told else None,
+            self._flag_updates() if flags else (),
         )
 
     def _expunge(self) -> tuple[tuple[SeqNum, ...], tuple[Uid, ...]]:

@@ -61,6 +61,9 @@ async def _perform(session: Session, loads: Sequence[_Load]) -> Sequence[Ok | Ma
     """Commit and answer, all or none of each command; commands that came together share their syncs."""
     with working(session):
         outcomes = await session.store.append_each([load.items for load in loads])
+    for outcome in outcomes:
+        if not isinstance(outcome, MailError):
+            session.made(outcome[0].folder_id, [item.uid for item in outcome])
     return [_answer(load, outcome) for load, outcome in zip(loads, outcomes, strict=True)]
 
 

@@ -38,22 +38,25 @@ def _parser(*, uid: bool) -> Callable[[Scanner], Transfer]:
     return parse
 
 
-async def _ranges(session: Session, selected: Selected, asked: Transfer) -> Ranges:
-    """What is meant, once the target is known to exist: a client may create it and try again (TRYCREATE)."""
+async def _ranges(session: Session, selected: Selected, asked: Transfer) -> tuple[Ranges, str]:
+    """What is meant, once the target is known to exist: a client may create it and try again (TRYCREATE). And the id of
+    the target."""
     ranges = (await selected.numbered()).ranges(asked.wanted, uid=asked.uid)
-    if await session.store.landing(asked.target) is None:
+    place = await session.store.landing(asked.target)
+    if place is None:
         raise No("no such mailbox", Code.TRYCREATE)
-    return ranges
+    return ranges, place.folder.id
 
 
 async def _copy(session: Session, asked: Transfer) -> Ok:
     selected = session.selected
-    ranges = await _ranges(session, selected, asked)
+    ranges, target = await _ranges(session, selected, asked)
     if not ranges:
         return Ok("nothing to copy")
     check_saved(session, selected.view, ranges)
     with working(session):
         copied = await selected.mailbox.copy(ranges, asked.target)
+    session.made(target, (uid for _, uid in copied.pairs))
     await junk.moved(session, selected, asked.target, copied)
     return Ok("COPY completed", responses.copy_uid(copied.uidvalidity, copied.pairs) if copied.pairs else Code.NONE)
 
@@ -61,13 +64,15 @@ async def _copy(session: Session, asked: Transfer) -> Ok:
 async def _move(session: Session, asked: Transfer) -> Ok:
     """COPYUID comes untagged before the EXPUNGE responses (RFC 6851 4.3), which are the updates that follow."""
     selected = require_writable(session)
-    part = share(session, selected.view, await _ranges(session, selected, asked))
+    ranges, target = await _ranges(session, selected, asked)
+    part = share(session, selected.view, ranges)
     ranges = part.ranges
     pairs: tuple[tuple[Uid, Uid], ...] = ()
     if ranges:
         with working(session):
             moved = await selected.mailbox.move(ranges, asked.target)
         pairs = moved.pairs
+        session.made(target, (uid for _, uid in pairs))
         await junk.moved(session, selected, asked.target, moved)
         if pairs:
             code = responses.copy_uid(moved.uidvalidity, pairs)
@@ -77,5 +82,5 @@ async def _move(session: Session, asked: Transfer) -> Ok:
 
 COPY = Command("COPY", WHEN_SELECTED, _parser(uid=False), _copy, by_number=True)
 UID_COPY = Command("UID COPY", WHEN_SELECTED, _parser(uid=True), _copy)
-MOVE = Command("MOVE", WHEN_SELECTED, _parser(uid=False), _move, by_number=True)
-UID_MOVE = Command("UID MOVE", WHEN_SELECTED, _parser(uid=True), _move)
+MOVE = Command("MOVE", WHEN_SELECTED, _parser(uid=False), _move, by_number=True, removes=True)
+UID_MOVE = Command("UID MOVE", WHEN_SELECTED, _parser(uid=True), _move, removes=True)

@@ -44,5 +44,5 @@ async def _deleted(session: Session, ranges: Ranges) -> Share:
     return share(session, session.selected.view, ranges_of(deleted))
 
 
-EXPUNGE = Command("EXPUNGE", WHEN_SELECTED, no_arguments, _expunge)
-UID_EXPUNGE = Command("UID EXPUNGE", WHEN_SELECTED, _parse_uids, _uid_expunge)
+EXPUNGE = Command("EXPUNGE", WHEN_SELECTED, no_arguments, _expunge, removes=True)
+UID_EXPUNGE = Command("UID EXPUNGE", WHEN_SELECTED, _parse_uids, _uid_expunge, removes=True)

@@ -42,7 +42,8 @@ async def _until_line(session: Session, wake: asyncio.Event) -> bytes:
         # Cleared before looking: a hint that comes during the look wakes us again.
         wake.clear()
         if session.notices is None:
-            await updates.tell(session, expunge=True)
+            if session.tells:
+                await updates.tell(session, expunge=True)
         else:
             await tell_or_give_up(session, session.notices, idle=True)
         if session.annotations is not None:

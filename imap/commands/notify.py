@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from imap import updates
 from imap.command import AFTER_LOGIN, Command
 from imap.commands.fetch.handle import fetch_unasked
 from imap.commands.fetch.items import Item
 from imap.commands.fetch.parse import FetchArgs, attributes
 from imap.errors import BadSyntax, No
-from imap.notify import MESSAGES, OF_SELECTED, WITH_NAMES, Event, Fetch, Group, Notifier, Where
+from imap.notify import MESSAGES, OF_SELECTED, WITH_NAMES, Event, Group, Notifier, Where, wanted
 from imap.responses import Ok
-from imap.session import Session
-from imap.types import SequenceSet
+from imap.session import EVERYTHING, Fetch, Session
+from imap.types import Ranges, SequenceSet
 from imap.wire.scanner import Scanner
 
 MAX_GROUPS = 50
@@ -101,8 +102,8 @@ def _check(where: Where, events: set[Event]) -> None:
 
 
 def _fetch(items: tuple[Item, ...]) -> Fetch:
-    async def fetch(session: Session, first: int, last: int) -> None:
-        await fetch_unasked(session, FetchArgs(SequenceSet(((first, last),)), items))
+    async def fetch(session: Session, ranges: Ranges) -> None:
+        await fetch_unasked(session, FetchArgs(SequenceSet(ranges), items))
 
     return fetch
 
@@ -112,6 +113,10 @@ async def _handle(session: Session, asked: Notify) -> Ok:
         supported = " ".join(event.value for event in Event)
         raise No("this event is not supported", f"BADEVENT ({supported})")  # RFC 5465 3.1
     session.notify(None)
+    if asked.groups:
+        session.wanted = EVERYTHING
+        await updates.tell(session, expunge=True)  # RFC 5465 3.1: an implicit NOOP
+    session.wanted = wanted(asked.groups)
     if asked.groups:
         notifier = Notifier(asked.groups, session.link.wake)
         session.notify(notifier)

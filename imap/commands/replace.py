@@ -55,6 +55,7 @@ async def _handle(session: Session, asked: Replace) -> Ok:
         content = await incoming.message(asked.head)
         incoming.scanner.end()
         appended = await selected.mailbox.replace(uid, content, asked.head.placement(asked.name))
+    session.made(appended.folder_id, [appended.uid])
     # RFC 8508 3.4: before the EXPUNGE, which the updates that follow tell.
     code = responses.append_uid(appended.uidvalidity, [appended.uid])
     session.writer.write(responses.untagged("OK", "replacement ready", code))
@@ -72,5 +73,5 @@ async def _uid(selected: Selected, asked: Replace) -> Uid:
     return Uid(known[0])
 
 
-REPLACE = Command("REPLACE", WHEN_SELECTED, _parser(uid=False), _handle, by_number=True)
-UID_REPLACE = Command("UID REPLACE", WHEN_SELECTED, _parser(uid=True), _handle)
+REPLACE = Command("REPLACE", WHEN_SELECTED, _parser(uid=False), _handle, by_number=True, removes=True)
+UID_REPLACE = Command("UID REPLACE", WHEN_SELECTED, _parser(uid=True), _handle, removes=True)

@@ -43,7 +43,68 @@ async def test_selected_mailbox_without_a_command() -> None:
         assert await one.line() == b"* 1 EXPUNGE"
         assert await one.ok(b"NOTIFY NONE") == [b"a OK NOTIFY completed"]
         await two.ok(b"STORE 1 +FLAGS (\\Seen)")
-        assert (await one.ok(b"NOOP"))[0] == b"* 1 FETCH (UID 2 FLAGS (\\Seen))"
+        assert await one.ok(b"NOOP") == [b"a OK NOOP completed"]
+
+
+@pytest.mark.parametrize(
+    "asked", [b"NONE", b"SET (selected NONE)", b"SET (mailboxes Archive (MessageNew MessageExpunge))"]
+)
+async def test_who_wants_no_events_hears_of_none_at_the_end_of_commands_either(asked: bytes) -> None:
+    """RFC 5465 3.1, 4, 5: but for what its own commands remove, and until it asks again, which is a NOOP."""
+    async with World() as world, selected(world, MAIL, MAIL, MAIL) as one:
+        account, two = await world.account(), await world.login()
+        await one.ok(b"NOTIFY " + asked)
+        await two.ok(b"SELECT INBOX")
+        await two.ok(b"STORE 1 +FLAGS.SILENT (\\Deleted)")
+        await two.ok(b"EXPUNGE")
+        account.deliver(MAIL)
+        await two.ok(b"STORE 1 +FLAGS.SILENT (\\Flagged)")
+        for command in (b"NOOP", b"CHECK", b"UID SEARCH FLAGGED", b"STATUS Archive (MESSAGES)"):
+            assert not [
+                line for line in await one.ok(command) if line.endswith((b"EXISTS", b"EXPUNGE")) or b"FETCH" in line
+            ]
+        assert (await one.ask(b"FETCH 1 FLAGS"))[-1].startswith(
+            b"a NO [EXPUNGEISSUED]"
+        )  # numbers are as they were told
+        assert (await one.ok(b"FETCH 2 FLAGS"))[0] == b"* 2 FETCH (FLAGS (\\Flagged))"
+        await one.raw(b"a IDLE\r\n")
+        assert await one.line() == b"+ idling"
+        await one.raw(b"DONE\r\n")
+        assert await one.until(b"a") == [b"a OK IDLE terminated"]
+        assert (await one.ok(b"NOTIFY SET (selected NONE)"))[:2] == [b"* 1 EXPUNGE", b"* 3 EXISTS"]
+        await one.ok(b"STORE 3 +FLAGS.SILENT (\\Deleted)")
+        assert (await one.ok(b"EXPUNGE"))[0] == b"* 3 EXPUNGE"
+
+
+async def test_flags_that_were_not_asked_for_wait_until_they_are() -> None:
+    async with World() as world, selected(world, MAIL) as one:
+        two = await world.login()
+        await one.ok(b"NOTIFY SET (selected (MessageNew MessageExpunge))")
+        await two.ok(b"SELECT INBOX")
+        await two.ok(b"STORE 1 +FLAGS (\\Seen)")
+        assert await one.ok(b"NOOP") == [b"a OK NOOP completed"]
+        (await world.account()).deliver(MAIL)
+        assert await one.line() == b"* 2 EXISTS"
+        assert (await one.ok(b"NOTIFY SET (selected %b)" % MESSAGES))[0] == b"* 1 FETCH (UID 1 FLAGS (\\Seen))"
+
+
+async def test_messages_that_come_during_a_command_bring_the_items_too_but_ones_own_do_not() -> None:
+    """RFC 5465 5.2."""
+    async with World() as world, selected(world, MAIL) as one:
+        account, two = await world.account(), await world.login()
+        await one.ok(b"NOTIFY SET (selected (MessageNew (UID FLAGS) MessageExpunge))")
+        assert await one.append(b"INBOX", MAIL) == [b"* 2 EXISTS", b"a OK [APPENDUID 1001 2] APPEND completed"]
+        assert (await one.ok(b"COPY 1 INBOX"))[:-1] == [b"* 3 EXISTS"]
+        await one.raw(b"b NOOP\r\na APPEND INBOX {%d}\r\n" % len(MAIL))  # its literal is waited for: the command runs
+        assert (await one.until(b"b"))[-1] == b"b OK NOOP completed"
+        assert (await one.line()).startswith(b"+")
+        await two.append(b"INBOX", MAIL)
+        await one.raw(MAIL + b"\r\n")
+        assert await one.until(b"a") == [
+            b"* 5 EXISTS", b"* 4 FETCH (UID 4 FLAGS ())", b"a OK [APPENDUID 1001 5] APPEND completed",
+        ]  # fmt: skip
+        account.deliver(MAIL)
+        assert [await one.line(), await one.line()] == [b"* 6 EXISTS", b"* 6 FETCH (UID 6 FLAGS ())"]
 
 
 async def test_selected_delayed_withholds_removals_until_a_command() -> None:
@@ -70,8 +131,9 @@ async def test_new_messages_bring_the_items_asked_for() -> None:
         await two.ok(b"SELECT INBOX")
         await two.ok(b"STORE 1 +FLAGS (\\Seen)")  # FlagChange was not asked for
         account.deliver(MAIL)
-        lines = [await one.line() for _ in range(3)]
+        lines = [await one.line() for _ in range(2)]
         assert lines[0] == b"* 3 EXISTS"
+        assert lines[1].startswith(b"* 3 FETCH (UID 3 BODY[HEADER.FIELDS (Subject)] {")
 
 
 async def test_other_mailboxes_are_told_by_status() -> None:

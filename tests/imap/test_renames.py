@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from imap.renames import name_changes
 from store.types import Folder
 from tests.fakes.imap_world import World
+from tests.imap.test_real_store import deliver, real
 
 
 def folders(*named: str, subscribed: str = "") -> dict[str, Folder]:
@@ -46,6 +49,34 @@ def test_a_subscription_that_comes_along_is_told() -> None:
     assert told(folders("1=a"), after) == [("\\Subscribed \\HasNoChildren", "b", "a")]
 
 
+def test_a_renamed_inbox_is_known_by_its_messages() -> None:
+    """RFC 5465 5.4: the new name with the old one, and nothing of INBOX, which is assumed to be created anew."""
+    before = {"1": Folder("1", "INBOX", 1, 9, 1, 5, 0, 0, 0)}
+    inbox = Folder("1", "INBOX", 1, 9, 2, 0, 0, 0, 0)
+    moved = Folder("2", "Vieux", 1, 6, 2, 5, 0, 0, 0)
+    assert told(before, {"1": inbox, "2": moved}) == [("\\Subscribed \\HasNoChildren", "Vieux", "INBOX")]
+    came = moved._replace(uidnext=7, messages=6)  # one more came before, another after
+    assert told(before, {"1": inbox._replace(uidnext=11, messages=1), "2": came})[0][2] == "INBOX"
+    for other in (
+        {"1": inbox._replace(messages=1), "2": moved._replace(uidnext=5, messages=4)},  # some stayed
+        {"1": inbox, "2": moved._replace(messages=4)},  # one is missing
+        {"1": inbox._replace(name="Dossier/INBOX"), "2": moved},
+        {"1": inbox, "2": moved._replace(uidnext=1, messages=0)},
+    ):
+        assert told({"1": before["1"]._replace(name=other["1"].name)}, other)[0][1:] == ("Vieux", "")
+
+
+async def test_notify_tells_what_inbox_was_renamed_to(tmp_path: Path) -> None:
+    async with real(tmp_path) as (world, store):
+        one, two = await world.login(), await world.login()
+        await deliver(store, world.services)
+        await one.ok(b"NOTIFY SET (personal (MailboxName))")
+        await two.ok(b"RENAME INBOX Vieux")
+        assert (await one.line()).endswith(b'"/" Vieux ("OLDNAME" (INBOX))')
+        await two.ok(b"CREATE next")
+        assert (await one.line()).endswith(b'"/" next')
+
+
 def test_what_stays_is_not_told() -> None:
     assert told(folders("1=a", "2=b"), folders("2=b", "1=a")) == []
 
@@ -78,4 +109,4 @@ async def test_a_notify_without_the_selected_mailbox_is_silent_about_its_message
         account.deliver(b"Subject: y\r\n\r\n", "Archive")
         assert (await one.line()).startswith(b"* STATUS Archive ")
         await one.raw(b"DONE\r\n")
-        assert await one.until(b"a") == [b"* 1 EXISTS", b"a OK IDLE terminated"]
+        assert await one.until(b"a") == [b"a OK IDLE terminated"]
