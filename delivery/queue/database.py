@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from core import log
@@ -36,6 +36,12 @@ GROUP = 64  # operations in one commit
 VACUUM = 512  # pages given back at a time
 UNSYNCED = 1.0  # seconds that a commit that is not durable by itself may stay so
 BUSY = 5.0  # seconds a write waits for another process before it is refused with 4xx (fault 156)
+
+# Another value each time: SQLite writes no page for the value that is there, and syncs nothing for no page.
+_TOUCH = text(
+    "INSERT INTO queue_about (key, value) VALUES ('synced', '0') "
+    "ON CONFLICT (key) DO UPDATE SET value = (CAST(value AS INTEGER) + 1) % 1000000"
+)
 
 _log = log.get(__name__)
 
@@ -139,9 +145,10 @@ class Database:
         closing = False
         while not closing:
             try:
-                first = self._inbox.get(timeout=UNSYNCED if self._unsynced else None)
+                first = self._inbox.get(timeout=self._patience())
             except queue.Empty:
-                first = _touch()
+                self._commit([], syncs=True)
+                continue
             if first is None:
                 break
             group = [first]
@@ -154,24 +161,36 @@ class Database:
                     group.append(operation)
             self._commit(group)
         if self._unsynced:
-            self._commit([_touch()])
+            self._commit([], syncs=True)
 
-    def _commit(self, group: list[_Operation[Any]]) -> None:
-        """One transaction for all. Results are told only after the commit: commit, publish, acknowledge."""
+    def _patience(self) -> float | None:
+        """Seconds until what is not synced has to be; None: for ever."""
+        return max(0.0, self._unsynced + UNSYNCED - time.monotonic()) if self._unsynced else None
+
+    def _commit(self, group: list[_Operation[Any]], *, syncs: bool = False) -> None:
+        """One transaction for all. Results are told only after the commit: commit, publish, acknowledge. `syncs`: what
+        stands unsynced is durable afterwards, too. A durable group alone does not promise that: it may change nothing,
+        and a commit without a page syncs nothing."""
         outcomes: list[tuple[_Operation[Any], Any, MailError | None]] = []
         now = time.monotonic()
-        durable = any(item.durable for item in group) or 0.0 < self._unsynced < now - UNSYNCED
+        syncs = syncs or self._patience() == 0.0
+        durable = syncs or any(item.durable for item in group)
         try:
             with self._exclusive(), self._writing(durable=durable) as connection:
+                before = _changes(connection)
+                if syncs:
+                    connection.execute(_TOUCH)
                 group = [operation for operation in group if operation.future.set_running_or_notify_cancel()]
                 for operation in group:
-                    outcomes.append((operation, *_attempt(operation, connection, alone=len(group) == 1)))
-                if len(group) == 1 and outcomes[0][2] is not None:
+                    outcomes.append((operation, *_attempt(operation, connection, alone=len(group) == 1 and not syncs)))
+                changed = _changes(connection) != before
+                if len(group) == 1 and outcomes[0][2] is not None and not syncs:
                     connection.rollback()
         except Exception as error:  # whatever it is, nothing of the group was kept and every caller must hear it
+            self._unsynced = self._unsynced and now  # the next try is a moment away
             self._fail(group, error)
             return
-        self._unsynced = 0.0 if durable else self._unsynced or now
+        self._unsynced = 0.0 if syncs else self._unsynced or (now if changed and not durable else 0.0)
         for operation, value, refusal in outcomes:
             if refusal is None:
                 operation.future.set_result(value)
@@ -232,11 +251,11 @@ class Database:
             ) from error
 
 
-def _touch() -> _Operation[int]:
-    """A durable commit of something: one of nothing syncs nothing."""
-    about = schema.about
-    value = update(about).where(about.c.key == "version").values(value=about.c.value)
-    return _Operation(lambda connection: connection.execute(value).rowcount, concurrent.futures.Future())
+def _changes(connection: Connection) -> int:
+    """Rows that this connection has changed so far."""
+    raw = connection.connection.dbapi_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw.total_changes
 
 
 def _sync(connection: Connection, *, durable: bool) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import AbstractContextManager, closing
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -260,31 +263,79 @@ async def test_a_lease_and_a_count_wait_for_no_disk_and_what_is_kept_does(queue:
     assert heard == [False, True, False, False]
 
 
-@pytest.mark.parametrize("busy", [False, True])
+async def count(queue: Queue) -> None:
+    await queue.charge("acc", ["x@two.test"], Rules(50, 50, 50))
+
+
+async def nothing(queue: Queue) -> None:
+    """A durable commit that changes no row: SQLite writes no page for it, and syncs nothing."""
+    await queue.administration.unlock("nobody")
+
+
+async def the_same(queue: Queue) -> None:
+    """A durable commit of the value that is there: rows are counted as changed, and no page is written either."""
+    await queue._database.write(lambda c: c.exec_driver_sql("UPDATE queue_about SET value = value"))
+
+
+@pytest.mark.parametrize("others", [None, count, nothing, the_same])
 async def test_a_commit_that_is_not_durable_is_so_a_moment_later(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch, busy: bool
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: Callable[[Queue], Awaitable[None]] | None
 ) -> None:
-    """Whether or not others of its kind follow."""
+    """Whatever follows it. SQLite syncs the WAL with a durable commit that puts something into it, with no other."""
     monkeypatch.setattr(database, "UNSYNCED", 0.05)
     kept = queue._database
     assert isinstance(kept, database.Database)
-    real, heard = kept._writing, list[bool]()
+    wal = tmp_path / "queue" / "queue.db-wal"
+    real, synced = kept._writing, list[bool]()
 
-    def watched(*, durable: bool) -> AbstractContextManager[Connection]:
-        heard.append(durable)
-        return real(durable=durable)
+    @contextmanager
+    def watched(*, durable: bool) -> Iterator[Connection]:
+        before = wal.read_bytes()
+        with real(durable=durable) as connection:
+            yield connection
+        synced.append(durable and wal.read_bytes() != before)
 
+    await count(queue)
+    assert kept._unsynced
     monkeypatch.setattr(kept, "_writing", watched)
     async with asyncio.timeout(10):
-        while True not in heard or kept._unsynced:
-            if busy or not heard:
-                await kept.write(lambda _: None, durable=True in heard)
+        while kept._unsynced and True not in synced:
+            if others is not None:
+                await others(queue)
             await asyncio.sleep(0.001)
-    assert heard[0] is False
+    assert True in synced
+
+
+async def test_a_claim_of_nothing_costs_no_sync(queue: Queue) -> None:
+    kept = queue._database
+    assert isinstance(kept, database.Database)
+    assert await queue.claim(everything) == []
+    assert not kept._unsynced
+
+
+async def test_a_sync_that_fails_is_tried_again_a_moment_later(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "UNSYNCED", 0.05)
+    kept = queue._database
+    assert isinstance(kept, database.Database)
+    real, tries = kept._writing, list[float]()
+
+    def failing(*, durable: bool) -> AbstractContextManager[Connection]:
+        tries.append(time.monotonic())
+        if len(tries) < 4:
+            raise OSError("a fault")
+        return real(durable=durable)
+
+    await count(queue)
+    monkeypatch.setattr(kept, "_writing", failing)
+    async with asyncio.timeout(10):
+        while kept._unsynced:
+            await asyncio.sleep(0.001)
+    assert len(tries) == 4
+    assert all(later - former > 0.04 for former, later in pairwise(tries))
 
 
 async def test_a_queue_that_is_closed_leaves_nothing_unsynced(queue: Queue) -> None:
-    await queue.charge("acc", ["x@two.test"], Rules(5, 5, 5))
+    await count(queue)
     kept = queue._database
     assert isinstance(kept, database.Database)
     assert kept._unsynced
