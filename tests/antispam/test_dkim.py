@@ -8,8 +8,11 @@ import time
 
 import dkim
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from antispam.types import Dkim, Result
+from dkim_keys.sign import LIFETIME
 from tests.antispam.dkim_tools import (
     MESSAGE,
     NOW,
@@ -21,6 +24,7 @@ from tests.antispam.dkim_tools import (
     signed,
     verify,
 )
+from tests.dkim_keys.keys import sign_whole, signer_and_record
 from tests.fakes.resolver import FakeResolver
 
 
@@ -175,9 +179,6 @@ async def test_h077_keys_under_1024_bits_are_refused(bits: int) -> None:
 
 def _rsa_record(bits: int) -> bytes:
     """A record with a modulus of exactly that many bits; nobody needs its private half."""
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     modulus = (1 << (bits - 1)) | random.Random(bits).getrandbits(bits - 1) | 1
     public = RSAPublicNumbers(65537, modulus).public_key()
     return b"p=" + base64.b64encode(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
@@ -259,9 +260,6 @@ async def test_h079_added_trace_fields_do_no_harm() -> None:
 
 
 async def test_h080_expiry_has_five_minutes_of_grace_and_a_future_start_is_ignored() -> None:
-    from dkim_keys.sign import LIFETIME
-    from tests.dkim_keys.keys import sign_whole, signer_and_record
-
     signer, record = signer_and_record("ed25519")
     message = sign_whole(MESSAGE, [signer], NOW)
     dns = FakeResolver({"sel._domainkey.x.test": {"TXT": [record]}})

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from dataclasses import replace
 
 import dns.flags
 import dns.message
@@ -219,8 +220,6 @@ async def test_h028_ad_is_believed_from_loopback_only(clock: ManualClock, monkey
 
 
 def _elsewhere(server: object) -> object:
-    from dataclasses import replace
-
     return replace(server, loopback=False)  # type: ignore[type-var]  # a private dataclass of core.dns
 
 

@@ -67,7 +67,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).answer is allowance.Answer.DAILY
     assert not await run(lambda c: allowance.unlock(c, "acc"))
     for reason in (holds.Hold.LOCK, holds.Hold.SUSPENSION):
-        await run(lambda c, reason=reason: holds.hold_accounts(c, ["acc"], reason))  # type: ignore[misc]
+        await run(lambda c, reason=reason: holds.hold_accounts(c, ["acc"], reason))  # type: ignore[misc]  # bound here
     to_hold = NewMessage("q0", None, BytesContent(HEAD), (NewRecipient(parse("x@held.test")),), account_id="acc")
     await run(lambda c: entering.enqueue(c, to_hold, now=NOW, owner="", until=0.0))
     await run(lambda c: holds.free_accounts(c, ["acc"], holds.Hold.LOCK))

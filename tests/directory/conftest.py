@@ -15,6 +15,8 @@ from core.ids import RandomIds
 from directory.models import Base, StateRow
 from directory.service import SqlDirectory
 from migrations import runner
+from tests.directory.desk import ANNE, Desk
+from tests.directory.helpers import GOOD, commune, mailbox
 from tests.fakes import postgres
 
 
@@ -80,5 +82,14 @@ async def empty(directory: SqlDirectory) -> None:
 async def directory(sqlite_url: str, clock: ManualClock) -> AsyncIterator[SqlDirectory]:
     """A directory on SQLite, for what does not depend on the database."""
     opened = await SqlDirectory.open(sqlite_url, clock=clock, ids=RandomIds(), limits=Limits())
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def desk(directory: SqlDirectory, sqlite_url: str, clock: ManualClock) -> AsyncIterator[Desk]:
+    await commune(directory, "Brou", "brou.test")
+    await mailbox(directory, ANNE, GOOD)
+    opened = Desk(sqlite_url, clock, Limits(exempt=["10.9.0.0/16"]))
     yield opened
     await opened.close()

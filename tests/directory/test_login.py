@@ -5,77 +5,22 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from argon2 import PasswordHasher
 
 from core.clock import ManualClock
 from core.config import Limits
-from core.database import create_engine
-from core.errors import InvalidError, TemporaryError
+from core.errors import TemporaryError
 from core.log import Secret
 from directory import attempts as attempts_module
-from directory.attempts import Attempts
-from directory.database import Database
-from directory.login import Login
-from directory.lookups import Lookups
-from directory.passwords import DUMMY, Passwords, hasher, valid_hash
+from directory.passwords import DUMMY, hasher, valid_hash
 from directory.service import SqlDirectory
-from directory.throttle import Throttle, Tier
-from directory.types import ImportRow, LoggedIn, LoginRefused, LoginResult, LoginUnavailable
+from directory.throttle import Tier
+from directory.types import ImportRow, LoggedIn, LoginRefused, LoginUnavailable
 from directory.verified import Proofs
+from tests.directory.desk import ANNE, BAD, Desk
 from tests.directory.helpers import CONSOLE, GOOD, LOCAL, OPERATOR, at, commune, mailbox
-
-ANNE = "anne@brou.test"
-PAUL = "paul@brou.test"
-BAD = LoginRefused("bad-credentials")
-
-
-class Desk:
-    """A `Login` whose hashes are counted and whose waits are noted instead of slept."""
-
-    def __init__(self, url: str, clock: ManualClock, limits: Limits) -> None:
-        self.clock = clock
-        self.database = Database(create_engine(url))
-        self.passwords = Passwords(limits)
-        self.waits: list[float] = []
-        self.hashed: list[str] = []
-        self.login = Login(
-            self.database,
-            Lookups(self.database, clock, limits),
-            self.passwords,
-            clock,
-            Attempts(Throttle(clock, limits.exempt_networks), sleep=self._sleep),
-        )
-        verify = self.passwords.verify
-
-        async def counted(stored: str, text: str) -> bool:
-            self.hashed.append(stored)
-            return await verify(stored, text)
-
-        self.passwords.verify = counted  # type: ignore[method-assign]  # counts what passes through
-
-    async def _sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.clock.advance(seconds)
-
-    async def try_(self, identity: str, password: str, *, protocol: str = "imap", remote: str = LOCAL) -> LoginResult:
-        return await self.login.login(identity, Secret(password), protocol=protocol, remote=remote)
-
-    async def close(self) -> None:
-        await self.login.close()
-        self.passwords.close()
-        await self.database.close()
-
-
-@pytest.fixture
-async def desk(directory: SqlDirectory, sqlite_url: str, clock: ManualClock) -> AsyncIterator[Desk]:
-    await commune(directory, "Brou", "brou.test")
-    await mailbox(directory, ANNE, GOOD)
-    opened = Desk(sqlite_url, clock, Limits(exempt=["10.9.0.0/16"]))
-    yield opened
-    await opened.close()
 
 
 async def test_the_right_password_opens_and_the_second_time_costs_no_hash(desk: Desk) -> None:
@@ -220,76 +165,6 @@ async def test_exempt_networks_are_never_delayed(desk: Desk) -> None:
     for number in range(5):
         await desk.try_(ANNE, f"guess {number}", remote="10.9.1.1")
     assert set(desk.waits) == {0.0}
-
-
-@pytest.mark.parametrize("password", ["", "\0", "x" * 257, "é" * 129, "x" * 1_048_576, "a\ud800b", "ab\0c"])
-async def test_h115_passwords_that_cannot_be_are_refused_without_a_hash(desk: Desk, password: str) -> None:
-    assert await desk.try_(ANNE, password) == BAD
-    assert desk.hashed == []
-
-
-async def test_h115_two_spellings_of_one_password_are_one(desk: Desk, directory: SqlDirectory) -> None:
-    await directory.set_password(OPERATOR, at(ANNE), Secret("été à la mer bleue"))
-    assert isinstance(await desk.try_(ANNE, "e\u0301te\u0301 a\u0300 la mer bleue"), LoggedIn)
-
-
-async def stored(directory: SqlDirectory, password: str) -> None:
-    """Paul's password as an older release hashed it."""
-    rows = [ImportRow(1, PAUL, Secret(hasher().hash(password)))]
-    assert [result.error async for result in directory.import_accounts(CONSOLE, rows, dry_run=False)] == [""]
-
-
-async def test_every_space_is_the_space_bars(desk: Desk, directory: SqlDirectory) -> None:
-    """RFC 8265 4.2.2: French typography and telephones put other spaces where people see one."""
-    await directory.set_password(OPERATOR, at(ANNE), Secret("vive la Commune\u00a0!"))
-    for space in (" ", "\u00a0", "\u202f", "\u3000"):
-        assert isinstance(await desk.try_(ANNE, f"vive la Commune{space}!"), LoggedIn)
-    assert await desk.try_(ANNE, "vive la Commune!") == BAD
-    assert await desk.try_(ANNE, "vive la commune !") == BAD  # no case mapping
-
-
-async def test_what_matched_before_spaces_became_one_still_matches_and_is_hashed_anew(
-    desk: Desk, directory: SqlDirectory
-) -> None:
-    """A password stored under an older release, which kept the no-break space."""
-    old, plain = "vive la Commune\u00a0!", "vive la Commune !"
-    await stored(directory, old)
-    assert await desk.try_(PAUL, "vive la Commune ?") == BAD
-    assert await desk.try_(PAUL, plain) == BAD
-    assert isinstance(await desk.try_(PAUL, old), LoggedIn)
-    assert isinstance(await desk.try_(PAUL, plain), LoggedIn)
-    assert await desk.try_("nobody@brou.test", old) == BAD
-    assert desk.hashed[-2:] == [DUMMY, DUMMY], "as long as for a known one (row 55)"
-
-
-@pytest.mark.parametrize("odd", ["\x07", "\x7f", "\u2028", "\u200b", "\ufe0f", "\ue000", "\u0378", "\u0640"], ids=ascii)
-async def test_a_new_password_has_no_character_that_nobody_sees(desk: Desk, directory: SqlDirectory, odd: str) -> None:
-    """RFC 8265 4.2.1; one that an older release stored still opens."""
-    with pytest.raises(InvalidError):
-        await directory.set_password(OPERATOR, at(ANNE), Secret(f"vive la Commune{odd}"))
-    await stored(directory, f"vive la Commune{odd}")
-    assert isinstance(await desk.try_(PAUL, f"vive la Commune{odd}"), LoggedIn)
-
-
-async def test_a_new_password_may_be_written_in_any_script(desk: Desk, directory: SqlDirectory) -> None:
-    for text in (
-        "Ça va, agent·e·s ?",
-        "Ⅷ ﬁn ½ de l’été…",
-        "パスワード全角ＡＢ、長い方",
-        "👩\u200d🚒 pompière 🚒",
-        "שלום עולם שלום",
-    ):
-        await directory.set_password(OPERATOR, at(ANNE), Secret(text))
-        assert isinstance(await desk.try_(ANNE, text), LoggedIn)
-
-
-async def test_a_password_of_256_octets_will_do(desk: Desk, directory: SqlDirectory) -> None:
-    long = "é" * 120 + "0123456789abcdef"
-    assert len(long.encode()) == 256
-    await directory.set_password(OPERATOR, at(ANNE), Secret(long))
-    assert isinstance(await desk.try_(ANNE, long), LoggedIn)
-    with pytest.raises(InvalidError):
-        await directory.set_password(OPERATOR, at(ANNE), Secret(long + "x"))
 
 
 async def test_h116_equal_logins_at_once_share_one_hash(desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """Fourfold input takes about fourfold time, whatever shape it has (security.md rows 58-63, 68)."""
 
+import email
 import time
 from collections.abc import Callable
 
@@ -126,8 +127,6 @@ def test_a_text_is_searched_in_linear_time() -> None:
 
 
 def test_ten_megabytes_take_a_tenth_of_the_stdlib(record_property: Callable[[str, object], None]) -> None:
-    import email
-
     line = b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3ODkw\r\n"
     attachment = b"--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     data = multipart(b"--b\r\n\r\nBonjour\r\n" + attachment + line * (10_000_000 // len(line)) + b"\r\n--b--\r\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -120,8 +121,6 @@ async def test_a_folder_that_went_without_a_hint_is_told_once(
 
 
 async def test_dead_sockets_are_swept(store: MaildirStore, data: Path) -> None:
-    import socket
-
     dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     dead.bind(str(data / "run/changes/1.dead"))
     dead.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
+from store import accounts
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.transaction import Transaction
@@ -55,7 +56,7 @@ async def test_a_spool_whose_writer_was_cancelled_is_closed_after_its_write(stor
         closed.append(fd)
         FileSystem.close(fs, fd)
 
-    fs.reserve, fs.close = slow, close  # type: ignore[method-assign]
+    fs.reserve, fs.close = slow, close  # type: ignore[method-assign]  # slow
     writing = asyncio.create_task(spool.write(b"x" * 300_000))
     await asyncio.to_thread(reached.wait, 10)
     writing.cancel()
@@ -67,7 +68,7 @@ async def test_a_spool_whose_writer_was_cancelled_is_closed_after_its_write(stor
     await closing
     assert written == [0]
     assert closed
-    fs.reserve, fs.close = real, FileSystem.close.__get__(fs)  # type: ignore[method-assign]
+    fs.reserve, fs.close = real, FileSystem.close.__get__(fs)  # type: ignore[method-assign]  # as before
 
 
 async def test_a_caller_cancelled_twice_waits_for_what_has_begun(store: MaildirStore) -> None:
@@ -145,8 +146,6 @@ async def test_f159_with_side_file_and_index_lost_no_uid_told_is_given_again(dat
 async def test_an_unexpected_error_in_one_flush_does_not_end_all_flushing(
     store: MaildirStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from store import accounts
-
     real, calls = accounts.flush, []
 
     def failing(transaction: Transaction) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -318,8 +319,6 @@ async def test_f151_short_writes_are_completed(data: Path, monkeypatch: pytest.M
 async def test_f156_a_writer_that_never_ends_costs_a_refusal_not_a_hang(
     store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fcntl
-
     await deliver(store, MAIRIE, 1)
     monkeypatch.setattr("store.writer.PATIENCE", 0.2)
     staged = await store.stage(b"", content(2), first=MAIRIE)

@@ -10,10 +10,10 @@ import pytest
 
 from core.clock import ManualClock
 from core.config import Limits
-from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
+from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError, StorageError
 from store.service import MaildirStore
 from store.store import AccountStore
-from store.types import Flag, Folder, Placement
+from store.types import AccountRef, Flag, Folder, Placement
 from tests.fakes.mail import content, mail
 from tests.store.helpers import MAIRIE, VOISIN, all_rows, deliver, inbox_of, read
 
@@ -193,16 +193,11 @@ async def test_a_removed_account_goes_to_the_bin_and_its_address_starts_anew(sto
     (binned,) = (data / "recycle/acc1").glob("account.*")
     assert len(list((binned / "cur").iterdir())) == 1
     await store.remove_account(MAIRIE)
-    from store.types import AccountRef
-
     successor = AccountRef("acc9", "org1", "mairie.test", "maire")
     assert await (await store.account(successor)).usage() == (0, 0)
 
 
 async def test_p8_a_directory_of_another_account_is_never_served(store: MaildirStore) -> None:
-    from core.errors import StorageError
-    from store.types import AccountRef
-
     await deliver(store, MAIRIE, 1)
     with pytest.raises(StorageError):
         await store.account(AccountRef("intrus", "org1", "mairie.test", "maire"))
