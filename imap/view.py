@@ -140,13 +140,14 @@ class View:
         """Sequence numbers as UID ranges (for `Mailbox.rows` and friends): what lies between two neighbours of the
         view is unknown to the client and absent from the folder.
 
-        Ranges are cut at the last message. `strict`: a part that lies wholly beyond it is BAD (RFC 9051 6.4.5:
-        "a sequence number greater than the number of messages"); SEARCH is not strict. In an empty mailbox "*" and
-        "1:*" mean nothing, because every client sends them; numbers alone are BAD there, too.
+        `strict`: a number beyond the last message is BAD wherever it stands, in "2:9" and in "9:*", too (RFC 9051 9,
+        seq-number: "a message sequence number greater than the number of messages"), as Dovecot has it; for SEARCH,
+        which is not strict, ranges are cut there. In an empty mailbox "*" and "1:*" mean nothing, because every client
+        sends them; numbers alone are BAD there, too.
         """
         uids = self._map
         numbers = wanted.resolve(len(uids))
-        beyond = numbers[-1][0] > len(uids) if uids and numbers else any(STAR not in pair for pair in wanted.pairs)
+        beyond = numbers[-1][1] > len(uids) if uids and numbers else any(STAR not in pair for pair in wanted.pairs)
         if strict and beyond:
             raise Bad("no such message number")
         return merge((uids[low - 1], uids[high - 1]) for low, high in clip(numbers, len(uids)))

@@ -43,13 +43,14 @@ def test_numbers_and_uids() -> None:
     assert list(made.known(((1, 6),))) == [2, 5]
 
 
-def test_h099_a_range_past_the_end_is_cut_and_a_number_past_it_is_bad() -> None:
+def test_h099_a_set_past_the_last_message_is_bad_and_cut_in_a_search() -> None:
+    """RFC 9051 9, seq-number."""
     made = view(2, 5, 9)
-    assert made.from_numbers(sequence.parse(b"2:4294967295")) == ((5, 9),)
-    assert made.from_numbers(sequence.parse(b"9:*")) == ((9, 9),)
-    with pytest.raises(Bad):
-        made.from_numbers(sequence.parse(b"4"))
-    assert made.from_numbers(sequence.parse(b"4"), strict=False) == ()
+    for beyond, found in ((b"2:4294967295", ((5, 9),)), (b"9:*", ((9, 9),)), (b"1,3:4", ((2, 2), (9, 9))), (b"4", ())):
+        with pytest.raises(Bad):
+            made.from_numbers(sequence.parse(beyond))
+        assert made.from_numbers(sequence.parse(beyond), strict=False) == found
+    assert made.from_numbers(sequence.parse(b"3:*")) == ((9, 9),)
 
 
 def test_an_empty_mailbox_has_no_messages_and_no_error_for_all_of_them() -> None:

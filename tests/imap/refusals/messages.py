@@ -42,6 +42,7 @@ FETCHING = (
     read(b"FETCH 1 BODY[]<1.0>", bug(b"malformed partial")),
     read(b"UID FETCH 1 FLAGS (PARTIAL 1:5000000000)", bug(b"position too large")),
     read(b"FETCH 9 FLAGS", bug(b"no such message number")),
+    read(b"FETCH 1:9 FLAGS", bug(b"no such message number")),
     read(
         b"UID FETCH 1:* FLAGS (PARTIAL 1:4)",
         b"NO [MESSAGELIMIT 3] more than 3 messages in one command",
