@@ -19,7 +19,7 @@ from core.clock import Clock
 from core.config import Limits
 from core.domain import DomainError, to_ascii
 from core.envelope import Peer
-from core.resolver import Resolver
+from core.resolver import Mx, Resolver
 from core.waiting import at_once
 from message.header import Head
 
@@ -52,23 +52,23 @@ class Authenticator:
             arc_task = group.create_task(self._arc(verification)) if verification.arc else None
             beside = _beside(peer, sender)
             greeting = _begun(group, lambda: self._helo(peer, beside)) if beside else None
-            sent, null_mx = await self._sender(peer, sender)
+            exchangers = _begun(group, lambda: self._resolver.mx(sender.domain)) if sender else None
+            sent = await self._sender(peer, sender)
         signatures = dkim_task.result() if dkim_task else ()
         verdict = await dmarc.evaluate(authors, sent, signatures, self._resolver)
         if sent.result is Result.FAIL and verdict.disposition == "reject":
             sent = replace(sent, explanation=await self._explanation(peer, sender))
         arc = arc_task.result() if arc_task else Arc(Result.NONE)
         helo = greeting() if greeting else _same_name(peer, sender, sent)
+        null_mx = exchangers is not None and _takes_none(exchangers().records)
         return Authentication(sent, signatures, verdict, host(), arc, null_mx, helo)
 
-    async def _sender(self, peer: Peer, sender: Address | None) -> tuple[Spf, bool]:
-        """SPF, and whether the domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
+    async def _sender(self, peer: Peer, sender: Address | None) -> Spf:
+        """SPF of the reverse-path, of HELO for the null one."""
         if sender is None:
-            return await self._helo(peer, _host(peer.helo), self._limits.spf_timeout), False
+            return await self._helo(peer, _host(peer.helo), self._limits.spf_timeout)
         mailbox = f"{sender.local}@{sender.domain}"
-        found = await self._spf(peer, "mailfrom", mailbox, sender.domain, self._limits.spf_timeout)
-        exchangers = (await self._resolver.mx(sender.domain)).records
-        return found, bool(exchangers) and not any(record.host for record in exchangers)
+        return await self._spf(peer, "mailfrom", mailbox, sender.domain, self._limits.spf_timeout)
 
     async def _helo(self, peer: Peer, name: str, timeout: float | None = None) -> Spf:
         """SPF of HELO: for the null reverse-path in its stead (RFC 7208 2.4), else beside it (2.3) and with less
@@ -140,6 +140,11 @@ def _same_name(peer: Peer, sender: Address | None, sent: Spf) -> Spf | None:
     if sender is None or _host(peer.helo) != sender.domain:
         return None
     return replace(sent, identity="helo")
+
+
+def _takes_none(exchangers: Sequence[Mx]) -> bool:
+    """Whether a domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
+    return bool(exchangers) and not any(record.host for record in exchangers)
 
 
 def _begun(group: asyncio.TaskGroup, check: Callable[[], Coroutine[Any, Any, T]]) -> Callable[[], T]:

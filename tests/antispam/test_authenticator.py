@@ -152,7 +152,7 @@ async def test_the_checks_run_together() -> None:
     start = loop.time()
     result = await judge(dns, signed(), peer())
     assert result.dmarc.result is Result.PASS
-    assert loop.time() - start < 0.55
+    assert loop.time() - start < 0.38  # SPF, the exchangers, DKIM and iprev: one wait
 
 
 async def test_what_dns_said_lately_costs_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
