@@ -158,6 +158,7 @@ def _recent(handle: Handle, folder_ids: Sequence[str]) -> Mapping[str, int]:
     db, wanted = handle.reader, frozenset(folder_ids)
     alone = folder_ids[0] if len(folder_ids) == 1 else ""
     extents = [each for each in catalog.extents(db, alone) if each.id in wanted]
+    newcomers.ensure(handle.fs, handle.root, db)
     firsts = newcomers.every(handle.fs, handle.root, extents)
     return {each.id: records.recent(db, each, first) for each, first in zip(extents, firsts, strict=True)}
 

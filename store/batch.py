@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import core.log
 from core.errors import StorageError
-from store import catalog, newcomers, recover
+from store import newcomers, recover
 from store.faults import IndexDamagedError, storage_error, translated
 from store.handle import Handle
 from store.lockfile import State, Word
@@ -69,8 +69,7 @@ def reload(handle: Handle, *, damaged: bool = False) -> bool:
         handle.discard_index()
     found = handle.load()
     recover.agree(handle, found=found)
-    if not newcomers.known(handle.fs, handle.root):
-        newcomers.begin(handle.fs, handle.root, catalog.everything(handle.writer))
+    newcomers.ensure(handle.fs, handle.root, handle.writer)
     return found
 
 

@@ -282,6 +282,7 @@ def _touch(transaction: Transaction, folder_id: str) -> None:
 
 
 def _recent_from(handle: Handle, row: FolderRow, uidnext: int, *, take: bool) -> int:
+    newcomers.ensure(handle.fs, handle.root, handle.reader)
     if take:
         return newcomers.take(handle.fs, handle.root, row, uidnext)
     return newcomers.peek(handle.fs, handle.root, row)

@@ -3,7 +3,7 @@
 What lies at or above that UID is recent; the first session that may write takes it and moves the UID on. A small file
 beside the index holds them all, a fixed place for each folder, under a lock of its own that is held for microseconds:
 nobody waits for a writer's sync because mail came. Never synced: what a crash forgets is recent once more, which RFC
-3501 2.3.2 allows. The file is made with the index, and calls nothing recent that is there then.
+3501 2.3.2 allows. The file is made with the index, or when it is missed, and calls nothing recent that is there then.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import struct
 from collections.abc import Sequence
 
 from store import index as index_file
-from store.catalog import Extent
+from store.catalog import Extent, extents
 from store.fsops import FileSystem
+from store.index import Connection
 
 RECENT_FILE = index_file.RECENT_FILE
 _RECORD = struct.Struct("<II")  # UIDVALIDITY, first UID that nobody took
@@ -24,12 +25,18 @@ FIRST = 1
 
 
 def known(fs: FileSystem, root: int) -> bool:
-    return fs.exists(root, RECENT_FILE)
+    """False also where it was made and not written: by a full disk, or before a kill."""
+    return fs.exists(root, RECENT_FILE) and fs.stat(root, RECENT_FILE).st_size > 0
+
+
+def ensure(fs: FileSystem, root: int, db: Connection) -> None:
+    if not known(fs, root):
+        begin(fs, root, extents(db))
 
 
 def begin(fs: FileSystem, root: int, folders: Sequence[Extent]) -> None:
-    """Under the account lock, where the file is not there: what is in the folders now is not recent. A full disk is no
-    reason not to read one's mail."""
+    """Where the file is not `known`: what is in the folders now is not recent. A full disk is no reason not to read
+    one's mail."""
     size = _RECORD.size
     data = bytearray(size * (1 + max((row.number for row in folders), default=0)))
     for row in folders:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.clock import ManualClock
 from store import catalog, newcomers
 from store.catalog import Brief
 from store.fsops import FileSystem
@@ -17,6 +18,7 @@ from store.index import RECENT_FILE
 from store.records import recent
 from store.service import MaildirStore
 from tests.store.helpers import MAIRIE, deliver, inbox_of
+from tests.store.picture import opened
 
 FOLDER = Brief(number=3, uidvalidity=1700000000, uidnext=11, messages=10, id="f")
 
@@ -92,3 +94,52 @@ async def test_recent_messages_are_counted_alike_whatever_way_is_the_shortest(
 
 def newcomers_extents(handle: Handle) -> list[Brief]:
     return catalog.extents(handle.reader)
+
+
+async def counted(store: MaildirStore) -> list[int]:
+    account = await store.account(MAIRIE)
+    inbox = await account.mailbox("INBOX")
+    found = await account.recent([inbox.folder_id])
+    return [found[inbox.folder_id], (await inbox.snapshot()).recent]
+
+
+@pytest.mark.parametrize("lost", ["index.db*", RECENT_FILE])
+async def test_any_index_file_that_is_lost_makes_nothing_recent_that_was_there(
+    data: Path, clock: ManualClock, lost: str
+) -> None:
+    """Promise P5, each file alone."""
+    store = await opened(data, clock)
+    for number in range(3):
+        await deliver(store, MAIRIE, number)
+    account = await store.account(MAIRIE)
+    for name in ("A", "B"):
+        await account.create(name)
+    await account.delete("A")
+    assert (await (await inbox_of(store)).snapshot(take_recent=True)).recent == 3
+    await store.close()
+    for path in (data / "domains/mairie.test/maire").glob(lost):
+        path.unlink()
+    store = await opened(data, clock)
+    assert await counted(store) == [0, 0]
+    await deliver(store, MAIRIE, 4)
+    assert await counted(store) == [1, 1]
+    await store.close()
+
+
+async def test_the_file_that_is_lost_while_the_account_is_open_is_made_again(store: MaildirStore, data: Path) -> None:
+    for number in range(3):
+        await deliver(store, MAIRIE, number)
+    assert await counted(store) == [3, 3]
+    (data / "domains/mairie.test/maire" / RECENT_FILE).unlink()
+    assert await counted(store) == [0, 0]
+    await deliver(store, MAIRIE, 4)
+    assert await counted(store) == [1, 1]
+
+
+def test_a_file_that_was_made_and_not_written_is_not_begun(root: int, tmp_path: Path) -> None:
+    """A full disk, or a kill between the two."""
+    fs = FileSystem()
+    (tmp_path / RECENT_FILE).touch()
+    assert not newcomers.known(fs, root)
+    newcomers.begin(fs, root, [FOLDER])
+    assert newcomers.peek(fs, root, FOLDER) == 11
