@@ -124,7 +124,7 @@ def _plain_list(bits: int) -> bytes:
 
 
 _RECENT = b"\\Recent"
-_PLAIN_LISTS = tuple(_plain_list(bits) for bits in range(ALL_FLAGS + 1))  # most lists there are, made once
+PLAIN_LISTS = tuple(_plain_list(bits) for bits in range(ALL_FLAGS + 1))  # most lists there are, made once
 
 
 def _with_recent(listed: bytes) -> bytes:
@@ -134,13 +134,13 @@ def _with_recent(listed: bytes) -> bytes:
 def flag_list(flags: Flag, keywords: Iterable[str] = (), *, wildcard: bool = False) -> bytes:
     """The parenthesised list; `wildcard` adds \\* (new keywords are allowed, PERMANENTFLAGS)."""
     if not (keywords or wildcard):
-        return _PLAIN_LISTS[flags]
+        return PLAIN_LISTS[flags]
     names = [name for flag, name in FLAG_NAMES if flag in flags]
     names += [keyword.encode("ascii", "replace") for keyword in keywords]
     return encode.parenthesised([*names, b"\\*"] if wildcard else names)
 
 
-_RECENT_LISTS = tuple(_with_recent(each) for each in _PLAIN_LISTS)
+_RECENT_LISTS = tuple(_with_recent(each) for each in PLAIN_LISTS)
 
 
 def recent_flag_list(flags: Flag, keywords: Iterable[str] = ()) -> bytes:

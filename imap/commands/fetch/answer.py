@@ -21,7 +21,6 @@ from store.store import MessageFile
 from store.types import Message
 
 SETTLE = 64 * 1024  # octets written between two looks at the reader
-TOGETHER = 64  # whole responses written at once
 
 _log = log.get(__name__)
 
@@ -66,10 +65,10 @@ class Answer:
         self._write(b")\r\n")
         await self.settle(SETTLE)
 
-    async def lines(self, lines: Sequence[bytes]) -> None:
-        """Whole responses made elsewhere; the reader is waited for every few of them."""
-        for start in range(0, len(lines), TOGETHER):
-            self._write(b"".join(lines[start : start + TOGETHER]))
+    async def pieces(self, pieces: Iterable[bytes]) -> None:
+        """Whole responses made elsewhere, a few in a piece; the reader is waited for after each."""
+        for piece in pieces:
+            self._write(piece)
             await self.settle(SETTLE)
 
     async def _value(self, value: Value | Measured | int, source: Source) -> None:

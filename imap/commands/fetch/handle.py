@@ -13,7 +13,7 @@ from imap.command import WHEN_SELECTED, Command
 from imap.commands.fetch.answer import Answer
 from imap.commands.fetch.binary import UnknownEncodingError
 from imap.commands.fetch.items import FLAGS, MOD_SEQ, RECENT_FLAGS, UID, Attribute
-from imap.commands.fetch.lines import Lines
+from imap.commands.fetch.lines import Lines, pieces
 from imap.commands.fetch.parse import NO_MODIFIERS, FetchArgs, parse
 from imap.commands.fetch.plan import Plan, plan
 from imap.commands.fetch.source import Source
@@ -153,7 +153,7 @@ class _Run:
             numbers = (
                 range(first + 1, first + len(some) + 1) if near else [self._view.number_of(uid) or 0 for uid in some]
             )
-            await self._answer.lines([b"* %d FETCH (UID %d)\r\n" % pair for pair in zip(numbers, some, strict=True)])
+            await self._answer.pieces(pieces(b"* %d FETCH (UID %d)\r\n", numbers, [some]))
             await asyncio.sleep(0)
 
     async def batch(self, rows: Sequence[Message]) -> None:
@@ -174,9 +174,9 @@ class _Run:
                 if row.modseq > self._view.modseq or row.keywords:
                     self._flags_told(row, with_modseq=MOD_SEQ in self._todo.attributes)
         for start in range(0, len(rows), TURN_LINES):
-            made = lines.of(rows[start : start + TURN_LINES])
-            self.answered += len(made)
-            await self._answer.lines(made)
+            count, made = lines.of(rows[start : start + TURN_LINES])
+            self.answered += count
+            await self._answer.pieces(made)
             await asyncio.sleep(0)
 
     async def _row(self, row: Message) -> bool:
