@@ -137,10 +137,15 @@ class Places:
 
     async def recent(self, folders: Sequence[Folder]) -> Mapping[str, int]:
         """How many messages are recent, by folder id, of folders that one may read."""
-        own = [folder.id for folder in folders if self._namespaces.split(folder.name) is None]
-        known = dict(await self._own.recent(own)) if own else {}
+        own, others = list[str](), list[str]()
         for folder in folders:
-            if self._namespaces.split(folder.name) is not None and (place := await self.find(folder.name)) is not None:
+            if self._namespaces.split(folder.name) is None:
+                own.append(folder.id)
+            else:
+                others.append(folder.name)
+        known = dict(await self._own.recent(own)) if own else {}
+        for name in others:
+            if (place := await self.find(name)) is not None:
                 known |= await place.store.recent([place.folder.id])
         return known
 

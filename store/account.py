@@ -160,7 +160,11 @@ def _recent(handle: Handle, folder_ids: Sequence[str]) -> Mapping[str, int]:
     extents = [each for each in catalog.extents(db, alone) if each.id in wanted]
     newcomers.ensure(handle.fs, handle.root, db)
     firsts = newcomers.every(handle.fs, handle.root, extents)
-    return {each.id: records.recent(db, each, first) for each, first in zip(extents, firsts, strict=True)}
+    known = {each.id: 0 for each in extents}  # nothing is recent in most
+    for each, first in zip(extents, firsts, strict=True):
+        if first < each.uidnext:
+            known[each.id] = records.recent(db, each, first)
+    return known
 
 
 async def _outcomes(
