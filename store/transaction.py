@@ -128,6 +128,7 @@ class Transaction:
         self._linked.clear()
         self._journalled.clear()
         self._undoing.clear()
+        self._taken_back.clear()
         self._touched.clear()
         self.committed()
         try:
@@ -194,7 +195,7 @@ class Transaction:
                 self.db.run("RELEASE operation")
         except BaseException:
             self._undo(links, lines, steps)
-            for directory in self.take_undone():  # with those of the batch, whose sync is still to come
+            for directory in self._taken_back:  # with those of the batch; and again, where that comes to nothing
                 self._on_placed(directory)
             self.db.run("ROLLBACK" if alone else "ROLLBACK TO operation; RELEASE operation")
             self._folders.clear()

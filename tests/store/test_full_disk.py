@@ -7,14 +7,16 @@ import contextlib
 import errno
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from core.errors import StorageError
+from core.errors import InvalidError, StorageError
 from store.fsops import FileSystem
 from store.lockfile import AccountLock, State, Word
 from store.service import MaildirStore
+from store.transaction import Transaction
 from store.types import Flag, Placement
 from tests.fakes.mail import content, mail
 from tests.store.helpers import MAIRIE, VOISIN, FailingDisk, all_rows, cur, deliver, fail_commits, inbox_of, read
@@ -78,6 +80,47 @@ async def test_f152_a_sync_that_fails_in_one_operation_fails_its_batch(data: Pat
     async with staged:
         pass
     assert await store.verify(None) == []
+    await store.close()
+
+
+async def test_f152_what_was_refused_alone_is_synced_though_its_batch_fails_later(data: Path) -> None:
+    """Cause: the sync of what it took back was left to the batch, which gave up at the first that failed: a power loss
+    could bring back what was refused."""
+    disk = FailingDisk()
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    await deliver(store, MAIRIE, 1)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    (name,) = [path.name for path in cur(data, MAIRIE)]
+    done: list[str] = []
+
+    def linked(transaction: Transaction, folder: str, *, refused: bool) -> None:
+        inbox, target = transaction.named("INBOX"), transaction.named(folder)
+        assert inbox is not None
+        assert target is not None
+        transaction.link(transaction.cur(inbox), name, target, "essai")
+        if refused:
+            raise InvalidError("refused", code="refused")
+
+    def sync(fd: int) -> None:
+        done.append(Path(os.readlink(f"/proc/self/fd/{fd}")).parent.name)
+        if len(done) == 1:
+            raise OSError(5, "Input/output error")
+        FileSystem.sync(disk, fd)
+
+    gate = threading.Event()
+    blocked = asyncio.create_task(entry.writer.submit(lambda _: gate.wait(10)))
+    await asyncio.sleep(0.05)  # that one is a batch of its own; the next two share one
+    works = [partial(linked, folder="Trash", refused=True), partial(linked, folder="INBOX", refused=False)]
+    tasks = [asyncio.create_task(entry.writer.submit(work)) for work in works]
+    await asyncio.sleep(0)
+    real, disk.sync = disk.sync, sync  # type: ignore[method-assign]  # a fault
+    gate.set()
+    await asyncio.gather(blocked, *tasks, return_exceptions=True)
+    disk.sync = real  # type: ignore[method-assign]  # healed
+    assert [type(task.exception()) for task in tasks] == [StorageError, StorageError]
+    assert set(done[1:]) == {".Trash", "maire"}
     await store.close()
 
 
