@@ -90,15 +90,16 @@ def create_engine(url: str) -> AsyncEngine:
     )
 
 
-def keep_to_file(engine: Engine, file: Path) -> None:
+def keep_to_file(engine: Engine, file: Path, *, made: bool = False) -> None:
     """What is asked of a SQLite engine is asked of the file that has the name now. A pool's connections keep to the one
     they opened: after another was put in its place they would go on reading, and worse, writing into a file without a
     name. And where a file was, no empty one is made while there is none. (Replacing a database is for a stopped suite:
-    SQLite's WAL has the name, too. docs/operations.md tells so; this bounds what forgetting it costs.)"""
+    SQLite's WAL has the name, too. docs/operations.md tells so; this bounds what forgetting it costs.) `made`: the
+    caller has made the file, so this engine's first connection makes none either."""
     opened: set[tuple[int, int]] = set()
 
     def connect(*_: object) -> None:
-        if opened and identity(file) is None:
+        if (made or opened) and identity(file) is None:
             raise FileNotFoundError(f"{file} is gone")
 
     def connected(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

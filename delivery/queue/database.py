@@ -106,7 +106,7 @@ class Database:
         try:
             with self._readers.begin() as connection:
                 return look(connection)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:  # OSError: the file is gone
             raise _translated(error) from error
 
     async def write(
@@ -321,7 +321,7 @@ def _engine(file: Path, begin: str, busy: float) -> Engine:
     def start(connection: Connection) -> None:
         connection.exec_driver_sql(begin)  # the driver's own transactions are off (isolation_level None)
 
-    keep_to_file(engine, file)
+    keep_to_file(engine, file, made=True)
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", start)
     return engine

@@ -236,6 +236,16 @@ async def test_where_the_file_is_gone_nothing_is_taken(queue: Queue, tmp_path: P
     assert not (tmp_path / "queue" / "queue.db").exists()
 
 
+@pytest.mark.parametrize("reads", [0, 1])
+async def test_where_the_file_is_gone_readers_say_so_and_make_none(queue: Queue, tmp_path: Path, reads: int) -> None:
+    for _ in range(reads):
+        await queue.next_due()
+    (tmp_path / "queue" / "queue.db").unlink()
+    with pytest.raises(StorageError):
+        await queue.next_due()
+    assert not (tmp_path / "queue" / "queue.db").exists()
+
+
 async def test_a_lease_and_a_count_wait_for_no_disk_and_what_is_kept_does(queue: Queue) -> None:
     """Of a group that is committed together, one that is durable makes it all so."""
 
