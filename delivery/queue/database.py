@@ -253,9 +253,9 @@ class Database:
 
 def _changes(connection: Connection) -> int:
     """Rows that this connection has changed so far."""
-    raw = connection.connection.dbapi_connection
-    assert isinstance(raw, sqlite3.Connection)
-    return raw.total_changes
+    raw = connection.connection.driver_connection
+    assert raw is not None  # checked out just now
+    return int(raw.total_changes)
 
 
 def _sync(connection: Connection, *, durable: bool) -> None:
