@@ -46,8 +46,11 @@ def adopt_all(transaction: Transaction, row: FolderRow, names: Sequence[str]) ->
     """`names` in cur/, and everything in new/."""
     for name in names:
         _adopt(transaction, row, transaction.cur(row), name, "cur")
-    with transaction.directory(row) as parent:
-        new = transaction.fs.open_directory(parent, "new")
+    try:
+        with transaction.directory(row) as parent:
+            new = transaction.fs.open_directory(parent, "new")
+    except FileNotFoundError:  # removed by hand: nobody can have put anything there
+        return
     try:
         for name in transaction.fs.names(new):
             _adopt(transaction, row, new, name, "new")

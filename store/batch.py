@@ -55,10 +55,11 @@ def ready(handle: Handle) -> Standing:
         reload(handle)
     now = recover.agree(handle)
     if now.clean:
+        # Synced: else a power loss leaves "clean" here, and an index brought back from that stop would be believed.
+        # Before the index forgets it: where this fails it is done again.
+        handle.lock.write(Word(handle.tools.boot, now.generation, State.IDLE), sync=True)
         with handle.writer.durable():
             handle.writer.run("UPDATE state SET clean = 0")
-        # Synced: else a power loss leaves "clean" here, and an index brought back from that stop would be believed.
-        handle.lock.write(Word(handle.tools.boot, now.generation, State.IDLE), sync=True)
     return now
 
 

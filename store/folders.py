@@ -15,6 +15,7 @@ from functools import partial
 from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
 from store import catalog, journal, layout, sidefile
 from store.catalog import FolderRow
+from store.fsops import FileSystem
 from store.layout import NewFolder
 from store.names import LONG, folder_directory, folder_name
 from store.sidefile import Intent
@@ -53,7 +54,7 @@ def _create_one(transaction: Transaction, name: str, special_use: str, subscribe
     if fs.exists(root, directory):
         raise ConflictError("folder exists", code="folder-exists")
     layout.make_folder(fs, root, new, f".new.{new.id}")
-    transaction.on_failure(partial(layout.take_away, fs, root, directory), root)
+    transaction.on_failure(partial(layout.take_away, fs, root, directory, f".new.{new.id}"), root)
     subscribed_before(transaction, name, remove=True)
     row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
     row.subscribed = subscribed
@@ -114,7 +115,7 @@ def _move_directories(transaction: Transaction, rows: list[FolderRow], names: di
     moves = tuple((row.directory, directories[row.id], names[row.id]) for row in rows)
     if len(moves) > 1:
         # Undone last, when the directories have their old names again: else the next recovery would complete it.
-        transaction.on_failure(partial(sidefile.remove_intent, fs, root))
+        transaction.on_failure(partial(_forget_intent, fs, root))
         sidefile.write_intent(fs, root, Intent(moves))
     for before, after, name in moves:
         if after.startswith(LONG):
@@ -126,12 +127,21 @@ def _move_directories(transaction: Transaction, rows: list[FolderRow], names: di
             transaction.on_failure(partial(fs.rename, root, after, root, before), root)
     fs.sync(root)
     if len(moves) > 1:
+        # Undone first: on their way back, too, they are all there or none.
+        back = Intent(tuple((directories[row.id], row.directory, row.name) for row in rows))
+        transaction.on_failure(partial(sidefile.write_intent, fs, root, back))
         sidefile.remove_intent(fs, root)
     for row in rows:
         held = transaction.folder(row.id)
         held.name, held.directory = names[row.id], directories[row.id]
         catalog.update(transaction.db, held)
         transaction.next_modseq(held)
+
+
+def _forget_intent(fs: FileSystem, root: int) -> None:
+    """After the directories that were moved back are durably back."""
+    fs.sync(root)
+    sidefile.remove_intent(fs, root)
 
 
 def delete(transaction: Transaction, name: str, opened_bin: Callable[[], AbstractContextManager[int]]) -> None:

@@ -350,7 +350,27 @@ class FileSystem:
             os.close(fd)
 
     def replace_file(self, directory: int, name: str, data: bytes) -> None:
-        """The old or the new content, whatever happens: temporary name, sync, rename, sync of the directory."""
+        """The old or the new content, whatever happens: temporary name, sync, rename, sync of the directory. Where that
+        last sync fails nobody knows which of them the disk has, and whoever reads the new one must not believe it: the
+        old one is written again, before the failure is told."""
+        with contextlib.ExitStack() as stack:
+            old: int | None = None
+            with contextlib.suppress(FileNotFoundError):
+                old = self.open_to_read(directory, name)
+                stack.callback(os.close, old)
+            self._replace(directory, name, data)
+            try:
+                self.sync(directory)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    if old is None:
+                        self.unlink(directory, name)
+                    else:
+                        self._replace(directory, name, self.read(old, 0, os.fstat(old).st_size))
+                    self.sync(directory)
+                raise
+
+    def _replace(self, directory: int, name: str, data: bytes) -> None:
         temporary = f".{name}.new"
         with contextlib.suppress(FileNotFoundError):
             self.unlink(directory, temporary)
@@ -361,7 +381,6 @@ class FileSystem:
         finally:
             self.close(fd)
         self.rename(directory, temporary, directory, name)
-        self.sync(directory)
 
     # -- recording ---------------------------------------------------------------------------------------------------
 

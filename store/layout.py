@@ -74,15 +74,18 @@ def make_folder(fs: FileSystem, root: int, new: NewFolder, temporary: str) -> No
     fs.make_directory(root, temporary)
     fd = fs.open_directory(root, temporary)
     try:
-        fill_folder(fs, fd, new.file())
-        fs.rename(root, temporary, root, directory)
-        temporary = directory
-        fs.sync(root)
-    except OSError:
-        remove_tree(fs, root, temporary)
-        with contextlib.suppress(OSError):  # else a power loss may bring back what is refused now
+        try:
+            fill_folder(fs, fd, new.file())
+            fs.rename(root, temporary, root, directory)
+        except OSError:
+            remove_tree(fs, root, temporary)
+            raise
+        try:
             fs.sync(root)
-        raise
+        except OSError:
+            with contextlib.suppress(OSError):  # else a power loss may bring back what is refused now
+                take_away(fs, root, directory, temporary)
+            raise
     finally:
         fs.close(fd)
 
@@ -189,8 +192,9 @@ def remove_tree(fs: FileSystem, parent: int, name: str) -> None:
         fs.remove_directory(parent, name)
 
 
-def take_away(fs: FileSystem, parent: int, name: str) -> None:
-    """A folder just made, whole. Raises OSError when some of it stays."""
-    remove_tree(fs, parent, name)
-    if fs.exists(parent, name):
-        raise OSError(errno.EIO, "a folder could not be removed")
+def take_away(fs: FileSystem, parent: int, name: str, temporary: str) -> None:
+    """A folder just made, whole: durably under its `temporary` name again before anything in it goes, so that no crash
+    leaves half a folder; recovery sweeps what stays under that. Raises OSError."""
+    fs.rename(parent, name, parent, temporary)
+    fs.sync(parent)
+    remove_tree(fs, parent, temporary)

@@ -96,9 +96,16 @@ class AccountLock:
         return Word.unpack(self._fs.read(self._fd, 0, WORD_SIZE))
 
     def write(self, word: Word, *, sync: bool = False) -> None:
+        before = self._fs.read(self._fd, 0, WORD_SIZE) if sync else b""
         self._fs.write(self._fd, word.pack(), 0)
-        if sync:
+        if not sync:
+            return
+        try:
             self._fs.sync(self._fd)
+        except OSError:  # the disk may tell the old word for good: so must we, or nobody would write it again
+            with contextlib.suppress(OSError):
+                self._fs.write(self._fd, before, 0)
+            raise
 
     def publish(self, data: bytes) -> None:
         """What others may read without the lock (`store.sums`), behind the word."""

@@ -6,6 +6,7 @@ A list that only grows: one case after the other, which share nothing but how a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import random
@@ -26,7 +27,7 @@ from store.types import Flag, Placement
 from tests.fakes.mail import content, mail
 from tests.store.helpers import MAIRIE, all_rows, cur, deliver, fail_commits, inbox_of, read
 from tests.torture.__main__ import room
-from tests.torture.disk import Replay, read_tree
+from tests.torture.disk import Replay, apply, read_tree
 from tests.torture.recorder import Fault, RecordingFileSystem, RecordingVfs, SyncEnd, Tape
 from tests.torture.twice import First, interrupted
 from tests.torture.workload import Delivery, account_path, small_blocks
@@ -231,9 +232,15 @@ async def test_a_rename_of_long_named_folders_is_whole_or_nothing(recorded: Reco
     events = recorded.tape.events
     places = [n for n in range(begin, len(events)) if isinstance(events[n], SyncEnd)]
     assert len(places) > 5
-    for place in [] if fails else places[::2]:
+    if fails:  # and when the newest change alone was kept, while it is undone
+        told = (n for n in range(begin, len(events)) if "beffroi-intent" in getattr(events[n], "target", ""))
+        places = [n for n in range(next(told), len(events)) if isinstance(events[n], Call | SyncEnd)]
+    for place in places if fails else places[::2]:
         lost = recorded.data.with_name(f"lost{place}")
-        recorded.replay(place).durable.write_to(lost)
+        replay = recorded.replay(place)
+        for _, change in replay.pending[-1:] if fails else ():
+            apply(replay.durable, change)
+        replay.durable.write_to(lost)
         later = MaildirStore(lost, clock=recorded.clock, boot="two")
         await later.open()
         names = {folder.name for folder in await (await later.account(MAIRIE)).folders()}
@@ -431,6 +438,81 @@ async def test_f144_a_deletion_that_was_cut_off_leaves_a_subscription_that_can_b
     await account.subscribe("Drafts", False)
     assert "Drafts" not in await account.subscriptions()
     await later.close()
+
+
+@pytest.mark.parametrize("lost_index", [False, True])
+async def test_f152_f155_that_a_clean_stop_is_over_is_told_again_where_its_sync_failed(
+    recorded: Recorded, lost_index: bool
+) -> None:
+    store = await recorded.opened()
+    await deliver(store, MAIRIE, 1)
+    await store.close()
+    for path in recorded.data.rglob("index*") if lost_index else ():
+        path.unlink()
+    store = await recorded.opened()
+    recorded.tape.fault = Fault(errno.EIO, ("sync",), 1)
+    with pytest.raises(StorageError):
+        await (await inbox_of(store)).store_flags([(1, 1)], add=Flag.SEEN)
+    await (await inbox_of(store)).store_flags([(1, 1)], add=Flag.SEEN)
+    word = Word.unpack(recorded.durable(LOCK_FILE))
+    assert word is not None
+    assert word.state is not State.CLEAN
+    await store.close()
+
+
+FLOORS = ("uid_floor", "modseq_floor")
+
+
+async def test_f152_f155_floors_whose_sync_failed_are_not_believed(recorded: Recorded) -> None:
+    """The next one found them in the side file, where no sync had covered them, and believed them durable."""
+    with small_blocks():
+        store = await recorded.opened()
+        for number in (1, 2, 3, 4):
+            await deliver(store, MAIRIE, number)
+        for at in range(1, 6):
+            recorded.tape.fault = Fault(errno.EIO, ("sync",), at)
+            with contextlib.suppress(StorageError):
+                await (await store.account(MAIRIE)).append([(content(5), Placement("Archive"))])
+            recorded.tape.fault = None
+            told = json.loads((recorded.data / ACCOUNT / ".Archive/beffroi-folder").read_bytes())
+            durable = json.loads(recorded.durable(".Archive/beffroi-folder"))
+            assert [told[name] for name in FLOORS] == [durable[name] for name in FLOORS]  # a rebuild would tell them
+            (made,) = await (await store.account(MAIRIE)).append([(content(6), Placement("Archive"))])
+            told = json.loads(recorded.durable(".Archive/beffroi-folder"))
+            assert told["uid_floor"] > made.uid
+            assert told["modseq_floor"] > made.modseq
+        await store.close()
+
+
+async def test_f149_f155_a_folder_whose_making_is_undone_is_there_whole_or_not_at_all(recorded: Recorded) -> None:
+    """Power lost at every event of the undo, what came last kept, or all but that."""
+    store = await recorded.opened()
+    account = await store.account(MAIRIE)
+    before = {folder.name for folder in await account.folders()}
+    heal = fail_commits(store)
+    begin = len(recorded.tape.events)
+    with pytest.raises(StorageError):
+        await account.create("A/b")
+    heal()
+    await store.close()
+    changes = [n for n in range(begin, len(recorded.tape.events)) if isinstance(recorded.tape.events[n], Call)]
+    for place in changes:
+        replay = recorded.replay(place)
+        pending = [change for _, change in replay.pending]
+        for kept in (pending[-3:], pending):
+            disk = replay.durable.copy()
+            for change in kept:
+                apply(disk, change)
+            lost = recorded.data.with_name(f"lost{place}-{len(kept)}")
+            disk.write_to(lost)
+            later = MaildirStore(lost, clock=recorded.clock, boot="two")
+            await later.open()
+            names = {folder.name for folder in await (await later.account(MAIRIE)).folders()}
+            assert names - before <= {"A", "A/b"}
+            for name in names:
+                await (await later.account(MAIRIE)).append([(content(1), Placement(name))])
+            assert [line for line in await later.verify(None) if "index is missing" not in line] == []
+            await later.close()
 
 
 async def test_f155_two_messages_under_one_uid_stay_two_however_often_recovery_is_cut_off(recorded: Recorded) -> None:
