@@ -21,6 +21,7 @@ from store.store import Store
 
 ROUNDS = 10  # while others change the same; the last look is `Follower`'s
 LOOK = 15.0  # seconds between two looks of a follower
+WHOLE = 40  # looks until it looks whatever the directory says
 
 _log = log.get(__name__)
 
@@ -74,12 +75,14 @@ async def follow(directory: Directory, queue: QueueAdministration, account_ids: 
 
 
 class Follower:
-    """For changes whose maker did not come to tell the queue: looks at start, and when the directory has changed."""
+    """For changes whose maker did not come to tell the queue: looks at start, and when the directory has changed. Every
+    ten minutes in any case: what was being tried, or came in, while its account went is marked then."""
 
     def __init__(self, directory: Directory, queue: QueueAdministration) -> None:
         self._directory = directory
         self._queue = queue
         self._version = -1
+        self._looks = 0
 
     async def run(self) -> None:
         while True:
@@ -93,6 +96,7 @@ class Follower:
 
     async def look(self) -> None:
         version = await self._directory.version()  # before the rest: what changes meanwhile is seen by the next look
-        if version != self._version:
+        self._looks += 1
+        if version != self._version or self._looks >= WHOLE:
             await follow(self._directory, self._queue, await self._queue.concerned())
-            self._version = version
+            self._version, self._looks = version, 0

@@ -11,6 +11,7 @@ import pytest
 
 from core.address import parse
 from core.envelope import Schedule
+from core.status import deferred
 from delivery import standing
 from delivery.outcome import Backoff, Rules
 from delivery.queue.claims import Claimed
@@ -18,7 +19,7 @@ from delivery.queue.holds import Hold, hold_accounts
 from delivery.queue.queue import Queue
 from delivery.queue.schema import Owed
 from delivery.standing import Follower
-from delivery.types import Vacation
+from delivery.types import Result, ResultKind, Vacation
 from store.types import AccountRef
 from tests.delivery.conftest import World
 from tests.delivery.queue_alone import everything
@@ -134,6 +135,23 @@ async def test_an_account_removed_by_who_was_killed_before_he_told_the_queue_is_
     await follower.look()
     await town.directory.remove_account(CONSOLE, parse(MAIRE))
     await follower.look()
+    assert await town.held() == {MAIRE: ("suspension", "removal")}
+
+
+async def test_what_was_being_tried_while_its_account_went_is_marked_by_a_later_look(town: Town) -> None:
+    """Though the directory never changes again: held for a reason that nobody can take back, it would stay for ever."""
+    follower = Follower(town.directory, town.queue.administration)
+    await town.send(MAIRE)
+    [tried] = await due(town.queue)
+    await suspended(town)
+    await removed(town)
+    await follower.look()
+    rules = Rules(Backoff((300,), LIFETIME, 14_400), now=town.clock.now, chance=lambda: 0.5)
+    away = Result(tried.recipients[0].id, ResultKind.DEFERRED, deferred("not now", "greylisted"))
+    await town.queue.apply([away], rules.judge)
+    assert await town.held() == {MAIRE: ("suspension",)}
+    for _ in range(standing.WHOLE):
+        await follower.look()
     assert await town.held() == {MAIRE: ("suspension", "removal")}
 
 
