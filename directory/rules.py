@@ -69,8 +69,9 @@ def lookup_domain(text: str) -> str | None:
 
 
 def account_address(address: Address) -> Address:
-    """For a new account: no subaddress in it, else mail for user+detail would be ambiguous (RFC 5233)."""
-    if SUBADDRESS in address.local:
+    """For a new account: no subaddress in it, else mail for user+detail would be ambiguous (RFC 5233); no hyphen before
+    it, which in access lists means negative rights (RFC 4314 2)."""
+    if SUBADDRESS in address.local or address.local.startswith("-"):
         raise refusal("invalid-address")
     return alias_address(address)
 

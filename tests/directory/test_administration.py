@@ -70,6 +70,12 @@ async def test_local_parts_that_deceive_or_do_not_fit(directory: SqlDirectory, l
     assert await code_of(directory.add_account(OPERATOR, address, password=None)) == "invalid-address"
 
 
+async def test_no_account_begins_with_a_hyphen(directory: SqlDirectory) -> None:
+    """In an access list "-anne@…" is what is denied to Anne (RFC 4314 2), and nobody's name."""
+    await commune(directory, "Brou", "brou.test")
+    assert await code_of(directory.add_account(OPERATOR, at("-anne@brou.test"), password=None)) == "invalid-address"
+
+
 @pytest.mark.parametrize("local", ["postmaster", "abuse", "o'brien", "hélène", "x" * 64, "a/b"])
 async def test_local_parts_that_will_do(directory: SqlDirectory, local: str) -> None:
     await commune(directory, "Brou", "brou.test")
