@@ -235,7 +235,7 @@ def _directories(fs: FileSystem, parent: int) -> list[str]:
 
 def _folders(fs: FileSystem, root: int) -> list[str]:
     """The directories of an account's folders, INBOX's ("") first; not those that are being made."""
-    names = [name for name in fs.names(root) if name.startswith(".") and not name.startswith(".new.")]
+    names = [name for name in fs.names(root) if name.startswith(".") and not name.startswith(layout.MAKING)]
     return [name for name in ["", *sorted(names)] if _is_directory(fs, root, f"{name}/cur" if name else "cur")]
 
 

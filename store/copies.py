@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from store import journal, sidefile
 from store.fsops import FileSystem
 from store.handle import folder_directory
+from store.layout import MAKING
 from store.names import KEYWORD_LETTERS, FileName, directory_folder, parse
 from store.sidefile import FolderFile
 from store.types import INBOX, Flag
@@ -40,8 +41,10 @@ class CopiedMessage:
 
 
 def folders(fs: FileSystem, root: int) -> Iterator[CopiedFolder]:
-    """Every folder of an account's directory, INBOX first."""
-    for directory in ["", *sorted(name for name in fs.names(root) if name.startswith("."))]:
+    """Every folder of an account's directory, INBOX first; not what a making that failed has left there, which the
+    next recovery sweeps."""
+    names = [name for name in fs.names(root) if name.startswith(".") and not name.startswith(MAKING)]
+    for directory in ["", *sorted(names)]:
         found = folder(fs, root, directory)
         if found is not None:
             yield found

@@ -53,8 +53,8 @@ def _create_one(transaction: Transaction, name: str, special_use: str, subscribe
     directory = folder_directory(name, new.id)
     if fs.exists(root, directory):
         raise ConflictError("folder exists", code="folder-exists")
-    layout.make_folder(fs, root, new, f".new.{new.id}")
-    transaction.on_failure(partial(layout.take_away, fs, root, directory, f".new.{new.id}"), root)
+    layout.make_folder(fs, root, new, f"{layout.MAKING}{new.id}")
+    transaction.on_failure(partial(layout.take_away, fs, root, directory, f"{layout.MAKING}{new.id}"), root)
     subscribed_before(transaction, name, remove=True)
     row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
     row.subscribed = subscribed

@@ -23,6 +23,7 @@ from store.types import INBOX, AccountRef
 MARKER = "store.beffroi"
 DOMAINS, RECYCLE, SPOOL = "domains", "recycle", "spool"
 MAILDIR = ("cur", "new", "tmp")
+MAKING = ".new."  # begins the names of accounts and folders that are being made, or were when somebody was cut off
 
 # Folder name > special use (RFC 6154); made with the account, in this order, after INBOX, unless the installation names
 # them otherwise. By these names the rest of the house asks for them, whatever they are called (`place.target`).
@@ -144,7 +145,7 @@ def open_domain(fs: FileSystem, domains: int, domain: str) -> int:
 def _make_account(
     fs: FileSystem, domain: int, name: str, ref: AccountRef, ids: Ids, now: int, standard: Mapping[str, str]
 ) -> None:
-    temporary = f".new.{ids.object_id()}"
+    temporary = f"{MAKING}{ids.object_id()}"
     fs.make_directory(domain, temporary)
     root = fs.open_directory(domain, temporary)
     try:

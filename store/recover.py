@@ -198,7 +198,7 @@ def _folders_on_disk(transaction: Transaction) -> list[_Found]:
     found: dict[str, _Found] = {}
     swept = False
     for directory in ["", *sorted(name for name in fs.names(root) if name.startswith("."))]:
-        if directory.startswith(".new."):
+        if directory.startswith(layout.MAKING):
             layout.remove_tree(fs, root, directory)
             swept = True
             continue

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import shutil
 import threading
 from functools import partial
 from pathlib import Path
@@ -308,3 +309,23 @@ async def test_h041_the_declared_size_is_reserved_before_it_arrives(store: Maild
         await spool.write(b"x" * 300_000)
     await spool.close()
     assert caught.value.code == "storage-full"
+
+
+async def test_f153_what_a_failed_making_left_is_no_folder(data: Path) -> None:
+    """A folder that could not be made, on a disk that did not let its remains be removed either: nobody takes them for
+    a folder, and the next recovery sweeps them."""
+    store = MaildirStore(data)
+    await store.open()
+    await inbox_of(store)
+    account = data / "domains/mairie.test/maire"
+    left = account / ".new.0123456789abcdefghjk"
+    shutil.copytree(account / ".Sent", left)
+    assert await store.verify(None) == []
+    await store.close()
+    (account / "index.db").unlink()
+    again = MaildirStore(data)
+    await again.open()
+    await inbox_of(again)
+    assert not left.exists()
+    assert await again.verify(None) == []
+    await again.close()
