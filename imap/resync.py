@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from imap.session import Selected
 from imap.types import MAX_NUMBER, Ranges, contains, ranges_of, turns
 from imap.view import View
-from store.types import Message
+from store.types import Changes, Message
 
 EVERY_UID: Ranges = ((1, MAX_NUMBER),)
 
@@ -29,13 +29,16 @@ class Since:
     vanished: Ranges = ()
 
 
-async def since(selected: Selected, modseq: int, wanted: Ranges, match: Match = ()) -> Since:
-    """Among the UIDs `wanted` (None of them need exist), what changed and what went after `modseq`."""
+async def since(selected: Selected, modseq: int, wanted: Ranges, match: Match = (), *, untold: bool = False) -> Since:
+    """Among the UIDs `wanted` (None of them need exist), what changed and what went after `modseq`. `untold`: the
+    client was told nothing of the view yet, and what went since it was taken leaves it."""
     view = selected.view
     changes = await selected.mailbox.changes(modseq, view.uidnext)
     if changes.gone or not (changes.messages or changes.vanished):
         return Since()
     await selected.numbered()
+    if untold and changes.modseq > view.modseq:
+        await _forget_gone(view, changes)
     above = _settled_below(view, match)
     everything = wanted == EVERY_UID
     messages: list[Message] = []
@@ -47,6 +50,16 @@ async def since(selected: Selected, modseq: int, wanted: Ranges, match: Match = 
         gone += [u for u in uids if u > above and (everything or contains(wanted, u)) and view.number_of(u) is None]
         await asyncio.sleep(0)
     return Since(tuple(messages), ranges_of(gone))
+
+
+async def _forget_gone(view: View, changes: Changes) -> None:
+    """Else a message that came and went while the client was away would be counted and never named: it could not tell
+    which of its numbers that is (RFC 7162 3.2.5: it puts its UIDs to numbers by what it is told here)."""
+    gone: list[int] = []
+    for uids in turns(changes.vanished):
+        gone += [uid for uid in uids if view.number_of(uid) is not None]
+        await asyncio.sleep(0)
+    view.forget_gone(gone)
 
 
 def _settled_below(view: View, match: Match) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from imap.errors import Bad
@@ -103,6 +103,24 @@ class View:
             self._uids.extend(self._tail)
             self._tail = array("I")
             self._count = len(self._uids)
+
+    def forget_gone(self, gone: Sequence[int]) -> None:
+        """Before anything is told: these of the map went meanwhile, and the snapshot is as if they had before it was
+        taken. The next changes name them again, which tells nothing."""
+        snapshot, places = self.snapshot, self._places(set(gone))
+        first = snapshot.first_unseen - 1
+        self.snapshot = replace(
+            snapshot,
+            messages=snapshot.messages - len(places),
+            # whether another is unseen is not known here, and UNSEEN need not be told (RFC 3501 7.1)
+            first_unseen=0 if first in places else snapshot.first_unseen - bisect_left(places, first),
+            recent=snapshot.recent - sum(map(self.is_recent, gone)),
+        )
+        self._gone = set(gone)
+        self._uids = self._without(places)
+        self._gone = set()
+        self._count = self._told_count = len(self._uids)
+        self._told_recent = self.recent_count()
 
     @property
     def exists(self) -> int:

@@ -14,7 +14,7 @@ from imap.command import AFTER_LOGIN, Command
 from imap.errors import Bad, BadSyntax, Code
 from imap.permits import CHANGES
 from imap.responses import Ok
-from imap.resync import EVERY_UID, Match, pairs, since
+from imap.resync import EVERY_UID, Match, Since, pairs, since
 from imap.session import Selected, Session
 from imap.types import MAX_MODSEQ, MAX_NUMBER, STAR, Feature, FlagSet, Ranges, SeqNum, SequenceSet
 from imap.updates import BATCH, announce_keywords
@@ -24,6 +24,7 @@ from store.types import Message, Snapshot
 
 MAX_MATCH = 10_000  # pairs of QRESYNC's match data that are looked at; the client may send fewer, and so may we use
 NO_MATCH: Match = ()
+NOTHING = Since()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +134,13 @@ async def _open(session: Session, asked: Select, *, examined: bool) -> None:
     selected.examined = examined
     if session.rev2:
         selected.view.forget_recent()
-    session.select(selected)
-    session.writer.write(_describe(session, snapshot))
+    missed = NOTHING
     # RFC 7162 3.2.5: known UIDs of another UIDVALIDITY mean nothing.
-    if asked.resync and asked.resync.uidvalidity == snapshot.uidvalidity:
-        await _resynchronise(session, asked.resync)
+    if (known := asked.resync) and known.uidvalidity == snapshot.uidvalidity:
+        missed = await since(selected, known.modseq, known.known, known.match, untold=True)
+    session.select(selected)
+    session.writer.write(_describe(session, selected.view.snapshot))
+    await _tell_missed(session, missed)
 
 
 def _describe(session: Session, snapshot: Snapshot) -> bytes:
@@ -163,10 +166,9 @@ def _describe(session: Session, snapshot: Snapshot) -> bytes:
     return b"".join(parts)
 
 
-async def _resynchronise(session: Session, known: Resync) -> None:
+async def _tell_missed(session: Session, missed: Since) -> None:
     """As if the client had sent UID FETCH known-uids (UID FLAGS) (CHANGEDSINCE modseq VANISHED) (RFC 7162 3.2.5.1)."""
     selected, writer = session.selected, session.writer
-    missed = await since(selected, known.modseq, known.known, known.match)
     if missed.vanished:
         writer.write(responses.vanished(missed.vanished, earlier=True))
     announce_keywords(writer, selected, (word for row in missed.messages for word in row.keywords))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-from store.types import Flag
+import pytest
+
+from imap.guarded import GuardedMailbox
+from store.types import Changes, Flag
 from tests.fakes.imap_world import Client, World, selected
 
 MAIL = b"Subject: one\r\n\r\nbody\r\n"
@@ -227,6 +230,37 @@ async def test_a_client_that_comes_back_hears_what_it_missed() -> None:
             b"1 1",
         ):
             assert (await client.ask(b"SELECT INBOX (QRESYNC %b)" % bad))[-1].startswith(b"a BAD"), bad
+
+
+async def test_what_goes_while_select_looks_is_not_counted_for_a_client_that_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was never told that UID; else it could not tell which of its numbers has none."""
+    async with World() as world, selected(world, *[MAIL] * 3) as other:
+        client = await following(world, b"QRESYNC")
+        lines = await client.ok(b"SELECT INBOX")
+        since, validity = highest(lines), int(re.findall(rb"UIDVALIDITY (\d+)", b"".join(lines))[0])
+        await client.ok(b"UNSELECT")
+        for _ in range(3):
+            (await world.account()).deliver(MAIL)
+        await other.ok(b"NOOP")
+        ask = GuardedMailbox.changes
+
+        async def meanwhile(mailbox: GuardedMailbox, modseq: int, uidnext: int) -> Changes:
+            monkeypatch.setattr(GuardedMailbox, "changes", ask)
+            await other.ok(b"UID MOVE 2,4 Trash")
+            return await ask(mailbox, modseq, uidnext)
+
+        monkeypatch.setattr(GuardedMailbox, "changes", meanwhile)
+        lines = await client.ok(b"SELECT INBOX (QRESYNC (%d %d))" % (validity, since))
+        assert b"* 4 EXISTS" in lines
+        assert lines[-4:-1] == [
+            b"* VANISHED (EARLIER) 2,4",
+            b"* 3 FETCH (UID 5 FLAGS () MODSEQ (%d))" % (since + 2),
+            b"* 4 FETCH (UID 6 FLAGS () MODSEQ (%d))" % (since + 3),
+        ]
+        assert await client.ok(b"NOOP") == [b"a OK NOOP completed"]
+        assert (await client.ok(b"FETCH 3:4 UID"))[:2] == [b"* 3 FETCH (UID 5)", b"* 4 FETCH (UID 6)"]
 
 
 async def test_vanished_earlier_names_what_the_view_does_not_hold() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -150,3 +151,16 @@ def test_a_client_that_counts_along_always_agrees() -> None:
             client = list(made.uids)
         made.apply(expunge=True)
         assert list(made.uids) == present
+
+
+def test_what_went_before_anything_was_told_is_not_counted_and_not_told() -> None:
+    for unseen, told in ((0, 0), (1, 1), (2, 0), (3, 2)):
+        made = View(replace(snapshot(4, 9), first_unseen=unseen, recent_from=7, recent=2))
+        made.build((2, 5, 7, 8))
+        made.forget_gone((5, 8))
+        assert (list(made.uids), made.exists, made.snapshot.messages) == ([2, 7], 2, 2)
+        assert (made.snapshot.first_unseen, made.snapshot.recent, made.recent_count()) == (told, 1, 1)
+        made.absorb(gone(12, 9, 5, 8))
+        updates = made.apply(expunge=True)
+        assert (updates.expunged, updates.vanished, updates.exists, updates.recent) == ((), (), None, None)
+        assert (made.settled, made.owes_expunge) == (12, False)

@@ -78,7 +78,7 @@ class Believer:
             for uid, each in self._back.items():
                 fresh.setdefault(uid, each)
             there = [fresh[uid] for uid in sorted(fresh)]
-            if len(there) > len(self.messages):
+            if len(there) != len(self.messages):
                 self._fault(f"{len(there)} messages after QRESYNC, told {len(self.messages)}")
             for place, each in enumerate(there):
                 if place < len(self.messages):
