@@ -11,6 +11,7 @@ from admin_api import problems
 from admin_api.access import administrator
 from admin_api.intake import Intake
 from admin_api.routes import (
+    administrators,
     aliases,
     app_passwords,
     domains,
@@ -28,6 +29,7 @@ from admin_api.services import Services
 ROUTERS: tuple[APIRouter, ...] = (
     me.router,
     organisations.router,
+    administrators.router,
     domains.router,
     mailboxes.router,
     recycling.router,

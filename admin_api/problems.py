@@ -84,6 +84,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "domain-taken": ("Ce domaine existe déjà.", "This domain exists."),
     "address-taken": ("Cette adresse existe déjà.", "This address exists."),
     "administrator-taken": ("Un administrateur porte déjà ce nom.", "An administrator of this name exists."),
+    "last-operator": (
+        "Le dernier opérateur ne peut pas être supprimé ; ajoutez-en d'abord un autre.",
+        "The last operator cannot be removed; add another first.",
+    ),
     "domain-not-empty": (
         "Le domaine contient encore des boîtes ou des alias.",
         "The domain still has mailboxes or aliases.",

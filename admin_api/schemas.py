@@ -239,12 +239,18 @@ class AdministratorOut(Model):
     role: str
     organisation: str | None
 
+
+class AdministratorDetail(AdministratorOut):
+    id: str
+
     @staticmethod
-    def of(value: Administrator) -> AdministratorOut:
-        return AdministratorOut(name=value.name, role=value.role.value, organisation=value.organisation_id)
+    def of(value: Administrator) -> AdministratorDetail:
+        return AdministratorDetail(
+            id=value.id, name=value.name, role=value.role.value, organisation=value.organisation_id
+        )
 
 
-class AdministratorCreated(AdministratorOut):
+class AdministratorCreated(AdministratorDetail):
     token: str = Field(description="Shown once, kept nowhere.")
 
 

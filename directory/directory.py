@@ -192,6 +192,9 @@ class Directory(Logins, Protocol):
     async def remove_administrator(self, actor: Actor, name: str, organisation: str | None) -> None:
         """`organisation` None: an operator; the last operator cannot be removed. The tokens stop at once."""
 
+    async def remove_administrator_by_id(self, actor: Actor, administrator_id: str) -> None:
+        """As `remove_administrator`; `unknown-administrator`, too, for one that the actor does not see."""
+
     async def set_operator_postmaster(self, actor: Actor, address: Address | None) -> None:
         """Where postmaster@ and abuse@ of this host, and of an organisation without accounts, lead; unset, they are
         unknown there."""

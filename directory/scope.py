@@ -11,7 +11,7 @@ from core.errors import NotFoundError
 from directory import rules
 from directory.codes import CODES, refusal
 from directory.repositories.accounts import StoredAccount
-from directory.types import Actor, Alias, Domain, Organisation, Role
+from directory.types import Actor, Administrator, Alias, Domain, Organisation, Role
 from directory.work import Work
 
 
@@ -65,6 +65,16 @@ async def account(work: Work, actor: Actor, address: Address) -> StoredAccount:
         raise refusal("unknown-mailbox")
     if not visible(actor, found.own.organisation_id):
         raise Denied("unknown-mailbox", address.key)
+    return found
+
+
+async def administrator(work: Work, actor: Actor, administrator_id: str) -> Administrator:
+    """An operator, who is of no organisation, is seen by operators alone."""
+    found = await work.administrators.by_id(administrator_id) if rules.printable(administrator_id) else None
+    if found is None:
+        raise refusal("unknown-administrator")
+    if not visible(actor, found.organisation_id or ""):
+        raise Denied("unknown-administrator", found.id)
     return found
 
 

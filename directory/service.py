@@ -325,7 +325,16 @@ class SqlDirectory:
         return await self._boundary.read(actor, lambda work: administrators.all_(work, actor))
 
     async def remove_administrator(self, actor: Actor, name: str, organisation: str | None) -> None:
-        await self._boundary.write(actor, lambda work: administrators.remove(work, actor, name, organisation))
+        _tell_removed(
+            actor,
+            await self._boundary.write(actor, lambda work: administrators.remove(work, actor, name, organisation)),
+        )
+
+    async def remove_administrator_by_id(self, actor: Actor, administrator_id: str) -> None:
+        _tell_removed(
+            actor,
+            await self._boundary.write(actor, lambda work: administrators.remove_by_id(work, actor, administrator_id)),
+        )
 
     async def set_operator_postmaster(self, actor: Actor, address: Address | None) -> None:
         await self._boundary.write(actor, lambda work: administrators.set_operator_postmaster(work, actor, address))
@@ -362,3 +371,7 @@ class SqlDirectory:
                 raise refusal("weak-password", weakness=weakness)
             _log.warning("weak-password", address=str(address), weakness=weakness)
         return await self._passwords.hash(text)
+
+
+def _tell_removed(actor: Actor, gone: Administrator) -> None:
+    _log.info("administrator-removed", actor=actor.name, administrator=gone.name, organisation=gone.organisation_id)

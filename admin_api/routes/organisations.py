@@ -1,4 +1,4 @@
-"""Organisations (communes) and administrators."""
+"""Organisations (communes)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from fastapi import APIRouter, status
 from admin_api.access import AnyAdministrator, OperatorOnly, Rooms
 from admin_api.paging import MAX_PAGE, After, Limit, page
 from admin_api.schemas import (
-    AdministratorCreated,
-    AdministratorIn,
     OrganisationChange,
     OrganisationDetail,
     OrganisationIn,
     OrganisationOut,
 )
 from delivery import standing
-from directory.types import Role, State
+from directory.types import State
 
 router = APIRouter(tags=["organisations"])
 
@@ -56,12 +54,3 @@ async def change_organisation(
             rooms.directory, rooms.queue, actor, found.id, State(wanted.state)
         )
     return OrganisationOut.of(found)
-
-
-@router.post("/administrators", status_code=status.HTTP_201_CREATED)
-async def add_administrator(wanted: AdministratorIn, actor: OperatorOnly, rooms: Rooms) -> AdministratorCreated:
-    """The token in the answer is shown this once."""
-    added, token = await rooms.directory.add_administrator(actor, wanted.name, Role(wanted.role), wanted.organisation)
-    return AdministratorCreated(
-        name=added.name, role=added.role.value, organisation=added.organisation_id, token=token.reveal()
-    )

@@ -1,6 +1,9 @@
-"""`beffroi admin add NAME --role operator|organisation [--organisation ORG] | postmaster ADDRESS`."""
+"""`beffroi admin add NAME --role operator|organisation [--organisation ORG] | list | remove NAME [--organisation ORG]
+| postmaster ADDRESS`."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import typer
 
@@ -12,6 +15,16 @@ from core.log import Secret
 from directory.types import Actor, Administrator, Role
 
 app = typer.Typer(no_args_is_help=True, help="Administrators and their tokens.")
+
+
+def view(item: Administrator, organisations: Mapping[str, str]) -> dict[str, object]:
+    """`organisations`: names by id."""
+    return {
+        "name": item.name,
+        "role": item.role.value,
+        "organisation": organisations.get(item.organisation_id or ""),
+        "id": item.id,
+    }
 
 
 @app.command("add")
@@ -29,6 +42,33 @@ def add(
     administrator, token = run(operation)
     value = {"name": administrator.name, "role": administrator.role.value, "token": token.reveal()}
     console.answer(value, token.reveal())
+
+
+@app.command("list")
+def list_() -> None:
+    """All administrators, without their tokens, which nobody knows any more."""
+
+    async def operation(config: Config) -> list[dict[str, object]]:
+        async with open_directory(config) as directory:
+            names = {item.id: item.name for item in await directory.organisations(Actor.console())}
+            return [view(item, names) for item in await directory.administrators(Actor.console())]
+
+    console.table(run(operation), ("name", "role", "organisation", "id"))
+
+
+@app.command("remove")
+def remove(
+    name: str,
+    organisation: str | None = typer.Option(None, help="Name or id of the commune; absent: an operator."),
+) -> None:
+    """Remove an administrator; the token stops at once. The last operator stays."""
+
+    async def operation(config: Config) -> None:
+        async with open_directory(config) as directory:
+            await directory.remove_administrator(Actor.console(), name, organisation)
+
+    run(operation)
+    console.answer({"removed": name}, f"administrator {name} removed")
 
 
 @app.command("postmaster")

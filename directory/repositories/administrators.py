@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, or_, select
+from sqlalchemy import Row, Select, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from directory.models import AdministratorRow, OrganisationRow, TokenRow
@@ -61,12 +61,20 @@ class Administrators:
             query = query.where(AdministratorRow.organisation_id == bound)
         return [_value(row) for row in await self._session.execute(query)]
 
-    async def operators(self) -> int:
-        query = select(func.count()).where(AdministratorRow.role == Role.OPERATOR.value)
-        return await self._session.scalar(query) or 0
+    async def by_id(self, administrator_id: str) -> Administrator | None:
+        row = (await self._session.execute(_select().where(AdministratorRow.id == administrator_id))).first()
+        return _value(row) if row else None
 
-    async def remove(self, administrator_id: str) -> None:
-        await self._session.execute(delete(AdministratorRow).where(AdministratorRow.id == administrator_id))
+    async def operators(self) -> Sequence[str]:
+        """Their ids; until the transaction ends nobody else removes one of them (PostgreSQL, where two removals would
+        each count the other's; SQLite writes one after the other)."""
+        query = select(AdministratorRow.id).where(AdministratorRow.role == Role.OPERATOR.value)
+        return list(await self._session.scalars(query.order_by(AdministratorRow.id).with_for_update()))
+
+    async def remove(self, administrator_id: str) -> bool:
+        """With all tokens. False: somebody was faster."""
+        gone = delete(AdministratorRow).where(AdministratorRow.id == administrator_id).returning(AdministratorRow.id)
+        return await self._session.scalar(gone) is not None
 
 
 def _select() -> Select[*tuple[Any, ...]]:

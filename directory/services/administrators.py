@@ -40,7 +40,7 @@ async def all_(work: Work, actor: Actor) -> Sequence[Administrator]:
     return await work.administrators.all(scope.bound(actor))
 
 
-async def remove(work: Work, actor: Actor, name: str, organisation: str | None) -> None:
+async def remove(work: Work, actor: Actor, name: str, organisation: str | None) -> Administrator:
     """His tokens stop at once. `organisation` None: an operator; the last one stays."""
     owner = ""
     if organisation is None:
@@ -50,10 +50,21 @@ async def remove(work: Work, actor: Actor, name: str, organisation: str | None) 
     found = await work.administrators.find(owner, rules.name_key(name)) if rules.printable(name) else None
     if found is None:
         raise refusal("unknown-administrator")
-    if found.role is Role.OPERATOR and await work.administrators.operators() < 2:
+    return await _remove(work, found)
+
+
+async def remove_by_id(work: Work, actor: Actor, administrator_id: str) -> Administrator:
+    """As `remove`, of whomever the actor may see."""
+    return await _remove(work, await scope.administrator(work, actor, administrator_id))
+
+
+async def _remove(work: Work, found: Administrator) -> Administrator:
+    if found.role is Role.OPERATOR and await work.administrators.operators() == [found.id]:
         raise refusal("last-operator")
-    await work.administrators.remove(found.id)
+    if not await work.administrators.remove(found.id):
+        raise refusal("unknown-administrator")
     work.tell("administrator-removed", f"{found.name} ({found.role.value})", found.organisation_id)
+    return found
 
 
 async def set_operator_postmaster(work: Work, actor: Actor, address: Address | None) -> None:

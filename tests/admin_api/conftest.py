@@ -154,6 +154,7 @@ class Api:
     a: str
     b: str
     organisations: dict[str, str]
+    administrators: dict[str, str]  # ids
 
     async def call(self, method: str, path: str, token: str = "", **options: object) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -171,14 +172,20 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     queue, store = FakeQueue(), FakeStore()
     services = Services("mx.dept.test", Limits(), directory, keyring, store, queue, FakeResolver(), clock)  # type: ignore[arg-type]  # fakes
     console = Actor.console()
-    tokens, organisations = {}, {}
+    tokens, organisations, administrators = {}, {}, {}
     for name in ("a", "b"):
         organisations[name] = (await directory.add_organisation(console, f"Commune {name}")).id
-        _, token = await directory.add_administrator(console, f"admin {name}", Role.ORGANISATION, organisations[name])
+        clerk, token = await directory.add_administrator(
+            console, f"admin {name}", Role.ORGANISATION, organisations[name]
+        )
+        administrators[name] = clerk.id
         tokens[name] = token.reveal()
         queue.put(f"queued-{name}", organisations[name])
-    _, operator = await directory.add_administrator(console, "operator", Role.OPERATOR, None)
+    chief, operator = await directory.add_administrator(console, "operator", Role.OPERATOR, None)
+    administrators["operator"] = chief.id
     transport = httpx2.ASGITransport(create_app(services, "0"), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        yield Api(client, directory, queue, store, operator.reveal(), tokens["a"], tokens["b"], organisations)
+        yield Api(
+            client, directory, queue, store, operator.reveal(), tokens["a"], tokens["b"], organisations, administrators
+        )
     await directory.close()

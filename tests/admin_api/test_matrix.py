@@ -43,16 +43,17 @@ BODIES = {
 ABSENT = {
     "name": "absent.test", "address": "absent@absent.test", "queue_id": "no", "organisation": "no",
     "owner": "absent@absent.test", "grantee": "absent@absent.test", "app_password": "no",
+    "administrator": "no",
 }  # fmt: skip
 
 
-def concrete(path: str, organisation: str) -> str:
+def concrete(path: str, organisation: str, administrator: str = "x") -> str:
     values = {"name": "commune-a.test", "address": "maire@commune-a.test", "queue_id": "queued-a"} | {
         "owner": "maire@commune-a.test",
         "grantee": "x@commune-a.test",
         "app_password": "x",
     }
-    return path.format(organisation=organisation, **values)
+    return path.format(organisation=organisation, administrator=administrator, **values)
 
 
 def dependencies(route: APIRoute) -> set[object]:
@@ -84,7 +85,7 @@ async def test_h121_a_neighbours_objects_are_as_if_absent(api: Api, method: str,
     domain = await commune(api)
     await api.call("POST", "/mailboxes", api.a, json={"address": f"maire@{domain}"})
     template = route.path
-    path = concrete(template, api.organisations["a"])
+    path = concrete(template, api.organisations["a"], api.administrators["a"])
     answer = await api.call(method, path, api.b, json=BODIES.get(template))
     if access.operator in dependencies(route):
         assert answer.status_code == 403
@@ -102,6 +103,7 @@ async def test_h121_a_neighbours_objects_are_as_if_absent(api: Api, method: str,
         assert "commune-a" not in answer.text
         assert "queued-a" not in answer.text
         assert api.organisations["a"] not in answer.text
+        assert api.administrators["a"] not in answer.text
     else:
         assert answer.status_code == 404
     assert not api.queue.done

@@ -116,6 +116,22 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert isinstance(token, dict)
     assert len(token["token"]) >= 32
     assert run("admin", "add", "x", "--role", "roi").code == 2
+    listed = run("admin", "list", "--json").json
+    assert isinstance(listed, list)
+    (clerk,) = listed
+    assert clerk == {"name": "Mme Martin", "role": "organisation", "organisation": "Saint-Aubin", "id": clerk["id"]}
+    assert run("admin", "add", "Chef", "--role", "operator").code == 0
+    lines = run("admin", "list").out.splitlines()
+    assert [line.split("\t")[:3] for line in lines] == [
+        ["Chef", "operator", ""],
+        ["Mme Martin", "organisation", "Saint-Aubin"],
+    ]
+    assert run("admin", "remove", "Chef").refusal == "the last operator cannot be removed"
+    for whose in ((), ("--organisation", "")):  # nobody else of this name is meant
+        assert run("admin", "remove", "Mme Martin", *whose).refusal
+    gone = ("admin", "remove", "Mme Martin", "--organisation", "Saint-Aubin")
+    assert run(*gone).out == "administrator Mme Martin removed\n"
+    assert run(*gone).refusal == "no such administrator"
     rotated = run("dkim", "rotate", "saint-aubin.test", "--json").json
     assert isinstance(rotated, list)
     assert {key["algorithm"] for key in rotated} == {"rsa", "ed25519"}

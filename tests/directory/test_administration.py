@@ -13,7 +13,7 @@ from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundErr
 from core.log import Secret
 from directory.codes import CODES
 from directory.service import SqlDirectory
-from directory.types import DkimKey, KeyState, LocalAccount, Role, State
+from directory.types import Actor, DkimKey, KeyState, LocalAccount, Role, State
 from tests.directory.helpers import CONSOLE, GOOD, OPERATOR, admin_of, at, commune, mailbox
 
 
@@ -212,6 +212,40 @@ async def test_administrators_are_refused_and_removed(both: SqlDirectory) -> Non
     assert await both.administrator(token) is None
     assert [item.name for item in await both.administrators(OPERATOR)].count("Anne") == 2
     assert await code_of(both.remove_administrator(OPERATOR, "Anne", None)) == "unknown-administrator"
+
+
+async def test_h121_by_his_id_an_administrator_is_removed_by_those_who_see_him(
+    both: SqlDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brou = await commune(both, "Brou", "brou.test")
+    vert = await commune(both, "Vert", "vert.test")
+    chief, _ = await both.add_administrator(OPERATOR, "Chef", Role.OPERATOR, None)
+    clerk, token = await both.add_administrator(OPERATOR, "Anne", Role.ORGANISATION, "Brou")
+    nobody = Actor("nobody", Role.ORGANISATION, None)
+    for actor, target in ((admin_of(vert), clerk), (admin_of(brou), chief), (nobody, chief), (nobody, clerk)):
+        assert await code_of(both.remove_administrator_by_id(actor, target.id)) == "unknown-administrator"
+    for wrong in ("", "absent", "Anne", "a\0", "\ud800"):
+        assert await code_of(both.remove_administrator_by_id(OPERATOR, wrong)) == "unknown-administrator"
+    assert await code_of(both.remove_administrator_by_id(OPERATOR, chief.id)) == "last-operator"
+    assert await both.administrator(token)
+    assert "administrator-removed" not in capsys.readouterr().out
+    await both.remove_administrator_by_id(admin_of(brou), clerk.id)
+    assert capsys.readouterr().out.count("administrator-removed") == 1
+    assert await both.administrator(token) is None
+    assert list(await both.administrators(OPERATOR)) == [chief]
+
+
+@pytest.mark.parametrize("same", [False, True])
+async def test_h130_of_racing_removals_one_wins_and_an_operator_stays(both: SqlDirectory, same: bool) -> None:
+    """Two operators who remove each other at once; or both the third."""
+    made = [(await both.add_administrator(OPERATOR, name, Role.OPERATOR, None))[0] for name in ("Anne", "Zoé")]
+    targets = [made[0].id, made[0].id if same else made[1].id]
+    tries = [both.remove_administrator_by_id(OPERATOR, target) for target in targets]
+    done = await asyncio.gather(*tries, return_exceptions=True)
+    (lost,) = [item for item in done if item is not None]
+    assert isinstance(lost, RefusedError)
+    assert lost.code == ("unknown-administrator" if same else "last-operator")
+    assert len(await both.administrators(OPERATOR)) == 1
 
 
 async def test_weak_passwords_are_refused_but_for_the_console(directory: SqlDirectory) -> None:
