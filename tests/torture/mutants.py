@@ -100,7 +100,7 @@ MUTANTS: dict[str, Mutant] = {
     "the name of a rename's intent is not synced": Mutant(of("", "^names .*write_intent"), left_out),
     "renamed folders are not synced": Mutant(of("", r"^names folders\._move_directories"), left_out),
     "a new folder's name is not synced": Mutant(of("", r"^names layout\.make_folder"), left_out),
-    "a new account's name is not synced": Mutant(of("", r"^names layout\._make_account"), left_out),
+    "a new account's name is not synced": Mutant(of("", r"^names layout\.(_make_account|_opened)"), left_out),
     "a deleted folder's way into the bin is not synced": Mutant(of("", r"^names folders\.delete"), left_out),
     "what a refusal took back is not synced": Mutant(of(CUR, UNDO), left_out, "unlink"),
     "what a refusal took back is synced after the answer": Mutant(of(CUR, UNDO), too_late, "unlink"),
