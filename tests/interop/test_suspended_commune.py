@@ -57,6 +57,11 @@ def logs_in(place: Ways) -> bool:
     return True
 
 
+def handed_over(place: Ways) -> int:
+    """Messages for the suspended that Postfix got rid of; its queue may hold what other tests left there."""
+    return sum(f"to=<{WRITER}>" in line and "status=sent" in line for line in place.postfix.log().splitlines())
+
+
 def test_a_suspended_commune_receives_and_neither_sends_nor_logs_in_until_it_is_resumed(
     place: Ways, become: Callable[[str], None]
 ) -> None:
@@ -83,8 +88,9 @@ def test_a_suspended_commune_receives_and_neither_sends_nor_logs_in_until_it_is_
     wait_until(ended, what="the open session to end")
     session.shutdown()
     place.policy.script("grey.test", [])
+    before = handed_over(place)
     place.hand_over([WRITER], incoming.raw)  # nothing that others write is lost
-    wait_until(lambda: not place.postfix.queued(), what="Postfix to have handed it over")
+    wait_until(lambda: handed_over(place) > before, what="Postfix to have handed it over")
     assert not place.received("@grey.test", queued)
     become("active")
     place.retried(FAR)
