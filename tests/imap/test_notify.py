@@ -1,4 +1,4 @@
-"""NOTIFY as transcripts of two connections (RFC 5465)."""
+"""NOTIFY as transcripts of two connections (RFC 5465). Long: one command, whose events and filters meet in each."""
 
 from __future__ import annotations
 

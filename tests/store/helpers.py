@@ -97,3 +97,14 @@ def fail_commits(store: MaildirStore) -> Callable[[], None]:
     writer = entry.handle.writer
     writer.run("CREATE TEMP TRIGGER t BEFORE UPDATE OF generation ON state BEGIN SELECT raise(abort, 'x'); END")
     return lambda: writer.run("DROP TRIGGER t")
+
+
+async def with_floors_raised(disk: FileSystem, data: Path) -> tuple[MaildirStore, Mailbox]:
+    """A store on `disk` with a message in INBOX and one moved to Trash: what comes next raises no floor."""
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    for number in (1, 2):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    await inbox.move([(2, 2)], "Trash")
+    return store, inbox

@@ -35,6 +35,7 @@ from tests.store.helpers import (
     inbox_of,
     read,
     refs_in_tmp,
+    with_floors_raised,
 )
 
 pytestmark = pytest.mark.faults
@@ -222,12 +223,7 @@ async def test_f152_a_failed_sync_is_final_and_nothing_is_acknowledged(data: Pat
 async def test_f152_a_move_that_fails_late_keeps_the_message_where_it_was(data: Path, countdown: int) -> None:
     """The syncs of a move: the new names, the removal in the journal; then the commit."""
     disk = FailingDisk()
-    store = MaildirStore(data, fs=disk)
-    await store.open()
-    for number in (1, 2):
-        await deliver(store, MAIRIE, number)
-    inbox = await inbox_of(store)
-    await inbox.move([(2, 2)], "Trash")  # floors are raised now
+    store, inbox = await with_floors_raised(disk, data)
     heal = fail_commits(store) if countdown == 3 else lambda: None
     disk.countdown = countdown % 3
     with pytest.raises(StorageError):

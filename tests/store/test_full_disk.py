@@ -20,7 +20,18 @@ from store.service import MaildirStore
 from store.transaction import Transaction
 from store.types import Flag, Placement
 from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, VOISIN, FailingDisk, all_rows, cur, deliver, fail_commits, inbox_of, read
+from tests.store.helpers import (
+    MAIRIE,
+    VOISIN,
+    FailingDisk,
+    all_rows,
+    cur,
+    deliver,
+    fail_commits,
+    inbox_of,
+    read,
+    with_floors_raised,
+)
 
 
 async def test_f149_a_foreign_file_survives_a_commit_that_fails(store: MaildirStore, data: Path) -> None:
@@ -43,12 +54,7 @@ async def test_f149_a_foreign_file_survives_a_commit_that_fails(store: MaildirSt
 async def test_f152_a_sync_that_fails_in_one_operation_fails_its_batch(data: Path) -> None:
     """A move syncs the directory that holds a delivery's name, too: both count as lost."""
     disk = FailingDisk()
-    store = MaildirStore(data, fs=disk)
-    await store.open()
-    for number in (1, 2):
-        await deliver(store, MAIRIE, number)
-    inbox = await inbox_of(store)
-    await inbox.move([(2, 2)], "Trash")  # floors are raised now
+    store, inbox = await with_floors_raised(disk, data)
     entry = store._open_accounts.opened(MAIRIE)
     assert entry is not None
     gate = threading.Event()
