@@ -46,7 +46,7 @@ def sink() -> Iterator[tuple[int, Callable[[], int]]]:
         return int(answers.readline())
 
     try:
-        yield int(process.stdout.readline()), ask
+        yield int(answers.readline()), ask
     finally:
         process.kill()
         process.wait()

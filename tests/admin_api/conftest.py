@@ -94,7 +94,7 @@ class FakeQueue:
             raise NotFoundError("no such message", code="unknown-message")
         return found
 
-    async def trace(self, organisation_id: str | None, text: str) -> list[TraceEntry]:
+    async def trace(self, organisation_id: str | None, text: str) -> Sequence[TraceEntry]:
         return [
             TraceEntry(1.0, message.queue_id, "delivered", message.sender, text, message.organisation_id)
             for message in await self.list(organisation_id)

@@ -15,7 +15,7 @@ ROUTES = [
     for router in ROUTERS
     for route in router.routes
     if isinstance(route, APIRoute)
-    for method in sorted(route.methods)
+    for method in sorted(route.methods or ())
 ]
 IDS = [f"{method} {route.path}" for method, route in ROUTES]
 BODIES = {
@@ -57,7 +57,8 @@ def concrete(path: str, organisation: str, administrator: str = "x") -> str:
 
 
 def dependencies(route: APIRoute) -> set[object]:
-    found, waiting = set(), [route.dependant]
+    found: set[object] = set()
+    waiting = [route.dependant]
     while waiting:
         current = waiting.pop()
         found.add(current.call)

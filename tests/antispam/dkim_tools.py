@@ -84,10 +84,10 @@ def ed_resolver() -> FakeResolver:
 
 
 async def verify(
-    message: bytes, dns: FakeResolver, *, now: float = NOW, block: int = 1 << 20, **options: int
+    message: bytes, dns: FakeResolver, *, now: float = NOW, block: int = 1 << 20, weak_below: int = 1024
 ) -> tuple[Dkim, ...]:
     cut = head_length(message)
-    verification = DkimVerification(split(message[:cut], Limits()), Limits(), **options)
+    verification = DkimVerification(split(message[:cut], Limits()), Limits(), weak_below=weak_below)
     for start in range(cut, len(message), block):
         verification.feed(message[start : start + block])
     return await verification.finish(dns, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import dkim
 import pytest
@@ -114,7 +115,7 @@ def _without(name: bytes, message: bytes) -> bytes:
     return re.sub(rb"(?mi)^" + name + rb":.*\r\n(?:[ \t].*\r\n)*", b"", message, count=1)
 
 
-BROKEN = {
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "body-hash-differs": lambda m: m.replace(b"Bonjour", b"Bonsoir"),
     "signature-differs": lambda m: m.replace(b"Subject: Conseil", b"Subject: Attentat"),
     "seal-differs": lambda m: m.replace(b"dmarc=pass", b"dmarc=fail"),

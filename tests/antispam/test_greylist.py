@@ -23,8 +23,8 @@ DAY = 86_400
         (Memory(T, T, returned=True), T + 60, "greylist-known", Memory(T, T, returned=True)),
         (Memory(T, T, returned=True), T + 2 * DAY, "greylist-known", Memory(T, T + 2 * DAY, returned=True)),
         (Memory(T, T, returned=True), T + 36 * DAY, "greylist-known", Memory(T, T + 36 * DAY, returned=True)),
-        (Memory(T, T, returned=True), T + 36 * DAY + 1, "greylisted-again", Memory(*[T + 36 * DAY + 1] * 2)),
-        (Memory(T, T, returned=True), T - 2 * RENEWED, "greylisted-again", Memory(*[T - 2 * RENEWED] * 2)),
+        (Memory(T, T, returned=True), T + 36 * DAY + 1, "greylisted-again", Memory(T + 36 * DAY + 1, T + 36 * DAY + 1)),
+        (Memory(T, T, returned=True), T - 2 * RENEWED, "greylisted-again", Memory(T - 2 * RENEWED, T - 2 * RENEWED)),
     ],
 )
 def test_each_moment_has_its_outcome_and_its_memory(

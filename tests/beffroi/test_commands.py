@@ -76,6 +76,7 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert "v=DKIM1" in zone
     assert len(zone.splitlines()) == len(domain["records"])
     check = run("domain", "check", "saint-aubin.test", "--json")
+    assert isinstance(check.json, list)
     assert check.code == 1  # nobody answers at the resolver
     assert {row["type"] for row in check.json} == {"MX", "TXT", "SRV"}
 

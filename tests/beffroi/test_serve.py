@@ -16,6 +16,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,10 @@ def fingerprint(port: int) -> bytes:
         return secured.getpeercert(binary_form=True) or b""
 
 
+def _all_serve(port: int, expected: bytes) -> bool:
+    return all(fingerprint(port) == expected for _ in range(6))
+
+
 def test_f166_a_reload_serves_the_new_certificate_and_keeps_old_connections(running: Suite, tmp_path: Path) -> None:
     doors = ("imaps", "submissions")
     old = fingerprint(running.ports["imaps"])
@@ -132,7 +137,7 @@ def test_f166_a_reload_serves_the_new_certificate_and_keeps_old_connections(runn
     expected = ssl.PEM_cert_to_DER_cert((fresh / "certificate.pem").read_text())
     for door in doors:
         # every front: several connections in a row must agree
-        wait_until(lambda door=door: all(fingerprint(running.ports[door]) == expected for _ in range(6)), what=door)
+        wait_until(partial(_all_serve, running.ports[door], expected), what=door)
     assert old != expected
     client.user, client.password = "maire@saint-aubin.test", PASSWORD
     client.ehlo()
@@ -176,6 +181,11 @@ def announced_size(running: Suite) -> int:
     return found.pop() if len(found) == 1 else 0
 
 
+def _is_back(running: Suite, kind: str, before: list[int]) -> bool:
+    now = running.workers(kind)
+    return len(now) == len(before) and before[0] not in now
+
+
 def test_a_killed_worker_comes_back_while_its_doors_go_on_answering(running: Suite) -> None:
     for kind, door in (("web", "api"), ("front", "mx")):
         before = running.workers(kind)
@@ -184,9 +194,7 @@ def test_a_killed_worker_comes_back_while_its_doors_go_on_answering(running: Sui
         with socket.create_connection(("127.0.0.1", running.ports[door]), 60) as sock:
             if door == "mx":
                 assert sock.recv(100).startswith(b"220 ")
-        wait_until(
-            lambda k=kind, b=before: len(running.workers(k)) == len(b) and b[0] not in running.workers(k), what=kind
-        )
+        wait_until(partial(_is_back, running, kind, before), what=kind)
     wait_until(lambda: running.cli("status").returncode == 0, timeout=60, what="all doors to answer")
     assert isinstance(running.api("GET", "/organisations"), list)
 

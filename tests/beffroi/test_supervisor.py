@@ -49,7 +49,7 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str = 
     program = tmp_path / "child"
     program.write_text(f"#!{sys.executable}\n" + CHILD.format(before=before))
     program.chmod(0o700)
-    monkeypatch.setattr(process.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     made = Worker(Role("front", 0), [], tmp_path / "told")
     lifeline, held = os.pipe()
     task = asyncio.create_task(made.run(lifeline))
@@ -98,7 +98,7 @@ async def test_f154_a_machine_out_of_processes_costs_an_attempt_and_not_the_supe
         await told(tmp_path, "up")
         async with asyncio.timeout(PATIENCE):
             await made.ready.wait()
-        monkeypatch.setattr(process.asyncio, "create_subprocess_exec", execute)
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", execute)
         failures = 1
         made.kill()
         await told(tmp_path, "up", 2)
@@ -116,7 +116,7 @@ async def test_a_stop_in_the_moment_of_a_start_reaches_the_new_process(
         made.stop()
         return await real(*arguments, **options)  # type: ignore[arg-type]  # passed through
 
-    monkeypatch.setattr(process.asyncio, "create_subprocess_exec", execute)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", execute)
     async with worker(tmp_path, monkeypatch) as made:
         pass
     assert not made.failed_start

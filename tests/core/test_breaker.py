@@ -9,22 +9,26 @@ from core.clock import ManualClock
 from core.tally import Tally
 
 
+def rests(*breakers: Breaker) -> list[bool]:
+    return [not breaker.available for breaker in breakers]
+
+
 def test_f160_five_failures_in_a_row_start_a_rest_and_the_first_success_ends_it() -> None:
     clock = ManualClock()
     breaker = Breaker(clock)
     for _ in range(4):
         breaker.failed()
-    assert breaker.available
+    assert rests(breaker) == [False]
     breaker.failed()
-    assert not breaker.available
+    assert rests(breaker) == [True]
     clock.advance(10.0)
-    assert breaker.available
+    assert rests(breaker) == [False]
     breaker.failed()
-    assert not breaker.available
+    assert rests(breaker) == [True]
     clock.advance(10.0)
     breaker.succeeded()
     breaker.failed()
-    assert breaker.available
+    assert rests(breaker) == [False]
 
 
 def test_f160_what_one_process_found_out_spares_the_others_their_own_failures(tmp_path: Path) -> None:
@@ -37,16 +41,14 @@ def test_f160_what_one_process_found_out_spares_the_others_their_own_failures(tm
     )
     for _ in range(5):
         one.failed()
-    assert not one.available
-    assert not other.available
-    assert apart.available
+    assert rests(one, other, apart) == [True, True, False]
     clock.advance(10.0)
-    assert other.available
+    assert rests(other) == [False]
     for _ in range(5):
         one.failed()
     clock.advance(9.0)
-    assert not other.available
+    assert rests(other) == [True]
     one.succeeded()
-    assert other.available
+    assert rests(other) == [False]
     for tally in (first, second):
         tally.close()

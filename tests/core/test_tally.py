@@ -165,7 +165,7 @@ def test_f149_a_full_disk_is_an_error_at_the_start_and_not_a_crash_later(
     def full(_descriptor: int, _offset: int, _length: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tally_file.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
         Tally.shared(tmp_path, clock)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +19,7 @@ from delivery.inbound import Inbound
 from delivery.local import LocalAgent
 from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
-from delivery.queue.queue import Queue
+from delivery.queue.queue import LEASE, Queue
 from delivery.reporter import Reporter
 from delivery.scheduler import Scheduler
 from delivery.submission import Submission
@@ -43,7 +43,7 @@ class World:
         self.clock = ManualClock()
         self.ids = CountingIds()
         self.directory: Any = FakeDirectory()
-        self.store: Any = FakeStore()
+        self.store: Any = cast(Any, FakeStore())
         self.authenticator = FakeAuthenticator()
         self.scanner: Any = None
         self.keys: Any = NoKeys()
@@ -52,8 +52,8 @@ class World:
         self.committer = Committer(self.store, self.queue, self.rules)
         self.remote = ScriptedAgent()
 
-    def another_queue(self, **options: float) -> Queue:
-        return Queue(self.config.queue_file, self.config.run_dir, clock=self.clock, **options)
+    def another_queue(self, lease: float = LEASE) -> Queue:
+        return Queue(self.config.queue_file, self.config.run_dir, clock=self.clock, lease=lease)
 
     def inbound(self) -> Inbound[Any]:
         return Inbound(

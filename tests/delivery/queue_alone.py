@@ -19,9 +19,11 @@ from message.content import BytesContent
 HEAD = b"From: a@one.test\r\nTo: b@two.test\r\n\r\n"
 
 
-def new(queue_id: str, *recipients: str, body: bytes = b"bonjour\r\n", org: str = "o1", **extra: bool) -> NewMessage:
+def new(
+    queue_id: str, *recipients: str, body: bytes = b"bonjour\r\n", org: str = "o1", leased: bool = False
+) -> NewMessage:
     items = tuple(
-        NewRecipient(parse(text), org, Dsn(frozenset({"FAILURE"}), "rfc822;x"), **extra) for text in recipients
+        NewRecipient(parse(text), org, Dsn(frozenset({"FAILURE"}), "rfc822;x"), leased=leased) for text in recipients
     )
     return NewMessage(queue_id, parse("a@one.test"), BytesContent(HEAD + body), items, account_id="acc")
 
@@ -41,8 +43,8 @@ def judge(_message: StoredMessage, stored: StoredRecipient, result: Result) -> O
     return Outcome(State.FAILED, 0.0, str(result.status), Owed.FAILED, "failed")
 
 
-async def another(tmp_path: Path, clock: ManualClock, **options: float) -> Queue:
+async def another(tmp_path: Path, clock: ManualClock, busy: float = 5.0) -> Queue:
     """A second process's view of the same queue."""
-    queue = Queue(tmp_path / "queue" / "queue.db", tmp_path / "run", clock=clock, **options)
+    queue = Queue(tmp_path / "queue" / "queue.db", tmp_path / "run", clock=clock, busy=busy)
     await queue.open()
     return queue

@@ -11,7 +11,7 @@ from core.address import parse
 from core.status import deferred
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.scheduler import Scheduler
-from delivery.types import Job, Result, ResultKind
+from delivery.types import Job, QueuedRecipient, Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.conftest import World
 from tests.fakes.delivery_world import delivered
@@ -79,7 +79,7 @@ async def empty(world: World) -> bool:
     return not await world.queue.administration.list(None)
 
 
-async def waiting(world: World, queue_id: str) -> Any:
+async def waiting(world: World, queue_id: str) -> QueuedRecipient:
     [recipient] = (await world.queue.administration.show(None, queue_id)).recipients
     return recipient
 

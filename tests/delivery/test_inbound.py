@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from core.config import Limits
 from core.envelope import Dsn, Listener
 from core.tally import Tally
 from delivery.inbound import Inbound
+from delivery.queue.rows import NewMessage
 from delivery.types import MailParameters, Transaction
 from tests.delivery.conftest import HOST, World
 from tests.delivery.from_outside import MAIL, queued
@@ -129,9 +131,9 @@ async def test_forwards_are_durably_queued_before_anything_becomes_visible(world
     seen: list[list[str]] = []
     enqueue = world.queue.enqueue_all
 
-    async def watched(new: object) -> list[list[int]]:
+    async def watched(news: Sequence[NewMessage]) -> list[list[int]]:
         seen.append(list(world.store.events))
-        return await enqueue(new)  # type: ignore[arg-type]  # passed through
+        return await enqueue(news)
 
     world.queue.enqueue_all = watched  # type: ignore[method-assign]  # an observer
     assert (await world.send(world.inbound(), MAIL, "conseil@ville.test")).ok
@@ -192,7 +194,7 @@ async def test_h039_mail_that_is_vouched_for_makes_its_sender_known(world: World
 async def test_lmtp_is_the_operators_own_gateway_and_not_judged_again(world: World) -> None:
     world.authenticator.opinion = vouched(dmarc=Result.FAIL, policy="reject", disposition="reject")
     world.scanner = FakeScanner(Verdict(Action.REJECT))
-    inbound: Inbound[object] = world.inbound()
+    inbound = world.inbound()
     peer = replace(world.peer(), listener=Listener.LMTP)
     transaction = Transaction("q1", peer, None, MailParameters())
     for text in ("maire@ville.test", "agent@ville.test"):  # a bounce for two is the gateway's affair

@@ -11,7 +11,6 @@ from core.address import parse
 from core.config import Antispam, Limits
 from core.envelope import Dsn
 from core.errors import ConflictError, QuotaError, StorageError, TemporaryError
-from delivery.inbound import Inbound
 from delivery.queue.results import Settled
 from delivery.types import MailParameters, Transaction
 from tests.delivery.conftest import World
@@ -130,7 +129,7 @@ async def test_a_directory_that_is_away_defers(world: World) -> None:
 
 
 async def test_h020_a_cut_off_message_is_forgotten(world: World) -> None:
-    inbound: Inbound[object] = world.inbound()
+    inbound = world.inbound()
     transaction = Transaction("q", world.peer(), parse("a@sender.test"), MailParameters())
     transaction.recipients.append((parse("maire@ville.test"), Dsn()))
     reception = inbound.begin(transaction)

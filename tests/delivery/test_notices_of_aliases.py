@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+from email.message import EmailMessage
 
 import pytest
 
@@ -38,8 +39,9 @@ async def told(world: World) -> list[dict[str, str]]:
     found = []
     for raw in world.store.inbox(ME):
         report = email.message_from_bytes(raw, policy=email.policy.default)
-        status = report.get_payload()[1]  # type: ignore[index]  # of a multipart
-        found += [dict(part.items()) for part in status.get_payload()[1:]]  # type: ignore[union-attr]  # a part
+        groups = list(report.iter_parts())[1].get_payload()
+        assert isinstance(groups, list)
+        found += [dict(group.items()) for group in groups[1:] if isinstance(group, EmailMessage)]
     return found
 
 

@@ -32,13 +32,13 @@ def judged(
     return rules.judge(message, recipient, result)
 
 
-def result(kind: ResultKind, **extra: bool) -> Result:
+def result(kind: ResultKind, relayed_dsn: bool = False, final: bool = False) -> Result:
     status = {
         ResultKind.DELIVERED: accepted(),
         ResultKind.DEFERRED: LATER,
         ResultKind.FAILED: refused("no such user", "remote-refused", "5.1.1"),
     }[kind]
-    return Result(1, kind, status, "mx.two.test", **extra)
+    return Result(1, kind, status, "mx.two.test", relayed_dsn=relayed_dsn, final=final)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import Connection
@@ -29,6 +29,8 @@ from delivery.queue.schema import Owed
 from delivery.types import Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.queue_alone import HEAD, another, everything, judge, new
+
+T = TypeVar("T")
 
 
 async def test_what_was_enqueued_is_there_after_a_restart_byte_for_byte(
@@ -261,11 +263,13 @@ async def test_a_lease_and_a_count_wait_for_no_disk_and_what_is_kept_does(queue:
     heard: list[bool] = []
     real = kept.write
 
-    async def watched(*arguments: Any, durable: bool = True) -> Any:
+    async def watched(
+        run: Callable[[Connection], T], again: Callable[[Connection], T | None] | None = None, *, durable: bool = True
+    ) -> T:
         heard.append(durable)
-        return await real(*arguments, durable=durable)
+        return await real(run, again, durable=durable)
 
-    kept.write = watched  # type: ignore[method-assign]
+    kept.write = watched  # type: ignore[method-assign]  # an observer
     await queue.charge("acc", ["x@two.test"], Rules(5, 5, 5))
     await queue.enqueue(new("q1", "b@two.test"))
     [claimed] = await queue.claim(everything)

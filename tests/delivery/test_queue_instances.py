@@ -19,7 +19,7 @@ from core.database import create_engine
 from core.errors import TemporaryError
 from core.status import deferred
 from delivery.queue.claims import Choice
-from delivery.queue.queue import Queue
+from delivery.queue.queue import LEASE, Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.types import Job, Result, ResultKind
 from message.content import BytesContent
@@ -42,8 +42,8 @@ class Shared(World):
 
     url = ""
 
-    def another_queue(self, **options: Any) -> Queue:
-        return Queue(self.config.queue_file, self.config.run_dir, clock=self.clock, url=self.url, **options)
+    def another_queue(self, lease: float = LEASE) -> Queue:
+        return Queue(self.config.queue_file, self.config.run_dir, clock=self.clock, url=self.url, lease=lease)
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from core.errors import TemporaryError
+from delivery.queue.results import Judge, Settled
 from delivery.types import Job, Result
 from tests.delivery.conftest import World
 from tests.delivery.runner import empty, put, running, tried, until, waiting
@@ -40,11 +42,11 @@ async def test_f146_a_result_is_written_until_the_database_takes_it(world: World
     tries = []
     apply = world.queue.apply
 
-    async def failing(*args: Any) -> Any:
+    async def failing(done: Sequence[Result], judge: Judge) -> list[Settled]:
         tries.append(1)
         if len(tries) < 3:
             raise TemporaryError("busy")
-        return await apply(*args)
+        return await apply(done, judge)
 
     world.queue.apply = failing  # type: ignore[method-assign]  # a fault
     monkeypatch.setattr("delivery.scheduler.WRITE_PAUSE", 0.01)
@@ -130,7 +132,8 @@ async def test_f148_stopping_lets_running_jobs_finish_and_gives_back_the_rest(wo
 
 
 async def test_a_database_that_is_away_does_not_stop_the_runner(world: World) -> None:
-    real, failures = world.queue.next_due, []
+    real = world.queue.next_due
+    failures: list[int] = []
 
     async def flaky() -> float | None:
         if len(failures) < 2:

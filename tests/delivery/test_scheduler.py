@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from core.config import Delivery
 from core.errors import StorageError
 from core.status import deferred
@@ -40,8 +42,8 @@ async def test_a_hint_wakes_the_runner_long_before_its_next_look(world: World) -
         await until(lambda: empty(world))
 
 
-async def test_without_any_hint_the_runner_looks_by_itself(world: World) -> None:
-    world.queue._hints.send = lambda: None  # type: ignore[method-assign]  # lost
+async def test_without_any_hint_the_runner_looks_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.queue._hints, "send", lambda: None)  # lost
     async with running(world.scheduler()):
         await asyncio.sleep(0.05)
         await put(world, "x@far.test")

@@ -29,9 +29,11 @@ def mail(author: str = ME, *fields: str, body: str = "Texte.\r\n") -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-async def submit(world: World, data: bytes, *to: str, sender: str = ME, account: str = ME, **extra: Dsn) -> str:
+async def submit(
+    world: World, data: bytes, *to: str, sender: str = ME, account: str = ME, dsn: Dsn | None = None
+) -> str:
     recipients = to or ("x@ailleurs.test",)
-    status = await world.send(world.submission(), data, *recipients, sender=sender, account=account, **extra)
+    status = await world.send(world.submission(), data, *recipients, sender=sender, account=account, dsn=dsn)
     return f"{status.code} {status.enhanced} {status.reason}"
 
 

@@ -81,17 +81,18 @@ async def test_the_trace_is_kept_for_its_time(world: World) -> None:
     assert await found(world, queue_id) == []
 
 
-async def test_the_trace_of_a_database_that_is_away_is_written_later(world: World) -> None:
+async def test_the_trace_of_a_database_that_is_away_is_written_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = world.queue._database
-    real = database.write
 
     async def away(*_: object, **__: object) -> None:
         raise TemporaryError("away")
 
-    database.write = away  # type: ignore[method-assign]  # a fault
+    monkeypatch.setattr(database, "write", away)
     world.queue.note([TraceEntry(1.0, "q1", "delivered", recipient="a@b.test")])
     await world.queue._book.flush()
-    database.write = real  # type: ignore[method-assign]  # healed
+    monkeypatch.undo()
     assert await found(world, "q1") == [("delivered", "a@b.test")]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from core.clock import ManualClock
@@ -102,7 +104,7 @@ async def test_the_copiers_bare_lines_are_told_to_smtp(both: SqlDirectory) -> No
         ({"expires_at": 1.0}, "invalid-expiry"),
     ],
 )
-async def test_what_cannot_be(directory: SqlDirectory, options: dict[str, object], code: str) -> None:
+async def test_what_cannot_be(directory: SqlDirectory, options: dict[str, Any], code: str) -> None:
     await anne(directory)
     with pytest.raises(MailError) as refused:
         await add(directory, **options)

@@ -54,7 +54,8 @@ async def test_unknown_users_take_a_hash_like_known_ones(desk: Desk) -> None:
 
 async def test_h055_time_tells_nothing_of_who_exists(desk: Desk) -> None:
     """The same statement, the same hash parameters; medians of interleaved tries on a machine that has other work."""
-    known, unknown = [], []
+    known: list[float] = []
+    unknown: list[float] = []
     for number in range(15):
         for identity, times in ((ANNE, known), ("paul@brou.test", unknown)):
             begin = time.perf_counter()

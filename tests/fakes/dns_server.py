@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import cast
 
 import dns.message
+import dns.rcode
 import dns.rrset
 
 Answerer = Callable[[dns.message.Message, bool], dns.message.Message | bytes | None]
 
 
-def answering(*rrsets: str, flags: int = 0, rcode: int = 0) -> Answerer:
+def answering(
+    *rrsets: str, flags: int = 0, rcode: dns.rcode.Rcode = dns.rcode.NOERROR
+) -> Callable[[dns.message.Message, bool], dns.message.Message]:
     """Answers every question with these records, each "name ttl type data"."""
 
     def answer(question: dns.message.Message, _tcp: bool) -> dns.message.Message:

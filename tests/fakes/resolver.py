@@ -9,6 +9,8 @@ from typing import Any
 
 from core.resolver import Answer, Mx, Outcome, Srv, Tlsa
 
+Zone = Mapping[str, Mapping[str, Sequence[Any]]]  # as `FakeResolver` says
+
 
 class FakeResolver:
     """`zone`: name > {"TXT": [...], "A": [...], "AAAA": [...], "MX": [(10, "host")], "PTR": […], "TLSA": [Tlsa],
@@ -21,7 +23,7 @@ class FakeResolver:
 
     def __init__(
         self,
-        zone: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+        zone: Zone | None = None,
         *,
         failing: Sequence[str] = (),
         secure: Sequence[str] = (),

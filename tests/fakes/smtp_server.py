@@ -68,7 +68,7 @@ class FakeAcceptor:
     keep: bool = True
     fault: Exception | None = None
     on_feed: Callable[[], Awaitable[None]] | None = None
-    on_finish: Callable[[], Awaitable[None]] | None = None
+    on_finish: Callable[[], Awaitable[object]] | None = None
 
     async def sender(self, peer: Peer, address: Address | None, parameters: MailParameters) -> Status:
         if self.fault is not None:
@@ -182,7 +182,7 @@ class Wire:
         return wire
 
     async def reply(self) -> str:
-        lines = []
+        lines: list[str] = []
         async with asyncio.timeout(10):
             while True:
                 line = await self.reader.readline()

@@ -22,6 +22,7 @@ from core.errors import (
     StorageError,
     TemporaryError,
 )
+from imap import updates
 from imap.command import Command, no_arguments
 from imap.commands import idle
 from imap.errors import No, translate
@@ -205,7 +206,7 @@ async def test_a_sign_of_life_looks_at_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_idle_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
-    tell = idle.updates.tell
+    tell = updates.tell
 
     async def counted(session: Session, *, expunge: bool) -> None:
         nonlocal looks
@@ -213,7 +214,7 @@ async def test_idle_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
         await tell(session, expunge=expunge)
 
     async with World() as world, selected(world) as client:
-        monkeypatch.setattr(idle.updates, "tell", counted)
+        monkeypatch.setattr(updates, "tell", counted)
         await client.raw(b"a IDLE\r\n")
         await client.line()
         (await world.account()).deliver(MAIL)

@@ -188,7 +188,8 @@ def test_a_line_without_end_is_fatal_after_a_while_and_keeps_no_memory() -> None
         framer.feed(b"x" * 100)
         while (event := framer.next_event()) is not None:
             events.append(event)
-        if isinstance(events[-1:] and events[-1], Refused) and events[-1].fatal:
+        last = events[-1] if events else None
+        if isinstance(last, Refused) and last.fatal:
             break
         assert framer.pending <= 300
     assert [event.fatal for event in events if isinstance(event, Refused)] == [False, True]

@@ -6,7 +6,8 @@ import pytest
 
 from core.errors import StorageError
 from directory.rights import parse
-from imap import annotations, notify
+from imap import annotations as kept
+from imap import notify
 from store.types import Flag
 from tests.fakes.imap_world import World, selected
 from tests.fakes.memory_store import MemoryAccount
@@ -20,7 +21,7 @@ BOX = b"Shared/mairie@mairie.test/INBOX"
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rights and annotations are looked at again at once."""
     monkeypatch.setattr(notify, "LOOK_EVERY", 0.02)
-    monkeypatch.setattr(annotations, "EVERY", 0.01)
+    monkeypatch.setattr(kept, "EVERY", 0.01)
 
 
 async def mairie(world: World, letters: str) -> MemoryAccount:

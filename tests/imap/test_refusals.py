@@ -55,7 +55,7 @@ def _refuses(node: ast.Call) -> bool:
     return node.func.id in KINDS
 
 
-def _below(kind: type) -> set[str]:
+def _below(kind: type[object]) -> set[str]:
     return {kind.__name__}.union(*(_below(each) for each in kind.__subclasses__()))
 
 

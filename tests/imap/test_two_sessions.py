@@ -107,7 +107,7 @@ async def test_h038_a_busy_mailbox_is_told_in_few_words() -> None:
         await one.line()
         for _ in range(1000):
             account.deliver(MAIL)
-        lines = []
+        lines: list[bytes] = []
         while not lines or lines[-1] != b"* 1000 EXISTS":
             lines.append(await one.line())
         assert len(lines) < 20
@@ -122,7 +122,7 @@ async def test_h038_who_gets_a_thousand_messages_a_second_is_told_a_few_times_a_
         for _ in range(1000):
             account.deliver(MAIL)
             await asyncio.sleep(0.001)
-        lines = []
+        lines: list[bytes] = []
         while not lines or lines[-1] != b"* 1000 EXISTS":
             lines.append(await one.line())
         assert len(lines) < 100

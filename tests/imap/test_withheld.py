@@ -38,7 +38,8 @@ async def test_switched_off_for_one_kind_of_client() -> None:
         client = await world.connect()
         await client.ok(b'ID ("name" "Odd Mail" "version" "3")')
         assert b" IDLE" not in (await client.ok(b"CAPABILITY"))[0]
-        assert b" IDLE" not in (await client.login() and await client.ok(b"CAPABILITY"))[0]
+        await client.login()
+        assert b" IDLE" not in (await client.ok(b"CAPABILITY"))[0]
         assert (await client.ask(b"IDLE"))[-1] == b"a BAD [CLIENTBUG] unknown command"
         await client.ok(b'ID ("name" "Thunderbird")')
         assert b" IDLE" in (await client.ok(b"CAPABILITY"))[0]

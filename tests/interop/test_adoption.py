@@ -44,15 +44,20 @@ def fill(dovecot: DovecotImap) -> None:
     (dovecot.mail / "new/1900000000.M1P1.h").write_bytes(raw(30).replace(b"\r\n", b"\n"))
 
 
+def _said(pattern: bytes, line: bytes) -> bytes:
+    match = re.search(pattern, line)
+    assert match, line
+    return match[1]
+
+
 def facts(fetched: bytes) -> list[tuple[bytes, ...]]:
     """UID, flags, INTERNALDATE, size of each message. \\Recent is between a server and its day."""
-    found = []
+    found: list[tuple[bytes, ...]] = []
     for line in re.findall(rb"\* \d+ FETCH \((.*?)\)\r\n", fetched):
-        flags = sorted(set(re.search(rb"FLAGS \((.*?)\)", line)[1].split()) - {b"\\Recent"})  # type: ignore[index]  # it is there
-        rest = [
-            re.search(name + rb" (\"[^\"]*\"|\d+)", line)[1] for name in (rb"UID", rb"INTERNALDATE", rb"RFC822.SIZE")
-        ]
-        found.append((b" ".join(flags), rest[0], rest[1].replace(b'" ', b'"0'), rest[2]))  # RFC 9051 9: date-day-fixed
+        flags = sorted(set(_said(rb"FLAGS \((.*?)\)", line).split()) - {b"\\Recent"})
+        value = rb" (\"[^\"]*\"|\d+)"
+        uid, date, size = (_said(name + value, line) for name in (rb"UID", rb"INTERNALDATE", rb"RFC822.SIZE"))
+        found.append((b" ".join(flags), uid, date.replace(b'" ', b'"0'), size))  # RFC 9051 9: date-day-fixed
     return found
 
 

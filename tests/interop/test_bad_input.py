@@ -368,7 +368,7 @@ def find_uid(client: imaplib.IMAP4, mark: str) -> str:
     """In the inbox or, where rspamd or we thought it suspect, in Junk; that folder stays selected."""
     for folder in ("INBOX", JUNK):
         client.select(folder, readonly=True)
-        _, data = client.uid("SEARCH", None, "HEADER", "Message-ID", f'"<{mark}@test>"')
+        _, data = client.uid("SEARCH", "HEADER", "Message-ID", f'"<{mark}@test>"')
         if data[0]:
             return str(data[0].split()[-1].decode())
     raise AssertionError(f"{mark} is nowhere")

@@ -78,7 +78,7 @@ def test_curl_lists_folders_and_reads_a_message(world: World) -> None:
     message = marked(user, user)
     client = imap(world, user)
     client.append("INBOX", r"(\Seen)", None, message.raw)
-    uid = client.uid("SEARCH", None, "ALL")[1] if client.select("INBOX")[0] == "OK" else None
+    uid = client.uid("SEARCH", "ALL")[1] if client.select("INBOX")[0] == "OK" else None
     assert uid
     last = uid[0].split()[-1].decode()
     client.logout()

@@ -63,8 +63,8 @@ class Pair:
                 words = {word.decode() for word in match[2].split()} - without
                 listed[match[1], name] = (frozenset(words), b"CHILDINFO" in match[5])
             elif match := _STATUS.match(line):
-                name, words = match[1].strip(b'"').replace(delimiter.encode(), b"/"), match[2].split()
-                counts[name] = dict(zip(words[::2], words[1::2], strict=True))  # in any order
+                name, items = match[1].strip(b'"').replace(delimiter.encode(), b"/"), match[2].split()
+                counts[name] = dict(zip(items[::2], items[1::2], strict=True))  # in any order
             elif line.startswith(b"q"):
                 verdict = line.split()[1]
         return verdict, listed, counts

@@ -126,14 +126,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     values = {"domains": " ".join(DOMAINS), "chain": base / "chain.pem"}
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
-        servers = [
+        tls, clear = (
             enter(postfix("ee.test", [], {}, extra=EXTRA.format(hidden=hidden, **values)))
             for hidden in ("", "starttls")
-        ]
-        ports = servers[0].port, servers[1].port
+        )
+        ports = tls.port, clear.port
         dns = enter(unbound(zones(ports, leaf, root), unsigned=["unsigned.test"], bogus=["bogus.test"]))
         pages_at = enter(web(pages, authority, *(f"mta-sts.{domain}" for domain in DOMAINS)))
-        yield Place(dns, *servers, pages_at, base / "authority.pem", base / "stranger.pem", base / "data")
+        yield Place(dns, tls, clear, pages_at, base / "authority.pem", base / "stranger.pem", base / "data")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_postfix_delivers_to_a_mairie_byte_for_byte(world: World) -> None:
     assert "spf=pass" in results
     assert "dmarc=pass" in results
     assert head["Return-Path"] == f"<alice@{PARTNER}>"
-    assert "ESMTPS" in str(head.get_all("Received")[0])
+    assert "ESMTPS" in str(head.get_all("Received", [])[0])
 
 
 def test_postfix_delivers_to_both_communes_and_through_an_alias(world: World) -> None:
@@ -74,7 +74,7 @@ def test_an_answer_leaves_signed_to_the_partners_mx(world: World) -> None:
     raw = next(raw for raw in world.partner.messages("bob") if message.mark.encode() in raw)
     head = parsed(raw)
     assert head["Bcc"] is None
-    assert len(head.get_all("DKIM-Signature")) == 2
+    assert len(head.get_all("DKIM-Signature", [])) == 2
     assert "dkim=pass" in str(head["Authentication-Results"]), head["Authentication-Results"]
     crlf = raw.replace(b"\n", b"\r\n")
     assert body(crlf) == body(message.raw)

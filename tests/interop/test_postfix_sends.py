@@ -27,7 +27,7 @@ def test_postfix_reaches_us_at_every_level_of_tls(place: Ways, domain: str) -> N
     place.hand_over([f"box@{domain}"], message.raw)
     raw = await_mark(place, f"box@{domain}", message.mark)
     assert body(raw) == body(message.raw)
-    received = " ".join(str(parsed(raw).get_all("Received")[0]).split())
+    received = " ".join(str(parsed(raw).get_all("Received", [])[0]).split())
     assert f" with {'ESMTP' if domain == 'in-none.test' else 'ESMTPS'} " in received
     if domain not in ("in-none.test", "in-may.test", "in-encrypt.test"):
         assert "Verified TLS connection established to mx.dept.test[127.0.0.1]" in place.postfix.log()
@@ -104,7 +104,7 @@ def test_an_internationalised_mailbox_of_ours_is_reached(place: Ways) -> None:
     message = marked(ALICE, address)
     place.hand_over([address], message.raw, mail=("SMTPUTF8", "BODY=8BITMIME"))
     raw = await_mark(place, address, message.mark)
-    assert "UTF8SMTP" in str(parsed(raw).get_all("Received")[0])
+    assert "UTF8SMTP" in str(parsed(raw).get_all("Received", [])[0])
 
 
 def test_more_recipients_of_ours_than_postfix_sends_at_a_time_are_all_reached(place: Ways) -> None:

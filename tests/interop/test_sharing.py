@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -29,7 +29,7 @@ def hung_up(client: imaplib.IMAP4) -> Iterator[None]:
             client.shutdown()
 
 
-def done(answer: tuple[str, list[object]]) -> bytes:
+def done(answer: tuple[str, Sequence[object]]) -> bytes:
     status, data = answer
     assert status == "OK", answer
     return b"\n".join(item if isinstance(item, bytes) else repr(item).encode() for item in data)

@@ -25,7 +25,7 @@ def ours(data: bytes, tree: Structure, part: Part) -> object:
 def theirs(part: email.message.Message) -> object:
     payload = part.get_payload()
     if isinstance(payload, list):
-        return part.get_content_type(), [theirs(child) for child in payload]
+        return part.get_content_type(), [theirs(child) for child in payload if isinstance(child, email.message.Message)]
     content = part.get_payload(decode=True)
     assert isinstance(content, bytes)
     return part.get_content_type(), content.replace(b"\r\n", b"\n")

@@ -78,7 +78,7 @@ class Dns:
             return ""
         if name not in self._keys:
             key = ec.generate_private_key(ec.SECP256R1())
-            dnskey = dns.dnssec.make_dnskey(key.public_key(), dns.dnssec.Algorithm.ECDSAP256SHA256, flags=257)
+            dnskey = dns.dnssec.make_dnskey(key.public_key(), dns.dnssectypes.Algorithm.ECDSAP256SHA256, flags=257)
             self._keys[name] = key, dnskey
         key, dnskey = self._keys[name]  # type: ignore[assignment]  # of one kind
         with zone.writer() as writer:
@@ -87,7 +87,7 @@ class Dns:
         origin = dns.name.from_text(name)
         if name in self._bogus:
             other = ec.generate_private_key(ec.SECP256R1())
-            dnskey = dns.dnssec.make_dnskey(other.public_key(), dns.dnssec.Algorithm.ECDSAP256SHA256, flags=257)
+            dnskey = dns.dnssec.make_dnskey(other.public_key(), dns.dnssectypes.Algorithm.ECDSAP256SHA256, flags=257)
         ds = dns.dnssec.make_ds(origin, dnskey, dns.dnssectypes.DSDigest.SHA256, validating=False)
         return f"{name}. IN DS {ds.to_text()}"
 

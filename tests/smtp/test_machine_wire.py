@@ -4,6 +4,8 @@ envelope, replies and framing as a model says (security.md finding 5; rows 11, 1
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,6 +17,8 @@ from tests.fakes.smtp_server import FakeAcceptor, Wire, running, service
 LIMITS = {"errors_soft": 10_000, "errors_hard": 10_000, "junk_commands": 10_000}
 BODIES = st.sampled_from([b"", b"A: b\r\n\r\n", b"A: b\r\n\r\n..\r\n", b"A: b\r\n\r\nRSET\r\nQUIT\r\n"])
 FAULTS = st.sampled_from([b"a\nb\r\n", b"a\rb\r\n", b"a\n.\nMAIL FROM:<x@y.fr>\r\n", b"nul\0\r\n"])
+
+T = TypeVar("T")
 
 
 class Session(RuleBasedStateMachine):
@@ -32,11 +36,11 @@ class Session(RuleBasedStateMachine):
         self.sender, self.accepted, self.attempted, self.chunks = False, 0, 0, b""
         self.chunking = False
 
-    def do(self, work):  # type: ignore[no-untyped-def]  # an awaitable of anything
+    def do(self, work: Awaitable[T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(work, 30))
 
     def say(self, line: str | bytes) -> str:
-        return str(self.do(self.wire.say(line)))[:3]
+        return self.do(self.wire.say(line))[:3]
 
     @initialize()
     def connect(self) -> None:

@@ -18,7 +18,7 @@ from core.resolver import Tlsa
 from smtp.outbound.dane import MAX_RECORDS, mismatch, usable
 from smtp.outbound.dane_lookup import TlsaFailed, TlsaFound, lookup
 from smtp.outbound.mx import Target
-from tests.fakes.resolver import FakeResolver
+from tests.fakes.resolver import FakeResolver, Zone
 
 NOW = 1_790_000_000.0
 NAMES = ("mx.r.test", "r.test")
@@ -215,7 +215,7 @@ async def test_the_end_of_validated_aliases_comes_first_then_the_name_itself() -
 
 
 async def test_an_alias_out_of_the_signed_world_keeps_its_own_records() -> None:
-    zone = {"mx.r.test": {"CNAME": ["host.plain.test"]}, "_25._tcp.mx.r.test": {"TLSA": [RECORD]}}
+    zone: Zone = {"mx.r.test": {"CNAME": ["host.plain.test"]}, "_25._tcp.mx.r.test": {"TLSA": [RECORD]}}
     aliased = target(named=True, canonical="host.plain.test")
     resolver = FakeResolver(zone, secure=["mx.r.test", "_25._tcp.mx.r.test"])
     assert await lookup(resolver, aliased) == TlsaFound("mx.r.test", (RECORD,))

@@ -13,14 +13,14 @@ from delivery.types import ResultKind
 from smtp.outbound.connection import PATIENCE
 from smtp.outbound.dialogue import Stage
 from smtp.outbound.egress import MANY, PAUSE, Egress
-from tests.fakes.resolver import FakeResolver
+from tests.fakes.resolver import FakeResolver, Zone
 from tests.fakes.scripted_smtp import Remote, job, scripted
 from tests.smtp.agent import agent, good
 
 
 async def test_f165_an_ipv6_that_leads_nowhere_costs_one_attempt() -> None:
     """The answer for IPv6 comes first; nobody is there, or there is no IPv6 here at all."""
-    zone = {"r.test": {"MX": [(10, "mx.r.test")]}, "mx.r.test": {"AAAA": ["::1"], "A": ["127.0.0.1"]}}
+    zone: Zone = {"r.test": {"MX": [(10, "mx.r.test")]}, "mx.r.test": {"AAAA": ["::1"], "A": ["127.0.0.1"]}}
     async with scripted(good) as remote, agent(FakeResolver(zone), port=remote.port) as made:
         (result,) = await made.deliver(job("r.test", "a@r.test", static=False))
     assert (result.kind, remote.connections) == (ResultKind.DELIVERED, 1)
@@ -47,7 +47,7 @@ async def test_f165_a_reset_at_any_moment_defers_and_another_host_may_take_it(af
             await remote.hear(answer="354 go")
         return reset(remote)
 
-    zone = {
+    zone: Zone = {
         "r.test": {"MX": [(10, "one.r.test"), (20, "two.r.test")]},
         "one.r.test": {"A": ["127.0.0.1"]},
         "two.r.test": {"A": ["127.0.0.1"]},

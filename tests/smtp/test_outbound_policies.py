@@ -18,7 +18,7 @@ from smtp.outbound.sts_source import StsState
 from smtp.outbound.tls_policies import Policies
 from smtp.outbound.tls_policy import Opportunistic, TlsPolicy
 from smtp.outbound.tls_results import PolicyKind, Session
-from tests.fakes.resolver import FakeResolver
+from tests.fakes.resolver import FakeResolver, Zone
 from tests.fakes.scripted_smtp import job
 
 TLSA = "_25._tcp.mx.r.test"
@@ -161,7 +161,7 @@ async def test_a_sender_may_waive_what_policies_ask(field: bytes) -> None:
 
 
 async def test_who_makes_one_address_question_of_a_signed_zone_fail_switches_nothing_off() -> None:
-    zone = {"r.test": {"MX": [(10, "mx.r.test")]}, "mx.r.test": {"A": ["192.0.2.1"]}}
+    zone: Zone = {"r.test": {"MX": [(10, "mx.r.test")]}, "mx.r.test": {"A": ["192.0.2.1"]}}
 
     class Blocked(FakeResolver):
         async def aaaa(self, name: str) -> Any:

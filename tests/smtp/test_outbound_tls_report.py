@@ -7,10 +7,10 @@ import email.policy
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,6 +20,7 @@ from core.errors import ConflictError, TemporaryError
 from core.https import HttpsFailed, HttpsReply
 from delivery.queue.claims import Choice
 from delivery.queue.queue import Queue
+from delivery.queue.tls_counts import TlsKey
 from dkim_keys.sign import Signer
 from smtp.outbound.tls_counts import DAY, TlsCounts
 from smtp.outbound.tls_report import destinations
@@ -79,7 +80,7 @@ class Place:
         self.queue = Queue(directory / "queue.db", directory / "run", clock=self.clock)
         self.counts = TlsCounts(self.queue, self.clock)
         self.resolver = FakeResolver()
-        self.web: Any = Web()
+        self.web: Any = cast(Any, Web())
         self.reporter = TlsReporter(
             self.queue, self.counts, self.resolver, self.web, Keys(),
             hostname="mx.dept.test", clock=self.clock, ids=CountingIds(),
@@ -136,7 +137,7 @@ async def test_a_day_is_reported_by_signed_mail_with_its_sums(place: Place) -> N
     assert "10 sessions SMTP, dont 5 en échec" in text.get_content()
     assert attached.get_content_type() == "application/tlsrpt+gzip"
     start = int(place.clock.at // DAY) * DAY - DAY
-    assert attached.get_filename().startswith(f"mx.dept.test!r.test!{start}!{start + DAY - 1}!")
+    assert (attached.get_filename() or "").startswith(f"mx.dept.test!r.test!{start}!{start + DAY - 1}!")
     report = json.loads(gzip.decompress(attached.get_content()))
     assert report["organization-name"] == "mx.dept.test"
     assert report["date-range"]["end-datetime"].endswith("T23:59:59Z")
@@ -275,7 +276,7 @@ async def test_counts_wait_for_a_database_that_is_away(place: Place) -> None:
     place.rua("mailto:tls@r.test")
     real = place.queue.count_tls
 
-    async def away(_counts: Any) -> None:
+    async def away(counts: Mapping[TlsKey, int]) -> None:
         raise TemporaryError("away")
 
     place.queue.count_tls = away  # type: ignore[method-assign]  # a fault

@@ -12,6 +12,7 @@ import pytest
 
 from core.clock import ManualClock
 from store import accounts
+from store.flush import flush
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.transaction import Transaction
@@ -44,7 +45,9 @@ async def test_a_spool_whose_writer_was_cancelled_is_closed_after_its_write(stor
     fs = store._fs
     spool = store.spool(limit=2_000_000)
     reached, go_on = threading.Event(), threading.Event()
-    real, written, closed = fs.reserve, [], []
+    real = fs.reserve
+    written: list[int] = []
+    closed: list[int] = []
 
     def slow(fd: int, start: int, size: int) -> None:
         reached.set()
@@ -146,13 +149,13 @@ async def test_f159_with_side_file_and_index_lost_no_uid_told_is_given_again(dat
 async def test_an_unexpected_error_in_one_flush_does_not_end_all_flushing(
     store: MaildirStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = accounts.flush, []
+    calls: list[str] = []
 
     def failing(transaction: Transaction) -> None:
         calls.append(transaction.handle.ref.id)
         if len(calls) == 1:
             raise RuntimeError("a bug")
-        real(transaction)
+        flush(transaction)
 
     monkeypatch.setattr(accounts, "flush", failing)
     await deliver(store, MAIRIE, 1)

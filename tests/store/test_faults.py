@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -262,7 +263,7 @@ async def test_f157_damage_met_while_reading_is_healed(store: MaildirStore) -> N
     entry = store._open_accounts.opened(MAIRIE)
     assert entry is not None
 
-    def damaged(*_: object) -> list[tuple[int, ...]]:
+    def damaged(sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         raise apsw.CorruptError("malformed")
 
     entry.handle.reader.all = damaged  # type: ignore[method-assign]  # a fault

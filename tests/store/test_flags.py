@@ -56,10 +56,10 @@ async def test_rows_that_do_not_change_keep_their_modseq(store: MaildirStore) ->
     await _three(store)
     inbox = await inbox_of(store)
     await inbox.store_flags([(1, 1)], add=Flag.SEEN)
-    before = {row.uid: row.modseq for row in await all_rows(inbox)}
+    before = {int(row.uid): row.modseq for row in await all_rows(inbox)}
     answer = await inbox.store_flags([(1, 3)], add=Flag.SEEN)
     assert [row.uid for row in answer.messages] == [1, 2, 3]
-    after = {row.uid: row.modseq for row in await all_rows(inbox)}
+    after = {int(row.uid): row.modseq for row in await all_rows(inbox)}
     assert after[1] == before[1]
     assert after[2] == after[3] > max(before.values())
 

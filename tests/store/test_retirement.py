@@ -15,7 +15,7 @@ from store.handle import Handle
 from store.lockfile import State
 from store.search import filler
 from store.service import MaildirStore
-from store.types import Flag, Hint
+from store.types import AccountRef, Flag, Hint
 from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
 
 
@@ -85,7 +85,12 @@ async def test_a_look_does_not_open_again_what_was_closed_and_tells_nothing_twic
     told = list(hints)
     opened: list[str] = []
     opening = store._open_accounts.open_handle
-    monkeypatch.setattr(store._open_accounts, "open_handle", lambda ref: opened.append(ref.id) or opening(ref))
+
+    def noted(ref: AccountRef) -> Handle:
+        opened.append(ref.id)
+        return opening(ref)
+
+    monkeypatch.setattr(store._open_accounts, "open_handle", noted)
     for _ in range(3):
         await store._open_hub.look_now()
     assert (hints, opened) == (told, [])
@@ -134,7 +139,7 @@ async def test_memory_goes_back_once_after_a_wave_of_closings(
     async with asyncio.timeout(20):
         while not given:
             await asyncio.sleep(0.01)
-    await asyncio.sleep(5 * service.FLUSH_EVERY)
+    await asyncio.sleep(5 * accounts.FLUSH_EVERY)
     assert given == [1]
 
 
@@ -155,7 +160,7 @@ async def test_memory_does_not_go_back_before_the_last_is_closed(
     monkeypatch.setattr(heap, "give_back", lambda: given.append(1))
     await store.account(MAIRIE)
     await _until_open(store, 0)
-    await asyncio.sleep(4 * service.FLUSH_EVERY)
+    await asyncio.sleep(4 * accounts.FLUSH_EVERY)
     assert (given, store._open_accounts.closing) == ([], True)
     gate.set()
     async with asyncio.timeout(20):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from imap import connection, dispatch
+from imap import dispatch
 from message.content import BytesContent
 from store.service import MaildirStore, initialise
 from store.types import AccountRef, Placement
@@ -122,7 +122,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
         made.commands.append(data.decode("utf-8", "replace"))
         return await run(session, table, data)
 
-    monkeypatch.setattr(connection.dispatch, "run", recorded)
+    monkeypatch.setattr(dispatch, "run", recorded)
     try:
         yield made
     finally:

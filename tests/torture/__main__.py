@@ -140,7 +140,8 @@ def _tell(line: str) -> None:
 def run_kills(options: argparse.Namespace) -> bool:
     """The calls that change the disk, by strace."""
     core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
-    started, violations, kills = time.time(), [], 0
+    started, kills = time.time(), 0
+    violations: list[str] = []
     tasks = options.tasks.split(",")
     with room() as directory, ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         rooms = [directory / task for task in tasks]

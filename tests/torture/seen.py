@@ -106,7 +106,7 @@ def read(images: dict[str, bytes], scratch: Path, position: int) -> Seen | None:
         folder_id, words = by_number[key >> UID_BITS]
         named = tuple(sorted(word for bit, word in enumerate(words) if bits >> bit & 1))
         mail[folder_id, key & UID_MASK] = Mail(email, thread, internal, saved, (flags, named))
-    told = {row[1]: FolderSeen(*row[2:7], subscribed=bool(row[7])) for row in folders}
+    told = {row[1]: FolderSeen(row[2], row[3], row[4], row[5], row[6], bool(row[7])) for row in folders}
     return Seen(position, told, mail, images)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import email
 import imaplib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -57,8 +57,9 @@ async def imap(world: World, work: Callable[[imaplib.IMAP4], T], *, readonly: bo
     return await asyncio.to_thread(session)
 
 
-def octets(answer: list[bytes | tuple[bytes, bytes]]) -> bytes:
+def octets(answer: Sequence[object]) -> bytes:
     (found,) = [part[1] for part in answer if isinstance(part, tuple)]
+    assert isinstance(found, bytes)
     return found
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from imap.commands.fetch.items import ATTRIBUTES, MACROS, RFC822, Attribute, Body
+from imap.commands.fetch.items import ATTRIBUTES, MACROS, RFC822, Body, Item
 from imap.commands.fetch.parse import MAX_ITEMS, parse
 from imap.commands.fetch.section import Partial, Section, Text
 from imap.errors import BadSyntax, No
 from imap.wire.scanner import Scanner
 
 
-def items(text: bytes) -> tuple[Attribute | Body, ...]:
+def items(text: bytes) -> tuple[Item, ...]:
     return parse(Scanner(b" 1 " + text)).items
 
 

@@ -17,7 +17,7 @@ def granted(letters: str) -> Before:
     return run
 
 
-def annotations(code: str) -> Before:
+def annotated(code: str) -> Before:
     async def run(table: Table) -> None:
         async def refuse(*_: object) -> None:
             raise QuotaError("no room", code=code)
@@ -95,18 +95,18 @@ ANNOTATIONS = (
     Row(
         b"SETMETADATA INBOX (/private/a x)".replace(b"x)", b'"x")'),
         b"NO [METADATA MAXSIZE 16384] the value is too large",
-        annotations("annotation-too-big"),
+        annotated("annotation-too-big"),
         title="an annotation that is too large",
     ),
     Row(
         b'SETMETADATA INBOX (/private/b "x")',
         b"NO [METADATA TOOMANY] too many annotations",
-        annotations("annotations-too-many"),
+        annotated("annotations-too-many"),
     ),
     Row(
         b'SETMETADATA INBOX (/private/c "x")',
         b"NO [OVERQUOTA] no room left for annotations",
-        annotations("annotations-full"),
+        annotated("annotations-full"),
     ),
 )
 

@@ -51,7 +51,8 @@ def random_key(dice: random.Random, depth: int) -> Key:
         return And(tuple(random_key(dice, depth - 1) for _ in range(dice.randrange(1, 4))))
     if shape in (4, 5):
         return Or(random_key(dice, depth - 1), random_key(dice, depth - 1))
-    return dice.choice([A, B, C, D, TRUE, FALSE])
+    leaves: list[Leaf] = [A, B, C, D, TRUE, FALSE]
+    return dice.choice(leaves)
 
 
 def test_reducing_never_changes_the_meaning() -> None:
@@ -59,7 +60,7 @@ def test_reducing_never_changes_the_meaning() -> None:
     for _ in range(400):
         key = random_key(dice, 4)
         for bits in itertools.product([False, True], repeat=4):
-            values = dict(zip((A, B, C, D), bits, strict=True))
+            values: dict[Leaf, bool] = dict(zip((A, B, C, D), bits, strict=True))
             known = {leaf: value for leaf, value in values.items() if dice.random() < 0.5}
             rest = reduce(key, known.get)
             assert truth(rest, values) == truth(key, values)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import cast
 
 import pytest
 
@@ -202,6 +203,8 @@ async def test_random_trees_find_what_a_naive_reader_finds(at: Desk, all_items: 
 
 # --- what is asked of the store --------------------------------------------------------------------------------------
 
+TextAsked = tuple[tuple[tuple[int, int], ...], str, bool]  # ranges, pattern, body only
+
 
 async def asked(command: bytes) -> list[tuple[str, object]]:
     box = mailbox()
@@ -227,8 +230,9 @@ async def test_text_is_asked_about_the_messages_that_are_still_open_only() -> No
     box = mailbox()
     at = await desk(box, TABLE)
     await at.ask(b"1 UID SEARCH OR SEEN TEXT budget")
-    ((_, (ranges, _, _)),) = [call for call in box.asked if call[0] == "search_text"]  # type: ignore[misc]  # a tuple
+    ((ranges, pattern, body_only),) = [cast(TextAsked, what) for name, what in box.asked if name == "search_text"]
     assert ranges
+    assert (pattern, body_only) == ("budget", False)
     for uid, row in box.messages.items():
         assert any(low <= uid <= high for low, high in ranges) is (Flag.SEEN not in row.flags)
 
