@@ -80,7 +80,15 @@ async def test_random_messages_agree_with_dkimpy(monkeypatch: pytest.MonkeyPatch
     seen = set()
     for _ in range(150):
         lines = [b"From: a@x.test"]
-        lines += [b"%s:%s%s" % (rng.choice([b"To", b"Cc", b"X-A", b"Subject"]), rng.choice([b"", b" ", b"\t "]), rng.choice([b"v", b"a  b", b"\xc3\xa9", b"a\r\n\t b "])) for _ in range(rng.randint(0, 4))]  # fmt: skip  # noqa: E501
+        lines += [
+            b"%s:%s%s"
+            % (
+                rng.choice([b"To", b"Cc", b"X-A", b"Subject"]),
+                rng.choice([b"", b" ", b"\t "]),
+                rng.choice([b"v", b"a  b", b"\xc3\xa9", b"a\r\n\t b "]),
+            )
+            for _ in range(rng.randint(0, 4))
+        ]
         body = b"".join(rng.choices([b"x", b" ", b"\t", b"\r\n"], k=rng.randint(0, 30))) + b"\r\n"
         message = signed(
             b"\r\n".join(lines) + b"\r\n\r\n" + body,

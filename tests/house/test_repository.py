@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
+import tokenize
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -38,3 +41,42 @@ def test_no_test_is_skipped_for_a_missing_service() -> None:
     pattern = re.compile(r"pytest\.(mark\.)?(skip|skipif|xfail)|importorskip")
     offenders = [p for p in tracked("tests/**/*.py") if p != Path(__file__) and pattern.search(p.read_text())]
     assert not offenders
+
+
+MARK = re.compile(r"#\s*(?:type:\s*ignore|noqa|pragma|mypy:)")
+WITH_REASON = re.compile(r"# (?:type: ignore\[[a-z-]+(?:,[a-z-]+)*\]|noqa: [A-Z]+[0-9]+)  ?[#-] (?!fmt:|noqa)\w")
+
+
+def marks(path: Path) -> list[str]:
+    """Comments that silence a tool; the same words in a string do not."""
+    text = path.read_text(encoding="utf-8")
+    if not MARK.search(text):
+        return []
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    return [comment for comment in comments if MARK.search(comment)]
+
+
+def test_what_silences_a_tool_names_one_rule_and_says_why() -> None:
+    """`# type: ignore[code]  # reason` and `# noqa: CODE - reason`; other words would silence a whole file."""
+    files = tracked("*.py")
+    assert sum(len(marks(path)) for path in files) > 50
+    silent = [
+        f"{path.relative_to(ROOT)}: {mark}"
+        for path in files
+        for mark in marks(path)
+        if len(WITH_REASON.findall(mark)) != len(MARK.findall(mark))
+    ]
+    assert not silent, "\n".join(silent)
+
+
+def test_everything_is_under_strict_mypy() -> None:
+    """Each folder that holds Python, tests and benchmarks among them, and none is let off."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked("*.py")}
+    assert settings["strict"] is True
+    assert set(settings["packages"]) == folders
+    assert "exclude" not in settings
+    assert all(
+        set(each) <= {"module", "ignore_missing_imports", "follow_untyped_imports"} for each in settings["overrides"]
+    )

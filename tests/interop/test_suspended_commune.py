@@ -65,8 +65,10 @@ def handed_over(place: Ways) -> int:
 def test_a_suspended_commune_receives_and_neither_sends_nor_logs_in_until_it_is_resumed(
     place: Ways, become: Callable[[str], None]
 ) -> None:
-    token = place.suite.api("POST", "/administrators", {"name": f"clerk {id(become)}", "role": "organisation",
-                                                        "organisation": "Commune"})["token"]  # type: ignore[index]  # fmt: skip
+    clerk = {"name": f"clerk {id(become)}", "role": "organisation", "organisation": "Commune"}
+    made = place.suite.api("POST", "/administrators", clerk)
+    assert isinstance(made, dict)
+    token = made["token"]
     queued, incoming = marked(WRITER, FAR), marked(ALICE, WRITER)
     place.submit([FAR], queued.raw)
     wait_until(lambda: place.attempts(FAR), what="the first attempt")
