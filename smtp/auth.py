@@ -35,7 +35,7 @@ async def authenticate(talk: Conversation, argument: str) -> Step:
         return Step(refusal or replies.AUTH_NOT_HERE, blame=Blame.ERROR)
     mechanism, _, initial = argument.partition(" ")
     if not mechanism:
-        return Step(replies.AUTH_MECHANISM, blame=Blame.ERROR)
+        return Step(replies.BAD_AUTH, blame=Blame.ERROR)
     exchange = Authentication(talk.service.logins, Door("smtp", talk.peer.address, talk.certificate))
     return await _advance(talk, exchange, exchange.start(mechanism, initial.encode() if initial else None))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from smtp import envelope_commands, greeting_commands, replies
 from smtp.auth import authenticate
-from smtp.conversation import Blame, Conversation, Step, Then
+from smtp.conversation import Blame, Conversation, Step, Then, stranger
 
 Handler = Callable[[Conversation, str], Awaitable[Step]]
 
@@ -18,7 +18,7 @@ Handler = Callable[[Conversation, str], Awaitable[Step]]
 @dataclass(frozen=True, slots=True)
 class Command:
     """`last`: nothing may follow it unanswered (RFC 2920 3.1). `junk`: counts until a message arrives. `plain`: allowed
-    before STARTTLS on submission (RFC 3207 4, RFC 8314)."""
+    before STARTTLS and AUTH on submission (RFC 3207 4, RFC 4954 6, RFC 8314)."""
 
     handle: Handler
     last: bool = False
@@ -44,8 +44,10 @@ async def _quit(talk: Conversation, argument: str) -> Step:
 
 
 async def _vrfy(talk: Conversation, argument: str) -> Step:
-    """The same answer for all, known or not (row 55)."""
-    if not argument.isascii():
+    """The same answer for all, known or not (row 55); with SMTPUTF8 behind it in any letters (RFC 6531 3.7.4.2)."""
+    if not argument:
+        return Step(replies.BAD_VRFY, blame=Blame.ERROR)
+    if not argument.isascii() and not argument.upper().endswith(" SMTPUTF8"):
         return Step(replies.RECIPIENT_NEEDS_UTF8, blame=Blame.ERROR)
     return Step(replies.CANNOT_VERIFY)
 
@@ -63,7 +65,7 @@ async def _unknown(talk: Conversation, argument: str) -> Step:
 
 
 COMMANDS: dict[str, Command] = {
-    "LHLO": Command(greeting_commands.lhlo, last=True, junk=True),
+    "LHLO": Command(greeting_commands.lhlo, last=True, junk=True, plain=True),
     "EHLO": Command(greeting_commands.smtp_ehlo, last=True, junk=True, plain=True),
     "HELO": Command(greeting_commands.helo, last=True, junk=True, plain=True),
     "STARTTLS": Command(greeting_commands.starttls, last=True, plain=True),
@@ -85,6 +87,5 @@ UNKNOWN = Command(_unknown, plain=True)
 async def perform(talk: Conversation, command: Command, argument: str) -> Step:
     """One command in the order that RFC 5321 4.1.4 and the listener's role allow."""
     talk.commands += 1
-    if talk.service.submission and not command.plain and not talk.private:
-        return Step(replies.TLS_FIRST, blame=Blame.ERROR)
-    return await command.handle(talk, argument)
+    refusal = None if command.plain else stranger(talk)
+    return refusal or await command.handle(talk, argument)

@@ -25,6 +25,7 @@ from delivery.types import Acceptor, Transaction
 from directory import authentication
 from directory.sasl import Challenge
 from directory.types import LoggedIn
+from smtp import replies
 from smtp.gate import Gate
 from smtp.parameters import Offers
 from smtp.replies import Reply
@@ -227,6 +228,17 @@ class Conversation:
         self.transaction = None
         self.attempted = self.taken = 0
         self.chunking = False
+
+
+def stranger(talk: Conversation) -> Step | None:
+    """Submission is for those who logged in, under TLS (RFC 3207 4; RFC 4954 6: 530 to every command that needs it)."""
+    if not talk.service.submission:
+        return None
+    if not talk.private:
+        return Step(replies.TLS_FIRST, blame=Blame.ERROR)
+    if talk.greeted and talk.login is None:
+        return Step(replies.AUTH_FIRST, blame=Blame.ERROR)
+    return None
 
 
 async def judged(decision: Awaitable[Status]) -> Status:

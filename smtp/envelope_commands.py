@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from core.address import Address
 from core.envelope import Listener
 from core.errors import TemporaryError
 from core.log import get
 from delivery.types import BINARY, Transaction
 from smtp import replies
-from smtp.conversation import Blame, Chunk, Conversation, Step, Then, judged
+from smtp.conversation import Blame, Chunk, Conversation, Step, Then, judged, stranger
 from smtp.parameters import ArgumentError, MailArgument, RcptArgument, parse_mail, parse_rcpt
+from smtp.replies import Reply
 
 log = get(__name__)
 
@@ -72,24 +74,31 @@ async def rcpt(talk: Conversation, argument: str) -> Step:
     except ArgumentError as error:
         return Step(error.reply, blame=Blame.ERROR)
     talk.attempted += 1
-    return _full(talk, transaction) or await _judge(talk, transaction, wanted)
+    refusal = _full(talk, transaction)
+    if refusal is not None and not _named(transaction, wanted.recipient):  # who is named twice takes no second place
+        return Step(refusal)
+    return await _judge(talk, transaction, wanted)
 
 
-def _full(talk: Conversation, transaction: Transaction) -> Step | None:
+def _full(talk: Conversation, transaction: Transaction) -> Reply | None:
     count = len(transaction.recipients)
     if count >= talk.service.recipients_limit:
-        return Step(replies.TOO_MANY_RECIPIENTS)
+        return replies.TOO_MANY_RECIPIENTS
     # A bounce concerns one sender; the rest may come one by one (row 53).
     if count and transaction.sender is None and talk.service.role is Listener.MX:
-        return Step(replies.ONE_PER_BOUNCE)
+        return replies.ONE_PER_BOUNCE
     return None
+
+
+def _named(transaction: Transaction, recipient: Address) -> bool:
+    return any(address == recipient for address, _ in transaction.recipients)
 
 
 async def _judge(talk: Conversation, transaction: Transaction, wanted: RcptArgument) -> Step:
     status = await judged(talk.service.acceptor.recipient(transaction, wanted.recipient, wanted.dsn))
     if not status.ok:
         return Step(replies.of(status), blame=Blame.RECIPIENT if status.permanent else Blame.NONE)
-    if all(address != wanted.recipient for address, _ in transaction.recipients):
+    if not _named(transaction, wanted.recipient):
         transaction.recipients.append((wanted.recipient, wanted.dsn))
     talk.taken += 1
     return Step(replies.RECIPIENT_OK)
@@ -103,12 +112,6 @@ async def data(talk: Conversation, argument: str) -> Step:
     if talk.transaction is not None and talk.transaction.parameters.body == BINARY:  # RFC 3030 3
         return Step(replies.CHUNKS_ONLY, blame=Blame.ERROR)
     return _not_ready(talk) or Step(replies.START_MAIL, Then.DATA)
-
-
-def _clear_text(talk: Conversation) -> Step | None:
-    if talk.service.submission and not talk.private:
-        return Step(replies.TLS_FIRST, blame=Blame.ERROR)
-    return None
 
 
 def _not_ready(talk: Conversation) -> Step | None:
@@ -128,7 +131,7 @@ async def bdat(talk: Conversation, argument: str) -> Step:
     if match is None:
         return Step(replies.BAD_CHUNK, Then.CLOSE, Blame.ERROR)
     chunk = Chunk(int(match["size"]), match["last"] is not None)
-    refused = _clear_text(talk) or _not_ready(talk)
+    refused = stranger(talk) or _not_ready(talk)
     if refused is not None:
         return replace(refused, then=Then.CHUNK, chunk=chunk)
     return Step(replies.chunk(chunk.size), Then.CHUNK, chunk=chunk)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from core.envelope import Listener
 from smtp import replies
@@ -14,10 +16,9 @@ from smtp.conversation import Blame, Conversation, Step, Then
 from smtp.replies import Reply
 from smtp.schedule import future_release
 
-NOT_HERE = replies.UNKNOWN_COMMAND  # RFC 2033 4.1: each protocol refuses the other's greeting
 MAX_HELO = 255
-# Domain or address literal (RFC 5321 4.1.3), with the underscores that real hosts have.
-_HELO = re.compile(r"[A-Za-z0-9_.-]+|\[[A-Za-z0-9:._-]+\]")
+# A domain as real hosts have it: with underscores, a hyphen or a dot at its end.
+_DOMAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*\.?")
 
 
 def _size(talk: Conversation) -> str:
@@ -81,7 +82,10 @@ KEYWORDS: tuple[Callable[[Conversation], str], ...] = (
 
 
 async def smtp_ehlo(talk: Conversation, argument: str) -> Step:
-    return await ehlo(talk, argument) if talk.service.role is not Listener.LMTP else Step(NOT_HERE, blame=Blame.ERROR)
+    """RFC 2033 4.1: each protocol refuses the other's greeting."""
+    if talk.service.role is Listener.LMTP:
+        return Step(replies.NOT_HERE, blame=Blame.ERROR)
+    return await ehlo(talk, argument)
 
 
 async def ehlo(talk: Conversation, argument: str) -> Step:
@@ -95,12 +99,14 @@ async def ehlo(talk: Conversation, argument: str) -> Step:
 
 async def lhlo(talk: Conversation, argument: str) -> Step:
     """LMTP's greeting, and the only one there (RFC 2033 4.1)."""
-    return await ehlo(talk, argument) if talk.service.role is Listener.LMTP else Step(NOT_HERE, blame=Blame.ERROR)
+    if talk.service.role is not Listener.LMTP:
+        return Step(replies.UNKNOWN_COMMAND, blame=Blame.ERROR)
+    return await ehlo(talk, argument)
 
 
 async def helo(talk: Conversation, argument: str) -> Step:
     if talk.service.role is Listener.LMTP:
-        return Step(NOT_HERE, blame=Blame.ERROR)
+        return Step(replies.NOT_HERE, blame=Blame.ERROR)
     name = _name(talk, argument)
     if name is None:
         return Step(replies.BAD_HELO, blame=Blame.ERROR)
@@ -123,6 +129,18 @@ async def starttls(talk: Conversation, argument: str) -> Step:
 def _name(talk: Conversation, argument: str) -> str | None:
     """The name to remember. A person's mail program may call its computer anything: on submission a name that is no
     host name is forgiven and forgotten; a stranger is refused (row 18)."""
-    if len(argument) <= MAX_HELO and _HELO.fullmatch(argument):
+    if not 0 < len(argument) <= MAX_HELO:
+        return None
+    if _DOMAIN.fullmatch(argument) or _literal(argument):
         return argument
-    return "unknown" if argument and talk.service.submission and len(argument) <= MAX_HELO else None
+    return "unknown" if talk.service.submission else None
+
+
+def _literal(text: str) -> bool:
+    """RFC 5321 4.1.3: [192.0.2.1] or [IPv6:2001:db8::1]; no other tag was ever registered."""
+    if not (text.startswith("[") and text.endswith("]")) or "%" in text:  # a scope is no part of an address on the wire
+        return False
+    tagged = text[1:6].upper() == "IPV6:"
+    with contextlib.suppress(ValueError):
+        return ip_address(text[6:-1] if tagged else text[1:-1]).version == (6 if tagged else 4)
+    return False

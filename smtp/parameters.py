@@ -168,6 +168,8 @@ def _auth(parameters: MailParameters, value: str, offers: Offers) -> MailParamet
     """Checked and forgotten: we never believe another's word for who wrote a message (RFC 4954 5 lets us say <>)."""
     if not offers.auth:
         raise ArgumentError(replies.UNKNOWN_PARAMETER)
+    if not value:
+        raise ArgumentError(replies.BAD_PARAMETER)
     _xtext(value)
     return parameters
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiosmtpd.smtp import SMTP
 
-from core.envelope import Peer
+from core.envelope import Listener, Peer
 from core.log import context, get
 from core.networks import plain_address
 from core.tls import client_certificate
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = get(__name__)
 
 BANNER = "ESMTP Beffroi"
+LMTP_BANNER = "LMTP Beffroi"
 LINGER = 5.0  # seconds for the last reply to leave before the connection is cut
 GATHERED = 16 * 1024  # octets of replies held back while more commands wait
 FOREVER = float("inf")
@@ -88,7 +89,12 @@ class SmtpProtocol(SMTP):
     ) -> None:
         """`counted`: the peer that the gate let in already, itself or behind a balancer."""
         super().__init__(
-            _HOOKLESS, data_size_limit=None, enable_SMTPUTF8=True, hostname=service.hostname, ident=BANNER, loop=loop
+            _HOOKLESS,
+            data_size_limit=None,
+            enable_SMTPUTF8=True,
+            hostname=service.hostname,
+            ident=LMTP_BANNER if service.role is Listener.LMTP else BANNER,
+            loop=loop,
         )
         self.reason = "peer-left"
         self.stopping = False

@@ -1,7 +1,7 @@
 """Every reply the server sends, as values: code, enhanced status, text (RFC 5321 4.2, RFC 2034, RFC 3463).
 
 Knows how a reply looks on the wire; refuses to know when one is due. Texts never echo input (promise P9). The banner,
-answers to HELO and EHLO, 334 and 354 carry no enhanced code, as RFC 2034 3 says; all others do.
+every answer to HELO and EHLO (refusals, too), 334 and 354 carry no enhanced code, as RFC 2034 4 says; all others do.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SENDER_OK = reply(250, "2.1.0", "Sender OK")
 RECIPIENT_OK = reply(250, "2.1.5", "Recipient OK")
 GOODBYE = reply(221, "2.0.0", "Goodbye")
 START_MAIL = Reply(354, ("End data with <CR><LF>.<CR><LF>",))
-CANNOT_VERIFY = reply(252, "2.1.5", "Cannot VRFY; send some mail and it will be tried")
+CANNOT_VERIFY = reply(252, "2.0.0", "Cannot VRFY; send some mail and it will be tried")
 HELP = Reply(214, ("HELO EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP", "See RFC 5321"), "2.0.0")
 READY_FOR_TLS = reply(220, "2.0.0", "Ready to start TLS")
 
@@ -64,7 +64,8 @@ AUTH_LINE_TOO_LONG = reply(500, "5.5.6", "Authentication exchange line is too lo
 UNKNOWN_COMMAND = reply(500, "5.5.1", "Command not recognized")
 NOT_IMPLEMENTED = reply(502, "5.5.1", "Command not implemented")
 FOREIGN_PROTOCOL = reply(500, "5.5.1", "This is a mail server")
-BAD_HELO = reply(501, "5.5.4", "A domain name or an address literal is needed")
+BAD_HELO = Reply(501, ("A domain name or an address literal is needed",))
+NOT_HERE = Reply(500, ("This door speaks LMTP",))
 BAD_SENDER = reply(501, "5.1.7", "Bad sender address syntax")
 BAD_RECIPIENT = reply(501, "5.1.3", "Bad recipient address syntax")
 BAD_MAIL = reply(501, "5.5.4", "Syntax: MAIL FROM:<address> [parameters]")
@@ -78,6 +79,8 @@ MAIL_FIRST = reply(503, "5.5.1", "Send MAIL first")
 CHUNKS_FIRST = reply(503, "5.5.1", "The message comes by BDAT; end it, or send RSET")
 CHUNKS_ONLY = reply(503, "5.5.1", "BODY=BINARYMIME comes by BDAT only")
 BAD_CHUNK = reply(501, "5.5.4", "Syntax: BDAT size [LAST]")
+BAD_VRFY = reply(501, "5.5.4", "Syntax: VRFY address")
+BAD_AUTH = reply(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
 RCPT_FIRST = reply(503, "5.5.1", "Send RCPT first")
 NESTED_MAIL = reply(503, "5.5.1", "A transaction is open already")
 NO_RECIPIENTS = reply(554, "5.5.1", "No valid recipients")
@@ -98,6 +101,7 @@ BUSY = reply(421, "4.3.2", "Too many connections, try again later")
 TIMEOUT = reply(421, "4.4.2", "Timeout")
 TOO_SLOW = reply(421, "4.4.2", "Data arrives too slowly")
 SHUTTING_DOWN = reply(421, "4.3.2", "Service is restarting")
+OUT_OF_STEP = reply(421, "4.5.0", "What follows cannot be read; closing")
 
 # --- internationalised mail (RFC 6531 3.5)
 SENDER_NEEDS_UTF8 = reply(550, "5.6.7", "Internationalized address needs SMTPUTF8")

@@ -140,7 +140,16 @@ class Session:
         elif step.then is Then.AUTH:
             await self._authenticate()
         elif step.then is Then.CLOSE:
+            self._close(step.reply)
+
+    def _close(self, last: Reply) -> None:
+        """RFC 5321 3.8: nobody is left without 221 or 421."""
+        if last.code == 221:
             self._link.end(None, "quit")
+        elif last.code == 421:
+            self._link.end(None, "refused")
+        else:
+            self._link.end(replies.OUT_OF_STEP, "out-of-step")
 
     async def _answer(self, step: Step) -> None:
         wait, over = self._blame(step)
@@ -209,6 +218,8 @@ class Session:
         if not chunk.last and chunk.size < SMALL_CHUNK and self.budget.junk_command():  # row 13
             self._link.end(replies.TOO_MANY_COMMANDS, "junk")
             raise Hangup
+        if not self._link.source.has(chunk.size):  # RFC 2920 3.2: who waits for input holds no replies back
+            await self._link.send()
         transaction = self.talk.transaction
         if transaction is None or not step.reply.good:
             await self._skip(chunk.size)

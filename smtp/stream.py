@@ -66,12 +66,16 @@ class PeerReader:
         """Whether another whole line is here already, so that replies may be gathered (RFC 2920 3.2)."""
         return b"\n" in self._buffer or b"\n" in _unread(self.stream)
 
+    def has(self, octets: int) -> bool:
+        """Whether so many are here already, so that reading them waits for nobody."""
+        return len(self._buffer) + len(_unread(self.stream)) >= octets
+
     async def readuntil(self) -> bytes:
         """The next command line with its CRLF. Raises `LineFault`, `Hangup`."""
         line = await self._line(self._limits.auth_line)
-        limit = self._limits.auth_line if _AUTH.match(line) else self._limits.command_line
-        if len(line) > limit:
-            raise LineFault(replies.LINE_TOO_LONG)
+        auth = _AUTH.match(line) is not None
+        if len(line) > (self._limits.auth_line if auth else self._limits.command_line):
+            raise LineFault(replies.AUTH_LINE_TOO_LONG if auth else replies.LINE_TOO_LONG)
         return self._checked(line)
 
     async def auth_line(self) -> bytes:

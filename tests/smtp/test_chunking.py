@@ -108,6 +108,7 @@ async def test_a_size_that_cannot_be_read_ends_the_session(argument: str) -> Non
     async with running(service()) as server:
         wire = await ready(server)
         assert (await wire.say(f"BDAT {argument}".strip())).startswith("501 5.5.4")
+        assert (await wire.reply()).startswith("421 4.5.0")  # RFC 5321 3.8
         assert await wire.closed()
 
 

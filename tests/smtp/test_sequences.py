@@ -1,7 +1,7 @@
 """Sequences of commands against a model of RFC 5321 4.1.4 (security.md finding 5: fuzz sequences, not lines)."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +43,7 @@ class Model:
     greeted: bool = False
     extended: bool = False
     sender: str | None = None
-    accepted: int = 0
+    accepted: list[str] = field(default_factory=list)
     bounced: bool = False
 
     def expect(self, verb: str, argument: str) -> str:
@@ -62,7 +62,7 @@ class Model:
         if verb == "BDAT":
             return "25" if self._data("") == "35" else "5"
         if verb == "RSET":
-            self.sender, self.accepted = None, 0
+            self.sender, self.accepted = None, []
             return "25"
         return "25" if verb == "NOOP" else "5"
 
@@ -75,7 +75,7 @@ class Model:
             return "50"
         if "banned" in argument:
             return "55"
-        self.sender, self.accepted = argument[6:].split(">")[0], 0
+        self.sender, self.accepted = argument[6:].split(">")[0], []
         return "25"
 
     def _rcpt(self, argument: str) -> str:
@@ -83,11 +83,11 @@ class Model:
             return "50"
         if argument.endswith("@>"):
             return "50"
-        if self.sender == "" and self.accepted:
+        if self.sender == "" and self.accepted and argument not in self.accepted:
             return "45"
         if "unknown" in argument or "other" in argument:
             return "55"
-        self.accepted += 1
+        self.accepted.append(argument)
         return "25"
 
     def _data(self, argument: str) -> str:
@@ -95,7 +95,7 @@ class Model:
             return "50"
         if not self.accepted:
             return "5"
-        self.sender, self.accepted = None, 0
+        self.sender, self.accepted = None, []
         return "35"
 
 

@@ -36,7 +36,7 @@ STEPS = (
     "BDAT last refused", "RSET", "NOOP", "VRFY", "nonsense",
 )  # fmt: skip
 
-ONLY_UNDER_TLS = ("LHLO", "MAIL", "RCPT", "DATA", "BDAT", "VRFY")
+FOR_PEOPLE = ("MAIL", "RCPT", "DATA", "BDAT", "VRFY")  # on submission: under TLS and after a login (RFC 4954 6)
 
 
 def plain(password: str) -> bytes:
@@ -70,7 +70,8 @@ class Model:
 
     def expect(self, step: str) -> list[str]:
         verb = step.partition(" ")[0]
-        if self.role is Listener.SUBMISSION and not self.tls and verb in ONLY_UNDER_TLS:
+        stranger = not self.tls or (self.greeted and not self.login)
+        if self.role is Listener.SUBMISSION and verb in FOR_PEOPLE and stranger:
             return ["530"]
         match verb:
             case "EHLO" | "LHLO" | "HELO":
@@ -120,8 +121,6 @@ class Model:
     def _mail(self) -> list[str]:
         if not self.greeted or self.open:
             return ["503"]
-        if self.role is Listener.SUBMISSION and not self.login:
-            return ["530"]
         self.open, self.owed = True, 0
         return ["250"]
 

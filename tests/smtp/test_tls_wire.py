@@ -262,7 +262,7 @@ async def test_auth_login(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("lines", "answer"),
     [
-        (["AUTH"], "504 5.5.4"),
+        (["AUTH"], "501 5.5.4"),
         (["AUTH CRAM-MD5"], "504 5.5.4"),
         (["AUTH PLAIN !!!"], "501 5.5.2"),
         (["AUTH PLAIN", "*"], "501 5.7.0"),
@@ -271,7 +271,7 @@ async def test_auth_login(wire: Wire) -> None:
         (["AUTH PLAIN " + plain(password="wrong")], "535 5.7.8"),
         (["AUTH PLAIN", "x" * 12300], "500 5.5.6"),
         (["AUTH PLAIN " + "QUFB" * 3068], "501 5.5.2"),
-        (["AUTH PLAIN " + "QUFB" * 3100], "500 5.5.2"),
+        (["AUTH PLAIN " + "QUFB" * 3100], "500 5.5.6"),
     ],
 )
 async def test_h095_h115_bad_exchanges(
