@@ -56,7 +56,7 @@ class Feature(Flag):
 
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
-    """`sequence-set` of RFC 9051 9: pairs as written, `STAR` for "*". `saved`: "$", the result the view keeps."""
+    """`sequence-set` of RFC 9051 9: pairs as written, `STAR` for "*". `saved`: with "$", the result the view keeps."""
 
     pairs: tuple[tuple[int, int], ...]
     saved: bool = False

@@ -179,9 +179,10 @@ class View:
 
     def ranges(self, wanted: SequenceSet, *, uid: bool, strict: bool = True) -> Ranges:
         """Either of the two, for commands that have both forms; "$" means the same messages in both."""
-        if wanted.saved:
-            return self.saved
-        return self.from_uids(wanted) if uid else self.from_numbers(wanted, strict=strict)
+        if not wanted.pairs:
+            return self.saved if wanted.saved else ()
+        found = self.from_uids(wanted) if uid else self.from_numbers(wanted, strict=strict)
+        return merge((*found, *self.saved)) if wanted.saved else found
 
     def known(self, ranges: Ranges) -> Sequence[int]:
         """The UIDs of the view inside `ranges`, ascending."""

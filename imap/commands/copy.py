@@ -14,6 +14,7 @@ from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
 from imap.types import Ranges, SequenceSet
+from imap.updates import look
 from imap.wire.scanner import Scanner
 from store.types import Uid
 
@@ -45,7 +46,18 @@ async def _ranges(session: Session, selected: Selected, asked: Transfer) -> tupl
     place = await session.store.landing(asked.target)
     if place is None:
         raise No("no such mailbox", Code.TRYCREATE)
+    if not asked.uid and asked.wanted.pairs:
+        await _require_all(selected, selected.view.from_numbers(asked.wanted))
     return ranges, place.folder.id
+
+
+async def _require_all(selected: Selected, ranges: Ranges) -> None:
+    """RFC 2180 4.4.2: all that was named by number, or nothing and NO; which UIDs are left is told by COPYUID, and who
+    names UIDs or "$" is told nothing of those that are gone (RFC 9051 6.4.9, RFC 5182 2.1)."""
+    await look(selected)
+    view = selected.view
+    if view.owes_expunge and any(map(view.is_gone, view.known(ranges))):
+        raise No("some of the messages no longer exist", Code.EXPUNGEISSUED)
 
 
 async def _copy(session: Session, asked: Transfer) -> Ok:

@@ -36,7 +36,7 @@ def _parser(*, uid: bool) -> Callable[[Scanner], Replace]:
         """replace = "REPLACE" SP seq-number SP mailbox append-message"""
         scanner.space()
         wanted = scanner.sequence_set()
-        if len(wanted.pairs) != 1 or wanted.pairs[0][0] != wanted.pairs[0][1]:
+        if wanted.saved or len(wanted.pairs) != 1 or wanted.pairs[0][0] != wanted.pairs[0][1]:
             raise BadSyntax("one message is replaced at a time")
         scanner.space()
         name = scanner.mailbox()

@@ -9,16 +9,17 @@ from imap.errors import BadSyntax
 from imap.types import MAX_NUMBER, SAVED, STAR, Ranges, SequenceSet, ranges_of
 
 # seq-number = nz-number / "*"; seq-range = seq-number ":" seq-number
-# sequence-set = (seq-number / seq-range) ["," sequence-set]
+# sequence-set = (seq-number / seq-range) ["," sequence-set]; sequence-set =/ seq-last-command: "$" alone, or at the end
 _NUMBER = rb"(?:[1-9][0-9]{0,9}|\*)"
-PATTERN = re.compile(rb"%b(?::%b)?(?:,%b(?::%b)?)*|\$" % ((_NUMBER,) * 4))  # "$": seq-last-command, RFC 5182 3
+PATTERN = re.compile(rb"%b(?::%b)?(?:,%b(?::%b)?)*(?:,\$)?|\$" % ((_NUMBER,) * 4))  # "$": RFC 5182 5
 
 
 def parse(text: bytes) -> SequenceSet:
     """What `PATTERN` matched. Raises `BadSyntax` for numbers past 2^32 - 1."""
-    if text == b"$":
+    numbers, dollar, _ = text.partition(b"$")
+    if not numbers:
         return SAVED
-    return SequenceSet(tuple(_pair(part) for part in text.split(b",")))
+    return SequenceSet(tuple(_pair(part) for part in numbers.rstrip(b",").split(b",")), saved=bool(dollar))
 
 
 def _pair(part: bytes) -> tuple[int, int]:

@@ -41,6 +41,34 @@ async def test_store_on_what_another_expunged_says_so() -> None:
         assert lines[-1].startswith(b"a NO [EXPUNGEISSUED]")
 
 
+@pytest.mark.parametrize("command", [b"COPY 2 Trash", b"COPY 1:3 Trash", b"MOVE 1:2 Trash"])
+async def test_copy_by_number_of_what_another_expunged_copies_nothing(command: bytes) -> None:
+    """RFC 2180 4.4.2: the client would take messages for copied that are not."""
+    async with World() as world, selected(world, MAIL, MAIL, MAIL) as one:
+        two = await world.login()
+        await two.ok(b"SELECT INBOX")
+        await two.ok(b"STORE 2 +FLAGS.SILENT \\Deleted")
+        await two.ok(b"EXPUNGE")
+        assert await one.ask(command) == [
+            b"* 2 EXPUNGE",
+            b"a NO [EXPUNGEISSUED] some of the messages no longer exist",
+        ]
+        assert (await one.ok(b"STATUS Trash (MESSAGES)"))[0] == b"* STATUS Trash (MESSAGES 0)"
+        assert (await one.ok(b"STATUS INBOX (MESSAGES)"))[0] == b"* STATUS INBOX (MESSAGES 2)"
+
+
+@pytest.mark.parametrize("command", [b"UID COPY 1:3 Trash", b"UID MOVE 1:3 Trash", b"COPY $ Trash"])
+async def test_copy_by_uid_passes_over_what_another_expunged_and_tells_what_it_copied(command: bytes) -> None:
+    """RFC 9051 6.4.9: a UID that is not there is no error; RFC 5182 2.1: "$" holds what is left."""
+    async with World() as world, selected(world, MAIL, MAIL, MAIL) as one:
+        await one.ok(b"SEARCH RETURN (SAVE) ALL")
+        two = await world.login()
+        await two.ok(b"SELECT INBOX")
+        await two.ok(b"STORE 2 +FLAGS.SILENT \\Deleted")
+        await two.ok(b"EXPUNGE")
+        assert [line for line in await one.ok(command) if b" 1,3 1:2] " in line]
+
+
 async def test_a_change_between_the_look_and_a_silent_store_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 9051 6.4.6: .SILENT keeps back what the client asked for itself, nothing else."""
     async with World() as world, selected(world, MAIL, MAIL) as one:

@@ -22,7 +22,7 @@ from imap.errors import Bad, Code, No
 from imap.responses import Ok
 from imap.resync import since
 from imap.session import Selected, Session
-from imap.types import Feature, Ranges, contains, ranges_of, spans
+from imap.types import Feature, Ranges, contains, merge, ranges_of, spans
 from imap.updates import announce_keywords
 from imap.view import View
 from store.types import Column, Flag, Message
@@ -102,7 +102,8 @@ async def _changed(session: Session, args: FetchArgs, modseq: int, ranges: Range
     view, asked = session.selected.view, ranges
     if args.modifiers.vanished:
         # UIDs the view does not hold may be asked about
-        asked = view.saved if args.numbers.saved else args.numbers.resolve(view.uidnext - 1)
+        named = args.numbers.resolve(view.uidnext - 1)
+        asked = merge((*named, *view.saved)) if args.numbers.saved else named
     missed = await since(session.selected, modseq, asked)
     if args.modifiers.vanished and missed.vanished:
         session.writer.write(responses.vanished(missed.vanished, earlier=True))
@@ -200,7 +201,8 @@ class _Run:
             await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, file))
         except UnknownEncodingError:
             self.unknown = True
-            await self._answer.message(number, row, attributes, (), Source(row, None))
+            # RFC 9051 9, msg-att: at least one item
+            await self._answer.message(number, row, attributes or (UID,), (), Source(row, None))
         finally:
             file.close()
         return True

@@ -85,7 +85,7 @@ def check_fuzzy(session: Session, returns: Returns | None, *, fuzzy: bool) -> No
 def check_numbers(session: Session, key: Key, *, by_uid: bool) -> None:
     """Message numbers among the criteria: refused by UIDONLY; a UID command that has some holds removals back as the
     others do (RFC 7162 3.2.10.2)."""
-    numbers = any(isinstance(leaf, Numbered) and not leaf.by_uid and not leaf.numbers.saved for leaf in leaves(key))
+    numbers = any(isinstance(leaf, Numbered) and not leaf.by_uid and leaf.numbers.pairs for leaf in leaves(key))
     if numbers and session.uid_only:
         raise Bad("no message numbers once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
     session.keep_numbers = by_uid and numbers

@@ -87,6 +87,12 @@ async def test_h101_an_unknown_encoding_is_no_and_the_others_are_answered() -> N
     assert b"1 NO [UNKNOWN-CTE]" in await at.ask(b"1 UID FETCH 1 BINARY.SIZE[3]")
 
 
+async def test_an_answer_without_its_only_item_tells_the_uid() -> None:
+    """RFC 9051 9: "FETCH ()" is no response."""
+    at, _ = await mixed()
+    assert (await at.ask(b"1 FETCH 1 BINARY.PEEK[3]")).startswith(b"* 1 FETCH (UID 1)\r\n1 NO [UNKNOWN-CTE]")
+
+
 async def test_long_parts_are_decoded_block_by_block() -> None:
     big = bytes(range(251)) * 8000
     head = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"

@@ -58,6 +58,7 @@ CHANGING = (
     read(b"STORE 1:2 FLAGS \\Seen", b"NO [EXPUNGEISSUED] some messages no longer exist", expunged),
     read(b"STORE 1 FLAGS (%b)" % MANY, b"NO [LIMIT] too many keywords, or one too long", title="STORE of 65 keywords"),
     read(b"EXPUNGE", b"NO [READ-ONLY] mailbox is read-only", after(b"EXAMINE INBOX")),
+    read(b"COPY 1:2 Trash", b"NO [EXPUNGEISSUED] some of the messages no longer exist", expunged),
     read(b"COPY 1 nowhere", b"NO [TRYCREATE] no such mailbox"),
     read(
         b"COPY 1:* Trash",

@@ -102,6 +102,19 @@ async def test_a_saved_result_stands_for_its_messages_in_both_kinds_of_commands(
     assert b"1 BAD" in await at.ask(b"1 FETCH $,1 UID")
 
 
+async def test_a_saved_result_ends_a_set_of_numbers() -> None:
+    """RFC 9051 9: sequence-set = (seq-number / seq-range) ["," sequence-set], and "$" is a sequence-set."""
+    at, mailbox = await ten(seen=(2, 3, 5))
+    await said(at, b"SEARCH RETURN (SAVE) SEEN")
+    assert await said(at, b"FETCH 1:2,$ UID") == "\r\n".join(f"* {n} FETCH (UID {n}0)" for n in (1, 2, 3, 5)).encode()
+    assert await said(at, b"UID SEARCH UID 90:*,$") == b"* SEARCH 20 30 50 90 100"
+    assert await said(at, b"SEARCH NOT 6:*,$") == b"* SEARCH 1 4"
+    await said(at, b"STORE 9,$ +FLAGS.SILENT \\Flagged")
+    assert [uid for uid, row in mailbox.messages.items() if Flag.FLAGGED in row.flags] == [20, 30, 50, 90]
+    for wrong in (b"$,$", b"1:$", b"1,$,2", b"1$"):
+        assert b"1 BAD" in await at.ask(b"1 FETCH %b UID" % wrong)
+
+
 @pytest.mark.parametrize(
     ("options", "kept"),
     [(b"SAVE", b"2 3 5"), (b"SAVE MIN", b"2"), (b"SAVE MAX", b"5"), (b"SAVE MIN MAX", b"2 5"),
