@@ -32,6 +32,7 @@ from store.types import (
     Placement,
     Snapshot,
     SortCriterion,
+    Stretch,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
@@ -103,6 +104,9 @@ class GuardedMailbox:
     async def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
         async for batch in (await self._readable()).rows(ranges, columns):
             yield batch
+
+    async def stretch(self, first: int, last: int) -> Stretch:
+        return await (await self._readable()).stretch(first, last)
 
     async def open(self, uid: Uid) -> MessageFile:
         return await (await self._readable()).open(uid)

@@ -11,7 +11,20 @@ from typing import TypeVar
 
 from core.errors import NotFoundError, StorageError
 from message.content import Content
-from store import catalog, copy, expunge, field_search, flags, newcomers, outside, records, replace, sort, thread
+from store import (
+    catalog,
+    copy,
+    expunge,
+    field_search,
+    flags,
+    newcomers,
+    outside,
+    records,
+    replace,
+    sort,
+    stretches,
+    thread,
+)
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
 from store.delivery import discarded, stage_appended
@@ -40,6 +53,7 @@ from store.types import (
     Placement,
     Snapshot,
     SortCriterion,
+    Stretch,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
@@ -109,6 +123,9 @@ class FolderView:
                     break
                 start = batch[-1].uid + 1
                 await asyncio.sleep(0)
+
+    async def stretch(self, first: int, last: int) -> Stretch:
+        return await self._read(partial(stretches.read, first=first, last=last))
 
     async def open(self, uid: Uid) -> MessageFile:
         """ENOENT > re-read the row > scan the folder > report (design.md section 5)."""

@@ -32,6 +32,7 @@ from store.types import (
     Restored,
     Snapshot,
     SortCriterion,
+    Stretch,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
@@ -100,6 +101,10 @@ class Mailbox(Protocol):
 
     def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
         """The messages present in these UIDs, ascending, in bounded batches; no cursor survives a batch."""
+
+    async def stretch(self, first: int, last: int) -> Stretch:
+        """The flags of the messages present from UID `first` to `last`: some thousands at most, for they are read in
+        one go."""
 
     async def open(self, uid: Uid) -> MessageFile:
         """Raises `NotFoundError` when it was expunged and its file is gone."""

@@ -109,6 +109,17 @@ class Message(NamedTuple):
     sent_date: int = 0
 
 
+class Stretch(NamedTuple):
+    """The flags of all messages with UIDs from one to another, for whoever knows these UIDs. `flags`: an octet each, in
+    the order of UIDs; `keywords`: what each of them has, None when they differ (`flags` is empty then); `modseq`: the
+    highest."""
+
+    messages: int
+    modseq: int = 0
+    flags: bytes = b""
+    keywords: tuple[str, ...] | None = ()
+
+
 class Column(IntFlag):
     """What `Mailbox.rows` is to bring; uid, flags, keywords and modseq always come."""
 

@@ -30,11 +30,20 @@ from store.types import (
     Placement,
     Snapshot,
     SortCriterion,
+    Stretch,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
 )
 from tests.fakes import ordering
+
+
+def stretch_of(rows: Sequence[Message]) -> Stretch:
+    """Of these messages, in the order of their UIDs."""
+    if len({row.keywords for row in rows}) > 1:
+        return Stretch(len(rows), max(row.modseq for row in rows), keywords=None)
+    modseq = max((row.modseq for row in rows), default=ModSeq(0))
+    return Stretch(len(rows), modseq, bytes(int(row.flags) for row in rows), rows[0].keywords if rows else ())
 
 
 @dataclass
@@ -132,6 +141,9 @@ class MemoryMailbox:
         for start in range(0, len(wanted), self.batch):
             present = [uid for uid in wanted[start : start + self.batch] if uid in self.messages]
             yield [only(self.messages[uid], columns) for uid in present]
+
+    async def stretch(self, first: int, last: int) -> Stretch:
+        return stretch_of([self.messages[uid] for uid in sorted(self.messages) if first <= uid <= last])
 
     async def open(self, uid: Uid) -> MemoryFile:
         self.asked.append(("open", uid))

@@ -34,12 +34,13 @@ from store.types import (
     Placement,
     Snapshot,
     SortCriterion,
+    Stretch,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
 )
 from tests.fakes import ordering
-from tests.fakes.memory_mailbox import MemoryFile, only, vocabulary
+from tests.fakes.memory_mailbox import MemoryFile, only, stretch_of, vocabulary
 
 USES = ("Archive", "Drafts", "Junk", "Sent", "Trash")
 STANDARD = {INBOX: ""} | {name: f"\\{name}" for name in USES}
@@ -129,6 +130,10 @@ class MemoryBox:
         for uid in self._live().among(ranges):
             if uid in self._box.messages:
                 yield [only(self._box.messages[uid], columns)]
+
+    async def stretch(self, first: int, last: int) -> Stretch:
+        box = self._live()
+        return stretch_of([box.messages[uid] for uid in box.among([(first, last)])])
 
     async def open(self, uid: Uid) -> MemoryFile:
         if uid not in self._live().raw:

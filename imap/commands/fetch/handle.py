@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Container, Sequence
 
 from core import log
 from core.errors import ForbiddenError, NotFoundError, StorageError
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
+from imap.commands.fetch import stretches
 from imap.commands.fetch.answer import Answer
 from imap.commands.fetch.binary import UnknownEncodingError
 from imap.commands.fetch.items import FLAGS, MOD_SEQ, RECENT_FLAGS, UID, Attribute
@@ -89,8 +90,10 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, limited: bo
         # The view knows the UIDs, also of what is gone and was not told yet (RFC 2180 4.1.1).
         await run.uids(view.known(ranges))
         return 0, part.code
-    async for batch in selected.mailbox.rows(ranges, todo.columns):
-        await run.batch(batch)
+    if stretches.fits(todo):
+        await run.flags(ranges)
+    else:
+        await run.rows(ranges)
     if run.unknown:
         tell_partly(session, part.code)
         raise No("a part has an unknown encoding", Code.UNKNOWN_CTE)  # RFC 3516 4.3; the others were answered
@@ -145,6 +148,41 @@ class _Run:
         self._lines = (
             Lines(todo, view.uids, uid_only=session.uid_only, recent=view.recent) if Lines.fits(todo) else None
         )
+
+    async def flags(self, ranges: Ranges) -> None:
+        """Flags of messages that are neighbours in the view; where they are not what it believes, row by row."""
+        uids, made = self._view.uids, stretches.FlagLines(self._todo, uid_only=self._uid_only, recent=self._view.recent)
+        few: list[tuple[int, int]] = []  # ranges that are as quick message by message
+        for low, high in ranges:
+            start, stop = bisect_left(uids, low), bisect_right(uids, high)
+            if stop - start < stretches.LEAST:
+                few.append((low, high))
+                continue
+            await self.rows(few)
+            few.clear()
+            for first in range(start, stop, stretches.MOST):
+                some = uids[first : min(first + stretches.MOST, stop)]
+                if not await self._stretch(made, first + 1, some):
+                    await self.rows([(some[0], some[-1])])
+                await asyncio.sleep(0)
+        await self.rows(few)
+
+    async def _stretch(self, made: stretches.FlagLines, number: int, uids: Sequence[int]) -> bool:
+        """Whether it could be answered as a whole: as many are there as the view holds, and none is newer than it."""
+        found = await self._selected.mailbox.stretch(uids[0], uids[-1])
+        if found.messages != len(uids) or found.modseq > self._view.modseq:
+            return False
+        lines = made.of(number, uids, found)
+        if lines is None:
+            return False
+        self._announce(found.keywords or ())
+        self.answered += found.messages
+        await self._answer.pieces(lines)
+        return True
+
+    async def rows(self, ranges: Sequence[tuple[int, int]]) -> None:
+        async for batch in self._selected.mailbox.rows(ranges, self._todo.columns):
+            await self.batch(batch)
 
     async def uids(self, uids: Sequence[int]) -> None:
         for start in range(0, len(uids), TURN_LINES):
@@ -222,8 +260,11 @@ class _Run:
         """No update repeats what this answer tells, unless the client is still owed the mod-sequence."""
         if row.modseq > self._view.modseq and (with_modseq or not self._condstore):
             self._view.told((row,))
-        if not self._selected.keywords.issuperset(row.keywords):
-            announce_keywords(self._writer, self._selected, row.keywords)
+        self._announce(row.keywords)
+
+    def _announce(self, keywords: tuple[str, ...]) -> None:
+        if not self._selected.keywords.issuperset(keywords):
+            announce_keywords(self._writer, self._selected, keywords)
 
 
 FETCH = Command(
