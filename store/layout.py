@@ -136,6 +136,7 @@ def open_domain(fs: FileSystem, domains: int, domain: str) -> int:
         raise OSError(errno.EINVAL, "not a domain directory")
     with contextlib.suppress(FileNotFoundError):
         return fs.open_directory(domains, domain)
+    fs.spread(domains)
     with contextlib.suppress(FileExistsError):
         fs.make_directory(domains, domain)
     fs.sync(domains)
@@ -146,6 +147,7 @@ def _make_account(
     fs: FileSystem, domain: int, name: str, ref: AccountRef, ids: Ids, now: int, standard: Mapping[str, str]
 ) -> None:
     temporary = f"{MAKING}{ids.object_id()}"
+    fs.spread(domain)
     fs.make_directory(domain, temporary)
     root = fs.open_directory(domain, temporary)
     try:
