@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from store import contents
 from store.index import Connection, Row
 from store.sidefile import FolderFile
 from store.types import Folder
@@ -195,6 +196,8 @@ def update(db: Connection, row: FolderRow) -> None:
 def delete(db: Connection, row: FolderRow) -> None:
     """The folder and every row that belongs to it."""
     first, last = row.number << 32, (row.number + 1 << 32) - 1
-    for table in ("messages", "summaries", "heads", "sorting", "expunged", "doomed"):
+    told = contents.within(db, first, last)
+    for table in ("messages", "expunged", "doomed"):
         db.run(f"DELETE FROM {table} WHERE key BETWEEN ? AND ?", (first, last))  # noqa: S608 - names from the line above
+    contents.release(db, told)
     db.run("DELETE FROM folders WHERE number = ?", (row.number,))

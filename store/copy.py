@@ -31,6 +31,7 @@ class _Source(NamedTuple):
     size: int
     internal_date: int
     thread_id: str
+    content: int
 
 
 class _Made(NamedTuple):
@@ -60,7 +61,8 @@ def move(transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, i
     copied = _copy(transaction, source, row, found, keep_unique=True)
     if found:
         transaction.sync_links()  # the new names are durable before the journal removes the old ones
-        expunge.remove(transaction, source, [(item.uid, item.name, item.flags, item.size) for item in found])
+        gone = [(item.uid, item.name, item.flags, item.size, item.content) for item in found]
+        expunge.remove(transaction, source, gone, moved=True)
     return copied
 
 
@@ -68,8 +70,8 @@ def _sources(transaction: Transaction, row: FolderRow, ranges: Sequence[tuple[in
     found: list[_Source] = []
     for first, last in keys_within(row, ranges):
         rows = transaction.db.all(
-            f"SELECT key & {UID_MASK}, name, flags, keywords, size, internal_date, thread_id FROM messages "  # noqa: S608 - constants
-            "WHERE key BETWEEN ? AND ? ORDER BY key",
+            f"SELECT key & {UID_MASK}, name, flags, keywords, size, internal_date, thread_id, content "  # noqa: S608 - constants
+            "FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",
             (first, last),
         )
         found += map(_Source._make, rows)
@@ -160,10 +162,10 @@ def _insert_rows(
     made: Sequence[_Made],
     modseq: int,
 ) -> None:
-    """Rows copied inside SQLite: one statement a table for each run of consecutive UIDs."""
+    """Rows copied inside SQLite. What the octets tell is shared (`store.contents`)."""
     transaction.db.many(
-        "INSERT INTO messages SELECT ?, ?, ?, flags, ?, 0, internal_date, ?, sent_date, size, email_id, thread_id, ? "
-        "FROM messages WHERE key = ?",
+        "INSERT INTO messages SELECT ?, ?, ?, flags, ?, 0, internal_date, ?, sent_date, size, email_id, thread_id, ?, "
+        "content FROM messages WHERE key = ?",
         [
             (
                 key(row.number, new.uid),
@@ -177,25 +179,6 @@ def _insert_rows(
             for new, item in zip(made, found, strict=True)
         ],
     )
-    offset = made[0].uid
-    for first, last in journal.ranges(item.uid for item in found):
-        shift = key(row.number, offset) - key(source.number, first)
-        span = (key(source.number, first), key(source.number, last))
-        transaction.db.run(
-            "INSERT INTO summaries SELECT key + ?, envelope, bodystructure, body FROM summaries "
-            "WHERE key BETWEEN ? AND ?",
-            (shift, *span),
-        )
-        transaction.db.run(
-            "INSERT INTO heads SELECT key + ?, headers, parts, preview FROM heads WHERE key BETWEEN ? AND ?",
-            (shift, *span),
-        )
-        transaction.db.run(
-            "INSERT INTO sorting SELECT key + ?, subject, reply, sender, recipient, copied, shown_sender, "
-            "shown_recipient, fields, message, parents FROM sorting WHERE key BETWEEN ? AND ?",
-            (shift, *span),
-        )
-        offset += last - first + 1
     _count(transaction, row, found)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store import journal
+from store import contents, journal
 from store.catalog import FolderRow
 from store.records import keys_within
 from store.schema import DELETED, SEEN, UID_MASK, key
@@ -14,7 +14,7 @@ from store.types import Changes, Uid
 EVERYTHING = ((1, UID_MASK),)
 REMEMBERED = 50_000  # expunged UIDs kept one by one in a folder; older ones are told as "every absent UID"
 
-Removed = tuple[int, str, int, int]  # uid, file name, flags, size
+Removed = tuple[int, str, int, int, int]  # uid, file name, flags, size, content
 
 
 def expunge(
@@ -28,7 +28,7 @@ def expunge(
     found: list[Removed] = []
     for first, last in keys_within(row, EVERYTHING if ranges is None else ranges):
         found += transaction.db.all(
-            f"SELECT key & {UID_MASK}, name, flags, size FROM messages WHERE key BETWEEN ? AND ?{condition} "  # noqa: S608 - constants
+            f"SELECT key & {UID_MASK}, name, flags, size, content FROM messages WHERE key BETWEEN ? AND ?{condition} "  # noqa: S608 - constants
             "ORDER BY key",
             (first, last),
         )
@@ -37,24 +37,26 @@ def expunge(
     return Changes(row.modseq, row.uidnext, vanished=tuple(Uid(item[0]) for item in found))
 
 
-def remove(transaction: Transaction, row: FolderRow, found: Sequence[Removed]) -> None:
-    """Durably in the journal before the rows go: a lost index cannot bring them back (promise P5)."""
+def remove(transaction: Transaction, row: FolderRow, found: Sequence[Removed], *, moved: bool = False) -> None:
+    """Durably in the journal before the rows go: a lost index cannot bring them back (promise P5). `moved`: their
+    contents are told of elsewhere."""
     transaction.touch(row)
     modseq = transaction.next_modseq(row)  # before the journal: without its floor nobody would be told of the removal
     transaction.journal(row, [journal.removal([item[0] for item in found])])
     runs = [
         (key(row.number, first), key(row.number, last)) for first, last in journal.ranges(item[0] for item in found)
     ]
-    for table in ("messages", "summaries", "heads", "sorting"):
-        transaction.db.many(f"DELETE FROM {table} WHERE key BETWEEN ? AND ?", runs)  # noqa: S608 - names above
+    transaction.db.many("DELETE FROM messages WHERE key BETWEEN ? AND ?", runs)
     transaction.db.many(
         "INSERT OR REPLACE INTO expunged VALUES (?,?,?)",
         [(key(row.number, item[0]), row.number, modseq) for item in found],
     )
     transaction.db.many(
         "INSERT OR REPLACE INTO doomed VALUES (?,?)",
-        [(key(row.number, uid), name) for uid, name, _, _ in found],
+        [(key(row.number, uid), name) for uid, name, _, _, _ in found],
     )
+    if not moved:
+        contents.release(transaction.db, [item[4] for item in found])
     _discount(transaction, row, found)
     _forget_old(transaction, row)
 

@@ -15,6 +15,8 @@ from store.index import Connection
 from store.records import keys_within
 from store.schema import UID_MASK
 
+_HEAD = "SELECT h.headers FROM messages m JOIN heads h ON h.key = m.content WHERE m.key = ?"
+
 
 def containing(
     db: Connection,
@@ -32,7 +34,8 @@ def containing(
     form, found = sorting.wanted(pattern), list[int]()
     for first, last in keys_within(folder, ranges):
         rows = db.all(
-            f"SELECT key & {UID_MASK}, fields FROM sorting WHERE key BETWEEN ? AND ? AND instr(fields, ?) ORDER BY key",  # noqa: S608 - constants
+            f"SELECT m.key & {UID_MASK}, s.fields FROM messages m JOIN sorting s ON s.key = m.content "  # noqa: S608 - constants
+            "WHERE m.key BETWEEN ? AND ? AND instr(s.fields, ?) ORDER BY m.key",
             (first, last, form),
         )
         hits = [uid for uid, kept in rows if sorting.found(kept, name, form)]
@@ -45,7 +48,7 @@ def _exact(db: Connection, folder: FolderRow, uids: Sequence[int], name: bytes, 
     form = casemap(one_line(pattern))
     found = []
     for (first, _), uid in zip(keys_within(folder, [(uid, uid) for uid in uids]), uids, strict=True):
-        head = db.value("SELECT headers FROM heads WHERE key = ?", (first,))
+        head = db.value(_HEAD, (first,))
         values = [fields.value(raw) for field, raw in fields.walk(bytes(head or b"")) if field == name]
         if any(form in casemap(one_line(decode.words(value))) for value in values):
             found.append(uid)

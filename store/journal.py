@@ -126,7 +126,10 @@ def _apply(journal: Journal, text: str) -> None:
 
 
 def ranges(uids: Iterable[int]) -> list[tuple[int, int]]:
-    """Ascending UIDs as inclusive pairs."""
+    """Ascending UIDs, each once, as inclusive pairs."""
+    uids = list(uids)
+    if uids and uids[-1] - uids[0] == len(uids) - 1:
+        return [(uids[0], uids[-1])]
     pairs: list[tuple[int, int]] = []
     for uid in uids:
         if pairs and pairs[-1][1] + 1 == uid:

@@ -12,7 +12,7 @@ from typing import Protocol
 from message import sorting
 from message.header import split
 from store.keys import SORT_ROW, sort_row
-from store.schema import NEW_LIFE, SORTING
+from store.schema import BORROWED, NEW_LIFE, SORTING
 
 BATCH = 1000
 
@@ -37,4 +37,10 @@ def _to_2(db: Database) -> None:
         last = rows[-1][0]
 
 
-MIGRATIONS: Mapping[int, Callable[[Database], None]] = {1: _to_2}
+def _to_3(db: Database) -> None:
+    """Contents that copies share: so far every message has its own."""
+    db.run("ALTER TABLE messages ADD COLUMN content INTEGER NOT NULL DEFAULT 0")
+    db.run(f"UPDATE messages SET content = key; {BORROWED}")  # noqa: S608 - constants
+
+
+MIGRATIONS: Mapping[int, Callable[[Database], None]] = {1: _to_2, 2: _to_3}

@@ -51,7 +51,7 @@ class Record:
     unwritten: bool = False
 
 
-_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_MESSAGE = "INSERT INTO messages VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?1)"
 _SUMMARY = "INSERT INTO summaries VALUES (?,?,?,?)"
 _HEAD = "INSERT INTO heads VALUES (?,?,?,?)"
 _THREAD = "INSERT OR IGNORE INTO threads VALUES (?,?)"
@@ -178,7 +178,7 @@ _COLUMNS: dict[Column, tuple[str, tuple[str, ...]]] = {
     Column.HEADERS: ("h", ("headers",)),
     Column.PREVIEW: ("h", ("preview",)),
 }
-_JOINS = {"s": " JOIN summaries s USING (key)", "h": " JOIN heads h USING (key)"}
+_JOINS = {"s": " JOIN summaries s ON s.key = m.content", "h": " JOIN heads h ON h.key = m.content"}
 _ORDER = (
     "internal_date",
     "save_date",
@@ -207,8 +207,8 @@ def _statement(columns: Column) -> str:
         named = f", {', '.join(chosen)}" if columns else ""
         joins = "".join(_JOINS[table] for table in sorted(set(wanted.values())) if table in _JOINS)
         _statements[columns] = (
-            f"SELECT key & {UID_MASK}, m.flags, m.keywords, m.modseq{named} FROM messages m{joins} "  # noqa: S608 - constants
-            f"WHERE key BETWEEN ? AND ? ORDER BY key LIMIT {BATCH}"
+            f"SELECT m.key & {UID_MASK}, m.flags, m.keywords, m.modseq{named} FROM messages m{joins} "  # noqa: S608 - constants
+            f"WHERE m.key BETWEEN ? AND ? ORDER BY m.key LIMIT {BATCH}"
         )
     return _statements[columns]
 

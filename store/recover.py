@@ -12,14 +12,14 @@ import contextlib
 
 import core.log
 from core.frozen import dataclass
-from store import catalog, folders, journal, layout, sidefile
+from store import catalog, contents, folders, journal, layout, sidefile
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, consistent
 from store.handle import Handle, folder_directory
 from store.lockfile import ALL, State, Word
 from store.names import LONG, directory_folder
 from store.scan import scan_folder
-from store.schema import NEW_LIFE, TABLES_BY_MESSAGE
+from store.schema import NEW_LIFE
 from store.sidefile import FolderFile
 from store.transaction import Transaction
 from store.trust import Trust, judge
@@ -96,7 +96,7 @@ def _make_durable(handle: Handle, touched: tuple[str, ...]) -> None:
 def _refuse_damage(handle: Handle) -> None:
     """After a power loss some disks have kept pages of different times: rows are not compared with files before SQLite
     itself calls the index whole. Raises IndexDamagedError: it is then made again."""
-    counts = {handle.writer.value(f"SELECT count(*) FROM {table}") for table in TABLES_BY_MESSAGE}  # noqa: S608 - constants
+    counts = set(contents.counts(handle.writer))
     answer = handle.writer.value("PRAGMA quick_check(1)")
     if answer != "ok" or len(counts) > 1:
         raise IndexDamagedError(f"{answer}, {len(counts)} different counts")

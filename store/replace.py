@@ -23,7 +23,9 @@ def replace(
     (nothing is appended then, RFC 8508 3.2); QuotaError. The room of the old message counts as free: a draft can be
     saved again in a full mailbox."""
     source = transaction.folder(folder_id)
-    row = transaction.db.one("SELECT name, flags, size FROM messages WHERE key = ?", (key(source.number, uid),))
+    row = transaction.db.one(
+        "SELECT name, flags, size, content FROM messages WHERE key = ?", (key(source.number, uid),)
+    )
     if row is None:
         raise NotFoundError("a message is gone", code="no-message")
     old: Removed = (uid, *row)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import core.log
-from store import adopt, catalog, journal, records
+from store import adopt, catalog, contents, journal, records
 from store.catalog import FolderRow
 from store.journal import Journal
 from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse, unique_of
@@ -190,6 +190,7 @@ class _Scan:
             old = self.known.pop(made.uid)
             self._forget_delivery(old)
             transaction.expunge_row(row, old.uid, "", old.flags, old.size, self.modseq)
+        contents.make_way(transaction.db, key(row.number, made.uid))
         record = Record(made.uid, name, made.flags, bits, self.modseq, made.saved, thread, prepared)
         records.insert(transaction.db, row, record)
         row.uidnext = max(row.uidnext, made.uid + 1)

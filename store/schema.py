@@ -2,15 +2,15 @@
 
 `messages.key` is folder number << 32 | UID, so one integer key gives each folder its own stretch of every table in
 UID order. What a first synchronisation asks for lies in three tables by how it is asked for: small columns, ENVELOPE
-and BODYSTRUCTURE, header fields.
+and BODYSTRUCTURE, header fields. Copies of a message share the rows of the latter two, and of `sorting`.
 """
 
 from __future__ import annotations
 
-VERSION = 2  # PRAGMA user_version; older ones are brought up (`store.migrate`), others made again from the files
+VERSION = 3  # PRAGMA user_version; older ones are brought up (`store.migrate`), others made again from the files
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
-TABLES_BY_MESSAGE = ("messages", "summaries", "heads", "sorting")  # one row a message in each
+CONTENT_TABLES = ("summaries", "heads", "sorting")  # one row in each for what messages share (`store.contents`)
 SEEN, DELETED = 1, 8  # bits of `messages.flags` that are counted; plain integers, which cost a tenth of Flag's
 
 SORTING = """CREATE TABLE sorting (
@@ -27,6 +27,7 @@ SORTING = """CREATE TABLE sorting (
     parents BLOB NOT NULL
 ) STRICT;
 """
+BORROWED = "CREATE INDEX messages_borrowed ON messages (content) WHERE content <> key;\n"
 NEW_LIFE = "hex(randomblob(8))"
 
 TABLES = f"""
@@ -72,12 +73,13 @@ CREATE TABLE messages (
     size INTEGER NOT NULL,
     email_id TEXT NOT NULL,
     thread_id TEXT NOT NULL,
-    name TEXT NOT NULL                -- the full current file name; its letters are the flags last written to it
+    name TEXT NOT NULL,               -- the full current file name; its letters are the flags last written to it
+    content INTEGER NOT NULL          -- key of its rows in summaries, heads and sorting: a copy has another's
 ) STRICT;
 CREATE INDEX messages_by_modseq ON messages (folder, modseq);
 CREATE INDEX messages_unseen ON messages (folder, key) WHERE flags & 1 = 0;
 CREATE INDEX messages_unwritten ON messages (folder) WHERE unwritten;
-CREATE TABLE summaries (
+{BORROWED}CREATE TABLE summaries (
     key INTEGER PRIMARY KEY,
     envelope BLOB NOT NULL,
     bodystructure BLOB NOT NULL,

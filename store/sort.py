@@ -32,7 +32,7 @@ _FEW = 8  # times fewer than the folder holds: they are looked up one by one
 def ordered(db: Connection, folder: FolderRow, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> list[int]:
     """`uids` in the order asked, equals by sequence number; those no longer in the folder are left out."""
     terms = [f"{_EXPRESSIONS[each.key]}{' DESC' if each.reverse else ''}" for each in criteria]
-    tables = "messages m JOIN sorting s USING (key)" if any("s." in term for term in terms) else "messages m"
+    tables = "messages m JOIN sorting s ON s.key = m.content" if any("s." in term for term in terms) else "messages m"
     where, values = chosen(folder, uids)
     found = db.value(
         f"SELECT json_group_array(m.key & {UID_MASK} ORDER BY {', '.join([*terms, 'm.key'])}) "  # noqa: S608 - constants

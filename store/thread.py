@@ -31,7 +31,7 @@ def _keys(db: Connection, folder: FolderRow, uids: Sequence[int]) -> tuple[list[
     where, values = chosen(folder, uids)
     rows = db.all(
         f"SELECT m.key & {UID_MASK}, {SENT_DATE}, s.subject, s.reply, s.message, s.parents "  # noqa: S608 - constants
-        f"FROM messages m JOIN sorting s USING (key) WHERE {where} ORDER BY m.key",
+        f"FROM messages m JOIN sorting s ON s.key = m.content WHERE {where} ORDER BY m.key",
         values,
     )
     if [row[0] for row in rows] != list(uids):

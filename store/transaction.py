@@ -16,7 +16,7 @@ from functools import partial
 
 import core.log
 from core.errors import InvalidError, NotFoundError
-from store import catalog, journal, records, sidefile, stage
+from store import catalog, contents, journal, records, sidefile, stage
 from store.catalog import FolderRow
 from store.handle import Handle, folder_directory
 from store.index import Connection
@@ -519,8 +519,9 @@ class Transaction:
     def expunge_row(self, row: FolderRow, uid: int, name: str, flags: int, size: int, modseq: int) -> None:
         """The message leaves the index; its file, when `name` is given, is unlinked behind."""
         row_key = key(row.number, uid)
-        for table in ("messages", "summaries", "heads", "sorting"):
-            self.db.run(f"DELETE FROM {table} WHERE key = ?", (row_key,))  # noqa: S608 - names from the line above
+        told = contents.within(self.db, row_key, row_key)
+        self.db.run("DELETE FROM messages WHERE key = ?", (row_key,))
+        contents.release(self.db, told)
         self.db.run("INSERT OR REPLACE INTO expunged VALUES (?,?,?)", (row_key, row.number, modseq))
         if name:
             self.db.run("INSERT OR REPLACE INTO doomed VALUES (?,?)", (row_key, name))

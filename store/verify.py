@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from store import catalog, copies, journal, records, sidefile
+from store import catalog, contents, copies, journal, records, sidefile
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import INDEX_FILE
 from store.names import account_local, parse
-from store.schema import TABLES_BY_MESSAGE, UID_MASK, key
+from store.schema import CONTENT_TABLES, UID_MASK, key
 from store.types import AccountRef
 
 
@@ -78,9 +78,9 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
     sums = (sum(row.size for row in rows), sum(row.messages for row in rows))
     if told != sums:
         yield f"octets and messages {sums} are told as {told}"
-    counts = [handle.writer.value(f"SELECT count(*) FROM {table}") for table in TABLES_BY_MESSAGE]  # noqa: S608 - constants
+    counts = contents.counts(handle.writer)
     if len(set(counts)) > 1:
-        yield f"tables {TABLES_BY_MESSAGE} hold {counts} rows"
+        yield f"messages tell of {counts[0]} contents, tables {CONTENT_TABLES} hold {counts[1:]}"
     if sidefile.read_intent(handle.fs, handle.root) is not None:
         yield "a rename of folders was cut off"
 

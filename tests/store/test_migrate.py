@@ -14,7 +14,12 @@ from store.schema import VERSION
 from store.service import MaildirStore
 from tests.store.helpers import MAIRIE, all_rows, deliver, inbox_of
 
-VERSION_1 = """
+VERSION_2 = """
+PRAGMA user_version = 2;
+DROP INDEX messages_borrowed;
+ALTER TABLE messages DROP COLUMN content;
+"""
+VERSION_1 = f"""{VERSION_2}
 PRAGMA user_version = 1;
 DROP TABLE sorting;
 CREATE TABLE sorting (key INTEGER PRIMARY KEY, base_subject TEXT, message_id TEXT, refs TEXT) STRICT;
