@@ -2,7 +2,8 @@
 
 Owns all its tasks (one TaskGroup in `run`). A hint wakes it, and without one it looks every 2 s; what it holds is
 leased and renewed, so that a dead runner's work goes to another. Results are written until the database takes them:
-a result forgotten is a duplicate for the recipient (fault 146).
+a result forgotten is a duplicate for the recipient (fault 146). Under load it looks, and writes, at the beats of one
+clock, so that many messages share a commit.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from core.errors import MailError
 from core.status import Status, deferred
 from delivery.agents import Agents
 from delivery.destinations import Destinations
+from delivery.ledger import Beat, Ledger
 from delivery.next_hop import HERE, NextHop, Routes
 from delivery.outcome import TOO_LATE, Rules, overdue
 from delivery.queue.backlog import Backlog
@@ -31,6 +33,7 @@ from delivery.types import Job, Result, ResultKind, TraceEntry
 from message.content import Content
 
 POLL = 2.0  # seconds between looks without a hint (design.md section 5)
+BEAT = 0.02  # seconds between two looks, or two writes, that follow each other
 PLACES = 200  # jobs at a time
 JOB_DEADLINE = 7200.0  # seconds; the last resort: an agent's own deadline comes first, because it knows what is done
 DRAIN = 30.0  # seconds that running jobs get when the runner is stopped (fault 148)
@@ -74,6 +77,9 @@ class Scheduler:
         self._drain = drain
         self._poll = poll
         self._destinations = Destinations(places, routes.next_hop)
+        self._ledger = Ledger(queue, rules.judge, BEAT)
+        self._heard = True  # of something new; a runner before us may have left anything
+        self._due: float | None = None  # when the next recipient is, by all that is known here
         self._wake = asyncio.Event()
         self._owing = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -91,6 +97,7 @@ class Scheduler:
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._keep_leases()), group.create_task(self._pay_debts())]
+                helpers.append(group.create_task(self._ledger.run()))
                 await self._work(group)
                 await self._finish_jobs()
                 for helper in helpers:
@@ -101,6 +108,7 @@ class Scheduler:
                 await self._queue.give_back()
 
     def _hinted(self, owed: bool) -> None:
+        self._heard = True
         self._wake.set()
         if owed:
             self._owing.set()
@@ -108,23 +116,40 @@ class Scheduler:
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
+        beat, asked = Beat(BEAT), False
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                await self._start_due(group)
-                pause = await self._until_due()
+                if asked:
+                    self._due = await self._queue.next_due()
+                if self._heard or self._is_due():
+                    await self._start_due(group)
+                pause = self._until_due()
             except MailError as error:
                 _log.error("queue-unavailable", code=error.code, **error.fields)
-                pause = self._poll
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
+                pause, self._heard = self._poll, True
+            asked = not await self._woken(pause)
+            if not asked:
+                await beat.wait()
+
+    async def _woken(self, pause: float) -> bool:
+        """False when nobody called for so long: then the queue is asked, for hints may be lost."""
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _is_due(self) -> bool:
+        return self._due is not None and self._due <= self._clock.now()
 
     async def _start_due(self, group: asyncio.TaskGroup) -> None:
-        due = await self._queue.next_due()
-        if due is None or due > self._clock.now() or self._destinations.full or self._stopping.is_set():
+        if self._destinations.full or self._stopping.is_set():
             return
-        for claimed in await self._queue.claim(self._destinations.selection()):
+        self._heard = False
+        taken, self._due = await self._queue.take(self._destinations.selection())
+        for claimed in taken:
             if self._stopping.is_set():
                 return  # stopped while the claim ran: `run` gives back what no job holds (fault 148)
             hop = self._routes.next_hop(claimed.recipients[0].domain)
@@ -133,12 +158,11 @@ class Scheduler:
             self._jobs.add(task)
             task.add_done_callback(self._jobs.discard)
 
-    async def _until_due(self) -> float:
+    def _until_due(self) -> float:
         """Seconds to sleep without a wake-up. What is due but has no place is started when a job ends."""
-        due = await self._queue.next_due()
-        if due is None:
+        if self._due is None:
             return self._poll
-        return min(max(due - self._clock.now(), 0.0) or self._poll, self._poll)
+        return min(max(self._due - self._clock.now(), 0.0) or self._poll, self._poll)
 
     async def _finish_jobs(self) -> None:
         if self._jobs:
@@ -185,7 +209,7 @@ class Scheduler:
     async def _write(self, claimed: Claimed, results: Sequence[Result]) -> None:
         for attempt in range(1, WRITE_TRIES + 1):
             try:
-                self._told(await self._queue.apply(results, self._rules.judge))
+                self._told(await self._ledger.write(results))
                 return
             except MailError as error:
                 if attempt == WRITE_TRIES:
@@ -211,6 +235,10 @@ class Scheduler:
         """One event per recipient and attempt; a failure that nobody is told about is told to the postmaster here."""
         now = self._clock.now()
         self._queue.note([_traced(item, now) for item in settled])
+        again = [item.outcome.next_attempt for item in settled if item.outcome.state is State.WAITING]
+        if again:
+            self._due = min(again if self._due is None else (self._due, *again))
+            self._wake.set()
         for item in settled:
             _log.info(
                 "delivery-attempt",

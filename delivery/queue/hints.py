@@ -34,7 +34,7 @@ class HintSender:
 
 
 class HintListener:
-    """Calls `heard` on the running loop for each batch of hints, with whether one of them spoke of a debt."""
+    """Calls `heard` on the running loop for each hint, with whether it spoke of a debt."""
 
     def __init__(self, run_dir: Path, heard: Callable[[bool], None]) -> None:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,11 +47,8 @@ class HintListener:
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def _read(self) -> None:
-        owed = False
         with contextlib.suppress(BlockingIOError):
-            for _ in range(64):
-                owed |= self._socket.recv(16) == _OWED
-        self._heard(owed)
+            self._heard(self._socket.recv(16) == _OWED)
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())

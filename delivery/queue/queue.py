@@ -187,12 +187,19 @@ class Queue:
 
     async def claim(self, choose: Choose, full: Collection[str] = ()) -> list[Claimed]:
         """Lease what `choose` takes of what is due. `choose` runs in the queue's thread and must be pure."""
+        return (await self.take(choose, full))[0]
+
+    async def take(self, choose: Choose, full: Collection[str] = ()) -> tuple[list[Claimed], float | None]:
+        """`claim`, and when what is left is due (`next_due`) as of the same commit."""
         now = self._clock.now()
         until = now + self.lease
+
+        def act(connection: Connection) -> tuple[list[Claimed], float | None]:
+            claimed = claims.claim(connection, choose, full, now=now, owner=self.owner, until=until)
+            return claimed, claims.next_due(connection)
+
         try:
-            return await self._database.write(
-                lambda c: claims.claim(c, choose, full, now=now, owner=self.owner, until=until), durable=False
-            )
+            return await self._database.write(act, durable=False)
         except MailError as error:
             if error.code == COMMIT_UNKNOWN:
                 self._lost.add(until)

@@ -5,6 +5,7 @@ What a result means is decided by the caller's pure rule (`delivery.outcome`); t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -54,19 +55,29 @@ class Settled:
 def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, owner: str, now: float) -> list[Settled]:
     """Write results of `owner`'s leases. A row that is no longer its own (dropped, or its lease went to another) is
     left alone: the other's result counts."""
-    settled = []
+    settled: list[Settled] = []
+    gone: list[str] = []
+    written: set[str] = set()
+    ids = [result.recipient_id for result in results]
     if connection.dialect.name == "postgresql":
-        _in_turn(connection, recipient.c.id.in_([result.recipient_id for result in results]))
+        _in_turn(connection, recipient.c.id.in_(ids))
+    rows = {row["id"]: row for row in connection.execute(_HELD, {"ids": ids, "owner": owner}).mappings()}
+    together = Counter(row["queue_id"] for row in rows.values())
     for result in results:
-        row = connection.execute(_HELD, {"id": result.recipient_id, "owner": owner}).mappings().one_or_none()
+        row = rows.pop(result.recipient_id, None)
         if row is None:
             continue
         item = _judged(_parent(row), recipient_of(row), result, judge)
         settled.append(item)
-        if row["others"] or item.outcome.state is State.WAITING or item.outcome.owed is not Owed.NOTHING:
+        unended = item.outcome.state is State.WAITING or item.outcome.owed is not Owed.NOTHING
+        if row["others"] or unended:
             _write(connection, item, now)
+            if together[row["queue_id"]] > 1:  # perhaps the others end here, too
+                written.add(row["queue_id"])
         else:  # the last one of its message, as nearly always: what would be written would be deleted at once
-            remove(connection, item.message.queue_id)
+            gone.append(row["queue_id"])
+    remove(connection, gone)
+    _finish(connection, sorted(written))
     return settled
 
 
@@ -95,13 +106,16 @@ _HELD = (
         .label("others"),
     )
     .join(message, message.c.queue_id == recipient.c.queue_id)
-    .where((recipient.c.id == bindparam("id")) & (recipient.c.lease_owner == bindparam("owner")))
+    .where(recipient.c.id.in_(bindparam("ids", expanding=True)) & (recipient.c.lease_owner == bindparam("owner")))
 )
 
 
 # Built once: to build a statement takes longer than to run it.
 _WRITE = update(recipient).where(recipient.c.id == bindparam("row"))
-_REMOVE = tuple(delete(table).where(table.c.queue_id == bindparam("gone")) for table in (recipient, chunk, message))
+_REMOVE = tuple(
+    delete(table).where(table.c.queue_id.in_(bindparam("gone", expanding=True)))
+    for table in (recipient, chunk, message)
+)
 
 
 def _parent(row: RowMapping) -> StoredMessage:
@@ -155,13 +169,18 @@ def finish(connection: Connection, queue_ids: Iterable[str]) -> None:
     ids = sorted(queue_ids)
     if connection.dialect.name == "postgresql":
         _in_turn(connection, recipient.c.queue_id.in_(ids))
-    for queue_id in ids:
+    _finish(connection, ids)
+
+
+def _finish(connection: Connection, queue_ids: Sequence[str]) -> None:
+    for queue_id in queue_ids:
         open_rows = (recipient.c.queue_id == queue_id) & _open(recipient)
         if not connection.execute(select(exists().where(open_rows))).scalar():
-            remove(connection, queue_id)
+            remove(connection, [queue_id])
 
 
-def remove(connection: Connection, queue_id: str) -> None:
-    """The message, its bytes and its recipients, whatever their state."""
-    for statement in _REMOVE:
-        connection.execute(statement, {"gone": queue_id})
+def remove(connection: Connection, queue_ids: Sequence[str]) -> None:
+    """The messages, their bytes and their recipients, whatever their state."""
+    if queue_ids:
+        for statement in _REMOVE:
+            connection.execute(statement, {"gone": queue_ids})

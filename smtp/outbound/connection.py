@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from core.envelope import Tls
 from delivery.next_hop import Protocol, Route
-from message.content import BLOCK, Content
+from message.content import BLOCK, BytesContent, Content
 from smtp.outbound.dialogue import PLAIN, Capabilities, Encryption, Manner, Receive, Send, Stage, StartTls, Talk
 from smtp.outbound.dialogue import opening as opening_talk
 from smtp.outbound.mx import Target
@@ -28,6 +28,8 @@ from smtp.tls import facts, peer_chain
 Value = TypeVar("Value")
 
 READ = 16 * 1024
+# Octets that a transport takes without making anybody wait: asyncio's default is four times that.
+UNHURRIED = 16 * 1024
 # RFC 5321 4.5.3.2.1 to .6, in seconds; for the rest what is ordinary.
 PATIENCE: Mapping[Stage, float] = {
     Stage.GREETING: 300.0,
@@ -173,12 +175,14 @@ class Connection:
 
     async def _reply(self, stage: Stage) -> RemoteReply:
         try:
-            async with asyncio.timeout(self._caller.patience[stage]):
-                while (reply := self._parser.pop()) is None:
-                    data = await self._reader.read(READ)
-                    if not data:
-                        raise self._broken("connection-lost")
-                    self._parser.feed(data)
+            reply = self._parser.pop()  # of pipelined commands the answers come together
+            if reply is None:
+                async with asyncio.timeout(self._caller.patience[stage]):
+                    while (reply := self._parser.pop()) is None:
+                        data = await self._reader.read(READ)
+                        if not data:
+                            raise self._broken("connection-lost")
+                        self._parser.feed(data)
         except TimeoutError as error:
             raise self._broken(f"timeout-{stage.value}") from error
         except ReplyFault as error:
@@ -194,6 +198,9 @@ class Connection:
     async def _write(self, data: bytes, stage: Stage) -> None:
         try:
             self._writer.write(data)
+            if self._writer.transport.get_write_buffer_size() <= UNHURRIED:
+                await self._writer.drain()  # only tells whether the connection is gone
+                return
             async with asyncio.timeout(self._caller.patience[stage]):
                 await self._writer.drain()
         except TimeoutError as error:
@@ -221,13 +228,17 @@ class Connection:
             raise Broken("tlsa-mismatch", tls=True, failure=failure)
 
     async def _body(self, content: Content) -> None:
-        """Raises `Broken`; for bare line ends after cutting the connection, so that no part counts as a message."""
-        stuffer = DotStuffer()
+        """Raises `Broken`; for bare line ends after cutting the connection, so that no part counts as a message. A
+        small message goes with its final dot: one packet, at which the server looks once."""
+        stuffer, small = DotStuffer(), b""
         try:
             for start in range(0, content.size, BLOCK):
-                block = await _read(content, start, min(start + BLOCK, content.size))
-                await self._write(stuffer.feed(block), Stage.BLOCK)
-            end = stuffer.end()
+                block = stuffer.feed(await _read(content, start, min(start + BLOCK, content.size)))
+                if content.size <= UNHURRIED:
+                    small = block
+                else:
+                    await self._write(block, Stage.BLOCK)
+            end = small + stuffer.end()
         except BareLineEnd:
             self.abort()
             raise
@@ -242,6 +253,6 @@ def manner(route: Route | None) -> Manner:
 
 
 async def _read(content: Content, start: int, stop: int) -> bytes:
-    if stop <= len(content.head):
+    if isinstance(content, BytesContent) or stop <= len(content.head):
         return content.read(start, stop)
     return await asyncio.to_thread(content.read, start, stop)

@@ -117,7 +117,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     with pytest.raises(NotFoundError):
         await run(lambda c: administration._show(c, "o2", "q1"))
     assert await run(lambda c: claims.give_back(c, owner="w1", now=NOW)) == 0
-    await run(lambda c: results.remove(c, "q1"))
+    await run(lambda c: results.remove(c, ["q1"]))
     assert [item.queue_id for item in await run(lambda c: administration._list(c, None, 10))] == ["r1"]
 
 

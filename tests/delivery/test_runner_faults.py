@@ -132,16 +132,33 @@ async def test_f148_stopping_lets_running_jobs_finish_and_gives_back_the_rest(wo
 
 
 async def test_a_database_that_is_away_does_not_stop_the_runner(world: World) -> None:
-    real = world.queue.next_due
     failures: list[int] = []
+    queue: Any = world.queue
+    take, next_due = queue.take, queue.next_due
 
-    async def flaky() -> float | None:
+    def fail() -> None:
         if len(failures) < 2:
             failures.append(1)
             raise TemporaryError("busy")
-        return await real()
 
-    world.queue.next_due = flaky  # type: ignore[method-assign]  # a fault
+    async def flaky_take(*args: Any) -> Any:
+        fail()
+        return await take(*args)
+
+    async def flaky_next_due() -> Any:
+        fail()
+        return await next_due()
+
+    queue.take, queue.next_due = flaky_take, flaky_next_due
     async with running(world.scheduler()):
+        await put(world, "x@far.test")
+        await until(lambda: empty(world))
+    assert len(failures) == 2
+
+
+async def test_what_no_hint_told_of_is_found_by_looking(world: World) -> None:
+    async with running(world.scheduler()):
+        hints: Any = world.queue._hints
+        hints.send = lambda **_: None  # all are lost
         await put(world, "x@far.test")
         await until(lambda: empty(world))
