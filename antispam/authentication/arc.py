@@ -20,6 +20,7 @@ from antispam.authentication.dkim_header import (
     read_base64,
     read_domain,
     read_selector,
+    read_time,
 )
 from antispam.types import Arc, Result
 from core.resolver import Resolver
@@ -118,6 +119,7 @@ def _read_seal(item: ArcSet) -> Seal:
     if algorithm not in ALGORITHMS:
         raise SignatureError("unusable-algorithm")
     domain = read_domain(tags["d"])
+    read_time(tags, "t")
     return Seal(algorithm, read_base64(tags["b"]), domain, read_selector(tags["s"], domain), value)
 
 

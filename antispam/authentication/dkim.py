@@ -143,11 +143,13 @@ class DkimVerification:
         return _result(Result.PASS, item, "testing" if key.testing else "")
 
     def header_digest(self, field: Field, item: Signature) -> bytes:
-        """RFC 6376 3.7: the fields of h= from the bottom up, absent ones as nothing, then the signature without b=."""
+        """RFC 6376 3.7: the fields of h= from the bottom up, absent ones as nothing, then the signature without b=. A
+        signature named in h= is another one that was there before, never itself (5.4)."""
         canon = self._relaxed_at if item.relaxed_headers else self._simple_at
         stacks: dict[bytes, list[int]] = defaultdict(list)
         for number, candidate in enumerate(self._head.fields):
-            stacks[candidate.name].append(number)
+            if candidate is not field:
+                stacks[candidate.name].append(number)
         digest = hashlib.sha256()
         for name in item.headers:
             if stacks[name]:

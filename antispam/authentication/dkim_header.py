@@ -68,13 +68,13 @@ def parse_signature(value: bytes) -> Signature:
 
 
 def parse_message_signature(value: bytes) -> Signature:
-    """An ARC-Message-Signature: a DKIM signature without v=, whose i= is the instance and no identity (RFC 8617 4.1.2).
-    Raises `SignatureError`."""
+    """An ARC-Message-Signature: a DKIM signature whose v= means nothing (RFC 8617 4.1.2: ignored if seen) and whose i=
+    is the instance and no identity. Raises `SignatureError`."""
     try:
         tags = parse(value)
     except TagListError as error:
         raise SignatureError("malformed-signature") from error
-    if "v" in tags or any(name not in tags for name in REQUIRED[1:]):
+    if any(name not in tags for name in REQUIRED[1:]):
         raise SignatureError("missing-tag")
     tags.pop("i", None)
     domain = read_domain(tags["d"])
@@ -108,7 +108,7 @@ def _signature(tags: dict[str, str], domain: str, selector: str) -> Signature:
     if not {header_canon, body_canon} <= CANONICALISATIONS:
         raise SignatureError("unknown-canonicalisation")
     identity, identity_domain = _identity(tags.get("i", f"@{domain}"), domain)
-    signed_at, expires = _number(tags, "t", _TIME), _number(tags, "x", _TIME)
+    signed_at, expires = read_time(tags, "t"), read_time(tags, "x")
     if signed_at is not None and expires is not None and expires <= signed_at:
         raise SignatureError("expires-before-signed")  # RFC 6376 3.5 x=
     return Signature(
@@ -173,6 +173,11 @@ def _headers(text: str) -> tuple[bytes, ...]:
     if b"from" not in names:
         raise SignatureError("from-not-signed")
     return names
+
+
+def read_time(tags: dict[str, str], name: str) -> int | None:
+    """Unix seconds, None without the tag (RFC 6376 3.5 t=, x=). Raises `SignatureError`."""
+    return _number(tags, name, _TIME)
 
 
 def _number(tags: dict[str, str], name: str, pattern: re.Pattern[str]) -> int | None:

@@ -41,7 +41,9 @@ def dns(name: bytes | str, timeout: int = 5) -> bytes | None:
     return rsa_pair()[1] if text.rstrip(".") == "sel._domainkey.x.test" else None
 
 
-def by_us(message: bytes, *, passed: bool = True, authentication_results: bytes = RESULTS) -> bytes:
+def by_us(
+    message: bytes, *, passed: bool = True, authentication_results: bytes = RESULTS, domain: str = "x.test"
+) -> bytes:
     cut = head_length(message)
     body = BodyDigest()
     body.feed(message[cut:])
@@ -49,7 +51,7 @@ def by_us(message: bytes, *, passed: bool = True, authentication_results: bytes 
     fields = sealing.seal(
         message[:cut],
         body.digest(),
-        Signer("x.test", "sel", "rsa-sha256", key),  # type: ignore[arg-type]  # one of the two we make
+        Signer(domain, "sel", "rsa-sha256", key),  # type: ignore[arg-type]  # one of the two we make
         before=chain(split(message[:cut])),
         passed=passed,
         results=authentication_results,
@@ -97,6 +99,14 @@ async def test_our_chain_passes_with_dkimpy_and_here(rounds: int) -> None:
     assert (ours.result, ours.sets, ours.sealers) == (Result.PASS, rounds, ("x.test",) * rounds)
 
 
+async def test_rfc8617_4_1_2_a_version_means_nothing_in_a_chain() -> None:
+    """No v= is defined for these fields; if seen, it MUST be ignored."""
+    message = by_us(MESSAGE, domain="x.test; v=3")
+    assert message.count(b"v=3;") == 2
+    found = await verify(message)
+    assert (found.result, found.sealers) == (Result.PASS, ("x.test",))
+
+
 async def test_our_seal_over_anothers_chain_and_the_reverse() -> None:
     mixed = by_dkimpy(b"Authentication-Results: mx.one.test; arc=pass\r\n" + by_us(by_dkimpy(RESULTS + MESSAGE)))
     assert dkim.arc_verify(mixed, dnsfunc=dns)[0] == b"pass"
@@ -125,6 +135,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "bad-instance": lambda m: m.replace(b"i=1;", b"i=51;"),
     "duplicate-set": lambda m: m[: m.index(b"ARC-Message")] + m,
     "malformed-field": lambda m: m.replace(b"cv=none", b"cv"),
+    "malformed-number": lambda m: m.replace(b"t=1790000000; cv", b"t=soon; cv"),
     "unusable-algorithm": lambda m: m.replace(b"ARC-Seal: i=1; a=rsa-sha256", b"ARC-Seal: i=1; a=rsa-sha1"),
 }
 

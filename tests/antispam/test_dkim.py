@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import random
+import re
 import time
 
 import dkim
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from antispam.types import Dkim, Result
-from dkim_keys.sign import LIFETIME
+from dkim_keys.sign import LIFETIME, canonical
+from message.canonical import relaxed_field
+from message.content import head_length
+from message.header import split
 from tests.antispam.dkim_tools import (
     MESSAGE,
     NOW,
@@ -149,6 +155,28 @@ async def test_a_key_record_is_used_or_refused_with_its_reason(
     dns = FakeResolver({"sel._domainkey.x.test": {"TXT": records}} if records else {})
     outcome = await one(signed(), dns)
     assert (outcome.result, outcome.reason) == (result, reason)
+
+
+def by_hand(message: bytes, names: list[bytes]) -> bytes:
+    """A relaxed signature of fields that dkimpy would not sign."""
+    cut = head_length(message)
+    body = re.search(rb"bh=([^;]+);", signed(message))
+    assert body is not None
+    field = b"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=x.test; s=sel; h=%s;\r\n\tbh=%s;\r\n\tb=" % (
+        b":".join(names), body[1],
+    )  # fmt: skip
+    data = canonical(split(message[:cut]), names) + relaxed_field(field + b"\r\n").removesuffix(b"\r\n")
+    key = load_pem_private_key(rsa_pair()[0], None)
+    assert isinstance(key, RSAPrivateKey)
+    return field + base64.b64encode(key.sign(data, padding.PKCS1v15(), hashes.SHA256())) + b"\r\n" + message
+
+
+async def test_rfc6376_5_4_a_signature_named_by_another_is_one_that_was_there_before() -> None:
+    """Named once more than there are, so that none can be added below; never the signature itself."""
+    twice = by_hand(signed(), [b"from", b"subject", b"dkim-signature", b"dkim-signature"])
+    assert [item.result for item in await verify(twice, resolver())] == [Result.PASS, Result.PASS]
+    added = twice.replace(b"From: Mairie", b"DKIM-Signature: v=1\r\nFrom: Mairie")
+    assert (await verify(added, resolver()))[0].reason == "signature-differs"
 
 
 async def test_a_strict_key_wants_the_very_domain_as_identity() -> None:
