@@ -9,6 +9,7 @@ leased to us, so that no crash between two commits forgets one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import Protocol
@@ -24,6 +25,7 @@ from delivery.forward import Forwarder, Verified
 from delivery.outcome import Rules
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.toll import Toll
 from delivery.types import Result, ResultKind, TraceEntry
 from directory.types import Account
 from message.content import Content
@@ -54,7 +56,7 @@ class Target:
 class Plan:
     """A message that was accepted. Its bytes are `head` + `body[skip:]`; a mailbox here gets `local_prefix` before
     them. `folder` is for all local recipients; `outgoing` goes to the queue; `verified` is for those that aliases send
-    on."""
+    on; `toll` is what its account is charged, which may be denied."""
 
     envelope: Envelope
     head: bytes
@@ -66,6 +68,7 @@ class Plan:
     folder: str = INBOX
     account_id: str = ""
     verified: Verified | None = None
+    toll: Toll | None = None
 
 
 def delivery_id(queue_id: str, account: Account) -> str:
@@ -125,8 +128,8 @@ class Committer:
     async def _committed(self, plan: Plan) -> Status:
         try:
             if not plan.targets:
-                await self._queue.enqueue_all(await self._onward(plan, plan.outgoing))
-                return self._accepted(plan)
+                entered = await self._enter(plan, plan.outgoing)
+                return entered if isinstance(entered, Status) else self._accepted(plan)
             async with await self._stage(plan) as staged:
                 return await self._publish(plan, staged)
         except MailError as error:
@@ -142,14 +145,23 @@ class Committer:
         have the message, and the sender be told that nobody has (promise P2)."""
         if plan.outgoing or len(plan.targets) > 1 or "SUCCESS" in plan.targets[0].dsn.notify:
             return await self._with_queue(plan, staged)
+        denial = await self._charge(plan.toll)
+        if denial is not None:
+            return denial
         _, error = await _deliver_one(plan, plan.targets[0], staged)
-        return self._accepted(plan) if error is None else refusal(error)
+        if error is None:
+            return self._accepted(plan)
+        await self._refund(plan.toll)
+        return refusal(error)
 
     async def _with_queue(self, plan: Plan, staged: Staged) -> Status:
         """The queue's commit is the first one here: from then on the answer is 250."""
         leased = [_local(target, plan.folder) for target in plan.targets]
         # The leased ones keep the sender, hence stand first in the first message.
-        ids, *_ = await self._queue.enqueue_all(await self._onward(plan, [*leased, *plan.outgoing]))
+        entered = await self._enter(plan, [*leased, *plan.outgoing])
+        if isinstance(entered, Status):
+            return entered
+        ids, *_ = entered
         outcomes = await self._deliver(plan, staged)
         results = [local_result(id_, error) for id_, (_, error) in zip(ids, outcomes, strict=False)]
         try:
@@ -175,6 +187,26 @@ class Committer:
             [TraceEntry(now, queue_id, event, sender, to, owner, message_id) for to, owner, event in (*here, *away)]
         )
         return accepted(f"queued as {queue_id}", "accepted")
+
+    async def _enter(self, plan: Plan, recipients: Sequence[NewRecipient]) -> list[list[int]] | Status:
+        """In one commit with the charge for it: a denial keeps nothing, and what was not kept costs nothing."""
+        news = await self._onward(plan, recipients)
+        toll = plan.toll
+        if toll is None:
+            return await self._queue.enqueue_all(news)
+        toll.charge, ids = await self._queue.enter(news, toll.account_id, toll.keys, toll.rules)
+        return toll.denial or ids
+
+    async def _charge(self, toll: Toll | None) -> Status | None:
+        if toll is None:
+            return None
+        toll.charge = await self._queue.charge(toll.account_id, toll.keys, toll.rules)
+        return toll.denial
+
+    async def _refund(self, toll: Toll | None) -> None:
+        if toll is not None:
+            with contextlib.suppress(MailError):
+                await self._queue.refund(toll.account_id, len(toll.keys))
 
     async def _onward(self, plan: Plan, recipients: Sequence[NewRecipient]) -> list[NewMessage]:
         message = _queued(plan, recipients)

@@ -6,7 +6,6 @@ added, what it must not tell is removed, and the signature comes last. Implement
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
@@ -27,11 +26,12 @@ from delivery.commit import Committer, Plan, Target, refusal
 from delivery.envelopes import envelope_of
 from delivery.hygiene import clean, unqualified
 from delivery.inbound import LOOP, SENDER_OK, TOO_MANY, looped
-from delivery.queue.allowance import Answer, Rules
+from delivery.queue.allowance import Rules
 from delivery.queue.queue import Queue
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import ACCEPTED, RELAY, judge_recipient
 from delivery.spread import SILENT, Spread, spread
+from delivery.toll import DAILY_LIMIT, Toll
 from delivery.types import BINARY, MailParameters, Reception, Transaction
 from directory.directory import Directory
 from directory.types import Account, LocalAccount, State
@@ -46,16 +46,8 @@ SENT_USE = "\\Sent"  # RFC 6154 2
 UNQUALIFIED = refused("the recipient's domain is not fully qualified", "unqualified-domain", "5.1.2")
 NO_LOGIN = refused("authentication required", "no-login", "5.7.0", code=530)
 SUSPENDED = refused("this account is suspended", "suspended", "5.7.1")
-DAILY_LIMIT = deferred("too many recipients today, try again tomorrow", "daily-limit", "4.7.1", code=450)
-NEW_LIMIT = deferred("too many new recipients today, try again tomorrow", "new-recipients", "4.7.1", code=450)
 # X.7.16 is RFC 4865's for a user's quota of future releases (RFC 6710 gave it a second meaning).
 TOO_MANY_KEPT = deferred("too many messages are kept back for this account", "too-many-kept-back", "4.7.16", code=450)
-SENDING_LOCKED = refused("sending is locked for this account, ask your administrator", "sending-locked", "5.7.1")
-DENIED: dict[Answer, Status] = {
-    Answer.DAILY: DAILY_LIMIT,
-    Answer.NEW: NEW_LIMIT,
-    Answer.LOCKED: SENDING_LOCKED,
-}
 
 _log = log.get(__name__)
 
@@ -164,12 +156,12 @@ class Submission:
         )
         if found.refusal is not None:
             return self._closed(envelope, found.refusal, account)
-        denied = await self._kept_back(account, envelope) or await self._charged(transaction.peer, account, envelope)
+        denied = await self._kept_back(account, envelope)
         if denied is not None:
             return self._closed(envelope, denied, account)
-        status = await self._kept(account, transaction, envelope, arrived, authors.domain, found)
-        if not status.ok:
-            await self._refund(transaction.peer, account, len(envelope.recipients))
+        toll = self._toll(transaction.peer, account, envelope)
+        status = await self._kept(account, transaction, envelope, arrived, authors.domain, found, toll)
+        await self._alert(account, toll)
         return self._closed(envelope, status, account)
 
     async def _refused(
@@ -194,13 +186,14 @@ class Submission:
         arrived: Arrived[BodyDigest],
         domain: str,
         found: Spread,
+        toll: Toll | None,
     ) -> Status:
         try:
             plan = await self._plan(account, transaction, envelope, arrived, domain, found)
         except MailError as error:
             _log.warning("submission-failed", queue_id=envelope.queue_id, code=error.code, **error.fields)
             return refusal(error)
-        return await self._committer.commit(plan)
+        return await self._committer.commit(replace(plan, toll=toll))
 
     async def _plan(
         self,
@@ -270,23 +263,24 @@ class Submission:
             return True
         return not any(address in network for network in self._limits.exempt_networks)
 
-    async def _charged(self, peer: Peer, account: Account, envelope: Envelope) -> Status | None:
-        """None: counted, it may go. Near the day's end, and when a stranger's hand is seen, the commune hears of it."""
+    def _toll(self, peer: Peer, account: Account, envelope: Envelope) -> Toll | None:
+        """None: this peer's mail is not counted."""
         if not self._limited(peer):
             return None
         limits = self._limits
         rules = Rules(
             limits.account_recipients_per_day, limits.account_new_recipients_per_day, limits.account_hijack_per_hour
         )
-        try:
-            found = await self._queue.charge(account.id, [item.address.key for item in envelope.recipients], rules)
-        except MailError as error:
-            return refusal(error)
-        if found.locked:
+        return Toll(account.id, [item.address.key for item in envelope.recipients], rules)
+
+    async def _alert(self, account: Account, toll: Toll | None) -> None:
+        """Near the day's end, and when a stranger's hand is seen, the commune hears of it."""
+        if toll is None or toll.charge is None:
+            return
+        if toll.charge.locked:
             await self._alerts.raise_(LOCKED, account)
-        elif found.warn:
+        elif toll.charge.warn:
             await self._alerts.raise_(NEAR_LIMIT, account)
-        return DENIED.get(found.answer)
 
     async def _kept_back(self, account: Account, envelope: Envelope) -> Status | None:
         """Our queue is no archive: so many messages of one account may wait for a time that it chose."""
@@ -297,11 +291,6 @@ class Submission:
         except MailError as error:
             return refusal(error)
         return TOO_MANY_KEPT if count >= self._limits.future_release_messages else None
-
-    async def _refund(self, peer: Peer, account: Account, recipients: int) -> None:
-        if self._limited(peer):
-            with contextlib.suppress(MailError):
-                await self._queue.refund(account.id, recipients)
 
     def _closed(self, envelope: Envelope, status: Status, account: Account | None = None) -> Status:
         _log.info(

@@ -52,7 +52,7 @@ def hold_accounts(connection: Connection, account_ids: Collection[str], reason: 
     message that was being accepted this moment is held as it enters (`of_new`). One whose delivery runs may still
     leave, but is not tried again. Who is held for this reason already stays as he is: somebody may have released a
     message of his."""
-    _alone(connection, account_ids)
+    alone(connection, account_ids)
     for account_id in account_ids:
         know(connection, account_id)
     new = _those(connection, account_ids, sending.c.holds.bitwise_and(reason.value) == 0)
@@ -62,7 +62,7 @@ def hold_accounts(connection: Connection, account_ids: Collection[str], reason: 
 
 def free_accounts(connection: Connection, account_ids: Collection[str], reason: Hold) -> None:
     """What enters this moment has read the holds: it is waited for, or nobody would free it."""
-    _alone(connection, account_ids)
+    alone(connection, account_ids)
     held = _those(connection, account_ids, sending.c.holds.bitwise_and(reason.value) != 0)
     _set(connection, held, sending.c.holds.bitwise_and((_ALL & ~reason).value))
     mine = of_accounts(held) & recipient.c.held.is_(True) & (recipient.c.holds.bitwise_and(reason.value) != 0)
@@ -95,7 +95,7 @@ def know(connection: Connection, account_id: str) -> None:
     connection.execute(_KNOW, {"account": account_id})
 
 
-def _alone(connection: Connection, account_ids: Collection[str]) -> None:
+def alone(connection: Connection, account_ids: Collection[str]) -> None:
     """In one order, so that two who want several do not wait for each other."""
     if connection.dialect.name == "postgresql":
         for account_id in sorted(account_ids):

@@ -22,6 +22,7 @@ from delivery.queue import (
     content,
     entering,
     greylist,
+    holds,
     orphans,
     reports,
     results,
@@ -31,7 +32,7 @@ from delivery.queue import (
 )
 from delivery.queue import backlog as backlogs
 from delivery.queue.administration import Administration
-from delivery.queue.allowance import Charge, Rules
+from delivery.queue.allowance import Answer, Charge, Rules
 from delivery.queue.backlog import Backlog
 from delivery.queue.claims import Choose, Claimed
 from delivery.queue.database import Database
@@ -122,6 +123,27 @@ class Queue:
         ids = await self._database.write(act)
         self._told(news)
         return ids
+
+    async def enter(
+        self, news: Sequence[NewMessage], account_id: str, keys: Collection[str], rules: Rules
+    ) -> tuple[Charge, list[list[int]]]:
+        """`charge` and `enqueue_all` in one commit: what is refused does not enter, what does not enter is not
+        counted."""
+        now = self._clock.now()
+        until = now + FRONT_LEASE
+
+        def act(connection: Connection) -> tuple[Charge, list[list[int]]]:
+            holds.alone(connection, [account_id])  # before any row, as everybody takes it
+            charged = allowance.charge(connection, account_id, keys, rules, now)
+            if charged.answer is not Answer.GRANTED:
+                return charged, []
+            return charged, [entering.enqueue(connection, new, now=now, owner=self.owner, until=until) for new in news]
+
+        charged, ids = await self._database.write(act)
+        if charged.total:
+            self._keep_sent(account_id, charged.total)
+            self._told(news)
+        return charged, ids
 
     def _told(self, news: Sequence[NewMessage]) -> None:
         self._hints.send()

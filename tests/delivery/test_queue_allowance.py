@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from core.clock import ManualClock
+from core.errors import ConflictError
 from delivery.queue.allowance import Answer, Rules
 from delivery.queue.queue import KNOWN_FOR, Queue
-from tests.delivery.queue_alone import another
+from tests.delivery.queue_alone import another, new
 
 
 async def granted(queue: Queue, recipients: int) -> bool:
@@ -54,3 +57,20 @@ async def test_f163_what_a_clock_that_ran_ahead_counted_blocks_nobody_for_years(
     clock.advance(-10 * 365 * 86400)
     assert await queue.sent_recently("acc") == 0
     assert await granted(queue, 10)
+
+
+async def test_what_is_not_kept_costs_nothing_and_what_is_denied_is_not_kept(
+    tmp_path: Path, queue: Queue, clock: ManualClock
+) -> None:
+    """The charge and the message are one commit."""
+    rules, keys = Rules(recipients=3, new_recipients=3, hijack=1000), ["x@two.test"]
+    charged, [[_]] = await queue.enter([new("q1", *keys)], "acc", keys, rules)
+    assert (charged.answer, charged.total) == (Answer.GRANTED, 1)
+    with pytest.raises(ConflictError):
+        await queue.enter([new("q2", *keys), new("q1", *keys)], "acc", keys, rules)
+    charged, ids = await queue.enter([new("q3", *keys)], "acc", [*keys, "y@two.test", "z@two.test"], rules)
+    assert (charged.answer, ids) == (Answer.DAILY, [])
+    other = await another(tmp_path, clock)
+    assert await other.sent_recently("acc") == 1
+    await other.close()
+    assert [item.queue_id for item in await queue.administration.list(None)] == ["q1"]
