@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from admin_api import problems
 from admin_api.access import administrator
+from admin_api.described import REFUSED, Described
 from admin_api.intake import Intake
 from admin_api.routes import (
     administrators,
@@ -45,14 +46,14 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 def create_app(services: Services, version: str) -> FastAPI:
     """`/v1/…`, `/v1/openapi.json` (with a token, or from loopback: h132) and `/health`, which says nothing more."""
-    app = FastAPI(
+    app = Described(
         title="Beffroi", version=version, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.services = services
     problems.install(app)
     app.add_middleware(Intake, limit=services.limits.api_body)
     for router in ROUTERS:
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix="/v1", responses={"default": REFUSED})
     app.add_api_route("/v1/openapi.json", _openapi, include_in_schema=False)
     app.add_api_route("/health", _health, include_in_schema=False)
     return app

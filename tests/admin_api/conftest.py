@@ -91,7 +91,7 @@ class FakeQueue:
     async def show(self, organisation_id: str | None, queue_id: str) -> QueuedMessage:
         found = self.messages.get(queue_id)
         if found is None or organisation_id not in (None, found.organisation_id):
-            raise NotFoundError("no such message", code="unknown-message")
+            raise NotFoundError("no such message in the queue", code="queue-not-found")
         return found
 
     async def trace(self, organisation_id: str | None, text: str) -> Sequence[TraceEntry]:
