@@ -43,6 +43,11 @@ class Namespaces:
         except AddressError:
             return Elsewhere(first, None, folder)
 
+    def home(self, name: str) -> str:
+        """What stands before all folder names of the account whose folder this is; "" for one's own."""
+        elsewhere = self.split(name)
+        return "" if elsewhere is None else name.removesuffix(elsewhere.folder)
+
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:

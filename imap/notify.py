@@ -204,7 +204,7 @@ class Notifier:
             self._write_name(session, now[opened], state(now[opened], above))
             before = {**before, opened: now[opened]}
         named = {each: folder for each, folder in before.items() if each not in self._closed}
-        for change in name_changes(named, now):
+        for change in name_changes(named, now, session.store.namespaces.home):
             if Event.MAILBOX_NAME in self._events(session, change.folder):
                 self._write_name(session, change.folder, change.attributes, old=change.old)
         if self._wide and self._heard_of != tuple(store.ref.id for store in session.store.others):

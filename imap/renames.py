@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from imap.listing import parents
 from store.types import DELIMITER, INBOX, Folder
 
 Folders = Mapping[str, Folder]  # by id
+Home = Callable[[str], str]  # what stands before all names of the account that a name belongs to; "" for one's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +22,13 @@ class NameChange:
     old: str = ""
 
 
-def name_changes(before: Folders, now: Folders) -> Iterator[NameChange]:
+def name_changes(before: Folders, now: Folders, home: Home = lambda name: "") -> Iterator[NameChange]:
     """Removals first, then what was made, the level above each, then what was renamed. A folder that only went along
     with the level above it is not told (RFC 5465 5.4)."""
     above = {up for folder in now.values() for up in parents(folder.name)}
     gone = [folder for each, folder in before.items() if each not in now]
     made = [folder for each, folder in now.items() if each not in before]
-    for folder, inbox in _from_inbox(before, now, made):
+    for folder, inbox in _from_inbox(before, now, made, home):
         made.remove(folder)
         yield NameChange(folder, state(folder, above), inbox)
     for folder in gone:
@@ -42,16 +43,20 @@ def name_changes(before: Folders, now: Folders) -> Iterator[NameChange]:
             yield NameChange(folder, state(folder, above), old)
 
 
-def _from_inbox(before: Folders, now: Folders, made: Sequence[Folder]) -> Iterator[tuple[Folder, str]]:
-    """INBOX renamed: its messages are in a new mailbox, it stays behind, and is not told (RFC 5465 5.4). Who compares
-    knows it by its messages: those of before have all left, and none is missing in the two together."""
+def _from_inbox(before: Folders, now: Folders, made: Sequence[Folder], home: Home) -> Iterator[tuple[Folder, str]]:
+    """Somebody's INBOX renamed: its messages are in a new mailbox, it stays behind, and is not told (RFC 5465 5.4). Who
+    compares knows it by its messages: those of before have all left, and none is missing in the two together."""
     for each, folder in now.items():
         was = before.get(each)
-        if was is None or not was.messages or folder.name != INBOX:
+        if was is None or not was.messages or not folder.name.endswith(INBOX):
+            continue
+        prefix = home(folder.name)
+        if folder.name != prefix + INBOX:
             continue
         arrived = folder.uidnext - was.uidnext
         moved = was.messages + arrived - folder.messages
-        new = next((new for new in made if new.messages == new.uidnext - 1 == moved), None)
+        theirs = (new for new in made if home(new.name) == prefix)
+        new = next((new for new in theirs if new.messages == new.uidnext - 1 == moved), None)
         if new is not None and folder.messages <= arrived:
             yield new, folder.name
 

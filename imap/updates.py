@@ -34,6 +34,7 @@ async def tell(session: Session, *, expunge: bool) -> None:
         return
     view = selected.view
     await look(selected)
+    view.admit()
     if view.owes_expunge:  # both may take long
         await asyncio.sleep(0)
     await _tell_rights(session, selected)
@@ -120,7 +121,7 @@ def _tell_context(session: Session, change: Change, word: str, places: Places) -
 
 
 async def look(selected: Selected) -> None:
-    """Take in what happened; nothing is told yet. Raises as `tell`."""
+    """Take in what happened; nothing is told yet, and what arrived has no number yet. Raises as `tell`."""
     view, changes = selected.view, await _changes(selected)
     while len(changes.messages) > TURN:
         some, rest = changes.messages[:TURN], changes.messages[TURN:]

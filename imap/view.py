@@ -2,7 +2,7 @@
 
 Pure: no store, no socket. The belief starts as a `Snapshot` (RFC 9051 6.3.2) and moves only when `apply` says what was
 told, so sequence numbers never shift under a client. Invariants: `_uids` is ascending; a UID in `_gone` is still in
-`_uids` (its EXPUNGE is owed); nothing at or above `uidnext` is known to the client.
+`_uids` (its EXPUNGE is owed) or in `_coming`; what is in `_coming` or at or above `uidnext` is not known to the client.
 
 The map from numbers to UIDs is built lazily: until something needs it, the view only counts.
 """
@@ -45,6 +45,7 @@ class Updates:
 
 
 NOTHING = Updates()
+MOST_RECENT = 1000  # ranges of UIDs that are recent: two sessions that are told in turns leave one for each message
 
 
 class View:
@@ -53,6 +54,7 @@ class View:
     was to be kept, "$" (RFC 5182 2.1)."""
 
     __slots__ = (
+        "_coming",
         "_count",
         "_flags",
         "_gone",
@@ -80,6 +82,7 @@ class View:
         self.touched: dict[int, bool] | None = None
         self._uids: array[int] | None = None
         self._tail: array[int] = array("I")  # arrived since the snapshot, while there is no map
+        self._coming: array[int] = array("I")  # arrived, and nobody was about to tell it: not one of the messages yet
         self._count = snapshot.messages
         self._told_count = snapshot.messages  # the EXISTS the client believes, less what was expunged since
         # \Recent in this session, as ranges of UIDs: whether a UID below `_judged` is recent is known
@@ -203,8 +206,29 @@ class View:
         """What has come since the last time is recent from this UID on."""
         first = max(recent_from, self._judged)
         if first < self.uidnext:
-            self.recent = merge((*self.recent, (first, self.uidnext - 1)))
+            self.recent = self._few(merge((*self.recent, (first, self.uidnext - 1))))
         self._judged = self.uidnext
+
+    def _few(self, recent: Ranges) -> Ranges:
+        """At most `MOST_RECENT` ranges: those with nothing between them become one, then the oldest lose the flag, but
+        for the first, which holds what was there when the mailbox was selected."""
+        if len(recent) > MOST_RECENT and self._uids is not None:
+            recent = self._bridged(recent)
+        return recent if len(recent) <= MOST_RECENT else recent[:1] + recent[1 - MOST_RECENT :]
+
+    def _bridged(self, recent: Ranges) -> Ranges:
+        """What was expunged between two ranges keeps them apart no longer."""
+        uids, joined, end = self._map, list[tuple[int, int]](), -1
+        for low, high in recent:
+            start, stop = bisect_left(uids, low), bisect_right(uids, high)
+            if start == stop:
+                continue  # nothing of it is left
+            if start == end:
+                joined[-1] = (joined[-1][0], high)
+            else:
+                joined.append((low, high))
+            end = stop
+        return tuple(joined)
 
     def forget_recent(self) -> None:
         """IMAP4rev2 has no such flag (RFC 9051 appendix E)."""
@@ -233,7 +257,7 @@ class View:
             self.touched.update(dict.fromkeys(changes.vanished, False))
         for message in changes.messages:
             if message.uid >= self.uidnext:
-                self._arrive(message.uid)
+                self._coming.append(message.uid)
             elif self._told.get(message.uid, 0) < message.modseq:
                 self._flags[message.uid] = message
         known = changes.vanished
@@ -245,9 +269,12 @@ class View:
             self.modseq = changes.modseq
             self._told = {uid: modseq for uid, modseq in self._told.items() if modseq > self.modseq}
 
-    def _arrive(self, uid: int) -> None:
-        (self._tail if self._uids is None else self._uids).append(uid)
-        self._count += 1
+    def admit(self) -> None:
+        """What has arrived is one of the messages from now on: EXISTS will be told."""
+        if self._coming:
+            (self._tail if self._uids is None else self._uids).extend(self._coming)
+            self._count += len(self._coming)
+            self._coming = array("I")
 
     def told(self, messages: Iterable[Message]) -> None:
         """The client has these flags already (its own STORE, a FETCH that set \\Seen): no update repeats them."""
@@ -270,6 +297,7 @@ class View:
     def apply(self, *, expunge: bool, flags: bool = True) -> Updates:
         """All that is owed, now considered told. Without `expunge` removals stay owed and the messages keep their
         numbers (RFC 9051 7.5.1: never during FETCH, STORE, SEARCH); without `flags` these stay owed."""
+        self.admit()
         if not (self._gone or self._flags) and self._count == self._told_count:
             self.settled = self.modseq
             return NOTHING

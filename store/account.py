@@ -184,6 +184,7 @@ async def _outcomes(
 
 def _empty_inbox_into(transaction: Transaction, new: str) -> None:
     """INBOX renamed: its messages move to a new folder, an empty INBOX stays (RFC 9051 6.3.6)."""
-    folders.create(transaction, new)
     inbox = folders.existing(transaction, INBOX)
+    folders.make_parents(transaction, new)
+    folders.create(transaction, new, subscribed=inbox.subscribed)
     copy.move(transaction, inbox.id, expunge.EVERYTHING, new)

@@ -101,10 +101,15 @@ def rename(transaction: Transaction, old: str, new: str) -> None:
     if family(transaction, target):
         raise ConflictError("folder exists", code="folder-exists")
     names = {row.id: folder_name(target + row.name[len(source) :]) for row in rows}
-    parent = target.rpartition(DELIMITER)[0]
-    if parent and transaction.named(parent) is None:
-        create(transaction, parent)
+    make_parents(transaction, target)
     _move_directories(transaction, rows, names)
+
+
+def make_parents(transaction: Transaction, name: str) -> None:
+    """The levels above a name that a folder gets: the subscription comes along with it, not to them."""
+    parent = name.rpartition(DELIMITER)[0]
+    if parent and transaction.named(parent) is None:
+        create(transaction, parent, subscribed=False)
 
 
 def _move_directories(transaction: Transaction, rows: list[FolderRow], names: dict[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 Identifiers are addresses of the owner's organisation and "anyone", everybody of it; any other one is unknown, whether
 it exists or not (promise P8). With "-" before it an identifier names what is taken from it, whatever else grants it
-(negative rights, RFC 4314 2). The owner has every right, always.
+(negative rights, RFC 4314 2); an account whose own name begins with "-", which no new one may, is told and taken with
+its local part in quotes, as addresses may be written. The owner has every right, always.
 """
 
 from __future__ import annotations
@@ -98,6 +99,15 @@ def _grantee(identifier: bytes) -> tuple[Address | None, bool]:
         raise _unknown() from error
 
 
+def _identifier(grantee: Address | None) -> str:
+    """None for anyone. What begins with "-" would be read as negative rights of somebody else."""
+    if grantee is None:
+        return ANYONE
+    text = str(grantee)
+    local, at, domain = text.rpartition("@")
+    return f'"{local}"{at}{domain}' if text.startswith(NEGATIVE) else text
+
+
 def _unknown() -> No:
     return No("nobody of that name here", Code.CANNOT)
 
@@ -129,10 +139,10 @@ async def _delete(session: Session, entry: Entry) -> Ok:
 
 async def _get(session: Session, name: str) -> Ok:
     place = await _administered(session, name)
-    entries = [(str(place.owner.address), rights.for_clients(rights.ALL))]
+    entries = [(_identifier(place.owner.address), rights.for_clients(rights.ALL))]
     for entry in await session.services.directory.sharing.acl(place.owner, place.folder.id):
         sign = NEGATIVE if entry.negative else ""
-        entries.append((f"{sign}{entry.grantee or ANYONE}", rights.for_clients(entry.rights)))
+        entries.append((f"{sign}{_identifier(entry.grantee)}", rights.for_clients(entry.rights)))
     session.writer.write(responses.acl(name, entries, utf8=session.utf8))
     return Ok("GETACL completed")
 

@@ -205,6 +205,8 @@ async def _targets(session: Session, names: Sequence[str], asked: ESearch) -> As
             mailbox = await session.store.mailbox(name)
             snapshot = await mailbox.snapshot()
             view = View(snapshot)
+            if session.rev2:
+                view.forget_recent()  # RFC 9051 appendix E
             view.build(await mailbox.uids(snapshot))
         except (NotFoundError, ForbiddenError):  # gone, or no longer ours to read
             continue

@@ -77,6 +77,19 @@ async def test_who_wants_no_events_hears_of_none_at_the_end_of_commands_either(a
         assert (await one.ok(b"EXPUNGE"))[0] == b"* 3 EXPUNGE"
 
 
+@pytest.mark.parametrize("command", [b"STORE 1 +FLAGS.SILENT (\\Seen)", b"COPY 1 Archive"])
+async def test_what_is_not_told_has_no_number_yet(command: bytes) -> None:
+    """Though the command looked at what happened: FETCH would answer for a message that no EXISTS has counted."""
+    async with World() as world, selected(world, MAIL) as one:
+        await one.ok(b"NOTIFY NONE")
+        (await world.account()).deliver(MAIL)
+        await one.ok(command)
+        assert len(await one.ok(b"FETCH 1:* UID")) == 2
+        assert (await one.ask(b"FETCH 2 UID"))[-1].startswith(b"a BAD")
+        assert (await one.ok(b"NOTIFY SET (selected NONE)"))[0] == b"* 2 EXISTS"
+        assert len(await one.ok(b"FETCH 1:* UID")) == 3
+
+
 async def test_flags_that_were_not_asked_for_wait_until_they_are() -> None:
     async with World() as world, selected(world, MAIL) as one:
         two = await world.login()

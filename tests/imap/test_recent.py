@@ -185,6 +185,10 @@ async def test_imap4rev2_is_told_nothing_of_it_and_takes_it_all_the_same(tmp_pat
         lines += await one.ok(b"FETCH 1:* FLAGS")
         assert b"recent" not in b"".join(lines).lower()
         assert (await one.ok(b"SEARCH RETURN (COUNT) RECENT"))[0].endswith(b" COUNT 0")
+        await two.append(b"Trash", MAIL)
+        assert len(await one.ok(b"ESEARCH IN (mailboxes Trash) RECENT")) == 1
+        assert len(await one.ok(b"ESEARCH IN (mailboxes Trash) OLD")) == 2
+        assert len(await two.ok(b"ESEARCH IN (mailboxes Trash) RECENT")) == 2
         assert await status(one) == b"0"
         assert told(await two.ok(b"SELECT INBOX")) == [0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imap.namespaces import NAMESPACES
 from imap.renames import name_changes
 from store.types import Folder
 from tests.fakes.imap_world import World
@@ -64,6 +65,22 @@ def test_a_renamed_inbox_is_known_by_its_messages() -> None:
         {"1": inbox, "2": moved._replace(uidnext=1, messages=0)},
     ):
         assert told({"1": before["1"]._replace(name=other["1"].name)}, other)[0][1:] == ("Vieux", "")
+
+
+def test_a_renamed_inbox_of_somebody_else_is_known_likewise_within_his_mailboxes() -> None:
+    bob, lea = "Other Users/bob@mairie.test/", "Other Users/lea@mairie.test/"
+    before = {"1": Folder("1", bob + "INBOX", 1, 9, 1, 5, 0, 0, 0)}
+    inbox = before["1"]._replace(messages=0)
+    moved = Folder("2", bob + "Vieux", 1, 6, 2, 5, 0, 0, 0)
+
+    def became(new: str, old: str = bob + "INBOX") -> list[tuple[str, str]]:
+        now = {"1": inbox._replace(name=old), "2": moved._replace(name=new)}
+        was = {"1": before["1"]._replace(name=old)}
+        return [(each.folder.name, each.old) for each in name_changes(was, now, NAMESPACES.home)]
+
+    assert became(bob + "Vieux") == [(bob + "Vieux", bob + "INBOX")]
+    for other in (became(lea + "Vieux"), became("Vieux"), became(bob + "Vieux", bob + "Projets/INBOX")):
+        assert other[0][1] == ""
 
 
 async def test_notify_tells_what_inbox_was_renamed_to(tmp_path: Path) -> None:

@@ -202,6 +202,24 @@ async def test_negative_rights_transcript() -> None:
         assert [each.partition(b"@mairie.test ")[2] for each in lists] == [b'"" l r s w i p k x t e a c d', b'""']
 
 
+async def test_an_account_whose_name_begins_with_a_hyphen_is_no_negative_right() -> None:
+    """RFC 4314 2: new accounts may not be called so (`directory/rules.py`); of older ones the local part is quoted."""
+    async with town() as (here, client):
+        for local in ("x", "-x"):
+            here.world.directory.add(local)
+        await client.ok(b'SETACL INBOX "\\"-x\\"@mairie.test" lrs')
+        await client.ok(b"SETACL INBOX -x@mairie.test s")
+        await client.ok(b'SETACL INBOX "-\\"-x\\"@mairie.test" s')
+        assert (await client.ok(b"GETACL INBOX"))[0] == (
+            b'* ACL INBOX alice@mairie.test lrswipkxteacd "\\"-x\\"@mairie.test" lrs -x@mairie.test s'
+            b' "-\\"-x\\"@mairie.test" s'
+        )
+        mine = await (await here.world.login("-x")).ok(b'MYRIGHTS "Other Users/alice@mairie.test/INBOX"')
+        assert mine[0].endswith(b" lr")
+        await client.ok(b'DELETEACL INBOX "\\"-x\\"@mairie.test"')
+        assert (await client.ok(b"GETACL INBOX"))[0].count(b"lrs") == 1  # the owner's
+
+
 async def test_acl_refusals() -> None:
     async with town() as (_, client):
         for command, said in (

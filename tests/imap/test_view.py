@@ -9,7 +9,7 @@ import pytest
 
 from imap.errors import Bad
 from imap.types import FlagSet, SeqNum
-from imap.view import NOTHING, View
+from imap.view import MOST_RECENT, NOTHING, Updates, View
 from imap.wire import sequence
 from store.types import NO_FLAGS, Changes, Flag, Folder, Message, ModSeq, Snapshot, Uid
 
@@ -120,6 +120,55 @@ def test_counting_needs_no_map_until_a_number_is_needed() -> None:
     made.build([2, 4, 9])
     assert made.apply(expunge=True).expunged == (2,)
     assert list(made.uids) == [2, 9, 12]
+
+
+def arrives(made: View, uid: int, *, recent: bool) -> None:
+    """As another session is told of every other message first."""
+    made.absorb(Changes(made.modseq + 1, uid + 1, messages=(row(uid, made.modseq + 1),)))
+    made.admit()
+    made.judge(uid if recent else uid + 1)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_two_sessions_in_turns_leave_a_bounded_number_of_recent_ranges(*, mapped: bool) -> None:
+    made = View(replace(snapshot(1, 3), recent=1, recent_from=1))
+    if mapped:
+        made.build([2])
+    for uid in range(3, 2 * MOST_RECENT + 4):
+        arrives(made, uid, recent=uid % 2 == 0)
+    assert len(made.recent) == made.recent_count() == MOST_RECENT  # that many: none was lost but the one past them
+    assert made.is_recent(2)
+    assert not made.is_recent(4)
+    assert [uid for uid in range(6, 2 * MOST_RECENT + 4) if made.is_recent(uid) != (uid % 2 == 0)] == []
+    made.apply(expunge=True)
+    arrives(made, 2 * MOST_RECENT + 4, recent=True)
+    assert made.apply(expunge=True) == Updates(exists=made.exists)
+    assert len(made.recent) == made.recent_count() == MOST_RECENT
+    assert not made.is_recent(6)
+
+
+def test_recent_ranges_with_nothing_left_between_them_become_one() -> None:
+    made = view(1)
+    for uid in range(2, 2 * MOST_RECENT + 2):
+        arrives(made, uid, recent=uid % 2 == 0)
+    assert len(made.recent) == MOST_RECENT
+    made.absorb(gone(made.modseq + 1, made.uidnext, 3, 5, 6, 8))
+    made.apply(expunge=True)
+    assert made.recent_count() == MOST_RECENT - 2
+    arrives(made, 2 * MOST_RECENT + 2, recent=True)
+    assert made.recent[:2] == ((2, 4), (10, 10))
+    assert len(made.recent) == MOST_RECENT - 2
+    assert made.recent_count() == MOST_RECENT - 1
+
+
+def test_what_arrives_while_nobody_tells_is_no_message_yet() -> None:
+    made = view(2, 5)
+    made.absorb(Changes(11, 8, messages=(row(7, 11),)))
+    assert (made.exists, list(made.uids), made.number_of(7)) == (2, [2, 5], None)
+    made.absorb(Changes(12, 8, messages=(row(7, 12, Flag.SEEN),)))
+    updates = made.apply(expunge=False)
+    assert updates.exists == 3
+    assert [update.number for update in updates.flags] == [3]
 
 
 def test_a_client_that_counts_along_always_agrees() -> None:

@@ -64,6 +64,15 @@ async def test_rename_takes_children_messages_and_ids_along(store: MaildirStore)
     assert (await all_rows(await account.mailbox("Dossiers/Zone/B")))[0].flags == Flag.SEEN
 
 
+@pytest.mark.parametrize("old", ["A", "INBOX"])
+async def test_a_subscription_comes_along_and_the_levels_above_get_none(store: MaildirStore, old: str) -> None:
+    account = await store.account(MAIRIE)
+    if old != "INBOX":
+        await account.create(old)
+    await account.rename(old, "Dossiers/Zone/B")
+    assert [name for name in await account.subscriptions() if name not in STANDARD] == ["Dossiers/Zone/B"]
+
+
 async def test_rename_refuses_what_cannot_be(store: MaildirStore) -> None:
     account = await store.account(MAIRIE)
     await account.create("A/B")
