@@ -10,21 +10,23 @@ from typing import Any
 import pytest
 
 from core.address import parse
-from core.envelope import Schedule
+from core.envelope import Dsn, Schedule
 from core.status import deferred
 from delivery import standing
 from delivery.outcome import Backoff, Rules
 from delivery.queue.claims import Claimed
 from delivery.queue.holds import Hold, hold_accounts
 from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.queue.schema import Owed
 from delivery.standing import Follower
 from delivery.types import Result, ResultKind, Vacation
+from message.content import BytesContent
 from store.types import AccountRef
 from tests.delivery.conftest import World
 from tests.delivery.queue_alone import everything
 from tests.delivery.runner import running, until
-from tests.delivery.town import CONSOLE, Town, open_town
+from tests.delivery.town import CONSOLE, MAIL, Town, open_town
 
 MAIRE = "maire@ville.test"
 LIFETIME = 5 * 86_400
@@ -109,6 +111,24 @@ async def test_what_nobody_released_is_returned_when_its_time_is_over(town: Town
     await town.queue.settle(debt, None)
     [left] = await town.queue.administration.list(None)  # which an administrator keeps
     assert (left.queue_id, left.held_by) == (by_hand, ("administrator", "suspension", "removal"))
+
+
+async def test_what_was_owed_for_a_list_held_with_it_is_owed_to_nobody_any_more(town: Town) -> None:
+    """The members never had it: that it was expanded (RFC 3461 5.2.7) would be untrue, and would keep the message."""
+    account = town.accounts[MAIRE].id
+    dsn = Dsn(frozenset({"SUCCESS", "FAILURE"}))
+    group = NewRecipient(parse("conseil@ville.test"), "", dsn, expanded=True)
+    member = NewRecipient(parse("elu@ailleurs.test"), "", Dsn(frozenset({"FAILURE"})), forwarded=True)
+    mail = NewMessage("q", parse(MAIRE), BytesContent(MAIL), (group, member), account_id=account)
+    await town.queue.enqueue(mail)
+    await suspended(town)
+    await removed(town)
+    town.clock.advance(LIFETIME)
+    assert [(name, owed) for name, _, owed in await ended(town)] == [("q", Owed.FAILED)]
+    [debt] = await town.queue.debts()
+    assert debt.owed is Owed.FAILED
+    await town.queue.settle(debt, None)
+    assert await town.queue.administration.list(None) == []
 
 
 async def test_a_directory_that_knows_the_account_again_takes_the_reason_back(town: Town) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +74,23 @@ class Stepped:
 
 
 class Turns:
-    """Lets one of several go on by one call, as chance has it: the same for the same seed."""
+    """Lets one of several go on by one call, as chance has it: the same for the same seed. Who went on mostly goes on
+    again; were all as likely each time, nobody would ever be far behind the others."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Task[object] | None, asyncio.Future[None]] = {}
+        self._last: asyncio.Task[object] | None = None
 
     async def turn(self) -> None:
         gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(gate)
+        self._waiting[asyncio.current_task()] = gate
         await gate
+
+    def _next(self) -> asyncio.Future[None]:
+        if self._last not in self._waiting or self._random.random() < 0.2:
+            self._last = self._random.choice(list(self._waiting))
+        return self._waiting.pop(self._last)
 
     async def run(self, *work: Awaitable[object]) -> None:
         tasks = [asyncio.ensure_future(item) for item in work]
@@ -91,7 +98,7 @@ class Turns:
             while len(self._waiting) < sum(not task.done() for task in tasks):
                 await asyncio.sleep(0.001)
             if self._waiting:
-                self._waiting.pop(self._random.randrange(len(self._waiting))).set_result(None)
+                self._next().set_result(None)
                 await asyncio.sleep(0)
         await asyncio.gather(*tasks)
 
@@ -128,6 +135,25 @@ async def test_who_was_killed_before_he_told_the_queue_is_caught_up_with(town: T
     await town.directory.resume_organisation(CONSOLE, "Ville")
     await follower.look()
     assert await town.held() == {"maire@ville.test": ()}
+
+
+async def test_the_queue_is_asked_only_when_the_directory_changed_or_after_ten_minutes(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Follower(town.directory, town.queue.administration)
+    asked, looks = [], 0
+    concerned = town.queue.administration.concerned
+
+    async def noted() -> Collection[str]:
+        asked.append(looks)
+        return await concerned()
+
+    monkeypatch.setattr(town.queue.administration, "concerned", noted)
+    for looks in range(standing.WHOLE + 3):
+        if looks == 2:
+            await town.directory.suspend_organisation(CONSOLE, "Ville")
+        await follower.look()
+    assert asked == [0, 2, 2 + standing.WHOLE]
 
 
 async def test_what_was_released_by_hand_is_not_held_again_by_a_later_look(town: Town) -> None:
