@@ -235,20 +235,25 @@ def _numbers(text: bytes) -> Iterator[int]:
 
 
 @contextmanager
-def side_by_side(data: Path, *, fold_accents: bool = True, exact_collation: bool = False) -> Iterator[Pair]:
-    """Both servers with nothing in them, a client at each."""
+def side_by_side(
+    data: Path, *, fold_accents: bool = True, exact_collation: bool = False, extra: str = ""
+) -> Iterator[Pair]:
+    """Both servers with nothing in them, a client at each. `extra`: of Dovecot's configuration."""
 
     async def begin() -> tuple[MaildirStore, World]:
         initialise(data)
         store = MaildirStore(data, fold_accents=fold_accents)
         await store.open()
-        return store, await World(store=store, exact_collation=exact_collation).__aenter__()
+        world = World(store=store, exact_collation=exact_collation)
+        for name in ("bob", "lea"):
+            world.directory.add(name)
+        return store, await world.__aenter__()
 
     async def end(store: MaildirStore, world: World) -> None:
         await world.__aexit__()
         await store.close()
 
-    with dovecot_imap() as dovecot, asyncio.Runner() as run:
+    with dovecot_imap(extra=extra) as dovecot, asyncio.Runner() as run:
         store, world = run.run(begin())
         try:
             yield Session(run.run(world.login()), None, run), Session(None, dovecot, run)

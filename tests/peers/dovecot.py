@@ -56,8 +56,9 @@ class DovecotImap:
 
 
 @contextlib.contextmanager
-def dovecot_imap(*, crlf: bool = True) -> Iterator[DovecotImap]:
-    """A logged-in session on an empty Maildir that keeps CRLF, as ours does; without `crlf` it keeps LF, as most do."""
+def dovecot_imap(*, crlf: bool = True, extra: str = "") -> Iterator[DovecotImap]:
+    """A logged-in session on an empty Maildir that keeps CRLF, as ours does; without `crlf` it keeps LF, as most do.
+    `extra`: more of its configuration, "{base}" in it a directory that it may write to."""
     if not PROGRAM.exists():
         raise MissingPackage(f"{PROGRAM} is not installed: apt-get install dovecot-imapd")
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
@@ -70,7 +71,7 @@ def dovecot_imap(*, crlf: bool = True) -> Iterator[DovecotImap]:
             f"mail_location = maildir:{base}/mail\nlog_path = {base}/run/log\nbase_dir = {base}/run\n"
             f"state_dir = {base}/run\nssl = no\nfirst_valid_uid = 1\nfirst_valid_gid = 1\n"
             f"mail_uid = {user.pw_uid}\nmail_gid = {user.pw_gid}\n"
-            f"mail_save_crlf = {'yes' if crlf else 'no'}\n"
+            f"mail_save_crlf = {'yes' if crlf else 'no'}\n{extra.replace('{base}', f'{base}/run')}"
         )
         identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
         process = subprocess.Popen(
