@@ -16,7 +16,20 @@ from typing import TypeVar
 from core.envelope import Tls
 from delivery.next_hop import Protocol, Route
 from message.content import BLOCK, BytesContent, Content
-from smtp.outbound.dialogue import PLAIN, Capabilities, Encryption, Manner, Receive, Send, Stage, StartTls, Talk
+from smtp.outbound.dialogue import (
+    PLAIN,
+    Capabilities,
+    Encryption,
+    Manner,
+    NoLogin,
+    NoTls,
+    Receive,
+    Refused,
+    Send,
+    Stage,
+    StartTls,
+    Talk,
+)
 from smtp.outbound.dialogue import opening as opening_talk
 from smtp.outbound.mx import Target
 from smtp.outbound.reply_parser import RemoteReply, ReplyFault, ReplyParser
@@ -118,6 +131,9 @@ class Connection:
             encryption = Encryption.NEVER if implicit else policy.encryption
             talk = opening_talk(caller.hostname, encryption, manner(target.route))
             connection.capabilities = await connection.drive(talk)
+        except (Refused, NoTls, NoLogin) as error:
+            await connection.part(error)
+            raise
         except BaseException:
             connection.close()
             raise
@@ -150,6 +166,13 @@ class Connection:
             return value
         finally:
             talk.close()
+
+    async def part(self, error: Refused | NoTls | NoLogin) -> None:
+        """RFC 5321 4.1.1.10: nobody leaves without QUIT, but from a server that said 421 and leaves itself."""
+        if isinstance(error, Refused) and error.reply.code == 421:
+            self.close()
+        else:
+            await self.quit()
 
     async def quit(self) -> None:
         """A polite end; nobody waits for it long."""

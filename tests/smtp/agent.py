@@ -66,7 +66,7 @@ async def stall(remote: Remote) -> None:
 async def _say_and_stall(remote: Remote, *texts: str) -> None:
     for text in texts:
         await remote.say(text)
-    await stall(remote)
+    assert await remote.reader.read() in (b"", b"QUIT\r\n")
 
 
 def says(*texts: str) -> Script:

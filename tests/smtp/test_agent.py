@@ -42,6 +42,31 @@ async def test_recipients_get_a_result_each() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("answers", "last"),
+    [
+        (["554 5.7.1 not you"], "QUIT"),
+        (["450 4.7.1 not now"], "QUIT"),
+        (["220 hi", "554 5.7.1 not you"], "QUIT"),
+        (["220 hi", "500 what", "550 not you either"], "QUIT"),
+        (["220 hi", "421 4.3.2 busy"], "EHLO mx.mairie.test"),  # it leaves by itself; and no HELO
+    ],
+)
+async def test_rfc5321_4_1_1_10_who_was_not_served_says_quit(answers: list[str], last: str) -> None:
+    async def script(remote: Remote) -> None:
+        first, *rest = answers
+        await remote.say(first)
+        for answer in rest:
+            await remote.hear(answer=answer)
+        if last == "QUIT":
+            await remote.hear(answer="221 bye")
+        assert not await remote.reader.read()
+
+    (result,), heard = await deliver(to(), script)
+    assert result.kind is ResultKind.DEFERRED
+    assert (heard or [""])[-1] == last
+
+
 async def test_helo_is_tried_where_ehlo_is_unknown() -> None:
     async def script(remote: Remote) -> None:
         await remote.say("220 old")
