@@ -56,7 +56,7 @@ class Target:
 class Plan:
     """A message that was accepted. Its bytes are `head` + `body[skip:]`; a mailbox here gets `local_prefix` before
     them. `folder` is for all local recipients; `outgoing` goes to the queue; `verified` is for those that aliases send
-    on; `toll` is what its account is charged, which may be denied."""
+    on; `toll` is what its account is charged, which may be denied; `submitter` as in `delivery.types.Job`."""
 
     envelope: Envelope
     head: bytes
@@ -69,6 +69,7 @@ class Plan:
     account_id: str = ""
     verified: Verified | None = None
     toll: Toll | None = None
+    submitter: str = ""
 
 
 def delivery_id(queue_id: str, account: Account) -> str:
@@ -278,6 +279,7 @@ def _queued(plan: Plan, recipients: Sequence[NewRecipient]) -> NewMessage:
         require_tls=envelope.require_tls,
         schedule=envelope.schedule,
         local_prefix=plan.local_prefix,
+        submitter=plan.submitter,
     )
 
 

@@ -134,6 +134,7 @@ class LocalAgent:
             require_tls=job.require_tls,
             schedule=job.schedule,
             local_prefix=job.local_prefix,
+            submitter=job.submitter,
         )
 
 

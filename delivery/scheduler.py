@@ -326,6 +326,7 @@ def _job_of(claimed: Claimed, hop: NextHop, content: Content) -> Job:
         schedule=message.schedule,
         account_id=message.account_id or None,
         local_prefix=message.local_prefix,
+        submitter=message.submitter,
     )
 
 

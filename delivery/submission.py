@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from core import log
-from core.address import Address
+from core.address import Address, AddressError, parse
 from core.clock import Clock
 from core.config import Config
 from core.envelope import Dsn, Envelope, Peer
@@ -222,7 +222,19 @@ class Submission:
             targets=(*found.targets, *copies),
             outgoing=found.outgoing,
             account_id=account.id,
+            submitter=await self._submitter(account, transaction.parameters.auth),
         )
+
+    async def _submitter(self, account: Account, named: str | None) -> str:
+        """RFC 4954 5: with no word from the client it is the account; a name counts as far as it is the account's own;
+        every other is as if the client had said that it names nobody."""
+        if named is None:
+            return str(account.address)
+        try:
+            address = parse(named)
+        except AddressError:
+            return ""
+        return named if await self._directory.may_send_as(account, address) else ""
 
     async def _copies(self, account: Account, head: Head) -> list[Target]:
         """Who writes in the name of another account leaves a copy in that account's Sent, read, so that all who share

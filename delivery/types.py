@@ -19,7 +19,8 @@ BINARY = "BINARYMIME"  # RFC 3030 3; what is accepted so is kept as lines all th
 
 @dataclass(frozen=True, slots=True)
 class MailParameters:
-    """What MAIL FROM asked for besides the path (RFC 5321 4.1.1.2 and its extensions)."""
+    """What MAIL FROM asked for besides the path (RFC 5321 4.1.1.2 and its extensions). `auth`: whom AUTH= names as the
+    submitter (RFC 4954 5), "" for nobody, None where nothing was said."""
 
     size: int = 0
     body: str = "7BIT"
@@ -28,6 +29,7 @@ class MailParameters:
     envid: str = ""
     require_tls: bool = False
     schedule: Schedule = AT_ONCE
+    auth: str | None = None
 
 
 @dataclass
@@ -72,7 +74,8 @@ class Acceptor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an agent delivers: one message to recipients of one domain (or one next hop)."""
+    """What an agent delivers: one message to recipients of one domain (or one next hop). `submitter`: who handed it in
+    and was logged in, for AUTH= (RFC 4954 5); "" where nobody can be named."""
 
     queue_id: str
     sender: Address | None
@@ -88,6 +91,7 @@ class Job:
     account_id: str | None = None
     schedule: Schedule = AT_ONCE
     local_prefix: bytes = b""  # header lines that only a final delivery here puts before the content
+    submitter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from smtp.schedule import SETTERS, Setter, Terms, TooSoonError, contradictory
 
 MAX_ENVID = 100  # RFC 3461 4.4, octets after decoding
 MAX_ORCPT = 500  # RFC 3461 4.2
+MAX_AUTH = 500  # RFC 4954 5: by so many octets the parameter may lengthen the command
 
 # Clients put a space after the colon often enough to forgive it; brackets they must write.
 _PATH = r' *<(?P<path>(?:"(?:[^"\\]|\\.)*"|[^"<>\s])*)>(?: +(?P<rest>\S.*))?'
@@ -165,13 +166,13 @@ def _envid(parameters: MailParameters, value: str, offers: Offers) -> MailParame
 
 
 def _auth(parameters: MailParameters, value: str, offers: Offers) -> MailParameters:
-    """Checked and forgotten: we never believe another's word for who wrote a message (RFC 4954 5 lets us say <>)."""
+    """RFC 4954 5. Whether the word is believed is delivery's affair; what names nobody is like `<>`."""
     if not offers.auth:
         raise ArgumentError(replies.UNKNOWN_PARAMETER)
-    if not value:
+    if not 0 < len(value) <= MAX_AUTH:
         raise ArgumentError(replies.BAD_PARAMETER)
-    _xtext(value)
-    return parameters
+    named = _xtext(value)
+    return replace(parameters, auth="" if named == "<>" else named)
 
 
 def _require_tls(parameters: MailParameters, value: str, offers: Offers) -> MailParameters:

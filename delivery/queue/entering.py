@@ -52,6 +52,7 @@ def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, 
             "by_mode": new.schedule.by_mode,
             "by_trace": new.schedule.by_trace,
             "priority": new.schedule.priority,
+            "submitter": new.submitter,
         },
     )
     for number, data in enumerate(blocks(new.content, size=CHUNK)):

@@ -53,6 +53,7 @@ class NewMessage:
     require_tls: bool = False
     local_prefix: bytes = b""
     schedule: Schedule = AT_ONCE
+    submitter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class StoredMessage:
     require_tls: bool
     local_prefix: bytes
     schedule: Schedule = AT_ONCE
+    submitter: str = ""
 
     @property
     def begins(self) -> float:
@@ -119,6 +121,7 @@ def message_of(row: Row) -> StoredMessage:
         require_tls=row["require_tls"],
         local_prefix=bytes(row["local_prefix"]),
         schedule=schedule_of(row),
+        submitter=row["submitter"],
     )
 
 

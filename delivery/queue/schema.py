@@ -34,7 +34,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from core.errors import StorageError
 
-VERSION = 3
+VERSION = 4
 
 # One row of bytes: what a front may hold the interpreter for (design.md section 6), so that a read is one row.
 CHUNK = 256 * 1024
@@ -73,8 +73,9 @@ about = Table(
 )
 
 # `sender` "" is the null reverse-path. `local_prefix`: header lines that only a final delivery here puts before the
-# bytes (Return-Path, RFC 5321 4.4); what leaves never carries them. The last six are `core.envelope.Schedule`; they
-# have defaults of the database's own, because version 1 did not know them.
+# bytes (Return-Path, RFC 5321 4.4); what leaves never carries them. From `release_at` to `priority` it is
+# `core.envelope.Schedule`; these and `submitter` (RFC 4954 5) have defaults of the database's own, because earlier
+# versions did not know them.
 message = Table(
     "queue_message",
     metadata,
@@ -96,6 +97,7 @@ message = Table(
     Column("by_mode", String(1), nullable=False, server_default=""),
     Column("by_trace", Boolean, nullable=False, server_default=false()),
     Column("priority", Integer, nullable=False, server_default="0"),
+    Column("submitter", Text, nullable=False, server_default=""),
 )
 
 chunk = Table(
@@ -301,6 +303,11 @@ def _version_3(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _version_4(connection: Connection) -> None:
+    """Who submitted a message: of those that wait nobody is named."""
+    _add_columns(connection, message)
+
+
 def _add_columns(connection: Connection, *tables: Table) -> None:
     """SQLite and PostgreSQL add columns with a default without rewriting a row."""
     for table in tables:
@@ -313,4 +320,4 @@ def _add_columns(connection: Connection, *tables: Table) -> None:
 
 
 # One for each step from a version to the next.
-UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2, _version_3)
+UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2, _version_3, _version_4)

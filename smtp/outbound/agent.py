@@ -20,8 +20,9 @@ from core.resolver import Resolver
 from core.status import Status, deferred, refused
 from delivery.next_hop import Routes
 from delivery.types import Job, JobRecipient, Result, ResultKind
+from smtp.outbound.arguments import Capabilities
 from smtp.outbound.connection import Broken, Caller, Connection, manner
-from smtp.outbound.dialogue import Answers, Capabilities, Gone, NoLogin, NoTls, Refused, transaction
+from smtp.outbound.dialogue import Answers, Gone, NoLogin, NoTls, Refused, transaction
 from smtp.outbound.egress import Egress
 from smtp.outbound.mx import MxResolver, Target
 from smtp.outbound.pool import Pool, spent
@@ -262,9 +263,11 @@ class SmtpAgent:
         again, connection.uses = connection.uses > 0, connection.uses + 1
         offered: Capabilities = connection.capabilities
         eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
-        lmtp = manner(connection.target.route).lmtp
-        now = self._clock.now()
-        talk = transaction(job, recipients, offered, answers, eight_bit=eight_bit, lmtp=lmtp, now=now, again=again)
+        ways = manner(connection.target.route)
+        talk = transaction(
+            job, recipients, offered, answers, eight_bit=eight_bit, lmtp=ways.lmtp, now=self._clock.now(), again=again,
+            known=bool(ways.user),
+        )  # fmt: skip
         return await connection.drive(talk, job.content)
 
     def _part(self, connection: Connection, reusable: bool) -> None:

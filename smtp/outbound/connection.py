@@ -16,9 +16,9 @@ from typing import TypeVar
 from core.envelope import Tls
 from delivery.next_hop import Protocol, Route
 from message.content import BLOCK, BytesContent, Content
+from smtp.outbound.arguments import Capabilities
 from smtp.outbound.dialogue import (
     PLAIN,
-    Capabilities,
     Encryption,
     Manner,
     NoLogin,

@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-from core.envelope import Schedule
 from core.log import Secret
 from core.status import Status
 from delivery.types import Job, JobRecipient
-from smtp import xtext
+from smtp.outbound.arguments import Capabilities, mail_line, rcpt_line, submitter
 from smtp.outbound.reply_parser import RemoteReply
-from smtp.outbound.requirements import needs_utf8, unmet
-from smtp.schedule import by_parameter
+from smtp.outbound.requirements import unmet
 
 Value = TypeVar("Value")
 NUL = "\0"
@@ -66,36 +64,6 @@ class SendBody:
 
 Op = Send | Receive | StartTls | SendBody
 Talk = Generator[Op, RemoteReply | None, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """Upper-case EHLO keywords with their parameters; none after HELO."""
-
-    keywords: dict[str, str]
-
-    def __contains__(self, keyword: str) -> bool:
-        return keyword in self.keywords
-
-    @property
-    def size(self) -> int:
-        """The fixed limit of RFC 1870 3, 0 when there is none."""
-        value = self.keywords.get("SIZE", "").split(" ")[0]
-        return int(value) if value.isdecimal() and len(value) <= 20 else 0
-
-    def limit(self, name: str) -> int:
-        """Of RFC 9422 4 (RCPTMAX, MAILMAX); 0 when there is none."""
-        for item in self.keywords.get("LIMITS", "").split(" "):
-            key, _, value = item.partition("=")
-            if key.upper() == name and value.isdecimal() and len(value) <= 6:
-                return int(value)
-        return 0
-
-    @property
-    def shortest_by(self) -> int:
-        """The min-by-time of RFC 2852 4, 0 when there is none."""
-        value = self.keywords.get("DELIVERBY", "").split(" ")[0]
-        return int(value) if value.isdecimal() and len(value) <= 9 else 0
 
 
 class Refused(Exception):
@@ -197,16 +165,47 @@ def transaction(
     lmtp: bool = False,
     now: float = 0.0,
     again: bool = False,
+    known: bool = False,
 ) -> Talk[bool]:
     """One message; `now` tells what is left of its time limit; `again`: the connection carried others, which are to be
-    forgotten first (RFC 5321 3.3: a MAIL whose recipients were all refused may still stand). Fills `answers` for every
-    recipient it learns about; True when the connection is good for more. Raises `Gone`."""
+    forgotten first (RFC 5321 3.3: a MAIL whose recipients were all refused may still stand); `known`: we logged in,
+    hence say who submitted the message (RFC 4954 5). Fills `answers` for every recipient it learns about; True when the
+    connection is good for more. Raises `Gone`."""
     obstacle = unmet(job, recipients, capabilities, eight_bit, now)
     if obstacle is not None:
         answers.update({recipient.id: obstacle for recipient in recipients})
         return True
-    mail = _mail(job, recipients, capabilities, now)
-    rcpts = [_rcpt(recipient, capabilities, job.schedule) for recipient in recipients]
+    mail = mail_line(job, recipients, capabilities, now)
+    rcpts = [rcpt_line(recipient, capabilities, job.schedule) for recipient in recipients]
+    if not known or "AUTH" not in capabilities:
+        return (yield from _offered(mail, rcpts, recipients, capabilities, answers, lmtp, again))
+    named = f"{mail} AUTH={submitter(job)}"
+    good = yield from _offered(named, rcpts, recipients, capabilities, answers, lmtp, again)
+    if not good or not _unread(recipients, answers):
+        return good
+    # A server that offers logins and cannot read the parameter: rather unnamed than not at all (docs/quirks.md).
+    answers.clear()
+    try:
+        return (yield from _offered(mail, rcpts, recipients, capabilities, answers, lmtp, again=True))
+    except Gone:
+        return False
+
+
+def _unread(recipients: tuple[JobRecipient, ...], answers: Answers) -> bool:
+    """Whether everybody was refused with words for a parameter (RFC 5321 4.2.2)."""
+    found = [answers.get(recipient.id) for recipient in recipients]
+    return all(isinstance(item, RemoteReply) and item.code in (501, 504, 555) for item in found)
+
+
+def _offered(
+    mail: str,
+    rcpts: list[str],
+    recipients: tuple[JobRecipient, ...],
+    capabilities: Capabilities,
+    answers: Answers,
+    lmtp: bool,
+    again: bool,
+) -> Talk[bool]:
     first = ("RSET",) if again else ()
     if "PIPELINING" in capabilities:
         yield Send(_lines(*first, mail, *rcpts, "DATA"))
@@ -308,49 +307,6 @@ def _hello(hostname: str, manner: Manner) -> Talk[Capabilities]:
 def _keyword(line: str) -> tuple[str, str]:
     keyword, _, parameters = line.partition(" ")
     return keyword.upper(), parameters
-
-
-def _mail(job: Job, recipients: tuple[JobRecipient, ...], capabilities: Capabilities, now: float) -> str:
-    parts = [f"MAIL FROM:<{job.sender or ''}>"]
-    if "SIZE" in capabilities:
-        parts.append(f"SIZE={job.content.size}")
-    if "8BITMIME" in capabilities and job.body == "8BITMIME":
-        parts.append("BODY=8BITMIME")
-    # An alias may lead to an address beyond ASCII whatever the message came with (RFC 6531 3.4).
-    if "SMTPUTF8" in capabilities and (job.smtputf8 or needs_utf8(job, recipients)):
-        parts.append("SMTPUTF8")
-    if "REQUIRETLS" in capabilities and job.require_tls:
-        parts.append("REQUIRETLS")
-    if "DELIVERBY" in capabilities and job.schedule.by_mode:
-        parts.append(by_parameter(job.schedule, now))
-    if "MT-PRIORITY" in capabilities and job.schedule.priority:
-        parts.append(f"MT-PRIORITY={job.schedule.priority}")
-    if "DSN" in capabilities:
-        parts += [f"RET={job.ret}"] if job.ret else []
-        parts += [f"ENVID={xtext.encode(job.envid)}"] if job.envid else []
-    return " ".join(parts)
-
-
-def _rcpt(recipient: JobRecipient, capabilities: Capabilities, schedule: Schedule) -> str:
-    parts = [f"RCPT TO:<{recipient.address}>"]
-    if "DSN" in capabilities:
-        dsn = recipient.dsn
-        notify = _notify(dsn.notify, capabilities, schedule)
-        parts += [f"NOTIFY={','.join(sorted(notify))}"] if notify else []
-        kind, _, original = dsn.original.partition(";")
-        if kind.lower() == "utf-8":
-            # RFC 6533 3: the address type is for who knows both extensions.
-            parts += [f"ORCPT=utf-8;{xtext.encode_utf8(original)}"] if original and "SMTPUTF8" in capabilities else []
-        elif original and original.isascii():
-            parts.append(f"ORCPT={kind};{xtext.encode(original)}")
-    return " ".join(parts)
-
-
-def _notify(asked: frozenset[str], capabilities: Capabilities, schedule: Schedule) -> frozenset[str]:
-    """RFC 2852 4.1.4.2: a server that knows no time limits is asked to tell of delays at least."""
-    if schedule.by_mode != "N" or "DELIVERBY" in capabilities or "NEVER" in asked:
-        return asked
-    return (asked or frozenset({"FAILURE"})) | {"DELAY"}
 
 
 def _ask(line: str, stage: Stage) -> Talk[RemoteReply]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.status import Status, deferred
 from delivery.types import JobRecipient, Result, ResultKind
-from smtp.outbound.dialogue import Capabilities
+from smtp.outbound.arguments import Capabilities
 from smtp.outbound.reply_parser import RemoteReply, printable
 
 MAX_TEXT = 300

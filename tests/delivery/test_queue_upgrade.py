@@ -19,7 +19,7 @@ from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from message.content import BytesContent
 from tests.fakes.postgres import running
-from tests.fakes.queue_versions import BYTES, make_version_1, multiply
+from tests.fakes.queue_versions import BYTES, make_version, make_version_1, multiply
 
 COUNT = (
     "SELECT (SELECT count(*) FROM queue_message), (SELECT count(*) FROM queue_chunk), "
@@ -39,32 +39,39 @@ async def check(queue: Queue) -> None:
     [recipient] = shown.recipients
     assert (recipient.attempts, recipient.last_status) == (3, "451 4.4.1 away")
     urgent = NewMessage(
-        "new", None, BytesContent(BYTES), (NewRecipient(parse("c@two.test")),), schedule=Schedule(priority=4)
-    )
+        "new", None, BytesContent(BYTES), (NewRecipient(parse("c@two.test")),), schedule=Schedule(priority=4),
+        submitter="maire@one.test",
+    )  # fmt: skip
     await queue.enqueue(urgent)
     claimed = await queue.claim(everything)
     assert [item.message.queue_id for item in claimed] == ["new", "old"]
     old = claimed[1]
+    assert {item.message.submitter for item in claimed} == {"maire@one.test", ""}
     assert (old.message.local_prefix, old.recipients[0].dsn.notify) == (b"X: y\r\n", frozenset({"FAILURE"}))
     content = await queue.content(old.message)
     assert content.read(0, content.size) == BYTES
 
 
-async def test_f168_a_queue_of_version_1_is_upgraded_with_its_mail(tmp_path: Path) -> None:
+def test_every_earlier_version_has_its_step() -> None:
+    assert len(schema.UPGRADES) == schema.VERSION - 1
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+async def test_f168_a_queue_of_any_earlier_version_is_upgraded_with_its_mail(tmp_path: Path, version: int) -> None:
     file = tmp_path / "queue" / "queue.db"
     file.parent.mkdir()
     engine = create_engine(f"sqlite:///{file}")
     with engine.begin() as connection:
-        make_version_1(connection)
+        make_version(connection, version)
     engine.dispose()
     clock = ManualClock(1_790_000_100.0)
     for opened in range(2):  # once upgraded it stays so
         queue = Queue(file, tmp_path / "run", clock=clock)
         await queue.open()
-        version = await queue._database.read(
+        found = await queue._database.read(
             lambda c: c.exec_driver_sql("SELECT value FROM queue_about WHERE key = 'version'").scalar()
         )
-        assert version == str(schema.VERSION)
+        assert found == str(schema.VERSION)
         indexes = set(await queue._database.read(lambda c: c.exec_driver_sql(INDEXES).scalars().all()))
         assert "queue_due_next" in indexes
         assert not indexes & set(schema.FORMER_INDEXES)
@@ -138,13 +145,14 @@ async def test_f168_ten_thousand_queued_messages_are_upgraded_and_the_older_prog
 
 async def test_f168_on_postgresql_too(tmp_path: Path) -> None:
     with running() as server:
-        url = server.create("queue")
-        engine = create_async(url)
-        async with engine.begin() as connection:
-            await connection.run_sync(make_version_1)
-        await engine.dispose()
-        clock = ManualClock(1_790_000_100.0)
-        queue = Queue(tmp_path / "unused", tmp_path / "run", clock=clock, url=url)
-        await queue.open()
-        await check(queue)
-        await queue.close()
+        for version in range(1, schema.VERSION):
+            url = server.create(f"queue{version}")
+            engine = create_async(url)
+            async with engine.begin() as connection:
+                await connection.run_sync(make_version, version)
+            await engine.dispose()
+            clock = ManualClock(1_790_000_100.0)
+            queue = Queue(tmp_path / "unused", tmp_path / "run", clock=clock, url=url)
+            await queue.open()
+            await check(queue)
+            await queue.close()

@@ -31,10 +31,18 @@ def mail(author: str = ME, *fields: str, body: str = "Texte.\r\n") -> bytes:
 
 
 async def submit(
-    world: World, data: bytes, *to: str, sender: str = ME, account: str = ME, dsn: Dsn | None = None
+    world: World,
+    data: bytes,
+    *to: str,
+    sender: str = ME,
+    account: str = ME,
+    dsn: Dsn | None = None,
+    parameters: MailParameters | None = None,
 ) -> str:
     recipients = to or ("x@ailleurs.test",)
-    status = await world.send(world.submission(), data, *recipients, sender=sender, account=account, dsn=dsn)
+    status = await world.send(
+        world.submission(), data, *recipients, sender=sender, account=account, dsn=dsn, parameters=parameters
+    )
     return f"{status.code} {status.enhanced} {status.reason}"
 
 
@@ -234,3 +242,16 @@ async def test_dsn_wishes_travel_with_the_recipient(world: World) -> None:
     [claimed] = await world.queue.claim(world.scheduler()._destinations.selection())
     assert claimed.recipients[0].dsn == Dsn(frozenset({"NEVER"}), "rfc822;x@ailleurs.test")
     assert claimed.message.account_id == f"id-{ME}"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [(None, ME), ("", ""), (ME, ME), ("voisin@bourg.test", ""), ("nobody", ""), ("x@ailleurs.test", "")],
+)
+async def test_who_submitted_is_known_as_far_as_the_login_vouches_for_it(
+    world: World, said: str | None, kept: str
+) -> None:
+    """RFC 4954 5."""
+    assert (await submit(world, mail(), parameters=MailParameters(auth=said))).startswith("250")
+    [claimed] = await world.queue.claim(world.scheduler()._destinations.selection())
+    assert claimed.message.submitter == kept

@@ -33,6 +33,24 @@ INSERT INTO queue_recipient (queue_id, address, domain, organisation_id, forward
   VALUES ('old', 'b@two.test', 'two.test', 'o1', FALSE, '', 'FAILURE', '', 'waiting', FALSE, 3, 1790000000.0,
   1789999000.0, '451 4.4.1 away', '', '', '', 0, '', TRUE)
 """
+# What each later version added to the tables that version 1 had.
+_STEPS = (
+    """
+ALTER TABLE queue_message ADD COLUMN release_at {double} NOT NULL DEFAULT 0;
+ALTER TABLE queue_message ADD COLUMN hold VARCHAR(64) NOT NULL DEFAULT '';
+ALTER TABLE queue_message ADD COLUMN deliver_by {double} NOT NULL DEFAULT 0;
+ALTER TABLE queue_message ADD COLUMN by_mode VARCHAR(1) NOT NULL DEFAULT '';
+ALTER TABLE queue_message ADD COLUMN by_trace BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE queue_message ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE queue_recipient ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE queue_sending (account_id VARCHAR(64) NOT NULL PRIMARY KEY, locked_at {double} NOT NULL,
+  warned_at {double} NOT NULL)
+""",
+    """
+ALTER TABLE queue_recipient ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE queue_sending ADD COLUMN holds INTEGER NOT NULL DEFAULT 0
+""",
+)
 BYTES = b"From: a@one.test\r\n\r\nold\r\n"
 
 
@@ -43,6 +61,15 @@ def make_version_1(connection: Connection) -> None:
     values = {**_TYPES[dialect], "head": quoted.format(b"X: y\r\n".hex()), "data": quoted.format(BYTES.hex())}
     for statement in _VERSION_1.format(**values).split(";"):
         connection.exec_driver_sql(statement)
+
+
+def make_version(connection: Connection, version: int) -> None:
+    """The same in the tables of a later version."""
+    make_version_1(connection)
+    for statements in _STEPS[: version - 1]:
+        for statement in statements.format(**_TYPES[connection.dialect.name]).split(";"):
+            connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(f"UPDATE queue_about SET value = '{version}' WHERE key = 'version'")
 
 
 def multiply(connection: Connection, count: int) -> None:

@@ -9,7 +9,8 @@ from core.status import Status
 from delivery.types import Job, JobRecipient
 from smtp.outbound import dialogue, mx
 from smtp.outbound.agent import is_local, our_mx
-from smtp.outbound.dialogue import Answers, Capabilities, Receive, Send, SendBody, transaction
+from smtp.outbound.arguments import Capabilities
+from smtp.outbound.dialogue import Answers, Receive, Send, SendBody, transaction
 from smtp.outbound.mx import Host, Target, choose, hosts
 from smtp.outbound.reply_parser import RemoteReply, ReplyFault, ReplyParser
 from smtp.outbound.requirements import unmet

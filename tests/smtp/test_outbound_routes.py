@@ -6,6 +6,7 @@ import base64
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,78 @@ async def test_we_call_from_the_address_that_is_configured(tmp_path: Path) -> No
 
 def test_a_verified_context_is_what_a_password_asks_for() -> None:
     assert Opportunistic().required.context.verify_mode is ssl.CERT_REQUIRED
+
+
+# --- RFC 4954 5: who submitted the message ---------------------------------------------------------------------------
+
+
+async def named(
+    issued: tuple[trustme.CA, Path, Path], tmp_path: Path, script: Script, submitter: str, *, user: str = "u:sesame@"
+) -> tuple[list[Result], list[str]]:
+    async with (
+        scripted(script) as remote,
+        agent(f"smtp://{user}127.0.0.1:{remote.port}?tls=encrypt", tmp_path, ca(issued)) as (made, name),
+    ):
+        results = await made.deliver(replace(job(name), submitter=submitter))
+        return results, [line for line in remote.heard if line.startswith(("MAIL", "RSET"))]
+
+
+@pytest.mark.parametrize(
+    ("submitter", "told"),
+    [
+        ("e=mc2+x@mairie.test", "e+3Dmc2+2Bx@mairie.test"),
+        ("", "<>"),
+        ("é@mairie.test", "<>"),
+        ("x" * 501, "<>"),
+        ("+" * 167, "<>"),  # 501 octets encoded
+        ("+" * 166, "+2B" * 166),
+    ],
+)
+async def test_who_submitted_a_message_is_told_to_a_server_that_we_logged_in_at(
+    issued: tuple[trustme.CA, Path, Path], tmp_path: Path, submitter: str, told: str
+) -> None:
+    [result], [mail] = await named(issued, tmp_path, with_tls(issued, "235 ok"), submitter)
+    assert result.kind is ResultKind.DELIVERED
+    assert mail.endswith(f" AUTH={told}")
+
+
+async def test_who_submitted_a_message_is_nobody_elses_affair(
+    issued: tuple[trustme.CA, Path, Path], tmp_path: Path
+) -> None:
+    _, [mail] = await named(issued, tmp_path, with_tls(issued), "a@mairie.test", user="")
+    assert "AUTH" not in mail
+
+
+def picky(issued: tuple[trustme.CA, Path, Path], refusal: str, after: tuple[str, ...]) -> Script:
+    """Offers logins and refuses MAIL with a parameter that it cannot read."""
+
+    async def script(remote: Remote) -> None:
+        await remote.greet(EHLO.replace("250 HELP", "250 STARTTLS"))
+        await remote.hear(answer="220 go")
+        await remote.start_tls(ServerTls(issued[1], issued[2]).context)
+        await remote.hear(answer=AUTH_EHLO)
+        for answer in ("235 ok", refusal, "503 no", "503 no", *after):
+            await remote.hear(answer=answer)
+        if after[-1:] == ("250 ok",):
+            await take(remote)
+
+    return script
+
+
+@pytest.mark.parametrize("refusal", ["501 5.5.4 syntax", "504 5.5.4 what is that", "555 5.5.4 unknown"])
+async def test_a_server_that_cannot_read_who_submitted_gets_the_message_without(
+    issued: tuple[trustme.CA, Path, Path], tmp_path: Path, refusal: str
+) -> None:
+    [result], lines = await named(issued, tmp_path, picky(issued, refusal, ("250 ok",)), "a@mairie.test")
+    assert result.kind is ResultKind.DELIVERED
+    assert [line.partition(" ")[0] for line in lines] == ["MAIL", "RSET", "MAIL"]
+    assert ["AUTH=" in line for line in lines] == [True, False, False]
+
+
+@pytest.mark.parametrize("after", [(), ("421 bye",), ("250 ok", "501 5.5.4 syntax", "503 no", "503 no")])
+async def test_what_comes_of_the_second_try_counts(
+    issued: tuple[trustme.CA, Path, Path], tmp_path: Path, after: tuple[str, ...]
+) -> None:
+    """A refusal that was meant for the parameter makes nothing final."""
+    [result], _ = await named(issued, tmp_path, picky(issued, "501 5.5.4 syntax", after), "a@mairie.test")
+    assert result.kind is (ResultKind.FAILED if len(after) > 1 else ResultKind.DEFERRED)
