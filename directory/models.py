@@ -50,7 +50,7 @@ class OrganisationRow(Base):
 
 
 class DomainRow(Base):
-    """`catch_all` is reserved for the address that takes mail for unknown users; nothing reads it yet."""
+    """Its catch-all is an alias whose local part is "*"."""
 
     __tablename__ = "domain"
     __table_args__ = (CheckConstraint("state IN ('active', 'suspended')", name="state"),)
@@ -59,7 +59,6 @@ class DomainRow(Base):
     name: Mapped[str] = mapped_column(Text, unique=True)
     organisation_id: Mapped[str] = _to("organisation.id", on_delete="RESTRICT")
     state: Mapped[str] = mapped_column(Text)
-    catch_all: Mapped[str | None] = mapped_column(Text)
     created_ms: Mapped[int] = mapped_column(BigInteger)
 
 

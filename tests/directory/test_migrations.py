@@ -155,7 +155,7 @@ def test_what_would_orphan_mail_is_refused_by_the_database_itself(sqlite_url: st
     with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("INSERT INTO organisation VALUES ('o', 'O', 'o', 'active', 0, 0)")
-        connection.execute("INSERT INTO domain VALUES ('d', 'd.test', 'o', 'active', NULL, 0)")
+        connection.execute("INSERT INTO domain VALUES ('d', 'd.test', 'o', 'active', 0)")
         connection.execute("INSERT INTO address VALUES ('a', 'a@d.test', 'a', 'd')")
         for table in ("organisation", "domain"):
             with pytest.raises(sqlite3.IntegrityError):
@@ -194,6 +194,7 @@ def test_from_0001_every_mailbox_keeps_its_password(kind: str, tmp_path: Path, p
     assert runner.current(url) == runner.head()
     assert execute(url, "SELECT secret_hash, bare_lines, scram FROM credential") == [("hash", 0, "")]
     assert execute(url, "SELECT kind FROM account") == [("person",)]
+    assert execute(url, "SELECT * FROM domain") == [("d", "d.test", "o", "active", 0)]
 
 
 def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
