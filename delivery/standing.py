@@ -2,7 +2,8 @@
 
 Two databases and no transaction over both: the directory changes first, then the queue is told, then the directory is
 asked again, until both say the same. So administrators who suspend and resume side by side end with holds that match
-the last commit, whoever tells the queue last. Who is killed in between is caught up with by `Follower`.
+the last commit, whoever tells the queue last. Who is killed in between is caught up with by `Follower`: each step may
+be taken again, and each can be seen to be missing from what the two databases say.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ async def follow(directory: Directory, queue: QueueAdministration, account_ids: 
 
 class Follower:
     """For changes whose maker did not come to tell the queue: looks at start, and when the directory has changed. Every
-    ten minutes in any case: what was being tried, or came in, while its account went is marked then."""
+    ten minutes in any case: what was being tried, or came in, while its account went is marked then. Accounts that are
+    suspended are told of though they have nothing in the queue: what still enters is to be held, too."""
 
     def __init__(self, directory: Directory, queue: QueueAdministration) -> None:
         self._directory = directory
@@ -98,5 +100,13 @@ class Follower:
         version = await self._directory.version()  # before the rest: what changes meanwhile is seen by the next look
         self._looks += 1
         if version != self._version or self._looks >= WHOLE:
-            await follow(self._directory, self._queue, await self._queue.concerned())
+            suspended = await self._directory.suspended()
+            await follow(self._directory, self._queue, {*await self._queue.concerned(), *suspended})
+            await self._forget()
             self._version, self._looks = version, 0
+
+    async def _forget(self) -> None:
+        """What the queue remembers of accounts that are gone: `remove` was killed before it came to that."""
+        remembered = await self._queue.remembered()
+        for account_id in sorted((await self._directory.standing(remembered)).gone):
+            await self._queue.forget(account_id)

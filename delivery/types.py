@@ -231,6 +231,9 @@ class QueueAdministration(Protocol):
     async def forget(self, account_id: str) -> None:
         """Of an account that is gone: its absence, whom it wrote to. Its mail stays."""
 
+    async def remembered(self) -> Collection[str]:
+        """Ids of the accounts of which `forget` would forget something."""
+
     async def concerned(self) -> Collection[str]:
         """Ids of the accounts that have something in the queue, or are suspended there."""
 

@@ -82,6 +82,9 @@ class Directory(Logins, Protocol):
     async def standing(self, account_ids: Collection[str]) -> Standing:
         """What counts for these accounts this moment; never out of date."""
 
+    async def suspended(self) -> frozenset[str]:
+        """Ids of all accounts that are suspended: themselves, with their domain or with their organisation."""
+
     async def still_open(self, login: LoggedIn) -> bool:
         """False once the account is suspended or gone, or has another password than it had at that login, or the app
         password is gone or has ended, or the token has (row 117)."""

@@ -188,6 +188,10 @@ class Lookups:
         async with self._database.read() as session:
             return await Accounts(session).standing(account_ids)
 
+    async def suspended(self) -> frozenset[str]:
+        async with self._database.read() as session:
+            return await Accounts(session).suspended()
+
     async def version(self) -> int:
         async with self._database.read() as session:
             return await DirectoryState(session).version()

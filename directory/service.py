@@ -169,6 +169,9 @@ class SqlDirectory:
     async def standing(self, account_ids: Collection[str]) -> Standing:
         return await self._lookups.standing(account_ids)
 
+    async def suspended(self) -> frozenset[str]:
+        return await self._lookups.suspended()
+
     async def version(self) -> int:
         return await self._lookups.version()
 

@@ -71,6 +71,9 @@ class Administration:
 
         await self._database.write(act)
 
+    async def remembered(self) -> Collection[str]:
+        return await self._database.read(lambda c: allowance.remembered(c) | vacations.load(c).keys())
+
     async def concerned(self) -> Collection[str]:
         return await self._database.read(concerned)
 

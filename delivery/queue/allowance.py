@@ -99,6 +99,12 @@ def forget(connection: Connection, account_id: str) -> None:
         connection.execute(delete(table).where(table.c.account_id == account_id))
 
 
+def remembered(connection: Connection) -> set[str]:
+    """The accounts of which `forget` would forget something."""
+    found = (connection.execute(select(table.c.account_id).distinct()).scalars() for table in (correspondent, sent))
+    return {account_id for ids in found for account_id in ids}
+
+
 def kept_back(connection: Connection, account_id: str, now: float) -> int:
     """How many messages of the account wait for a time that it chose (RFC 4865)."""
     mine = (message.c.account_id == account_id) & (message.c.release_at > now)

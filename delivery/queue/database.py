@@ -233,6 +233,7 @@ class Database:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_fd = os.open(self._file.with_name("queue.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _sync_left(self._file.with_name(self._file.name + "-wal"))
             # SQLite syncs what it writes, not the names that we made: power loss would take file and mail (fault 155).
             _sync_names(self._file.parent)
             _sync_names(self._file.parent.parent)
@@ -266,6 +267,19 @@ def _sync(connection: Connection, *, durable: bool) -> None:
         assert raw is not None  # checked out just now
         raw.cursor().execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.info["durable"] = durable
+
+
+def _sync_left(wal: Path) -> None:
+    """What a killed process wrote less than a second ago and did not sync: from now on others build on it. SQLite locks
+    nothing in this file, so that opening it beside SQLite takes no lock away, and a full disk has room for a sync."""
+    try:
+        descriptor = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_names(directory: Path) -> None:

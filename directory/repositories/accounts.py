@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.address import Address
@@ -88,6 +88,9 @@ class Accounts:
         active = frozenset(id_ for id_, state in states.items() if state is State.ACTIVE)
         return Standing(active, frozenset(states) - active, frozenset(pending) - frozenset(states))
 
+    async def suspended(self) -> frozenset[str]:
+        return frozenset(await self._session.scalars(_SUSPENDED))
+
     async def update(self, account_id: str, values: Mapping[str, object]) -> None:
         await self._session.execute(update(AccountRow).where(AccountRow.id == account_id).values(**values))
 
@@ -130,6 +133,13 @@ def _select() -> Select[*tuple[Any, ...]]:
 # The statements on every message's way are built once: building them costs more than running them.
 _BY_KEY = _select().where(AddressRow.key == bindparam("key"))
 _BY_ID = _select().where(AccountRow.id == bindparam("id"))
+_SUSPENDED = (
+    select(AccountRow.id)
+    .join(AddressRow, AccountRow.address_id == AddressRow.id)
+    .join(DomainRow, AddressRow.domain_id == DomainRow.id)
+    .join(OrganisationRow, AccountRow.organisation_id == OrganisationRow.id)
+    .where(or_(*(table.state != State.ACTIVE.value for table in (AccountRow, DomainRow, OrganisationRow))))
+)
 _FIRST_OF = (
     _select()
     .where(AccountRow.organisation_id == bindparam("organisation"))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import signal
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 
@@ -139,3 +142,51 @@ async def test_a_bug_in_one_operation_fails_that_one_only(queue: Queue) -> None:
     assert answers[1] == [1]
     about = await queue._database.read(lambda c: c.exec_driver_sql("SELECT key FROM queue_about").scalars().all())
     assert about == ["version"]
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from core.clock import ManualClock
+from tests.delivery.queue_alone import another, everything, new
+
+async def main():
+    queue = await another(Path(sys.argv[1]), ManualClock())
+    await queue.enqueue(new("q1", "b@two.test"))
+    assert len(await queue.claim(everything)) == 1  # a lease, of the commits that nobody syncs by themselves
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_f155_what_a_killed_worker_left_unsynced_is_durable_before_another_builds_on_it(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, str(tmp_path))
+    assert await killed.wait() == -signal.SIGKILL
+    wal = tmp_path / "queue" / "queue.db-wal"
+    left = wal.stat().st_size
+    assert left
+    synced: list[tuple[Path, int]] = []
+    real = os.fdatasync
+
+    def watched(descriptor: int) -> None:
+        real(descriptor)
+        synced.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")), os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    queue = await another(tmp_path, clock)
+    assert synced == [(wal, left)]
+    await queue.close()
+
+
+async def test_f152_a_worker_does_not_start_on_what_could_not_be_synced(
+    tmp_path: Path, queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    monkeypatch.setattr(os, "fdatasync", broken)
+    with pytest.raises(StorageError):
+        await another(tmp_path, clock)
