@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from argon2 import PasswordHasher
 
 from core.log import Secret
+from directory.boundary import Boundary
 from directory.import_csv import ImportFileError, parse, read_rows
 from directory.service import SqlDirectory
-from directory.types import ImportResult, ImportRow, LoggedIn
+from directory.types import Actor, ImportResult, ImportRow, LoggedIn
+from directory.work import Work
 from tests.directory.helpers import CONSOLE, LOCAL, OPERATOR, admin_of, at, commune, mailbox
 
+T = TypeVar("T")
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$" + "A" * 43
 
 
@@ -175,13 +179,23 @@ async def test_a_race_for_an_address_costs_that_line_only(both: SqlDirectory) ->
     assert len(await both.accounts(OPERATOR)) == 300
 
 
-async def test_thousands_of_hashes_go_in_quickly(both: SqlDirectory) -> None:
-    """10,000 in 10 s is the promise; a loaded test machine is asked a quarter of that pace."""
+async def test_thousands_of_hashes_go_in_quickly(both: SqlDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 in 10 s is the promise: by what they cost this process, whoever else has the machine, and by how often the
+    disk is waited for."""
     await commune(both, "Brou", "brou.test")
+    real = Boundary.write
+    commits: list[Actor] = []
+
+    async def noted(boundary: Boundary, actor: Actor, operation: Callable[[Work], Awaitable[T]]) -> T:
+        commits.append(actor)
+        return await real(boundary, actor, operation)
+
+    monkeypatch.setattr(Boundary, "write", noted)
     lines = [ImportRow(n, f"u{n}@brou.test", Secret(HASH)) for n in range(1000)]
-    begin = time.monotonic()
+    begin = time.process_time()
     assert not [result for result in await imported(both, lines) if result.error]
-    assert time.monotonic() - begin < 4.0
+    assert time.process_time() - begin < 1.0
+    assert len(commits) == 4
 
 
 async def test_clear_passwords_are_hashed_with_the_houses_parameters(directory: SqlDirectory, sqlite_url: str) -> None:

@@ -147,13 +147,15 @@ async def test_h038_who_gets_a_thousand_messages_a_second_is_told_a_few_times_a_
         account = await world.account()
         await one.raw(b"a IDLE\r\n")
         await one.line()
+        begin = asyncio.get_running_loop().time()
         for _ in range(1000):
             account.deliver(MAIL)
             await asyncio.sleep(0.001)
+        lasted = asyncio.get_running_loop().time() - begin  # several seconds on a machine that has other work
         lines: list[bytes] = []
         while not lines or lines[-1] != b"* 1000 EXISTS":
             lines.append(await one.line())
-        assert len(lines) < 100
+        assert len(lines) <= 20 * lasted + 5
 
 
 async def test_h102_a_command_during_idle_ends_it_with_bad_and_stays_in_step() -> None:
