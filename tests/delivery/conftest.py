@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.address import Address, parse
 from core.clock import ManualClock
@@ -24,15 +25,27 @@ from delivery.reporter import Reporter
 from delivery.scheduler import Scheduler
 from delivery.submission import Submission
 from delivery.types import Acceptor, MailParameters, Transaction
+from dkim_keys.sign import Signer
 from tests.delivery.queue_alone import another
+from tests.delivery.town import Town, open_town
 from tests.fakes.delivery_world import CountingIds, FakeAuthenticator, FakeDirectory, FakeStore, ScriptedAgent
 
 HOST = "mx.dept.test"
 
 
 class NoKeys:
-    async def signers(self, domain: str) -> tuple[Any, ...]:
+    async def signers(self, domain: str) -> tuple[Signer, ...]:
         return ()
+
+
+class OneKey:
+    """Every domain signs with this one."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    async def signers(self, domain: str) -> tuple[Signer, ...]:
+        return (Signer(domain, "s1", "ed25519-sha256", self._key),)
 
 
 class World:
@@ -134,3 +147,9 @@ async def queue(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Queue]:
     opened = await another(tmp_path, clock)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
+    async with open_town(tmp_path) as made:
+        yield made

@@ -8,8 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.config import Limits
 from delivery.types import BINARY, MailParameters
-from dkim_keys.sign import Signer
-from tests.delivery.conftest import World
+from tests.delivery.conftest import OneKey, World
 from tests.delivery.test_submission import ME, sent_bytes, verified
 
 OCTETS = bytes(range(256)) * 1200  # past what a spool keeps in memory
@@ -37,11 +36,7 @@ async def test_on_the_mx_signatures_are_checked_over_what_came_and_lines_are_kep
 async def test_on_submission_lines_leave_and_are_what_is_signed(world: World) -> None:
     key = Ed25519PrivateKey.generate()
 
-    class Keys:
-        async def signers(self, domain: str) -> tuple[Signer, ...]:
-            return (Signer(domain, "s1", "ed25519-sha256", key),)
-
-    world.keys = Keys()
+    world.keys = OneKey(key)
     status = await world.send(world.submission(), mail(), "x@ailleurs.test", sender=ME, account=ME, parameters=ASKED)
     assert status.ok, status
     [sent] = await sent_bytes(world)

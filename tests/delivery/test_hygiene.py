@@ -12,9 +12,8 @@ from core.config import Delivery, Limits
 from core.status import Status
 from delivery.hygiene import clean
 from delivery.types import MailParameters
-from dkim_keys.sign import Signer
 from message.header import split
-from tests.delivery.conftest import World
+from tests.delivery.conftest import OneKey, World
 from tests.delivery.test_submission import ME, mail, sent_bytes, submit, verified
 
 BASE = b"From: a@b.fr\r\nSubject: x\r\n"
@@ -101,11 +100,7 @@ def test_a_fold_never_makes_a_line_of_blanks() -> None:
 async def signing(world: World) -> Ed25519PrivateKey:
     key = Ed25519PrivateKey.generate()
 
-    class Keys:
-        async def signers(self, domain: str) -> tuple[Signer, ...]:
-            return (Signer(domain, "s1", "ed25519-sha256", key),)
-
-    world.keys = Keys()
+    world.keys = OneKey(key)
     return key
 
 

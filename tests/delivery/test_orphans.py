@@ -3,8 +3,6 @@ is returned when nobody came."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +24,7 @@ from store.types import AccountRef
 from tests.delivery.conftest import World
 from tests.delivery.queue_alone import everything
 from tests.delivery.runner import running, until
-from tests.delivery.town import CONSOLE, MAIL, Town, open_town
+from tests.delivery.town import CONSOLE, MAIL, Town
 
 MAIRE = "maire@ville.test"
 LIFETIME = 5 * 86_400
@@ -35,12 +33,6 @@ LIFETIME = 5 * 86_400
 class FakeStore:
     async def remove_account(self, ref: AccountRef) -> None:
         """Its mail went to the recycle bin."""
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[Town]:
-    async with open_town(tmp_path) as made:
-        yield made
 
 
 async def removed(town: Town) -> None:

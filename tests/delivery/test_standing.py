@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import pytest
@@ -16,13 +15,7 @@ from delivery import standing
 from delivery.queue import administration
 from delivery.standing import Follower
 from directory.types import State
-from tests.delivery.town import CONSOLE, PEOPLE, Town, open_town
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[Town]:
-    async with open_town(tmp_path) as made:
-        yield made
+from tests.delivery.town import CONSOLE, PEOPLE, Town
 
 
 async def test_a_suspended_organisation_holds_what_its_people_queued_and_what_still_enters(

@@ -16,9 +16,8 @@ from core.envelope import Dsn
 from core.errors import StorageError, TemporaryError
 from delivery.types import MailParameters
 from directory.types import State
-from dkim_keys.sign import Signer
 from message.header import split
-from tests.delivery.conftest import HOST, World
+from tests.delivery.conftest import HOST, OneKey, World
 from tests.fakes.delivery_world import FakeStore
 from tests.fakes.resolver import FakeResolver
 
@@ -57,11 +56,7 @@ async def sent_bytes(world: World) -> list[bytes]:
 async def test_a_message_leaves_complete_signed_last_and_without_secrets(world: World) -> None:
     key = Ed25519PrivateKey.generate()
 
-    class Keys:
-        async def signers(self, domain: str) -> tuple[Signer, ...]:
-            return (Signer(domain, "s1", "ed25519-sha256", key),)
-
-    world.keys = Keys()
+    world.keys = OneKey(key)
     data = mail(ME, "Bcc: secret@ailleurs.test", "X-Spam-Flag: NO", f"Authentication-Results: {HOST}; dmarc=pass")
     assert await submit(world, data) == "250 2.0.0 accepted"
     [sent] = await sent_bytes(world)

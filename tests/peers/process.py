@@ -79,6 +79,13 @@ def children(parent: int) -> list[int]:
     return found
 
 
+def running(pid: int) -> bool:
+    """Neither gone nor a zombie that nobody has fetched."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 def wait_until(condition: Callable[[], object], *, timeout: float = START, what: str = "condition") -> None:
     """Poll until true; the failure names what was waited for."""
     deadline = time.monotonic() + timeout

@@ -18,12 +18,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tests.interop.conftest import AUBIN, FLEURI, PARTNER, PARTNER_ZONE, PASSWORD, REVERSE
 from tests.interop.mail import body, fetch_all, marked
 from tests.peers.dns import Dns, mail_zone, unbound
-from tests.peers.process import wait_until
+from tests.peers.process import running, wait_until
 from tests.peers.sink import Sink, sink
 from tests.peers.suite import Settings, Suite, suite
 from tests.scenarios.burst import ALICE, MAILBOXES, WRITER, Letter, Senders, mark_of, on_disk
@@ -168,7 +167,7 @@ class Killer:
         workers = [pid for kind in ("front", "delivery", "web") for pid in installation.workers(kind)]
         self.runner.append(time.monotonic())
         installation.stop(signal.SIGKILL)
-        wait_until(lambda: not any(map(_running, workers)), timeout=60, what="the workers to end by themselves")
+        wait_until(lambda: not any(map(running, workers)), timeout=60, what="the workers to end by themselves")
         self.runner.append(time.monotonic())  # they worked until then
         for attempt in range(5):  # a machine that is busy with other things may not start it in a minute
             try:
@@ -178,12 +177,6 @@ class Killer:
                 if attempt == 4:
                     raise
                 installation.stop()
-
-
-def _running(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 # --- the judgement ---------------------------------------------------------------------------------------------------

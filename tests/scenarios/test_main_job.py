@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 from tests.interop.conftest import AUBIN, FLEURI, PARTNER, World, settled
 from tests.interop.mail import SENT, await_mark, body, imap, marked, parsed
 from tests.interop.test_postfix import send_through_partner, submit
-from tests.peers.process import wait_until
+from tests.peers.process import running, wait_until
 from tests.scenarios.burst import BOB, WRITER, Burst, Observer, account, duplicates, letters, mark_of
 from tests.scenarios.town import town
 
@@ -167,10 +166,3 @@ def test_f144_the_supervisor_killed_takes_its_workers_along_and_serve_starts_aga
     account(burst)
     clean(world)
     assert BOB not in world.suite.run("queue", "list")
-
-
-def running(pid: int) -> bool:
-    """Neither gone nor a zombie that nobody has fetched."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
