@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import Flag
 
 LETTERS = "lrswipkxtea"  # in the order we write them
+ANYONE = "anyone"  # RFC 4314 2: here everybody of the owner's organisation
+NEGATIVE = "-"  # before a subject: the entry takes rights away (RFC 4314 2)
 
 
 class Right(Flag):

@@ -15,9 +15,9 @@ from core.clock import Clock
 from directory.boundary import Boundary
 from directory.cache import Cache
 from directory.database import Database
-from directory.repositories.acl import ANYONE, NEGATIVE, WHOLE, AccessLists
+from directory.repositories.acl import WHOLE, AccessLists
 from directory.repositories.annotations import Annotations
-from directory.rights import Right
+from directory.rights import NEGATIVE, Right
 from directory.services import annotations as annotation_services
 from directory.services import sharing as services
 from directory.types import Account, AclEntry, Actor, Change, Role, Share
@@ -167,4 +167,4 @@ def _holder(account: Account) -> Actor:
     return Actor(str(account.address), Role.ORGANISATION, account.organisation_id)
 
 
-__all__ = ["ANYONE", "NEGATIVE", "WHOLE", "Shared", "Sharing", "SqlSharing"]
+__all__ = ["WHOLE", "Shared", "Sharing", "SqlSharing"]

@@ -12,7 +12,7 @@ from admin_api.schemas import address_of
 from admin_api.schemas_access import ShareIn, ShareOut
 from core.address import Address
 from directory import rights
-from directory.sharing import ANYONE
+from directory.rights import ANYONE
 
 router = APIRouter(tags=["shared mailboxes"])
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beffroi.cli.console import console, run
 from core.config import Config
-from store.backup import Copied
+
+if TYPE_CHECKING:
+    from store.backup import Copied
 
 
 def backup(directory: Path) -> None:

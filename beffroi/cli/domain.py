@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,13 +11,14 @@ from beffroi.cli.console import console, run
 from beffroi.rooms import open_directory, open_keyring, open_resolver
 from core.config import Config
 from core.domain import to_unicode
-from directory.directory import Directory
 from directory.types import Actor, Domain
 from dkim_keys.check import RecordCheck, check_domain
 from dkim_keys.client_records import client_records, client_services
-from dkim_keys.domain_setup import add_hosted_domain
 from dkim_keys.records import DnsRecord, domain_records
 from dkim_keys.sts_policy import policy_text
+
+if TYPE_CHECKING:
+    from directory.directory import Directory
 
 app = typer.Typer(no_args_is_help=True, help="Mail domains, their DNS records and their checks.")
 
@@ -47,6 +49,7 @@ async def expected_records(config: Config, directory: Directory, name: str) -> l
 @app.command("add")
 def add(name: str, organisation: str = typer.Option(..., help="Name or id of the organisation.")) -> None:
     """Add a domain and make its DKIM keys; prints the DNS records to publish."""
+    from dkim_keys.domain_setup import add_hosted_domain
 
     async def operation(config: Config) -> tuple[dict[str, object], list[DnsRecord]]:
         async with open_directory(config) as directory:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,11 +17,12 @@ from beffroi.rooms import open_directory, open_queue_administration, open_store
 from core.address import Address
 from core.config import Config
 from core.log import Secret
-from delivery import standing
 from directory import policy
-from directory.directory import Directory
 from directory.types import Account, Actor
 from store.types import AccountRef
+
+if TYPE_CHECKING:
+    from directory.directory import Directory
 
 app = typer.Typer(no_args_is_help=True, help="Mailboxes of people and functions.")
 app.command("adopt")(adopting.adopt)
@@ -122,6 +124,8 @@ def quota_(address: str, quota: str) -> None:
 @app.command("suspend")
 def suspend(address: str) -> None:
     """No login and no sending any more, and what is queued is held; mail is still received."""
+    from delivery import standing
+
     target = address_argument(address)
 
     async def operation(config: Config) -> None:
@@ -134,6 +138,8 @@ def suspend(address: str) -> None:
 @app.command("resume")
 def resume(address: str) -> None:
     """Undo `suspend`."""
+    from delivery import standing
+
     target = address_argument(address)
 
     async def operation(config: Config) -> None:
@@ -146,6 +152,8 @@ def resume(address: str) -> None:
 @app.command("remove")
 def remove(address: str) -> None:
     """Remove a mailbox; its mail goes to the recycle bin. May be repeated when the disk refused the first time."""
+    from delivery import standing
+
     target = address_argument(address)
 
     async def operation(config: Config) -> None:

@@ -8,7 +8,6 @@ from beffroi.cli.console import console, run
 from beffroi.cli.parse import octets
 from beffroi.rooms import open_directory, open_queue_administration, open_store
 from core.config import Config
-from delivery import standing
 from directory.types import Actor, Organisation, State
 
 app = typer.Typer(no_args_is_help=True, help="Communes and other bodies the installation serves.")
@@ -78,6 +77,8 @@ def resume(name: str) -> None:
 
 
 def _set_state(name: str, state: State) -> None:
+    from delivery import standing
+
     async def operation(config: Config) -> Organisation:
         async with open_directory(config) as directory, open_queue_administration(config) as queue:
             return await standing.set_organisation_state(directory, queue, Actor.console(), name, state)

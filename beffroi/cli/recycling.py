@@ -13,7 +13,6 @@ from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_store
 from core.config import Config
 from directory.types import Actor
-from store.custody import restore_items
 from store.types import AccountRef, Recycled, Restored
 
 ITEM = typer.Option([], "--item", help="Only this item of the recycle bin; may be repeated.")
@@ -54,6 +53,8 @@ def restore(
     in_place: bool = IN_PLACE,
 ) -> None:
     """Bring mail back beside what the mailbox has, in folders below "Restauration <date>"."""
+    from store.custody import restore_items
+
     if (from_ is not None and (item or in_place)) or (folder and from_ is None):
         refuse("--from goes with --folder; --item and --in-place are about the recycle bin")
     target, copy = address_argument(address), from_.absolute() if from_ else None

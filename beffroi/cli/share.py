@@ -10,7 +10,7 @@ from beffroi.rooms import open_directory
 from core.address import Address
 from core.config import Config
 from directory import rights
-from directory.sharing import ANYONE
+from directory.rights import ANYONE
 from directory.types import Actor, Share
 
 app = typer.Typer(no_args_is_help=True, help="Mailboxes that several people read and write, within one commune.")

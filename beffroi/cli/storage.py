@@ -9,7 +9,6 @@ from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_store
 from core.config import Config
 from directory.types import Actor
-from store import custody
 
 app = typer.Typer(no_args_is_help=True, help="The message store.")
 
@@ -20,6 +19,7 @@ def verify(
     repair: bool = typer.Option(False, "--repair", help="Then mend what is wrong, and look again."),
 ) -> None:
     """Compare files, index and directory; one line per fault, exit code 1 when there is one."""
+    from store import custody
 
     async def operation(config: Config) -> list[str]:
         async with open_directory(config) as directory, open_store(config) as store:
@@ -66,6 +66,8 @@ def restored(domain: str = typer.Argument("")) -> None:
 @app.command("recycle")
 def recycle(address: str) -> None:
     """Move mail whose mailbox is gone, and which waits at a new mailbox's address, into the recycle bin."""
+    from store import custody
+
     target = address_argument(address)
 
     async def operation(config: Config) -> None:

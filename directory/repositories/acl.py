@@ -12,12 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.address import Address
 from directory.models import AccountRow, AclRow, AddressRow, DomainRow, OrganisationRow
 from directory.repositories.accounts import ACCOUNT_COLUMNS, stored
-from directory.rights import Right, letters, parse
+from directory.rights import ANYONE, NEGATIVE, Right, letters, parse
 from directory.types import Account
 
 WHOLE = ""  # the folder id that means the whole account
-NEGATIVE = "-"  # before a subject: the entry takes rights away (RFC 4314 2)
-ANYONE = "anyone"  # RFC 4314 2: here everybody of the owner's organisation
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from core.address import Address
 from directory import scope
 from directory.codes import refusal
-from directory.repositories.acl import ANYONE, NEGATIVE, WHOLE, Stored
-from directory.rights import Right, letters
+from directory.repositories.acl import WHOLE, Stored
+from directory.rights import ANYONE, NEGATIVE, Right, letters
 from directory.types import Account, AclEntry, Actor, Change, Share
 from directory.work import Work
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from core.address import Address, AddressError, parse
 from core.errors import InvalidError, NotFoundError
 from directory import rights
-from directory.rights import LETTERS, OBSOLETE, Right
-from directory.sharing import ANYONE, NEGATIVE
+from directory.rights import ANYONE, LETTERS, NEGATIVE, OBSOLETE, Right
 from directory.types import Change
 from imap import responses
 from imap.command import AFTER_LOGIN, Command

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from core.address import Address
 from core.errors import InvalidError, NotFoundError, QuotaError
-from directory.rights import Right
-from directory.sharing import ANYONE, NEGATIVE, WHOLE, Shared
+from directory.rights import ANYONE, NEGATIVE, Right
+from directory.sharing import WHOLE, Shared
 from directory.types import Account, AclEntry, Change
 
 
