@@ -30,6 +30,7 @@ from smtp.gate import Gate
 from smtp.parameters import Offers
 from smtp.replies import Reply
 from smtp.schedule import Terms
+from smtp.turns import Turns
 
 log = get(__name__)
 
@@ -103,6 +104,7 @@ class Service:
     tls: ServerTls | None = None
     logins: Logins | None = None
     proxy_from: tuple[IPv4Network | IPv6Network, ...] = ()  # balancers that say who is behind them
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def submission(self) -> bool:

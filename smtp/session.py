@@ -24,6 +24,7 @@ from smtp.guards import Budget, RateMeter, foreign_protocol
 from smtp.intake import DISCARD, D, FarTooBig, Intake, TooSlow
 from smtp.replies import Reply
 from smtp.stream import READ, Hangup, LineFault, PeerReader
+from smtp.turns import Turn
 
 log = get(__name__)
 
@@ -134,10 +135,11 @@ class Session:
         if step.chunk is not None:
             await self._chunk(step, step.chunk)
             return
-        await self._answer(step)
         if step.then is Then.DATA and self.talk.transaction is not None:
-            await self._data(self.talk.transaction)
-        elif step.then is Then.AUTH:
+            await self._data(step, self.talk.transaction)
+            return
+        await self._answer(step)
+        if step.then is Then.AUTH:
             await self._authenticate()
         elif step.then is Then.CLOSE:
             self._close(step.reply)
@@ -205,10 +207,21 @@ class Session:
 
     # --- DATA and BDAT -----------------------------------------------------------------------------------------------
 
-    async def _data(self, transaction: Transaction) -> None:
-        decoder = DataDecoder(self._line_limit, mend=self._mends)
-        intake = self._intake(self.talk.service.acceptor.begin(transaction), decoder)
-        await self._receive(transaction, intake, intake.run(), last=True)
+    async def _data(self, step: Step, transaction: Transaction) -> None:
+        turn = await self.talk.service.turns.next()
+        try:
+            await self._answer(step)
+            decoder = DataDecoder(self._line_limit, mend=self._mends)
+            intake = self._intake(self.talk.service.acceptor.begin(transaction), decoder)
+            await self._receive(transaction, intake, self._arrived(intake, turn), last=True)
+        finally:
+            turn.over()
+
+    @staticmethod
+    async def _arrived(intake: Intake[DataDecoder], turn: Turn) -> Status | None:
+        refusal = await intake.run()
+        turn.ended()
+        return refusal
 
     async def _chunk(self, step: Step, chunk: Chunk) -> None:
         """RFC 3030 2: the octets come, whatever we think of them."""
