@@ -59,8 +59,8 @@ class Server:
         self._sessions.discard(session)
 
     async def close(self, grace: float = GRACE) -> None:
-        """Accept nothing new, say 421 to the idle, let messages under way finish within `grace` seconds, cut the
-        rest. Idempotent."""
+        """Accept nothing new, say 421 to the idle, let messages under way finish within `grace` seconds, then say it to
+        the rest and wait for nothing. Idempotent."""
         if self._listening is not None:
             self._listening.close()
         if self._accepting is not None:
@@ -72,7 +72,7 @@ class Server:
             return
         _, late = await asyncio.wait(tasks, timeout=grace)
         for session in list(self._sessions):
-            session.abort()
+            session.dismiss()
         for task in late:
             task.cancel()
         if late:

@@ -175,8 +175,11 @@ class SmtpProtocol(SMTP):
     def task(self) -> asyncio.Task[None] | None:
         return self._handler_coroutine
 
-    def abort(self) -> None:
-        if self._link is not None:
+    def dismiss(self) -> None:
+        """It had its time: 421 wherever it stands (RFC 5321 3.8), then the end."""
+        if self._source is not None and not self._source.closed:
+            self.end(replies.SHUTTING_DOWN, "shutdown")
+        elif self._link is not None:
             self._link.abort()
 
     # --- timers: one handle per connection that is re-armed only when it fires too early ---------------------------

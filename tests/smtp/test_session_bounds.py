@@ -145,6 +145,27 @@ async def test_h036_dripping_octets_of_a_command_do_not_buy_time() -> None:
         wire.close()
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["EHLO client.test", "MAIL FROM:<a@client.test>"],
+        ["EHLO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<agent@mairie.test>"],
+        ["EHLO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<agent@mairie.test>", "DATA"],
+        ["EHLO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<agent@mairie.test>", "BDAT 3\r\nx"],
+    ],
+)
+async def test_a_transaction_that_stands_still_is_told_when_the_server_closes(steps: list[str]) -> None:
+    acceptor = FakeAcceptor()
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        for step in steps:
+            await wire.say(step)
+        await server.close(grace=0.1)
+        assert (await wire.reply()).startswith("421 4.3.2")
+        assert await wire.closed()
+    assert [each.ended for each in acceptor.receptions] == ["aborted"] * len(acceptor.receptions)
+
+
 async def test_closing_the_server_says_so_to_the_idle_and_lets_a_message_finish() -> None:
     acceptor = FakeAcceptor()
     async with running(service(acceptor=acceptor)) as server:
