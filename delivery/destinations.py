@@ -28,6 +28,7 @@ class Destinations:
         self._active: Counter[str] = Counter()
         self._owners: Counter[str] = Counter()
         self._limits: OrderedDict[str, float] = OrderedDict()
+        self._failed: OrderedDict[str, tuple[int, int]] = OrderedDict()  # in a row; of how many at a time at the first
 
     @property
     def active(self) -> int:
@@ -44,11 +45,23 @@ class Destinations:
         self._active[hop] += 1
         self._owners[owner] += 1
 
+    def unreached(self, hop: str) -> bool:
+        """A running job of this hop did not reach it. Whether that speaks for all that wait for it: as many in a row
+        did not as were under way when the first failed. A server that serves some connections and turns the others away
+        has too many of ours, and is not away."""
+        count, cohort = self._failed.get(hop, (0, self._active[hop]))
+        self._failed[hop] = count + 1, cohort
+        if len(self._failed) > REMEMBERED:
+            self._failed.popitem(last=False)
+        return count + 1 >= cohort
+
     def ended(self, hop: str, *, reached: bool, owner: str = "") -> None:
         for counter, key in ((self._active, hop), (self._owners, owner)):
             counter[key] -= 1
             if not counter[key]:
                 del counter[key]
+        if reached:
+            self._failed.pop(hop, None)
         limit = self._limits.pop(hop, float(FIRST))
         self._limits[hop] = min(limit + 1 / limit, MOST) if reached else max(limit / 2, 1.0)
         if len(self._limits) > REMEMBERED:

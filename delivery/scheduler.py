@@ -178,7 +178,7 @@ class Scheduler:
             results = _complete(claimed, await self._deliver(claimed, hop))
             reached = hop.name == HERE or not all(map(_unreached, results))
             await self._write(claimed, results)
-            if not reached:
+            if not reached and self._destinations.unreached(hop.name):
                 await self._put_off(claimed, results[0])
         except MailError as error:
             _log.error("delivery-not-recorded", queue_id=claimed.message.queue_id, code=error.code, **error.fields)

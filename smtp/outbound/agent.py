@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ from smtp.outbound.dialogue import Answers, Gone, NoLogin, NoTls, Refused, trans
 from smtp.outbound.egress import Egress
 from smtp.outbound.mx import MxResolver, Target
 from smtp.outbound.pool import Pool, spent
+from smtp.outbound.reply_parser import RemoteReply
 from smtp.outbound.requirements import is_eight_bit
 from smtp.outbound.results import from_answer, from_status, session_refused, unreachable
 from smtp.outbound.stuffing import BareLineEnd
@@ -36,6 +38,7 @@ from smtp.outbound.tls_results import Session, TlsResults, Uncounted
 log = get(__name__)
 
 MAX_ATTEMPTS = 10  # targets per job
+REMEMBERED = 1000  # servers that do not pipeline though they say so
 DEADLINE = 3600.0  # seconds per job, whatever the peers do
 
 NO_TLS = deferred("TLS is required and the server does not offer it", "no-tls", "4.7.10")
@@ -102,6 +105,7 @@ class SmtpAgent:
         self._egress = egress or Egress(SystemClock())
         self._deadline = deadline
         self._clock = clock or SystemClock()
+        self._stepwise: OrderedDict[str, None] = OrderedDict()  # addresses whose PIPELINING is none
 
     @classmethod
     def create(cls, config: Config, resolver: Resolver, clock: Clock, results: TlsResults) -> SmtpAgent:
@@ -233,7 +237,10 @@ class SmtpAgent:
             missing = BARE_LINE_END
         finally:
             self._part(connection, reusable)
-        for recipient in recipients[: len(recipients) - len(later)]:
+        put_off = {recipient.id for recipient in later}
+        for recipient in recipients:
+            if recipient.id in put_off:
+                continue
             answer = answers.get(recipient.id, missing)
             progress.note(from_answer(recipient, answer, target.host, offered))
         return later
@@ -242,7 +249,8 @@ class SmtpAgent:
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
     ) -> tuple[bool, tuple[JobRecipient, ...]]:
         """In one transaction, or in as many as the server's RCPTMAX asks for, as long as its MAILMAX lets them begin on
-        this connection (RFC 9422 3). Whether the connection is good for more, and whom to offer it on another."""
+        this connection (RFC 9422 3), or as its 452 asks for. Whether the connection is good for more, and whom to offer
+        it on another."""
         most = connection.capabilities.limit("RCPTMAX") or len(recipients)
         good, waiting = True, recipients
         while good and waiting and (waiting is recipients or not spent(connection)):
@@ -254,7 +262,7 @@ class SmtpAgent:
                 if connection.proven or connection.uses == 1:
                     raise
                 return False, waiting
-            waiting = waiting[most:]
+            waiting = (*_left_over(waiting[:most], answers), *waiting[most:])
         return good, waiting if good else ()
 
     async def _send_part(
@@ -262,13 +270,28 @@ class SmtpAgent:
     ) -> bool:
         again, connection.uses = connection.uses > 0, connection.uses + 1
         offered: Capabilities = connection.capabilities
+        address = connection.target.address
+        if address in self._stepwise:
+            offered = offered.without("PIPELINING")
         eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
         ways = manner(connection.target.route)
         talk = transaction(
             job, recipients, offered, answers, eight_bit=eight_bit, lmtp=ways.lmtp, now=self._clock.now(), again=again,
             known=bool(ways.user),
         )  # fmt: skip
-        return await connection.drive(talk, job.content)
+        try:
+            return await connection.drive(talk, job.content)
+        except Broken as error:
+            if "PIPELINING" in offered and error.reason in ("timeout-rcpt", "timeout-data"):
+                self._remember_stepwise(address)
+            raise
+
+    def _remember_stepwise(self, address: str) -> None:
+        """It answered MAIL and nothing of what came in the same packet: firewalls repeat a server's PIPELINING and let
+        one command at a time pass. The next attempt waits for each answer."""
+        self._stepwise[address] = None
+        while len(self._stepwise) > REMEMBERED:
+            self._stepwise.popitem(last=False)
 
     def _part(self, connection: Connection, reusable: bool) -> None:
         if reusable:
@@ -286,6 +309,19 @@ class SmtpAgent:
             port=target.port,
             **{kind.value: kinds.count(kind) for kind in ResultKind},
         )
+
+
+def _left_over(part: Sequence[JobRecipient], answers: Answers) -> tuple[JobRecipient, ...]:
+    """RFC 5321 4.5.3.1.10: whom a server had no room for beside others it takes in the next transaction. It takes one
+    at least each time, or there is no next."""
+    replies = [(recipient, answers.get(recipient.id)) for recipient in part]
+    if not any(isinstance(reply, RemoteReply) and reply.ok for _, reply in replies):
+        return ()
+    return tuple(
+        recipient
+        for recipient, reply in replies
+        if isinstance(reply, RemoteReply) and reply.code == 452 and reply.enhanced in ("", "4.5.3")
+    )
 
 
 def _ours(result: Result) -> bool:

@@ -25,6 +25,9 @@ class Capabilities:
     def __contains__(self, keyword: str) -> bool:
         return keyword in self.keywords
 
+    def without(self, keyword: str) -> Capabilities:
+        return Capabilities({key: value for key, value in self.keywords.items() if key != keyword})
+
     @property
     def size(self) -> int:
         """The fixed limit of RFC 1870 3, 0 when there is none."""

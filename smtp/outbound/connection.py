@@ -26,6 +26,7 @@ from smtp.outbound.dialogue import (
     Receive,
     Refused,
     Send,
+    SendBody,
     Stage,
     StartTls,
     Talk,
@@ -153,6 +154,8 @@ class Connection:
             while True:
                 op = talk.send(answer)
                 answer = None
+                if isinstance(op, Send | SendBody):
+                    self._be_in_step()
                 if isinstance(op, Send):
                     await self._write(op.data, Stage.BLOCK)
                 elif isinstance(op, Receive):
@@ -214,6 +217,12 @@ class Connection:
             raise self._broken("connection-lost") from error
         self.proven = True
         return reply
+
+    def _be_in_step(self) -> None:
+        """What a server said that nobody asked for would be taken for the answer to what we say next, and so on: one
+        recipient's refusal for another's."""
+        if self._parser.pending or has_unread(self._reader):
+            raise Broken("unasked-reply")
 
     def _broken(self, reason: str) -> Broken:
         return Broken(reason, uncertain=self._sent_all)

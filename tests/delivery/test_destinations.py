@@ -77,3 +77,32 @@ def test_h141_communes_share_the_window_and_a_part_stays_free() -> None:
     choice = destinations.selection()(owned(*["a"] * 100, *["b"] * 100))
     taken = Counter("a" if group[0] < 100 else "b" for group in choice.groups)
     assert taken == {"a": 17, "b": 13}, "twenty for each, and twenty for the next to come"
+
+
+def failing(destinations: Destinations, hop: str, count: int) -> list[bool]:
+    """So many of its running jobs do not reach it; after which of them it counts as away."""
+    away = []
+    for _ in range(count):
+        away.append(destinations.unreached(hop))
+        destinations.ended(hop, reached=False)
+    return away
+
+
+def test_h141_one_that_fails_alone_speaks_for_all_that_waits() -> None:
+    destinations = Destinations(100, Routes({}).next_hop)
+    destinations.started("dead.test")
+    assert failing(destinations, "dead.test", 1) == [True]
+
+
+def test_h141_of_several_at_a_time_as_many_in_a_row_do() -> None:
+    """A provider that serves ten connections and answers 421 4.7.0 to the eleventh is not away."""
+    destinations = Destinations(100, Routes({}).next_hop)
+    for _ in range(5):
+        destinations.started("big.test")
+    assert failing(destinations, "big.test", 4) == [False] * 4
+    destinations.ended("big.test", reached=True)
+    for _ in range(2):
+        destinations.started("big.test")
+    assert failing(destinations, "big.test", 2) == [False, True]
+    destinations.started("big.test")
+    assert failing(destinations, "big.test", 1) == [True]  # and stays so until it serves somebody

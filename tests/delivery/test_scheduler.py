@@ -10,7 +10,7 @@ from core.config import Delivery
 from core.errors import StorageError
 from core.status import deferred
 from delivery.outcome import Backoff, Rules
-from delivery.types import Job, Result
+from delivery.types import Job, Result, ResultKind
 from tests.delivery.conftest import World
 from tests.delivery.runner import MAIL, answers, deferral, empty, put, running, tried, until, waiting
 
@@ -140,3 +140,33 @@ def test_the_configured_intervals_reach_the_rules() -> None:
     backoff = Backoff.of(Delivery(retry="1s, 2s", lifetime="10s", delay_notice="4s"))
     assert (backoff.intervals, backoff.lifetime, backoff.delay_notice) == ((1, 2), 10, 4)
     assert isinstance(Rules(backoff, now=lambda: 0.0, chance=lambda: 0.0), Rules)
+
+
+async def test_h141_a_server_that_turns_some_connections_away_keeps_nobody_else_waiting(world: World) -> None:
+    """421 4.7.0 to one connection too many: that message waits for its next attempt, and no other does."""
+    busy, most = 0, 2
+
+    class Provider:
+        async def deliver(self, job: Job) -> list[Result]:
+            nonlocal busy
+            if busy >= most:
+                turned_away = deferred("Session refused: 421 4.7.0 too many", "session-refused", "4.4.0")
+                return [Result(item.id, ResultKind.DEFERRED, turned_away, "mx.big.test") for item in job.recipients]
+            busy += 1
+            await asyncio.sleep(0.02)
+            busy -= 1
+            return await inner.deliver(job)
+
+    inner = world.remote
+    names = [await put(world, f"x{number}@big.test") for number in range(30)]
+    world.remote = Provider()  # type: ignore[assignment]  # wraps it
+    async with running(world.scheduler()):
+        await until(lambda: _done_or_tried(world, names))
+    waiting_ = await world.queue.administration.list(None)
+    assert len(waiting_) + len(inner.jobs) == 30
+    assert len(inner.jobs) >= 20  # the window narrows until all of them are served
+
+
+async def _done_or_tried(world: World, names: list[str]) -> bool:
+    left = {item.queue_id: item.recipients[0] for item in await world.queue.administration.list(None)}
+    return all(name not in left or (left[name].attempts and left[name].state == "waiting") for name in names)

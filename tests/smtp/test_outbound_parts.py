@@ -10,7 +10,7 @@ from delivery.types import Job, JobRecipient
 from smtp.outbound import dialogue, mx
 from smtp.outbound.agent import is_local, our_mx
 from smtp.outbound.arguments import Capabilities
-from smtp.outbound.dialogue import Answers, Receive, Send, SendBody, transaction
+from smtp.outbound.dialogue import Answers, Encryption, Receive, Send, SendBody, opening, transaction
 from smtp.outbound.mx import Host, Target, choose, hosts
 from smtp.outbound.reply_parser import RemoteReply, ReplyFault, ReplyParser
 from smtp.outbound.requirements import unmet
@@ -294,3 +294,17 @@ def test_no_address_can_carry_a_command() -> None:
     work = job("r.test:25")
     with pytest.raises(ValueError, match="line end"):
         play(transaction(work, (evil,), FULL, {}), 250)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("AUTH=LOGIN PLAIN", "LOGIN PLAIN"), ("auth=PLAIN", "PLAIN"), ("AUTH PLAIN", "PLAIN"), ("AUTHX=1", None)],
+)
+def test_logins_are_found_as_old_servers_write_them(line: str, offered: str | None) -> None:
+    talk = opening("mx.mairie.test", Encryption.NEVER)
+    next(talk)
+    talk.send(RemoteReply(220, ("hi",)))
+    talk.send(None)
+    with pytest.raises(StopIteration) as stop:
+        talk.send(RemoteReply(250, ("remote.test", line)))
+    assert stop.value.value.keywords.get("AUTH") == offered
