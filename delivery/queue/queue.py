@@ -7,7 +7,7 @@ starts again takes a new name, so that its former leases simply run out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +54,12 @@ TRACE = 180 * 86_400.0  # seconds the trace is kept (security.md section 8)
 BREATH = 0.005  # seconds between two parts of a long backlog
 KNOWN_FOR = 2.0  # seconds that what an account sent is known to this process
 KNOWN_ACCOUNTS = 10_000
+TRACED = 2.5  # seconds until what a runner did stands in the trace
 FRONT_LEASE = 600.0  # a front that delivers its own local recipients does so within one transaction
+
+
+Entering = Callable[[Connection], tuple[Charge, list[list[int]]]]
+_UNCHARGED = Charge(Answer.GRANTED)
 
 
 class Queue:
@@ -103,13 +108,7 @@ class Queue:
 
     async def enqueue(self, new: NewMessage) -> list[int]:
         """Durable when it returns: the recipients' ids in their order. Wakes the runner."""
-        now = self._clock.now()
-        until = now + FRONT_LEASE
-        ids = await self._database.write(
-            lambda connection: entering.enqueue(connection, new, now=now, owner=self.owner, until=until),
-            lambda connection: entering.ids_of(connection, new.queue_id),
-        )
-        self._told([new])
+        [ids] = await self.enqueue_all([new])
         return ids
 
     async def enqueue_all(self, news: Sequence[NewMessage]) -> list[list[int]]:
@@ -117,12 +116,12 @@ class Queue:
         now = self._clock.now()
         until = now + FRONT_LEASE
 
-        def act(connection: Connection) -> list[list[int]]:
-            return [entering.enqueue(connection, new, now=now, owner=self.owner, until=until) for new in news]
+        def act(connection: Connection) -> tuple[Charge, list[list[int]]]:
+            return _UNCHARGED, [
+                entering.enqueue(connection, new, now=now, owner=self.owner, until=until) for new in news
+            ]
 
-        ids = await self._database.write(act)
-        self._told(news)
-        return ids
+        return (await self._entered(news, act))[1]
 
     async def enter(
         self, news: Sequence[NewMessage], account_id: str, keys: Collection[str], rules: Rules
@@ -139,9 +138,30 @@ class Queue:
                 return charged, []
             return charged, [entering.enqueue(connection, new, now=now, owner=self.owner, until=until) for new in news]
 
-        charged, ids = await self._database.write(act)
+        charged, ids = await self._entered(news, act)
         if charged.total:
             self._keep_sent(account_id, charged.total)
+        return charged, ids
+
+    async def _entered(self, news: Sequence[NewMessage], act: Entering) -> tuple[Charge, list[list[int]]]:
+        """The answer to a commit may be lost on the way (fault 158): what was kept is looked for, and where it has left
+        already, its trace. Only then it is said not to be kept."""
+        names = [new.queue_id for new in news]
+
+        def found(connection: Connection) -> tuple[Charge, list[list[int]]] | None:
+            ids = [entering.ids_of(connection, name) for name in names]
+            return None if None in ids else (_UNCHARGED, [some or [] for some in ids])
+
+        try:
+            charged, ids = await self._database.write(act, found)
+        except MailError as error:
+            if error.code != COMMIT_UNKNOWN:
+                raise
+            await asyncio.sleep(TRACED)
+            if not await self._database.read(lambda c: tracing.known(c, names)):
+                raise
+            charged, ids = _UNCHARGED, [[] for _ in names]
+        if charged.answer is Answer.GRANTED:
             self._told(news)
         return charged, ids
 

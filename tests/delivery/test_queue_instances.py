@@ -18,6 +18,7 @@ from core.clock import ManualClock
 from core.database import create_engine
 from core.errors import TemporaryError
 from core.status import deferred
+from delivery.queue.allowance import Rules
 from delivery.queue.claims import Choice
 from delivery.queue.queue import LEASE, Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -147,6 +148,57 @@ async def test_f158_a_message_whose_commit_was_cut_is_looked_for_not_guessed(
         with pytest.raises(TemporaryError):
             await shared.queue.enqueue(new)
         assert await shared.queue.administration.list(None) == []
+
+
+@pytest.mark.parametrize("charged", [False, True])
+@pytest.mark.parametrize("when", ["after", "before"])
+async def test_f158_what_enters_on_the_way_of_every_message_is_looked_for_too(
+    shared: Shared, cut: list[str], when: str, charged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that are accepted enter several at a time and with their charge, where the look was missing: 4xx was
+    said of what was kept."""
+    monkeypatch.setattr("delivery.queue.queue.TRACED", 0.0)
+    news = [
+        NewMessage(name, parse("maire@ville.test"), BytesContent(MAIL), (NewRecipient(parse(f"{name}@far.test")),))
+        for name in ("q1", "q2")
+    ]
+
+    async def enter() -> list[list[int]]:
+        if charged:
+            return (await shared.queue.enter(news, "acc", ["x"], Rules(5, 5, 5)))[1]
+        return await shared.queue.enqueue_all(news)
+
+    cut.append(when)
+    if when == "after":
+        ids = await enter()
+        claimed = await shared.queue.claim(everything)
+        assert sorted(item.recipients[0].id for item in claimed) == [id_ for [id_] in ids]
+    else:
+        with pytest.raises(TemporaryError):
+            await enter()
+        assert await shared.queue.administration.list(None) == []
+    assert await shared.queue.sent_recently("acc") == (charged and when == "after")
+
+
+async def test_f158_a_message_that_has_left_before_it_was_looked_for_was_kept(
+    shared: Shared, cut: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delivery.queue.queue.TRACED", 0.0)
+    second, database = shared.another_queue(), vars(shared.queue)["_database"]
+    await second.open()
+    look = database._outcome
+
+    async def slowly(again: Any) -> Any:
+        async with running(shared.scheduler(second)):
+            await until(lambda: empty(shared))
+        await second.close()  # its last entries are written
+        return await look(again)
+
+    monkeypatch.setattr(database, "_outcome", slowly)
+    new = NewMessage("q1", parse("maire@ville.test"), BytesContent(MAIL), (NewRecipient(parse("x@far.test")),))
+    cut.append("after")
+    assert await shared.queue.enqueue(new) == []
+    assert [job.queue_id for job in shared.remote.jobs] == ["q1"]
 
 
 async def test_f158_a_claim_whose_commit_was_cut_holds_nothing_for_ever(shared: Shared, cut: list[str]) -> None:
