@@ -81,12 +81,13 @@ def request(case: Any, data: st.DataObject, token: str) -> dict[str, Any]:
 
 def judge(operation: Any, answer: httpx2.Response) -> None:
     assert answer.status_code < 500, answer.text
-    if answer.status_code < 400:
-        assert str(answer.status_code) in operation.definition.raw["responses"]
-    else:
+    described = operation.definition.raw["responses"]
+    if answer.status_code >= 400:
         problem = answer.json()
         assert answer.headers["content-type"] == MEDIA_TYPE
         assert (problem["status"], problem["code"] in SENTENCES) == (answer.status_code, True)
+    about = described["default" if answer.status_code >= 400 else str(answer.status_code)]
+    assert list(about.get("content", [])) == ([answer.headers["content-type"]] if answer.content else [])
     operation.validate_response(answer)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.beffroi.commands import Done, beffroi, initialise
+from tests.beffroi.commands import Done, beffroi, forked, initialise
 from tests.peers.process import free_port
 from tests.peers.suite import HOSTNAME
 
@@ -53,7 +53,7 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     """One story, so that each command meets a state another one made."""
 
     def run(*arguments: str, stdin: str = "") -> Done:
-        return beffroi("--config", str(config), *arguments, stdin=stdin)
+        return forked("--config", str(config), *arguments, stdin=stdin)
 
     added = run("--json", "organisation", "add", "Saint-Aubin").json
     assert isinstance(added, dict)

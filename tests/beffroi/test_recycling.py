@@ -14,7 +14,7 @@ from core.address import parse
 from core.config import load
 from directory.types import Account, Actor
 from store.types import AccountRef, Placement
-from tests.beffroi.commands import Done, beffroi, initialise
+from tests.beffroi.commands import Done, forked, initialise
 from tests.fakes.mail import content
 
 pytestmark = pytest.mark.timeout(400)
@@ -48,7 +48,7 @@ def test_mail_comes_back_from_the_bin_and_from_a_backup(tmp_path: Path) -> None:
     asyncio.run(_furnish(config))
 
     def run(*arguments: str) -> Done:
-        return beffroi("--config", str(config), *arguments)
+        return forked("--config", str(config), *arguments)
 
     (item,) = json.loads(run("mailbox", "recycled", ADDRESS, "--json").out)
     assert (item["address"], item["folder"], item["messages"]) == (ADDRESS, "Dossier", 1)

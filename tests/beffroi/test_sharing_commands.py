@@ -12,7 +12,7 @@ from beffroi.rooms import open_directory
 from core.address import parse
 from core.config import load
 from directory.types import Actor
-from tests.beffroi.commands import Done, beffroi, initialise
+from tests.beffroi.commands import Done, forked, initialise
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -32,7 +32,7 @@ def test_a_shared_mailbox_and_a_copiers_password(tmp_path: Path) -> None:
     asyncio.run(populate(config))
 
     def run(*arguments: str) -> Done:
-        return beffroi("--config", str(config), *arguments)
+        return forked("--config", str(config), *arguments)
 
     shared = run("--json", "share", "add", "mairie@brou.test", "lea@brou.test", "--rights", "read", "--send-as").json
     assert shared == {"owner": "mairie@brou.test", "grantee": "lea@brou.test", "rights": "lr", "send_as": True}

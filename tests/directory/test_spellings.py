@@ -43,6 +43,7 @@ async def test_what_matched_before_spaces_became_one_still_matches_and_is_hashed
     assert await desk.try_(PAUL, plain) == BAD
     assert isinstance(await desk.try_(PAUL, old), LoggedIn)
     assert isinstance(await desk.try_(PAUL, plain), LoggedIn)
+    assert isinstance(await desk.try_(PAUL, plain, protocol="smtp"), LoggedIn), "by the new hash, not by what is kept"
     assert await desk.try_("nobody@brou.test", old) == BAD
     assert desk.hashed[-2:] == [DUMMY, DUMMY], "as long as for a known one (row 55)"
 
