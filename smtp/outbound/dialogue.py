@@ -288,7 +288,7 @@ def _note(recipient: JobRecipient, reply: RemoteReply, taken: list[int], answers
 
 
 def _crowded(reply: RemoteReply) -> RemoteReply:
-    """RFC 5321 4.5.3.1.10: 552 of a server that takes no more recipients, as RFC 821 had it, means 452."""
+    """RFC 5321 4.5.3.1.10: 552 of a server that takes no more recipients, as it once was, means 452."""
     return RemoteReply(452, reply.lines) if reply.code == 552 and reply.enhanced in ("", "5.5.3") else reply
 
 
@@ -311,7 +311,7 @@ def _hello(hostname: str, manner: Manner) -> Talk[Capabilities]:
 
 def _keyword(line: str) -> tuple[str, str]:
     keyword, _, parameters = line.partition(" ")
-    if keyword.upper().startswith("AUTH="):  # as it was written before RFC 2554, and is still (docs/quirks.md)
+    if keyword.upper().startswith("AUTH="):  # as it was first written, and still is (docs/quirks.md)
         keyword, parameters = "AUTH", f"{keyword[5:]} {parameters}".strip()
     return keyword.upper(), parameters
 
