@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from core.errors import StorageError
@@ -148,6 +150,17 @@ async def test_new_messages_bring_the_items_asked_for() -> None:
         lines = [await one.line() for _ in range(2)]
         assert lines[0] == b"* 3 EXISTS"
         assert lines[1].startswith(b"* 3 FETCH (UID 3 BODY[HEADER.FIELDS (Subject)] {")
+
+
+async def test_new_messages_bring_their_mod_sequence_to_who_follows_it() -> None:
+    """RFC 7162 3.1: in all FETCH responses that nobody asked for."""
+    async with World() as world:
+        one = await world.login()
+        await one.ok(b"SELECT INBOX (CONDSTORE)")
+        await one.ok(b"NOTIFY SET (selected (MessageNew (UID FLAGS) MessageExpunge))")
+        (await world.account()).deliver(MAIL)
+        assert await one.line() == b"* 1 EXISTS"
+        assert re.fullmatch(rb"\* 1 FETCH \(UID 1 FLAGS \(\) MODSEQ \(\d+\)\)", await one.line())
 
 
 async def test_other_mailboxes_are_told_by_status() -> None:

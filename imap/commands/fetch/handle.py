@@ -51,11 +51,12 @@ async def uid_fetch(session: Session, args: FetchArgs) -> Ok:
 
 
 async def fetch_unasked(session: Session, args: FetchArgs) -> None:
-    """What NOTIFY promised (RFC 5465 5.2): all of it, however much came."""
-    await _fetch(session, args, by_uid=True, limited=False)
+    """What NOTIFY promised (RFC 5465 5.2): all of it, however much came, with its mod-sequence for clients that follow
+    them (RFC 7162 3.1)."""
+    await _fetch(session, args, by_uid=True, unasked=True)
 
 
-async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, limited: bool = True) -> tuple[int, str]:
+async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, unasked: bool = False) -> tuple[int, str]:
     """Answers all messages that are still there; the number of those that are not, and MESSAGELIMIT when older ones
     were left out."""
     selected, modifiers = session.selected, args.modifiers
@@ -73,13 +74,13 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, limited: bo
         args.items,
         by_uid=by_uid and not session.uid_only,  # the number is the UID (RFC 9586 3)
         read_only=selected.read_only,
-        with_modseq=modifiers.changed_since is not None,
+        with_modseq=modifiers.changed_since is not None or (unasked and session.condstore),
     )
     if modifiers.window:  # before CHANGEDSINCE, which chooses among what lies in the window (RFC 9394 3.4)
         ranges = spans(modifiers.window.cut(view.known(ranges)), view.uids, bridge=0)
     if modifiers.changed_since is not None:
         ranges = await _changed(session, args, modifiers.changed_since, ranges)
-    part = share(session, view, ranges) if limited else Share(ranges)
+    part = Share(ranges) if unasked else share(session, view, ranges)
     ranges = part.ranges
     wanted = len(view.known(ranges))
     if not wanted:
