@@ -269,6 +269,12 @@ class View:
             self.modseq = changes.modseq
             self._told = {uid: modseq for uid, modseq in self._told.items() if modseq > self.modseq}
 
+    def touch_owed(self) -> None:
+        """Somebody begins to keep up with the mailbox: what came and what went and is still to be told is news to him,
+        too, though it was taken in before."""
+        owed = dict.fromkeys(self._coming, True) | dict.fromkeys(self._gone, False)
+        self.touched = owed | (self.touched or {})
+
     def admit(self) -> None:
         """What has arrived is one of the messages from now on: EXISTS will be told."""
         if self._coming:

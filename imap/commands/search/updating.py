@@ -57,8 +57,7 @@ def keep_up(
     context = Context(session.tag, by_uid, find, order, fetch)
     context.keep(found)
     selected.contexts[session.tag] = context
-    if selected.view.touched is None:
-        selected.view.touched = {}
+    selected.view.touch_owed()
 
 
 def _fetch(session: Session, items: tuple[Item, ...]) -> Fetch:

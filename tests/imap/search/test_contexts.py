@@ -117,6 +117,32 @@ async def test_an_expunge_that_is_withheld_is_told_to_who_keeps_up() -> None:
         assert b"* 1 EXPUNGE" in await client.ok(b"NOOP")
 
 
+@pytest.mark.parametrize("uid", [b"", b"UID "])
+async def test_what_was_expunged_before_the_search_and_is_told_after_it_leaves_the_result(uid: bytes) -> None:
+    """RFC 5267 4.3.3: the removal was taken in by an earlier command, but the search still counted the message."""
+    async with World() as world, selected(world, *(MAIL,) * 3) as client:
+        other = await second(world)
+        await other.ok(b"STORE 2 +FLAGS.SILENT (\\Deleted)")
+        await other.ok(b"EXPUNGE")
+        await client.ok(b"FETCH 1 FLAGS")
+        lines = await client.ok(uid + b"SEARCH RETURN (UPDATE ALL) ALL")
+        lines += await client.ok(b"NOOP")
+        form = uid and b" UID"
+        assert lines.index(b'* ESEARCH (TAG "a")%b ALL 1:3' % form) == 0
+        removed = lines.index(b'* ESEARCH (TAG "a")%b REMOVEFROM (0 2)' % form[:4])
+        assert removed < lines.index(b"* 2 EXPUNGE")
+
+
+async def test_what_came_unnoticed_before_the_search_enters_the_result() -> None:
+    """NOTIFY NONE: the arrival was taken in by a command that told nothing of it."""
+    async with World() as world, selected(world, MAIL) as client:
+        await client.ok(b"NOTIFY NONE")
+        (await world.account()).deliver(MAIL)
+        await client.ok(b"STORE 1 +FLAGS.SILENT (\\Seen)")
+        lines = await client.ok(b"UID SEARCH RETURN (UPDATE ALL) ALL")
+        assert lines[:-1] == [b'* ESEARCH (TAG "a") UID ALL 1', b"* 2 EXISTS", b'* ESEARCH (TAG "a") UID ADDTO (0 2)']
+
+
 async def test_sorted_results_are_told_with_their_positions() -> None:
     async with World() as world, selected(world, mail(b"b"), mail(b"d"), mail(b"f")) as client:
         lines = await client.ask(b"UID SORT RETURN (UPDATE ALL) (SUBJECT) UTF-8 UNDELETED", b"S1")
