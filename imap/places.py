@@ -137,16 +137,16 @@ class Places:
 
     async def recent(self, folders: Sequence[Folder]) -> Mapping[str, int]:
         """How many messages are recent, by folder id, of folders that one may read."""
-        own, others = list[str](), list[str]()
+        own, others = list[Folder](), list[str]()
         for folder in folders:
             if self._namespaces.split(folder.name) is None:
-                own.append(folder.id)
+                own.append(folder)
             else:
                 others.append(folder.name)
-        known = dict(await self._own.recent(own)) if own else {}
+        known = dict(zip([folder.id for folder in own], await self._own.recent(own), strict=True)) if own else {}
         for name in others:
             if (place := await self.find(name)) is not None:
-                known |= await place.store.recent([place.folder.id])
+                (known[place.folder.id],) = await place.store.recent([place.folder])
         return known
 
     async def landing(self, name: str) -> Place | None:

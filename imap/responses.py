@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from directory.rights import ALL, Right
 from imap.errors import Code
@@ -240,8 +241,12 @@ def list_line(
     if child_info:
         options = encode.parenthesised([b'"%b"' % option.encode("ascii") for option in child_info])
         extended = b' ("CHILDINFO" %b)' % options + extended
-    words = " ".join(attributes).encode("ascii")
-    return b'* %b (%b) "%b" %b%b\r\n' % (kind.encode("ascii"), words, _DELIMITER, name, extended)
+    return b"%b%b%b\r\n" % (_list_start(kind, tuple(attributes)), name, extended)
+
+
+@lru_cache(256)  # there are few, and many lines begin with the same
+def _list_start(kind: str, attributes: tuple[str, ...]) -> bytes:
+    return b'* %b (%b) "%b" ' % (kind.encode("ascii"), " ".join(attributes).encode("ascii"), _DELIMITER)
 
 
 def status(name: str, items: Sequence[tuple[str, str]], *, utf8: bool = False) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
@@ -65,13 +65,14 @@ class Account:
         row = await self._read(lambda db: catalog.by_name(db, wanted))
         return None if row is None else row.value()
 
-    async def recent(self, folder_ids: Sequence[str]) -> Mapping[str, int]:
-        known: dict[str, int] = {}
-        for start in range(0, len(folder_ids), TOGETHER):
-            some = folder_ids[start : start + TOGETHER]
-            known |= await self._accounts.read(self._ref, partial(_recent, folder_ids=some))
-            await asyncio.sleep(0)
-        return known
+    async def recent(self, folders: Sequence[Folder]) -> Sequence[int]:
+        found: list[int] = []
+        for start in range(0, len(folders), TOGETHER):
+            if start:
+                await asyncio.sleep(0)
+            some = folders[start : start + TOGETHER]
+            found += await self._accounts.read(self._ref, partial(_recent, folders=some))
+        return found
 
     async def mailbox(self, name: str) -> Mailbox:
         folder = await self.folder(name)
@@ -154,17 +155,21 @@ class Account:
         return self._hub.listen(self._ref, callback)
 
 
-def _recent(handle: Handle, folder_ids: Sequence[str]) -> Mapping[str, int]:
-    db, wanted = handle.reader, frozenset(folder_ids)
-    alone = folder_ids[0] if len(folder_ids) == 1 else ""
-    extents = [each for each in catalog.extents(db, alone) if each.id in wanted]
-    newcomers.ensure(handle.fs, handle.root, db)
-    firsts = newcomers.every(handle.fs, handle.root, extents)
-    known = {each.id: 0 for each in extents}  # nothing is recent in most
-    for each, first in zip(extents, firsts, strict=True):
+def _recent(handle: Handle, folders: Sequence[Folder]) -> list[int]:
+    """Of each of them; of one that is gone whatever was there."""
+    db, fs, root = handle.reader, handle.fs, handle.root
+    numbers = catalog.numbers(db, folders[0].id if len(folders) == 1 else "")
+    asked = [(numbers.get(each.id, 0), each.uidvalidity) for each in folders]
+    firsts = newcomers.every(fs, root, asked)
+    if firsts is None:
+        newcomers.ensure(fs, root, db)
+        firsts = newcomers.every(fs, root, asked) or [newcomers.FIRST] * len(folders)
+    found = [0] * len(folders)  # nothing is recent in most
+    for at, (each, first) in enumerate(zip(folders, firsts, strict=True)):
         if first < each.uidnext:
-            known[each.id] = records.recent(db, each, first)
-    return known
+            extent = catalog.Brief(numbers.get(each.id, 0), each.uidvalidity, each.uidnext, each.messages)
+            found[at] = records.recent(db, extent, first)
+    return found
 
 
 async def _outcomes(

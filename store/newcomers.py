@@ -100,14 +100,27 @@ def _told(data: bytes, start: int, uidvalidity: int) -> int:
     return max(FIRST, first) if told == uidvalidity else FIRST
 
 
-def every(fs: FileSystem, root: int, folders: Sequence[Extent]) -> list[int]:
-    """What `peek` says of each, in one look at the file."""
+def every(fs: FileSystem, root: int, folders: Sequence[tuple[int, int]]) -> list[int] | None:
+    """What `peek` says of each (number, UIDVALIDITY), in one look at the file; None where it is not `known`."""
+    data = _whole(fs, root)
+    if not data:
+        return None
+    size = _RECORD.size
+    told = list(_RECORD.iter_unpack(data[: len(data) - len(data) % size]))
+    most = len(told)
+    found = []
+    for number, uidvalidity in folders:
+        validity, first = told[number] if number < most else (0, FIRST)
+        found.append(first if validity == uidvalidity and first > FIRST else FIRST)
+    return found
+
+
+def _whole(fs: FileSystem, root: int) -> bytes:
     try:
         fd = fs.open_to_read(root, RECENT_FILE)
     except OSError:
-        return [FIRST] * len(folders)
+        return b""
     try:
-        data = fs.read(fd, 0, min(MOST_READ, fs.status(fd).st_size))
+        return fs.read(fd, 0, min(MOST_READ, fs.status(fd).st_size))
     finally:
         fs.close(fd)
-    return [_told(data, _RECORD.size * each.number, each.uidvalidity) for each in folders]

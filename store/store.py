@@ -7,7 +7,7 @@ is published. Errors: `StorageError` (disk; nothing was kept), `QuotaError`, `No
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -176,9 +176,9 @@ class AccountStore(Protocol):
 
     async def folder(self, name: str) -> Folder | None: ...
 
-    async def recent(self, folder_ids: Sequence[str]) -> Mapping[str, int]:
-        """How many messages are recent for whoever selects the folders, by their ids; those that are gone are left
-        out."""
+    async def recent(self, folders: Sequence[Folder]) -> Sequence[int]:
+        """How many messages are recent in each for whoever selects it now; `folders` as this account gave them just
+        before."""
 
     async def mailbox(self, name: str) -> Mailbox:
         """Raises `NotFoundError`."""

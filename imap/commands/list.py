@@ -108,15 +108,15 @@ def _returned(scanner: Scanner) -> tuple[set[str] | None, Extras]:
     return set(scanner.parenthesised(option, empty=True)), extras
 
 
-async def _tree(session: Session) -> Tree:
-    return Tree(await session.store.folders(), await session.store.subscriptions())
+async def _tree(session: Session, *, subscriptions: bool = True) -> Tree:
+    return Tree(await session.store.folders(), await session.store.subscriptions() if subscriptions else ())
 
 
 async def _list(session: Session, asked: List) -> Ok:
     if asked.delimiter_only:
         session.writer.write(responses.listed("LIST", ["\\Noselect"], ""))
     else:
-        tree = await _tree(session)
+        tree = await _tree(session, subscriptions=asked.query.subscribed or asked.query.return_subscribed)
         await _write(session, "LIST", await _matched(tree, tree.listed, asked.query), asked.extras)
     return Ok("LIST completed")
 
@@ -140,12 +140,12 @@ async def _matched(tree: Tree, match: Callable[[Query], list[Row]], query: Query
 async def _write(session: Session, kind: str, rows: Sequence[Row], extras: Extras) -> None:
     """All lines of a batch are joined once."""
     utf8, writer, store = session.utf8, session.writer, session.store
-    more = await extras.prepared(session, rows)
+    rights = [ALL if row.folder is None else store.listed_rights(row.folder) for row in rows]
+    more = await extras.prepared(session, rows, rights)
     for start in range(0, len(rows), BATCH):
         lines: list[bytes] = []
-        for row in rows[start : start + BATCH]:
+        for row, granted in zip(rows[start : start + BATCH], rights[start : start + BATCH], strict=True):
             name, folder = encode.mailbox(row.name, utf8=utf8), row.folder
-            granted = ALL if folder is None else store.listed_rights(folder)
             lines.append(responses.list_line(kind, extras.attributes(row, granted), name, row.child_info))
             if more is not None and folder is not None and row.chosen:
                 lines += more.lines(folder, name, granted)

@@ -27,14 +27,15 @@ class Extras:
     my_rights: bool = False
     metadata: tuple[str, ...] = ()
 
-    async def prepared(self, session: Session, rows: Sequence[Row]) -> Answers | None:
-        """What can tell the lines of all these rows; None: nothing is asked for."""
+    async def prepared(self, session: Session, rows: Sequence[Row], rights: Sequence[Right]) -> Answers | None:
+        """What can tell the lines of all these rows, on which one has `rights`; None: nothing is asked for."""
         if not (self.status or self.my_rights or self.metadata):
             return None
-        folders = [row.folder for row in rows if row.folder is not None and row.chosen]
+        granted = [(row.folder, each) for row, each in zip(rows, rights, strict=True) if row.folder and row.chosen]
+        folders = [folder for folder, _ in granted]
         counted: Mapping[str, status.Counted] = {}
         if not frozenset(self.status).isdisjoint(status.COUNTED):
-            read = [folder for folder in folders if Right.READ in session.store.listed_rights(folder)]
+            read = [folder for folder, each in granted if each is ALL or Right.READ in each]
             counted = await status.counted(session, read, self.status)
         describe = status.describer(session, self.status) if self.status else None
         return Answers(self, describe, counted, await self._values(session, folders))

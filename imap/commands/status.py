@@ -36,6 +36,10 @@ ITEMS: dict[str, str | Callable[[Limits], str]] = {
 }
 
 
+# Where a value stands behind the fields of a folder.
+_PLACES = {name: place for place, name in enumerate((*Folder._fields, *COUNTED, MAILBOX_ID, "NAME"))}
+_PLACES["id"], _NAME = _PLACES[MAILBOX_ID], _PLACES["NAME"]  # as octets
+
 Counted = tuple[int, int]  # what DELETED-STORAGE and RECENT tell
 NOT_COUNTED: Counted = (0, 0)
 Describer = Callable[[Folder, bytes, Counted], bytes]
@@ -75,27 +79,22 @@ def describer(session: Session, items: Sequence[str]) -> Describer:
     """What makes the STATUS responses of many folders: of a folder, its name on the wire, and what was `counted`."""
     if HIGHEST_MODSEQ in items and not session.condstore:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1: asking for it enables
-    frame, fields = [], []
+    frame, places = [], [_NAME]
     for item in items:
         field = ITEMS.get(item, "")
-        if isinstance(field, str):
-            frame.append(f"{item} (%s)" if item == MAILBOX_ID else f"{item} %s")
-            fields.append(Folder._fields.index(field) if field else len(Folder._fields) + COUNTED.index(item))
-        else:
+        if not isinstance(field, str):
             frame.append(f"{item} {field(session.limits)}")
-    form, values = f" ({' '.join(frame)})\r\n", _getter(fields)
+            continue
+        frame.append(f"{item} (%b)" if item == MAILBOX_ID else f"{item} %d")
+        places.append(_PLACES[field or item])
+    form = f"* STATUS %b ({' '.join(frame)})\r\n".encode("ascii")
+    chosen = itemgetter(*places) if len(places) > 1 else itemgetter(slice(_NAME, _NAME + 1))
 
     def line(folder: Folder, name: bytes, found: Counted) -> bytes:
-        return b"* STATUS %b%b" % (name, (form % values((*folder, *found))).encode("ascii"))
+        values: tuple[object, ...] = chosen((*folder, *found, folder.id.encode("ascii"), name))
+        return form % values
 
     return line
-
-
-def _getter(places: Sequence[int]) -> Callable[[tuple[object, ...]], tuple[object, ...]]:
-    """A tuple of what stands there, however many they are."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda row: tuple(row[place] for place in places)
 
 
 async def counted(session: Session, folders: Sequence[Folder], items: Sequence[str]) -> Mapping[str, Counted]:

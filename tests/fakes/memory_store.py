@@ -6,7 +6,7 @@ One file, though a long one: it is the store's whole face once more, each method
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -281,8 +281,8 @@ class MemoryAccount:
         box = self.boxes.get(name)
         return box.folder(name in self.subscribed) if box else None
 
-    async def recent(self, folder_ids: Sequence[str]) -> Mapping[str, int]:
-        return dict.fromkeys(folder_ids, 0)
+    async def recent(self, folders: Sequence[Folder]) -> Sequence[int]:
+        return [0] * len(folders)
 
     async def mailbox(self, name: str) -> MemoryBox:
         return MemoryBox(self, self.box(name))

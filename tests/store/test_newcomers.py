@@ -13,14 +13,13 @@ from core.clock import ManualClock
 from store import catalog, newcomers
 from store.catalog import Brief
 from store.fsops import FileSystem
-from store.handle import Handle
 from store.index import RECENT_FILE
 from store.records import recent
 from store.service import MaildirStore
 from tests.store.helpers import MAIRIE, deliver, inbox_of
 from tests.store.picture import opened
 
-FOLDER = Brief(number=3, uidvalidity=1700000000, uidnext=11, messages=10, id="f")
+FOLDER = Brief(number=3, uidvalidity=1700000000, uidnext=11, messages=10)
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def test_what_is_taken_once_is_taken(root: int) -> None:
     assert newcomers.take(fs, root, FOLDER, 15) == 11
     assert newcomers.take(fs, root, FOLDER, 12) == 15  # who has seen less takes nothing back
     assert newcomers.peek(fs, root, FOLDER) == 15
-    assert newcomers.every(fs, root, [FOLDER, FOLDER._replace(number=99)]) == [15, 1]
+    assert newcomers.every(fs, root, [(3, 1700000000), (3, 1), (99, 1700000000)]) == [15, 1, 1]
 
 
 def test_the_record_of_another_uidvalidity_tells_nothing(root: int) -> None:
@@ -85,22 +84,18 @@ async def test_recent_messages_are_counted_alike_whatever_way_is_the_shortest(
     for forgetful in (False, True):
         if forgetful:  # as after a rebuild: the gaps do not account for every UID
             handle.writer.run("DELETE FROM expunged")
-        (folder,) = [each for each in newcomers_extents(handle) if each.id == inbox.folder_id]
+        (folder,) = [each for each in catalog.everything(handle.reader) if each.id == inbox.folder_id]
         for few in (0, 1000):
             monkeypatch.setattr("store.records._FEW", few)
             for first in range(1, 15):
                 assert recent(handle.reader, folder, first) == sum(uid >= first for uid in left), (first, few)
 
 
-def newcomers_extents(handle: Handle) -> list[Brief]:
-    return catalog.extents(handle.reader)
-
-
 async def counted(store: MaildirStore) -> list[int]:
     account = await store.account(MAIRIE)
     inbox = await account.mailbox("INBOX")
-    found = await account.recent([inbox.folder_id])
-    return [found[inbox.folder_id], (await inbox.snapshot()).recent]
+    found = await account.recent([each for each in await account.folders() if each.id == inbox.folder_id])
+    return [*found, (await inbox.snapshot()).recent]
 
 
 @pytest.mark.parametrize("lost", ["index.db*", RECENT_FILE])

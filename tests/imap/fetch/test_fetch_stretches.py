@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from imap.commands.fetch import stretches
 from store.mailbox import FolderView
+from store.store import UidRanges
+from store.types import Column, Message
 from tests.fakes.imap_world import Client
 from tests.imap.test_real_store import MAIL, real
 
@@ -133,9 +135,9 @@ async def test_no_row_is_made_for_them(tmp_path: Path, monkeypatch: pytest.Monke
     async with two_clients(tmp_path) as (one, _):
         rows = FolderView.rows
 
-        def counted(self: FolderView, *asked: object) -> object:
-            assert asked[0] == [], "row by row"
-            return rows(self, *asked)  # type: ignore[arg-type]  # passed through
+        def counted(self: FolderView, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
+            assert ranges == [], "row by row"
+            return rows(self, ranges, columns)
 
         monkeypatch.setattr(FolderView, "rows", counted)
         assert len(await alone(one)) == MESSAGES + 1
