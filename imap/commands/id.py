@@ -21,6 +21,7 @@ Fields = tuple[tuple[str, str], ...]
 
 def _parse(scanner: Scanner) -> Fields:
     """id_params_list = "(" [string SP nstring *(SP string SP nstring)] ")" / nil"""
+    scanner.forgive_octets()
     scanner.space()
     fields: list[tuple[str, str]] = []
     if not scanner.try_token(b"NIL"):

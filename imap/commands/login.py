@@ -22,6 +22,7 @@ class Login:
 
 def _parse(scanner: Scanner) -> Login:
     """login = "LOGIN" SP userid SP password; both astrings"""
+    scanner.forgive_octets()
     scanner.space()
     identity = scanner.astring()
     scanner.space()

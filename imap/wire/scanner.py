@@ -56,12 +56,13 @@ class Announced:
 class Scanner:
     """`utf8`: UTF8=ACCEPT is enabled, so quoted strings may hold UTF-8 and mailbox names are UTF-8 (RFC 6855 3)."""
 
-    __slots__ = ("_data", "_position", "_utf8", "names")
+    __slots__ = ("_data", "_octets", "_position", "_utf8", "names")
 
     def __init__(self, data: bytes, *, utf8: bool = False) -> None:
         self._data = data
         self._position = 0
         self._utf8 = utf8
+        self._octets = False
         # The mailbox names read so far: as we keep them, and as they were written when that is not NFC (RFC 9051 5.1).
         self.names: list[tuple[str, str]] = []
 
@@ -117,6 +118,11 @@ class Scanner:
             raise BadSyntax(f"{wanted} expected")
         return match
 
+    def forgive_octets(self) -> None:
+        """From here on quoted strings may hold 8-bit octets, as many clients write passwords and what they search for;
+        the grammar wants literals (docs/quirks.md)."""
+        self._octets = True
+
     # --- words -----------------------------------------------------------------------------------------------------
 
     def tag(self) -> str:
@@ -151,7 +157,7 @@ class Scanner:
         return None if self.try_token(b"NIL") else self.string()
 
     def _quoted(self) -> bytes:
-        match = self.match(_QUOTED_UTF8 if self._utf8 else _QUOTED, "quoted string")
+        match = self.match(_QUOTED_UTF8 if self._utf8 or self._octets else _QUOTED, "quoted string")
         text = _ESCAPE.sub(rb"\1", match[1])
         if self._utf8:
             _utf8(text)

@@ -55,6 +55,22 @@ async def test_header_is_searched_whether_its_name_has_a_colon_or_not() -> None:
             assert (await client.ok(b"SEARCH HEADER %b NO" % field))[0] == b"* SEARCH 1"
 
 
+async def test_eight_bits_in_quoted_strings_are_read_where_people_type() -> None:
+    """Passwords, what is searched for, names of devices; not in names of mailboxes, which have an encoding."""
+    async with World() as world, selected(world, MAIL, "Subject: Fête\r\n\r\n".encode()) as client:
+        for charset in (b"CHARSET UTF-8 ", b""):
+            assert (await client.ok(b'SEARCH %bSUBJECT "f\xc3\xaate"' % charset))[0] == b"* SEARCH 2"
+        assert (await client.ok(b'SORT (ARRIVAL) UTF-8 SUBJECT "f\xc3\xaate"'))[0] == b"* SORT 2"
+        assert (await client.ok(b'SEARCH CHARSET ISO-8859-1 SUBJECT "f\xeate"'))[0] == b"* SEARCH 2"
+        assert (await client.ask(b'SEARCH CHARSET UTF-8 SUBJECT "f\xeate"'))[-1].startswith(b"a NO [BADCHARSET ")
+        await client.ok(b'ID ("name" "T\xc3\xa9l\xc3\xa9phone d\'Ana\xc3\xafs")')
+        assert (await client.ask(b'SELECT "f\xc3\xaate"'))[-1].startswith(b"a BAD ")
+        stranger = await world.connect(tls=True)
+        for wrong in (b'"gar\xc3\xa7on"', b'"gar\xe7on"'):  # a password like any other
+            lines = await stranger.ask(b"LOGIN alice@mairie.test " + wrong)
+            assert lines[-1].startswith(b"a NO [AUTHENTICATIONFAILED] ")
+
+
 async def test_a_script_appends_bare_line_feeds() -> None:
     async with World() as world, selected(world) as client:
         await client.append(b"INBOX", b"Subject: one\n\nfirst\nsecond\r\n")

@@ -152,6 +152,7 @@ class Program:
 
 def program(scanner: Scanner, encoding: str) -> Program:
     """search-key *(SP search-key) up to the end of the command; also what SORT and THREAD end with (RFC 5256 5)."""
+    scanner.forgive_octets()
     reader = _Reader(scanner, encoding)
     keys = [_key(reader, 0)]
     while scanner.try_space():
