@@ -15,8 +15,9 @@ from core.status import Status, refused
 from delivery.types import Reception
 from smtp.data import ChunkDecoder, DataDecoder
 from smtp.guards import RateMeter
-from smtp.stream import READ, PeerReader
+from smtp.stream import PeerReader
 
+BLOCK = 256 * 1024  # octets looked at in one go: the most that may keep the interpreter (design.md 6)
 DISCARD = 4  # a message that grows past so many times the limit is not even read to its end
 
 TOO_BIG = refused("Message is larger than this server accepts", "too-big", "5.3.4", 552)
@@ -70,7 +71,7 @@ class Intake(Generic[D]):
     async def chunk(self: Intake[ChunkDecoder], size: int, *, last: bool) -> Status | None:
         """The octets of one BDAT, all of them (RFC 3030 2); as `run`."""
         while size:
-            data = await self._next(min(size, READ))
+            data = await self._next(min(size, BLOCK))
             size -= len(data)
             block = self.decoder.feed(data)
             if block and self._refusal() is None:
@@ -79,7 +80,7 @@ class Intake(Generic[D]):
             self.decoder.end()
         return self._refusal()
 
-    async def _next(self, size: int = READ) -> bytes:
+    async def _next(self, size: int = BLOCK) -> bytes:
         self.wait()
         if self.begun:
             self.reader.acknowledge()
