@@ -6,6 +6,7 @@ import pytest
 
 from core.config import Auth
 from core.envelope import Listener
+from tests.fakes.smtp_pipe import MemorySession
 from tests.fakes.smtp_server import PASSWORD, FakeAcceptor, Wire, running, service
 from tests.smtp.test_session_model import plain
 
@@ -146,3 +147,37 @@ async def test_the_banner_names_the_host_and_then_the_protocol(role: Listener, w
     async with running(service(role)) as server:
         wire = await Wire.connect(server, greeting=False)
         assert (await wire.reply()).split(" ")[:3] == ["220", "mx.mairie.test", word]
+
+
+async def test_h010_octets_that_come_with_the_connection_are_no_command() -> None:
+    """One command, so that no rule of pipelining sees it: who speaks first has not read who is there."""
+    session = MemorySession(service())
+    assert await session.say(b"EHLO spam.test\r\n") == b"554 5.5.0 Talked before the greeting\r\n"
+    assert session.over
+
+
+@pytest.mark.parametrize(("octets", "answer"), [(253, "250 2.1.0"), (254, "501 5.1.7")])
+async def test_rfc5321_4_5_3_1_2_a_domain_has_253_octets(octets: int, answer: str) -> None:
+    """255 as DNS writes it, with a length before each label and a zero at the end."""
+    domain = ".".join(["b" * 63] * 3 + ["b" * (octets - 3 * 64)])
+    assert len(domain) == octets
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say(f"MAIL FROM:<a@{domain}>")).startswith(answer)
+
+
+async def test_rfc5248_2_codes_of_the_registry() -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say("MAIL FROM:<a@client.test> REQUIRETLS")).startswith("530 5.7.10 ")
+        assert (await wire.say("MAIL FROM:<é@client.test>")).startswith("550 5.6.7 ")
+    async with running(service(Listener.SUBMISSION)) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say("AUTH PLAIN")).startswith("538 5.7.11 ")
+    async with running(service(Listener.SUBMISSION, auth=Auth(plaintext_on_loopback=True))) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say(plain("wrong").decode().removesuffix("\r\n"))).startswith("535 5.7.8 ")

@@ -147,6 +147,8 @@ async def test_rfc2033_4_2_data_without_recipients_is_503() -> None:
         wire = await greeted(server)
         await wire.say("MAIL FROM:<a@b.fr>")
         assert (await wire.say("DATA")).startswith("503")
+        assert (await wire.say("RCPT TO:<unknown@mairie.test>")).startswith("550")
+        assert (await wire.say("DATA")).startswith("503")  # 554 is SMTP's
 
 
 async def test_rfc2033_4_2_a_recipient_named_twice_has_two_replies_and_one_copy() -> None:

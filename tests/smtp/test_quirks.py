@@ -21,6 +21,7 @@ async def test_a_name_that_is_no_host_is_unknown_on_submission_and_refused_on_th
         async with running(service(listener)) as server:
             wire = await Wire.connect(server)
             assert (await wire.say("EHLO PC de l'accueil")).startswith(answer)
+            assert (await wire.say("EHLO école.test")).startswith(answer)
 
 
 async def test_an_underscore_in_the_name_of_a_host_is_taken() -> None:
