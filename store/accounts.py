@@ -10,12 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice, takewhile
 from typing import TypeVar
 
 import core.log
 from core.errors import MailError, StorageError
-from store import batch, beside, floors, layout
+from store import batch, beside, floors, layout, unscanned
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
@@ -136,21 +137,22 @@ class Accounts:
         return entry
 
     def rebuilt_handle(self, ref: AccountRef, readers: ReadingAhead | None) -> Handle:
-        """Blocking: like `open_handle`, with an index that was made again from the files. The account is locked while
-        the new one takes the old one's place; one that was absent or of no use is made at once. Raises StorageError."""
+        """Blocking: like `open_handle`, with an index that was made again from the files, all of which are read. The
+        account is locked while the new one takes the old one's place. Raises StorageError."""
         handle = self.open_handle(ref, readers=readers)
         try:
-            if not handle.made:
-                with whole():
-                    _load_fresh(handle)
+            with whole():
+                _load_fresh(handle)
+                with handle.lock.held():
+                    _scan_rest(handle)
         except BaseException:
             handle.close()
             raise
         return handle
 
     def open_handle(self, ref: AccountRef, *, readers: ReadingAhead | None = None) -> Handle:
-        """Blocking: the directory (made at first use), the index made true; where it must be made, `readers` read the
-        files ahead. Raises StorageError."""
+        """Blocking: the directory (made at first use), the index made true. `readers` are for whoever makes another.
+        Raises StorageError."""
         tools = replace(self._tools, readers=readers)
         with whole():
             now = int(tools.clock.now())
@@ -160,7 +162,7 @@ class Accounts:
             handle = Handle(tools, ref, root)
             try:
                 with handle.lock.held():
-                    handle.made = not _load(handle)
+                    _load(handle)
             except BaseException:
                 handle.close()
                 raise
@@ -275,14 +277,14 @@ def _seen(opening: asyncio.Future[Entry]) -> None:
         opening.exception()
 
 
-def _load(handle: Handle) -> bool:
-    """Open the index; one that turns out to be damaged while it is read is made again. False: it had to be made."""
+def _load(handle: Handle) -> None:
+    """Open the index; one that turns out to be damaged while it is read is made again."""
     try:
         with translated():
-            return batch.reload(handle)
+            batch.reload(handle)
     except IndexDamagedError as error:
         log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
-        return batch.reload(handle, damaged=True)
+        batch.reload(handle, damaged=True)
 
 
 def _condemn(handle: Handle) -> None:
@@ -329,17 +331,34 @@ def _close_handle(handle: Handle) -> None:
 
 
 def _last_flush(handle: Handle, generation: int) -> None:
-    unfinished = True
-    while unfinished:
-        transaction = Transaction(handle)
-        transaction.begin(generation)
-        try:
-            with transaction.operation():
-                flush(transaction)
-                forget_deliveries(transaction)
-            transaction.commit()
-        except BaseException:
-            transaction.abort()
-            raise
+    def work(transaction: Transaction) -> bool:
+        flush(transaction)
+        forget_deliveries(transaction)
+        return transaction.unfinished
+
+    while _performed(handle, generation, work):
         generation += 1
-        unfinished = transaction.unfinished
+
+
+def _scan_rest(handle: Handle) -> None:
+    """What came while the new index was made, and what could not be read then. Raises StorageError."""
+    place: unscanned.Place | None = unscanned.START
+    with translated():
+        while place is not None:
+            place = _performed(handle, batch.ready(handle).generation, partial(unscanned.scan_behind, place=place))
+        if unread := unscanned.count(handle.writer):
+            raise StorageError(f"{unread} message files cannot be read", code="storage-unread")
+
+
+def _performed(handle: Handle, generation: int, work: Callable[[Transaction], T]) -> T:
+    """One operation, under the account lock."""
+    transaction = Transaction(handle)
+    transaction.begin(generation)
+    try:
+        with transaction.operation():
+            result = work(transaction)
+        transaction.commit()
+    except BaseException:
+        transaction.abort()
+        raise
+    return result

@@ -58,7 +58,8 @@ def make_way(db: Connection, key: int) -> None:
 
 
 def counts(db: Connection) -> list[int]:
-    """How many contents messages tell of, and how many rows each table of contents has: all equal in a sound index."""
-    questions = ["SELECT count(DISTINCT content) FROM messages"]
+    """How many contents messages that are read tell of, and how many rows each table of contents has: all equal in a
+    sound index."""
+    questions = ["SELECT count(DISTINCT content) FROM messages WHERE email_id <> ''"]
     questions += [f"SELECT count(*) FROM {table}" for table in CONTENT_TABLES]  # noqa: S608 - constants
     return [int(db.value(question)) for question in questions]

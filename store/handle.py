@@ -140,7 +140,7 @@ class Handle:
         self.behind = False  # and one more turn of it would not be enough
         self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
         self.compacted: dict[str, int] = {}  # octets of a journal after it was written again
-        self.made = False  # the index was absent or of no use when it was opened
+        self.unscanned = True  # the index may know messages by their names alone
         self.touched = False  # something was written since the last clean stop
         self._index: Index | None = None
         self._retired: list[Connection] = []
@@ -180,6 +180,7 @@ class Handle:
         index, found = self._opened()
         index.attach()
         self._index = index
+        self.unscanned = True
         return found
 
     def _check_owner(self) -> None:

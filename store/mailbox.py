@@ -24,6 +24,7 @@ from store import (
     sort,
     stretches,
     thread,
+    unscanned,
 )
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
@@ -60,6 +61,7 @@ from store.types import (
 )
 
 T = TypeVar("T")
+EVERY = ((1, UID_MASK),)
 AT_HAND = 4000  # rows of a few numbers read on the loop: some 4 ms
 
 
@@ -116,16 +118,23 @@ class FolderView:
         for start, end in ranges:
             last = min(end, UID_MASK)
             while start <= last:
-                batch = await self._read(partial(records.batch, first=start, last=last, columns=columns))
+                batch, unread = await self._read(partial(_batch, first=start, last=last, columns=columns))
                 if batch:
                     yield batch
+                    start = batch[-1].uid + 1
                 if len(batch) < records.BATCH:
-                    break
-                start = batch[-1].uid + 1
+                    if not unread:
+                        break
+                    await self._scan(unread, last)
                 await asyncio.sleep(0)
 
     async def stretch(self, first: int, last: int) -> Stretch:
         return await self._read(partial(stretches.read, first=first, last=last))
+
+    async def _scan(self, first: int, last: int) -> None:
+        """Read files whose messages are known by name alone, the first of them at least. Raises StorageError."""
+        entry = await self._entry()
+        await entry.writer.submit(lambda transaction: unscanned.scan(transaction, self._id, first, last))
 
     async def open(self, uid: Uid) -> MessageFile:
         """ENOENT > re-read the row > scan the folder > report (design.md section 5)."""
@@ -183,6 +192,21 @@ class FolderView:
 
         return await self._in_thread(work)
 
+    async def _read_scanned(self, ranges: UidRanges, ask: Callable[[Connection, FolderRow], T]) -> T:
+        """The same of messages in `ranges` that are known by more than their names, which may take a while."""
+        spans = [(first, min(last, UID_MASK)) for first, last in ranges]
+
+        def unread(db: Connection, row: FolderRow) -> tuple[int, int] | None:
+            found = ((unscanned.first(db, row, *span), span[1]) for span in spans)
+            return next((each for each in found if each[0]), None)
+
+        while True:
+            while missing := await self._read(unread):
+                await self._scan(*missing)
+            found = await self._read_long(lambda db, row: None if unread(db, row) else (ask(db, row),))
+            if found is not None:  # None: the index was made again in between
+                return found[0]
+
     async def _recent(
         self, about: tuple[Hashable, ...], uids: Sequence[int], ask: Callable[[Connection, FolderRow], T]
     ) -> T:
@@ -191,7 +215,7 @@ class FolderView:
         known: T | None = recent.find(question, uids, await self._read(_stamp))
         if known is not None:
             return known
-        answer, stamp = await self._read_long(lambda db, row: (ask(db, row), _stamp(db, row)))
+        answer, stamp = await self._read_scanned(EVERY, lambda db, row: (ask(db, row), _stamp(db, row)))
         recent.keep(question, uids, stamp, answer)
         return answer
 
@@ -203,8 +227,8 @@ class FolderView:
 
     async def search_field(self, ranges: UidRanges, field: str, pattern: str) -> Sequence[int]:
         fold_accents = (await self._entry()).handle.tools.fold_accents
-        return await self._read_long(
-            lambda db, row: field_search.containing(db, row, ranges, field, pattern, fold_accents=fold_accents)
+        return await self._read_scanned(
+            ranges, lambda db, row: field_search.containing(db, row, ranges, field, pattern, fold_accents=fold_accents)
         )
 
     async def search_text(self, ranges: UidRanges, pattern: str, *, body_only: bool) -> Sequence[int]:
@@ -212,13 +236,13 @@ class FolderView:
         found = await self._in_thread(lambda handle: lookup.find(handle, self._id, ranges, question))
         matched = list(found.sure)
         for start in range(0, len(found.candidates), scan.TOGETHER):
-            matched += await self._scanned(found.candidates[start : start + scan.TOGETHER], question)
+            matched += await self._looked_through(found.candidates[start : start + scan.TOGETHER], question)
         return sorted(matched)
 
     async def similar_words(self, word: str, most: int) -> Sequence[tuple[str, float]]:
         return await self._in_thread(lambda handle: alike.similar(handle, word, most))
 
-    async def _scanned(self, uids: Sequence[int], question: scan.Question) -> Sequence[int]:
+    async def _looked_through(self, uids: Sequence[int], question: scan.Question) -> Sequence[int]:
         """Names change behind our back (flag letters): a file that is missing is looked for under its new one. The
         index tells that only when the writer is done, so after the first look we wait for our turn to write."""
         matched: list[int] = []
@@ -292,6 +316,12 @@ class FolderView:
     async def touch(self) -> None:
         entry = await self._entry()
         await entry.writer.submit(lambda transaction: _touch(transaction, self._id))
+
+
+def _batch(db: Connection, row: FolderRow, first: int, last: int, columns: Column) -> tuple[list[Message], int]:
+    """The next messages, and the UID of the one whose file must be read before any further can be told; 0 without."""
+    unread = unscanned.first(db, row, first, last) if columns & unscanned.COLUMNS else 0
+    return records.batch(db, row, first, unread - 1 if unread else last, columns), unread
 
 
 def _touch(transaction: Transaction, folder_id: str) -> None:

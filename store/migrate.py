@@ -12,7 +12,7 @@ from typing import Protocol
 from message import sorting
 from message.header import split
 from store.keys import SORT_ROW, sort_row
-from store.schema import BORROWED, NEW_LIFE, SORTING
+from store.schema import BORROWED, NEW_LIFE, SORTING, UNSCANNED
 
 BATCH = 1000
 
@@ -43,4 +43,9 @@ def _to_3(db: Database) -> None:
     db.run(f"UPDATE messages SET content = key; {BORROWED}")  # noqa: S608 - constants
 
 
-MIGRATIONS: Mapping[int, Callable[[Database], None]] = {1: _to_2, 2: _to_3}
+def _to_4(db: Database) -> None:
+    """Every message was read; from here on some may be known by name alone."""
+    db.run(UNSCANNED)
+
+
+MIGRATIONS: Mapping[int, Callable[[Database], None]] = {1: _to_2, 2: _to_3, 3: _to_4}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from core.frozen import dataclass
 from core.ids import base32
@@ -52,6 +52,7 @@ class Record:
 
 
 _MESSAGE = "INSERT INTO messages VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?1)"
+_TELL = "SET sent_date = ?1, email_id = ?2, thread_id = ?3 WHERE"
 _SUMMARY = "INSERT INTO summaries VALUES (?,?,?,?)"
 _HEAD = "INSERT INTO heads VALUES (?,?,?,?)"
 _THREAD = "INSERT OR IGNORE INTO threads VALUES (?,?)"
@@ -72,11 +73,32 @@ def insert_all(db: Connection, folder: FolderRow, found: Sequence[Record]) -> No
     """The same for many messages, a statement a table: it takes half as long."""
     keyed = [(key(folder.number, record.uid), record, record.prepared.facts) for record in found]
     db.many(_MESSAGE, [_message_row(row_key, folder.number, record) for row_key, record, _ in keyed])
+    _insert_contents(db, [(row_key, record.thread_id, facts) for row_key, record, facts in keyed])
+
+
+def insert_named(db: Connection, folder: FolderRow, found: Sequence[Record]) -> None:
+    """Messages whose files are not read yet (`store.unscanned`): what their names tell."""
+    db.many(_MESSAGE, [_message_row(key(folder.number, record.uid), folder.number, record) for record in found])
+
+
+def complete(db: Connection, read: Mapping[int, tuple[str, Prepared]]) -> None:
+    """The rest of their rows, by content (`store.contents`): thread or "", and what the file told. Copies that were
+    made before it was read tell of the same content."""
+    told = [
+        (made.facts.sent_date or 0, made.email_id, thread or derived_thread(made.facts, made.email_id), content)
+        for content, (thread, made) in read.items()
+    ]
+    db.many(f"UPDATE messages {_TELL} key = ?4 AND content = key", told)
+    db.many(f"UPDATE messages INDEXED BY messages_borrowed {_TELL} content = ?4 AND content <> key", told)
+    _insert_contents(db, [(content, thread, read[content][1].facts) for _, _, thread, content in told])
+
+
+def _insert_contents(db: Connection, keyed: Sequence[tuple[int, str, Facts]]) -> None:
+    """Key, thread and facts of each."""
     db.many(_SUMMARY, [(row_key, facts.envelope, facts.bodystructure, facts.body) for row_key, _, facts in keyed])
     db.many(_HEAD, [(row_key, facts.headers, facts.parts, _text(facts.preview)) for row_key, _, facts in keyed])
     db.many(SORT_ROW, [(row_key, *sort_row(facts.keys)) for row_key, _, facts in keyed])
-    threads = [(_hashed(facts.message_id), record.thread_id) for _, record, facts in keyed if facts.message_id]
-    db.many(_THREAD, threads)
+    db.many(_THREAD, [(_hashed(facts.message_id), thread) for _, thread, facts in keyed if facts.message_id])
 
 
 def _message_row(row_key: int, folder: int, record: Record) -> tuple[object, ...]:

@@ -2,8 +2,9 @@
 
 The files are the truth. Three strengths (`store.trust`): look at the folders a dead writer had touched; look at
 everything and believe no mod-sequence (power loss, an older or foreign index: HIGHESTMODSEQ becomes modseq_floor, all
-messages get it, older expunges are no longer told one by one); read every message (no index), which is the second with
-no rows to start from. UIDs come from file names, so clients download nothing again (promise P5).
+messages get it, older expunges are no longer told one by one); go by names alone (no index), which is the second with
+no rows to start from; what the octets tell follows (`store.unscanned`). UIDs come from file names, so clients download
+nothing again (promise P5).
 """
 
 from __future__ import annotations

@@ -1,18 +1,22 @@
 """One folder's files against its rows and its journal: every name in cur/ and new/ gets its place.
 
-A message of ours without a row is read again under the UID its name tells, or, where that means another or is not
-believed, renamed to the next one; other letters are adopted; a removed one is unlinked; what is not ours is adopted as
+A message of ours without a row is read under the UID its name tells (where no row is believed, and so many may be
+without, its name is enough for now: `store.unscanned`), or, where that means another or is not believed, renamed to
+the next one; other letters are adopted; a removed one is unlinked; what is not ours is adopted as
 a new message (`store.adopt`); rows without a file vanish. UIDs never come back.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TypeVar
 
 import core.log
-from store import adopt, catalog, contents, journal, records
+from store import adopt, catalog, contents, journal, records, stage
 from store.catalog import FolderRow
 from store.journal import Journal
 from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse, unique_of
@@ -23,7 +27,10 @@ from store.trust import Trust
 
 log = core.log.get(__name__)
 
-COMMIT_EVERY = 1000  # messages read between commits of a rebuild, to bound the WAL
+COMMIT_EVERY = 10_000  # messages between commits where no row is believed, to bound the WAL
+ADDED_AT_ONCE = 500
+SORTED_AT_ONCE = 5_000  # names; some 2 ms
+T = TypeVar("T", str, int)
 _NAMED_BITS = (1 << KEYWORD_LETTERS) - 1
 
 
@@ -71,10 +78,13 @@ class _Scan:
         self, transaction: Transaction, row: FolderRow, told: Journal, known: dict[int, _Known], trust: Trust
     ) -> None:
         self.transaction, self.row, self.told, self.known, self.trust = transaction, row, told, known, trust
+        self._believes_rows = trust in (Trust.WHOLE, Trust.TOUCHED)
+        expunged = "SELECT 1 FROM expunged WHERE folder = ? LIMIT 1"
+        self._any_expunged = transaction.db.value(expunged, (row.number,)) is not None
         self._modseq = 0 if self._believes_rows else self._first_modseq()
         self._foreign: list[str] = []
         self._misnumbered: list[tuple[FileName, str]] = []
-        self._new: dict[int, tuple[FileName, str]] = {}  # by UID
+        self._new: dict[int, str] = {}  # by UID; a hundred thousand names taken apart make the collector stop everybody
         self._seen: set[int] = set()
         self._leftovers: set[int] = set()
 
@@ -95,7 +105,7 @@ class _Scan:
     def match(self, names: set[str]) -> None:
         present = {item.name for item in self.known.values() if item.uid not in self.told.removed} & names
         self._seen.update(uid for uid, item in self.known.items() if item.name in present)
-        for name in sorted(names - present):
+        for name in _in_order(names - present):
             self._sort_out(name)
 
     def _sort_out(self, name: str) -> None:
@@ -113,11 +123,7 @@ class _Scan:
         elif self._was_expunged(made.uid) or (made.uid in self.known and self._believes_rows):
             self._misnumbered.append((made, name))
         else:
-            self._new[made.uid] = (made, name)
-
-    @property
-    def _believes_rows(self) -> bool:
-        return self.trust in (Trust.WHOLE, Trust.TOUCHED)
+            self._new[made.uid] = name
 
     @property
     def _named(self) -> int:
@@ -133,7 +139,8 @@ class _Scan:
 
     def _was_expunged(self, uid: int) -> bool:
         """A UID never comes back, whatever name a file bears (promise P4)."""
-        return bool(self.transaction.db.value("SELECT 1 FROM expunged WHERE key = ?", (key(self.row.number, uid),)))
+        question = "SELECT 1 FROM expunged WHERE key = ?"
+        return self._any_expunged and bool(self.transaction.db.value(question, (key(self.row.number, uid),)))
 
     def _adopt_letters(self, item: _Known, made: FileName, name: str) -> None:
         """Letters differ from those we last wrote: an outside change or a lost index tail; the disk wins."""
@@ -145,11 +152,11 @@ class _Scan:
         )
 
     def finish(self) -> None:
-        new = [self._new[uid] for uid in sorted(self._new)]
-        for count, ((made, name), ahead) in enumerate(zip(new, self._read_ahead(new), strict=True), 1):
-            self._add(made, name, ahead)
-            if not self._believes_rows and count % COMMIT_EVERY == 0:
+        new = [self._new[uid] for uid in _in_order(self._new)]
+        for start in range(0, len(new), ADDED_AT_ONCE):
+            if start and start % COMMIT_EVERY == 0 and not self._believes_rows:
                 self.transaction.pause()
+            self._add(new[start : start + ADDED_AT_ONCE])
         self._drop_missing()
         for made, name in self._misnumbered:
             self._renumber(made, name)
@@ -160,42 +167,45 @@ class _Scan:
         self._recount()
         catalog.update(self.transaction.db, self.row)
 
-    def _read_ahead(self, new: list[tuple[FileName, str]]) -> Iterable[Prepared | None]:
-        """What other processes read of these files; None for each where there are no such processes."""
-        readers = self.transaction.tools.readers
-        if readers is None or not readers.wanted(len(new)):
-            return [None] * len(new)
-        path = self.transaction.fs.real_path(self.transaction.cur(self.row))
-        return (prepared for _, prepared in readers.read(path, [name for _, name in new]))
+    def _add(self, names: Sequence[str]) -> None:
+        """Messages of ours without a row."""
+        db = self.transaction.db
+        told = ((parse(name), name) for name in names)
+        found = [record for made, name in told if made is not None and (record := self._record(made, name))]
+        if self._believes_rows:
+            records.insert_all(db, self.row, found)
+        elif found:
+            records.insert_named(db, self.row, found)
+            self.transaction.handle.unscanned = True
 
-    def _add(self, made: FileName, name: str, ahead: Prepared | None) -> None:
-        """A message of ours without a row."""
+    def _record(self, made: FileName, name: str) -> Record | None:
         transaction, row = self.transaction, self.row
         status = self._whole(made, name)
         if status is None:
-            return
+            return None
         if made.uid < row.uidnext and self._believes_rows:
             self._misnumbered.append((made, name))
-            return
-        date = int(status.st_mtime)
-        told = ahead is not None and (ahead.size, ahead.internal_date) == (made.size, date)
-        prepared = (
-            ahead
-            if ahead and told
-            else adopt.prepared_file(transaction.tools, transaction.cur(row), name, made.size, date)
-        )
+            return None
+        prepared = self._prepared(made, name, int(status.st_mtime))
         bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
-        thread = self.told.threads.get(made.uid) or records.derived_thread(prepared.facts, prepared.email_id)
+        thread = self.told.threads.get(made.uid, "")
+        if self._believes_rows:
+            thread = thread or records.derived_thread(prepared.facts, prepared.email_id)
         if made.uid in self.known:  # the row told of another message under this UID: the file is the truth
             old = self.known.pop(made.uid)
             self._forget_delivery(old)
             transaction.expunge_row(row, old.uid, "", old.flags, old.size, self.modseq)
-        contents.make_way(transaction.db, key(row.number, made.uid))
-        record = Record(made.uid, name, made.flags, bits, self.modseq, made.saved, thread, prepared)
-        records.insert(transaction.db, row, record)
+        if self.trust is not Trust.NOTHING:
+            contents.make_way(transaction.db, key(row.number, made.uid))
         row.uidnext = max(row.uidnext, made.uid + 1)
         self._remember_delivery(made)
         transaction.hint(row)
+        return Record(made.uid, name, made.flags, bits, self.modseq, made.saved, thread, prepared)
+
+    def _prepared(self, made: FileName, name: str, date: int) -> Prepared:
+        if not self._believes_rows:
+            return Prepared(made.size, "", date, stage.NO_FACTS)
+        return adopt.prepared_file(self.transaction.tools, self.transaction.cur(self.row), name, made.size, date)
 
     def _whole(self, made: FileName, name: str) -> os.stat_result | None:
         """None for what is left alone; another size than its name tells makes it foreign (row 110)."""
@@ -282,6 +292,13 @@ class _Scan:
         self.transaction.cover(row)
         status = self.transaction.fs.status(self.transaction.cur(row))
         row.changed = status.st_mtime_ns
+
+
+def _in_order(values: Collection[T]) -> Iterable[T]:
+    """Ascending. Many are sorted in pieces: one long call of it would make the event loop wait (promise P7)."""
+    left = iter(values)
+    pieces = list(iter(lambda: sorted(islice(left, SORTED_AT_ONCE)), []))
+    return pieces[0] if len(pieces) == 1 else heapq.merge(*pieces)
 
 
 def _base(name: str) -> str:

@@ -15,7 +15,7 @@ from enum import Enum
 import core.log
 from message import text, words
 from message.words import Words
-from store import catalog, records
+from store import catalog, records, unscanned
 from store.adopt import in_memory
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, translated
@@ -76,6 +76,8 @@ class _Turn:
         self._vocabulary: set[str] = set()
 
     def run(self) -> Progress:
+        if unscanned.count(self._index):  # who has no email id yet cannot be compared
+            return Progress.DONE
         life = str(self._index.value("SELECT life FROM state"))
         folders = [(row, self._numbered(row)) for row in catalog.everything(self._index)]
         if self._db.value("SELECT life FROM state") != life:

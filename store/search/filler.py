@@ -1,4 +1,5 @@
-"""Text indexes filled in the background: of accounts that are open here and have been quiet for a while.
+"""Text indexes filled in the background: of accounts that are open here and have been quiet for a while. Before that,
+quiet or not, messages that are known by name alone are read (`store.unscanned`).
 
 One thread, one turn at a time, a pause after each as long as the turn was, longer while anybody works: delivery and
 sessions come first. Nothing depends on it: what is not filled is scanned when it is searched.
@@ -8,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import core.log
 from core.errors import MailError
+from store import unscanned
 from store.accounts import Accounts, Entry
 from store.ending import ended
 from store.handle import Handle
 from store.lockfile import State
 from store.search import fill
 from store.search.fill import Progress
+from store.unscanned import START, Place
 
 log = core.log.get(__name__)
 
@@ -37,8 +41,28 @@ class Filler:
         """Until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
+            for entry in [each for each in accounts.entries() if each.handle.unscanned]:
+                await self._scan(accounts, entry)
             for entry in self._wanting(accounts):
                 await self._fill_quietly(accounts, entry)
+
+    async def _scan(self, accounts: Accounts, entry: Entry) -> None:
+        """Until every message is read, or the account is closed. What cannot be read is tried again when it is next
+        opened."""
+        loop, handle = asyncio.get_running_loop(), entry.handle
+        handle.unscanned = False  # whoever adds such messages meanwhile says so
+        try:
+            some = await accounts.read(handle.ref, lambda it: unscanned.some(it.reader))
+            place: Place | None = START if some else None
+            while place is not None and accounts.holds(entry) and handle.is_current():
+                began = loop.time()
+                place = await entry.writer.submit(partial(unscanned.scan_behind, place=place))
+                await asyncio.sleep(max(PAUSE, loop.time() - began))
+        except MailError as error:
+            handle.unscanned = True
+            log.warning("store-scan-failed", account=handle.ref.id, code=error.code, **error.fields)
+        except Exception:  # a bug met in one account must not keep the others from being read
+            log.exception("store-scan-failed", account=handle.ref.id)
 
     def _wanting(self, accounts: Accounts) -> list[Entry]:
         """Accounts that stand where they stood at the last look, but not where they were filled."""
@@ -69,6 +93,9 @@ class Filler:
 
     async def fill(self, entry: Entry) -> None:
         """One account at once, to the end. Raises StorageError."""
+        place: Place | None = START if unscanned.some(entry.handle.reader) else None
+        while place is not None:
+            place = await entry.writer.submit(partial(unscanned.scan_behind, place=place))
         progress = Progress.MORE
         while progress is not Progress.DONE:
             progress = await self._turn(entry.handle)
@@ -78,7 +105,7 @@ class Filler:
     def settled(self, handle: Handle) -> bool:
         """Nothing is left to do in the account as it stands."""
         generation = _generation(handle)
-        return generation != -1 and self._done.get(handle.ref.id) == generation
+        return not handle.unscanned and generation != -1 and self._done.get(handle.ref.id) == generation
 
     async def _turn(self, handle: Handle) -> Progress:
         """The account stays open until the thread is done with it, also when we are cancelled."""

@@ -14,7 +14,11 @@ from store.schema import VERSION
 from store.service import MaildirStore
 from tests.store.helpers import MAIRIE, all_rows, deliver, inbox_of
 
-VERSION_2 = """
+VERSION_3 = """
+PRAGMA user_version = 3;
+DROP INDEX messages_unscanned;
+"""
+VERSION_2 = f"""{VERSION_3}
 PRAGMA user_version = 2;
 DROP INDEX messages_borrowed;
 ALTER TABLE messages DROP COLUMN content;

@@ -82,6 +82,7 @@ async def test_a_rebuild_that_commits_in_between_comes_to_the_same(
     data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("store.scan.COMMIT_EVERY", 2)
+    monkeypatch.setattr("store.scan.ADDED_AT_ONCE", 2)
     store = await opened(data, clock)
     await fill(store)
     before = await picture(store)

@@ -98,7 +98,7 @@ class History:
     def _commit(self, replay: Replay, path: str, scratch: Path) -> None:
         account = next((name for name in self.told if f"/{name}/" in path), None)
         if account is not None:
-            state = seen.read(seen.index_images(replay.now, account), scratch, replay.position)
+            state = seen.read(replay.now, account, scratch, replay.position)
             if state is not None:
                 self.told[account].append(state)
 

@@ -6,6 +6,7 @@ is in the WAL, before anybody was answered.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from typing import Any
 
 import apsw
 
+from message.content import BytesContent
+from message.facts import gather
+from store.records import derived_thread, email_id
 from store.schema import UID_BITS, UID_MASK
 from tests.torture.disk import Change, Disk
 
@@ -88,26 +92,39 @@ def index_images(disk: Disk, account: str) -> dict[str, bytes]:
     }
 
 
-def read(images: dict[str, bytes], scratch: Path, position: int) -> Seen | None:
+def read(disk: Disk, account: str, scratch: Path, position: int) -> Seen | None:
     """None before the tables were made."""
+    images = index_images(disk, account)
     with _opened(images, scratch) as db:
         try:
             folders = db.execute(
-                "SELECT number, id, name, uidvalidity, uidnext, modseq, special_use, subscribed, keywords FROM folders"
+                "SELECT number, id, name, uidvalidity, uidnext, modseq, special_use, subscribed, keywords, directory "
+                "FROM folders"
             ).fetchall()
             rows = db.execute(
-                "SELECT key, email_id, thread_id, internal_date, save_date, flags, keywords FROM messages"
+                "SELECT key, email_id, thread_id, internal_date, save_date, flags, keywords, name FROM messages"
             ).fetchall()
         except apsw.SQLError:
             return None
-    by_number = {row[0]: (row[1], json.loads(row[8])) for row in folders}
+    by_number = {row[0]: (row[1], json.loads(row[8]), row[9]) for row in folders}
     mail: dict[Key, Mail] = {}
-    for key, email, thread, internal, saved, flags, bits in rows:
-        folder_id, words = by_number[key >> UID_BITS]
+    for key, email, thread, internal, saved, flags, bits, name in rows:
+        folder_id, words, directory = by_number[key >> UID_BITS]
+        if not email:
+            email, thread = _from_octets(disk, "/".join(filter(None, (account, directory, "cur", name))), thread)
         named = tuple(sorted(word for bit, word in enumerate(words) if bits >> bit & 1))
         mail[folder_id, key & UID_MASK] = Mail(email, thread, internal, saved, (flags, named))
     told = {row[1]: FolderSeen(row[2], row[3], row[4], row[5], row[6], bool(row[7])) for row in folders}
     return Seen(position, told, mail, images)
+
+
+def _from_octets(disk: Disk, path: str, thread: str) -> tuple[str, str]:
+    """The ids of a message that the index knows by its name alone: whoever asks for them has its file read."""
+    file = disk.files.get(disk.find(path) or 0)
+    if file is None:
+        return "", thread
+    email = email_id(hashlib.sha256(file.data).digest())
+    return email, thread or derived_thread(gather(BytesContent(file.data)), email)
 
 
 @contextmanager

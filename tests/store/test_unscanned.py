@@ -1,0 +1,315 @@
+"""An index that is made where there was none: its account serves at once by names, what the octets tell comes behind,
+and nobody can tell the difference but by the time it takes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock
+from core.errors import StorageError
+from message import facts
+from message.content import BytesContent, Content
+from message.facts import Facts
+from store import unscanned
+from store.fsops import FileSystem
+from store.search.fill import Progress, turn
+from store.service import MaildirStore
+from store.store import Mailbox
+from store.types import Column, Flag, Message, Placement, SortCriterion, SortKey, ThreadAlgorithm
+from tests.fakes.mail import mail
+from tests.store.helpers import EVERY, MAIRIE, WHOLE, all_rows, by_hand, cur, deliver, inbox_of, read
+from tests.store.picture import delete, fill, opened, picture
+
+COUNT = 12
+TURN = 4
+
+
+@dataclass
+class Scanner:
+    """Counts the messages it reads, and which."""
+
+    read: list[bytes] = field(default_factory=list)
+
+    def __call__(self, content: Content) -> Facts:
+        self.read.append(content.read(0, content.size))
+        return facts.gather(content)
+
+
+class Unreadable(FileSystem):
+    """Cannot open files whose names hold `part`."""
+
+    part = "nothing"
+
+    def open_to_read(self, directory: int, name: str) -> int:
+        if self.part in name:
+            raise OSError(errno.EIO, "test")
+        return super().open_to_read(directory, name)
+
+
+@pytest.fixture(autouse=True)
+def _small_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unscanned, "TURN", TURN)
+
+
+@pytest.fixture
+def scanner() -> Scanner:
+    return Scanner()
+
+
+@pytest.fixture
+def disk() -> Unreadable:
+    return Unreadable()
+
+
+@pytest.fixture
+async def before(data: Path, clock: ManualClock) -> list[Message]:
+    """The rows of an account whose index is gone."""
+    store = await opened(data, clock)
+    for number in range(COUNT):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    await inbox.store_flags(((1, 3),), add=Flag.SEEN, add_keywords=("$a",))
+    rows = await all_rows(inbox)
+    await store.close()
+    delete(data)
+    return rows
+
+
+@pytest.fixture
+async def store(
+    data: Path, clock: ManualClock, before: list[Message], scanner: Scanner, disk: Unreadable
+) -> AsyncIterator[MaildirStore]:
+    store = MaildirStore(data, clock=clock, gather=scanner, fs=disk)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def left(store: MaildirStore) -> int:
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    return unscanned.count(entry.handle.reader)
+
+
+async def walk(store: MaildirStore) -> None:
+    """What the filler does while it serves."""
+    entry = await store._open_accounts.use(MAIRIE)
+    await store._filler._scan(store._open_accounts, entry)
+
+
+async def collect(inbox: Mailbox, found: list[int]) -> None:
+    async for batch in inbox.rows(WHOLE, Column.ENVELOPE):
+        found += [row.uid for row in batch]
+
+
+def alike(rows: list[Message], before: list[Message]) -> bool:
+    return [row._replace(modseq=was.modseq) for row, was in zip(rows, before, strict=True)] == before
+
+
+async def test_p5_flags_dates_changes_and_deliveries_wait_for_no_file(
+    store: MaildirStore, before: list[Message], scanner: Scanner
+) -> None:
+    inbox = await inbox_of(store)
+    snapshot = await inbox.snapshot()
+    assert snapshot.messages == COUNT
+    assert list(await inbox.uids(snapshot)) == [row.uid for row in before]
+    rows = await all_rows(inbox, Column.DATES)
+    told = [(row.uid, row.flags, row.keywords, row.internal_date, row.save_date, row.size) for row in rows]
+    assert told == [(row.uid, row.flags, row.keywords, row.internal_date, row.save_date, row.size) for row in before]
+    assert len((await inbox.changes(snapshot.modseq - 1, snapshot.uidnext)).messages) == COUNT
+    await inbox.store_flags(((4, 4),), add=Flag.FLAGGED)
+    assert await read(inbox, 5) == mail(4)
+    assert scanner.read == []
+    new = await deliver(store, MAIRIE, 100)
+    assert new.uid >= snapshot.uidnext
+    assert scanner.read == [mail(100)]
+    assert left(store) == COUNT
+    assert await store.verify(None) == []
+
+
+async def test_whoever_asks_what_the_octets_tell_has_those_files_read(
+    store: MaildirStore, before: list[Message], scanner: Scanner
+) -> None:
+    inbox = await inbox_of(store)
+    found = [row async for batch in inbox.rows(((7, 7),), EVERY) for row in batch]
+    assert alike(found, [before[6]])
+    assert scanner.read == [mail(6)]
+    assert alike(await all_rows(inbox), before)
+    assert sorted(scanner.read) == sorted(mail(number) for number in range(COUNT))
+    assert left(store) == 0
+    assert alike(await all_rows(inbox), before)
+    assert len(scanner.read) == COUNT
+
+
+async def test_the_newest_are_read_first_behind_and_no_client_hears_of_it(
+    store: MaildirStore, before: list[Message], scanner: Scanner
+) -> None:
+    inbox = await inbox_of(store)
+    snapshot = await inbox.snapshot()
+    await walk(store)
+    assert scanner.read == [mail(number) for number in reversed(range(COUNT))]
+    assert await inbox.changes(snapshot.modseq, snapshot.uidnext) == (await inbox.changes(snapshot.modseq + 5, 1))
+    assert (await inbox.snapshot()).modseq == snapshot.modseq
+    assert alike(await all_rows(inbox), before)
+    assert len(scanner.read) == COUNT
+
+
+async def test_p5_every_folder_comes_to_the_same_with_threads_that_the_journal_alone_tells(
+    data: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    whole = await picture(store)
+    await store.close()
+    delete(data)
+    store = await opened(data, clock)
+    await walk(store)
+    assert left(store) == 0
+    assert await picture(store) == whole
+    await store.close()
+
+
+async def test_orders_threads_and_searches_wait_until_all_is_read(store: MaildirStore, scanner: Scanner) -> None:
+    inbox = await inbox_of(store)
+    everyone = list(range(1, COUNT + 1))
+    assert list(await inbox.search_field(((9, 10),), "SUBJECT", "Demande")) == [9, 10]
+    assert sorted(scanner.read) == [mail(8), mail(9)]
+    assert list(await inbox.sort(everyone, [SortCriterion(SortKey.SUBJECT)])) != []
+    assert left(store) == 0
+    assert len(await inbox.threads(everyone, ThreadAlgorithm.REFERENCES)) == COUNT
+    assert len(scanner.read) == COUNT
+
+
+async def test_what_is_copied_moved_or_expunged_before_it_is_read(
+    store: MaildirStore, before: list[Message], scanner: Scanner
+) -> None:
+    inbox = await inbox_of(store)
+    await inbox.copy(((2, 3),), "Archive")
+    await inbox.move(((5, 6),), "Archive")
+    await inbox.expunge(((8, 9),), only_deleted=False)
+    assert scanner.read == []
+    archived = await all_rows(await inbox_of(store, name="Archive"))
+    ids = {int(row.uid): (row.email_id, row.thread_id, row.envelope) for row in before}
+    assert [(row.email_id, row.thread_id, row.envelope) for row in archived] == [ids[uid] for uid in (2, 3, 5, 6)]
+    assert [row.uid for row in await all_rows(inbox)] == [1, 2, 3, 4, 7, 10, 11, 12]
+    assert await store.verify(None) == []
+
+
+async def test_copies_that_share_their_contents_are_read_together_whichever_is_left(
+    data: Path, clock: ManualClock, store: MaildirStore, before: list[Message], scanner: Scanner
+) -> None:
+    inbox, archive = await inbox_of(store), await inbox_of(store, name="Archive")
+    await inbox.copy(((2, 4),), "INBOX")
+    await inbox.copy(((2, 4),), "Archive")
+    await inbox.expunge(((2, 2),), only_deleted=False)
+    assert [row.email_id for row in await all_rows(archive)] == [row.email_id for row in before[1:4]]
+    assert len(scanner.read) == 3
+    assert left(store) == COUNT - 3
+    await archive.expunge(((1, 2),), only_deleted=False)
+    assert await store.verify(None) == []
+    again = await opened(data, clock, boot="another")  # a sound index, which recovery believes to be one
+    assert await again.verify(None) == []
+    rows = await all_rows(await inbox_of(again))
+    assert [row.email_id for row in rows] == [row.email_id for row in [before[0], *before[2:], *before[1:4]]]
+    assert [row.envelope for row in rows] == [row.envelope for row in [before[0], *before[2:], *before[1:4]]]
+    await again.close()
+
+
+async def test_a_file_that_cannot_be_read_costs_its_own_message_alone(
+    store: MaildirStore, before: list[Message], disk: Unreadable
+) -> None:
+    inbox = await inbox_of(store)
+    disk.part = "U=6,"
+    found: list[int] = []
+    with pytest.raises(StorageError):
+        await collect(inbox, found)
+    assert found == [1, 2, 3, 4, 5]
+    await walk(store)
+    assert left(store) == 1
+    assert [row.uid for row in await all_rows(inbox, Column.DATES)] == [row.uid for row in before]
+    later = [row.uid async for batch in inbox.rows(((7, 12),), Column.ENVELOPE) for row in batch]
+    assert later == [7, 8, 9, 10, 11, 12]
+    assert list(await inbox.search_text(((7, 12),), "Bonjour", body_only=False)) != []
+    with pytest.raises(StorageError):
+        await store.rebuild(None)
+    disk.part = "nothing"
+    assert await store.rebuild(None) == COUNT
+    assert alike(await all_rows(inbox), before)
+
+
+async def test_files_that_go_or_get_letters_by_hand_before_they_are_read(
+    data: Path, store: MaildirStore, before: list[Message]
+) -> None:
+    inbox = await inbox_of(store)
+    assert len(await all_rows(inbox, Column.NONE)) == COUNT
+    files = cur(data, MAIRIE)
+    by_uid = {int(path.name.partition("U=")[2].partition(",")[0]): path for path in files}
+    by_uid[2].unlink()
+    by_uid[3].rename(f"{by_uid[3]}F")
+    by_hand(files[0].parent)
+    rows = await all_rows(inbox)
+    assert [row.uid for row in rows] == [1, *range(3, COUNT + 1)]
+    assert [row.email_id for row in rows] == [row.email_id for row in before if row.uid != 2]
+    assert Flag.FLAGGED in rows[1].flags
+    assert await store.verify(None) == []
+
+
+async def test_half_read_after_a_power_loss_and_in_two_processes(
+    data: Path, clock: ManualClock, store: MaildirStore, before: list[Message]
+) -> None:
+    inbox = await inbox_of(store)
+    assert [row.uid async for batch in inbox.rows(((5, 6),), EVERY) for row in batch] == [5, 6]
+    again = await opened(data, clock, boot="another")
+    assert await again.verify(None) == []
+    assert alike(await all_rows(await inbox_of(again)), before)
+    await walk(store)
+    assert left(store) == left(again) == 0
+    assert alike(await all_rows(await inbox_of(store)), before)
+    await again.close()
+
+
+async def test_no_text_is_indexed_before_every_message_is_known_by_its_content(
+    data: Path, store: MaildirStore, before: list[Message]
+) -> None:
+    entry = await store._open_accounts.use(MAIRIE)
+    assert turn(entry.handle) is Progress.DONE
+    inbox = await inbox_of(store)
+    assert list(await inbox.search_text(WHOLE, "Demande 3", body_only=False)) == [4]
+    await store.fill_text(None)
+    assert left(store) == 0
+    assert list(await inbox.search_text(WHOLE, "Demande 3", body_only=False)) == [4]
+
+
+async def test_a_long_message_ends_a_turn(data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unscanned, "TURN_OCTETS", 1000)
+    store = await opened(data, clock)
+    account = await store.account(MAIRIE)
+    long = mail(1) + b"x" * 998 + b"\r\n"
+    await account.append([(BytesContent(long), Placement())] * 3)
+    await store.close()
+    delete(data)
+    store = await opened(data, clock)
+    inbox = await inbox_of(store)
+    assert [row.uid async for batch in inbox.rows(((1, 1),), EVERY) for row in batch] == [1]
+    entry = await store._open_accounts.use(MAIRIE)
+    await entry.writer.submit(lambda transaction: unscanned.scan(transaction, inbox.folder_id, 1, 3))
+    assert left(store) == 1
+    await store.close()
+
+
+async def test_an_odd_file_under_a_known_name_is_refused(
+    data: Path, store: MaildirStore, before: list[Message], tmp_path: Path
+) -> None:
+    inbox = await inbox_of(store)
+    await inbox.snapshot()
+    path = next(path for path in cur(data, MAIRIE) if "U=3," in path.name)
+    path.unlink()
+    os.symlink("/etc/hostname", path)
+    with pytest.raises(StorageError):
+        [row async for batch in inbox.rows(((3, 3),), EVERY) for row in batch]
