@@ -8,7 +8,7 @@ from delivery.types import ResultKind
 from smtp.outbound.connection import PATIENCE
 from smtp.outbound.dialogue import Stage
 from tests.fakes.resolver import FakeResolver
-from tests.fakes.scripted_smtp import Remote, Script, job
+from tests.fakes.scripted_smtp import Remote, Script, job, scripted
 from tests.smtp.agent import after_the_dot, agent, by_mx, cut_at_mail, good, never_354, says, stall, two_hosts
 
 
@@ -86,5 +86,43 @@ async def test_h140_domains_without_mail(zone: dict[str, dict[str, list[object]]
 
 async def test_h140_mail_to_ourselves_is_a_loop() -> None:
     async with agent(two_hosts(25), ours=lambda address, port: True) as made:
+        (result,) = await made.deliver(job("r.test", "a@r.test", static=False))
+    assert (result.kind, result.status.enhanced) == (ResultKind.FAILED, "5.4.6")
+
+
+@pytest.mark.parametrize("named", [{"MX": [(10, "alias.r.test")]}, {"CNAME": ["real.r.test"]}])
+async def test_an_exchanger_that_is_an_alias_and_a_domain_that_is_one_are_followed(
+    named: dict[str, list[object]],
+) -> None:
+    """RFC 5321 5.1: the first is forbidden, and met often."""
+    async with scripted(good) as remote:
+        zone: dict[str, dict[str, list[object]]] = {
+            "r.test": named,
+            "alias.r.test": {"CNAME": ["host.r.test"]},
+            "real.r.test": {"MX": [(10, "host.r.test")]},
+            "host.r.test": {"A": ["127.0.0.1"]},
+        }
+        async with agent(FakeResolver(zone), port=remote.port) as made:
+            (result,) = await made.deliver(job("r.test", "a@r.test", static=False))
+    assert result.kind is ResultKind.DELIVERED
+
+
+async def test_h140_ourselves_under_another_name_end_the_list_of_exchangers() -> None:
+    """RFC 5321 5.1: who is no better than we are would bring the mail back; who is better gets it."""
+    zone: dict[str, dict[str, list[object]]] = {
+        "r.test": {"MX": [(10, "best.r.test"), (20, "relay.elsewhere.test"), (30, "last.r.test")]},
+        "best.r.test": {"A": ["127.0.0.1"]},
+        "relay.elsewhere.test": {"A": ["127.0.0.2"]},
+        "last.r.test": {"A": ["127.0.0.3"]},
+    }
+    async with (
+        scripted(cut_at_mail) as remote,
+        agent(FakeResolver(zone), port=remote.port, ours=lambda address, port: address == "127.0.0.2") as made,
+    ):
+        (result,) = await made.deliver(job("r.test", "a@r.test", static=False))
+        assert remote.connections == 1
+    assert (result.kind, result.remote) == (ResultKind.DEFERRED, "best.r.test")
+    zone["r.test"]["MX"] = [(20, "relay.elsewhere.test"), (30, "last.r.test")]
+    async with agent(FakeResolver(zone), ours=lambda address, port: address == "127.0.0.2") as made:
         (result,) = await made.deliver(job("r.test", "a@r.test", static=False))
     assert (result.kind, result.status.enhanced) == (ResultKind.FAILED, "5.4.6")

@@ -221,3 +221,13 @@ async def test_an_alias_out_of_the_signed_world_keeps_its_own_records() -> None:
     assert await lookup(resolver, aliased) == TlsaFound("mx.r.test", (RECORD,))
     assert await lookup(FakeResolver(zone), aliased) is None
     assert await lookup(FakeResolver(failing=["mx.r.test"]), aliased) == TlsaFailed("mx.r.test")
+
+
+def test_h028_a_key_is_rolled_over_without_a_message_lost() -> None:
+    """RFC 7671 8.1: both keys are published before the server shows the new one, the old one goes afterwards. Who still
+    has the old records when the new key stands alone waits."""
+    new = Issued("leaf", MIDDLE, alternative=["mx.r.test"])
+    before, after = [Tlsa(3, 1, 1, sha256(LEAF.spki))], [Tlsa(3, 1, 1, sha256(new.spki))]
+    for records, shown in ((before, LEAF), (before + after, LEAF), (before + after, new), (after, new)):
+        assert mismatch(records, [shown.der, MIDDLE.der], NAMES, NOW) == ""
+    assert mismatch(before, [new.der, MIDDLE.der], NAMES, NOW)

@@ -217,3 +217,23 @@ async def test_a_damaged_file_is_no_policy(place: Place) -> None:
 async def test_a_disk_that_cannot_be_written_stops_nothing(place: Place) -> None:
     (place.directory / "sts").write_text("a file where the directory would be")
     assert await place.mode() == "enforce"
+
+
+async def test_mail_goes_where_a_policy_led_until_the_one_that_replaces_it_can_be_read(place: Place) -> None:
+    """A domain moves, its new policy is announced, and its web server is down for a day."""
+
+    async def allowed() -> tuple[bool, bool]:
+        policy = (await place.source.state("r.test")).policy
+        assert policy is not None
+        return policy.allows("mx.r.test"), policy.allows("mx.new.test")
+
+    assert await allowed() == (True, False)
+    place.id("2")
+    place.web.reason, place.web.policy = "connect", POLICY.replace(b"mx: mx.r.test", b"mx: mx.new.test")
+    for _ in range(24):
+        assert await allowed() == (True, False)
+        place.clock.advance(3600)
+    place.web.reason = ""
+    assert await allowed() == (False, True)
+    place.restart()
+    assert await allowed() == (False, True), "and is kept"
