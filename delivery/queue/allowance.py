@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from delivery.queue.entering import HOUR, count_sent, sent_recently
 from delivery.queue.holds import Hold, free_accounts, hold_accounts, know
+from delivery.queue.prepared import Prepared
 from delivery.queue.schema import correspondent, message, sending, sent
 
 DAY = 86400.0
@@ -53,8 +54,8 @@ class Charge:
 
 def charge(connection: Connection, account_id: str, keys: Collection[str], rules: Rules, now: float) -> Charge:
     """Count a message to these recipients (address keys), unless that is refused."""
-    state = connection.execute(_SENDING, {"account": account_id}).one_or_none()
-    if state is not None and state.locked_at:
+    locked_at, warned_at = _SENDING.one(connection, {"account": account_id}) or (0.0, 0.0)
+    if locked_at:
         return Charge(Answer.LOCKED)
     total = sent_recently(connection, account_id, now) + len(keys)
     if total > rules.recipients:
@@ -73,13 +74,13 @@ def charge(connection: Connection, account_id: str, keys: Collection[str], rules
     count_sent(connection, account_id, len(keys), now)
     _remember(connection, account_id, fresh, known, now)
     near = total > WARN_SHARE * rules.recipients or new > WARN_SHARE * rules.new_recipients
-    warn = near and _first_warning(connection, account_id, state.warned_at if state is not None else 0.0, now)
+    warn = near and _first_warning(connection, account_id, warned_at, now)
     return Charge(Answer.GRANTED, warn=warn, total=total)
 
 
 def locked(connection: Connection, account_id: str) -> bool:
-    state = connection.execute(_SENDING, {"account": account_id}).one_or_none()
-    return state is not None and bool(state.locked_at)
+    locked_at, _ = _SENDING.one(connection, {"account": account_id}) or (0.0, 0.0)
+    return bool(locked_at)
 
 
 def unlock(connection: Connection, account_id: str) -> bool:
@@ -112,11 +113,22 @@ def kept_back(connection: Connection, account_id: str, now: float) -> int:
 
 
 # Built once: to build a statement takes longer than to run it.
-_SENDING = select(sending.c.locked_at, sending.c.warned_at).where(sending.c.account_id == bindparam("account"))
-_NEW_SINCE = select(func.count(), func.count(correspondent.c.since.distinct())).where(
-    correspondent.c.account_id == bindparam("account"),
-    correspondent.c.since > bindparam("after"),
-    correspondent.c.since <= bindparam("now"),
+_SENDING = Prepared(
+    select(sending.c.locked_at, sending.c.warned_at).where(sending.c.account_id == bindparam("account"))
+)
+_NEW_SINCE = Prepared(
+    select(func.count(), func.count(correspondent.c.since.distinct())).where(
+        correspondent.c.account_id == bindparam("account"),
+        correspondent.c.since > bindparam("after"),
+        correspondent.c.since <= bindparam("now"),
+    )
+)
+_KNOWN_ONE = Prepared(
+    select(correspondent.c.digest, correspondent.c.last).where(
+        correspondent.c.account_id == bindparam("account"),
+        correspondent.c.digest == bindparam("digest"),
+        correspondent.c.last > bindparam("after"),
+    )
 )
 _KNOWN = select(correspondent.c.digest, correspondent.c.last).where(
     correspondent.c.account_id == bindparam("account"),
@@ -139,13 +151,18 @@ def _hijacked(connection: Connection, account_id: str, fresh: int, asked: int, r
 def _new_since(connection: Connection, account_id: str, since: float, now: float) -> tuple[int, int]:
     """New correspondents after `since`, and the number of messages that made them. What a clock that ran ahead wrote
     does not count (fault 163)."""
-    row = connection.execute(_NEW_SINCE, {"account": account_id, "after": since, "now": now}).one()
-    return int(row[0]), int(row[1])
+    [[recipients, messages]] = _NEW_SINCE.rows(connection, {"account": account_id, "after": since, "now": now})
+    return int(recipients), int(messages)
 
 
 def _known(connection: Connection, account_id: str, digests: Collection[str], now: float) -> dict[str, float]:
     """Those that the account wrote to before, and when last."""
-    asked = {"account": account_id, "digests": sorted(digests), "after": now - REMEMBERED}
+    after = now - REMEMBERED
+    if len(digests) == 1:  # most messages have one recipient
+        [digest] = digests
+        asked_one = {"account": account_id, "digest": digest, "after": after}
+        return {str(found): float(last) for found, last in _KNOWN_ONE.rows(connection, asked_one)}
+    asked = {"account": account_id, "digests": sorted(digests), "after": after}
     return {row.digest: row.last for row in connection.execute(_KNOWN, asked)}
 
 

@@ -29,6 +29,7 @@ from core import log
 from core.database import keep_to_file
 from core.errors import ConflictError, MailError, StorageError, TemporaryError
 from delivery.queue import schema
+from delivery.queue.prepared import driven
 
 T = TypeVar("T")
 
@@ -300,7 +301,7 @@ def _give_back(connection: Connection) -> None:
 def _attempt(operation: _Operation[Any], connection: Connection, *, alone: bool) -> tuple[Any, MailError | None]:
     """In a savepoint of its own; one that is alone has the whole transaction, which its caller rolls back."""
     try:
-        with contextlib.nullcontext() if alone else connection.begin_nested():
+        with contextlib.nullcontext() if alone else _savepoint(connection):
             return operation.run(connection), None
     except MailError as error:
         return None, error
@@ -311,6 +312,19 @@ def _attempt(operation: _Operation[Any], connection: Connection, *, alone: bool)
     except Exception as error:  # a bug in one operation, undone by its savepoint
         _log.exception("queue-operation-failed")
         return None, TemporaryError("the queue is unavailable", code="queue-operation", error=repr(error))
+
+
+@contextlib.contextmanager
+def _savepoint(connection: Connection) -> Iterator[None]:
+    """SQLAlchemy's own takes as long as all that an operation does."""
+    driven(connection, "SAVEPOINT operation")
+    try:
+        yield
+    except BaseException:
+        driven(connection, "ROLLBACK TO operation")
+        driven(connection, "RELEASE operation")
+        raise
+    driven(connection, "RELEASE operation")
 
 
 def _engine(file: Path, begin: str, busy: float) -> Engine:

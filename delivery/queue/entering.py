@@ -6,6 +6,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from delivery.queue import holds
+from delivery.queue.prepared import Prepared
 from delivery.queue.rows import NewMessage, NewRecipient, sender_text
 from delivery.queue.schema import CHUNK, Owed, State, chunk, message, recipient, sent
 from message.content import blocks
@@ -15,24 +16,29 @@ EXPANDED = "250 2.1.5 expanded to its members"
 DAY_HOURS = 24
 
 # Built once: to build a statement takes longer than to run it.
-_MESSAGE, _CHUNK, _RECIPIENT = insert(message), insert(chunk), insert(recipient)
-_SENT = select(func.sum(sent.c.recipients)).where(
-    sent.c.account_id == bindparam("account"), sent.c.hour.between(bindparam("first"), bindparam("last"))
+_MESSAGE, _CHUNK = Prepared(insert(message)), Prepared(insert(chunk))
+_RECIPIENT = Prepared(insert(recipient).returning(recipient.c.id))
+_SENT = Prepared(
+    select(func.sum(sent.c.recipients)).where(
+        sent.c.account_id == bindparam("account"), sent.c.hour.between(bindparam("first"), bindparam("last"))
+    )
 )
-_COUNT_SENT = (
+_COUNT_SENT = Prepared(
     update(sent)
     .where(sent.c.account_id == bindparam("account"), sent.c.hour == bindparam("this_hour"))
     .values(recipients=sent.c.recipients + bindparam("more"))
 )
-_RECIPIENT_OF_ACCOUNT = insert(recipient).values(holds.of_new(bindparam("of_account")))
+_RECIPIENT_OF_ACCOUNT = Prepared(
+    insert(recipient).values(holds.of_new(bindparam("of_account"))).returning(recipient.c.id)
+)
 
 
 def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, until: float) -> list[int]:
     """The ids of its recipients, in their order."""
     if new.account_id:
         holds.entering(connection, new.account_id)
-    connection.execute(
-        _MESSAGE,
+    _MESSAGE.run(
+        connection,
         {
             "queue_id": new.queue_id,
             "sender": sender_text(new.sender),
@@ -56,7 +62,7 @@ def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, 
         },
     )
     for number, data in enumerate(blocks(new.content, size=CHUNK)):
-        connection.execute(_CHUNK, {"queue_id": new.queue_id, "number": number, "data": data})
+        _CHUNK.run(connection, {"queue_id": new.queue_id, "number": number, "data": data})
     return [_add(connection, new, item, now=now, owner=owner, until=until) for item in new.recipients]
 
 
@@ -90,13 +96,10 @@ def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: 
         "delay_told": False,
     }
     if parent.account_id:
-        result = connection.execute(_RECIPIENT_OF_ACCOUNT, {**values, "of_account": parent.account_id})
+        [[key]] = _RECIPIENT_OF_ACCOUNT.rows(connection, {**values, "of_account": parent.account_id})
     else:
-        result = connection.execute(_RECIPIENT, {**values, "held": False, "holds": 0})
-    key = result.inserted_primary_key
-    if key is None:
-        raise RuntimeError("the database gave no key")
-    return int(key[0])
+        [[key]] = _RECIPIENT.rows(connection, {**values, "held": False, "holds": 0})
+    return int(key)
 
 
 def _state(new: NewRecipient) -> State:
@@ -109,7 +112,7 @@ def sent_recently(connection: Connection, account_id: str, now: float, *, hours:
     """Recipients of the account within the last 24 hours, to the hour. What a clock that ran ahead counted does not:
     it would be recent for years (fault 163)."""
     hour = int(now // HOUR)
-    total = connection.execute(_SENT, {"account": account_id, "first": hour - hours + 1, "last": hour}).scalar()
+    [[total]] = _SENT.rows(connection, {"account": account_id, "first": hour - hours + 1, "last": hour})
     return int(total or 0)
 
 
@@ -121,6 +124,6 @@ def refund(connection: Connection, account_id: str, recipients: int, now: float)
 def count_sent(connection: Connection, account_id: str, recipients: int, now: float) -> None:
     hour = int(now // HOUR)
     more = {"account": account_id, "this_hour": hour, "more": recipients}
-    if connection.execute(_COUNT_SENT, more).rowcount == 0:
+    if _COUNT_SENT.run(connection, more) == 0:
         connection.execute(delete(sent).where(sent.c.account_id == account_id, sent.c.hour <= hour - DAY_HOURS))
         connection.execute(insert(sent).values(account_id=account_id, hour=hour, recipients=recipients))

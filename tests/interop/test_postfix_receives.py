@@ -224,7 +224,21 @@ def test_whom_a_server_has_no_room_for_in_one_message_gets_the_next(place: Ways)
     copies = place.await_received("@few.test", message, 120)
     place.settled(people[-1])
     assert Counter(str(parsed(raw)["Delivered-To"]) for raw in copies) == Counter(people)
+    assert {item["attempt"] for person in people for item in place.attempts(person)} == {1}, "in its next transaction"
     assert not find(place, WRITER, message.mark)
+
+
+def test_a_server_that_takes_two_connections_gets_all_its_mail_over_two(place: Ways) -> None:
+    """421 4.7.0 to the third of one client, as big providers say it: who was turned away comes again, and the others go
+    on meanwhile."""
+    sent = [marked(WRITER, f"r{number}@crowded.test") for number in range(20)]
+    for number, message in enumerate(sent):
+        place.submit([f"r{number}@crowded.test"], message.raw)
+    for message in sent:
+        [_] = place.await_received("@crowded.test", message)
+    for number in range(20):
+        place.settled(f"r{number}@crowded.test")
+        assert not find(place, WRITER, sent[number].mark)
 
 
 def test_messages_to_one_server_share_connections_and_each_is_one_group_of_commands(place: Ways) -> None:

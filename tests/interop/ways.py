@@ -56,6 +56,10 @@ RECEIVING: Mapping[str, tuple[str, Mapping[str, str]]] = {
         },
     ),
     "few.test": ("127.0.0.18", {"smtpd_recipient_limit": "50"}),
+    "crowded.test": (
+        "127.0.0.24",
+        {"smtpd_client_connection_count_limit": "2", "smtpd_client_event_limit_exceptions": ""},
+    ),
     "late.test": ("127.0.0.19", {}),
     "fallback.test": ("127.0.0.20", {}),
 }
