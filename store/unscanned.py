@@ -18,6 +18,7 @@ import core.log
 from core.errors import StorageError
 from store import adopt, records
 from store.catalog import FolderRow
+from store.faults import consistent
 from store.index import Connection
 from store.records import Prepared
 from store.scan import scan_folder
@@ -145,7 +146,8 @@ def _read_all(transaction: Transaction, row: FolderRow, found: Sequence[_Named],
             told = {"account": transaction.handle.ref.id, "folder": row.id, "uid": item.uid}
             log.warning("store-message-unread", **told, cause=str(error))
         done.seen += 1
-    records.complete(transaction.db, read)
+    with consistent():
+        records.complete(transaction.db, read)
     done.read = len(read)
     return done
 
