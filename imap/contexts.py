@@ -46,7 +46,7 @@ class Context:
         if self.order is None:
             after: Sequence[int] = sorted([*kept, *new]) if new else kept
             return Change(self, _unordered(gone), _unordered(new), after, arrived)
-        after = await self.order([*kept, *new]) if new else kept
+        after = still_there(await self.order([*kept, *new]), kept) if new else kept
         return Change(self, removals(self.found, gone), additions(after, new), after, arrived)
 
 
@@ -59,6 +59,22 @@ class Change:
     added: Places
     after: Sequence[int]
     arrived: tuple[int, ...]  # those of the added that are new in the mailbox
+
+
+def still_there(ordered: Sequence[int], kept: Sequence[int]) -> Sequence[int]:
+    """What went since the mailbox was last looked at is missing in `ordered`, but the client has it in its place of
+    `kept` until the next look tells its removal."""
+    present = set(ordered)
+    if present.issuperset(kept):
+        return ordered
+    following: dict[int, list[int]] = {}
+    before = 0  # no UID
+    for uid in kept:
+        if uid in present:
+            before = uid
+        else:
+            following.setdefault(before, []).append(uid)
+    return [*following.get(0, ()), *(each for uid in ordered for each in (uid, *following.get(uid, ())))]
 
 
 def removals(found: Sequence[int], gone: Container[int]) -> Places:

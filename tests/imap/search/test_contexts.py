@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from core.config import Imap
 from imap import contexts
-from imap.contexts import Places, additions, removals
+from imap.contexts import Context, Places, additions, removals
 from imap.responses import context_update
 from tests.fakes.imap_world import Client, World, selected
 
@@ -52,6 +53,26 @@ def test_a_client_that_follows_the_positions_has_the_new_order() -> None:
         for uid in new:
             after.insert(chance.randint(0, len(after)), uid)
         assert apply(list(before), removals(before, gone), additions(after, new)) == after
+
+
+async def test_what_went_during_the_look_keeps_its_place_until_its_removal_is_told() -> None:
+    """Another session expunged 5, 2 and the new 9 between the look at the mailbox and the sorting."""
+    there = [8, 1, 3, 7]
+
+    async def find(among: Sequence[int]) -> Sequence[int]:
+        return among
+
+    async def order(uids: Sequence[int]) -> Sequence[int]:
+        return [uid for uid in there if uid in uids]
+
+    context = Context("a", True, find, order)
+    context.keep([5, 8, 2, 3])
+    change = await context.look({1: True, 7: True, 9: True}, [1, 7, 9])
+    assert (change.removed, change.added) == ((), ((4, (1,)), (6, (7,))))
+    assert apply([5, 8, 2, 3], change.removed, change.added) == list(change.after) == [5, 8, 2, 1, 3, 7]
+    context.keep(change.after)
+    change = await context.look({5: False, 2: False, 9: False}, [])
+    assert apply([5, 8, 2, 1, 3, 7], change.removed, change.added) == [8, 1, 3, 7]
 
 
 def test_the_form_the_rfc_prefers() -> None:
