@@ -6,7 +6,7 @@ Knows the forms and no state. Text comes from us only; names, keywords and strin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -132,7 +132,7 @@ def _with_recent(listed: bytes) -> bytes:
     return b"(%b)" % b" ".join(filter(None, (listed[1:-1], _RECENT)))
 
 
-def flag_list(flags: Flag, keywords: Iterable[str] = (), *, wildcard: bool = False) -> bytes:
+def flag_list(flags: Flag, keywords: Collection[str] = (), *, wildcard: bool = False) -> bytes:
     """The parenthesised list; `wildcard` adds \\* (new keywords are allowed, PERMANENTFLAGS)."""
     if not (keywords or wildcard):
         return PLAIN_LISTS[flags]
@@ -144,7 +144,7 @@ def flag_list(flags: Flag, keywords: Iterable[str] = (), *, wildcard: bool = Fal
 _RECENT_LISTS = tuple(_with_recent(each) for each in PLAIN_LISTS)
 
 
-def recent_flag_list(flags: Flag, keywords: Iterable[str] = ()) -> bytes:
+def recent_flag_list(flags: Flag, keywords: Collection[str] = ()) -> bytes:
     """The same with \\Recent (RFC 3501 2.3.2)."""
     if not keywords:
         return _RECENT_LISTS[flags]
@@ -152,12 +152,12 @@ def recent_flag_list(flags: Flag, keywords: Iterable[str] = ()) -> bytes:
     return encode.parenthesised([*names, _RECENT, *(keyword.encode("ascii", "replace") for keyword in keywords)])
 
 
-def flags(keywords: Iterable[str]) -> bytes:
+def flags(keywords: Collection[str]) -> bytes:
     """FLAGS: all that this mailbox knows, RFC 9051 7.3.5."""
     return b"* FLAGS %b\r\n" % flag_list(ALL_FLAGS, keywords)
 
 
-def permanent_flags(keywords: Iterable[str], *, read_only: bool, rights: Right = ALL) -> bytes:
+def permanent_flags(keywords: Collection[str], *, read_only: bool, rights: Right = ALL) -> bytes:
     """What stays of what this client sets: RFC 4314 5.1.1 wants the rights in it."""
     words = Right.WRITE in rights
     listed = b"()" if read_only else flag_list(allowed_flags(rights), keywords if words else (), wildcard=words)

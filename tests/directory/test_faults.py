@@ -133,7 +133,8 @@ async def test_f158_a_commit_that_did_not_happen_is_not_assumed(
         with pytest.raises(TemporaryError):
             await both.add_organisation(OPERATOR, "Brou")
     assert list(await both.organisations(OPERATOR)) == []
-    assert await both.add_organisation(OPERATOR, "Brou")
+    again = await both.add_organisation(OPERATOR, "Brou")
+    assert list(await both.organisations(OPERATOR)) == [again]
 
 
 async def test_what_only_the_database_notices_is_a_conflict(
@@ -160,7 +161,7 @@ async def test_a_cancelled_operation_leaves_nothing_behind(both: SqlDirectory) -
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert await both.add_organisation(OPERATOR, "Brou")
+    assert (await both.add_organisation(OPERATOR, "Brou")).name == "Brou"
     names = [item.name for item in await both.organisations(OPERATOR)]
     assert names.count("Brou") == 1
 

@@ -50,7 +50,8 @@ async def test_an_account_nobody_uses_is_closed_when_its_text_is_filled_and_work
     assert store.open_accounts == 1
     await _until_open(store, 0)
     assert (await mailbox.snapshot()).messages == 1
-    assert await (await inbox_of(store)).store_flags([(1, 1)], add=Flag.SEEN)
+    changed = await (await inbox_of(store)).store_flags([(1, 1)], add=Flag.SEEN)
+    assert [row.flags for row in changed.messages] == [Flag.SEEN | Flag.FLAGGED]
     assert (await mailbox.snapshot()).folder.unseen == 0
 
 
