@@ -35,7 +35,7 @@ async def test_errors_are_those_of_sqlalchemy(queue: Queue) -> None:
         with pytest.raises(IntegrityError):
             INSERT.run(connection, ROW)
         with pytest.raises(OperationalError) as told:
-            driven(connection, "SELECT nothing FROM nowhere")
+            driven(connection, "SELECT x FROM nowhere")
         assert "no such table" in str(told.value)
         with pytest.raises(KeyError):
             SELECT.rows(connection, {"by": "d"})
