@@ -7,8 +7,10 @@ both in one transaction (RFC 6851 3.3).
 from __future__ import annotations
 
 import errno
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from core.errors import NotFoundError
@@ -40,6 +42,14 @@ class _Made(NamedTuple):
     uid: int
     name: str
     keywords: int
+
+
+# Rows `?5` and on become rows `?1` and on; `?6` lists what is not the same in the target, as "<keyword bits> <name>".
+_ROWS = (
+    "INSERT INTO messages SELECT ?1 + n.key, ?2, ?3, m.flags, CAST(n.value AS INTEGER), 0, m.internal_date, ?4, "
+    "m.sent_date, m.size, m.email_id, m.thread_id, substr(n.value, instr(n.value, ' ') + 1), m.content "
+    "FROM json_each(?6) n CROSS JOIN messages m ON m.key = ?5 + n.key"
+)
 
 
 def copy(
@@ -86,8 +96,9 @@ def _copy(
     first = transaction.allocate(row, len(found))
     modseq = transaction.next_modseq(row)
     made = _named(transaction, found, _translated(transaction, source, row, found), first, keep_unique=keep_unique)
-    _link_all(transaction, source, row, found, made)
-    _insert_rows(transaction, source, row, found, made, modseq)
+    _link_all(
+        transaction, source, row, found, made, partial(_insert_rows, transaction, source, row, found, made, modseq)
+    )
     _journal(transaction, source, row, found, made)
     return Copied(row.uidvalidity, tuple((Uid(item.uid), Uid(new.uid)) for new, item in zip(made, found, strict=True)))
 
@@ -116,15 +127,25 @@ def _translated(
 
 
 def _link_all(
-    transaction: Transaction, source: FolderRow, row: FolderRow, found: Sequence[_Source], made: Sequence[_Made]
+    transaction: Transaction,
+    source: FolderRow,
+    row: FolderRow,
+    found: Sequence[_Source],
+    made: Sequence[_Made],
+    meanwhile: Callable[[], None],
 ) -> None:
     names = [(item.name, new.name) for item, new in zip(found, made, strict=True)]
     done = 0
     while done < len(names):
-        done += transaction.link_all(transaction.cur(source), row, names[done:])
+        done += transaction.link_all(transaction.cur(source), row, names[done:], meanwhile)
+        meanwhile = _nothing
         if done < len(names):
             _link(transaction, source, row, found[done], names[done][1])
             done += 1
+
+
+def _nothing() -> None:
+    """The rows are there already."""
 
 
 def _link(transaction: Transaction, source: FolderRow, row: FolderRow, item: _Source, name: str) -> None:
@@ -162,23 +183,15 @@ def _insert_rows(
     made: Sequence[_Made],
     modseq: int,
 ) -> None:
-    """Rows copied inside SQLite. What the octets tell is shared (`store.contents`)."""
-    transaction.db.many(
-        "INSERT INTO messages SELECT ?, ?, ?, flags, ?, 0, internal_date, ?, sent_date, size, email_id, thread_id, ?, "
-        "content FROM messages WHERE key = ?",
-        [
-            (
-                key(row.number, new.uid),
-                row.number,
-                modseq,
-                signed(new.keywords),
-                transaction.now,
-                new.name,
-                key(source.number, item.uid),
-            )
-            for new, item in zip(made, found, strict=True)
-        ],
-    )
+    """Rows copied inside SQLite, a statement for each run of consecutive UIDs. What the octets tell is shared
+    (`store.contents`)."""
+    done = 0
+    for first, last in journal.ranges(item.uid for item in found):
+        new = made[done : done + last - first + 1]
+        done += len(new)
+        told = json.dumps([f"{signed(each.keywords)} {each.name}" for each in new])
+        at = key(row.number, new[0].uid), row.number, modseq, transaction.now, key(source.number, first)
+        transaction.db.run(_ROWS, (*at, told))
     _count(transaction, row, found)
 
 

@@ -14,6 +14,10 @@ from store.types import Changes, Uid
 EVERYTHING = ((1, UID_MASK),)
 REMEMBERED = 50_000  # expunged UIDs kept one by one in a folder; older ones are told as "every absent UID"
 
+# Inside SQLite, a statement a run of UIDs: a message of its own took three times as long.
+_EXPUNGED = "INSERT OR REPLACE INTO expunged SELECT key, folder, ? FROM messages WHERE key BETWEEN ? AND ?"
+_DOOMED = "INSERT OR REPLACE INTO doomed SELECT key, name FROM messages WHERE key BETWEEN ? AND ?"
+
 Removed = tuple[int, str, int, int, int]  # uid, file name, flags, size, content
 
 
@@ -46,15 +50,10 @@ def remove(transaction: Transaction, row: FolderRow, found: Sequence[Removed], *
     runs = [
         (key(row.number, first), key(row.number, last)) for first, last in journal.ranges(item[0] for item in found)
     ]
-    transaction.db.many("DELETE FROM messages WHERE key BETWEEN ? AND ?", runs)
-    transaction.db.many(
-        "INSERT OR REPLACE INTO expunged VALUES (?,?,?)",
-        [(key(row.number, item[0]), row.number, modseq) for item in found],
-    )
-    transaction.db.many(
-        "INSERT OR REPLACE INTO doomed VALUES (?,?)",
-        [(key(row.number, uid), name) for uid, name, _, _, _ in found],
-    )
+    for run in runs:
+        transaction.db.run(_EXPUNGED, (modseq, *run))
+        transaction.db.run(_DOOMED, run)
+        transaction.db.run("DELETE FROM messages WHERE key BETWEEN ? AND ?", run)
     if not moved:
         contents.release(transaction.db, [item[4] for item in found])
     _discount(transaction, row, found)

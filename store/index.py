@@ -114,6 +114,16 @@ class Connection:
         finally:
             self._raw.wal_autocheckpoint(0)
 
+    @contextlib.contextmanager
+    def roomy(self) -> Iterator[None]:
+        """Changes inside may be large: a page that does not find room is written to the WAL at once, again when it is
+        changed again, and then the commit reads the whole transaction back for its checksums."""
+        self.all(f"PRAGMA cache_size=-{BULK_CACHE_KIB}")
+        try:
+            yield
+        finally:
+            self.all(f"PRAGMA cache_size=-{CACHE_KIB}")
+
     def shrink(self) -> None:
         """Empty the WAL into the database, as far as no other process reads in it just now."""
         self._raw.set_busy_timeout(0)

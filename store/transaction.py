@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import core.log
@@ -30,6 +31,7 @@ from store.types import Hint
 log = core.log.get(__name__)
 
 KEYWORD_BITS = 64
+APART = 256  # links that are worth a thread of their own
 
 
 class NeedsThreadError(Exception):
@@ -418,12 +420,25 @@ class Transaction:
         self.fs.link(source, name, directory, new)
         self._placed(directory, new)
 
-    def link_all(self, source: int, row: FolderRow, names: Sequence[tuple[str, str]]) -> int:
+    def link_all(
+        self, source: int, row: FolderRow, names: Sequence[tuple[str, str]], meanwhile: Callable[[], None]
+    ) -> int:
         """`link` for many (old, new) names of one folder; how many were made before the first that could not be, whose
-        error the caller meets by `link`."""
+        error the caller meets by `link`. `meanwhile` is for the index alone: while SQLite works and the kernel links,
+        neither has the interpreter."""
         self.touch(row)
         directory = self.cur(row)
         self._unsynced.add(directory)
+        if len(names) < APART:
+            count = self._link_names(source, directory, names)
+            meanwhile()
+            return count
+        with ThreadPoolExecutor(1, thread_name_prefix="link") as pool:  # which is waited for, whatever happens
+            linking = pool.submit(self._link_names, source, directory, names)
+            meanwhile()
+        return linking.result()
+
+    def _link_names(self, source: int, directory: int, names: Sequence[tuple[str, str]]) -> int:
         link, linked = self.fs.link, self._linked
         for count, (name, new) in enumerate(names):
             try:

@@ -127,7 +127,7 @@ class Writer:
 
     def _batch(self, batch: Batch) -> Sequence[Hint]:
         handle = self._handle
-        with handle.lock.held():
+        with handle.lock.held(), handle.writer.roomy():
             now = ready(handle)
             if any(operation.durable for operation in batch):
                 with handle.writer.durable():
