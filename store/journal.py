@@ -128,7 +128,7 @@ def _apply(journal: Journal, text: str) -> None:
 def ranges(uids: Iterable[int]) -> list[tuple[int, int]]:
     """Ascending UIDs, each once, as inclusive pairs."""
     uids = list(uids)
-    if uids and uids[-1] - uids[0] == len(uids) - 1:
+    if uids and uids == list(range(uids[0], uids[0] + len(uids))):
         return [(uids[0], uids[-1])]
     pairs: list[tuple[int, int]] = []
     for uid in uids:

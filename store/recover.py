@@ -110,6 +110,8 @@ def _reconcile(handle: Handle, trust: Trust, touched: tuple[str, ...], generatio
     handle.writer.run("BEGIN IMMEDIATE")
     try:
         _new_life(handle, trust)
+        if trust is Trust.ROWS:
+            contents.mend(handle.writer)
         if ALL in touched:
             _finish_rename(handle)
             _agree_on_folders(transaction, trust)

@@ -80,7 +80,7 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
         yield f"octets and messages {sums} are told as {told}"
     counts = contents.counts(handle.writer)
     if len(set(counts)) > 1:
-        yield f"messages tell of {counts[0]} contents, tables {CONTENT_TABLES} hold {counts[1:]}"
+        yield f"messages tell of {counts[0]} contents, tables {CONTENT_TABLES} hold (of those, in all) {counts[1:]}"
     if sidefile.read_intent(handle.fs, handle.root) is not None:
         yield "a rename of folders was cut off"
 
