@@ -36,10 +36,10 @@ MIB = 1024 * 1024
     ids=lambda value: repr(value)[:40],
 )
 async def test_h129_a_bad_body_gets_its_exact_problem(api: Api, body: bytes, status: int, code: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     headers = {"Authorization": f"Bearer {api.operator}", "Content-Type": "application/json"}
     answer = await api.client.post("/v1/organisations", content=body, headers=headers)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert answer.status_code == status, answer.text
     problem = answer.json()
     assert answer.headers["content-type"] == "application/problem+json"
@@ -116,9 +116,9 @@ async def test_h132_the_schema_needs_loopback_or_a_token(api: Api) -> None:
 async def test_h129_a_string_that_never_ends_costs_no_more_than_its_length(api: Api, unit: bytes) -> None:
     """The scan for brackets once began anew at each quote: minutes for one anonymous request."""
     body = (b'"' + unit * MIB)[:MIB]
-    start = time.perf_counter()
+    start = time.process_time()
     answer = await api.client.post("/v1/organisations", content=body)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
     assert answer.status_code == 422
 
 

@@ -75,10 +75,10 @@ def test_an_internationalised_address_needs_smtputf8() -> None:
 
 @pytest.mark.parametrize("domain", ["a" * 65536, ".".join(["a"] * 300), "é" * 60000, "xn--" + "a" * 5000])
 def test_h050_long_domains_are_refused_before_idna(domain: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(AddressError):
         parse(f"user@{domain}")
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 def test_the_local_part_ends_at_64_octets() -> None:

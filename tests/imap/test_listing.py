@@ -67,10 +67,10 @@ def test_wildcards_agree_with_a_regular_expression() -> None:
 
 def test_no_pattern_is_slow() -> None:
     pattern = Pattern("", "*a%a" * 500)
-    started = time.monotonic()
+    started = time.process_time()
     for _ in range(200):
         assert not pattern.matches("a" * 255 + "b")
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_levels_without_a_folder_are_listed_as_not_selectable() -> None:
