@@ -59,7 +59,10 @@ async def _resources(session: Session) -> list[tuple[str, int, int]]:
 
 async def _get(session: Session, root: bytes) -> Ok:
     _check_root(root)
-    session.writer.write(responses.quota(ROOT, await _resources(session)))
+    resources = await _resources(session)
+    if not resources:  # no mailbox has this root, and a list of resources is never empty (RFC 9208 5)
+        raise _absent()
+    session.writer.write(responses.quota(ROOT, resources))
     return Ok("GETQUOTA completed")
 
 
@@ -82,7 +85,11 @@ async def _set(session: Session, root: bytes) -> Ok:
 
 def _check_root(root: bytes) -> None:
     if root != ROOT:
-        raise No("no such quota root", Code.NONEXISTENT)
+        raise _absent()
+
+
+def _absent() -> No:
+    return No("no such quota root", Code.NONEXISTENT)
 
 
 GETQUOTA = Command("GETQUOTA", AFTER_LOGIN, _parse_root, _get)

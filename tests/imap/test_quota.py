@@ -37,7 +37,8 @@ async def test_an_account_without_limit_has_no_root() -> None:
     async with World(limits=Limits(account_messages=0)) as world:
         client = await world.login()
         assert await client.ok(b"GETQUOTAROOT INBOX") == [b"* QUOTAROOT INBOX", b"a OK GETQUOTAROOT completed"]
-        assert (await client.ok(b'GETQUOTA ""'))[0] == b'* QUOTA "" ()'
+        # RFC 9208 5: quota-list = "(" quota-resource *(SP quota-resource) ")"
+        assert await client.ask(b'GETQUOTA ""') == [b"a NO [NONEXISTENT] no such quota root"]
 
 
 async def test_setquota_is_for_administrators() -> None:
