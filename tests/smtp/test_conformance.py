@@ -6,7 +6,7 @@ import pytest
 
 from core.config import Auth
 from core.envelope import Listener
-from tests.fakes.smtp_pipe import MemorySession
+from tests.fakes.smtp_pipe import MemorySession, Pipe
 from tests.fakes.smtp_server import PASSWORD, FakeAcceptor, Wire, running, service
 from tests.smtp.test_session_model import plain
 
@@ -181,3 +181,15 @@ async def test_rfc5248_2_codes_of_the_registry() -> None:
         wire = await Wire.connect(server)
         await wire.ehlo()
         assert (await wire.say(plain("wrong").decode().removesuffix("\r\n"))).startswith("535 5.7.8 ")
+
+
+async def test_rfc2920_3_2_replies_to_a_group_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(Pipe, "write", lambda pipe, data: written.append(bytes(data)))
+    session = MemorySession(service())
+    await session.say(b"")
+    await session.say(b"EHLO client.test\r\n")
+    written.clear()
+    await session.say(ENVELOPE + b"DATA\r\n")
+    assert [block.count(b"\r\n") for block in written] == [3]
+    await session.leave()
