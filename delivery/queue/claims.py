@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
-    Select,
     bindparam,
     literal_column,
     select,
@@ -22,6 +21,7 @@ from sqlalchemy import (
 )
 
 from delivery.queue.owners import is_dead
+from delivery.queue.prepared import Prepared
 from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
 from delivery.queue.schema import RANK, RANKED, State, chunk, message, recipient
 from message.content import BytesContent, Content
@@ -93,19 +93,18 @@ def _due(connection: Connection, now: float, closed: Collection[str], owners: Co
     return sorted((*ranked, *plain), key=lambda item: item.rank)[:PAGE] if ranked else plain
 
 
-def _page(connection: Connection, page: Select[Any], asked: dict[str, object]) -> list[Candidate]:
-    rows = connection.execute(page, asked)
-    return [Candidate(row.id, row.queue_id, row.domain, row.organisation_id, row.rank) for row in rows]
+def _page(connection: Connection, page: Prepared, asked: dict[str, object]) -> list[Candidate]:
+    return [Candidate(*row) for row in page.rows(connection, asked)]
 
 
-def _of_page(due: ColumnElement[bool], rank: ColumnElement[float]) -> Select[Any]:
+def _of_page(due: ColumnElement[bool], rank: ColumnElement[float]) -> Prepared:
     open_ = (
         (recipient.c.state == State.WAITING.value)
         & (recipient.c.held.is_(False))
         & (recipient.c.domain.not_in(bindparam("closed", expanding=True)))
         & (recipient.c.organisation_id.not_in(bindparam("owners", expanding=True)))
     )
-    return (
+    return Prepared(
         select(
             recipient.c.id, recipient.c.queue_id, recipient.c.domain, recipient.c.organisation_id, rank.label("rank")
         )
@@ -122,11 +121,11 @@ _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 # The plus keeps SQLite from the index by time, in which all the ordinary mail that is due would be looked through.
 _RANKED_PAGE = _of_page(text(RANKED) & (literal_column("+next_attempt") <= _NOW), literal_column(RANK))
 _PLAIN_PAGE = _of_page((recipient.c.next_attempt <= _NOW) & (recipient.c.priority == 0), recipient.c.next_attempt)
-_LEASE = update(recipient).where(recipient.c.id.in_(_IDS))
-_RECIPIENTS = select(recipient).where(recipient.c.id.in_(_IDS))
-_MESSAGES = select(message).where(message.c.queue_id.in_(_IDS))
-_CONTENTS = select(chunk.c.queue_id, chunk.c.data).where(chunk.c.queue_id.in_(_IDS), chunk.c.number == 0)
-_NEXT = (
+_LEASE = Prepared(update(recipient).where(recipient.c.id.in_(_IDS)))
+_RECIPIENTS = Prepared(select(recipient).where(recipient.c.id.in_(_IDS)))
+_MESSAGES = Prepared(select(message).where(message.c.queue_id.in_(_IDS)))
+_CONTENTS = Prepared(select(chunk.c.queue_id, chunk.c.data).where(chunk.c.queue_id.in_(_IDS), chunk.c.number == 0))
+_NEXT = Prepared(
     select(recipient.c.next_attempt)
     .where(recipient.c.state == State.WAITING.value, recipient.c.held.is_(False))
     .order_by(recipient.c.next_attempt)
@@ -137,13 +136,13 @@ _NEXT = (
 def _lease(connection: Connection, groups: Sequence[Sequence[int]], *, owner: str, until: float) -> None:
     ids = [id_ for group in groups for id_ in group]
     leased = {"state": State.ACTIVE.value, "lease_owner": owner, "lease_until": until}
-    connection.execute(_LEASE, {"ids": ids, **leased})
+    _LEASE.run(connection, {"ids": ids, **leased})
 
 
 def _load(connection: Connection, groups: Sequence[Sequence[int]]) -> list[Claimed]:
-    rows = connection.execute(_RECIPIENTS, {"ids": [id_ for group in groups for id_ in group]}).mappings()
+    rows = _RECIPIENTS.mappings(connection, {"ids": [id_ for group in groups for id_ in group]})
     stored = {item.id: item for item in map(recipient_of, rows)}
-    parents = connection.execute(_MESSAGES, {"ids": sorted({item.queue_id for item in stored.values()})}).mappings()
+    parents = _MESSAGES.mappings(connection, {"ids": sorted({item.queue_id for item in stored.values()})})
     messages = {item.queue_id: item for item in map(message_of, parents)}
     contents = _contents(connection, [item.queue_id for item in messages.values() if item.size <= SMALL])
     found = []
@@ -157,12 +156,13 @@ def _contents(connection: Connection, queue_ids: Sequence[str]) -> dict[str, Con
     """Of small messages, each one row: they come with the claim, in one look for all."""
     if not queue_ids:
         return {}
-    return {row.queue_id: BytesContent(row.data) for row in connection.execute(_CONTENTS, {"ids": queue_ids})}
+    return {queue_id: BytesContent(data) for queue_id, data in _CONTENTS.rows(connection, {"ids": queue_ids})}
 
 
 def next_due(connection: Connection) -> float | None:
     """When the next waiting recipient is due (Unix seconds); None when nothing waits."""
-    return connection.execute(_NEXT).scalar()
+    found = _NEXT.one(connection, {})
+    return None if found is None else float(found[0])
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
-    RowMapping,
     bindparam,
     delete,
     exists,
@@ -21,7 +20,8 @@ from sqlalchemy import (
     update,
 )
 
-from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
+from delivery.queue.prepared import Prepared
+from delivery.queue.rows import Row, StoredMessage, StoredRecipient, message_of, recipient_of
 from delivery.queue.schema import Owed, State, chunk, message, recipient
 from delivery.types import Result
 
@@ -61,7 +61,7 @@ def apply(connection: Connection, results: Sequence[Result], judge: Judge, *, ow
     ids = [result.recipient_id for result in results]
     if connection.dialect.name == "postgresql":
         _in_turn(connection, recipient.c.id.in_(ids))
-    rows = {row["id"]: row for row in connection.execute(_HELD, {"ids": ids, "owner": owner}).mappings()}
+    rows = {row["id"]: row for row in _HELD.mappings(connection, {"ids": ids, "owner": owner})}
     together = Counter(row["queue_id"] for row in rows.values())
     for result in results:
         row = rows.pop(result.recipient_id, None)
@@ -97,7 +97,7 @@ def _open(row: FromClause) -> ColumnElement[bool]:
 _other = recipient.alias("other")
 _PARENT = "message_"  # before the names of its columns, some of which recipients have, too
 # A recipient that the owner holds, its message, and whether that message has others that are open.
-_HELD = (
+_HELD = Prepared(
     select(
         recipient,
         *(column.label(_PARENT + column.name) for column in message.c),
@@ -111,14 +111,14 @@ _HELD = (
 
 
 # Built once: to build a statement takes longer than to run it.
-_WRITE = update(recipient).where(recipient.c.id == bindparam("row"))
+_WRITE = Prepared(update(recipient).where(recipient.c.id == bindparam("row")))
 _REMOVE = tuple(
-    delete(table).where(table.c.queue_id.in_(bindparam("gone", expanding=True)))
+    Prepared(delete(table).where(table.c.queue_id.in_(bindparam("gone", expanding=True))))
     for table in (recipient, chunk, message)
 )
 
 
-def _parent(row: RowMapping) -> StoredMessage:
+def _parent(row: Row) -> StoredMessage:
     return message_of({column.name: row[_PARENT + column.name] for column in message.c})
 
 
@@ -138,8 +138,8 @@ def _judged(parent: StoredMessage, stored: StoredRecipient, result: Result, judg
 
 def _write(connection: Connection, item: Settled, now: float) -> None:
     stored, result, outcome = item.recipient, item.result, item.outcome
-    connection.execute(
-        _WRITE,
+    _WRITE.run(
+        connection,
         {
             "row": stored.id,
             "state": outcome.state.value,
@@ -183,4 +183,4 @@ def remove(connection: Connection, queue_ids: Sequence[str]) -> None:
     """The messages, their bytes and their recipients, whatever their state."""
     if queue_ids:
         for statement in _REMOVE:
-            connection.execute(statement, {"gone": queue_ids})
+            statement.run(connection, {"gone": queue_ids})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
@@ -15,7 +16,7 @@ from delivery.queue.schema import Owed
 from delivery.types import JobRecipient
 from message.content import Content
 
-Row = RowMapping | dict[str, Any]  # what the database gives: a seam
+Row = RowMapping | Mapping[str, Any]  # what the database gives: a seam
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from delivery.queue import claims
 from delivery.queue.prepared import Prepared, driven
 from delivery.queue.queue import Queue
 from delivery.queue.schema import greylist
@@ -51,3 +52,43 @@ async def test_what_is_bound_is_in_no_error(queue: Queue) -> None:
         assert "secret" not in str(told.value)
 
     await queue._database.write(act)
+
+
+LISTED = Prepared(select(greylist).where(greylist.c.digest.in_(bindparam("some", expanding=True))))
+CHANGED = Prepared(update(greylist).where(greylist.c.digest.in_(bindparam("some", expanding=True))))
+REMOVED = Prepared(delete(greylist).where(greylist.c.digest.in_(bindparam("some", expanding=True))))
+
+
+async def test_any_number_of_values_is_one_text(queue: Queue) -> None:
+    odd = ["d", "é'\"\\", ""]
+
+    def act(connection: Connection) -> None:
+        for digest in odd:
+            INSERT.run(connection, {**ROW, "digest": digest})
+        for some in ([], odd[:1], odd, [*odd, "none"]):
+            found = LISTED.mappings(connection, {"some": some})
+            assert sorted(row["digest"] for row in found) == sorted(set(some) & set(odd))
+            assert all(row["returned"] is True and row["first"] == 1.5 for row in found)
+        assert CHANGED.run(connection, {"some": odd[1:], "last": 9.0, "returned": False}) == 2
+        assert {row["returned"] for row in LISTED.mappings(connection, {"some": odd[1:]})} == {False}
+        assert REMOVED.run(connection, {"some": odd}) == 3
+
+    await queue._database.write(act)
+
+
+async def test_what_is_due_is_found_in_its_index_however_many_domains_are_full(queue: Queue) -> None:
+    """Row 141: 50,000 of a dead domain are passed over without a look at the table."""
+    asked = {"now": 1.0, "closed": ["dead.test", "gone.test"], "owners": ["o1"]}
+
+    def act(connection: Connection) -> list[str]:
+        claims._PLAIN_PAGE.rows(connection, asked)
+        plan = driven(
+            connection,
+            f"EXPLAIN QUERY PLAN {vars(claims._PLAIN_PAGE)['_text']}",
+            [None] * len(vars(claims._PLAIN_PAGE)["_names"]),
+        )
+        return [str(row[3]) for row in plan]
+
+    plan = await queue._database.write(act)
+    assert any("USING COVERING INDEX queue_due_next" in line for line in plan), plan
+    assert not any("TEMP B-TREE" in line for line in plan), plan
