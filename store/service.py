@@ -325,7 +325,7 @@ class MaildirStore:
             handle.close()
 
     async def verify(self, domain: str | None) -> Sequence[str]:
-        faults: list[str] = []
+        faults: list[str] = await self._in_thread(self._nameless, domain)
         for ref in await self._in_thread(self._found, domain):
             faults += await self._in_thread(self._verify, ref)
         return faults
@@ -347,6 +347,10 @@ class MaildirStore:
         with whole():
             return list(verify.accounts_on_disk(self._fs, self._domains, domain))
 
+    def _nameless(self, domain: str | None) -> list[str]:
+        with whole():
+            return list(verify.nameless(self._fs, self._domains, domain))
+
     def _verify(self, ref: AccountRef) -> list[str]:
         with whole():
             root = layout.open_account(self._fs, self._domains, ref, self._tools.ids, int(self._tools.clock.now()))
@@ -363,6 +367,8 @@ class MaildirStore:
         try:
             with handle.lock.held(), whole():
                 return verify.verify_account(handle)
+        except StorageError as error:  # the others are looked at all the same
+            return [f"{ref.local}@{ref.domain}: {error.public}: {error.__cause__ or error.code}"]
         finally:
             handle.close()
 

@@ -33,6 +33,22 @@ def accounts_on_disk(fs: FileSystem, domains: int, domain: str | None) -> Iterat
             fs.close(fd)
 
 
+def nameless(fs: FileSystem, domains: int, domain: str | None) -> Iterator[str]:
+    """Mail that `accounts_on_disk` does not tell of, because the side file that names its account is lost: one line for
+    each."""
+    for name in sorted(fs.names(domains)) if domain is None else [domain]:
+        try:
+            fd = fs.open_directory(domains, name)
+        except (NotADirectoryError, FileNotFoundError):
+            continue
+        try:
+            for entry in sorted(fs.names(fd)):
+                if not entry.startswith(".") and fs.exists(fd, f"{entry}/cur") and _ref(fs, fd, name, entry) is None:
+                    yield f"{name}/{entry}: beffroi-account is missing or damaged, or the directory is a symbolic link"
+        finally:
+            fs.close(fd)
+
+
 def _ref(fs: FileSystem, domain: int, domain_name: str, entry: str) -> AccountRef | None:
     try:
         root = fs.open_directory(domain, entry)

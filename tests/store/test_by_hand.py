@@ -12,7 +12,7 @@ from store import journal
 from store.service import MaildirStore
 from store.types import AccountRef, Uid
 from tests.fakes.mail import mail
-from tests.store.helpers import AUTRE, MAIRIE, all_rows, by_hand, cur, deliver, inbox_of, read
+from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, by_hand, cur, deliver, inbox_of, read
 from tests.store.picture import delete, fill, opened, picture
 
 
@@ -131,3 +131,30 @@ async def test_refs_without_an_organisation_in_common_do_not_meet(store: Maildir
     same_local = AccountRef("acc4", "org2", "autre.test", "maire")
     await deliver(store, MAIRIE, 1)
     assert await (await store.account(same_local)).usage() == (0, 0)
+
+
+@pytest.mark.parametrize("text", [None, '{"id":'])
+async def test_verify_tells_of_mail_whose_account_nobody_can_name_and_looks_at_the_others(
+    data: Path, clock: ManualClock, text: str | None
+) -> None:
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    for ref in (MAIRIE, VOISIN):
+        await deliver(store, ref, 1)
+    await store.close()
+    side_file = data / "domains/mairie.test/maire/beffroi-account"
+    side_file.unlink()
+    if text is not None:
+        side_file.write_text(text)
+    cut = data / "domains/mairie.test/secretariat/cur"
+    cut.rename(cut.with_name("elsewhere"))
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    faults = await store.verify(None)
+    told = "mairie.test/maire: beffroi-account is missing or damaged, or the directory is a symbolic link"
+    assert faults[0] == told
+    assert [fault for fault in faults[1:] if not fault.startswith("secretariat@mairie.test")] == []
+    assert len(faults) > 1
+    await deliver(store, MAIRIE, 2)  # the account's owner makes it again
+    assert (await store.verify(None))[0] != told
+    await store.close()
