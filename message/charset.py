@@ -30,6 +30,8 @@ _TABLE: dict[str, str] = {
     "iso-2022-kr": "iso2022_kr",
 }  # fmt: skip
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# What these decode to never holds one: looking for it would take longer than decoding.
+_SOUND = frozenset({"utf-8", *_ISO.values(), *_WINDOWS.values()})
 # C0 and C1 controls, line and paragraph separators: they move a terminal or break a line (promise P9).
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Overrides that make shown text lie about its order (security.md row 69).
@@ -45,7 +47,8 @@ def decode(data: bytes, name: str = "") -> str:
     codec = _TABLE.get(_normal(name))
     if codec is None:
         return guess(data)
-    return _SURROGATE.sub("\ufffd", data.decode(codec, "replace"))
+    text = data.decode(codec, "replace")
+    return text if codec in _SOUND else _SURROGATE.sub("\ufffd", text)
 
 
 def guess(data: bytes) -> str:
@@ -58,11 +61,12 @@ def guess(data: bytes) -> str:
 class Decoder:
     """The same block by block; what the blocks split stays whole. A guess is made once, on the first odd block."""
 
-    __slots__ = ("_decoder", "_guessing")
+    __slots__ = ("_decoder", "_guessing", "_sound")
 
     def __init__(self, name: str = "") -> None:
         codec = _TABLE.get(_normal(name))
         self._guessing = codec is None
+        self._sound = codec is None or codec in _SOUND
         self._decoder = codecs.getincrementaldecoder(codec or "utf-8")("strict" if codec is None else "replace")
 
     def feed(self, block: bytes, *, final: bool = False) -> str:
@@ -74,7 +78,8 @@ class Decoder:
                 self._guessing = False
                 self._decoder = codecs.getincrementaldecoder(_FALLBACK)("replace")
                 block = before[0] + block
-        return _SURROGATE.sub("\ufffd", self._decoder.decode(block, final))
+        text = self._decoder.decode(block, final)
+        return text if self._sound else _SURROGATE.sub("\ufffd", text)
 
 
 def shown(text: str) -> str:

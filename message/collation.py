@@ -22,13 +22,18 @@ def casemap(text: str) -> str:
     """The form in which two texts have the order and the equality of i;unicode-casemap (compare code points)."""
     if text.isascii():
         return text.upper()
-    return unicodedata.normalize("NFKD", "".join(map(_title, text)))
+    titled = text.translate(_TITLES) if max(text) < _BEYOND else "".join(map(_title, text))
+    return unicodedata.normalize("NFKD", titled)
 
 
 def _title(char: str) -> str:
     """RFC 5051 2: the titlecase mapping of UnicodeData.txt, which is always one character."""
     mapped = char.title()
     return mapped if len(mapped) == 1 else char
+
+
+_BEYOND = "\u0530"  # behind Latin, Greek and Cyrillic letters, whose mappings are kept
+_TITLES = {point: title for point in range(ord(_BEYOND)) if (title := _title(chr(point))) != chr(point)}
 
 
 def searchable(text: str) -> str:

@@ -193,11 +193,14 @@ class _Scanner:
 
     def _count_lines(self, tree: Tree) -> tuple[int, ...]:
         """Line ends of every text and message part in one pass over what they cover."""
-        spans = {
-            part.index: (part.body_start, part.body_end)
-            for part in tree.walk()
-            if part.kind is PartKind.MESSAGE or self._media[part.index].type == b"text"
-        }
+        if not self._envelopes:  # no message inside: no text lies in another one
+            return tuple(
+                [
+                    self._window.count_lines(part.body_start, part.body_end) if self._counted(part) else 0
+                    for part in tree.walk()
+                ]
+            )
+        spans = {part.index: (part.body_start, part.body_end) for part in tree.walk() if self._counted(part)}
         edges = sorted([(start, 1) for start, _ in spans.values()] + [(end, -1) for _, end in spans.values()])
         seen: dict[int, int] = {}
         position = total = covering = 0
@@ -209,6 +212,9 @@ class _Scanner:
         return tuple(
             seen[spans[index][1]] - seen[spans[index][0]] if index in spans else 0 for index in range(len(self._media))
         )
+
+    def _counted(self, part: Part) -> bool:
+        return part.kind is PartKind.MESSAGE or self._media[part.index].type == b"text"
 
 
 @lru_cache(_KNOWN)

@@ -22,7 +22,7 @@ from message.transfer import decoded
 
 MAX_TEXT = 16 * 1024 * 1024  # characters of one message that are searched; far past anything written by people
 PREVIEW_LENGTH = 200  # characters; RFC 8970 3.1 allows 256
-_PREVIEW_BLOCK = 16 * 1024
+_PREVIEW_BLOCK = 2 * 1024  # octets decoded at a time
 _PREVIEW_STEP = 512  # characters cleaned at a time: mostly the first ones are enough
 _PREVIEW_READ = 256 * 1024  # octets of one part that are looked at for a preview: style sheets come first
 # Invisible padding that newsletters put behind their first words.
