@@ -36,13 +36,13 @@ class Forest:
     children: dict[int, list[int]]
 
     def upwards(self) -> Iterator[int]:
-        """Every number once, children before their parents."""
-        order: list[int] = []
-        stack = list(self.roots)
+        """Every number that has children once, those below before those above: most messages have none."""
+        children, order = self.children, list[int]()
+        stack = [root for root in self.roots if root in children]
         while stack:
             number = stack.pop()
             order.append(number)
-            stack += self.children.get(number, ())
+            stack += [child for child in children[number] if child in children]
         return reversed(order)
 
 

@@ -63,9 +63,9 @@ def threaded(
     )
     made: dict[int, ThreadNode] = {}
     for number in forest.upwards():
-        below = tuple(made[child] for child in forest.children.get(number, ()))
+        below = tuple(made.get(child) or ThreadNode(found[child]) for child in forest.children[number])
         made[number] = ThreadNode(found[number] if number < len(found) else 0, below)
-    return [made[root] for root in forest.roots]
+    return [made.get(root) or ThreadNode(found[root]) for root in forest.roots]
 
 
 def holding(raw: Mapping[int, bytes], uids: Sequence[int], field: str, pattern: str) -> list[int]:
