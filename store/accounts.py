@@ -6,6 +6,7 @@ Opening and closing run in worker threads. Closing an account that was written t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -16,16 +17,17 @@ from typing import TypeVar
 
 import core.log
 from core.errors import MailError, StorageError
-from store import batch, beside, floors, layout, unscanned
+from store import batch, beside, catalog, floors, layout, records, unscanned
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
+from store.index import Connection
 from store.lockfile import AccountLock
 from store.recent import Recent
 from store.sums import Sums, packed
 from store.syncs import Syncs
 from store.transaction import Transaction
-from store.types import AccountRef, Hint
+from store.types import INBOX, AccountRef, Hint
 from store.writer import Writer
 
 log = core.log.get(__name__)
@@ -128,13 +130,23 @@ class Accounts:
     async def _open_now(self, key: Key, ref: AccountRef) -> Entry:
         try:
             loop = asyncio.get_running_loop()
-            handle = await loop.run_in_executor(self._pool, self.open_handle, ref)
+            handle = await loop.run_in_executor(self._pool, self._ready_handle, ref)
             writer = Writer(handle, self._pool, self.syncs, self._publish)
             entry = self._open[key] = Entry(handle, writer, loop.time())
         finally:
             self._opening.pop(key, None)
         self._evict(key)
         return entry
+
+    def _ready_handle(self, ref: AccountRef) -> Handle:
+        """Blocking."""
+        handle = self.open_handle(ref)
+        try:
+            _prepare(handle.reader)
+        except BaseException:
+            handle.close()
+            raise
+        return handle
 
     def rebuilt_handle(self, ref: AccountRef, readers: ReadingAhead | None) -> Handle:
         """Blocking: like `open_handle`, with an index that was made again from the files, all of which are read. The
@@ -275,6 +287,17 @@ def _seen(opening: asyncio.Future[Entry]) -> None:
     """Who waited for an opening that failed may have left: its error is no traceback in the log."""
     if not opening.cancelled():
         opening.exception()
+
+
+def _prepare(db: Connection) -> None:
+    """What SELECT begins with is asked here, for nothing, rather than on the loop first: the first question of a
+    connection reads the schema, which takes as long as all of a later SELECT. What is wrong with the index is found by
+    whoever wants an answer."""
+    with contextlib.suppress(IndexDamagedError, StorageError), translated(), db.reading():
+        inbox = catalog.by_name(db, INBOX)
+        if inbox is not None:
+            catalog.by_id(db, inbox.id)
+            records.first_unseen(db, replace(inbox, number=0))
 
 
 def _load(handle: Handle) -> None:
