@@ -269,6 +269,17 @@ class View:
             self.modseq = changes.modseq
             self._told = {uid: modseq for uid, modseq in self._told.items() if modseq > self.modseq}
 
+    def next_is(self, modseq: int) -> bool:
+        """Each change takes one mod-sequence (`store.transaction`): nobody else did anything since the last look when
+        the one this client just made has the next."""
+        return modseq == self.modseq + 1
+
+    def changed_by_me(self, modseq: int) -> None:
+        """This client's change of flags has `modseq`, 0 if it changed nothing. Where it is the next one nothing is left
+        to look for; what keeps up with the mailbox, and what is owed of older flags, learns of it by a look."""
+        if self.next_is(modseq) and self.touched is None and not self._flags:
+            self.modseq = modseq
+
     def touch_owed(self) -> None:
         """Somebody begins to keep up with the mailbox: what came and what went and is still to be told is news to him,
         too, though it was taken in before."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from store import place, records
 from store.catalog import FolderRow
@@ -41,6 +42,14 @@ class _Bits:
     add_words: int
 
 
+class _Became(NamedTuple):
+    """What messages with the same flags become: `flags` before and after, and as they are told."""
+
+    changed: bool
+    flags: tuple[int, int]
+    told: tuple[Flag, tuple[str, ...]]
+
+
 def store(
     transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, int]], change: FlagChange
 ) -> FlagsChanged:
@@ -51,26 +60,33 @@ def store(
     modified: list[Uid] = []
     unseen: list[Uid] = []
     changed: list[tuple[int, int]] = []
-    modseq = 0
+    states: dict[tuple[int, int], _Became] = {}  # messages share a few sets of flags
+    since, seen, modseq, brief = change.unchanged_since, change.seen, 0, records.brief
     for first, last in keys_within(row, ranges):
         rows = transaction.db.all(
             f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",  # noqa: S608 - constants
             (first, last),
         )
         for uid, flags, words, row_modseq in rows:
-            if change.unchanged_since is not None and row_modseq > change.unchanged_since:
+            if since is not None and row_modseq > since:
                 modified.append(uid)
                 continue
-            if change.seen is not None and row_modseq > change.seen:
+            if seen is not None and row_modseq > seen:
                 unseen.append(uid)
-            new, new_words = flags & bits.keep | bits.add, unsigned(words) & bits.keep_words | bits.add_words
-            if (new, new_words) != (flags, unsigned(words)):
+            became = states.get((flags, words)) or states.setdefault((flags, words), _became(row, bits, flags, words))
+            if became.changed:
                 modseq = modseq or transaction.next_modseq(row)
                 row_modseq = modseq
-                changed.append((flags, new))
-            messages.append(records.brief(row, uid, new, new_words, row_modseq))
+                changed.append(became.flags)
+            messages.append(brief(uid, became.told, row_modseq))
     _write(transaction, row, ranges, bits, change.unchanged_since, changed, modseq)
-    return FlagsChanged(tuple(messages), tuple(modified), tuple(unseen))
+    return FlagsChanged(tuple(messages), tuple(modified), tuple(unseen), modseq)
+
+
+def _became(row: FolderRow, bits: _Bits, flags: int, words: int) -> _Became:
+    new, new_words = flags & bits.keep | bits.add, unsigned(words) & bits.keep_words | bits.add_words
+    changed = (new, new_words) != (flags, unsigned(words))
+    return _Became(changed, (flags, new), records.told_flags(row, new, new_words))
 
 
 def _bits(transaction: Transaction, row: FolderRow, change: FlagChange) -> _Bits:

@@ -16,7 +16,7 @@ from store.catalog import Extent, FolderRow
 from store.index import Connection, Row
 from store.keys import SORT_ROW, sort_row
 from store.schema import UID_MASK, key, signed, unsigned
-from store.types import Column, Flag, Message, ModSeq, Uid
+from store.types import Column, Flag, Message, Uid
 
 BATCH = 512  # rows read at once
 _UNASKED = tuple(Message(Uid(0), Flag(0)))[4:]  # the fields that `Column.NONE` does not bring
@@ -263,9 +263,14 @@ def message(folder: FolderRow, row: Row) -> Message:
     return Message(uid, _FLAGS[flags & 31], words, *rest)
 
 
-def brief(folder: FolderRow, uid: int, flags: int, bits: int, modseq: int) -> Message:
+def told_flags(folder: FolderRow, flags: int, bits: int) -> tuple[Flag, tuple[str, ...]]:
+    """Flags and keywords as a `Message` has them."""
+    return _FLAGS[flags & 31], folder.words(bits) if bits else ()
+
+
+def brief(uid: int, told: tuple[Flag, tuple[str, ...]], modseq: int) -> Message:
     """A message as a flag change tells it."""
-    return Message(Uid(uid), _FLAGS[flags & 31], folder.words(bits) if bits else (), ModSeq(modseq))
+    return tuple.__new__(Message, (uid, *told, modseq, *_UNASKED))
 
 
 def changed_since(db: Connection, folder: FolderRow, modseq: int) -> list[Message]:

@@ -171,11 +171,12 @@ class Copied:
 class FlagsChanged:
     """The answer to STORE: rows as they are now (only `uid flags keywords modseq`), and the UIDs that failed
     UNCHANGEDSINCE (RFC 7162 3.1.3). `unseen`: others had changed them after the mod-sequence that whoever asked had
-    seen."""
+    seen. `modseq`: the one of this change, 0 where it changed nothing."""
 
     messages: tuple[Message, ...]
     modified: tuple[Uid, ...] = ()
     unseen: tuple[Uid, ...] = ()
+    modseq: int = 0
 
 
 @dataclass(frozen=True, slots=True)

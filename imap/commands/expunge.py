@@ -21,9 +21,11 @@ def _parse_uids(scanner: Scanner) -> SequenceSet:
 
 
 async def _expunge(session: Session, _: None) -> Ok:
-    mailbox = require_writable(session).mailbox
+    selected = require_writable(session)
     with working(session):
-        gone = await mailbox.expunge(None)
+        gone = await selected.mailbox.expunge(None)
+    if gone.vanished and selected.view.next_is(gone.modseq):  # it is all that happened: what a look would bring
+        selected.view.absorb(gone)
     return Ok("EXPUNGE completed", await highest_if_qresync(session, bool(gone.vanished)))
 
 

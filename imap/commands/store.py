@@ -101,6 +101,7 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
         told = changed.messages
     if not asked.silent or session.condstore:
         await _answer(session, selected, told, asked)
+    view.changed_by_me(changed.modseq)
     for some in turns(told):
         view.told(some)
         await _breathe(some)

@@ -12,9 +12,11 @@ import pytest
 
 from imap.session import Services
 from message.content import BytesContent
-from store import changes
+from store import changes, records
+from store.catalog import FolderRow
+from store.index import Connection
 from store.service import MaildirStore, initialise
-from store.types import AccountRef, Placement
+from store.types import AccountRef, Message, Placement
 from tests.fakes.imap_world import Client, World
 
 MAIL = b"Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"
@@ -206,3 +208,47 @@ async def test_numbers_stay_right_while_removals_are_owed_and_after(tmp_path: Pa
             assert (await client.ok(b"FETCH 1:* UID"))[:-1] == [
                 b"* %d FETCH (UID %d)" % (number, uid) for number, uid in enumerate((1, 3, 4, 6, 7, 8), 1)
             ]
+
+
+async def test_what_a_client_did_itself_is_not_read_again_and_what_another_did_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    changed_since = records.changed_since
+
+    def counted(db: Connection, folder: FolderRow, modseq: int) -> list[Message]:
+        asked.append(modseq)
+        return changed_since(db, folder, modseq)
+
+    async with real(tmp_path) as (world, _):
+        client, other = await world.login(), await world.login()
+        for _ in range(4):
+            await client.append(b"INBOX", MAIL)
+        for each in (client, other):
+            await each.ok(b"SELECT INBOX")
+        await client.ok(b"NOOP")
+        monkeypatch.setattr(records, "changed_since", counted)
+        assert await client.ok(b"STORE 1:4 +FLAGS.SILENT (\\Seen)") == [b"a OK STORE completed"]
+        assert await client.ok(b"STORE 1:4 +FLAGS.SILENT (\\Seen)") == [b"a OK STORE completed"]  # no change at all
+        assert (await client.ok(b"STORE 2 +FLAGS (\\Deleted)"))[-1] == b"a OK STORE completed"
+        assert (await client.ok(b"EXPUNGE"))[0] == b"* 2 EXPUNGE"
+        assert asked == []
+        told = await other.ok(b"NOOP")
+        assert told[0] == b"* 2 EXPUNGE"
+        assert [b"FLAGS (\\Seen" in line for line in told if b"FETCH" in line] == [True] * 3
+        await other.ok(b"STORE 3 +FLAGS.SILENT (\\Flagged \\Deleted)")
+        told = await client.ok(b"STORE 1 -FLAGS.SILENT (\\Seen)")
+        assert [line.startswith(b"* 3 FETCH (UID 4 FLAGS (\\Flagged \\Deleted \\Seen") for line in told] == [
+            True,
+            False,
+        ]
+        await other.ok(b"STORE 1 +FLAGS.SILENT (\\Answered)")
+        told = await client.ok(b"EXPUNGE")
+        assert told[0] == b"* 3 EXPUNGE"
+        assert any(line.startswith(b"* 1 FETCH (UID 1 FLAGS (\\Answered") for line in told)
+        # A change of nothing has no mod-sequence of its own: what another did meanwhile is still to be told.
+        await other.ok(b"STORE 1:2 +FLAGS.SILENT ($Lu)")
+        assert await client.ok(b"EXPUNGE") != [b"a OK EXPUNGE completed"]
+        await other.ok(b"STORE 1:2 -FLAGS.SILENT ($Lu)")
+        told = await client.ok(b"STORE 1 -FLAGS (\\Draft)")
+        assert sorted(line[:9] for line in told[:-1]) == [b"* 1 FETCH", b"* 2 FETCH"]

@@ -213,3 +213,18 @@ def test_what_went_before_anything_was_told_is_not_counted_and_not_told() -> Non
         updates = made.apply(expunge=True)
         assert (updates.expunged, updates.vanished, updates.exists, updates.recent) == ((), (), None, None)
         assert (made.settled, made.owes_expunge) == (12, False)
+
+
+def test_a_change_of_flags_with_the_next_mod_sequence_leaves_nothing_to_look_for() -> None:
+    made = view(1, 2)
+    made.changed_by_me(12)
+    assert made.modseq == 10  # somebody else took 11: a look tells what that was
+    made.changed_by_me(11)
+    assert made.modseq == 11
+    made.absorb(Changes(12, 3, (row(2, 12),)))
+    made.changed_by_me(13)
+    assert made.modseq == 12  # older flags of a message are owed, and may be others now
+    assert [update.uid for update in made.apply(expunge=False).flags] == [2]
+    made.touch_owed()
+    made.changed_by_me(13)
+    assert made.modseq == 12  # a search that is kept up learns of it by a look
