@@ -19,6 +19,8 @@ READ = 64 * 1024
 # RFC 5321 4.1.2 and 2.4: printable characters and spaces; UTF-8 is judged by each command (RFC 6531 3.1).
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _AUTH = re.compile(rb"AUTH ", re.IGNORECASE)
+# A computer's name may come in any octets; the command judges it (security.md row 18).
+_GREETING = re.compile(rb"(?:EHLO|HELO) ", re.IGNORECASE)
 
 
 def has_unread(stream: asyncio.StreamReader) -> bool:
@@ -154,5 +156,6 @@ class PeerReader:
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise LineFault(replies.BAD_SYNTAX) from error
+            if not _GREETING.match(line):
+                raise LineFault(replies.BAD_SYNTAX) from error
         return line

@@ -41,10 +41,10 @@ class Turns:
         try:
             await mine
         except asyncio.CancelledError:
-            if mine.cancelled():
-                self._waiting.remove(mine)
-            else:  # it was ours already
+            if not mine.cancelled():  # it was ours already
                 self.give()
+            elif mine in self._waiting:
+                self._waiting.remove(mine)
             raise
         finally:
             timer.cancel()
@@ -71,7 +71,8 @@ class Turns:
         self._free += 1
         while self._free > 0 and self._waiting:
             mine = self._waiting.popleft()
-            self._grant(mine)
+            if not mine.cancelled():  # its session is told so at its next step only
+                self._grant(mine)
 
 
 class Turn:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from delivery.queue.entering import HOUR, count_sent, sent_recently
-from delivery.queue.holds import Hold, free_accounts, hold_accounts, know
+from delivery.queue.holds import Hold, alone, free_accounts, hold_accounts, know
 from delivery.queue.prepared import Prepared
 from delivery.queue.schema import correspondent, message, sending, sent
 
@@ -53,7 +53,9 @@ class Charge:
 
 
 def charge(connection: Connection, account_id: str, keys: Collection[str], rules: Rules, now: float) -> Charge:
-    """Count a message to these recipients (address keys), unless that is refused."""
+    """Count a message to these recipients (address keys), unless that is refused. Alone for the account, and before any
+    row, as everybody takes it: PostgreSQL would let two give the last place away, or fail at counting the same hour."""
+    alone(connection, [account_id])
     locked_at, warned_at = _SENDING.one(connection, {"account": account_id}) or (0.0, 0.0)
     if locked_at:
         return Charge(Answer.LOCKED)

@@ -37,13 +37,14 @@ class Prepared:
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[Row]:
         if connection.dialect.name != "sqlite":
             return [tuple(row) for row in connection.execute(self._statement, values)]
-        return self._execute(connection, values).fetchall()
+        return fetched(connection, self._ready(connection, values), self._ordered(values))
 
     def mappings(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         """Of a selection: the rows by the names of its columns."""
         if connection.dialect.name != "sqlite":
             return [dict(row) for row in connection.execute(self._statement, values).mappings()]
-        found = [dict(zip(self._columns, row, strict=True)) for row in self._execute(connection, values)]
+        text = self._ready(connection, values)
+        found = [dict(zip(self._columns, row, strict=True)) for row in fetched(connection, text, self._ordered(values))]
         for name in self._booleans:
             for row in found:
                 row[name] = bool(row[name])
@@ -57,11 +58,14 @@ class Prepared:
         """How many rows it concerned."""
         if connection.dialect.name != "sqlite":
             return connection.execute(self._statement, values).rowcount
-        return self._execute(connection, values).rowcount
+        return driven(connection, self._ready(connection, values), self._ordered(values)).rowcount
 
-    def _execute(self, connection: Connection, values: Mapping[str, Any]) -> sqlite3.Cursor:
+    def _ready(self, connection: Connection, values: Mapping[str, Any]) -> str:
         if not self._text:
             self._prepare(connection, values)
+        return self._text
+
+    def _ordered(self, values: Mapping[str, Any]) -> list[Any]:
         fixed = self._fixed
         ordered = [values[name] if name in values else fixed[name] for name in self._names]
         if self._lists:
@@ -69,7 +73,7 @@ class Prepared:
                 json.dumps(list(value)) if name in self._lists else value
                 for name, value in zip(self._names, ordered, strict=True)
             ]
-        return driven(connection, self._text, ordered)
+        return ordered
 
     def _prepare(self, connection: Connection, values: Mapping[str, Any]) -> None:
         compiled: Any = self._statement.compile(dialect=connection.dialect, column_keys=self._written(values))
@@ -92,11 +96,25 @@ class Prepared:
 
 def driven(connection: Connection, words: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
     """Said to SQLite's driver; its errors are SQLAlchemy's."""
+    try:
+        return _driver(connection).execute(words, values)
+    except sqlite3.Error as error:
+        raise _told(connection, words, error) from error
+
+
+def fetched(connection: Connection, words: str, values: Sequence[Any] = ()) -> list[Row]:
+    """As `driven`, with all rows: each is a step of SQLite's that may fail (a page of the disk that cannot be read)."""
+    try:
+        return _driver(connection).execute(words, values).fetchall()
+    except sqlite3.Error as error:
+        raise _told(connection, words, error) from error
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    try:
-        return driver.execute(words, values)
-    except sqlite3.Error as error:
-        raise DBAPIError.instance(
-            words, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect
-        ) from error
+    return driver
+
+
+def _told(connection: Connection, words: str, error: sqlite3.Error) -> BaseException:
+    return DBAPIError.instance(words, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect)

@@ -22,7 +22,6 @@ from delivery.queue import (
     content,
     entering,
     greylist,
-    holds,
     orphans,
     reports,
     results,
@@ -132,7 +131,6 @@ class Queue:
         until = now + FRONT_LEASE
 
         def act(connection: Connection) -> tuple[Charge, list[list[int]]]:
-            holds.alone(connection, [account_id])  # before any row, as everybody takes it
             charged = allowance.charge(connection, account_id, keys, rules, now)
             if charged.answer is not Answer.GRANTED:
                 return charged, []

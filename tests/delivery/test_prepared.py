@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from delivery.queue import claims
@@ -40,6 +40,20 @@ async def test_errors_are_those_of_sqlalchemy(queue: Queue) -> None:
         assert "no such table" in str(told.value)
         with pytest.raises(KeyError):
             SELECT.rows(connection, {"by": "d"})
+
+    await queue._database.write(act)
+
+
+async def test_an_error_at_a_later_row_is_sqlalchemys_too(queue: Queue) -> None:
+    """As of a page that the disk does not give: the statement has begun, and the row is a step of its own."""
+    read = Prepared(select(func.json(greylist.c.digest).label("parsed")).order_by(greylist.c.digest))
+
+    def act(connection: Connection) -> None:
+        for digest in ("1", "{"):
+            INSERT.run(connection, {**ROW, "digest": digest})
+        for ask in (read.rows, read.mappings):
+            with pytest.raises(OperationalError):
+                ask(connection, {})
 
     await queue._database.write(act)
 

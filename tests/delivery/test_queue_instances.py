@@ -18,7 +18,7 @@ from core.clock import ManualClock
 from core.database import create_engine
 from core.errors import TemporaryError
 from core.status import deferred
-from delivery.queue.allowance import Rules
+from delivery.queue.allowance import Answer, Rules
 from delivery.queue.claims import Choice
 from delivery.queue.queue import LEASE, Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -89,6 +89,28 @@ async def test_two_instances_deliver_each_message_once(shared: Shared) -> None:
     assert set(seen.values()) == {1}
     assert by["first"] > 0
     assert by["second"] > 0
+    await second.close()
+
+
+async def test_charges_of_one_account_side_by_side_are_exact_and_none_fails(shared: Shared) -> None:
+    """Of messages that go to one mailbox here and enter no queue, too: their first of an hour met at the same row, and
+    somebody's message was refused for it."""
+    second, rules = shared.another_queue(), Rules(recipients=8, new_recipients=1000, hijack=1000)
+    await second.open()
+
+    async def charge(number: int) -> Answer:
+        queue = second if number % 2 else shared.queue
+        keys = [f"{number % 4}@far.test"]
+        if number % 3:
+            return (await queue.charge("acc", keys, rules)).answer
+        new = NewMessage(
+            f"q{number}", parse("maire@ville.test"), BytesContent(MAIL), (NewRecipient(parse("x@far.test")),)
+        )
+        return (await queue.enter([new], "acc", keys, rules))[0].answer
+
+    found = Counter(await asyncio.gather(*map(charge, range(16))))
+    assert found == {Answer.GRANTED: 8, Answer.DAILY: 8}
+    assert await second.sent_recently("acc") == 8
     await second.close()
 
 

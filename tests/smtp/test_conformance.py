@@ -55,6 +55,26 @@ async def test_h018_names_and_literals_in_a_greeting(verb: str, name: str, taken
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        b"[::1]",
+        b"[IPv6:fe80::1%en0]",
+        "mairie-été".encode(),
+        "mairie-été".encode("latin-1"),
+        b"PC de Jean",
+        b"-pc",
+        b"..",
+    ],
+)
+@pytest.mark.parametrize("verb", [b"EHLO ", b"HELO "])
+async def test_h018_whatever_a_persons_computer_is_called_it_may_submit(verb: bytes, name: bytes) -> None:
+    for role, answer in ((Listener.SUBMISSION, "250"), (Listener.MX, "501 A")):
+        async with running(service(role)) as server:
+            wire = await Wire.connect(server)
+            assert (await wire.say(verb + name + b"\r\n")).startswith(answer)
+
+
+@pytest.mark.parametrize(
     ("line", "answer"),
     [
         ("VRFY", "501 5.5.4"),

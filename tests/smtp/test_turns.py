@@ -95,6 +95,20 @@ async def test_a_session_that_ends_while_it_waits_leaves_no_gap() -> None:
     assert turns.free == 1
 
 
+async def test_a_turn_that_ends_while_those_who_wait_are_cancelled_goes_to_the_next() -> None:
+    """All at one step of the loop, as when the server closes: none of them has heard of it yet."""
+    turns = _patient(1)
+    first = await turns.next()
+    *gone, last = (asyncio.ensure_future(turns.next()) for _ in range(3))
+    await _settled()
+    for waiting in gone:
+        waiting.cancel()
+    first.over()
+    (await last).over()
+    assert all(waiting.cancelled() for waiting in gone)
+    assert turns.free == 1
+
+
 async def test_a_354_waits_while_a_message_is_written_and_not_for_one_that_is_being_sent() -> None:
     """C: DATA  S: (nothing, until the message before has its 250)  S: 354"""
     written = asyncio.Event()
