@@ -10,6 +10,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from store.names import KEYWORD_LETTERS, file_name, fresh_unique, letters, uniqu
 from store.records import keys_within
 from store.schema import DELETED, SEEN, UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
-from store.types import Copied, Room, Uid
+from store.types import Changes, Copied, Room, Uid
 
 
 class _Source(NamedTuple):
@@ -73,6 +74,8 @@ def move(transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, i
         transaction.sync_links()  # the new names are durable before the journal removes the old ones
         gone = [(item.uid, item.name, item.flags, item.size, item.content) for item in found]
         expunge.remove(transaction, source, gone, moved=True)
+        removed = Changes(source.modseq, source.uidnext, vanished=tuple(old for old, _ in copied.pairs))
+        copied = replace(copied, removed=removed)
     return copied
 
 

@@ -161,10 +161,12 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """The answer to COPY and MOVE: `pairs` of (source UID, target UID) in source order (RFC 4315 3)."""
+    """The answer to COPY and MOVE: `pairs` of (source UID, target UID) in source order (RFC 4315 3). `removed`: what
+    the source lost by a MOVE, where that is known."""
 
     uidvalidity: int
     pairs: tuple[tuple[Uid, Uid], ...]
+    removed: Changes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ async def _move(session: Session, asked: Transfer) -> Ok:
         with working(session):
             moved = await selected.mailbox.move(ranges, asked.target)
         pairs = moved.pairs
+        if moved.removed and selected.view.next_is(moved.removed.modseq):  # all that happened: what a look would bring
+            selected.view.absorb(moved.removed)
         session.made(target, (uid for _, uid in pairs))
         await junk.moved(session, selected, asked.target, moved)
         if pairs:

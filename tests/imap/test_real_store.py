@@ -232,6 +232,10 @@ async def test_what_a_client_did_itself_is_not_read_again_and_what_another_did_i
         assert await client.ok(b"STORE 1:4 +FLAGS.SILENT (\\Seen)") == [b"a OK STORE completed"]  # no change at all
         assert (await client.ok(b"STORE 2 +FLAGS (\\Deleted)"))[-1] == b"a OK STORE completed"
         assert (await client.ok(b"EXPUNGE"))[0] == b"* 2 EXPUNGE"
+        await client.append(b"INBOX", MAIL)
+        await client.ok(b"NOOP")
+        asked.clear()
+        assert b"* 4 EXPUNGE" in await client.ok(b"MOVE 4 Archive")
         assert asked == []
         told = await other.ok(b"NOOP")
         assert told[0] == b"* 2 EXPUNGE"
