@@ -13,8 +13,6 @@ from message.content import Content, blocks
 
 TEXT_LINE = 998  # octets without CR LF, the most that may leave (RFC 5321 4.5.3.1.6, RFC 5322 2.1.1)
 
-_SAMPLE, _SHORT = 1024, 16  # octets at a block's beginning that show how long its lines are, and what is short
-
 BARE_LINE_END = refused("Lines end in CRLF; bare CR or LF found", "bare-line-end", "5.5.2", 550)
 NUL = refused("Message holds a NUL", "nul", "5.6.0", 550)
 LONG_LINE = refused("Line too long", "long-line", "5.5.2", 500)
@@ -62,13 +60,11 @@ class LineJudge:
 
 
 def _has_bare(block: bytes) -> bool:
-    """Whether there is a CR or LF outside a pair. Without the pairs it is found at once, which takes a third of the
-    time that counting takes (52 µs for 64 KiB), unless lines are of a few octets."""
-    if block.count(b"\r\n", 0, _SAMPLE) <= _SAMPLE // _SHORT:
-        rest = b"".join(block.split(b"\r\n"))
-        return b"\n" in rest or b"\r" in rest
-    pairs = block.count(b"\r\n")
-    return block.count(b"\n") != pairs or block.count(b"\r") != pairs
+    """Whether there is a CR or LF outside a pair. Without the pairs it is found at once. Of ordinary lines that takes a
+    third of the time of counting (52 µs for 64 KiB), of empty ones three times as much; to cut the block up would be as
+    quick, and make as many objects as there are lines."""
+    rest = block.replace(b"\r\n", b"")
+    return b"\n" in rest or b"\r" in rest
 
 
 class LongLines(LineJudge):

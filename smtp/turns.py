@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-MOST = 4  # messages at once in a process: fewer leave disk or core idle, more only wait for each other
+MOST = 4  # messages at once: fewer leave disk or core idle, more only wait for each other
 HASTE = 0.02  # seconds after 354 in which a message is expected; later it is the network that is waited for, or nothing
 WORK = 0.1  # seconds that writing one takes at most; what takes longer waits for others (DNS, Rspamd, a lock)
 PATIENCE = 0.5  # seconds that a 354 waits

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -31,3 +33,15 @@ def test_a_bare_line_end_is_not_forgotten_by_later_blocks(pieces: list[bytes], b
     for piece in pieces:
         judge.look(piece)
     assert judge.fault is BARE_LINE_END
+
+
+@pytest.mark.parametrize("line", [b"\r\n", b"ab\r\n", b"x" * 76 + b"\r\n"])
+def test_p7_short_lines_behind_long_ones_cost_no_more_memory_than_the_block(line: bytes) -> None:
+    block = (b"z" * 900 + b"\r\n") * 4 + line * (256 * 1024 // len(line))
+    judge = LineJudge(998)
+    tracemalloc.start()
+    judge.look(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert judge.fault is None
+    assert peak < 2 * len(block)
