@@ -72,5 +72,6 @@ def counts(db: Connection) -> list[int]:
 
 def mend(db: Connection) -> None:
     """After a power loss an index of SQLite's and its table may be of different times, which its quick check does not
-    see: what is held by copies would be taken from there."""
-    db.run("REINDEX messages_borrowed")
+    see: what is held by copies would be taken from there, messages that are not read yet would be missed wherever their
+    octets are asked for, and letters that wait for their names would be forgotten."""
+    db.run("REINDEX messages")

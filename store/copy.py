@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +22,8 @@ from store.records import keys_within
 from store.schema import DELETED, SEEN, UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
 from store.types import Changes, Copied, Room, Uid
+
+TOGETHER = 2000  # rows of one statement, some 200 KB of names
 
 
 class _Source(NamedTuple):
@@ -188,14 +190,22 @@ def _insert_rows(
 ) -> None:
     """Rows copied inside SQLite, a statement for each run of consecutive UIDs. What the octets tell is shared
     (`store.contents`)."""
-    done = 0
-    for first, last in journal.ranges(item.uid for item in found):
-        new = made[done : done + last - first + 1]
-        done += len(new)
+    for start, stop in _runs(found):
+        new, first = made[start:stop], found[start].uid
         told = json.dumps([f"{signed(each.keywords)} {each.name}" for each in new])
         at = key(row.number, new[0].uid), row.number, modseq, transaction.now, key(source.number, first)
         transaction.db.run(_ROWS, (*at, told))
     _count(transaction, row, found)
+
+
+def _runs(found: Sequence[_Source]) -> Iterator[tuple[int, int]]:
+    """Where in `found` runs of consecutive UIDs begin and end, none longer than what may hold the interpreter at once
+    (design.md section 6)."""
+    start = 0
+    for first, last in journal.ranges(item.uid for item in found):
+        stop = start + last - first + 1
+        yield from ((begin, min(begin + TOGETHER, stop)) for begin in range(start, stop, TOGETHER))
+        start = stop
 
 
 def _count(transaction: Transaction, row: FolderRow, found: Sequence[_Source]) -> None:

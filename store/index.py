@@ -171,7 +171,8 @@ class Index:
             self.writer.run(f"PRAGMA user_version={version + 1}")
             self.writer.run("COMMIT")
         except BaseException:
-            self.writer.run("ROLLBACK")
+            if self.writer.in_transaction:  # a full disk ends it by itself (lang_transaction.html)
+                self.writer.run("ROLLBACK")
             raise
 
     def make(self, account: str) -> None:
@@ -234,6 +235,9 @@ def open_sound(fs: FileSystem, root: int, path: str, account: str) -> Index | No
         sound = index.check(account)
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.IOError):
         sound = False
+    except BaseException:  # a full disk: the index stays as it is
+        index.close()
+        raise
     if not sound:
         index.close()
         return None

@@ -63,6 +63,7 @@ from store.types import (
 T = TypeVar("T")
 EVERY = ((1, UID_MASK),)
 AT_HAND = 4000  # rows of a few numbers read on the loop: some 4 ms
+FEW = 200  # stretches asked one by one on the loop whether all in them is read: 1 ms
 
 
 class FolderView:
@@ -195,6 +196,8 @@ class FolderView:
     async def _read_scanned(self, ranges: UidRanges, ask: Callable[[Connection, FolderRow], T]) -> T:
         """The same of messages in `ranges` that are known by more than their names, which may take a while."""
         spans = [(first, min(last, UID_MASK)) for first, last in ranges]
+        if len(spans) > FEW:  # a question for each would keep the loop: what lies between is read with them
+            spans = [(spans[0][0], spans[-1][1])]
 
         def unread(db: Connection, row: FolderRow) -> tuple[int, int] | None:
             found = ((unscanned.first(db, row, *span), span[1]) for span in spans)

@@ -20,7 +20,7 @@ import core.log
 from core import heap
 from core.clock import Clock, SystemClock
 from core.config import Limits
-from core.errors import StorageError
+from core.errors import MailError, StorageError, of_one
 from core.ids import Ids, RandomIds
 from message import facts
 from message.content import Content
@@ -49,6 +49,7 @@ log = core.log.get(__name__)
 THREADS = 6
 DESCRIPTORS_PER_ACCOUNT = 16
 REBUILT_TOGETHER = 2  # accounts
+TOLD = 50  # accounts that failed, by name
 MOST_OPEN = 1_000
 WORTH_GIVING_BACK = 50  # closed accounts after which freed memory goes back to the system
 _MARKER_TEXT = b"beffroi store, format 1\n"
@@ -336,12 +337,20 @@ class MaildirStore:
         turns = asyncio.Semaphore(REBUILT_TOGETHER)
         with contextlib.closing(Readers(self._tools.limits)) as readers:
 
-            async def rebuilt(ref: AccountRef) -> int:
+            async def rebuilt(ref: AccountRef) -> int | MailError:
                 async with turns:
-                    return int(await self._in_thread(self._rebuild, ref, readers if self._scans_plainly else None))
+                    try:
+                        return int(await self._in_thread(self._rebuild, ref, readers if self._scans_plainly else None))
+                    except Exception as error:  # the others are made again all the same
+                        log.error("store-rebuild-failed", account=ref.id, exc_info=error)
+                        return error if isinstance(error, MailError) else of_one(error)
 
             found = await self._in_thread(self._found, domain)
-            return sum(await asyncio.gather(*(rebuilt(ref) for ref in found)))
+            outcomes = await asyncio.gather(*(rebuilt(ref) for ref in found))
+        failed = [(ref, each) for ref, each in zip(found, outcomes, strict=True) if isinstance(each, MailError)]
+        if failed:
+            raise _not_rebuilt(failed)
+        return sum(each for each in outcomes if isinstance(each, int))
 
     def _found(self, domain: str | None) -> list[AccountRef]:
         with whole():
@@ -378,6 +387,13 @@ class MaildirStore:
             return int(handle.writer.value("SELECT messages FROM state"))
         finally:
             handle.close()
+
+
+def _not_rebuilt(failed: Sequence[tuple[AccountRef, MailError]]) -> StorageError:
+    """Whose index is not made again, and why: a line for each."""
+    told = [f"{ref.local}@{ref.domain}: {error.public}" for ref, error in failed[:TOLD]]
+    more = [f"and {len(failed) - TOLD} more"] if len(failed) > TOLD else []
+    return StorageError("\n".join([*told, *more]), code=failed[0][1].code)
 
 
 def _check_directory(fs: FileSystem, directory: int) -> None:

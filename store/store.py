@@ -290,4 +290,5 @@ class Store(Protocol):
         """Every message into its account's text index now, rather than when the account is quiet."""
 
     async def rebuild(self, domain: str | None) -> int:
-        """Make every index again from the files; the number of messages."""
+        """Make every index again from the files; the number of messages. Raises StorageError, which names the accounts
+        that failed, when all others are done."""

@@ -8,7 +8,9 @@ from beffroi.cli.console import console, run
 from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_store
 from core.config import Config
+from directory.rules import lookup_domain
 from directory.types import Actor
+from store.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The message store.")
 
@@ -43,8 +45,9 @@ def rebuild(domain: str = typer.Argument("")) -> None:
 
     async def operation(config: Config) -> int:
         async with open_store(config) as store:
-            count = await store.rebuild(domain or None)
-            await store.fill_text(domain or None)
+            wanted = await _known(config, store, domain)
+            count = await store.rebuild(wanted)
+            await store.fill_text(wanted)
             return count
 
     count = run(operation)
@@ -57,10 +60,22 @@ def restored(domain: str = typer.Argument("")) -> None:
 
     async def operation(config: Config) -> int:
         async with open_store(config) as store:
-            return await store.administration.raise_numbers(domain or None)
+            return await store.administration.raise_numbers(await _known(config, store, domain))
 
     count = run(operation)
     console.answer({"accounts": count}, f"{count} accounts go on with new numbers")
+
+
+async def _known(config: Config, store: Store, domain: str) -> str | None:
+    """A domain that has mail here, or is one of ours at least, in its canonical form; None: all. The directory is asked
+    only where no mail is found. Raises NotFoundError."""
+    if not domain:
+        return None
+    name = lookup_domain(domain)
+    if name is not None and await store.administration.on_disk(name):
+        return name
+    async with open_directory(config) as directory:
+        return (await directory.domain(Actor.console(), domain)).name
 
 
 @app.command("recycle")

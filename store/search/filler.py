@@ -50,6 +50,8 @@ class Filler:
         """Until every message is read, or the account is closed. What cannot be read is tried again when it is next
         opened."""
         loop, handle = asyncio.get_running_loop(), entry.handle
+        if not accounts.holds(entry):  # it was let go while another was read, and is nobody's to open again
+            return
         handle.unscanned = False  # whoever adds such messages meanwhile says so
         try:
             some = await accounts.read(handle.ref, lambda it: unscanned.some(it.reader))

@@ -143,6 +143,8 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
         assert run("queue", act, "0123456789").refusal, act
     assert run("store", "verify").out == "no fault found\n"
     assert run("store", "rebuild", "saint-aubin.test", "--json").json == {"messages": 0}
+    for act in ("verify", "rebuild", "restored"):
+        assert run("store", act, "nulle-part.test").refusal == "no such domain"
     assert run("mailbox", "remove", address).code == 0
     assert run("mailbox", "show", address).refusal
     assert run("domain", "remove", "saint-aubin.test").code == 0

@@ -20,7 +20,7 @@ from message.facts import Facts
 from store import beside
 from store.handle import Handle
 from store.service import MaildirStore
-from store.types import Flag, Placement, Uid
+from store.types import AccountRef, Flag, Placement, Uid
 from tests.store.helpers import AUTRE, MAIRIE, WHOLE, all_rows, cur, deliver, inbox_of, read
 
 COUNT = 12
@@ -224,3 +224,34 @@ async def test_a_delivery_taken_back_in_the_middle_of_a_rebuild_is_no_delivery_w
     assert appended.uid in [row.uid for row in await all_rows(inbox)]
     assert await read(inbox, Uid(appended.uid))
     assert await served.verify(None) == []
+
+
+async def test_an_account_that_fails_is_named_and_the_others_are_made_again(
+    data: Path, served: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deliver(served, AUTRE, 1)
+    old = {ref.id: _inode(data, ref) for ref in (AUTRE, MAIRIE)}
+    real: Callable[[Handle], str] = beside.build
+
+    def build(handle: Handle) -> str:
+        if handle.ref.id == MAIRIE.id:
+            raise StorageError("storage failed", code="storage-odd")
+        return real(handle)
+
+    for bug in (False, True):
+        monkeypatch.setattr(beside, "build", build if not bug else lambda handle: _broken(handle, real))
+        with pytest.raises(StorageError) as told:
+            await served.rebuild(None)
+        assert told.value.public == f"{MAIRIE.local}@{MAIRIE.domain}: storage failed"
+        assert _inode(data, MAIRIE) == old[MAIRIE.id]
+        assert _inode(data, AUTRE) != old[AUTRE.id]
+        old[AUTRE.id] = _inode(data, AUTRE)
+
+
+def _broken(handle: Handle, real: Callable[[Handle], str]) -> str:
+    assert handle.ref.id != MAIRIE.id
+    return real(handle)
+
+
+def _inode(data: Path, ref: AccountRef) -> int:
+    return (data / "domains" / ref.domain / ref.local / "index.db").stat().st_ino

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotFoundError, StorageError
-from store import transaction
+from store import copy, transaction
 from store.fsops import FileSystem
 from store.service import MaildirStore
+from store.types import Flag
+from tests.fakes.mail import mail
 from tests.store.helpers import MAIRIE, all_rows, cur, deliver, inbox_of, read
 from tests.store.picture import delete
 
@@ -115,5 +117,27 @@ async def test_rows_that_cannot_be_made_take_the_names_back(data: Path, disk: Li
     assert cur(data, MAIRIE, ".Sent") == []
     entry.handle.writer.run("DROP TRIGGER t")
     assert len((await inbox.copy([(1, 5)], "Sent")).pairs) == 5
+    assert await store.verify(None) == []
+    await store.close()
+
+
+async def test_rows_of_many_are_made_by_several_statements_whatever_lies_between(
+    data: Path, disk: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy, "TOGETHER", 2)
+    store = await _opened(data, disk, 11)
+    inbox, sent = await inbox_of(store), await inbox_of(store, name="Sent")
+    await inbox.store_flags([(2, 2)], add_keywords=[f"k{number}" for number in range(64)])
+    await inbox.store_flags([(4, 9)], add=Flag.FLAGGED, add_keywords=("k63",))
+    await inbox.expunge([(3, 3), (10, 10)], only_deleted=False)
+    before = {row.uid: row for row in await all_rows(inbox)}
+    for change in (inbox.copy, inbox.move):
+        copied = await change([(1, 11)], "Sent")
+        assert [source for source, _ in copied.pairs] == list(before)
+        made = {row.uid: row for row in await all_rows(sent)}
+        for source, target in copied.pairs:
+            was, row = before[source], made[target]
+            assert (row.flags, sorted(row.keywords), row.email_id) == (was.flags, sorted(was.keywords), was.email_id)
+            assert await read(sent, target) == mail(source)
     assert await store.verify(None) == []
     await store.close()

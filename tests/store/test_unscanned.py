@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import apsw
 import pytest
 
 from core.clock import ManualClock
@@ -17,7 +18,10 @@ from message import facts
 from message.content import BytesContent, Content
 from message.facts import Facts
 from store import unscanned
+from store.catalog import FolderRow
 from store.fsops import FileSystem
+from store.index import Connection
+from store.mailbox import FEW
 from store.search.fill import Progress, turn
 from store.service import MaildirStore
 from store.store import Mailbox
@@ -313,3 +317,65 @@ async def test_an_odd_file_under_a_known_name_is_refused(
     os.symlink("/etc/hostname", path)
     with pytest.raises(StorageError):
         [row async for batch in inbox.rows(((3, 3),), EVERY) for row in batch]
+
+
+async def test_an_index_of_older_times_hides_no_message_that_is_not_read_yet(
+    data: Path, clock: ManualClock, before: list[Message]
+) -> None:
+    """Cause: a power loss left SQLite's index of them as it was before they came, which its quick check passes."""
+    store = await opened(data, clock)
+    assert len(await all_rows(await inbox_of(store), Column.NONE)) == COUNT
+    assert left(store) == COUNT
+    await store.close()
+    _make_stale(data, "messages_unscanned", "email_id = ''")
+    later = MaildirStore(data, clock=clock, boot="another")
+    (data / "domains/mairie.test/maire/beffroi.lock").write_bytes(b"")  # rows are not believed
+    await later.open()
+    assert alike(await all_rows(await inbox_of(later)), before)
+    await later.close()
+
+
+def _make_stale(data: Path, name: str, condition: str) -> None:
+    """The index is there, and empty."""
+    database = apsw.Connection(str(data / "domains/mairie.test/maire/index.db"))
+    told = database.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (name,)).get
+    for was, now in ((condition, "key = -1"), ("key = -1", condition)):
+        told = told.replace(was, now)
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (told, name))
+        database.execute("PRAGMA writable_schema = RESET")
+        database.close()
+        database = apsw.Connection(str(data / "domains/mairie.test/maire/index.db"))
+        if "key = -1" in told:
+            database.execute(f"REINDEX {name}")
+    assert database.execute("PRAGMA quick_check").get == "ok"
+    database.close()
+
+
+async def test_an_account_that_was_closed_meanwhile_is_not_opened_to_be_read(store: MaildirStore) -> None:
+    accounts = store._open_accounts
+    entry = await accounts.use(MAIRIE)
+    await accounts.release(MAIRIE)
+    await store._filler._scan(accounts, entry)
+    assert store.open_accounts == 0
+
+
+async def test_p7_a_search_in_many_stretches_asks_few_questions_on_the_loop(
+    store: MaildirStore, before: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """50,000 stretches, as every other message makes them, kept the loop for half a second."""
+    inbox, asked = await inbox_of(store), 0
+    real = unscanned.first
+
+    def first(db: Connection, folder: FolderRow, start: int, last: int) -> int:
+        nonlocal asked
+        asked += 1
+        return real(db, folder, start, last)
+
+    monkeypatch.setattr(unscanned, "first", first)
+    many = [(uid, uid) for uid in range(1, 2 * FEW + 4, 2)]
+    assert await inbox.search_field(many, "Subject", "Demande") == [row.uid for row in before if row.uid % 2]
+    assert asked <= 2 * (COUNT // TURN + 1)
+    asked = 0
+    assert await inbox.search_field(many[:FEW], "Subject", "Demande") == [row.uid for row in before if row.uid % 2]
+    assert asked == 2 * FEW
