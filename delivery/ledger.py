@@ -34,7 +34,7 @@ class Beat:
 
 
 class Ledger:
-    """`run` is its caller's task; without it nobody's `write` ends."""
+    """`run` is its caller's task; without it nobody's `write` ends. `finish` once that task was cancelled."""
 
     def __init__(self, queue: Queue, judge: Judge, beat: float) -> None:
         self._queue = queue
@@ -55,8 +55,21 @@ class Ledger:
             await self._filled.wait()
             await self._beat.wait()
             self._filled.clear()
-            while self._waiting:
-                await self._write(self._part())
+            await self._all()
+
+    async def finish(self) -> None:
+        """Write what still waits, also for jobs that were cancelled meanwhile: each of these results is a message that
+        would be sent again."""
+        await self._all()
+
+    async def _all(self) -> None:
+        while self._waiting:
+            part = self._part()
+            try:
+                await self._write(part)
+            except asyncio.CancelledError:  # perhaps it was written; a second time is no harm
+                self._waiting = [*part, *self._waiting]
+                raise
 
     def _part(self) -> list[tuple[Sequence[Result], asyncio.Future[list[Settled]]]]:
         count = total = 0

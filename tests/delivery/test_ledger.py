@@ -139,3 +139,28 @@ async def test_beats_are_those_of_one_clock() -> None:
 
     await asyncio.gather(twice(one), twice(other))
     assert int(at[0] / 0.05) == int(at[1] / 0.05)
+
+
+async def test_f148_what_was_under_way_when_it_was_cancelled_is_written_at_its_end() -> None:
+    begun, never, commits = asyncio.Event(), asyncio.Event(), list[int]()
+
+    class Slow(Recorded):
+        async def apply(self, results: Sequence[Result], _judge: Any) -> list[Settled]:
+            commits.append(len(results))
+            if not begun.is_set():
+                begun.set()
+                await never.wait()
+            return []
+
+    slow: Any = Slow()
+    ledger = Ledger(slow, judge, BEAT)
+    task = asyncio.create_task(ledger.run())
+    jobs = [asyncio.create_task(ledger.write(done(1)))]
+    await begun.wait()
+    jobs.append(asyncio.create_task(ledger.write(done(2))))
+    await asyncio.sleep(0)
+    for each in (*jobs, task):
+        each.cancel()
+    await asyncio.gather(*jobs, task, return_exceptions=True)
+    await ledger.finish()
+    assert commits == [1, 2]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import TemporaryError
+from delivery.ledger import Ledger
 from delivery.queue.results import Judge, Settled
 from delivery.types import Job, Result
 from tests.delivery.conftest import World
@@ -129,6 +130,20 @@ async def test_f148_stopping_lets_running_jobs_finish_and_gives_back_the_rest(wo
         scheduler.stop()
         await task
     assert (await waiting(world, later)).state == "waiting"
+
+
+async def test_f148_a_result_that_waits_for_its_beat_when_the_time_to_stop_is_over_is_written(world: World) -> None:
+    """It was delivered: without its result another runner would deliver it again."""
+    scheduler = world.scheduler(drain=0.05)
+    vars(scheduler)["_ledger"] = Ledger(world.queue, world.rules.judge, 3600.0)
+    async with running(scheduler):
+        first = await put(world, "x@far.test")
+        await until(lambda: empty(world))
+        second = await put(world, "y@near.test")
+        await until(lambda: len(world.remote.jobs) == 2)
+        assert not await empty(world)
+    assert [job.queue_id for job in world.remote.jobs] == [first, second]
+    assert await empty(world)
 
 
 async def test_a_database_that_is_away_does_not_stop_the_runner(world: World) -> None:
