@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from core.errors import MailError
+from core.errors import TemporaryError
 from delivery.queue.queue import Queue
 from delivery.queue.results import Judge, Settled
 from delivery.types import Result
@@ -99,6 +99,6 @@ class Ledger:
 
 
 def _of_one(error: Exception) -> bool:
-    """A bug met with one message, which must not keep the others' results from being written; a database that is away
-    is away for all."""
-    return not isinstance(error, MailError) or error.code == "queue-operation"
+    """A bug met with one message, or a value that the database refuses, must not keep the others' results from being
+    written; a database that is away is away for all."""
+    return not isinstance(error, TemporaryError) or error.code == "queue-operation"

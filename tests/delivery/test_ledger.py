@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import TemporaryError
+from core.errors import ConflictError, TemporaryError
 from core.status import accepted
 from delivery.ledger import MOST, Beat, Ledger
 from delivery.queue.queue import Queue
@@ -18,6 +18,7 @@ from delivery.types import Result, ResultKind
 from tests.delivery.queue_alone import everything, judge, new
 
 BEAT = 0.01
+BUG = TemporaryError("a bug", code="queue-operation")
 
 
 @asynccontextmanager
@@ -41,16 +42,17 @@ async def leased(queue: Queue, *names: str) -> list[int]:
 class Recorded:
     """A queue that tells how much came in each commit, and fails as asked."""
 
-    def __init__(self, *faults: Exception, poison: int = 0) -> None:
+    def __init__(self, *faults: Exception, poison: int = 0, error: Exception = BUG) -> None:
         self.commits: list[int] = []
         self._faults = list(faults)
         self._poison = poison
+        self._error = error
 
     async def apply(self, results: Sequence[Result], _judge: Any) -> list[Settled]:
         if self._faults:
             raise self._faults.pop()
         if any(result.recipient_id == self._poison for result in results):
-            raise TemporaryError("a bug", code="queue-operation")
+            raise self._error
         self.commits.append(len(results))
         return []
 
@@ -89,11 +91,12 @@ async def test_more_results_than_one_commit_takes_go_in_several() -> None:
     assert recorded.commits == [MOST, MOST // 2]
 
 
-async def test_one_result_that_cannot_be_written_keeps_no_other_from_it() -> None:
-    recorded = Recorded(poison=2)
+@pytest.mark.parametrize("error", [BUG, ConflictError("its key exists"), ValueError("a bug")])
+async def test_one_result_that_cannot_be_written_keeps_no_other_from_it(error: Exception) -> None:
+    recorded = Recorded(poison=2, error=error)
     async with kept(recorded) as ledger:
         heard = await asyncio.gather(*(ledger.write(done(id_)) for id_ in (1, 2, 3)), return_exceptions=True)
-    assert [isinstance(item, TemporaryError) for item in heard] == [False, True, False]
+    assert heard == [[], error, []]
     assert recorded.commits == [1, 1]
 
 
