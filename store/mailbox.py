@@ -125,6 +125,8 @@ class FolderView:
                     start = batch[-1].uid + 1
                 if len(batch) < records.BATCH:
                     if not unread:
+                        if not batch:  # nobody else gives the loop a turn, and there may be many such ranges
+                            await asyncio.sleep(0)
                         break
                     await self._scan(unread, last)
                 await asyncio.sleep(0)

@@ -102,9 +102,13 @@ def scan_behind(transaction: Transaction, place: Place) -> Place | None:
         below = key(number + 1, 0)
     row = transaction.folder(str(db.value("SELECT id FROM folders WHERE number = ?", (number,))))
     done = _read_all(transaction, row, found, behind=True)
-    if done.missing:
+    if done.missing and _is_there(transaction, row):  # else a folder removed by hand would keep others from being read
         scan_folder(transaction, row.id, Trust.WHOLE)
     return Place(number, key(number, found[done.seen - 1].uid))
+
+
+def _is_there(transaction: Transaction, row: FolderRow) -> bool:
+    return transaction.fs.exists(transaction.handle.root, f"{row.directory}/cur".lstrip("/"))
 
 
 def _rows(db: Connection, which: str, values: tuple[object, ...]) -> list[_Named]:

@@ -3,8 +3,10 @@ and nobody can tell the difference but by the time it takes."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -379,3 +381,36 @@ async def test_p7_a_search_in_many_stretches_asks_few_questions_on_the_loop(
     asked = 0
     assert await inbox.search_field(many[:FEW], "Subject", "Demande") == [row.uid for row in before if row.uid % 2]
     assert asked == 2 * FEW
+
+
+async def test_p7_ranges_of_messages_that_are_gone_let_others_have_their_turn(store: MaildirStore) -> None:
+    inbox, turns = await inbox_of(store), 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    gone = [(uid, uid) for uid in range(COUNT + 1, COUNT + 201, 2)]
+    assert [batch async for batch in inbox.rows(gone, Column.NONE)] == []
+    assert turns >= 100
+    task.cancel()
+
+
+async def test_a_folder_removed_by_hand_keeps_no_other_from_being_read(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock)
+    for number in range(2):
+        for folder in ("INBOX", "Archive", "Sent", "Trash"):
+            await deliver(store, MAIRIE, number, Placement(folder=folder))
+    await store.close()
+    delete(data)
+    store = await opened(data, clock)
+    await store.account(MAIRIE)
+    shutil.rmtree(data / "domains/mairie.test/maire/.Archive")
+    await walk(store)
+    assert left(store) == 2  # of the one that is gone
+    await walk(store)
+    assert [len(await all_rows(await inbox_of(store, name=name))) for name in ("INBOX", "Sent", "Trash")] == [2, 2, 2]
+    await store.close()
