@@ -65,6 +65,7 @@ class Intake(Generic[D]):
             block = self.decoder.feed(await self._next())
             if block and self._refusal() is None:
                 await self.reception.feed(block)
+            del block  # a peer that stands still keeps none of it in memory
         self.reader.unread(self.decoder.rest)
         return self._refusal()
 
@@ -76,6 +77,7 @@ class Intake(Generic[D]):
             block = self.decoder.feed(data)
             if block and self._refusal() is None:
                 await self.reception.feed(block)
+            del block, data
         if last:
             self.decoder.end()
         return self._refusal()
