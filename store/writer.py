@@ -127,14 +127,15 @@ class Writer:
 
     def _batch(self, batch: Batch) -> Sequence[Hint]:
         handle = self._handle
-        with handle.lock.held(), handle.writer.roomy():
-            now = ready(handle)
-            if any(operation.durable for operation in batch):
-                with handle.writer.durable():
-                    transaction = _transact(handle, batch, now.generation)
-            else:
-                with handle.fs.turn.taken():
-                    transaction = _transact(handle, batch, now.generation)
+        with handle.lock.held():
+            now = ready(handle)  # first: where the index was replaced, its writer is another one from here on
+            with handle.writer.roomy():
+                if any(operation.durable for operation in batch):
+                    with handle.writer.durable():
+                        transaction = _transact(handle, batch, now.generation)
+                else:
+                    with handle.fs.turn.taken():
+                        transaction = _transact(handle, batch, now.generation)
             committed(handle, batch, transaction)
             return tuple(transaction.hints.values())
 

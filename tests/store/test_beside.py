@@ -17,7 +17,7 @@ from core.errors import StorageError
 from message import facts
 from message.content import Content
 from message.facts import Facts
-from store import beside
+from store import beside, folders
 from store.handle import Handle
 from store.service import MaildirStore
 from store.types import AccountRef, Flag, Placement, Uid
@@ -255,3 +255,18 @@ def _broken(handle: Handle, real: Callable[[Handle], str]) -> str:
 
 def _inode(data: Path, ref: AccountRef) -> int:
     return (data / "domains" / ref.domain / ref.local / "index.db").stat().st_ino
+
+
+async def test_p2_what_waits_while_the_index_is_replaced_is_answered_as_it_ends(
+    data: Path, served: MaildirStore
+) -> None:
+    """Cause: the connection that was made roomy before the new index was opened is closed, and was tidied up after the
+    commit: what had been committed was answered as failed."""
+    account = await served.account(MAIRIE)
+    entry = await served._open_accounts.use(MAIRIE)
+    entry.handle.discard_files()  # as a rebuild does, between somebody's look for the account and his turn to write
+    row = await entry.writer.submit(lambda transaction: folders.create(transaction, "Neuf"))
+    found = await account.folder("Neuf")
+    assert found is not None
+    assert found.id == row.id
+    assert len(await all_rows(await inbox_of(served))) == COUNT
