@@ -117,11 +117,15 @@ class Scheduler:
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
-        beat, asked = Beat(BEAT), False
+        loop, beat = asyncio.get_running_loop(), Beat(BEAT)
+        look = loop.time() + self._poll
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                if asked:
+                if (
+                    loop.time() >= look
+                ):  # hints may be lost, and those of other machines do not come, also while jobs end
+                    look = loop.time() + self._poll
                     self._due = await self._queue.next_due()
                 if self._heard or self._is_due():
                     await self._start_due(group)
@@ -129,12 +133,11 @@ class Scheduler:
             except MailError as error:
                 _log.error("queue-unavailable", code=error.code, **error.fields)
                 pause, self._heard = self._poll, True
-            asked = not await self._woken(pause)
-            if not asked:
+            if await self._woken(min(pause, max(0.0, look - loop.time()))):
                 await beat.wait()
 
     async def _woken(self, pause: float) -> bool:
-        """False when nobody called for so long: then the queue is asked, for hints may be lost."""
+        """False when nobody called for so long."""
         try:
             async with asyncio.timeout(pause):
                 await self._wake.wait()

@@ -50,6 +50,30 @@ async def test_without_any_hint_the_runner_looks_by_itself(world: World, monkeyp
         await until(lambda: empty(world))
 
 
+async def test_nor_does_a_runner_wait_for_a_quiet_moment_to_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that end wake it more often than it would look: no reason to look never."""
+    inner, begun, ended = world.remote, list[str](), list[str]()
+
+    class Slow:
+        async def deliver(self, job: Job) -> list[Result]:
+            begun.append(job.next_hop)
+            await asyncio.sleep(float(job.recipients[0].address.local) / 20)
+            ended.append(job.next_hop)
+            return await inner.deliver(job)
+
+    world.remote = Slow()  # type: ignore[assignment]  # wraps it
+    async with running(world.scheduler(poll=0.2)):
+        for number in range(1, 60):
+            await put(world, f"{number}@d{number}.test")
+        await until(lambda: len(begun) == 59)
+        seen = len(ended)
+        await until(lambda: len(ended) > seen + 1)  # what the last hint asked for is over
+        monkeypatch.setattr(world.queue._hints, "send", lambda: None)  # lost
+        await put(world, "0@near.test")
+        await until(lambda: "near.test" in ended)
+        assert "d59.test" not in ended
+
+
 async def test_a_deferred_recipient_waits_its_interval_and_is_tried_again(world: World) -> None:
     world.remote.answer = answers(far=deferral(deferred("greylisted", "remote-deferred", "4.7.1"), "mx.far.test"))
     async with running(world.scheduler()):
