@@ -122,9 +122,7 @@ class Scheduler:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                if (
-                    loop.time() >= look
-                ):  # hints may be lost, and those of other machines do not come, also while jobs end
+                if loop.time() >= look:  # hints may be lost, and other machines' never come
                     look = loop.time() + self._poll
                     self._due = await self._queue.next_due()
                 if self._heard or self._is_due():
