@@ -1,7 +1,7 @@
 """One folder's files against its rows and its journal: every name in cur/ and new/ gets its place.
 
-A message of ours without a row is read under the UID its name tells (where no row is believed, and so many may be
-without, its name is enough for now: `store.unscanned`), or, where that means another or is not believed, renamed to
+A message of ours without a row is read under the UID its name tells (where many are without, as when no row is
+believed, its name is enough for now: `store.unscanned`), or, where that means another or is not believed, renamed to
 the next one; other letters are adopted; a removed one is unlinked; what is not ours is adopted as
 a new message (`store.adopt`); rows without a file vanish. UIDs never come back.
 """
@@ -29,6 +29,7 @@ log = core.log.get(__name__)
 
 COMMIT_EVERY = 10_000  # messages between commits where no row is believed, to bound the WAL
 ADDED_AT_ONCE = 500
+MANY = 1_000  # messages of a writer that died: more are not read while the account waits
 SORTED_AT_ONCE = 5_000  # names; some 2 ms
 T = TypeVar("T", str, int)
 _NAMED_BITS = (1 << KEYWORD_LETTERS) - 1
@@ -79,6 +80,7 @@ class _Scan:
     ) -> None:
         self.transaction, self.row, self.told, self.known, self.trust = transaction, row, told, known, trust
         self._believes_rows = trust in (Trust.WHOLE, Trust.TOUCHED)
+        self._by_name = not self._believes_rows  # files of messages without a row are read behind
         expunged = "SELECT 1 FROM expunged WHERE folder = ? LIMIT 1"
         self._any_expunged = transaction.db.value(expunged, (row.number,)) is not None
         self._modseq = 0 if self._believes_rows else self._first_modseq()
@@ -152,6 +154,7 @@ class _Scan:
         )
 
     def finish(self) -> None:
+        self._by_name |= self.trust is Trust.TOUCHED and len(self._new) > MANY
         new = [self._new[uid] for uid in _in_order(self._new)]
         for start in range(0, len(new), ADDED_AT_ONCE):
             if start and start % COMMIT_EVERY == 0 and not self._believes_rows:
@@ -172,7 +175,7 @@ class _Scan:
         db = self.transaction.db
         told = ((parse(name), name) for name in names)
         found = [record for made, name in told if made is not None and (record := self._record(made, name))]
-        if self._believes_rows:
+        if not self._by_name:
             records.insert_all(db, self.row, found)
         elif found:
             records.insert_named(db, self.row, found)
@@ -189,7 +192,7 @@ class _Scan:
         prepared = self._prepared(made, name, int(status.st_mtime))
         bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
         thread = self.told.threads.get(made.uid, "")
-        if self._believes_rows:
+        if not self._by_name:
             thread = thread or records.derived_thread(prepared.facts, prepared.email_id)
         if made.uid in self.known:  # the row told of another message under this UID: the file is the truth
             old = self.known.pop(made.uid)
@@ -203,7 +206,7 @@ class _Scan:
         return Record(made.uid, name, made.flags, bits, self.modseq, made.saved, thread, prepared)
 
     def _prepared(self, made: FileName, name: str, date: int) -> Prepared:
-        if not self._believes_rows:
+        if self._by_name:
             return Prepared(made.size, "", date, stage.NO_FACTS)
         return adopt.prepared_file(self.transaction.tools, self.transaction.cur(self.row), name, made.size, date)
 

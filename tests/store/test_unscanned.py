@@ -19,11 +19,13 @@ from core.errors import StorageError
 from message import facts
 from message.content import BytesContent, Content
 from message.facts import Facts
-from store import unscanned
+from store import catalog, scan, unscanned
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.index import Connection
+from store.lockfile import State, Word
 from store.mailbox import FEW
+from store.names import file_name, fresh_unique
 from store.search.fill import Progress, turn
 from store.service import MaildirStore
 from store.store import Mailbox
@@ -414,3 +416,38 @@ async def test_a_folder_removed_by_hand_keeps_no_other_from_being_read(data: Pat
     await walk(store)
     assert [len(await all_rows(await inbox_of(store, name=name))) for name in ("INBOX", "Sent", "Trash")] == [2, 2, 2]
     await store.close()
+
+
+@pytest.mark.parametrize("count", [3, 4])
+async def test_f155_many_messages_of_a_writer_that_died_are_not_read_while_the_account_waits(
+    data: Path, clock: ManualClock, scanner: Scanner, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Killed in a COPY of a hundred thousand: whoever came next waited for as long as reading them takes."""
+    monkeypatch.setattr(scan, "MANY", 3)
+    dead = await opened(data, clock, boot="here")
+    for number in range(count):
+        await deliver(dead, MAIRIE, number)
+    entry = await dead._open_accounts.use(MAIRIE)
+    sent = catalog.by_name(entry.handle.reader, "Sent")
+    assert sent is not None
+    for path in cur(data, MAIRIE):
+        uid = int(path.name.partition("U=")[2].partition(",")[0])
+        name = file_name(1, fresh_unique(f"c{uid}"), uid, path.stat().st_size, "S")
+        os.link(path, data / "domains/mairie.test/maire/.Sent/cur" / name)
+    generation = entry.handle.reader.value("SELECT generation FROM state")
+    entry.handle.lock.write(Word("here", generation, State.BUSY, (str(sent.number),)))
+    store = await opened(data, clock, boot="here", gather=scanner)
+    inbox, copies = await inbox_of(store), await inbox_of(store, name="Sent")
+    assert [(row.uid, row.flags) for row in await all_rows(copies, Column.NONE)] == [
+        (uid, Flag.SEEN) for uid in range(1, count + 1)
+    ]
+    assert len(scanner.read) == (0 if count > 3 else count)
+    assert left(store) == (count if count > 3 else 0)
+    told = [row.email_id for row in await all_rows(inbox)]
+    assert [row.email_id for row in await all_rows(copies)] == told
+    assert len(scanner.read) == count
+    assert left(store) == 0
+    assert (await (await store.account(MAIRIE)).usage())[1] == 2 * count
+    assert await store.verify(None) == []
+    await store.close()
+    await dead.close()
