@@ -250,10 +250,19 @@ class Session:
             await self._answer(step)
 
     async def _skip(self, size: int) -> None:
+        """Nobody wants these octets, and they come no slower than those of a message (row 36): else whoever announces
+        many holds his connection for years, without a login or a recipient."""
+        meter, clock = self._meter(), self.talk.service.clock
         while size:
             self._link.expect(self.talk.service.limits.data_stall)
-            size -= len(await self._link.source.block(min(size, READ)))
+            begin = clock.monotonic()
+            got = len(await self._link.source.block(min(size, READ)))
             self._link.rest()
+            meter.add(clock.monotonic() - begin, got)
+            if meter.too_slow:
+                self._link.end(replies.TOO_SLOW, "too-slow")
+                raise Hangup
+            size -= got
 
     async def close(self) -> None:
         """A message whose chunks did not all come is forgotten: after RSET, a new greeting, or with the session."""
@@ -313,18 +322,21 @@ class Session:
 
     def _intake(self, reception: Reception, decoder: D) -> Intake[D]:
         service = self.talk.service
-        limits = service.limits
-        rate = limits.minimum_rate_submission if service.submission else limits.minimum_rate
         return Intake(
             reader=self._link.source,
             reception=reception,
             decoder=decoder,
-            meter=RateMeter(0 if within(self.talk.peer.address, limits.exempt_networks) else rate),
+            meter=self._meter(),
             clock=service.clock,
-            size_limit=limits.message_octets,
+            size_limit=service.limits.message_octets,
             wait=self._expect_data,
             rest=self._link.rest,
         )
+
+    def _meter(self) -> RateMeter:
+        limits = self.talk.service.limits
+        rate = limits.minimum_rate_submission if self.talk.service.submission else limits.minimum_rate
+        return RateMeter(0 if within(self.talk.peer.address, limits.exempt_networks) else rate)
 
     def _expect_data(self) -> None:
         """The stall deadline; on the MX the whole transaction has one, too."""

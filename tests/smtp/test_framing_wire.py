@@ -194,6 +194,18 @@ async def test_h036_drops_below_the_minimum_rate_end_the_session(monkeypatch: py
         wire.close()
 
 
+async def test_h036_nor_do_the_octets_of_a_refused_chunk_drip_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who announces 200 MB to nobody and sends an octet every five minutes would stay for centuries."""
+    monkeypatch.setattr("smtp.guards.RATE_GRACE", 0.02)
+    async with running(service(limits={"minimum_rate": 100_000})) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        wire.send(b"BDAT 200000000\r\n")
+        await asyncio.sleep(0.1)
+        wire.send(b"x")
+        assert (await wire.reply()).startswith("421 4.4.2 Data arrives too slowly")
+
+
 async def test_a_reader_that_never_reads_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 37: replies fill the window, the deadline passes, the connection is aborted."""
     monkeypatch.setattr("smtp.protocol.LINGER", 0.2)
