@@ -106,7 +106,12 @@ class Follower:
             self._version, self._looks = version, 0
 
     async def _forget(self) -> None:
-        """What the queue remembers of accounts that are gone: `remove` was killed before it came to that."""
-        remembered = await self._queue.remembered()
-        for account_id in sorted((await self._directory.standing(remembered)).gone):
+        """What the queue remembers of accounts that are gone: `remove` was killed before it came to that. A directory
+        that knows none of several is rather another one, restored or configured by mistake: holds of mail can be taken
+        back, what is forgotten cannot."""
+        now = await self._directory.standing(await self._queue.remembered())
+        if len(now.gone) > 1 and not now.active and not now.suspended:
+            _log.warning("standing-strange", accounts=len(now.gone))
+            return
+        for account_id in sorted(now.gone):
             await self._queue.forget(account_id)

@@ -118,6 +118,22 @@ async def test_what_is_known_of_those_who_are_there_stays(town: Town) -> None:
     assert await town.queue.sent_recently(account.id) == 1
 
 
+async def test_a_directory_that_knows_nobody_of_those_who_are_known_makes_nobody_forgotten(
+    town: Town, tmp_path: Path
+) -> None:
+    """An operator names another database by mistake, and an hour later the right one."""
+    (tmp_path / "other").mkdir()
+    for address in ("maire@ville.test", "voisin@bourg.test"):
+        await town.queue.administration.set_vacation(town.accounts[address].id, AWAY)
+        await town.queue.charge(town.accounts[address].id, ["x@ailleurs.test"], RULES)
+    async with open_town(tmp_path / "other") as other:
+        await Follower(other.directory, town.queue.administration).look()
+    await Follower(town.directory, town.queue.administration).look()
+    for address in ("maire@ville.test", "voisin@bourg.test"):
+        assert await town.queue.administration.vacation(town.accounts[address].id) == AWAY
+        assert await town.queue.sent_recently(town.accounts[address].id) == 1
+
+
 @pytest.mark.parametrize("steps", range(1, 11))
 async def test_f147_a_commune_is_suspended_whole_whatever_its_people_have_queued(town: Town, steps: int) -> None:
     """Accounts that had nothing in the queue were forgotten, and what still entered of theirs left."""
