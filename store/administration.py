@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import core.log
-from core.errors import ConflictError, InvalidError, NotFoundError
+from core.errors import ConflictError, InvalidError, MailError, NotFoundError
 from store import backup, copies, layout, recycle, sidefile, verify
 from store.accounts import Accounts
 from store.dovecot import source
 from store.dovecot.convert import Conversion
-from store.faults import whole
+from store.faults import of_accounts, whole
 from store.handle import Tools, folder_directory
 from store.names import account_directory
 from store.restore import Restoration, Source, opened_copy
@@ -176,10 +176,16 @@ class Administration:
 
     async def raise_numbers(self, domain: str | None) -> int:
         refs = await self.on_disk(domain)
+        failed = list[tuple[AccountRef, MailError]]()
         for ref in refs:
-            await self._accounts.release(ref)
-            await self._in_thread(partial(self._raise_numbers, ref))
-            await self._account(ref)  # its index is made again
+            try:
+                await self._accounts.release(ref)
+                await self._in_thread(partial(self._raise_numbers, ref))
+                await self._account(ref)  # its index is made again
+            except MailError as error:  # the others need it all the same
+                failed.append((ref, error))
+        if failed:
+            raise of_accounts(failed)
         return len(refs)
 
     def _raise_numbers(self, ref: AccountRef) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apsw
 
-from core.errors import StorageError
+from core.errors import MailError, StorageError
+from store.types import AccountRef
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+TOLD = 50  # accounts that failed, by name
 SAME_KEY = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
 
 
@@ -28,6 +30,16 @@ def storage_error(error: OSError | apsw.Error) -> StorageError:
     if full:
         return StorageError("insufficient storage", code="storage-full", cause=str(error))
     return StorageError("storage failed", code="storage", cause=f"{type(error).__name__}: {error}")
+
+
+def of_accounts(failed: Sequence[tuple[AccountRef, MailError]]) -> StorageError:
+    """What an operator asked for of many accounts, and some of them failed: a line for each."""
+    told = [
+        f"{ref.local}@{ref.domain}: {error.public}{f': {error.__cause__}' if error.__cause__ else ''}"
+        for ref, error in failed[:TOLD]
+    ]
+    more = [f"and {len(failed) - TOLD} more"] if len(failed) > TOLD else []
+    return StorageError("\n".join([*told, *more]), code=failed[0][1].code)
 
 
 class translated:

@@ -190,8 +190,9 @@ def _sweep_tmp(transaction: Transaction) -> None:
     fd = transaction.fs.open_directory(transaction.handle.root, "tmp")
     try:
         for name in transaction.fs.names(fd):
-            if transaction.fs.stat(fd, name).st_mtime < transaction.now - STALE:
-                transaction.fs.unlink(fd, name)
+            with contextlib.suppress(FileNotFoundError):  # whoever delivers or makes another index needs no lock here
+                if transaction.fs.stat(fd, name).st_mtime < transaction.now - STALE:
+                    transaction.fs.unlink(fd, name)
     finally:
         transaction.fs.close(fd)
 

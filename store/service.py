@@ -31,7 +31,7 @@ from store.accounts import FLUSH_EVERY, Accounts
 from store.administration import Administration, Places
 from store.changes import ChangeHub
 from store.delivery import StagedMessage
-from store.faults import whole
+from store.faults import of_accounts, whole
 from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
 from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
@@ -49,7 +49,6 @@ log = core.log.get(__name__)
 THREADS = 6
 DESCRIPTORS_PER_ACCOUNT = 16
 REBUILT_TOGETHER = 2  # accounts
-TOLD = 50  # accounts that failed, by name
 MOST_OPEN = 1_000
 WORTH_GIVING_BACK = 50  # closed accounts after which freed memory goes back to the system
 _MARKER_TEXT = b"beffroi store, format 1\n"
@@ -341,15 +340,17 @@ class MaildirStore:
                 async with turns:
                     try:
                         return int(await self._in_thread(self._rebuild, ref, readers if self._scans_plainly else None))
-                    except Exception as error:  # the others are made again all the same
-                        log.error("store-rebuild-failed", account=ref.id, exc_info=error)
-                        return error if isinstance(error, MailError) else of_one(error)
+                    except MailError as error:  # the others are made again all the same
+                        return error
+                    except Exception as error:
+                        log.exception("store-rebuild-failed", account=ref.id)
+                        return of_one(error)
 
             found = await self._in_thread(self._found, domain)
             outcomes = await asyncio.gather(*(rebuilt(ref) for ref in found))
         failed = [(ref, each) for ref, each in zip(found, outcomes, strict=True) if isinstance(each, MailError)]
         if failed:
-            raise _not_rebuilt(failed)
+            raise of_accounts(failed)
         return sum(each for each in outcomes if isinstance(each, int))
 
     def _found(self, domain: str | None) -> list[AccountRef]:
@@ -387,13 +388,6 @@ class MaildirStore:
             return int(handle.writer.value("SELECT messages FROM state"))
         finally:
             handle.close()
-
-
-def _not_rebuilt(failed: Sequence[tuple[AccountRef, MailError]]) -> StorageError:
-    """Whose index is not made again, and why: a line for each."""
-    told = [f"{ref.local}@{ref.domain}: {error.public}" for ref, error in failed[:TOLD]]
-    more = [f"and {len(failed) - TOLD} more"] if len(failed) > TOLD else []
-    return StorageError("\n".join([*told, *more]), code=failed[0][1].code)
 
 
 def _check_directory(fs: FileSystem, directory: int) -> None:

@@ -248,7 +248,7 @@ class StoreAdministration(Protocol):
 
     async def raise_numbers(self, domain: str | None) -> int:
         """After files were brought back from an older copy: go on with UIDs and mod-sequences that nobody was given
-        (fault 167). The number of accounts."""
+        (fault 167). The number of accounts. Raises StorageError, which names those that failed, after all others."""
 
     async def leftover(self, domain: str, local: str) -> AccountRef | None:
         """The account whose mail lies at an address on disk, whoever the directory knows there."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from core.clock import ManualClock
-from core.errors import MailError
+from core.errors import MailError, StorageError
+from store import sidefile
 from store.backup import MODSEQS_AHEAD, UIDS_AHEAD, Backup, Copied
 from store.fsops import FileSystem
 from store.service import MaildirStore
@@ -198,3 +200,25 @@ async def test_h109_links_are_not_copied(store: MaildirStore, data: Path, tmp_pa
     assert not [path for path in (tmp_path / "copy").rglob("*") if path.is_symlink() or path.name == "secret"]
     with pytest.raises(MailError):
         await store.administration.restore_copy(MAIRIE, tmp_path / "copy")
+
+
+async def test_an_account_that_fails_keeps_no_other_from_its_new_numbers(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _fill(store)
+    last = await deliver(store, VOISIN, 10)
+    await (await store.account(MAIRIE)).usage()
+    real = sidefile.write_folder
+
+    def failing(fs: FileSystem, directory: int, file: sidefile.FolderFile) -> None:
+        if "/maire" in os.readlink(f"/proc/self/fd/{directory}"):
+            raise OSError(5, "Input/output error")
+        real(fs, directory, file)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(sidefile, "write_folder", failing)
+        with pytest.raises(StorageError) as told:
+            await store.administration.raise_numbers(None)
+    assert told.value.public == "maire@mairie.test: storage failed: [Errno 5] Input/output error"
+    assert (await deliver(store, VOISIN, 11)).uid > last.uid + 1000
+    assert await store.verify(None) == []

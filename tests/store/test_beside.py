@@ -18,6 +18,7 @@ from message import facts
 from message.content import Content
 from message.facts import Facts
 from store import beside, folders
+from store.fsops import FileSystem
 from store.handle import Handle
 from store.service import MaildirStore
 from store.types import AccountRef, Flag, Placement, Uid
@@ -270,3 +271,21 @@ async def test_p2_what_waits_while_the_index_is_replaced_is_answered_as_it_ends(
     assert found is not None
     assert found.id == row.id
     assert len(await all_rows(await inbox_of(served))) == COUNT
+
+
+async def test_what_another_takes_out_of_tmp_meanwhile_ends_no_recovery(
+    data: Path, clock: ManualClock, served: MaildirStore
+) -> None:
+    """Two rebuilds at once: what SQLite keeps beside the one's new index goes while the other looks through tmp/."""
+
+    class Late(FileSystem):
+        def names(self, directory: int) -> list[str]:
+            found = super().names(directory)
+            return [*found, "index-1.db-wal"] if self.real_path(directory).endswith("/tmp") else found
+
+    await served.flush()
+    (data / "domains" / MAIRIE.domain / MAIRIE.local / "index.db").unlink()
+    other = MaildirStore(data, clock=clock, fs=Late())
+    await other.open()
+    assert len(await all_rows(await inbox_of(other))) == COUNT
+    await other.close()
