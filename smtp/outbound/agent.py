@@ -235,6 +235,11 @@ class SmtpAgent:
         except BareLineEnd:
             progress.stop = True  # the fault is the message's
             missing = BARE_LINE_END
+        except asyncio.CancelledError:  # the job's time is over: who has the message in an earlier transaction has it
+            for recipient in recipients:
+                if recipient.id in answers:
+                    progress.note(from_answer(recipient, answers[recipient.id], target.host, offered))
+            raise
         finally:
             self._part(connection, reusable)
         put_off = {recipient.id for recipient in later}

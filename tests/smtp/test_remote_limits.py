@@ -102,6 +102,19 @@ async def test_h139_a_connection_lost_between_two_transactions_harms_nobody_who_
     assert [result.kind for result in results] == [ResultKind.DELIVERED, ResultKind.DEFERRED]
 
 
+async def test_h139_who_has_it_before_the_jobs_time_is_over_in_the_next_transaction_gets_it_once() -> None:
+    async def script(remote: Remote) -> None:
+        await remote.greet()
+        for answer in ("250 ok", "250 ok", "452 4.5.3 too many", "354 go"):
+            await remote.hear(answer=answer)
+        await remote.body()
+        await remote.say("250 ok")
+        await remote.reader.read()
+
+    results, _ = await deliver(to(*names(2)), script, deadline=1.5)
+    assert [result.kind for result in results] == [ResultKind.DELIVERED, ResultKind.DEFERRED]
+
+
 # --- extensions and TLS ----------------------------------------------------------------------------------------------
 
 
