@@ -72,6 +72,7 @@ class Accounts:
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._flushing = asyncio.Lock()
         self.recent = Recent()  # of all of them
         # Searches, orders and threads of big folders: deliveries do not queue behind them (promise P7).
         self.long_reads = ThreadPoolExecutor(LONG_READS, thread_name_prefix="read")
@@ -259,13 +260,14 @@ class Accounts:
 
     @property
     def has_work(self) -> bool:
-        return any(entry.handle.dirty for entry in self._open.values())
+        return self._flushing.locked() or any(entry.handle.dirty for entry in self._open.values())
 
     async def flush_all(self) -> None:
-        """One turn for every account that needs one."""
-        turns = asyncio.Semaphore(FLUSH_TOGETHER)
-        waiting = [entry for entry in self._open.values() if entry.handle.dirty]
-        await asyncio.gather(*(self._flush(entry, turns) for entry in waiting))
+        """One turn for every account that needs one, once those that are being flushed have had theirs."""
+        async with self._flushing:
+            turns = asyncio.Semaphore(FLUSH_TOGETHER)
+            waiting = [entry for entry in self._open.values() if entry.handle.dirty]
+            await asyncio.gather(*(self._flush(entry, turns) for entry in waiting))
 
     async def _flush(self, entry: Entry, turns: asyncio.Semaphore) -> None:
         async with turns:

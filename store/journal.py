@@ -28,6 +28,12 @@ class Journal:
     threads: dict[int, str] = field(default_factory=dict)
     keywords: dict[int, int] = field(default_factory=dict)
 
+    @property
+    def highest(self) -> int:
+        """The highest UID that a line tells of, 0 without any. It is taken, also when its writer died before the
+        message had its name: whoever came to stand under it would get what the line tells."""
+        return max((max(uids) for uids in (self.removed, self.threads, self.keywords) if uids), default=0)
+
 
 def removal(uids: Sequence[int]) -> str:
     return f"{REMOVED} {ranges_text(uids)}"

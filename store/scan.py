@@ -79,6 +79,7 @@ class _Scan:
         self, transaction: Transaction, row: FolderRow, told: Journal, known: dict[int, _Known], trust: Trust
     ) -> None:
         self.transaction, self.row, self.told, self.known, self.trust = transaction, row, told, known, trust
+        row.uidnext = max(row.uidnext, told.highest + 1)
         self._believes_rows = trust in (Trust.WHOLE, Trust.TOUCHED)
         self._by_name = not self._believes_rows  # files of messages without a row are read behind
         expunged = "SELECT 1 FROM expunged WHERE folder = ? LIMIT 1"

@@ -14,11 +14,12 @@ from core.clock import ManualClock
 from store import accounts
 from store.flush import flush
 from store.fsops import FileSystem
+from store.lockfile import AccountLock
 from store.service import MaildirStore
 from store.transaction import Transaction
-from store.types import AccountRef, Hint
+from store.types import AccountRef, Flag, Hint
 from tests.fakes.mail import mail
-from tests.store.helpers import MAIRIE, VOISIN, all_rows, deliver, inbox_of, read
+from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of, read
 
 
 async def test_f154_an_account_opened_while_all_others_are_busy_stays_open_for_its_user(
@@ -209,3 +210,24 @@ async def test_f144_a_foreign_file_whose_adoption_was_cut_off_is_adopted_once(
     rows = await all_rows(await inbox_of(store))
     assert [await read(await inbox_of(store), row.uid) for row in rows] == [mail(1)]
     assert await store.verify(None) == []
+
+
+async def test_a_flush_that_is_asked_for_waits_for_the_one_under_way(store: MaildirStore, data: Path) -> None:
+    """Who asks has everything on the disk when it returns; what the flusher had just begun was left out."""
+    inbox = await inbox_of(store)
+    await deliver(store, MAIRIE, 1)
+    await store.flush()
+    await inbox.store_flags([(1, 1)], add=Flag.FLAGGED)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    other = AccountLock(FileSystem(), entry.handle.root)
+    with other.held():
+        first = asyncio.create_task(store.flush())
+        while entry.handle.dirty:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(store.flush())
+        done, _ = await asyncio.wait([second], timeout=0.1)
+        assert not done
+    other.close()
+    await asyncio.gather(first, second)
+    assert [path.name[-1] for path in cur(data, MAIRIE)] == ["F"]

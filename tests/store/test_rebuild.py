@@ -192,6 +192,30 @@ async def test_f144_a_removal_in_the_journal_alone_is_completed(data: Path, cloc
     await store.close()
 
 
+async def test_f144_what_a_killed_writer_journalled_is_told_of_no_other_message(data: Path, clock: ManualClock) -> None:
+    """Killed between the journal's sync and the link: a message that came under that UID later got the thread and the
+    keywords of the other one as soon as the index was lost."""
+    store = await opened(data, clock, boot="here")
+    await deliver(store, MAIRIE, 1)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    row = catalog.by_name(entry.handle.reader, "INBOX")
+    generation = entry.handle.reader.value("SELECT generation FROM state")
+    assert row is not None
+    lines = [journal.thread(row.uidnext, "Tother"), journal.keywords(row.uidnext, 1 << 30)]
+    journal.append(FileSystem(), entry.handle.root, lines)
+    entry.handle.lock.write(Word("here", generation, State.BUSY, (str(row.number),)))
+    again = await opened(data, clock, boot="here")
+    appended = await deliver(again, MAIRIE, 2)
+    assert appended.uid == row.uidnext + 1
+    before = await all_rows(await inbox_of(again))
+    assert await again.rebuild(None) == 2
+    for old, new in zip(before, await all_rows(await inbox_of(again)), strict=True):
+        assert (new.uid, new.thread_id, new.keywords) == (old.uid, old.thread_id, old.keywords)
+    await again.close()
+    await store.close()
+
+
 async def test_f155_a_move_syncs_the_new_names_before_it_journals_the_old_ones(data: Path, clock: ManualClock) -> None:
     calls: list[Call] = []
     store = await opened(data, clock, fs=FileSystem(calls.append))
