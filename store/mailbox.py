@@ -193,7 +193,14 @@ class FolderView:
                     raise NotFoundError("no such folder", code="no-folder")
                 return ask(db, row)
 
-        return await self._in_thread(work)
+        entry = await self._entry()
+        with entry.handle.pinned():
+            try:
+                return await self._in_thread(work)
+            except StorageError:
+                if entry.handle.is_current():
+                    raise
+        return await self._in_thread(work)  # the index was just being replaced when it was opened by its name
 
     async def _read_scanned(self, ranges: UidRanges, ask: Callable[[Connection, FolderRow], T]) -> T:
         """The same of messages in `ranges` that are known by more than their names, which may take a while."""

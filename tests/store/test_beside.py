@@ -20,8 +20,9 @@ from message.facts import Facts
 from store import beside, folders
 from store.fsops import FileSystem
 from store.handle import Handle
+from store.index import Connection, Index
 from store.service import MaildirStore
-from store.types import AccountRef, Flag, Placement, Uid
+from store.types import AccountRef, Flag, Placement, SortCriterion, SortKey, Uid
 from tests.store.helpers import AUTRE, MAIRIE, WHOLE, all_rows, cur, deliver, inbox_of, read
 
 COUNT = 12
@@ -289,3 +290,21 @@ async def test_what_another_takes_out_of_tmp_meanwhile_ends_no_recovery(
     await other.open()
     assert len(await all_rows(await inbox_of(other))) == COUNT
     await other.close()
+
+
+async def test_a_long_look_that_meets_an_index_in_the_making_is_repeated(
+    served: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: readers in threads open the index by its name, which for a moment was nobody's, or an empty file's."""
+    inbox = await inbox_of(served)
+    entry = await served._open_accounts.use(MAIRIE)
+    real: Callable[[Index], Connection] = Index.another
+
+    def meeting(self: Index) -> Connection:
+        monkeypatch.setattr(Index, "another", real)
+        entry.handle.discard_files()
+        return real(self)
+
+    monkeypatch.setattr(Index, "another", meeting)
+    uids = list(range(1, COUNT + 1))
+    assert await inbox.sort(uids, [SortCriterion(SortKey.ARRIVAL)]) == uids
