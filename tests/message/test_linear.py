@@ -21,9 +21,9 @@ def repeated(unit: bytes, size: int) -> bytes:
 
 
 def linear(work: Callable[[int], object], small: int, large: int) -> None:
-    """CPU time of this thread, the best of a few tries: other processes do not count."""
+    """CPU time of this thread, the best of some tries: others do not count, but what they do to caches may."""
     before = after = float("inf")
-    for _ in range(6):
+    for _ in range(15):
         before, after = min(before, spent(work, small)), min(after, spent(work, large))
         if after <= 2.5 * (large / small) * before + SLACK:
             return
