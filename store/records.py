@@ -306,16 +306,25 @@ def changes_to_read(db: Connection, folder: FolderRow, modseq: int) -> int:
 
 def gaps_to_read(db: Connection, folder: FolderRow) -> int:
     """How many rows `uids_below` reads."""
-    gone = int(db.value("SELECT count(*) FROM expunged WHERE folder = ?", (folder.number,)))
-    return gone if folder.messages + gone == folder.uidnext - 1 else folder.messages
+    highest, gone = _gaps(db, folder)
+    return gone if folder.messages + gone == highest else folder.messages
+
+
+def _gaps(db: Connection, folder: FolderRow) -> tuple[int, int]:
+    """The highest UID that is present, and how many below it are remembered as expunged. Above it there may be UIDs
+    that nobody ever had: a recovery begins at the floor."""
+    first, last = key(folder.number, 0), key(folder.number, UID_MASK)
+    highest = db.value("SELECT max(key) FROM messages WHERE key BETWEEN ? AND ?", (first, last)) or first
+    gone = db.value("SELECT count(*) FROM expunged WHERE key BETWEEN ? AND ?", (first, highest))
+    return int(highest) & UID_MASK, int(gone)
 
 
 def uids_below(db: Connection, folder: FolderRow, uidnext: int) -> array[int]:
-    """Ascending. Where every UID ever given is present or remembered as expunged, the gaps tell it all; else it is read
-    from the narrow index rather than from the table."""
-    gone = db.value("SELECT count(*) FROM expunged WHERE folder = ?", (folder.number,))
-    if folder.messages + gone == folder.uidnext - 1:
-        return _without(range(1, min(uidnext, folder.uidnext)), _expunged(db, folder) if gone else [])
+    """Ascending. Where every UID up to the highest is present or remembered as expunged, the gaps tell it all; else it
+    is read from the narrow index rather than from the table."""
+    highest, gone = _gaps(db, folder)
+    if folder.messages + gone == highest:
+        return _without(range(1, min(uidnext, highest + 1)), _expunged(db, folder) if gone else [])
     rows = db.all(
         f"SELECT key & {UID_MASK} FROM messages INDEXED BY messages_by_modseq WHERE folder = ? AND key < ?",  # noqa: S608 - constants
         (folder.number, key(folder.number, uidnext)),

@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from core.clock import ManualClock
-from store import catalog, journal
+from store import catalog, journal, records
 from store.fsops import Call, FileSystem
 from store.lockfile import State, Word
 from store.service import MaildirStore
@@ -214,6 +214,29 @@ async def test_f144_what_a_killed_writer_journalled_is_told_of_no_other_message(
         assert (new.uid, new.thread_id, new.keywords) == (old.uid, old.thread_id, old.keywords)
     await again.close()
     await store.close()
+
+
+async def test_uids_of_a_rebuilt_mailbox_are_told_by_their_gaps(store: MaildirStore) -> None:
+    """Its UIDNEXT is the floor, so that numbers nobody had follow the last message: a client that came back waited for
+    every row to be read."""
+    for number in range(1, 6):
+        await deliver(store, MAIRIE, number)
+    assert await store.rebuild(None) == 5
+    inbox = await inbox_of(store)
+    snapshot = await inbox.snapshot()
+    assert snapshot.uidnext > 6
+    assert list(await inbox.uids(snapshot)) == [1, 2, 3, 4, 5]
+    await inbox.expunge([(2, 2)], only_deleted=False)
+    assert list(await inbox.uids(await inbox.snapshot())) == [1, 3, 4, 5]
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    row = catalog.by_name(entry.handle.reader, "INBOX")
+    assert row is not None
+    assert records.gaps_to_read(entry.handle.reader, row) == 1
+    await inbox.expunge([(5, 5)], only_deleted=False)
+    assert list(await inbox.uids(await inbox.snapshot())) == [1, 3, 4]
+    late = await deliver(store, MAIRIE, 6)
+    assert list(await inbox.uids(await inbox.snapshot())) == [1, 3, 4, late.uid]
 
 
 async def test_f155_a_move_syncs_the_new_names_before_it_journals_the_old_ones(data: Path, clock: ManualClock) -> None:
