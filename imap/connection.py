@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from core.log import context, get
+from core.wake import Wake
 from directory.types import Account
 from imap import capability, dispatch, responses
 from imap.channel import HIGH_INPUT, Channel
@@ -163,7 +164,7 @@ class Connection:
 
     async def _attend(self, notices: Notices, seconds: float) -> None:
         """Between two commands: more input, or else what the client wants to be told unasked (RFC 5465)."""
-        wake = asyncio.Event()
+        wake = Wake()
         self._channel.watcher = self._woken = wake.set
         try:
             if not self._channel.readable and not notices.due.is_set():
@@ -238,7 +239,7 @@ class Connection:
             await self._read(self._patience(began))
         return line
 
-    async def idle_line(self, wake: asyncio.Event, timeout: float) -> bytes | None:
+    async def idle_line(self, wake: Wake, timeout: float) -> bytes | None:
         self._channel.watcher = wake.set
         try:
             line = await self._line_at_hand()

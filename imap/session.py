@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.clock import Clock
 from core.config import Imap, Limits
+from core.wake import Wake
 from directory.directory import Directory
 from directory.rights import ALL, Right
 from directory.types import Account, LoggedIn
@@ -57,7 +58,7 @@ class Link(Protocol):
         """One raw line without CRLF, outside the command grammar (AUTHENTICATE, RFC 9051 6.2.2). Raises `Bad` when
         it is longer than `limit`, `ConnectionError` at the end of the connection."""
 
-    async def idle_line(self, wake: asyncio.Event, timeout: float) -> bytes | None:
+    async def idle_line(self, wake: Wake, timeout: float) -> bytes | None:
         """Wait for a line, for `wake` or for `timeout` seconds, whichever is first: the line, or None."""
 
     def literal(self) -> AsyncIterator[bytes]:

@@ -89,7 +89,7 @@ class View:
         self.recent: Ranges = merge(((snapshot.recent_from, snapshot.uidnext - 1),)) if snapshot.recent else ()
         self._judged = snapshot.uidnext
         self._told_recent = snapshot.recent
-        self._gone: set[int] = set()
+        self._gone: set[int] | frozenset[int] = frozenset()  # shared by all in which nothing went
         self._flags: dict[int, Message] = {}
         self._told: dict[int, int] = {}
 
@@ -121,7 +121,7 @@ class View:
         )
         self._gone = set(gone)
         self._uids = self._without(places)
-        self._gone = set()
+        self._gone = frozenset()
         self._count = self._told_count = len(self._uids)
         self._told_recent = self.recent_count()
 
@@ -263,7 +263,9 @@ class View:
         known = changes.vanished
         if known and max(known) >= self.uidnext:
             known = tuple([uid for uid in known if uid < self.uidnext])
-        self._gone.update(known)
+        if known:
+            self._gone = self._gone if isinstance(self._gone, set) else set()
+            self._gone.update(known)
         self.uidnext = max(self.uidnext, changes.uidnext)
         if changes.modseq > self.modseq:
             self.modseq = changes.modseq
@@ -340,7 +342,7 @@ class View:
         heard = places[: bisect_left(places, self._told_count)]
         self._uids = self._without(places)
         self._flags = {uid: row for uid, row in self._flags.items() if uid not in gone}
-        self._gone = set()
+        self._gone = frozenset()
         self._count = len(self._uids)
         self._told_count -= len(heard)
         told = tuple([place + 1 for place in reversed(heard)]), tuple([uids[place] for place in heard])
@@ -359,7 +361,7 @@ class View:
             start = place + 1
         return kept + uids[start:]
 
-    def _places(self, wanted: set[int]) -> list[int]:
+    def _places(self, wanted: set[int] | frozenset[int]) -> list[int]:
         """Where these UIDs are in the map, ascending: many are found in one pass, few are looked up."""
         uids = self._map
         if len(wanted) * FEW > len(uids):

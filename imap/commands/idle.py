@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from core.wake import Wake
 from imap import responses, updates
 from imap.command import AFTER_LOGIN, Command, no_arguments
 from imap.errors import Bad
@@ -18,7 +19,7 @@ GATHER = 0.05  # seconds between two looks at a busy mailbox (security.md row 38
 
 
 async def _handle(session: Session, _: None) -> Ok:
-    wake = asyncio.Event()
+    wake = Wake()
     folder_id = session.selection.mailbox.folder_id if session.selection else None
 
     def heard(hint: Hint) -> None:
@@ -36,7 +37,7 @@ async def _handle(session: Session, _: None) -> Ok:
     return Ok("IDLE terminated")
 
 
-async def _until_line(session: Session, wake: asyncio.Event) -> bytes:
+async def _until_line(session: Session, wake: Wake) -> bytes:
     loop = asyncio.get_running_loop()
     while True:
         # Cleared before looking: a hint that comes during the look wakes us again.

@@ -13,6 +13,7 @@ from typing import cast
 
 from core.clock import SystemClock
 from core.config import Imap, Limits
+from core.wake import Wake
 from directory.directory import Directory
 from directory.types import Account
 from imap import dispatch
@@ -58,7 +59,7 @@ class FuzzLink:
     async def read_line(self, *, limit: int) -> bytes:
         return b"*"
 
-    async def idle_line(self, wake: asyncio.Event, timeout: float) -> bytes:
+    async def idle_line(self, wake: Wake, timeout: float) -> bytes:
         return b"DONE"
 
     async def literal(self) -> AsyncIterator[bytes]:
