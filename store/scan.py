@@ -79,7 +79,6 @@ class _Scan:
         self, transaction: Transaction, row: FolderRow, told: Journal, known: dict[int, _Known], trust: Trust
     ) -> None:
         self.transaction, self.row, self.told, self.known, self.trust = transaction, row, told, known, trust
-        row.uidnext = max(row.uidnext, told.highest + 1)
         self._believes_rows = trust in (Trust.WHOLE, Trust.TOUCHED)
         self._by_name = not self._believes_rows  # files of messages without a row are read behind
         expunged = "SELECT 1 FROM expunged WHERE folder = ? LIMIT 1"
@@ -162,6 +161,7 @@ class _Scan:
                 self.transaction.pause()
             self._add(new[start : start + ADDED_AT_ONCE])
         self._drop_missing()
+        self.row.uidnext = max(self.row.uidnext, self.told.highest + 1)  # after those that came to have their names
         for made, name in self._misnumbered:
             self._renumber(made, name)
         adopt.adopt_all(self.transaction, self.row, self._foreign)

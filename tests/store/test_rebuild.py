@@ -13,6 +13,7 @@ from core.clock import ManualClock
 from store import catalog, journal, records
 from store.fsops import Call, FileSystem
 from store.lockfile import State, Word
+from store.names import FileName
 from store.service import MaildirStore
 from store.types import Flag
 from tests.fakes.mail import mail
@@ -194,7 +195,7 @@ async def test_f144_a_removal_in_the_journal_alone_is_completed(data: Path, cloc
 
 async def test_f144_what_a_killed_writer_journalled_is_told_of_no_other_message(data: Path, clock: ManualClock) -> None:
     """Killed between the journal's sync and the link: a message that came under that UID later got the thread and the
-    keywords of the other one as soon as the index was lost."""
+    keywords of the other one as soon as the index was lost. What was linked keeps its UID and thread."""
     store = await opened(data, clock, boot="here")
     await deliver(store, MAIRIE, 1)
     entry = store._open_accounts.opened(MAIRIE)
@@ -202,14 +203,19 @@ async def test_f144_what_a_killed_writer_journalled_is_told_of_no_other_message(
     row = catalog.by_name(entry.handle.reader, "INBOX")
     generation = entry.handle.reader.value("SELECT generation FROM state")
     assert row is not None
-    lines = [journal.thread(row.uidnext, "Tother"), journal.keywords(row.uidnext, 1 << 30)]
+    linked, lost = row.uidnext, row.uidnext + 1
+    data_of_linked = mail(7)
+    name = FileName(1_790_000_009, "Mlinked", linked, len(data_of_linked), 0, 0)
+    (data / "domains" / "mairie.test" / "maire" / "cur" / str(name)).write_bytes(data_of_linked)
+    lines = [journal.thread(linked, "Tits.own"), journal.thread(lost, "Tother"), journal.keywords(lost, 1 << 30)]
     journal.append(FileSystem(), entry.handle.root, lines)
     entry.handle.lock.write(Word("here", generation, State.BUSY, (str(row.number),)))
     again = await opened(data, clock, boot="here")
     appended = await deliver(again, MAIRIE, 2)
-    assert appended.uid == row.uidnext + 1
+    assert appended.uid == lost + 1
     before = await all_rows(await inbox_of(again))
-    assert await again.rebuild(None) == 2
+    assert [(message.uid, message.thread_id) for message in before][1:2] == [(linked, "Tits.own")]
+    assert await again.rebuild(None) == 3
     for old, new in zip(before, await all_rows(await inbox_of(again)), strict=True):
         assert (new.uid, new.thread_id, new.keywords) == (old.uid, old.thread_id, old.keywords)
     await again.close()
