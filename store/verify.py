@@ -19,23 +19,22 @@ from store.types import AccountRef
 
 def accounts_on_disk(fs: FileSystem, domains: int, domain: str | None) -> Iterator[AccountRef]:
     """Every account directory, as its side file names it; `domain` None: all domains."""
-    for name in sorted(fs.names(domains)) if domain is None else [domain]:
-        try:
-            fd = fs.open_directory(domains, name)
-        except (NotADirectoryError, FileNotFoundError):
-            continue
-        try:
-            for entry in sorted(fs.names(fd)):
-                ref = None if entry.startswith(".") else _ref(fs, fd, name, entry)
-                if ref is not None:
-                    yield ref
-        finally:
-            fs.close(fd)
+    for _, _, _, ref in _entries(fs, domains, domain):
+        if ref is not None:
+            yield ref
 
 
 def nameless(fs: FileSystem, domains: int, domain: str | None) -> Iterator[str]:
     """Mail that `accounts_on_disk` does not tell of, because the side file that names its account is lost: one line for
     each."""
+    for fd, name, entry, ref in _entries(fs, domains, domain):
+        if ref is None and fs.exists(fd, f"{entry}/cur"):
+            yield f"{name}/{entry}: beffroi-account is missing or damaged, or the directory is a symbolic link"
+
+
+def _entries(fs: FileSystem, domains: int, domain: str | None) -> Iterator[tuple[int, str, str, AccountRef | None]]:
+    """The domain's directory (open until the next is asked for) and name, and what lies in it: its name, and the
+    account that its side file names."""
     for name in sorted(fs.names(domains)) if domain is None else [domain]:
         try:
             fd = fs.open_directory(domains, name)
@@ -43,8 +42,8 @@ def nameless(fs: FileSystem, domains: int, domain: str | None) -> Iterator[str]:
             continue
         try:
             for entry in sorted(fs.names(fd)):
-                if not entry.startswith(".") and fs.exists(fd, f"{entry}/cur") and _ref(fs, fd, name, entry) is None:
-                    yield f"{name}/{entry}: beffroi-account is missing or damaged, or the directory is a symbolic link"
+                if not entry.startswith("."):
+                    yield fd, name, entry, _ref(fs, fd, name, entry)
         finally:
             fs.close(fd)
 

@@ -1,5 +1,8 @@
 """An index that is made where there was none: its account serves at once by names, what the octets tell comes behind,
-and nobody can tell the difference but by the time it takes."""
+and nobody can tell the difference but by the time it takes.
+
+Longer than its neighbours: each test is one way of asking for what is not read yet, on the same store.
+"""
 
 from __future__ import annotations
 
