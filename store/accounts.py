@@ -72,7 +72,8 @@ class Accounts:
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._flushing = asyncio.Lock()
+        self._flushing: dict[Key, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(FLUSH_TOGETHER)
         self.recent = Recent()  # of all of them
         # Searches, orders and threads of big folders: deliveries do not queue behind them (promise P7).
         self.long_reads = ThreadPoolExecutor(LONG_READS, thread_name_prefix="read")
@@ -253,36 +254,57 @@ class Accounts:
     # -- flushing ------------------------------------------------------------------------------------------------------
 
     async def run_flusher(self) -> None:
-        """Until cancelled: every second, whatever waits in the accounts written to."""
-        while True:
-            await asyncio.sleep(FLUSH_EVERY)
-            await self.flush_all()
+        """Until cancelled: every second, whatever waits in the accounts written to. One whose lock another process
+        keeps is waited for beside the others' next turns (promise P5)."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_EVERY)
+                self._begin_flushes()
+        finally:
+            for task in self._flushing.values():
+                task.cancel()
+            await self._flushed()
 
     @property
     def has_work(self) -> bool:
-        return self._flushing.locked() or any(entry.handle.dirty for entry in self._open.values())
+        return bool(self._flushing) or any(entry.handle.dirty for entry in self._open.values())
 
     async def flush_all(self) -> None:
         """One turn for every account that needs one, once those that are being flushed have had theirs."""
-        async with self._flushing:
-            turns = asyncio.Semaphore(FLUSH_TOGETHER)
-            waiting = [entry for entry in self._open.values() if entry.handle.dirty]
-            await asyncio.gather(*(self._flush(entry, turns) for entry in waiting))
+        await self._flushed()
+        self._begin_flushes()
+        await self._flushed()
 
-    async def _flush(self, entry: Entry, turns: asyncio.Semaphore) -> None:
-        async with turns:
-            try:
-                for _ in range(TURNS):
-                    entry.handle.dirty = entry.handle.behind = False
-                    await entry.writer.submit(flush, durable=True)
-                    if not entry.handle.behind:
-                        break
-            except MailError as error:
-                entry.handle.dirty = True
-                log.warning("store-flush-failed", account=entry.handle.ref.id, **error.fields)
-            except Exception:  # a bug met in one account must not keep the others' flags from the disk
-                entry.handle.dirty = True
-                log.exception("store-flush-failed", account=entry.handle.ref.id)
+    def _begin_flushes(self) -> None:
+        for key, entry in self._open.items():
+            if entry.handle.dirty and key not in self._flushing:
+                self._flushing[key] = asyncio.create_task(self._flush(key, entry))
+
+    async def _flushed(self) -> None:
+        if under_way := set(self._flushing.values()):
+            await asyncio.wait(under_way)
+
+    async def _flush(self, key: Key, entry: Entry) -> None:
+        try:
+            async with self._turns:
+                await self._flush_now(entry)
+        except MailError as error:
+            entry.handle.dirty = True
+            log.warning("store-flush-failed", account=entry.handle.ref.id, **error.fields)
+        except Exception:  # a bug met in one account must not keep the others' flags from the disk
+            entry.handle.dirty = True
+            log.exception("store-flush-failed", account=entry.handle.ref.id)
+        finally:
+            del self._flushing[key]
+
+    async def _flush_now(self, entry: Entry) -> None:
+        for _ in range(TURNS):
+            if not self.holds(entry):  # let go meanwhile: closing it flushes
+                return
+            entry.handle.dirty = entry.handle.behind = False
+            await entry.writer.submit(flush, durable=True)
+            if not entry.handle.behind:
+                return
 
 
 def _seen(opening: asyncio.Future[Entry]) -> None:

@@ -231,3 +231,30 @@ async def test_a_flush_that_is_asked_for_waits_for_the_one_under_way(store: Mail
     other.close()
     await asyncio.gather(first, second)
     assert [path.name[-1] for path in cur(data, MAIRIE)] == ["F"]
+
+
+async def test_p5_an_account_whose_lock_is_kept_elsewhere_keeps_no_other_s_flags_from_the_disk(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flusher waited for it before it looked at anybody again."""
+    monkeypatch.setattr(accounts, "FLUSH_EVERY", 0.01)
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    for ref in (MAIRIE, VOISIN):
+        await deliver(store, ref, 1)
+    inbox = await inbox_of(store, VOISIN)
+    await store.flush()
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    other = AccountLock(FileSystem(), entry.handle.root)
+    with other.held():
+        async with asyncio.timeout(20):
+            entry.handle.dirty = True
+            while entry.handle.dirty:  # until its turn has begun
+                await asyncio.sleep(0.001)
+            for flag, letters in ((Flag.FLAGGED, "F"), (Flag.SEEN, "FS")):
+                await inbox.store_flags([(1, 1)], add=flag)
+                while not cur(data, VOISIN)[0].name.endswith(f":2,{letters}"):
+                    await asyncio.sleep(0.001)
+    other.close()
+    await store.close()
