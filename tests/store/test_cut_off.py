@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,9 @@ async def test_an_opening_that_fails_after_its_caller_left_is_no_traceback(
         gate.wait(10)
         raise OSError(5, "Input/output error")
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()  # what another test left is no fault of this one
     monkeypatch.setattr("store.layout.open_account", failing)
     caller = asyncio.create_task(store.account(MAIRIE))
     await asyncio.sleep(0.01)
