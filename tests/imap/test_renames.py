@@ -63,6 +63,7 @@ def test_a_renamed_inbox_is_known_by_its_messages() -> None:
         {"1": inbox, "2": moved._replace(messages=4)},  # one is missing
         {"1": inbox._replace(name="Dossier/INBOX"), "2": moved},
         {"1": inbox, "2": moved._replace(uidnext=1, messages=0)},
+        {"1": inbox, "2": moved._replace(uidnext=7)},  # one of its own was there, and is gone
     ):
         assert told({"1": before["1"]._replace(name=other["1"].name)}, other)[0][1:] == ("Vieux", "")
 

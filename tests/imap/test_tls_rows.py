@@ -21,7 +21,7 @@ from imap.listeners import Mode, Server
 from tests.fakes.imap_world import PATIENCE, Client, World, client_context
 
 AUTHORITY = trustme.CA()
-ISSUED = AUTHORITY.issue_cert("127.0.0.1")
+ISSUED = AUTHORITY.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)  # without forward secrecy there is RSA only
 
 
 @contextlib.asynccontextmanager
