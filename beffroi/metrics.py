@@ -2,6 +2,10 @@
 
 Event and reason names are constants of the code, so the number of series is bounded. Workers write into files of one
 folder (the library's multi-process mode); the web worker reads them all.
+
+The library maps a sparse file into memory: on a disk that is full by then, writing to a page that has no room yet kills
+the process (SIGBUS), and on one that became read-only the first event cannot be counted. So a worker reserves the room
+when it starts; one that cannot counts nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 MAX_REASON = 60
+RESERVED = 512 * 1024  # octets of one process: some 3,000 series, a few hundred are in use
+SERIES = 4096
 
 
 def prepare(folder: Path) -> None:
@@ -30,13 +36,27 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def reserve(folder: Path) -> bool:
+    """Room for what this process will count, in the file that the library would make; False when there is none."""
+    path = folder / f"counter_{os.getpid()}.db"
+    try:
+        with path.open("xb") as file:
+            os.posix_fallocate(file.fileno(), 0, RESERVED)
+    except FileExistsError:  # of an earlier process with this number, which reserved it
+        return True
+    except OSError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
 def counter() -> Callable[[MutableMapping[str, Any]], None]:
     """What the log calls with each event."""
     from prometheus_client import Counter
 
     events = Counter("beffroi_events", "Named events of the log.", ["event", "reason"])
 
-    @lru_cache(maxsize=4096)  # looking one up in the library costs more than counting
+    @lru_cache(maxsize=SERIES)  # looking one up in the library costs more than counting
     def series(event: str, reason: str) -> Counter:
         return events.labels(event, reason)
 

@@ -108,7 +108,8 @@ def _told(_logger: object, method: str, event: MutableMapping[str, Any]) -> Muta
 
 def _observed(observer: Observer) -> Callable[..., MutableMapping[str, Any]]:
     def processor(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        observer(event)
+        with contextlib.suppress(Exception):  # a figure that cannot be counted stops neither the line nor the mail
+            observer(event)
         return event
 
     return processor

@@ -41,6 +41,14 @@ FOREVER = float("inf")
 
 # What aiosmtpd's loop says itself, in our words.
 _STOCK = {"500 Error: bad syntax": replies.BAD_SYNTAX, "500 Command line too long": replies.LINE_TOO_LONG}
+_UNHANDLED = "500 Error: ("  # then the words of an exception
+
+
+def _stock(status: str) -> bytes:
+    """Where even our last resort failed, aiosmtpd would have the sender give the message up, and tell him of our
+    files."""
+    known = replies.INTERNAL if status.startswith(_UNHANDLED) else _STOCK.get(status)
+    return known.encode() if known else status.encode("ascii", "replace") + b"\r\n"
 
 
 class _Unbounded(dict[str, int]):
@@ -262,12 +270,7 @@ class SmtpProtocol(SMTP):
         (RFC 2920 3.2)."""
         if status is None or self.source.closed:
             return
-        if isinstance(status, str):
-            known = _STOCK.get(status)
-            status_bytes = known.encode() if known else status.encode("ascii", "replace") + b"\r\n"
-        else:
-            status_bytes = status.encode()
-        self._held += status_bytes
+        self._held += _stock(status) if isinstance(status, str) else status.encode()
         if not self.source.line_waiting or len(self._held) >= GATHERED:
             await self.send()
 

@@ -78,9 +78,13 @@ def run(assignment: Assignment, start: Start) -> None:
     # loop computes; the default of 5 ms made 20 connections half as fast as 1 ms does (`make bench`).
     sys.setswitchinterval(SWITCH_INTERVAL)
     _raise_descriptors()
-    metrics.prepare(config.run_dir / "metrics")
-    log.configure(config.log_level, stream=sys.stderr, observer=metrics.counter())
+    figures = config.run_dir / "metrics"
+    metrics.prepare(figures)
+    counted = metrics.reserve(figures)
+    log.configure(config.log_level, stream=sys.stderr, observer=metrics.counter() if counted else None)
     with log.context(worker=f"{assignment.kind}-{assignment.index}"):
+        if not counted:
+            _log.warning("metrics-off", folder=str(figures))
         uvloop.run(_live(assignment, config, start))
 
 

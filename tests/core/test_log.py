@@ -57,6 +57,20 @@ def test_f169_a_closed_stream_stops_nothing() -> None:
         structlog.reset_defaults()
 
 
+def test_f151_a_figure_that_cannot_be_counted_stops_nothing() -> None:
+    stream = io.StringIO()
+
+    def failing(_: object) -> None:
+        raise OSError(30, "Read-only file system", "/srv/mail/run/metrics/counter_1.db")
+
+    log.configure("info", stream=stream, observer=failing)
+    try:
+        log.get("test").info("still-alive")
+        assert [event["event"] for event in events(stream)] == ["still-alive"]
+    finally:
+        structlog.reset_defaults()
+
+
 def test_the_context_is_on_every_event_inside() -> None:
     stream = io.StringIO()
     log.configure("info", stream=stream)

@@ -234,6 +234,18 @@ async def test_a_bug_is_451_and_tells_nothing() -> None:
         wire.close()
 
 
+async def test_f151_a_last_resort_that_fails_itself_is_451_and_names_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def failing(*_: object) -> None:
+        raise OSError(30, "Read-only file system", "/srv/mail/run/counter_1.db")
+
+    monkeypatch.setattr("smtp.session.Session.fault", failing)
+    monkeypatch.setattr("smtp.session.Session.run", failing)
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        assert await wire.say("EHLO partner.test") == "451 4.3.0 Internal error, try again later"
+        wire.close()
+
+
 async def test_what_is_away_is_451() -> None:
     async with running(service(acceptor=FakeAcceptor(fault=TemporaryError("database")))) as server:
         wire = await Wire.connect(server)
