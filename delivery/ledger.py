@@ -57,19 +57,21 @@ class Ledger:
             self._filled.clear()
             await self._all()
 
-    async def finish(self) -> None:
+    async def finish(self) -> list[Settled]:
         """Write what still waits, also for jobs that were cancelled meanwhile: each of these results is a message that
-        would be sent again."""
-        await self._all()
+        would be sent again. What came of them, which nobody else hears."""
+        return await self._all()
 
-    async def _all(self) -> None:
+    async def _all(self) -> list[Settled]:
+        written: list[Settled] = []
         while self._waiting:
             part = self._part()
             try:
-                await self._write(part)
+                written += await self._write(part)
             except asyncio.CancelledError:  # perhaps it was written; a second time is no harm
                 self._waiting = [*part, *self._waiting]
                 raise
+        return written
 
     def _part(self) -> list[tuple[Sequence[Result], asyncio.Future[list[Settled]]]]:
         count = total = 0
@@ -80,22 +82,21 @@ class Ledger:
         part, self._waiting = self._waiting[:count], self._waiting[count:]
         return part
 
-    async def _write(self, part: Sequence[tuple[Sequence[Result], asyncio.Future[list[Settled]]]]) -> None:
+    async def _write(self, part: Sequence[tuple[Sequence[Result], asyncio.Future[list[Settled]]]]) -> list[Settled]:
         try:
             settled = await self._queue.apply([result for results, _ in part for result in results], self._judge)
         except Exception as error:  # each job hears it, and decides what it is worth
             if len(part) > 1 and _of_one(error):
-                for each in part:
-                    await self._write([each])
-                return
+                return [item for each in part for item in await self._write([each])]
             for _, future in part:
                 if not future.done():  # its job was cancelled
                     future.set_exception(error)
-            return
+            return []
         by_id = {item.result.recipient_id: item for item in settled}
         for results, future in part:
             if not future.done():
                 future.set_result([by_id[item.recipient_id] for item in results if item.recipient_id in by_id])
+        return settled
 
 
 def _of_one(error: Exception) -> bool:

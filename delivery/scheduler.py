@@ -104,7 +104,7 @@ class Scheduler:
                     helper.cancel()
         finally:
             listener.close()
-            await self._ledger.finish()
+            self._told(await self._ledger.finish())
             with contextlib.suppress(MailError):
                 await self._queue.give_back()
 

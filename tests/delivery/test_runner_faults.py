@@ -133,7 +133,8 @@ async def test_f148_stopping_lets_running_jobs_finish_and_gives_back_the_rest(wo
 
 
 async def test_f148_a_result_that_waits_for_its_beat_when_the_time_to_stop_is_over_is_written(world: World) -> None:
-    """It was delivered: without its result another runner would deliver it again."""
+    """It was delivered: without its result another runner would deliver it again, and who asks where it is would hear
+    of no attempt."""
     scheduler = world.scheduler(drain=0.05)
     vars(scheduler)["_ledger"] = Ledger(world.queue, world.rules.judge, 3600.0)
     async with running(scheduler):
@@ -144,6 +145,9 @@ async def test_f148_a_result_that_waits_for_its_beat_when_the_time_to_stop_is_ov
         assert not await empty(world)
     assert [job.queue_id for job in world.remote.jobs] == [first, second]
     assert await empty(world)
+    for queue_id in (first, second):
+        events = [entry.event for entry in await world.queue.administration.trace(None, queue_id)]
+        assert events.count("delivered") == 1
 
 
 async def test_a_database_that_is_away_does_not_stop_the_runner(world: World) -> None:
