@@ -9,7 +9,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import ConflictError
 from delivery.queue.allowance import Answer, Rules
-from delivery.queue.queue import KNOWN_FOR, Queue
+from delivery.queue.queue import Queue
 from tests.delivery.queue_alone import another, new
 
 
@@ -42,7 +42,7 @@ async def test_what_an_account_sent_elsewhere_is_known_within_two_seconds_and_th
     assert await granted(other, 3)
     assert await queue.sent_recently("acc") == 4
     assert not await granted(queue, 4)
-    clock.advance(KNOWN_FOR)
+    clock.advance(2.0)
     assert await queue.sent_recently("acc") == 7
     await queue.refund("acc", 4)
     assert await queue.sent_recently("acc") == 3
