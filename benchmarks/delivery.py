@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.beffroi import PARTNER, beffroi
 from benchmarks.figures import Figure, cpu_seconds
-from benchmarks.load import count, send
+from benchmarks.load import count, jobs, send
 from benchmarks.pair import PASSWORD, pair
 
 USERS = 20
@@ -51,9 +51,10 @@ class Side:
 
     def _visible(self, row: Row) -> Measured:
         """(messages a second until the last is visible, p99 of the final reply in ms, CPU ms per message)."""
+        work = jobs(SENDER, self._users, row.octets, row.messages)
         before = cpu_seconds(self._pids())
         start = time.perf_counter()
-        sent = send(self._smtp, SENDER, self._users, size=row.octets, count=row.messages, connections=row.connections)
+        sent = send(self._smtp, work, connections=row.connections)
         self._sent += row.messages
         self._wait()
         seconds = time.perf_counter() - start

@@ -6,8 +6,10 @@ import asyncio
 import ssl
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import uvloop
 
@@ -59,49 +61,100 @@ async def transaction(
     return time.perf_counter() - start
 
 
-async def _session(port: int, sender: str, jobs: list[tuple[str, bytes]], latencies: list[float]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    await _reply(reader)
-    writer.write(b"EHLO mx.partner.test\r\n")
-    await _reply(reader)
-    for recipient, data in jobs:
-        latencies.append(await transaction(reader, writer, sender, recipient, data))
-    writer.write(b"QUIT\r\n")
-    await _reply(reader)
-    writer.close()
+Job = tuple[bytes, bytes]  # MAIL, RCPT and DATA in one write; the message with its final dot
 
 
-async def _send(
-    port: int, sender: str, recipients: Sequence[str], size: int, count: int, connections: int, per_connection: int
-) -> Sent:
-    jobs = [
-        (recipients[i % len(recipients)], message(size, sender, recipients[i % len(recipients)], i))
-        for i in range(count)
-    ]
-    batches = [jobs[i : i + per_connection] for i in range(0, count, per_connection)]
+def jobs(sender: str, recipients: Sequence[str], size: int, count: int) -> list[Job]:
+    """`count` messages of `size` octets, all made before anybody's clock runs."""
+    made = []
+    for number in range(count):
+        recipient = recipients[number % len(recipients)]
+        envelope = f"MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode()
+        made.append((envelope, message(size, sender, recipient, number) + b".\r\n"))
+    return made
+
+
+def _dialogue(batch: Sequence[Job], latencies: list[float]) -> Iterator[tuple[bytes, int]]:
+    """What one session writes, and how many replies it then waits for."""
+    yield b"", 1
+    yield b"EHLO mx.partner.test\r\n", 1
+    for envelope, data in batch:
+        yield envelope, 3
+        start = time.perf_counter()
+        yield data, 1
+        latencies.append(time.perf_counter() - start)
+    yield b"QUIT\r\n", 1
+
+
+class _Sender(asyncio.Protocol):
+    """One session. A protocol and no streams: it shares the machine's cores with who is measured, and with streams and
+    coroutines it took a millisecond of CPU for each message, a third of what the server took."""
+
+    def __init__(self, dialogue: Iterator[tuple[bytes, int]], over: asyncio.Future[None]) -> None:
+        self._dialogue, self._over = dialogue, over
+        self._rest = b""
+        self._awaited = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio's
+        self._go_on()
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\r\n")
+        for line in lines:
+            if line[3:4] == b"-":
+                continue
+            if line[:1] not in b"23":
+                self._end(AssertionError(line))
+                return
+            self._awaited -= 1
+            if not self._awaited and not self._go_on():
+                return
+
+    def connection_lost(self, exception: Exception | None) -> None:
+        self._end(AssertionError(f"cut off: {exception}"))
+
+    def _go_on(self) -> bool:
+        """False when nothing is left to say."""
+        step = next(self._dialogue, None)
+        if step is None:
+            self._end(None)
+            return False
+        octets, self._awaited = step
+        if octets:
+            self._transport.write(octets)
+        return True
+
+    def _end(self, fault: AssertionError | None) -> None:
+        self._transport.close()
+        if self._over.done():
+            return
+        if fault is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(fault)
+
+
+async def _send(port: int, work: Sequence[Job], connections: int, per_connection: int) -> Sent:
+    loop = asyncio.get_running_loop()
+    batches = [work[i : i + per_connection] for i in range(0, len(work), per_connection)]
     latencies: list[float] = []
 
     async def worker() -> None:
         while batches:
-            await _session(port, sender, batches.pop(), latencies)
+            over: asyncio.Future[None] = loop.create_future()
+            dialogue = _dialogue(batches.pop(), latencies)
+            await loop.create_connection(partial(_Sender, dialogue, over), "127.0.0.1", port)
+            await asyncio.wait_for(over, 120)
 
     start = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(connections)))
-    return Sent(count, time.perf_counter() - start, tuple(latencies))
+    return Sent(len(work), time.perf_counter() - start, tuple(latencies))
 
 
-def send(
-    port: int,
-    sender: str,
-    recipients: Sequence[str],
-    *,
-    size: int,
-    count: int,
-    connections: int,
-    per_connection: int = 1,
-) -> Sent:
-    """`count` messages of `size` octets over `connections` parallel connections, `per_connection` in each."""
-    return uvloop.run(_send(port, sender, recipients, size, count, connections, per_connection))
+def send(port: int, work: Sequence[Job], *, connections: int, per_connection: int = 1) -> Sent:
+    """All of `work` over `connections` parallel connections, `per_connection` messages in each."""
+    return uvloop.run(_send(port, work, connections, per_connection))
 
 
 async def _count(port: int, users: Sequence[str], password: str) -> int:
