@@ -139,13 +139,15 @@ class Administration:
         fs = self._tools.fs
         try:
             origin = fs.open_root(maildir)
+        except NotADirectoryError as error:
+            raise source.not_a_directory(fs, maildir) from error
         except OSError as error:
             raise NotFoundError(f"{maildir}: {error.strerror}", code="no-maildir") from error
         try:
             source.check(fs, origin, maildir)
             domain = layout.open_domain(fs, self._places.domains, ref.domain)
             try:
-                conversion = Conversion(self._tools, domain, ref, origin)
+                conversion = Conversion(self._tools, domain, ref, origin, maildir)
                 if finish:
                     self._check_empty(ref)
                 adopted = conversion.prepare()

@@ -31,6 +31,7 @@ from store.accounts import FLUSH_EVERY, Accounts
 from store.administration import Administration, Places
 from store.changes import ChangeHub
 from store.delivery import StagedMessage
+from store.dovecot import convert
 from store.faults import of_accounts, whole
 from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
@@ -315,6 +316,8 @@ class MaildirStore:
         return recycle.holds_account(self._fs, self._recycle, ref.id)
 
     def _remove(self, ref: AccountRef) -> None:
+        with whole():
+            convert.forget(self._fs, self._domains, ref)
         if ref.id not in {found.id for found in verify.accounts_on_disk(self._fs, self._domains, ref.domain)}:
             return
         handle = self._open_accounts.open_handle(ref)

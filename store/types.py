@@ -273,9 +273,11 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """What of another server's mail is here now: `copied` of `messages` were new in this run."""
+    """What of another server's mail is here now: `copied` of `messages` were new in this run. `renumbered`: folders
+    with mail whose UIDs the source does not tell; clients download them again."""
 
     folders: int
     messages: int
     octets: int
     copied: int
+    renumbered: tuple[str, ...] = ()

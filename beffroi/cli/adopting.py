@@ -32,8 +32,14 @@ def adopt(address: str, maildir: Path, prepare: bool = PREPARE) -> None:
         "messages": done.messages,
         "octets": done.octets,
         "copied": done.copied,
+        "renumbered": list(done.renumbered),
         "finished": not prepare,
     }
+    for folder in done.renumbered:
+        console.warn(
+            f"{folder}: no dovecot-uidlist with it (is it elsewhere, CONTROL= in mail_location?): mail programs will "
+            "download this folder again"
+        )
     state = "prepared" if prepare else "adopted"
     console.answer(
         value, f"{target}: {done.messages} messages in {done.folders} folders {state}, {done.copied} copied now"

@@ -9,6 +9,7 @@ followed. The index is made from the files afterwards, as after any loss (promis
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -56,10 +57,12 @@ def special_uses(names: Sequence[str]) -> dict[str, str]:
 
 
 class Conversion:
-    """One run for one account. `domain`: the descriptor of its domain's directory."""
+    """One run for one account. `domain`: the descriptor of its domain's directory; `origin`: of the Maildir, which
+    people know as `label`."""
 
-    def __init__(self, tools: Tools, domain: int, ref: AccountRef, origin: int) -> None:
+    def __init__(self, tools: Tools, domain: int, ref: AccountRef, origin: int, label: str) -> None:
         self._tools, self._fs, self._domain, self._ref, self._origin = tools, tools.fs, domain, ref, origin
+        self._label = label
         self._name = PREPARED + account_directory(ref.local)
         self._messages = self._octets = self._copied = 0
 
@@ -85,7 +88,7 @@ class Conversion:
         fs.sync(self._domain)
 
     def _fill(self, root: int) -> Adopted:
-        found = list(source.folders(self._fs, self._origin))
+        found = list(source.folders(self._fs, self._origin, self._label))
         subscribed = source.subscriptions(self._fs, self._origin)
         uses = special_uses([folder.name for folder in found])
         before = {item.name: item for item in copies.folders(self._fs, root)}
@@ -111,7 +114,8 @@ class Conversion:
             self._ref.id, self._ref.organisation_id, highest, tuple(sorted(subscribed - names)),
         )  # fmt: skip
         sidefile.write_account(self._fs, root, account)
-        return Adopted(len(found), self._messages, self._octets, self._copied)
+        renumbered = tuple(folder.name for folder in found if folder.entries and not folder.uidvalidity)
+        return Adopted(len(found), self._messages, self._octets, self._copied, renumbered)
 
     def _folder(self, root: int, folder: Folder, file: FolderFile) -> None:
         fs = self._fs
@@ -169,12 +173,18 @@ class Conversion:
             fd = fs.open_to_read(directories[entry.directory], entry.name)
         except FileNotFoundError:
             return None
-        except OSError as error:  # a symbolic link, a file that the suite's user may not read
-            raise InvalidError(f"{folder.name}: {entry.name}: {error.strerror}", code="odd-file") from error
+        except PermissionError as error:
+            raise InvalidError(
+                f"{folder.name}: {entry.name}: {error.strerror}; {source.READABLE}", code="odd-file"
+            ) from error
+        except OSError as error:
+            link = error.errno == errno.ELOOP
+            told = "is a symbolic link: put the message itself there, or take the link away" if link else error.strerror
+            raise InvalidError(f"{folder.name}: {entry.name}: {told}", code="odd-file") from error
         try:
             status = fs.status(fd)
             if not fs.is_plain(status):
-                raise InvalidError(f"{folder.name}: {entry.name} is no plain file", code="odd-file")
+                raise InvalidError(f"{folder.name}: {entry.name}: is no plain file: take it away", code="odd-file")
             packed = formats.packing(fs.read(fd, 0, formats.LONGEST_MAGIC))
             if packed:
                 raise InvalidError(
@@ -204,6 +214,19 @@ class Conversion:
         finally:
             fs.close(tmp)
         return size
+
+
+def forget(fs: FileSystem, domains: int, ref: AccountRef) -> None:
+    """What was prepared for an account that is being removed goes with it; what another account prepared stays."""
+    name = PREPARED + account_directory(ref.local)
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        folder_directory(fs, domains, ref.domain) as domain,
+    ):
+        with folder_directory(fs, domain, name) as root:
+            file = sidefile.read_account(fs, root)  # written last: none where a run was cut off
+        if file is None or file.id == ref.id:
+            layout.remove_tree(fs, domain, name)
 
 
 def _unique(entry: Entry) -> str:

@@ -16,6 +16,10 @@ from store.types import INBOX
 
 MAX_OCTETS = 256 * 1024 * 1024  # of a dovecot-uidlist: some three million messages
 OTHER_FORMATS = {"mailboxes": "dbox", "dbox-Mails": "dbox", "storage": "mdbox", "dovecot.map.index": "mdbox"}
+CONVERT = "let Dovecot convert it first (doveadm sync to maildir:, which keeps UIDs), then adopt that Maildir"
+READABLE = "the suite's user must be able to read the whole Maildir"
+MBOX = b"From "  # what the first line of an mbox begins with (RFC 4155)
+MBOXES_TOLD = 3
 _SECONDS = re.compile(r"(\d{6,12})\.")
 
 
@@ -37,7 +41,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """`keywords` in the order of our bits, which `Entry.keywords` uses; `uidvalidity` 0: Dovecot never told one."""
+    """`keywords` in the order of our bits, which `Entry.keywords` uses; `uidvalidity` 0: Dovecot never told one, or
+    keeps its dovecot-uidlist elsewhere (CONTROL=)."""
 
     directory: str
     name: str
@@ -55,6 +60,10 @@ def check(fs: FileSystem, root: int, label: str) -> None:
             raise InvalidError(
                 f"{label} is {kind}: convert it first (doveadm sync, or dsync to maildir:)", code="no-maildir"
             )
+    if "cur" not in names and (boxes := [name for name in sorted(names) if _is_mbox(fs, root, name)]):
+        more = ", …" if len(boxes) > MBOXES_TOLD else ""
+        told = ", ".join(boxes[:MBOXES_TOLD]) + more
+        raise InvalidError(f"{label} holds mbox files ({told}) and is no Maildir: {CONVERT}", code="no-maildir")
     if "cur" not in names:
         hint = f"; did you mean {label}/Maildir?" if "Maildir" in names else ""
         raise NotFoundError(f"{label} has no cur: it is no Maildir{hint}", code="no-maildir")
@@ -65,18 +74,56 @@ def check(fs: FileSystem, root: int, label: str) -> None:
             )
 
 
+def not_a_directory(fs: FileSystem, label: str) -> InvalidError:
+    """Why `label`, a path that leads to no directory, cannot be adopted."""
+    parent, _, name = label.rpartition("/")
+    fd = fs.open_root(parent or "/")
+    try:
+        if _is_mbox(fs, fd, name):
+            return InvalidError(f"{label} is an mbox file and no Maildir: {CONVERT}", code="no-maildir")
+    finally:
+        fs.close(fd)
+    return InvalidError(f"{label} is a file: a Maildir is a directory with cur, new and tmp", code="no-maildir")
+
+
+def _is_mbox(fs: FileSystem, parent: int, name: str) -> bool:
+    with contextlib.suppress(OSError):
+        fd = fs.open_to_read(parent, name)
+        try:
+            return fs.is_plain(fs.status(fd)) and fs.read(fd, 0, len(MBOX)) == MBOX
+        finally:
+            fs.close(fd)
+    return False
+
+
 def _is_maildir(fs: FileSystem, root: int, name: str) -> bool:
     with contextlib.suppress(OSError), folder_directory(fs, root, name) as fd:
         return fs.exists(fd, "cur")
     return False
 
 
-def folders(fs: FileSystem, root: int) -> Iterator[Folder]:
-    """INBOX first. Raises InvalidError for a name that cannot be one of ours, OSError."""
+def _is_folder(fs: FileSystem, root: int, name: str, label: str) -> bool:
+    """Raises InvalidError for one that would be left behind, with its mail."""
+    try:
+        with folder_directory(fs, root, name) as fd:
+            return fs.exists(fd, "cur")
+    except PermissionError as error:
+        raise InvalidError(f"{label}/{name}: {error.strerror}; {READABLE}", code="no-maildir") from error
+    except OSError as error:  # a file; or a link, which may lead to a folder
+        if fs.exists(root, f"{name}/cur"):
+            raise InvalidError(
+                f"{label}/{name} is a symbolic link: put the folder itself there, or take the link away",
+                code="no-maildir",
+            ) from error
+        return False
+
+
+def folders(fs: FileSystem, root: int, label: str) -> Iterator[Folder]:
+    """INBOX first. Raises InvalidError for a name that cannot be one of ours, and for what cannot be read; OSError."""
     taken = {INBOX}
     yield _folder(fs, root, "", INBOX)
     for directory in sorted(name for name in fs.names(root) if name.startswith(".") and name.strip(".")):
-        if _is_maildir(fs, root, directory):
+        if _is_folder(fs, root, directory, label):
             name = _free(folder_name(formats.folder_of(directory)), taken)
             taken.add(name)
             yield _folder(fs, root, directory, name)
@@ -96,6 +143,13 @@ def subscriptions(fs: FileSystem, root: int) -> set[str]:
 
 
 def _folder(fs: FileSystem, root: int, directory: str, name: str) -> Folder:
+    try:
+        return _read_folder(fs, root, directory, name)
+    except PermissionError as error:
+        raise InvalidError(f"{name}: {error.filename}: {error.strerror}; {READABLE}", code="no-maildir") from error
+
+
+def _read_folder(fs: FileSystem, root: int, directory: str, name: str) -> Folder:
     with folder_directory(fs, root, directory) as fd:
         uids = formats.uid_list(_read(fs, fd, "dovecot-uidlist"))
         words = formats.keywords(_read(fs, fd, "dovecot-keywords"))
@@ -126,7 +180,8 @@ def _each_once(entries: list[Entry]) -> Iterator[Entry]:
 
 
 def _entry(uid: int, where: str, file: str, letters: list[int]) -> Entry:
-    flags, bits = foreign_letters(file) if where == "cur" else (0, 0)
+    # In new/, too: there Dovecot writes the flags of what no client has seen yet.
+    flags, bits = foreign_letters(file)
     keywords = sum(1 << position for position, index in enumerate(letters) if bits >> index & 1)
     saved = _SECONDS.match(file)
     return Entry(uid, where, file, flags, keywords, int(saved[1]) if saved else None)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from store.dovecot import formats
+from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.types import Adopted, Column, Flag
 from tests.fakes.mail import mail
@@ -66,7 +68,9 @@ async def test_uids_flags_keywords_and_dates_are_kept_and_line_ends_are_crlf(
 ) -> None:
     before = everything(maildir)
     await store.account(MAIRIE)  # its first login, still empty
-    assert await _adopt(store, maildir) == Adopted(3, 5, sum(len(mail(n)) for n in (3, 5, 6, 7, 9)), 5)
+    assert await _adopt(store, maildir) == Adopted(
+        3, 5, sum(len(mail(n)) for n in (3, 5, 6, 7, 9)), 5, ("Dossiers/2026",)
+    )
     assert everything(maildir) == before
     inbox = await inbox_of(store)
     folder = (await inbox.snapshot()).folder
@@ -153,6 +157,97 @@ async def test_what_is_no_maildir_is_refused(store: MaildirStore, maildir: Path,
         await _adopt(store, maildir.parent)
     with pytest.raises(NotFoundError):
         await _adopt(store, maildir.parent / "nulle-part")
+
+
+CONVERT = "let Dovecot convert it first (doveadm sync to maildir:, which keeps UIDs), then adopt that Maildir"
+
+
+async def refusal(store: MaildirStore, maildir: Path) -> str:
+    with pytest.raises(InvalidError) as refused:
+        await _adopt(store, maildir)
+    return refused.value.public
+
+
+async def test_an_mbox_is_told_as_one_and_what_to_do(store: MaildirStore, tmp_path: Path) -> None:
+    (tmp_path / "mail").mkdir()
+    for name in ("inbox", "Sent", "Trash", "Zut"):
+        (tmp_path / "mail" / name).write_bytes(b"From a@b.test Mon Nov 30 00:00:00 2026\n" + lf(1))
+    (tmp_path / "notes").write_bytes(b"Froment\n")
+    told = await refusal(store, tmp_path / "mail/inbox")
+    assert told == f"{tmp_path}/mail/inbox is an mbox file and no Maildir: {CONVERT}"
+    told = await refusal(store, tmp_path / "mail")
+    assert told == f"{tmp_path}/mail holds mbox files (Sent, Trash, Zut, …) and is no Maildir: {CONVERT}"
+    told = await refusal(store, tmp_path / "notes")
+    assert told == f"{tmp_path}/notes is a file: a Maildir is a directory with cur, new and tmp"
+
+
+async def test_a_folder_behind_a_link_is_not_left_behind(store: MaildirStore, maildir: Path, tmp_path: Path) -> None:
+    put(tmp_path / "ailleurs", "1600000013.M1P2.vieux:2,", lf(1))
+    (maildir / ".Partage").symlink_to(tmp_path / "ailleurs")
+    (maildir / ".dovecot.sieve").symlink_to(tmp_path / "nulle-part")
+    assert await refusal(store, maildir) == (
+        f"{maildir}/.Partage is a symbolic link: put the folder itself there, or take the link away"
+    )
+    (maildir / ".Partage").unlink()
+    assert (await _adopt(store, maildir)).messages == 5
+
+
+class Forbidden(FileSystem):
+    """What another user's directory or file looks like to one who is not root."""
+
+    name = ""
+
+    def open_directory(self, parent: int, name: str) -> int:
+        self._refuse(name)
+        return super().open_directory(parent, name)
+
+    def read_file(self, directory: int, name: str, limit: int) -> bytes:
+        self._refuse(name)
+        return super().read_file(directory, name, limit)
+
+    def open_to_read(self, directory: int, name: str) -> int:
+        self._refuse(name)
+        return super().open_to_read(directory, name)
+
+    def _refuse(self, name: str) -> None:
+        if name == self.name:
+            raise PermissionError(13, "Permission denied", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (".Envoy&AOk-s", "{maildir}/.Envoy&AOk-s: Permission denied"),
+        ("dovecot-uidlist", "INBOX: dovecot-uidlist: Permission denied"),
+        ("1600000007.M2P1.vieux:2,ac", "INBOX: 1600000007.M2P1.vieux:2,ac: Permission denied"),
+    ],
+)
+async def test_what_the_suite_may_not_read_is_not_left_behind(data: Path, maildir: Path, name: str, told: str) -> None:
+    disk = Forbidden()
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    try:
+        disk.name = name
+        readable = "the suite's user must be able to read the whole Maildir"
+        assert await refusal(store, maildir) == f"{told.format(maildir=maildir)}; {readable}"
+    finally:
+        await store.close()
+
+
+async def test_flags_that_dovecot_wrote_in_new_are_kept(store: MaildirStore, maildir: Path) -> None:
+    (maildir / "new/1600000009.M3P1.vieux").rename(maildir / "new/1600000009.M3P1.vieux:2,FSb")
+    await _adopt(store, maildir)
+    rows = {row.uid: row for row in await all_rows(await inbox_of(store))}
+    assert (rows[12].flags, rows[12].keywords) == (Flag.SEEN | Flag.FLAGGED, ("Permis",))
+
+
+async def test_what_was_prepared_goes_with_the_mailbox(store: MaildirStore, maildir: Path, data: Path) -> None:
+    await _adopt(store, maildir, finish=False)
+    prepared = data / "domains" / MAIRIE.domain / f".adopt.{MAIRIE.local}"
+    await store.remove_account(replace(MAIRIE, id="another"))
+    assert prepared.is_dir()
+    await store.remove_account(MAIRIE)
+    assert not prepared.exists()
 
 
 async def test_h109_links_planted_in_the_source_are_refused(store: MaildirStore, maildir: Path, tmp_path: Path) -> None:
