@@ -15,6 +15,8 @@ import threading
 from collections.abc import Iterator
 from typing import Literal
 
+from tests.peers.threads import serving
+
 DOT = b"\r\n.\r\n"
 WAIT = 30.0  # seconds without an octet
 
@@ -78,11 +80,5 @@ def cutter(listen: tuple[str, int], target: tuple[str, int]) -> Iterator[Cutter]
         daemon_threads = True
         allow_reuse_address = True
 
-    with Server(listen, Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        try:
-            yield state
-        finally:
-            running.shutdown()
-            thread.join()
+    with serving(Server(listen, Handler)):
+        yield state

@@ -8,6 +8,8 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from tests.peers.threads import serving
+
 
 class Policy:
     """`script(domain, actions)`: what the next recipients of a domain get, one action each; "dunno" afterwards.
@@ -51,12 +53,7 @@ def policy() -> Iterator[Policy]:
         daemon_threads = True
         allow_reuse_address = True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        state.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield state
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Server(("127.0.0.1", 0), Handler)
+    state.port = server.server_address[1]
+    with serving(server):
+        yield state
