@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from antispam.rspamd import ACTIONS, MAX_REPLY, Rspamd
+from antispam.rspamd import MAX_REPLY, Rspamd
 from antispam.types import Action, Unscanned, Verdict
 from core.address import Address
 from core.clock import ManualClock
@@ -142,7 +142,19 @@ async def test_a_large_body_is_streamed_in_blocks() -> None:
     assert requests[0].body == b"X: 1\r\n" + big.read(0, big.size)
 
 
-@pytest.mark.parametrize(("name", "action"), ACTIONS.items())
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [
+        ("no action", Action.ACCEPT),
+        ("greylist", Action.ACCEPT),  # ours to decide
+        ("add header", Action.JUNK),
+        ("rewrite subject", Action.JUNK),
+        ("quarantine", Action.JUNK),
+        ("discard", Action.JUNK),  # promise P1 holds for spam too
+        ("soft reject", Action.DEFER),
+        ("reject", Action.REJECT),
+    ],
+)
 async def test_each_word_of_rspamd_is_one_of_our_actions(name: str, action: Action) -> None:
     verdict = await scan(ok(reply(action=name)))
     assert isinstance(verdict, Verdict)

@@ -303,6 +303,7 @@ async def test_names_that_cannot_be_asked_answer_nxdomain_unasked(name: str, clo
 
 def test_the_longest_name_and_label_are_askable() -> None:
     assert askable("a" * 63 + ".test")
+    assert not askable("a" * 64 + ".test")
     assert askable(".".join(["a" * 63] * 3 + ["a" * 61]))
     assert not askable(".".join(["a" * 63] * 3 + ["a" * 62]))
 

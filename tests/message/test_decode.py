@@ -137,7 +137,9 @@ def test_h062_no_more_parameters_than_the_limit() -> None:
     many = b"x" + b"".join(b"; a*%d=v" % number for number in range(50_000))
     assert len(parameters.parse(many, limit).pairs) == limit
     assert len(_pairs(many)["a"]) == limit
-    assert len(parameters.parse(b"x" + b";a=b" * limit, limit).pairs) == limit
+    for odd in (b"", b" (c)"):  # read by one pattern, and word by word
+        for count in (limit, limit + 1):
+            assert len(parameters.parse(b"x" + odd + b";a=b" * count, limit).pairs) == limit
 
 
 def test_h069_attachment_names_are_only_shown() -> None:
