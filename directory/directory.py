@@ -8,7 +8,7 @@ address at once, because absence is never kept). Administration is transactional
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from core.address import Address
@@ -55,6 +55,15 @@ class Directory(Logins, Protocol):
     @property
     def annotations(self) -> Annotations:
         """METADATA."""
+
+    # --- news ----------------------------------------------------------------------------------------------------
+
+    def changes(self) -> int:
+        """How many changes were heard of, by whichever process; another number than before means: look again. It stands
+        still where the database does not tell (PostgreSQL): look by the clock, too."""
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """`directory.news.News.listen`."""
 
     # --- lookups -------------------------------------------------------------------------------------------------
 

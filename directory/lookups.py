@@ -19,6 +19,7 @@ from core.config import Limits
 from directory import rules
 from directory.cache import Cache
 from directory.database import Database
+from directory.news import News
 from directory.repositories.accounts import Accounts, StoredAccount
 from directory.repositories.administrators import Administrators
 from directory.repositories.aliases import Aliases
@@ -50,8 +51,12 @@ LOOK_EVERY = 2.0  # seconds that an answer may be behind another process's chang
 
 
 class Lookups:
-    def __init__(self, database: Database, clock: Clock, limits: Limits, hostname: str = "") -> None:
+    def __init__(
+        self, database: Database, clock: Clock, limits: Limits, hostname: str = "", news: News | None = None
+    ) -> None:
+        """`news`: the directory's, which calls `forget`; without one, its own."""
         self._database = database
+        self._news = news or News(database.watch, self.forget)
         self._clock = clock
         self._hostname = hostname
         self._depth = limits.alias_depth
@@ -69,7 +74,7 @@ class Lookups:
 
     async def _stay_current(self) -> None:
         """Forget what another process has changed, once the last look is too old. Raises `TemporaryError`."""
-        if self._told():
+        if self._news.heed():
             return
         if self._clock.monotonic() < self._looked_until:
             return
@@ -77,13 +82,6 @@ class Lookups:
             self._looking = asyncio.ensure_future(self._look())
             self._looking.add_done_callback(self._looked)
         await asyncio.shield(self._looking)  # one look for all who wait, and one failure
-
-    def _told(self) -> bool:
-        """Whether the database tells of every change at once; what it tells is heeded."""
-        watch = self._database.watch
-        if watch is not None and watch.moved():
-            self.forget()
-        return watch is not None
 
     async def _look(self) -> None:
         now = self._clock.monotonic()  # before the look: what changes meanwhile is seen by the next one
@@ -199,7 +197,7 @@ class Lookups:
     async def opening(self, key: str) -> Opening | None:
         """What the holder of the address `key` logs in with. Kept only where every change is told at once; that there
         is none is kept as well, so that time does not tell who exists (row 55)."""
-        told, epoch = self._told(), self._openings.epoch
+        told, epoch = self._news.heed(), self._openings.epoch
         if told and (kept := self._openings.get(key)) is not None:
             return kept[0]
         async with self._database.read() as session:
@@ -212,7 +210,7 @@ class Lookups:
         """At every message of a session, and whenever something has changed: nothing that may be out of date counts."""
         if login.expires_at is not None and self._clock.now() >= login.expires_at:
             return False
-        told, key = self._told(), (login.account.id, login.account.address.key, login.credential)
+        told, key = self._news.heed(), (login.account.id, login.account.address.key, login.credential)
         if told and self._logins.get(key):
             return True
         epoch = self._logins.epoch

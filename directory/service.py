@@ -6,7 +6,7 @@ bounded by `scope`. Passwords are judged and hashed before the transaction begin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 from core.address import Address
 from core.clock import Clock
@@ -25,6 +25,7 @@ from directory.database import Database
 from directory.importing import Importer
 from directory.login import Login
 from directory.lookups import Lookups
+from directory.news import News
 from directory.passwords import Passwords
 from directory.proving import Means, Proving
 from directory.services import accounts, administrators, aliases, domains, organisations
@@ -80,12 +81,13 @@ class SqlDirectory:
         self._means = means
         self._limits = limits
         self._passwords = Passwords(limits)
-        self._lookups = Lookups(database, clock, limits, hostname)
+        self._news = News(database.watch, self._forget)
+        self._lookups = Lookups(database, clock, limits, hostname, self._news)
         attempts = Attempts(Throttle(clock, limits.exempt_networks, tally))
         self._login = Login(database, self._lookups, self._passwords, clock, attempts)
         self._proving = Proving(database, attempts, clock, means)
         self._boundary = Boundary(database, clock, ids, self._forget)
-        self._sharing = SqlSharing(database, self._boundary, clock)
+        self._sharing = SqlSharing(database, self._boundary, clock, self._news)
         self._annotations = SqlAnnotations(database, self._boundary, limits)
 
     def _forget(self) -> None:
@@ -117,6 +119,7 @@ class SqlDirectory:
         return cls(database, clock=clock, ids=ids, limits=limits, hostname=hostname, means=means, tally=tally)
 
     async def close(self) -> None:
+        self._news.close()
         await self._login.close()
         self._passwords.close()
         if self._means.tokens is not None:
@@ -130,6 +133,13 @@ class SqlDirectory:
     @property
     def annotations(self) -> Annotations:
         return self._annotations
+
+    def changes(self) -> int:
+        self._news.heed()
+        return self._news.changes
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return self._news.listen(callback)
 
     # --- lookups -------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Shared mailboxes: what an account sees of others, and the access lists behind it (RFC 4314).
 
-`Sharing` is the face, `SqlSharing` the one implementation. Rights are those of the moment,
-at most 2 s old. Refuses to know folder names: the store's ids name folders, so that a rename changes no right.
+`Sharing` is the face, `SqlSharing` the one implementation. Rights are those of the moment; where the database does not
+tell of changes (PostgreSQL), at most 2 s old. Refuses to know folder names: the store's ids name folders, so that a
+rename changes no right.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from core.clock import Clock
 from directory.boundary import Boundary
 from directory.cache import Cache
 from directory.database import Database
+from directory.news import News
 from directory.repositories.acl import WHOLE, AccessLists
 from directory.repositories.annotations import Annotations
 from directory.rights import NEGATIVE, Right
@@ -92,16 +94,18 @@ class Sharing(Protocol):
 class SqlSharing:
     """Implements `Sharing`."""
 
-    def __init__(self, database: Database, boundary: Boundary, clock: Clock) -> None:
+    def __init__(self, database: Database, boundary: Boundary, clock: Clock, news: News) -> None:
         self._database = database
         self._boundary = boundary
-        # By time and not by the directory's version: nobody asks for that between two commands of a session.
+        self._news = news
+        # By time, too, and not by the directory's version: nobody asks for that between two commands of a session.
         self._seen: Cache[tuple[Shared, ...]] = Cache(clock, ttl=FRESH)
 
     def forget(self) -> None:
         self._seen.clear()
 
     async def shared_with(self, reader: Account) -> Sequence[Shared]:
+        self._news.heed()
         kept, epoch = self._seen.get(reader.id), self._seen.epoch
         if kept is not None:
             return kept

@@ -1,7 +1,7 @@
 """Changes of annotations that others made, told by name alone (RFC 5464 4.4.2, RFC 5465 5.6, 5.7).
 
-The directory sends no hint when an annotation changes, so it is asked again every few seconds, while somebody wants to
-know. What the client itself changed is not told (RFC 5465 5). Refuses to know how a client asked.
+The directory is asked again once it has changed, and every few seconds besides, while somebody wants to know. What the
+client itself changed is not told (RFC 5465 5). Refuses to know how a client asked.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ class Watch:
         self._server = server
         self._known: Known = {}
         self._again = 0.0  # when to look again
+        self._changes = 0  # of the directory, at the last look
 
     async def begin(self, session: Session) -> None:
         """What is there now counts as told."""
+        self._changes = session.services.directory.changes()
         self._known = await self._read(session, await self._folders(session))
         self._again = session.services.clock.monotonic() + EVERY
 
@@ -48,10 +50,10 @@ class Watch:
 
     async def tell(self, session: Session) -> None:
         """All that changed since the last look, when it is time for one. Raises `TemporaryError`."""
-        now = session.services.clock.monotonic()
-        if now < self._again:
+        now, changes = session.services.clock.monotonic(), session.services.directory.changes()
+        if now < self._again and changes == self._changes:
             return
-        self._again = now + EVERY
+        self._again, self._changes = now + EVERY, changes
         folders = await self._folders(session)
         found = await self._read(session, folders)
         before, self._known = self._known, found

@@ -1,9 +1,9 @@
 """One folder behind the rights of whoever opened it: `store.store.Mailbox` again, and nothing that is not granted.
 
-The rights are those of the moment (at most 2 s old). Who lost the right to read finds the folder gone (RFC 4314 5.1.1
-allows to end the session). One's own folders are handed through; only what names another folder is looked at, because
-that may lie in another account. A method that `Mailbox` gets is missing here until it has a right: nothing is handed
-through by default.
+The rights are those of the moment (`directory.sharing`). Who lost the right to read finds the folder gone (RFC 4314
+5.1.1 allows to end the session). One's own folders are handed through; only what names another folder is looked at,
+because that may lie in another account. A method that `Mailbox` gets is missing here until it has a right: nothing is
+handed through by default.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Where(Enum):
 OF_SELECTED = frozenset({Where.SELECTED, Where.SELECTED_DELAYED})
 WITH_NAMES = frozenset({Where.SUBTREE, Where.MAILBOXES})
 OF_OTHERS = frozenset({Where.SUBSCRIBED, *WITH_NAMES})  # filters that may name what others share
-LOOK_EVERY = 5.0  # seconds until rights and annotations are looked at again: nobody sends a hint when they change
+LOOK_EVERY = 5.0  # seconds until rights and annotations are looked at again, where the directory does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,7 @@ class Notifier:
         self._wide = any(group.where in OF_OTHERS and group.events for group in self._others)
         self._annotations = self._watch(events)
         self._timer: asyncio.TimerHandle | None = None
+        self._stop_news: Callable[[], None] = lambda: None
         self._wake = wake
         self.due = asyncio.Event()
 
@@ -124,6 +125,8 @@ class Notifier:
         if self._annotations is not None:
             await self._annotations.begin(session)
         self.listen(session)
+        if self._looks:
+            self._stop_news = session.services.directory.listen(self._changed)
         self._look_later()
 
     def _watch(self, events: frozenset[Event]) -> Watch | None:
@@ -142,16 +145,24 @@ class Notifier:
 
     def close(self) -> None:
         self._stop()
+        self._stop_news()
         if self._timer is not None:
             self._timer.cancel()
 
     def _look_later(self) -> None:
-        """Rights come and go without a hint, annotations change without one."""
-        if self._wide or self._annotations is not None:
+        if self._looks:
             self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look_again)
+
+    @property
+    def _looks(self) -> bool:
+        """Rights come and go without a hint of the store, annotations of the server change without one."""
+        return self._wide or self._annotations is not None
 
     def _look_again(self) -> None:
         self._look_later()
+        self._changed()
+
+    def _changed(self) -> None:
         self.due.set()
         self._wake()
 
@@ -175,8 +186,7 @@ class Notifier:
         return found
 
     def _heard(self, _: Hint) -> None:
-        self.due.set()
-        self._wake()
+        self._changed()
 
     # --- telling ---------------------------------------------------------------------------------------------------
 

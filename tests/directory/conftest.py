@@ -93,3 +93,11 @@ async def desk(directory: SqlDirectory, sqlite_url: str, clock: ManualClock) -> 
     opened = Desk(sqlite_url, clock, Limits(exempt=["10.9.0.0/16"]))
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def elsewhere(sqlite_url: str, clock: ManualClock) -> AsyncIterator[SqlDirectory]:
+    """Another process on the same database."""
+    opened = await SqlDirectory.open(sqlite_url, clock=clock, ids=RandomIds(), limits=Limits())
+    yield opened
+    await opened.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from core.address import Address
@@ -27,14 +25,6 @@ from directory.types import (
 from tests.directory.helpers import OPERATOR, at, commune, mailbox
 
 GOOD = Secret("les cloches du beffroi")
-
-
-@pytest.fixture
-async def elsewhere(sqlite_url: str, clock: ManualClock) -> AsyncIterator[SqlDirectory]:
-    """Another process on the same database."""
-    opened = await SqlDirectory.open(sqlite_url, clock=clock, ids=RandomIds(), limits=Limits())
-    yield opened
-    await opened.close()
 
 
 async def test_exact_then_without_subaddress_then_unknown_or_foreign(both: SqlDirectory) -> None:

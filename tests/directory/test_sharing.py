@@ -32,6 +32,17 @@ async def seen(directory: SqlDirectory, reader: Account) -> dict[str, Shared]:
     return {str(item.account.address): item for item in await directory.sharing.shared_with(reader)}
 
 
+async def test_h117_what_another_process_gave_or_took_back_counts_at_once_where_it_is_told(
+    directory: SqlDirectory, elsewhere: SqlDirectory
+) -> None:
+    """SQLite tells of each commit; the clock stands still here."""
+    mairie, lea, _ = await town(directory)
+    assert await seen(elsewhere, lea) == {}
+    for given in map(parse, ("l", "lrs", "r")):
+        await directory.sharing.set_acl(mairie, mairie, "folder", lea.address, Change("", given))
+        assert (await seen(elsewhere, lea))["mairie@brou.test"].rights("folder") == given
+
+
 def test_letters_are_a_set_with_the_obsolete_ones_inside() -> None:
     assert parse("cda") == parse("kxtea")
     assert letters(parse("aetrl")) == "lrtea"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import cast
 
@@ -42,6 +42,21 @@ class MemoryDirectory:
         self.sharing = MemorySharing(self.accounts)
         self.annotations = MemoryAnnotations()
         self.seen: list[tuple[str, str, str]] = []
+        self.rung = 0
+        self.listeners: list[Callable[[], None]] = []
+
+    def changes(self) -> int:
+        return self.rung
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self.listeners.append(callback)
+        return lambda: self.listeners.remove(callback)
+
+    def ring(self) -> None:
+        """Tell that something changed; by itself this one tells of nothing."""
+        self.rung += 1
+        for callback in tuple(self.listeners):
+            callback()
 
     def add(self, local: str, *, quota: int = 0, organisation: str = "org", shared: bool = False) -> Account:
         address = Address(local, "mairie.test" if organisation == "org" else f"{organisation}.test")

@@ -26,6 +26,13 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "EVERY", 0.01)
 
 
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rights and annotations are not looked at by the clock."""
+    monkeypatch.setattr(notify, "LOOK_EVERY", 3600)
+    monkeypatch.setattr(kept, "EVERY", 3600)
+
+
 async def mairie(world: World, letters: str) -> MemoryAccount:
     """A shared mailbox in which alice has these rights."""
     owner = world.directory.accounts.get("mairie@mairie.test") or world.directory.add("mairie", shared=True)
@@ -401,6 +408,33 @@ async def test_rfc5465_changed_annotations_are_told_by_name(quickly: None) -> No
         assert await one.line() == b"* METADATA INBOX /shared/comment"
         await two.ok(b'SETMETADATA "" (/private/comment "c")')
         assert await one.line() == b'* METADATA "" /private/comment'
+
+
+async def test_annotations_are_told_as_soon_as_the_directory_tells_that_something_changed(untimed: None) -> None:
+    async with World() as world:
+        one, two, three = await world.login(), await world.login(), await world.login()
+        await one.ok(b"NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))")
+        await three.ok(b"ENABLE METADATA")
+        await two.ok(b'SETMETADATA "" (/private/comment "a")')
+        world.directory.ring()
+        assert await one.line() == b'* METADATA "" /private/comment'
+        await two.ok(b'SETMETADATA INBOX (/private/comment "a")')
+        world.directory.ring()
+        assert await one.line() == b"* METADATA INBOX /private/comment"
+        lines = await three.ok(b"NOOP")
+        assert lines[:-1] == [b"* METADATA INBOX /private/comment", b'* METADATA "" /private/comment']
+        await one.ok(b"NOTIFY NONE")
+        assert world.directory.listeners == []
+
+
+async def test_rights_that_come_are_told_as_soon_as_the_directory_tells_that_something_changed(untimed: None) -> None:
+    async with World() as world:
+        await mairie(world, "")
+        one = await world.login()
+        await one.ok(b"NOTIFY SET (subtree Shared (MailboxName))")
+        await mairie(world, "lr")
+        world.directory.ring()
+        assert b"Shared/mairie@mairie.test" in await one.line()
 
 
 async def test_ones_own_changes_of_annotations_are_not_told(quickly: None) -> None:
