@@ -3,6 +3,7 @@
     MailError
     ├── TemporaryError        try again later (4xx, NO [UNAVAILABLE], 503)
     │   └── StorageError      the disk failed or is full; nothing was kept
+    │       └── UnreadableError   the disk does not give a message's file; others it may
     └── RefusedError          the caller asked for something that cannot be
         ├── NotFoundError     absent, or not the caller's to see: the two look the same (promise P8)
         ├── ConflictError     it exists already, or changed meanwhile
@@ -36,6 +37,24 @@ class TemporaryError(MailError):
 
 class StorageError(TemporaryError):
     code = "storage"
+
+
+class UnreadableError(StorageError):
+    """Where it is about several, it comes after all that could be answered was."""
+
+    code = "storage-unread"
+
+    @property
+    def messages(self) -> int:
+        """How many could not be read."""
+        count = self.fields.get("messages", 1)
+        return count if isinstance(count, int) else 1
+
+
+def unreadable(messages: int) -> str:
+    """What is said of so many of those that were asked for."""
+    told = "1 message is" if messages == 1 else f"{messages} messages are"
+    return f"{told} unreadable on the server for now; all others were answered"
 
 
 def of_one(bug: Exception) -> StorageError:

@@ -101,8 +101,10 @@ class GuardedMailbox:
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
         return await (await self._readable()).uids(snapshot)
 
-    async def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
-        async for batch in (await self._readable()).rows(ranges, columns):
+    async def rows(
+        self, ranges: UidRanges, columns: Column, *, blank: bool = False
+    ) -> AsyncIterator[Sequence[Message]]:
+        async for batch in (await self._readable()).rows(ranges, columns, blank=blank):
             yield batch
 
     async def stretch(self, first: int, last: int) -> Stretch:

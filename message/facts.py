@@ -50,6 +50,19 @@ class Facts:
     keys: SortKeys
 
 
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """What THREADID comes from: the fields of the same names in `Facts`."""
+
+    message_id: str
+    references: tuple[str, ...]
+
+
+def relations(head: Head) -> Relations:
+    """From a header, or from its `KEPT_FIELDS`."""
+    return Relations(_message_id(head), _references(head))
+
+
 def gather(content: Content, limits: Limits = LIMITS) -> Facts:
     """Scan a message once. Runs in a thread for long ones: each step works on at most `content.BLOCK` octets."""
     head = split(content.read(0, min(content.size, limits.header_block + 4)), limits)  # 4: to see that it goes on

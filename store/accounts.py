@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import core.log
 from core.errors import MailError, StorageError
-from store import batch, beside, catalog, floors, layout, records, unscanned
+from store import batch, beside, catalog, floors, layout, records, unreadable, unscanned
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
@@ -393,8 +393,11 @@ def _scan_rest(handle: Handle) -> None:
     with translated():
         while place is not None:
             place = _performed(handle, batch.ready(handle).generation, partial(unscanned.scan_behind, place=place))
-        if unread := unscanned.count(handle.writer):
-            raise StorageError(f"{unread} message files cannot be read", code="storage-unread")
+        if unread := unscanned.count(handle.writer) + unreadable.count(handle.writer):
+            raise StorageError(
+                f"{unread} message files cannot be read, all others are known again; store verify names them",
+                code="storage-unread",
+            )
 
 
 def _performed(handle: Handle, generation: int, work: Callable[[Transaction], T]) -> T:

@@ -13,9 +13,10 @@ from functools import partial
 
 import core.log
 from message.content import BytesContent, Content
-from store import place, records, stage
+from store import place, records, stage, unreadable
 from store.catalog import FolderRow
 from store.crlf import copy_with_crlf
+from store.faults import of_a_file
 from store.handle import Tools
 from store.names import FileName, delivery_unique, foreign_letters
 from store.records import Prepared, Record
@@ -63,7 +64,7 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, 
     status = fs.stat(directory, name)
     limit = transaction.tools.limits.message_octets * ABSURD
     if not fs.is_plain(status) or status.st_uid != handle.owner or not 0 < status.st_size <= limit:
-        log.warning("store-odd-file", account=handle.ref.id, folder=row.id, size=status.st_size)
+        handle.tell_once("store-odd-file", name, folder=row.id, size=status.st_size)
         return
     # The same file makes the same unique part, as a delivery told again does: a copy that was made before we were cut
     # off is recognised, and only the original is left to go.
@@ -72,11 +73,10 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, 
     told = f"{row.id} {name.partition(':2,')[0]} {status.st_ino} {times} {status.st_size}"
     unique = delivery_unique(told)
     if place.delivered(transaction, unique) is None:
-        fd = fs.open_to_read(directory, name)
-        try:
-            file = _normalised(transaction, fd, status.st_size, max(0, int(status.st_mtime)))
-        finally:
-            os.close(fd)
+        file = _copied(transaction, directory, name, status)
+        if file is None:
+            handle.tell_once("store-odd-file", name, folder=row.id, size=status.st_size)
+            return
         try:
             _place(transaction, row, file, name, unique)
         finally:
@@ -85,6 +85,21 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, 
     # A commit that fails undoes the copy: until then the original is the message.
     transaction.after_commit(partial(_remove, transaction, row, where, name))
     log.info("store-adopted", account=handle.ref.id, folder=row.id, size=status.st_size)
+
+
+def _copied(transaction: Transaction, directory: int, name: str, status: os.stat_result) -> stage.TemporaryFile | None:
+    """None for a file that cannot be read: it must not keep the folder's own messages from anybody."""
+    try:  # first: a failure of the copy's own is told
+        unreadable.try_file(transaction.fs, directory, name, status.st_size)
+    except OSError as error:
+        if not of_a_file(error):
+            raise
+        return None
+    fd = transaction.fs.open_to_read(directory, name)
+    try:
+        return _normalised(transaction, fd, status.st_size, max(0, int(status.st_mtime)))
+    finally:
+        os.close(fd)
 
 
 def _remove(transaction: Transaction, row: FolderRow, where: str, name: str) -> None:

@@ -15,6 +15,7 @@ from itertools import islice
 
 from store import adopt, catalog, copies, journal, records
 from store.copies import CopiedFolder
+from store.faults import of_a_file
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import Connection, make_empty
@@ -160,12 +161,15 @@ class _Builder:
             yield each, prepared if fits else None
 
     def _prepared(self, cur: int, file: _File) -> Prepared | None:
-        """None for what is gone, has another name by now, or is odd."""
+        """None for what is gone, has another name by now, is odd, or cannot be read."""
         if not _is_ours(self._handle, cur, file):
             return None
-        with contextlib.suppress(FileNotFoundError):
+        try:
             date = int(self._handle.fs.stat(cur, file.name).st_mtime)
             return adopt.prepared_file(self._handle.tools, cur, file.name, file.made.size, date)
+        except OSError as error:
+            if not (isinstance(error, FileNotFoundError) or of_a_file(error)):
+                raise
         return None
 
 
@@ -173,6 +177,8 @@ def _is_ours(handle: Handle, cur: int, file: _File) -> bool:
     fs: FileSystem = handle.fs
     try:
         status = fs.stat(cur, file.name)
-    except FileNotFoundError:
+    except OSError as error:
+        if not (isinstance(error, FileNotFoundError) or of_a_file(error)):
+            raise
         return False
     return fs.is_plain(status) and status.st_uid == handle.owner and status.st_size == file.made.size

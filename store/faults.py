@@ -8,16 +8,39 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import apsw
 
-from core.errors import MailError, StorageError
+from core.errors import MailError, StorageError, UnreadableError
 from store.types import AccountRef
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TOLD = 50  # accounts that failed, by name
 SAME_KEY = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
+
+
+# What is wrong with one file. Of anything else (no descriptors, no memory) the machine
+# is the cause, and nothing is known of the file.
+_OF_A_FILE = frozenset(
+    (
+        errno.EACCES,
+        errno.EBADMSG,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENODATA,
+        errno.ENXIO,
+        errno.EOVERFLOW,
+        errno.EPERM,
+        errno.EUCLEAN,
+    )
+)
+
+
+def of_a_file(error: OSError) -> bool:
+    """Others may be read all the same."""
+    return error.errno in _OF_A_FILE
 
 
 class IndexDamagedError(Exception):
@@ -71,4 +94,17 @@ class whole(translated):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, IndexDamagedError | apsw.CorruptError | apsw.NotADBError):
             raise StorageError("storage failed", code="storage-index", cause=str(error)) from error
+        super().__exit__(kind, error, trace)
+
+
+class of_message(whole):
+    """Around opening and reading one message's file; `tell` hears what is wrong with that one alone."""
+
+    def __init__(self, tell: Callable[[OSError], None]) -> None:
+        self._tell = tell
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and of_a_file(error):
+            self._tell(error)
+            raise UnreadableError("the message cannot be read for now", cause=str(error)) from error
         super().__exit__(kind, error, trace)

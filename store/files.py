@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 
-from store.faults import whole
+from store.faults import of_message
 from store.fsops import BLOCK, FileSystem
 
 AT_ONCE = 64 * 1024
@@ -14,10 +15,11 @@ AT_ONCE = 64 * 1024
 class OpenFile:
     """Implements `store.store.MessageFile`; it owns its descriptor."""
 
-    __slots__ = ("_fd", "_fs", "_pool", "_size")
+    __slots__ = ("_fd", "_fs", "_pool", "_size", "_tell")
 
-    def __init__(self, fs: FileSystem, fd: int, size: int, pool: Executor) -> None:
-        self._fs, self._fd, self._size, self._pool = fs, fd, size, pool
+    def __init__(self, fs: FileSystem, fd: int, size: int, pool: Executor, tell: Callable[[OSError], None]) -> None:
+        """`tell` hears what the disk says instead of giving the octets."""
+        self._fs, self._fd, self._size, self._pool, self._tell = fs, fd, size, pool, tell
 
     @property
     def size(self) -> int:
@@ -29,15 +31,15 @@ class OpenFile:
         if stop <= start:
             return b""
         if stop - start <= AT_ONCE:
-            with whole():
-                return self._fs.read(self._fd, start, stop)
+            return self._read(start, stop)
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_long, start, stop)
 
+    def _read(self, start: int, stop: int) -> bytes:
+        with of_message(self._tell):
+            return self._fs.read(self._fd, start, stop)
+
     def _read_long(self, start: int, stop: int) -> bytes:
-        with whole():
-            return b"".join(
-                self._fs.read(self._fd, offset, min(offset + BLOCK, stop)) for offset in range(start, stop, BLOCK)
-            )
+        return b"".join(self._read(offset, min(offset + BLOCK, stop)) for offset in range(start, stop, BLOCK))
 
     def close(self) -> None:
         if self._fd >= 0:

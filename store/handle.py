@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import core.log
 from core.clock import Clock
 from core.config import Limits
 from core.errors import StorageError
@@ -31,6 +32,9 @@ from store.types import AccountRef
 if TYPE_CHECKING:
     from store.records import Prepared
 
+log = core.log.get(__name__)
+
+MOST_TOLD = 1000  # odd files told in the log while an account is open
 OPEN_FOLDERS = 24  # descriptors of cur/ kept open on each side
 
 
@@ -141,7 +145,9 @@ class Handle:
         self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
         self.compacted: dict[str, int] = {}  # octets of a journal after it was written again
         self.unscanned = True  # the index may know messages by their names alone
+        self.try_asked = self.try_behind = 0.0  # when files that could not be read are tried next, by the loop's time
         self.touched = False  # something was written since the last clean stop
+        self._told: set[tuple[str, str]] = set()
         self._index: Index | None = None
         self._retired: list[Connection] = []
 
@@ -164,6 +170,17 @@ class Handle:
     def pinned(self) -> _Pin:
         """On the event loop: whoever works with the account beyond one step keeps it open."""
         return _Pin(self)
+
+    def tell_once(self, event: str, name: str, **fields: object) -> None:
+        """What is wrong with a file: in the log, once while the account is open."""
+        told = event, name.partition(":2,")[0]
+        if told not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(told)
+            log.warning(event, account=self.ref.id, **fields)
+
+    def tell_unread(self, name: str, error: OSError) -> None:
+        """A message's file that cannot be read."""
+        self.tell_once("store-message-unread", name, file=name, cause=str(error))
 
     def read_cur(self, folder_id: str, directory: str) -> int:
         """A folder's cur/ for the event loop thread; good until the next call."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
-from core.errors import NotFoundError, StorageError
+from core.errors import NotFoundError, StorageError, UnreadableError
+from core.errors import unreadable as unreadable_text
 from message.content import Content
 from store import (
     catalog,
@@ -17,6 +18,7 @@ from store import (
     expunge,
     field_search,
     flags,
+    joining,
     newcomers,
     outside,
     records,
@@ -24,13 +26,14 @@ from store import (
     sort,
     stretches,
     thread,
+    unreadable,
     unscanned,
 )
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
 from store.delivery import discarded, stage_appended
 from store.ending import ended
-from store.faults import whole
+from store.faults import of_message, whole
 from store.files import OpenFile
 from store.flags import FlagChange
 from store.handle import Handle
@@ -62,7 +65,9 @@ from store.types import (
 
 T = TypeVar("T")
 EVERY = ((1, UID_MASK),)
+_NONE: frozenset[int] = frozenset()
 AT_HAND = 4000  # rows of a few numbers read on the loop: some 4 ms
+ASKED_AGAIN = 30.0  # seconds after which a file that could not be read is tried again for who asks for it
 FEW = 200  # stretches asked one by one on the loop whether all in them is read: 1 ms
 
 
@@ -115,13 +120,25 @@ class FolderView:
 
         return await self._read_by_size(records.gaps_to_read, ask)
 
-    async def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
+    async def rows(
+        self, ranges: UidRanges, columns: Column, *, blank: bool = False
+    ) -> AsyncIterator[Sequence[Message]]:
+        passed = 0
         for start, end in ranges:
             last = min(end, UID_MASK)
             while start <= last:
-                batch, unread = await self._read(partial(_batch, first=start, last=last, columns=columns))
+                batch, unread, odd = await self._read(partial(_batch, first=start, last=last, columns=columns))
+                if batch and columns & Column.IDS and await self._joined(batch):
+                    continue
                 if batch:
-                    yield batch
+                    told = batch
+                    if odd and not blank:
+                        if await self._tried_again(odd):
+                            continue
+                        told = [row for row in batch if row.uid not in odd]
+                        passed += len(odd)
+                    if told:
+                        yield told
                     start = batch[-1].uid + 1
                 if len(batch) < records.BATCH:
                     if not unread:
@@ -130,6 +147,30 @@ class FolderView:
                         break
                     await self._scan(unread, last)
                 await asyncio.sleep(0)
+        if passed:
+            raise UnreadableError(unreadable_text(passed), messages=passed)
+
+    async def _joined(self, batch: Sequence[Message]) -> bool:
+        """Whether any of them had to wait for its thread: it has it now, for all messages of the account are read."""
+        waits = partial(joining.within, first=batch[0].uid, last=batch[-1].uid)
+        if not await self._read(waits):
+            return False
+        entry, place = await self._entry(), unscanned.START
+        while (after := await entry.writer.submit(partial(unscanned.scan_behind, place=place))) is not None:
+            place = after
+        while await entry.writer.submit(joining.join):
+            pass
+        return True
+
+    async def _tried_again(self, uids: Collection[int]) -> bool:
+        """Messages that could not be read, for somebody who wants what they hold; False: that was done just now."""
+        entry = await self._entry()
+        now = asyncio.get_running_loop().time()
+        if now < entry.handle.try_asked:
+            return False
+        entry.handle.try_asked = now + ASKED_AGAIN
+        await entry.writer.submit(lambda transaction: unscanned.try_again(transaction, self._id, sorted(uids)))
+        return True
 
     async def stretch(self, first: int, last: int) -> Stretch:
         return await self._read(partial(stretches.read, first=first, last=last))
@@ -145,7 +186,7 @@ class FolderView:
             name, directory = await self._read(lambda db, row: (_name(db, row, uid), row.directory))
             entry = await self._entry()  # after the last suspension: it may be closed over one
             try:
-                with whole():
+                with of_message(partial(entry.handle.tell_unread, name)):
                     return self._open_named(entry.handle, directory, name)
             except StorageError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
@@ -160,8 +201,8 @@ class FolderView:
         status = fs.status(fd)
         if not fs.is_plain(status) or status.st_uid != handle.owner:
             fs.close(fd)
-            raise StorageError("the message cannot be read", code="storage-odd-file")
-        return OpenFile(fs, fd, status.st_size, self._pool)
+            raise UnreadableError("the message cannot be read", code="storage-odd-file")
+        return OpenFile(fs, fd, status.st_size, self._pool, partial(handle.tell_unread, name))
 
     async def changes(self, since: int, uidnext: int) -> Changes:
         def ask(db: Connection, row: FolderRow) -> Changes:
@@ -330,10 +371,17 @@ class FolderView:
         await entry.writer.submit(lambda transaction: _touch(transaction, self._id))
 
 
-def _batch(db: Connection, row: FolderRow, first: int, last: int, columns: Column) -> tuple[list[Message], int]:
-    """The next messages, and the UID of the one whose file must be read before any further can be told; 0 without."""
-    unread = unscanned.first(db, row, first, last) if columns & unscanned.COLUMNS else 0
-    return records.batch(db, row, first, unread - 1 if unread else last, columns), unread
+def _batch(
+    db: Connection, row: FolderRow, first: int, last: int, columns: Column
+) -> tuple[list[Message], int, frozenset[int]]:
+    """The next messages, the UID of the one whose file must be read before any further can be told (0: none), and the
+    UIDs of those that could not be read."""
+    if not columns & unscanned.COLUMNS:
+        return records.batch(db, row, first, last, columns), 0, _NONE
+    unread = unscanned.first(db, row, first, last)
+    found = records.batch(db, row, first, unread - 1 if unread else last, columns)
+    odd = unreadable.among(db, row, found[0].uid, found[-1].uid) if found else ()
+    return found, unread, frozenset(odd) if odd else _NONE
 
 
 def _touch(transaction: Transaction, folder_id: str) -> None:
@@ -362,8 +410,8 @@ def _snapshot(db: Connection, row: FolderRow, recent_from: int) -> Snapshot:
 
 
 def _stamp(db: Connection, row: FolderRow) -> tuple[object, ...]:
-    """Another one: messages may have come or gone, or a UID may stand for another message."""
-    return row.uidnext, row.messages, db.value("SELECT life FROM state")
+    """Another one: messages may have come or gone, or be readable again, or a UID may stand for another message."""
+    return row.uidnext, row.messages, db.value("SELECT life FROM state"), *unreadable.stamp(db, row)
 
 
 def _nothing(_transaction: Transaction) -> None:

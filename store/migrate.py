@@ -12,7 +12,7 @@ from typing import Protocol
 from message import sorting
 from message.header import split
 from store.keys import SORT_ROW, sort_row
-from store.schema import BORROWED, NEW_LIFE, SORTING, UNSCANNED
+from store.schema import BORROWED, NEW_LIFE, SORTING, UNJOINED, UNREADABLE, UNSCANNED
 
 BATCH = 1000
 
@@ -48,4 +48,9 @@ def _to_4(db: Database) -> None:
     db.run(UNSCANNED)
 
 
-MIGRATIONS: Mapping[int, Callable[[Database], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
+def _to_5(db: Database) -> None:
+    """Some may turn out to be unreadable, or wait for their thread; so far none does."""
+    db.run(f"{UNREADABLE}{UNJOINED}")
+
+
+MIGRATIONS: Mapping[int, Callable[[Database], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from core.errors import InvalidError, NotFoundError, QuotaError
-from store import catalog, folders, journal, records
+from store import catalog, folders, joining, journal, records
 from store.catalog import FolderRow
 from store.layout import STANDARD
 from store.names import KEYWORD_LETTERS, FileName, delivery_unique, folder_name, fresh_unique
@@ -132,14 +132,15 @@ def _thread(
     file: TemporaryFile,
     threads: records.Threads | None,
 ) -> str:
-    """The thread's id; journalled with the keywords past 26 where the file cannot tell them."""
+    """The thread's id; journalled with the keywords past 26 where the file cannot tell them. "" when it has to wait
+    (`store.joining`)."""
     facts = file.prepared.facts
     derived = records.derived_thread(facts, file.prepared.email_id)
     known = records.known_thread(transaction.db, facts) if threads is None else threads.of(facts)
-    thread = known or derived
-    if threads is not None:
+    thread = "" if not known and facts.references and joining.must_wait(transaction) else known or derived
+    if threads is not None and thread:
         threads.learn(facts, thread)
-    lines = [] if thread == derived else [journal.thread(uid, thread)]
+    lines = [] if thread in ("", derived) else [journal.thread(uid, thread)]
     if bits >> KEYWORD_LETTERS:
         lines.append(journal.keywords(uid, bits))
     if lines:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from core.frozen import dataclass
 from core.ids import base32
-from message.facts import Facts
+from message.facts import Facts, Relations
 from store.catalog import Extent, FolderRow
 from store.index import Connection, Row
 from store.keys import SORT_ROW, sort_row
-from store.schema import UID_MASK, key, signed, unsigned
+from store.schema import CONTENT_TABLES, UID_MASK, key, signed, unsigned
 from store.types import Column, Flag, Message, Uid
 
 BATCH = 512  # rows read at once
@@ -65,7 +65,7 @@ def insert(db: Connection, folder: FolderRow, record: Record) -> None:
     db.run(_SUMMARY, (row_key, facts.envelope, facts.bodystructure, facts.body))
     db.run(_HEAD, (row_key, facts.headers, facts.parts, _text(facts.preview)))
     db.run(SORT_ROW, (row_key, *sort_row(facts.keys)))
-    if facts.message_id:
+    if facts.message_id and record.thread_id:
         db.run(_THREAD, (_hashed(facts.message_id), record.thread_id))
 
 
@@ -81,6 +81,11 @@ def insert_named(db: Connection, folder: FolderRow, found: Sequence[Record]) -> 
     db.many(_MESSAGE, [_message_row(key(folder.number, record.uid), folder.number, record) for record in found])
 
 
+def some_named(db: Connection) -> bool:
+    """Whether there are such messages in the account. 3 µs."""
+    return db.value("SELECT 1 FROM messages INDEXED BY messages_unscanned WHERE email_id = '' LIMIT 1") is not None
+
+
 def complete(db: Connection, read: Mapping[int, tuple[str, Prepared]]) -> None:
     """The rest of their rows, by content (`store.contents`): thread or "", and what the file told. Copies that were
     made before it was read tell of the same content."""
@@ -93,12 +98,33 @@ def complete(db: Connection, read: Mapping[int, tuple[str, Prepared]]) -> None:
     _insert_contents(db, [(content, thread, read[content][1].facts) for _, _, thread, content in told])
 
 
+def mark(db: Connection, contents: Sequence[int], told: Facts) -> None:
+    """Messages whose files cannot be read (`store.unreadable`), by content: `told` stands for what nobody knows."""
+    db.many("UPDATE messages SET email_id = '?' WHERE key = ?1 AND content = key", [(each,) for each in contents])
+    borrowed = "UPDATE messages INDEXED BY messages_borrowed SET email_id = '?' WHERE content = ? AND content <> key"
+    db.many(borrowed, [(each,) for each in contents])
+    _insert_contents(db, [(each, "", told) for each in contents])
+
+
+def unmark(db: Connection, contents: Sequence[int]) -> None:
+    """The files of these can be read after all; `complete` follows."""
+    for table in CONTENT_TABLES:
+        db.many(f"DELETE FROM {table} WHERE key = ?", [(each,) for each in contents])  # noqa: S608 - constants
+
+
+def join(db: Connection, message: int, told: Relations, thread: str) -> None:
+    """A thread for a message, by key, that waited for it (`store.joining`)."""
+    db.run("UPDATE messages SET thread_id = ? WHERE key = ?", (thread, message))
+    if told.message_id:
+        db.run(_THREAD, (_hashed(told.message_id), thread))
+
+
 def _insert_contents(db: Connection, keyed: Sequence[tuple[int, str, Facts]]) -> None:
     """Key, thread and facts of each."""
     db.many(_SUMMARY, [(row_key, facts.envelope, facts.bodystructure, facts.body) for row_key, _, facts in keyed])
     db.many(_HEAD, [(row_key, facts.headers, facts.parts, _text(facts.preview)) for row_key, _, facts in keyed])
     db.many(SORT_ROW, [(row_key, *sort_row(facts.keys)) for row_key, _, facts in keyed])
-    db.many(_THREAD, [(_hashed(facts.message_id), thread) for _, thread, facts in keyed if facts.message_id])
+    db.many(_THREAD, [(_hashed(facts.message_id), thread) for _, thread, facts in keyed if facts.message_id and thread])
 
 
 def _message_row(row_key: int, folder: int, record: Record) -> tuple[object, ...]:
@@ -137,7 +163,7 @@ def email_id(digest: bytes) -> str:
     return "M" + base32(int.from_bytes(digest[:13]) >> 4, 20)
 
 
-def derived_thread(facts: Facts, email: str) -> str:
+def derived_thread(facts: Facts | Relations, email: str) -> str:
     """THREADID as the octets alone tell it: by the root of References, else by Message-ID, else by itself.
 
     `references` is In-Reply-To before References, so the root is second when both are there.
@@ -148,7 +174,7 @@ def derived_thread(facts: Facts, email: str) -> str:
     return "T" + base32(int.from_bytes(hashlib.sha256(root.encode("utf-8", "surrogatepass")).digest()[:13]) >> 4, 20)
 
 
-def known_thread(db: Connection, facts: Facts) -> str | None:
+def known_thread(db: Connection, facts: Facts | Relations) -> str | None:
     """The thread of the first message among this one, its parents and its root that the account has seen."""
     for message in _relatives(facts):
         thread = db.value("SELECT thread FROM threads WHERE message = ?", (message,))
@@ -157,7 +183,7 @@ def known_thread(db: Connection, facts: Facts) -> str | None:
     return None
 
 
-def _relatives(facts: Facts) -> Iterator[bytes]:
+def _relatives(facts: Facts | Relations) -> Iterator[bytes]:
     ids = [facts.message_id, *facts.references[:MAX_LOOKUPS], *facts.references[-MAX_LOOKUPS:]]
     return map(_hashed, dict.fromkeys(filter(None, ids)))
 

@@ -15,17 +15,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-import core.log
 from store import adopt, catalog, contents, journal, records, stage
 from store.catalog import FolderRow
+from store.faults import of_a_file
 from store.journal import Journal
 from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse, unique_of
 from store.records import Prepared, Record
 from store.schema import UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
 from store.trust import Trust
-
-log = core.log.get(__name__)
 
 COMMIT_EVERY = 10_000  # messages between commits where no row is believed, to bound the WAL
 ADDED_AT_ONCE = 500
@@ -173,13 +171,16 @@ class _Scan:
 
     def _add(self, names: Sequence[str]) -> None:
         """Messages of ours without a row."""
-        db = self.transaction.db
         told = ((parse(name), name) for name in names)
         found = [record for made, name in told if made is not None and (record := self._record(made, name))]
-        if not self._by_name:
-            records.insert_all(db, self.row, found)
-        elif found:
-            records.insert_named(db, self.row, found)
+        self._insert(found)
+
+    def _insert(self, found: Sequence[Record]) -> None:
+        """What was read, and what is known by its name."""
+        db, read = self.transaction.db, [each for each in found if each.prepared.email_id]
+        records.insert_all(db, self.row, read)
+        if len(read) < len(found):
+            records.insert_named(db, self.row, [each for each in found if not each.prepared.email_id])
             self.transaction.handle.unscanned = True
 
     def _record(self, made: FileName, name: str) -> Record | None:
@@ -193,7 +194,7 @@ class _Scan:
         prepared = self._prepared(made, name, int(status.st_mtime))
         bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
         thread = self.told.threads.get(made.uid, "")
-        if not self._by_name:
+        if prepared.email_id:
             thread = thread or records.derived_thread(prepared.facts, prepared.email_id)
         if made.uid in self.known:  # the row told of another message under this UID: the file is the truth
             old = self.known.pop(made.uid)
@@ -207,16 +208,28 @@ class _Scan:
         return Record(made.uid, name, made.flags, bits, self.modseq, made.saved, thread, prepared)
 
     def _prepared(self, made: FileName, name: str, date: int) -> Prepared:
-        if self._by_name:
-            return Prepared(made.size, "", date, stage.NO_FACTS)
-        return adopt.prepared_file(self.transaction.tools, self.transaction.cur(self.row), name, made.size, date)
+        """A file that cannot be read is known by its name, too: it must not keep the account from its holder."""
+        if not self._by_name:
+            cur = self.transaction.cur(self.row)
+            try:
+                return adopt.prepared_file(self.transaction.tools, cur, name, made.size, date)
+            except OSError as error:
+                if not of_a_file(error):
+                    raise
+        return Prepared(made.size, "", date, stage.NO_FACTS)
 
     def _whole(self, made: FileName, name: str) -> os.stat_result | None:
         """None for what is left alone; another size than its name tells makes it foreign (row 110)."""
         transaction = self.transaction
-        status = transaction.fs.stat(transaction.cur(self.row), name)
+        try:
+            status = transaction.fs.stat(transaction.cur(self.row), name)
+        except OSError as error:
+            if not of_a_file(error):
+                raise
+            transaction.handle.tell_once("store-odd-file", name, folder=self.row.id, uid=made.uid)
+            return None
         if not transaction.fs.is_plain(status) or status.st_uid != transaction.handle.owner:
-            log.warning("store-odd-file", account=transaction.handle.ref.id, folder=self.row.id, uid=made.uid)
+            transaction.handle.tell_once("store-odd-file", name, folder=self.row.id, uid=made.uid)
             return None
         if status.st_size != made.size:
             self._foreign.append(name)
@@ -236,14 +249,10 @@ class _Scan:
             return
         found = replace(made, uid=transaction.allocate(row, 1))
         transaction.rename(row, name, str(found))
-        prepared = adopt.prepared_file(
-            transaction.tools, transaction.cur(row), str(found), made.size, int(status.st_mtime)
-        )
-        thread = records.derived_thread(prepared.facts, prepared.email_id)
+        prepared = self._prepared(made, str(found), int(status.st_mtime))
+        thread = records.derived_thread(prepared.facts, prepared.email_id) if prepared.email_id else ""
         bits, modseq = made.keywords & self._named, transaction.next_modseq(row)
-        records.insert(
-            transaction.db, row, Record(found.uid, str(found), made.flags, bits, modseq, made.saved, thread, prepared)
-        )
+        self._insert([Record(found.uid, str(found), made.flags, bits, modseq, made.saved, thread, prepared)])
         self._remember_delivery(found)
 
     def _remember_delivery(self, made: FileName) -> None:

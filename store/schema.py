@@ -7,7 +7,7 @@ and BODYSTRUCTURE, header fields. Copies of a message share the rows of the latt
 
 from __future__ import annotations
 
-VERSION = 4  # PRAGMA user_version; older ones are brought up (`store.migrate`), others made again from the files
+VERSION = 5  # PRAGMA user_version; older ones are brought up (`store.migrate`), others made again from the files
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 CONTENT_TABLES = ("summaries", "heads", "sorting")  # one row in each for what messages share (`store.contents`)
@@ -29,6 +29,8 @@ SORTING = """CREATE TABLE sorting (
 """
 BORROWED = "CREATE INDEX messages_borrowed ON messages (content) WHERE content <> key;\n"
 UNSCANNED = "CREATE INDEX messages_unscanned ON messages (folder, key) WHERE email_id = '';\n"
+UNREADABLE = "CREATE INDEX messages_unreadable ON messages (folder, key) WHERE email_id = '?';\n"
+UNJOINED = "CREATE INDEX messages_unjoined ON messages (save_date, key) WHERE thread_id = '' AND email_id > '?';\n"
 NEW_LIFE = "hex(randomblob(8))"
 
 TABLES = f"""
@@ -72,15 +74,15 @@ CREATE TABLE messages (
     save_date INTEGER NOT NULL,
     sent_date INTEGER NOT NULL,
     size INTEGER NOT NULL,
-    email_id TEXT NOT NULL,           -- "": its file is not read yet (`store.unscanned`)
-    thread_id TEXT NOT NULL,
+    email_id TEXT NOT NULL,           -- "": its file is not read yet (`store.unscanned`), "?": it could not be read
+    thread_id TEXT NOT NULL,          -- "": not found yet, and told to nobody (`store.joining`)
     name TEXT NOT NULL,               -- the full current file name; its letters are the flags last written to it
     content INTEGER NOT NULL          -- key of its rows in summaries, heads and sorting: a copy has another's
 ) STRICT;
 CREATE INDEX messages_by_modseq ON messages (folder, modseq);
 CREATE INDEX messages_unseen ON messages (folder, key) WHERE flags & 1 = 0;
 CREATE INDEX messages_unwritten ON messages (folder) WHERE unwritten;
-{BORROWED}{UNSCANNED}CREATE TABLE summaries (
+{BORROWED}{UNSCANNED}{UNREADABLE}{UNJOINED}CREATE TABLE summaries (
     key INTEGER PRIMARY KEY,
     envelope BLOB NOT NULL,
     bodystructure BLOB NOT NULL,

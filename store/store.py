@@ -99,8 +99,10 @@ class Mailbox(Protocol):
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
         """The UIDs of the snapshot in ascending order: present ones below its UIDNEXT and those expunged since."""
 
-    def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
-        """The messages present in these UIDs, ascending, in bounded batches; no cursor survives a batch."""
+    def rows(self, ranges: UidRanges, columns: Column, *, blank: bool = False) -> AsyncIterator[Sequence[Message]]:
+        """The messages present in these UIDs, ascending, in bounded batches; no cursor survives a batch. Those whose
+        files cannot be read are left out where `columns` asks for what only files tell; after all others
+        UnreadableError tells how many. `blank`: they come with empty columns instead (searches, RFC 5256 2.2)."""
 
     async def stretch(self, first: int, last: int) -> Stretch:
         """The flags of the messages present from UID `first` to `last`: some thousands at most, for they are read in

@@ -4,26 +4,28 @@ An index that is made because there was none takes UID, dates, size, flags and k
 which takes a thirtieth of the time: the account serves at once. What only the octets tell (email id, thread, ENVELOPE,
 header fields …) is filled in behind, from the newest message on, and for whoever asks for it before he is answered.
 Until then such a message has no email id, and a row in `messages` alone; copies made of it meanwhile are read with it
-(`store.contents`). Nothing a client was told changes by it: no mod-sequence rises.
+(`store.contents`). Nothing a client was told changes by it: no mod-sequence rises. What turns out to be unreadable is
+marked (`store.unreadable`), keeps nobody waiting, and is tried again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import core.log
-from core.errors import StorageError
+from core.errors import MailError, StorageError
 from store import adopt, records
 from store.catalog import FolderRow
-from store.faults import consistent
+from store.faults import consistent, of_a_file
 from store.index import Connection
 from store.records import Prepared
 from store.scan import scan_folder
 from store.schema import UID_MASK, key
-from store.stage import IN_MEMORY
+from store.stage import IN_MEMORY, NO_FACTS
 from store.transaction import Transaction
 from store.trust import Trust
 from store.types import Column
@@ -70,13 +72,9 @@ def count(db: Connection) -> int:
     return int(db.value("SELECT count(*) FROM messages INDEXED BY messages_unscanned WHERE email_id = ''"))
 
 
-def some(db: Connection) -> bool:
-    return db.value("SELECT 1 FROM messages INDEXED BY messages_unscanned WHERE email_id = '' LIMIT 1") is not None
-
-
 def scan(transaction: Transaction, folder_id: str, start: int, last: int) -> None:
     """The first of those from UID `start` to `last` that are not read yet. There are fewer of them when it returns.
-    Raises OSError, StorageError when the first cannot be read."""
+    Raises OSError where the machine is the cause that the first cannot be read, StorageError."""
     row = transaction.folder(folder_id)
     span = (row.number, key(row.number, start), key(row.number, last))
     for _ in range(2):
@@ -88,20 +86,18 @@ def scan(transaction: Transaction, folder_id: str, start: int, last: int) -> Non
     raise StorageError("the message cannot be read", code="storage-odd-file")
 
 
-def scan_behind(transaction: Transaction, place: Place) -> Place | None:
-    """The next ones of the account that are not read yet; how far we are then, None at the end. What cannot be read is
-    passed over, and told in the log."""
+def scan_behind(transaction: Transaction, place: Place, *, again: bool = False) -> Place | None:
+    """The next ones of the account that are not read yet, or could not be read and are tried `again`; how far we are
+    then, None at the end. Where the machine is the cause that one cannot be read, it is passed over."""
     db, number, below = transaction.db, place.folder, place.below
-    while not (found := _rows(db, "key < ? ORDER BY key DESC", (number, below))):
-        number = db.value(
-            "SELECT min(folder) FROM messages INDEXED BY messages_unscanned WHERE email_id = '' AND folder > ?",
-            (number,),
-        )
+    which = "messages_unreadable WHERE email_id = '?'" if again else "messages_unscanned WHERE email_id = ''"
+    while not (found := _rows(db, "key < ? ORDER BY key DESC", (number, below), which)):
+        number = db.value(f"SELECT min(folder) FROM messages INDEXED BY {which} AND folder > ?", (number,))  # noqa: S608 - constants
         if number is None:
             return None
         below = key(number + 1, 0)
     row = transaction.folder(str(db.value("SELECT id FROM folders WHERE number = ?", (number,))))
-    done = _read_all(transaction, row, found, behind=True)
+    done = _read_all(transaction, row, found, behind=True, again=again)
     if done.missing and _is_there(transaction, row):  # else a folder removed by hand would keep others from being read
         scan_folder(transaction, row.id, Trust.WHOLE)
     return Place(number, key(number, found[done.seen - 1].uid))
@@ -111,10 +107,24 @@ def _is_there(transaction: Transaction, row: FolderRow) -> bool:
     return transaction.fs.exists(transaction.handle.root, f"{row.directory}/cur".lstrip("/"))
 
 
-def _rows(db: Connection, which: str, values: tuple[object, ...]) -> list[_Named]:
+def try_again(transaction: Transaction, folder_id: str, uids: Sequence[int]) -> None:
+    """Those of `uids` that could not be read, as many as one turn allows."""
+    row = transaction.folder(folder_id)
+    keys = json.dumps([key(row.number, uid) for uid in uids])
+    which = "messages_unreadable WHERE email_id = '?'"
+    found = _rows(transaction.db, "key IN (SELECT value FROM json_each(?)) ORDER BY key", (row.number, keys), which)
+    _read_all(transaction, row, found, behind=True, again=True)
+
+
+def _rows(
+    db: Connection,
+    chosen: str,
+    values: tuple[object, ...],
+    which: str = "messages_unscanned WHERE email_id = ''",
+) -> list[_Named]:
     rows = db.all(
-        f"SELECT key & {UID_MASK}, name, thread_id, internal_date, content FROM messages INDEXED BY messages_unscanned "  # noqa: S608 - constants
-        f"WHERE email_id = '' AND folder = ? AND {which} LIMIT {TURN}",
+        f"SELECT key & {UID_MASK}, name, thread_id, internal_date, content FROM messages INDEXED BY {which} "  # noqa: S608 - constants
+        f"AND folder = ? AND {chosen} LIMIT {TURN}",
         values,
     )
     return [_Named(*each) for each in rows]
@@ -127,33 +137,53 @@ class _Done:
     missing: bool = False  # a file was not there
 
 
-def _read_all(transaction: Transaction, row: FolderRow, found: Sequence[_Named], *, behind: bool = False) -> _Done:
-    """As many of `found` as one turn allows, and their rows. A file that cannot be read ends it, and is an error as the
-    first one; `behind`, it is passed over."""
+def _read_all(
+    transaction: Transaction, row: FolderRow, found: Sequence[_Named], *, behind: bool = False, again: bool = False
+) -> _Done:
+    """As many of `found` as one turn allows, and their rows. One whose file cannot be read is marked (`again`: it is).
+    An error of the machine's ends it, and is raised from the first one; `behind`, it is passed over."""
     done, octets = _Done(), TURN_OCTETS
     read: dict[int, tuple[str, Prepared]] = {}  # by content, which copies share
+    odd: dict[int, None] = {}  # likewise
     for item in found:
         if octets <= 0:
             break
         try:
-            if item.content not in read:
+            if item.content not in read and item.content not in odd:
                 prepared = _prepared(transaction, row, item)
                 octets -= prepared.size
                 read[item.content] = item.thread, prepared
         except FileNotFoundError:
             done.missing = True
-        except OSError as error:
-            if not behind:
-                if read:
+        except Exception as error:
+            if isinstance(error, OSError) and not of_a_file(error):
+                if not (behind or read or odd):
+                    raise
+                if not behind:
                     break
-                raise
-            told = {"account": transaction.handle.ref.id, "folder": row.id, "uid": item.uid}
-            log.warning("store-message-unread", **told, cause=str(error))
+            else:
+                odd[item.content] = None
+                _tell(transaction, row, item, error, again=again)
         done.seen += 1
     with consistent():
+        if again:
+            records.unmark(transaction.db, list(read))
+        elif odd:
+            records.mark(transaction.db, list(odd), NO_FACTS)
         records.complete(transaction.db, read)
-    done.read = len(read)
+    done.read = len(read) + (0 if again else len(odd))
     return done
+
+
+def _tell(transaction: Transaction, row: FolderRow, item: _Named, error: Exception, *, again: bool) -> None:
+    """In the log, the first time. What our reader stumbles over is as unreadable as what the disk does not give."""
+    told = {"account": transaction.handle.ref.id, "folder": row.id, "uid": item.uid, "file": item.name}
+    if again:
+        return
+    if isinstance(error, OSError | MailError):
+        log.warning("store-message-unread", **told, cause=str(error))
+    else:
+        log.exception("store-message-unread", **told)
 
 
 def _prepared(transaction: Transaction, row: FolderRow, item: _Named) -> Prepared:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from store import catalog, contents, copies, journal, records, sidefile
+from store import catalog, contents, copies, journal, records, sidefile, unreadable
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
@@ -107,9 +107,9 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
     doomed = {name for (name,) in handle.writer.all("SELECT name FROM doomed WHERE key BETWEEN ? AND ?", span)}
     files = set(fs.names(cur)) - doomed
     rows = {
-        name: (uid, size)
-        for uid, name, size in handle.writer.all(
-            f"SELECT key & {UID_MASK}, name, size FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608 - constants
+        name: (uid, size, email_id == unreadable.MARK)
+        for uid, name, size, email_id in handle.writer.all(
+            f"SELECT key & {UID_MASK}, name, size, email_id FROM messages WHERE key BETWEEN ? AND ?",  # noqa: S608 - constants
             span,
         )
     }
@@ -120,12 +120,19 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
     yield from _verify_counts(handle, row)
     with folder_directory(handle.fs, handle.root, row.directory) as fd:
         removed = journal.read(fs, fd).removed
-    yield from (f"UID {uid} is removed but present" for name, (uid, _) in sorted(rows.items()) if uid in removed)
+    yield from (f"UID {uid} is removed but present" for name, (uid, _, _) in sorted(rows.items()) if uid in removed)
 
 
-def _verify_file(handle: Handle, cur: int, name: str, uid: int, size: int) -> Iterator[str]:
+def _verify_file(handle: Handle, cur: int, name: str, uid: int, size: int, marked: bool) -> Iterator[str]:
+    """`marked`: it could not be read before. All of such a file is read; any other is opened."""
     made = parse(name)
-    status = handle.fs.stat(cur, name)
+    try:
+        status = handle.fs.stat(cur, name)
+        if handle.fs.is_plain(status):
+            unreadable.try_file(handle.fs, cur, name, status.st_size if marked else 0)
+    except OSError as error:
+        yield f"UID {uid}: {handle.fs.real_path(cur)}/{name} cannot be read: {error.strerror or error}"
+        return
     if not handle.fs.is_plain(status) or status.st_uid != handle.owner:
         yield f"UID {uid}: not a plain file of ours"
     elif made is None or made.uid != uid or made.size != size or status.st_size != size:

@@ -15,7 +15,7 @@ from enum import Enum
 import core.log
 from message import text, words
 from message.words import Words
-from store import catalog, records, unscanned
+from store import catalog, records, unreadable, unscanned
 from store.adopt import in_memory
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, translated
@@ -85,6 +85,7 @@ class _Turn:
                 self._compare(row, number)
             self._db.run("UPDATE state SET life = ?, loose = 1", (life,))
         for row, number in folders:
+            self._take_read(row, number)
             self._advance(row, number)
         self._learn()
         if self._room <= 0 or self._octets <= 0:
@@ -129,6 +130,21 @@ class _Turn:
         missing = min((uid for uid in present if uid not in kept), default=row.uidnext)
         self._db.run("UPDATE folders SET mark = ?, modseq = ? WHERE number = ?", (missing - 1, row.modseq, number))
 
+    def _take_read(self, row: FolderRow, number: int) -> None:
+        """Messages that could not be read when they got their place, and were read since."""
+        doc = self._db.value("SELECT doc FROM docs WHERE email_id = ?", (unreadable.MARK,))
+        if doc is None:
+            return
+        question = f"SELECT key & {UID_MASK} FROM places WHERE doc = ? AND key BETWEEN ? AND ?"  # noqa: S608 - constants
+        for (uid,) in self._db.all(question, (doc, *_span(number))):
+            told = self._index.one(
+                "SELECT email_id, name, size FROM messages WHERE key = ? AND email_id <> ?",
+                (key(row.number, uid), unreadable.MARK),
+            )
+            if told is not None and self._room > 0 and self._octets > 0:
+                self._place(row, number, _New(uid, *told))
+                self._db.run("UPDATE state SET loose = 1")
+
     def _advance(self, row: FolderRow, number: int) -> None:
         mark = int(self._db.value("SELECT mark FROM folders WHERE number = ?", (number,)))
         if self._room <= 0 or self._octets <= 0 or mark >= row.uidnext - 1:
@@ -139,16 +155,19 @@ class _Turn:
             (key(row.number, mark + 1), key(row.number, UID_MASK), self._room),
         )
         for new in (_New(*each) for each in found):
-            doc = self._db.value("SELECT doc FROM docs WHERE email_id = ?", (new.email_id,))
-            doc = self._add(row, new) if doc is None else doc
-            self._db.run("INSERT OR REPLACE INTO places VALUES (?,?)", (key(number, new.uid), doc))
+            self._place(row, number, new)
             mark = new.uid
-            self._room -= 1
             if self._octets <= 0:
                 break
         if self._room > 0 and self._octets > 0:
             mark = row.uidnext - 1
         self._db.run("UPDATE folders SET mark = ? WHERE number = ?", (mark, number))
+
+    def _place(self, row: FolderRow, number: int, new: _New) -> None:
+        doc = self._db.value("SELECT doc FROM docs WHERE email_id = ?", (new.email_id,))
+        doc = self._add(row, new) if doc is None else doc
+        self._db.run("INSERT OR REPLACE INTO places VALUES (?,?)", (key(number, new.uid), doc))
+        self._room -= 1
 
     def _add(self, row: FolderRow, new: _New) -> int:
         found = self._words(row, new)
@@ -163,7 +182,10 @@ class _Turn:
         return doc
 
     def _words(self, row: FolderRow, new: _New) -> Words:
-        """A message that cannot be read, or trips our reader up, is looked at whenever it is searched."""
+        """A message that cannot be read, or trips our reader up, is looked at whenever it is searched. All that bear
+        the mark of the unreadable are one document."""
+        if new.email_id == unreadable.MARK:
+            return Words(whole=False)
         self._octets -= new.size
         try:
             with self._cur(row) as cur:

@@ -13,9 +13,10 @@ from functools import partial
 
 import core.log
 from core.errors import MailError
-from store import unscanned
+from store import joining, records, unreadable, unscanned
 from store.accounts import Accounts, Entry
 from store.ending import ended
+from store.faults import translated
 from store.handle import Handle
 from store.lockfile import State
 from store.search import fill
@@ -26,6 +27,7 @@ log = core.log.get(__name__)
 
 LOOK_EVERY = 2.0  # seconds; an account that changed since the last look is left alone until the next
 PAUSE = 0.01  # seconds at least between two turns
+AGAIN_EVERY = 600.0  # seconds after which files that could not be read are tried again
 BUSY_PAUSE = 0.2  # while somebody works with an account of this process
 
 
@@ -41,27 +43,39 @@ class Filler:
         """Until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
+            now = asyncio.get_running_loop().time()
+            for entry in [each for each in accounts.entries() if each.handle.try_behind <= now]:
+                await self._scan(accounts, entry, again=True)
             for entry in [each for each in accounts.entries() if each.handle.unscanned]:
                 await self._scan(accounts, entry)
             for entry in self._wanting(accounts):
                 await self._fill_quietly(accounts, entry)
 
-    async def _scan(self, accounts: Accounts, entry: Entry) -> None:
-        """Until every message is read, or the account is closed. What cannot be read is tried again when it is next
-        opened."""
+    async def _scan(self, accounts: Accounts, entry: Entry, *, again: bool = False) -> None:
+        """Until every message is read, or the account is closed. `again`: those that could not be read, when the
+        account was opened and now and then."""
         loop, handle = asyncio.get_running_loop(), entry.handle
         if not accounts.holds(entry):  # it was let go while another was read, and is nobody's to open again
             return
-        handle.unscanned = False  # whoever adds such messages meanwhile says so
+        if again:
+            handle.try_behind = loop.time() + AGAIN_EVERY
+        else:
+            handle.unscanned = False  # whoever adds such messages meanwhile says so
         try:
-            some = await accounts.read(handle.ref, lambda it: unscanned.some(it.reader))
+            if again:  # this look is no use of the account, or it would stay open
+                with translated():
+                    some = unreadable.some(handle.reader)
+            else:
+                some = await accounts.read(handle.ref, lambda it: records.some_named(it.reader))
             place: Place | None = START if some else None
             while place is not None and accounts.holds(entry) and handle.is_current():
                 began = loop.time()
-                place = await entry.writer.submit(partial(unscanned.scan_behind, place=place))
+                place = await entry.writer.submit(partial(unscanned.scan_behind, place=place, again=again))
                 await asyncio.sleep(max(PAUSE, loop.time() - began))
+            while place is None and await accounts.read(handle.ref, lambda it: joining.some(it.reader)):
+                await entry.writer.submit(joining.join)
         except MailError as error:
-            handle.unscanned = True
+            handle.unscanned = handle.unscanned or not again
             log.warning("store-scan-failed", account=handle.ref.id, code=error.code, **error.fields)
         except Exception:  # a bug met in one account must not keep the others from being read
             log.exception("store-scan-failed", account=handle.ref.id)
@@ -95,9 +109,11 @@ class Filler:
 
     async def fill(self, entry: Entry) -> None:
         """One account at once, to the end. Raises StorageError."""
-        place: Place | None = START if unscanned.some(entry.handle.reader) else None
+        place: Place | None = START if records.some_named(entry.handle.reader) else None
         while place is not None:
             place = await entry.writer.submit(partial(unscanned.scan_behind, place=place))
+        while joining.some(entry.handle.reader):
+            await entry.writer.submit(joining.join)
         progress = Progress.MORE
         while progress is not Progress.DONE:
             progress = await self._turn(entry.handle)

@@ -12,7 +12,7 @@ from message.collation import casemap, searchable
 from message.text import contains
 from store import stage
 from store.adopt import in_memory
-from store.faults import whole
+from store.faults import of_a_file, whole
 from store.handle import Handle, open_cur
 
 TOGETHER = 32  # messages looked at in one turn of a thread
@@ -34,7 +34,8 @@ class Question:
 def matching(
     handle: Handle, directory: str, candidates: Sequence[tuple[int, str]], question: Question
 ) -> tuple[list[int], list[int]]:
-    """Of (UID, file name) pairs: the UIDs that match, and those whose file has another name by now, or is gone."""
+    """Of (UID, file name) pairs: the UIDs that match, and those whose file has another name by now, or is gone. One
+    that cannot be read holds nothing (`store.unreadable`)."""
     fs = handle.fs
     found, missing = list[int](), list[int]()
     with whole():
@@ -46,6 +47,10 @@ def matching(
                         found.append(uid)
                 except FileNotFoundError:
                     missing.append(uid)
+                except OSError as error:
+                    if not of_a_file(error):
+                        raise
+                    handle.tell_unread(name, error)
         finally:
             fs.close(cur)
     return found, missing

@@ -135,7 +135,9 @@ class MemoryMailbox:
         gone = [uid for uid, modseq in self.vanished.items() if modseq > snapshot.modseq]
         return sorted(uid for uid in [*self.messages, *gone] if uid < snapshot.uidnext)
 
-    async def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
+    async def rows(
+        self, ranges: UidRanges, columns: Column, *, blank: bool = False
+    ) -> AsyncIterator[Sequence[Message]]:
         self.asked.append(("rows", columns))
         wanted = [uid for uid in sorted(self.messages) if any(low <= uid <= high for low, high in ranges)]
         for start in range(0, len(wanted), self.batch):

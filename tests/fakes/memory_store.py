@@ -126,7 +126,9 @@ class MemoryBox:
         gone = [uid for uid, modseq in self._box.vanished.items() if modseq > snapshot.modseq]
         return sorted(uid for uid in [*self._box.messages, *gone] if uid < snapshot.uidnext)
 
-    async def rows(self, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
+    async def rows(
+        self, ranges: UidRanges, columns: Column, *, blank: bool = False
+    ) -> AsyncIterator[Sequence[Message]]:
         for uid in self._live().among(ranges):
             if uid in self._box.messages:
                 yield [only(self._box.messages[uid], columns)]

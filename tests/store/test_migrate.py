@@ -17,7 +17,12 @@ from store.schema import VERSION
 from store.service import MaildirStore
 from tests.store.helpers import MAIRIE, all_rows, deliver, inbox_of
 
-VERSION_3 = """
+VERSION_4 = """
+PRAGMA user_version = 4;
+DROP INDEX messages_unreadable;
+DROP INDEX messages_unjoined;
+"""
+VERSION_3 = f"""{VERSION_4}
 PRAGMA user_version = 3;
 DROP INDEX messages_unscanned;
 """

@@ -232,28 +232,6 @@ async def test_copies_that_share_their_contents_are_read_together_whichever_is_l
     await again.close()
 
 
-async def test_a_file_that_cannot_be_read_costs_its_own_message_alone(
-    store: MaildirStore, before: list[Message], disk: Unreadable
-) -> None:
-    inbox = await inbox_of(store)
-    disk.part = "U=6,"
-    found: list[int] = []
-    with pytest.raises(StorageError):
-        await collect(inbox, found)
-    assert found == [1, 2, 3, 4, 5]
-    await walk(store)
-    assert left(store) == 1
-    assert [row.uid for row in await all_rows(inbox, Column.DATES)] == [row.uid for row in before]
-    later = [row.uid async for batch in inbox.rows(((7, 12),), Column.ENVELOPE) for row in batch]
-    assert later == [7, 8, 9, 10, 11, 12]
-    assert list(await inbox.search_text(((7, 12),), "Bonjour", body_only=False)) != []
-    with pytest.raises(StorageError):
-        await store.rebuild(None)
-    disk.part = "nothing"
-    assert await store.rebuild(None) == COUNT
-    assert alike(await all_rows(inbox), before)
-
-
 async def test_files_that_go_or_get_letters_by_hand_before_they_are_read(
     data: Path, store: MaildirStore, before: list[Message]
 ) -> None:

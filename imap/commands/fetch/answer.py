@@ -53,14 +53,22 @@ class Answer:
         self, number: int, row: Message, attributes: Iterable[Attribute], bodies: Sequence[Octets], source: Source
     ) -> None:
         """One whole response. Every value is known before the first octet goes out, so that failing to find one
-        leaves no half response; only the disk can still fail inside a literal."""
+        leaves no half response, and the first block of the first text with them: most messages are no longer. Past it
+        the disk can still fail inside a literal. Raises UnreadableError, `UnknownEncodingError`, with nothing written.
+        """
         values = [(body, await _value_of(body, source)) for body in bodies]
+        span = next((value for _, value in values if isinstance(value, tuple) and value[0] < value[1]), None)
+        begun = None if span is None else await source.file.read(span[0], min(span[0] + BLOCK, span[1]))
         words = [b"%b %b" % (attribute.name, attribute.render(row)) for attribute in attributes]
         self._write(b"* %d %b (%b" % (number, self._word, b" ".join(words)))
         separator = b" " if words else b""
         for body, value in values:
             self._write(separator + body.label + b" ")
-            await self._value(value, source)
+            if value is span and span is not None:
+                await self._stream(source.file, span, begun)
+                begun = None
+            else:
+                await self._value(value, source)
             separator = b" "
         self._write(b")\r\n")
         await self.settle(SETTLE)
@@ -83,12 +91,14 @@ class Answer:
         else:
             await self._stream(source.file, value)
 
-    async def _stream(self, file: MessageFile, span: Span) -> None:
-        """A literal of known length, block by block; a reader that is slow is waited for before the next read."""
+    async def _stream(self, file: MessageFile, span: Span, begun: bytes | None = None) -> None:
+        """A literal of known length, block by block; a reader that is slow is waited for before the next read. `begun`:
+        its first block."""
         start, stop = span
         self._write(b"{%d}\r\n" % (stop - start))
         while start < stop:
-            block = await self._block(file, start, min(start + BLOCK, stop))
+            block = await self._block(file, start, min(start + BLOCK, stop), begun)
+            begun = None
             self._write(block)
             start += len(block)
             await self.settle(BLOCK if start < stop else SETTLE)
@@ -109,10 +119,10 @@ class Answer:
             _log.error("message-file-short", start=value.start, stop=value.stop, read=value.stop - left)
             raise ConnectionAbortedError("message file is shorter than it was")
 
-    async def _block(self, file: MessageFile, start: int, stop: int) -> bytes:
+    async def _block(self, file: MessageFile, start: int, stop: int, read: bytes | None) -> bytes:
         """The announced length cannot be taken back: when the disk fails now, only closing tells the truth."""
         try:
-            block = await file.read(start, stop)
+            block = await file.read(start, stop) if read is None else read
         except MailError as error:
             _log.error("message-read-failed", start=start, stop=stop, **error.fields)
             raise ConnectionAbortedError("message could not be read") from error

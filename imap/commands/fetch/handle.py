@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Container, Sequence
 
 from core import log
-from core.errors import ForbiddenError, NotFoundError, StorageError
+from core.errors import ForbiddenError, NotFoundError, StorageError, UnreadableError, unreadable
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
 from imap.commands.fetch import stretches
@@ -30,6 +30,7 @@ from store.types import Column, Flag, Message
 
 _log = log.get(__name__)
 
+MOST_UNREADABLE = 100  # messages that cannot be read before a FETCH gives up
 TURN = 16  # messages read from their files between two turns of the loop
 TURN_LINES = 512  # messages answered from the index between two turns: some 5 ms
 
@@ -95,6 +96,9 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, unasked: bo
         await run.flags(ranges)
     else:
         await run.rows(ranges)
+    if run.unreadable and not unasked:
+        tell_partly(session, part.code)
+        raise No(unreadable(run.unreadable), Code.UNAVAILABLE)
     if run.unknown:
         tell_partly(session, part.code)
         raise No("a part has an unknown encoding", Code.UNKNOWN_CTE)  # RFC 3516 4.3; the others were answered
@@ -138,6 +142,7 @@ class _Run:
 
     def __init__(self, session: Session, selected: Selected, view: View, todo: Plan, seen: Container[int]) -> None:
         self.answered = 0
+        self.unreadable = 0  # messages whose file the disk does not give
         self.unknown = False  # a part was asked for decoded whose encoding nobody knows
         self._answer = Answer(session.writer, uid_only=session.uid_only)
         self._selected = selected
@@ -182,8 +187,11 @@ class _Run:
         return True
 
     async def rows(self, ranges: Sequence[tuple[int, int]]) -> None:
-        async for batch in self._selected.mailbox.rows(ranges, self._todo.columns):
-            await self.batch(batch)
+        try:
+            async for batch in self._selected.mailbox.rows(ranges, self._todo.columns):
+                await self.batch(batch)
+        except UnreadableError as error:
+            self.unreadable += error.messages
 
     async def uids(self, uids: Sequence[int]) -> None:
         for start in range(0, len(uids), TURN_LINES):
@@ -236,8 +244,12 @@ class _Run:
             file = await self._selected.mailbox.open(row.uid)
         except NotFoundError:  # expunged since the row was read
             return False
+        except UnreadableError:
+            return self._passed_over()
         try:
             await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, file))
+        except UnreadableError:
+            return self._passed_over()
         except UnknownEncodingError:
             self.unknown = True
             # RFC 9051 9, msg-att: at least one item
@@ -245,6 +257,13 @@ class _Run:
         finally:
             file.close()
         return True
+
+    def _passed_over(self) -> bool:
+        """One message that cannot be read keeps nobody from the others; a disk that gives none of them is told."""
+        self.unreadable += 1
+        if self.unreadable > MOST_UNREADABLE:
+            raise No(f"more than {MOST_UNREADABLE} messages are unreadable on the server for now", Code.UNAVAILABLE)
+        return False
 
     def _attributes(self, row: Message) -> tuple[Attribute, ...]:
         """With FLAGS for a message this command made \\Seen (RFC 9051 6.4.5: "the flags SHOULD be included"), and its

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import chain
 
-from core.errors import NotFoundError
+from core.errors import NotFoundError, UnreadableError
 from imap.commands.search.criteria import (
     FALSE,
     TRUE,
@@ -195,21 +195,26 @@ class Search:
     async def _rows(self, uids: list[int], needed: Column) -> AsyncIterator[Message]:
         """The rows of exactly these UIDs."""
         wanted = frozenset(uids)
-        async for batch in self._mailbox.rows(spans(uids, self._uids, bridge=BRIDGE), needed):
+        async for batch in self._mailbox.rows(spans(uids, self._uids, bridge=BRIDGE), needed, blank=True):
             for row in batch:
                 if row.uid in wanted:
                     yield row
             await asyncio.sleep(0)
 
     async def _head(self, uid: Uid) -> bytes | None:
+        """None: it is gone. One that cannot be read has no field, as everywhere in a search."""
         try:
             file = await self._mailbox.open(uid)
         except NotFoundError:
             return None
+        except UnreadableError:
+            return b""
         try:
             head = await file.read(0, min(FIRST_READ, file.size))
             if len(head) < file.size and head_length(head) == len(head):
                 head += await file.read(len(head), min(MAX_HEAD, file.size))
             return head[: head_length(head)]
+        except UnreadableError:
+            return b""
         finally:
             file.close()

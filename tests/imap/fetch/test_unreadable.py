@@ -1,0 +1,83 @@
+"""A message whose file cannot be read, on the wire: its contents are refused, after all others were answered."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from store.service import MaildirStore, initialise
+from tests.fakes.imap_world import Client, World
+from tests.fakes.odd_disk import Disk
+
+REFUSAL = b"a NO [UNAVAILABLE] 1 message is unreadable on the server for now; all others were answered"
+MAIL = b"Subject: %s\r\nFrom: a@b.test\r\nDate: Mon, 30 Nov 2026 0%d:00:00 +0000\r\n\r\nbody\r\n"
+
+
+@contextlib.asynccontextmanager
+async def selected(path: Path, disk: Disk, *, lost: bool) -> AsyncIterator[Client]:
+    """Three messages; the second cannot be read. `lost`: and the index is lost."""
+    initialise(path / "data")
+    store = MaildirStore(path / "data", fs=disk)
+    await store.open()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        client = await (await stack.enter_async_context(World(store=store))).login()
+        await client.ok(b"SELECT INBOX")
+        for number, subject in enumerate((b"one", b"two", b"three"), 1):
+            await client.append(b"INBOX", MAIL % (subject, number))
+        await client.ok(b"NOOP")
+        if lost:
+            for file in (path / "data").rglob("index*"):
+                file.unlink()
+        disk.part = "U=2,"
+        await client.ok(b"SELECT INBOX")
+        yield client
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("at_open", [False, True])
+async def test_its_text_is_refused_when_all_others_were_told(tmp_path: Path, *, lost: bool, at_open: bool) -> None:
+    """Cause: FETCH ended with the first that could not be read, or the connection did."""
+    disk = Disk()
+    disk.at_open = at_open
+    async with selected(tmp_path, disk, lost=lost) as client:
+        for command in (b"FETCH 1:* (UID BODY.PEEK[])", b"UID FETCH 1:* BODY.PEEK[TEXT]", b"FETCH 1:* (BODY.PEEK[1])"):
+            told = await client.ask(command)
+            assert [line.split()[1] for line in told if line.startswith(b"* ")] == [b"1", b"3"]
+            assert told[-1] == REFUSAL
+        assert (await client.ask(b"FETCH 2 BODY.PEEK[]")) == [REFUSAL]
+        assert (await client.ok(b"FETCH 2 (FLAGS INTERNALDATE RFC822.SIZE)"))[0].startswith(b"* 2 FETCH (FLAGS (")
+        disk.part = "nothing"
+        assert (await client.ok(b"FETCH 2 BODY.PEEK[]"))[0].startswith(b"* 2 FETCH")
+
+
+async def test_what_only_its_octets_tell_is_refused_and_every_order_has_it(tmp_path: Path) -> None:
+    disk = Disk()
+    async with selected(tmp_path, disk, lost=True) as client:
+        told = await client.ask(b"FETCH 1:* (ENVELOPE)")
+        assert [line.split()[1] for line in told if line.startswith(b"* ")] == [b"1", b"3"]
+        assert told[-1] == REFUSAL
+        assert (await client.ok(b"SORT (SUBJECT) UTF-8 ALL"))[0] == b"* SORT 2 1 3"
+        assert (await client.ok(b"THREAD REFERENCES UTF-8 ALL"))[0] == b"* THREAD (1)(3)(2)"
+        assert (await client.ok(b"SEARCH SUBJECT o"))[0] == b"* SEARCH 1"
+        assert (await client.ok(b"SEARCH NOT SUBJECT one"))[0] == b"* SEARCH 2 3"
+        assert (await client.ok(b"SEARCH SENTSINCE 1-Jan-2020"))[0] == b"* SEARCH 1 3"
+        assert (await client.ok(b"SEARCH HEADER X-Nobody x"))[0] == b"* SEARCH"
+        assert (await client.ok(b"SEARCH NOT HEADER X-Nobody x"))[0] == b"* SEARCH 1 2 3"
+        assert (await client.ok(b"SEARCH TEXT body"))[0] == b"* SEARCH 1 3"
+        assert (await client.ok(b"STORE 1:3 +FLAGS.SILENT (\\Seen)"))[-1] == b"a OK STORE completed"
+        assert (await client.ok(b"COPY 1:3 Archive"))[-1].endswith(b"COPY completed")
+
+
+async def test_a_disk_that_gives_nothing_is_told_rather_than_asked_for_all(tmp_path: Path) -> None:
+    disk = Disk()
+    async with selected(tmp_path, disk, lost=False) as client:
+        for _ in range(110):
+            await client.append(b"INBOX", MAIL % (b"more", 4))
+        disk.part, disk.tried = "U=", 0
+        told = await client.ask(b"FETCH 1:* BODY.PEEK[]")
+        assert told == [b"a NO [UNAVAILABLE] more than 100 messages are unreadable on the server for now"]
+        assert disk.tried == 101
