@@ -20,11 +20,12 @@ class Stage(IntEnum):
     """Kinds of evidence in the order of their price; a search opens no message that a cheaper stage decided."""
 
     VIEW = 0  # the UID alone
-    INDEX = 1  # flags, dates, sizes, identifiers: fixed-size columns
-    FIELDS = 2  # the store's search in addresses and subjects
-    HEADERS = 3  # the kept header fields
-    FILE = 4  # the header block of the message file
-    TEXT = 5  # the store's text search
+    INDEX = 1  # flags, dates, sizes: fixed-size columns that the store has always
+    OCTETS = 2  # the date sent, identifiers: it may have to read messages for these
+    FIELDS = 3  # the store's search in addresses and subjects
+    HEADERS = 4  # the kept header fields
+    FILE = 5  # the header block of the message file
+    TEXT = 6  # the store's text search
 
 
 class DateOf(Enum):
@@ -196,7 +197,9 @@ def stages(leaf: Leaf) -> tuple[Stage, ...]:
         case Always() | IsRecent() | Numbered() | Among():
             return (Stage.VIEW,)
         case Dated(of=DateOf.SENT):
-            return (Stage.INDEX, Stage.HEADERS)
+            return (Stage.OCTETS, Stage.HEADERS)
+        case HasEmailId() | HasThreadId():
+            return (Stage.OCTETS,)
         case HeaderHas(field=field):
             if field in SEARCHED:
                 return (Stage.FIELDS,)

@@ -25,7 +25,7 @@ from imap.commands.search.criteria import (
     reduce,
     stages,
 )
-from imap.commands.search.evidence import ByHeader, ByIndex, ByNumber, Fold, fold, mapped
+from imap.commands.search.evidence import ByHeader, ByIndex, ByNumber, ByOctets, Fold, fold, mapped
 from imap.commands.search.grouping import Groups, columns, narrowed, split, waits_for
 from imap.types import spans
 from message.content import head_length
@@ -96,6 +96,7 @@ class Search:
         return (
             (Stage.VIEW, self._by_number),
             (Stage.INDEX, self._by_index),
+            (Stage.OCTETS, self._by_octets),
             (Stage.FIELDS, self._by_fields),
             (Stage.HEADERS, self._by_headers),
             (Stage.FILE, self._by_file),
@@ -130,7 +131,14 @@ class Search:
         if all(isinstance(leaf, HasFlag | HasKeyword) for leaf in leaves(key) if Stage.INDEX in stages(leaf)):
             await self._by_flags(key, uids, after)
             return
-        async for row in self._rows(uids, columns(key)):
+        async for row in self._rows(uids, columns(key, Stage.INDEX)):
+            evidence.row = row
+            after.setdefault(reduce(key, evidence.known), []).append(row.uid)
+            await pace.judged()
+
+    async def _by_octets(self, key: Key, uids: list[int], after: Groups) -> None:
+        evidence, pace = ByOctets(), _Pace(key)
+        async for row in self._rows(uids, columns(key, Stage.OCTETS)):
             evidence.row = row
             after.setdefault(reduce(key, evidence.known), []).append(row.uid)
             await pace.judged()

@@ -55,7 +55,7 @@ class ByNumber:
 
 
 class ByIndex:
-    """The fixed-size columns of a row."""
+    """The fixed-size columns of a row that the store has always."""
 
     __slots__ = ("row",)
 
@@ -72,12 +72,30 @@ class ByIndex:
                 return row.size > octets
             case Smaller(octets=octets):
                 return row.size < octets
-            case Dated():
-                return _dated(leaf, row)
+            case Dated(of=DateOf.INTERNAL):
+                return compare(_day(row.internal_date), leaf.relation, leaf.day)
+            case Dated(of=DateOf.SAVED):
+                return compare(_day(row.save_date), leaf.relation, leaf.day)
             case Arrived(at=at, after=after):
                 return row.internal_date >= at if after else row.internal_date <= at
             case ModifiedSince(modseq=modseq):
                 return row.modseq >= modseq
+            case _:
+                return None
+
+
+class ByOctets:
+    """The fixed-size columns of a row that come from what the message holds."""
+
+    __slots__ = ("row",)
+
+    row: Message
+
+    def known(self, leaf: Leaf) -> bool | None:
+        row = self.row
+        match leaf:
+            case Dated(of=DateOf.SENT):
+                return _sent(leaf, row)
             case HasEmailId(email_id=wanted):
                 return row.email_id == wanted
             case HasThreadId(thread_id=wanted):
@@ -154,11 +172,7 @@ def _day(seconds: int) -> int:
     return seconds // _SECONDS_A_DAY + _EPOCH
 
 
-def _dated(leaf: Dated, row: Message) -> bool | None:
-    if leaf.of is DateOf.INTERNAL:
-        return compare(_day(row.internal_date), leaf.relation, leaf.day)
-    if leaf.of is DateOf.SAVED:
-        return compare(_day(row.save_date), leaf.relation, leaf.day)
+def _sent(leaf: Dated, row: Message) -> bool | None:
     day = _day(row.sent_date)
     # 0 is a message without Date, or one of 1 January 1970: the header tells which.
     if not row.sent_date or abs(day - leaf.day) <= _SURE_DAYS:

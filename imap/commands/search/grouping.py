@@ -91,10 +91,10 @@ def split(groups: Groups, leaf: Leaf, hits: frozenset[int]) -> Groups:
     return {key: uids for key, uids in after.items() if uids}
 
 
-def columns(key: Key) -> Column:
-    """What the index stage must bring."""
+def columns(key: Key, stage: Stage) -> Column:
+    """What the rows of this stage must bring."""
     needed = Column.NONE
-    for leaf in leaves(key):
+    for leaf in (leaf for leaf in leaves(key) if stage in stages(leaf)):
         match leaf:
             case Dated(of=DateOf.SENT):
                 needed |= Column.SENT

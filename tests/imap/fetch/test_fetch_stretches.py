@@ -135,9 +135,11 @@ async def test_no_row_is_made_for_them(tmp_path: Path, monkeypatch: pytest.Monke
     async with two_clients(tmp_path) as (one, _):
         rows = FolderView.rows
 
-        def counted(self: FolderView, ranges: UidRanges, columns: Column) -> AsyncIterator[Sequence[Message]]:
+        def counted(
+            self: FolderView, ranges: UidRanges, columns: Column, *, blank: bool = False
+        ) -> AsyncIterator[Sequence[Message]]:
             assert ranges == [], "row by row"
-            return rows(self, ranges, columns)
+            return rows(self, ranges, columns, blank=blank)
 
         monkeypatch.setattr(FolderView, "rows", counted)
         assert len(await alone(one)) == MESSAGES + 1
