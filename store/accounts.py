@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +23,7 @@ from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
 from store.index import Connection
 from store.lockfile import AccountLock
+from store.readers import Readers
 from store.recent import Recent
 from store.sums import Sums, packed
 from store.syncs import Syncs
@@ -63,11 +64,15 @@ class Accounts:
         publish: Callable[[Sequence[Hint]], None],
         limit: int,
         removed: Callable[[AccountRef], bool],
+        make_helpers: Callable[[], Readers] | None = None,
     ) -> None:
         self._tools, self._domains, self._pool = tools, domains, pool
         self.syncs = syncs
         self._publish, self._limit = publish, limit
         self._removed = removed
+        self._make_helpers = make_helpers
+        self._helpers: Readers | None = None
+        self._helped = 0  # who waits for what they read
         self.sums = Sums(tools.fs, domains, pool, self._measured)
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
@@ -105,6 +110,35 @@ class Accounts:
                 with entry.handle.pinned():
                     await asyncio.get_running_loop().run_in_executor(self._pool, _condemn, entry.handle)
         raise StorageError("storage failed", code="storage-index")
+
+    @contextlib.asynccontextmanager
+    async def helpers(self) -> AsyncIterator[Readers | None]:
+        """Processes that read messages for who waits for very many, shared by all who do. None where they would be of
+        no use, or cannot be started."""
+        if self._make_helpers is None:
+            yield None
+            return
+        self._helped += 1
+        helpers = self._helpers = self._helpers or self._make_helpers()
+        try:
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._pool, helpers.start)
+            except OSError as error:
+                log.warning("store-helpers-missing", cause=str(error))
+                yield None
+            else:
+                yield helpers
+        finally:
+            self._helped -= 1
+            if not self._helped:
+                self._let_helpers_go()
+
+    def _let_helpers_go(self) -> None:
+        if self._helpers is not None:
+            task = asyncio.create_task(asyncio.to_thread(self._helpers.close))
+            self._helpers = None
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -248,6 +282,7 @@ class Accounts:
             await asyncio.wait(set(self._opening.values()))
         for key in list(self._open):
             self._let_go(key)
+        self._let_helpers_go()
         await self._settled()
         self.long_reads.shutdown(wait=False)
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from core.errors import NotFoundError, StorageError, UnreadableError
 from core.errors import unreadable as unreadable_text
@@ -19,6 +19,7 @@ from store import (
     field_search,
     flags,
     joining,
+    journal,
     newcomers,
     outside,
     records,
@@ -31,6 +32,7 @@ from store import (
 )
 from store.accounts import Accounts, Entry
 from store.catalog import FolderRow
+from store.catching_up import catch_up
 from store.delivery import discarded, stage_appended
 from store.ending import ended
 from store.faults import of_message, whole
@@ -65,10 +67,10 @@ from store.types import (
 
 T = TypeVar("T")
 EVERY = ((1, UID_MASK),)
+_PART, _SOME = 8, 1000
 _NONE: frozenset[int] = frozenset()
 AT_HAND = 4000  # rows of a few numbers read on the loop: some 4 ms
 ASKED_AGAIN = 30.0  # seconds after which a file that could not be read is tried again for who asks for it
-FEW = 200  # stretches asked one by one on the loop whether all in them is read: 1 ms
 
 
 class FolderView:
@@ -246,34 +248,51 @@ class FolderView:
     async def _read_scanned(self, ranges: UidRanges, ask: Callable[[Connection, FolderRow], T]) -> T:
         """The same of messages in `ranges` that are known by more than their names, which may take a while."""
         spans = [(first, min(last, UID_MASK)) for first, last in ranges]
-        if len(spans) > FEW:  # a question for each would keep the loop: what lies between is read with them
-            spans = [(spans[0][0], spans[-1][1])]
+        looked = self._read if len(spans) <= unscanned.FEW else self._read_long
 
-        def unread(db: Connection, row: FolderRow) -> tuple[int, int] | None:
-            found = ((unscanned.first(db, row, *span), span[1]) for span in spans)
-            return next((each for each in found if each[0]), None)
+        async def unread(most: int) -> Sequence[int]:
+            return await looked(partial(unscanned.among, spans=spans, most=most))
+
+        def answer(db: Connection, row: FolderRow) -> tuple[T] | None:
+            return None if unscanned.among(db, row, spans, 1) else (ask(db, row),)
 
         while True:
-            while missing := await self._read(unread):
-                await self._scan(*missing)
-            found = await self._read_long(lambda db, row: None if unread(db, row) else (ask(db, row),))
+            await catch_up(self._accounts, self._ref, self._id, unread)
+            found = await self._read_long(answer)
             if found is not None:  # None: the index was made again in between
                 return found[0]
 
     async def _recent(
-        self, about: tuple[Hashable, ...], uids: Sequence[int], ask: Callable[[Connection, FolderRow], T]
+        self,
+        about: tuple[Hashable, ...],
+        uids: Sequence[int],
+        ask: Callable[[Connection, FolderRow], T],
+        *,
+        by_names: bool = False,
     ) -> T:
-        """Found long ago, or now. Nobody changes the answer."""
+        """Found long ago, or now. Nobody changes the answer. `by_names`: file names tell it."""
         question, recent = (self._id, *about), self._accounts.recent
-        known: T | None = recent.find(question, uids, await self._read(_stamp))
+        now = await self._read(_stamp)
+        known: T | None = recent.find(question, uids, now)
         if known is not None:
             return known
-        answer, stamp = await self._read_scanned(EVERY, lambda db, row: (ask(db, row), _stamp(db, row)))
+
+        def asked(db: Connection, row: FolderRow) -> tuple[T, _Stamp]:
+            return ask(db, row), _stamp(db, row)
+
+        answer, stamp = await (
+            self._read_long(asked) if by_names else self._read_scanned(_spans(uids, now.messages), asked)
+        )
         recent.keep(question, uids, stamp, answer)
         return answer
 
     async def sort(self, uids: Sequence[int], criteria: Sequence[SortCriterion]) -> Sequence[int]:
-        return await self._recent(tuple(criteria), uids, lambda db, row: sort.ordered(db, row, uids, criteria))
+        return await self._recent(
+            tuple(criteria),
+            uids,
+            lambda db, row: sort.ordered(db, row, uids, criteria),
+            by_names=all(each.key in sort.BY_NAMES for each in criteria),
+        )
 
     async def threads(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Sequence[ThreadNode]:
         return await self._recent((algorithm,), uids, lambda db, row: thread.threads(db, row, uids, algorithm))
@@ -409,9 +428,22 @@ def _snapshot(db: Connection, row: FolderRow, recent_from: int) -> Snapshot:
     )
 
 
-def _stamp(db: Connection, row: FolderRow) -> tuple[object, ...]:
+class _Stamp(NamedTuple):
     """Another one: messages may have come or gone, or be readable again, or a UID may stand for another message."""
-    return row.uidnext, row.messages, db.value("SELECT life FROM state"), *unreadable.stamp(db, row)
+
+    uidnext: int
+    messages: int
+    life: str
+    unreadable: tuple[object, ...]
+
+
+def _stamp(db: Connection, row: FolderRow) -> _Stamp:
+    return _Stamp(row.uidnext, row.messages, db.value("SELECT life FROM state"), unreadable.stamp(db, row))
+
+
+def _spans(uids: Sequence[int], messages: int) -> Sequence[tuple[int, int]]:
+    """Very many of a folder's are not strung together: that would keep the loop (promise P7)."""
+    return journal.ranges(uids) if len(uids) <= max(_SOME, messages // _PART) else EVERY
 
 
 def _nothing(_transaction: Transaction) -> None:

@@ -6,7 +6,10 @@ and answer what the index will hold; whatever they cannot read the maker reads, 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import threading
 from collections import deque
@@ -24,37 +27,51 @@ from store.stage import digest_of, file_content
 log = core.log.get(__name__)
 
 LEAST = 500  # messages; for fewer of an account, processes that are not running yet are not started
-_TOGETHER = 50  # messages of one errand
-_AHEAD = 3  # errands under way for each process
+TOGETHER = 50  # messages of one errand
+AHEAD = 3  # errands under way for each process
+BEHIND = 10  # how much later than we they have their turn, where others are served meanwhile (nice(2))
 
 Answer = tuple[str, Prepared | None]  # file name, what it holds
 
 
 class Readers:
-    """At most as many processes as there are cores, started at the first need. `close` ends them."""
+    """At most as many processes as there are cores, started at the first need. `close` ends them; they end when we do.
+    `behind`: others are served meanwhile."""
 
-    def __init__(self, limits: Limits, processes: int | None = None) -> None:
+    def __init__(self, limits: Limits, processes: int | None = None, *, behind: bool = False) -> None:
         self._limits = limits
-        self._count = processes or os.cpu_count() or 1
+        self.processes = processes or os.cpu_count() or 1
+        self._nice = BEHIND if behind else 0
         self._pool: ProcessPoolExecutor | None = None
         self._starting = threading.Lock()
         self._broken = False
 
     def wanted(self, messages: int) -> bool:
-        return not self._broken and messages >= (LEAST if self._pool is None else _TOGETHER)
+        return not self._broken and messages >= (LEAST if self._pool is None else TOGETHER)
+
+    def start(self) -> None:
+        """Now rather than at the first need: it takes some milliseconds. Raises OSError."""
+        self._started().submit(os.getpid)
+
+    async def ended(self, names: Sequence[str], begun: Future[list[Answer]]) -> list[Answer]:
+        """What an errand that was begun comes to, for the event loop."""
+        with contextlib.suppress(BrokenExecutor):
+            await asyncio.wrap_future(begun)
+        return self._ended(names, begun)
 
     def read(self, directory: str, names: Sequence[str]) -> Iterator[Answer]:
         """In the order of `names`; `directory` is an absolute path without symbolic links."""
-        errands = deque(names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER))
+        errands = deque(names[start : start + TOGETHER] for start in range(0, len(names), TOGETHER))
         under_way: deque[tuple[Sequence[str], Future[list[Answer]]]] = deque()
         while errands or under_way:
-            while errands and len(under_way) < _AHEAD * self._count:
+            while errands and len(under_way) < AHEAD * self.processes:
                 some = errands.popleft()
-                under_way.append((some, self._begin(directory, some)))
+                under_way.append((some, self.begin(directory, some)))
             some, future = under_way.popleft()
             yield from self._ended(some, future)
 
-    def _begin(self, directory: str, names: Sequence[str]) -> Future[list[Answer]]:
+    def begin(self, directory: str, names: Sequence[str]) -> Future[list[Answer]]:
+        """An errand of a few."""
         try:
             return self._started().submit(read_some, directory, names, self._limits)
         except BrokenExecutor as error:
@@ -75,13 +92,29 @@ class Readers:
     def _started(self) -> ProcessPoolExecutor:
         with self._starting:  # threads that rebuild different accounts share it
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"))
+                self._pool = ProcessPoolExecutor(
+                    self.processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(self._nice,)
+                )
             return self._pool
 
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+
+def _begin(later: int) -> None:
+    """In a process of its own: it must not outlive us, who may be killed, and waits in a queue that it keeps open
+    itself."""
+    os.nice(later)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 def read_some(directory: str, names: Sequence[str], limits: Limits) -> list[Answer]:

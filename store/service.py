@@ -103,6 +103,7 @@ class MaildirStore:
     ) -> None:
         clock, limits = clock or SystemClock(), limits or Limits()
         self._scans_plainly = gather is None  # other processes can do it too
+        self._has_helpers = gather is None and fs is None and (os.cpu_count() or 1) > 1
         gather = gather or partial(facts.gather, limits=limits)
         self._data = data
         self._fs = fs or FileSystem()
@@ -143,7 +144,14 @@ class MaildirStore:
         await self._in_thread(self._open_directories)
         self._syncs.open()
         self._accounts = Accounts(
-            self._tools, self._domains, self._pool, self._syncs, self._publish, self._limit, self._removed
+            self._tools,
+            self._domains,
+            self._pool,
+            self._syncs,
+            self._publish,
+            self._limit,
+            self._removed,
+            partial(Readers, self._tools.limits, behind=True) if self._has_helpers else None,
         )
         self._hub = ChangeHub(
             self._fs, self._changes, self._look, self._tools.ids.object_id()[:8], self._forget_generation

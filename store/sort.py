@@ -26,6 +26,7 @@ _EXPRESSIONS: Mapping[SortKey, str] = {
     SortKey.SUBJECT: "s.subject",
     SortKey.TO: "s.recipient",
 }
+BY_NAMES = frozenset((SortKey.ARRIVAL, SortKey.SIZE))  # what is known of messages that are not read yet
 _FEW = 8  # times fewer than the folder holds: they are looked up one by one
 
 

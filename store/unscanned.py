@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import core.log
@@ -33,6 +34,8 @@ from store.types import Column
 log = core.log.get(__name__)
 
 COLUMNS = ~Column.DATES  # what only the octets tell
+THESE = "key IN (SELECT value FROM json_each(?))"
+FEW = 200  # spans asked one by one: 1 ms
 TURN = 32  # messages read in one transaction: some 10 ms
 TURN_OCTETS = 4 * 1024 * 1024  # and no more octets than these, past the last one's
 
@@ -67,23 +70,87 @@ def first(db: Connection, folder: FolderRow, start: int, last: int) -> int:
     return 0 if found is None else int(found) & UID_MASK
 
 
-def count(db: Connection) -> int:
-    """Of the whole account."""
-    return int(db.value("SELECT count(*) FROM messages INDEXED BY messages_unscanned WHERE email_id = ''"))
+def among(db: Connection, folder: FolderRow, spans: Sequence[tuple[int, int]], most: int) -> list[int]:
+    """The UIDs within `spans` whose files are not read yet, ascending, the first so many. For more than `FEW` spans all
+    that are left are looked at: in a thread."""
+    found: list[int] = []
+    if len(spans) <= FEW:
+        for first, last in spans:
+            found += _uids(db, folder, first, last, most - len(found))
+            if len(found) >= most:
+                break
+        return found
+    left = _uids(db, folder, spans[0][0], spans[-1][1], -1)
+    for low, high in spans:
+        found += left[bisect_left(left, low) : bisect_right(left, high)]
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+def _uids(db: Connection, folder: FolderRow, first: int, last: int, most: int) -> list[int]:
+    rows = db.all(
+        f"SELECT key & {UID_MASK} FROM messages INDEXED BY messages_unscanned "  # noqa: S608 - constants
+        "WHERE email_id = '' AND folder = ? AND key BETWEEN ? AND ? ORDER BY key LIMIT ?",
+        (folder.number, key(folder.number, first), key(folder.number, last), most),
+    )
+    return [uid for (uid,) in rows]
+
+
+def count(db: Connection, folder: FolderRow | None = None) -> int:
+    """Of the whole account, or of a folder."""
+    question = "SELECT count(*) FROM messages INDEXED BY messages_unscanned WHERE email_id = ''"
+    if folder is None:
+        return int(db.value(question))
+    return int(db.value(f"{question} AND folder = ?", (folder.number,)))
 
 
 def scan(transaction: Transaction, folder_id: str, start: int, last: int) -> None:
     """The first of those from UID `start` to `last` that are not read yet. There are fewer of them when it returns.
     Raises OSError where the machine is the cause that the first cannot be read, StorageError."""
     row = transaction.folder(folder_id)
-    span = (row.number, key(row.number, start), key(row.number, last))
+    _scan(transaction, row, "key BETWEEN ? AND ?", (key(row.number, start), key(row.number, last)))
+
+
+def scan_these(transaction: Transaction, folder_id: str, uids: Sequence[int]) -> None:
+    """The same of these UIDs."""
+    row = transaction.folder(folder_id)
+    _scan(transaction, row, THESE, (_keys(row, uids),))
+
+
+def _scan(transaction: Transaction, row: FolderRow, chosen: str, values: tuple[object, ...]) -> None:
     for _ in range(2):
-        found = _rows(transaction.db, "key BETWEEN ? AND ? ORDER BY key", span)
+        found = _rows(transaction.db, f"{chosen} ORDER BY key", (row.number, *values))
         done = _read_all(transaction, row, found)
         if done.read or not done.missing:
             return
         scan_folder(transaction, row.id, Trust.WHOLE)  # it was removed by hand, or got other letters
     raise StorageError("the message cannot be read", code="storage-odd-file")
+
+
+def take(transaction: Transaction, folder_id: str, read: Mapping[int, tuple[str, Prepared | None]]) -> list[int]:
+    """What others read for us: by UID, the name of the file and what it told. The UIDs of what could not be taken: it
+    was not read, it has another name by now, or is no plain file of ours."""
+    row = transaction.folder(folder_id)
+    told: dict[int, tuple[str, Prepared]] = {}
+    left: list[int] = []
+    for item in _rows(transaction.db, f"{THESE} ORDER BY key", (row.number, _keys(row, list(read))), most=len(read)):
+        name, prepared = read[item.uid]
+        if prepared is None or name != item.name or not _is_ours(transaction, row, name):
+            left.append(item.uid)
+        else:
+            told.setdefault(item.content, (item.thread, prepared))
+    with consistent():
+        records.complete(transaction.db, told)
+    return left
+
+
+def _is_ours(transaction: Transaction, row: FolderRow, name: str) -> bool:
+    try:
+        status = transaction.fs.stat(transaction.cur(row), name)
+    except OSError:
+        return False
+    return transaction.fs.is_plain(status) and status.st_uid == transaction.handle.owner
 
 
 def scan_behind(transaction: Transaction, place: Place, *, again: bool = False) -> Place | None:
@@ -110,10 +177,14 @@ def _is_there(transaction: Transaction, row: FolderRow) -> bool:
 def try_again(transaction: Transaction, folder_id: str, uids: Sequence[int]) -> None:
     """Those of `uids` that could not be read, as many as one turn allows."""
     row = transaction.folder(folder_id)
-    keys = json.dumps([key(row.number, uid) for uid in uids])
     which = "messages_unreadable WHERE email_id = '?'"
-    found = _rows(transaction.db, "key IN (SELECT value FROM json_each(?)) ORDER BY key", (row.number, keys), which)
+    found = _rows(transaction.db, f"{THESE} ORDER BY key", (row.number, _keys(row, uids)), which)
     _read_all(transaction, row, found, behind=True, again=True)
+
+
+def _keys(row: FolderRow, uids: Sequence[int]) -> str:
+    """For `THESE`."""
+    return json.dumps([key(row.number, uid) for uid in uids])
 
 
 def _rows(
@@ -121,10 +192,12 @@ def _rows(
     chosen: str,
     values: tuple[object, ...],
     which: str = "messages_unscanned WHERE email_id = ''",
+    most: int = 0,
 ) -> list[_Named]:
+    """At most `TURN`, or `most`."""
     rows = db.all(
         f"SELECT key & {UID_MASK}, name, thread_id, internal_date, content FROM messages INDEXED BY {which} "  # noqa: S608 - constants
-        f"AND folder = ? AND {chosen} LIMIT {TURN}",
+        f"AND folder = ? AND {chosen} LIMIT {most or TURN}",
         values,
     )
     return [_Named(*each) for each in rows]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from core.clock import ManualClock
-from store import readers
+from store import catching_up, readers, unscanned
 from store.readers import Answer, Readers
+from store.records import Prepared
 from store.service import MaildirStore
-from tests.store.helpers import MAIRIE, all_rows, cur, deliver, inbox_of
+from store.transaction import Transaction
+from store.types import SortCriterion, SortKey
+from tests.store.helpers import MAIRIE, WHOLE, all_rows, cur, deliver, inbox_of
+from tests.store.picture import delete, opened
 
 COUNT = 130
 
@@ -23,7 +31,7 @@ async def test_processes_read_ahead_and_may_die(
     data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "LEAST", 10)
-    monkeypatch.setattr(readers, "_TOGETHER", 10)
+    monkeypatch.setattr(readers, "TOGETHER", 10)
     answers: list[bool] = []
     real = Readers.read
 
@@ -52,3 +60,77 @@ async def test_processes_read_ahead_and_may_die(
     assert answers[:61] == [True] * 61
     assert len(answers) == COUNT
     await store.close()
+
+
+async def test_who_waits_for_very_many_has_them_read_by_other_processes_for_as_long(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catching_up, "CHUNK", 40)
+    monkeypatch.setattr(catching_up, "WORTH", 100)
+    monkeypatch.setattr(catching_up, "TOGETHER", 10)
+    store = await opened(data, clock)
+    for number in range(COUNT):
+        await deliver(store, MAIRIE, number)
+    before = await all_rows(await inbox_of(store))
+    await store.close()
+    delete(data)
+    store = await opened(data, clock)
+    inbox, taken = await inbox_of(store), list[int]()
+    real = unscanned.take
+
+    def take(transaction: Transaction, folder_id: str, read: Mapping[int, tuple[str, Prepared | None]]) -> list[int]:
+        left = real(transaction, folder_id, read)
+        taken.append(len(read) - len(left))
+        if len(taken) == 2 and (helpers := store._open_accounts._helpers) is not None and helpers._pool is not None:
+            for pid in list(helpers._pool._processes):  # they may die
+                os.kill(pid, signal.SIGKILL)
+        return left
+
+    monkeypatch.setattr(unscanned, "take", take)
+    files = {int(path.name.partition("U=")[2].partition(",")[0]): path for path in cur(data, MAIRIE)}
+    files[3].unlink()
+    files[4].rename(f"{files[4]}F")
+    everyone = [uid for uid in range(1, COUNT + 1) if uid != 3]
+    found = await asyncio.gather(
+        inbox.sort(everyone, [SortCriterion(SortKey.SUBJECT)]), inbox.search_field(WHOLE, "SUBJECT", "Demande")
+    )
+    assert sorted(found[0]) == list(found[1]) == everyone
+    assert 40 <= sum(taken) < COUNT
+    assert store._open_accounts._helpers is None
+    after = await all_rows(inbox)
+    told = [(row.uid, row.email_id, row.thread_id, row.envelope, row.internal_date) for row in after]
+    assert told == [
+        (row.uid, row.email_id, row.thread_id, row.envelope, row.internal_date) for row in before if row.uid != 3
+    ]
+    assert await store.verify(None) == []
+    await store.close()
+
+
+def test_a_process_that_reads_for_another_ends_with_it(data: Path) -> None:
+    """Cause: it waits in a queue whose other end it holds itself, and would wait for ever."""
+    script = (
+        "import os, signal\n"
+        "from core.config import Limits\n"
+        "from store.readers import Readers\n"
+        "if __name__ == '__main__':\n"
+        "    readers = Readers(Limits(), 1, behind=True)\n"
+        "    readers.read_some = list(readers.read('/', ['nothing']))\n"
+        "    print(*readers._pool._processes, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = data / "script.py"
+    path.write_text(script)
+    told = subprocess.run(
+        [sys.executable, str(path)], env={"PYTHONPATH": os.getcwd()}, capture_output=True, text=True, timeout=60
+    ).stdout
+    pid = int(told)
+    for _ in range(1000):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("it is still there")

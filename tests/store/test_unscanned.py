@@ -10,7 +10,8 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,12 +28,12 @@ from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.index import Connection
 from store.lockfile import State, Word
-from store.mailbox import FEW
 from store.names import file_name, fresh_unique
 from store.search.fill import Progress, turn
 from store.service import MaildirStore
 from store.store import Mailbox
 from store.types import Column, Flag, Message, Placement, SortCriterion, SortKey, ThreadAlgorithm
+from store.unscanned import FEW
 from tests.fakes.mail import mail
 from tests.store.helpers import EVERY, MAIRIE, WHOLE, all_rows, by_hand, cur, deliver, inbox_of, read
 from tests.store.picture import delete, fill, opened, picture
@@ -184,6 +185,18 @@ async def test_p5_every_folder_comes_to_the_same_with_threads_that_the_journal_a
     assert left(store) == 0
     assert await picture(store) == whole
     await store.close()
+
+
+async def test_orders_by_what_names_tell_wait_for_nothing_and_others_for_what_they_order(
+    store: MaildirStore, before: list[Message], scanner: Scanner
+) -> None:
+    inbox, everyone = await inbox_of(store), list(range(1, COUNT + 1))
+    by_size = await inbox.sort(everyone, [SortCriterion(SortKey.SIZE, reverse=True), SortCriterion(SortKey.ARRIVAL)])
+    assert list(by_size) == [row.uid for row in sorted(before, key=lambda row: (-row.size, row.uid))]
+    assert scanner.read == []
+    assert list(await inbox.sort([7], [SortCriterion(SortKey.SUBJECT)])) == [7]
+    assert len(await inbox.threads([2], ThreadAlgorithm.REFERENCES)) == 1
+    assert sorted(scanner.read) == [mail(1), mail(6)]
 
 
 async def test_orders_threads_and_searches_wait_until_all_is_read(store: MaildirStore, scanner: Scanner) -> None:
@@ -349,21 +362,22 @@ async def test_p7_a_search_in_many_stretches_asks_few_questions_on_the_loop(
     store: MaildirStore, before: list[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """50,000 stretches, as every other message makes them, kept the loop for half a second."""
-    inbox, asked = await inbox_of(store), 0
-    real = unscanned.first
+    inbox, asked = await inbox_of(store), list[int]()
+    real = unscanned.among
+    loop = threading.get_ident()
 
-    def first(db: Connection, folder: FolderRow, start: int, last: int) -> int:
-        nonlocal asked
-        asked += 1
-        return real(db, folder, start, last)
+    def among(db: Connection, folder: FolderRow, spans: Sequence[tuple[int, int]], most: int) -> list[int]:
+        if threading.get_ident() == loop:
+            asked.append(len(spans))
+        return real(db, folder, spans, most)
 
-    monkeypatch.setattr(unscanned, "first", first)
+    monkeypatch.setattr(unscanned, "among", among)
     many = [(uid, uid) for uid in range(1, 2 * FEW + 4, 2)]
     assert await inbox.search_field(many, "Subject", "Demande") == [row.uid for row in before if row.uid % 2]
-    assert asked <= 2 * (COUNT // TURN + 1)
-    asked = 0
+    assert asked == []
+    assert left(store) == COUNT // 2  # what lies between is not read
     assert await inbox.search_field(many[:FEW], "Subject", "Demande") == [row.uid for row in before if row.uid % 2]
-    assert asked == 2 * FEW
+    assert asked == [FEW]
 
 
 async def test_p7_ranges_of_messages_that_are_gone_let_others_have_their_turn(store: MaildirStore) -> None:
