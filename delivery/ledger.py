@@ -42,20 +42,34 @@ class Ledger:
         self._beat = Beat(beat)
         self._waiting: list[tuple[Sequence[Result], asyncio.Future[list[Settled]]]] = []
         self._filled = asyncio.Event()
+        self._over = False
 
     async def write(self, results: Sequence[Result]) -> list[Settled]:
-        """`Queue.apply`; raises as it does."""
+        """`Queue.apply`; raises as it does. Once `run` has ended, `finish` writes it and nobody is told."""
+        if self._over:
+            self.keep(results)
+            return []
         future: asyncio.Future[list[Settled]] = asyncio.get_running_loop().create_future()
         self._waiting.append((results, future))
         self._filled.set()
         return await future
 
+    def keep(self, results: Sequence[Result]) -> None:
+        """For `finish`, of a job that cannot wait any more."""
+        self._waiting.append((results, asyncio.get_running_loop().create_future()))
+
     async def run(self) -> None:
-        while True:
-            await self._filled.wait()
-            await self._beat.wait()
-            self._filled.clear()
-            await self._all()
+        try:
+            while True:
+                await self._filled.wait()
+                await self._beat.wait()
+                self._filled.clear()
+                await self._all()
+        finally:
+            self._over = True
+            for _, future in self._waiting:
+                if not future.done():
+                    future.set_result([])
 
     async def finish(self) -> list[Settled]:
         """Write what still waits, also for jobs that were cancelled meanwhile: each of these results is a message that

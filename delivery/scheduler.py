@@ -36,7 +36,8 @@ POLL = 2.0  # seconds between looks without a hint (design.md section 5)
 BEAT = 0.02  # seconds between two looks, or two writes, that follow each other
 PLACES = 200  # jobs at a time
 JOB_DEADLINE = 7200.0  # seconds; the last resort: an agent's own deadline comes first, because it knows what is done
-DRAIN = 30.0  # seconds that running jobs get when the runner is stopped (fault 148)
+DRAIN = 24.0  # seconds that running jobs get when the runner is stopped (fault 148)
+ENDING = 4.0  # seconds for those that were cancelled then, to hear and write what became of what they sent
 WRITE_TRIES = 300  # of writing down a result, while the lease is kept
 WRITE_PAUSE = 1.0  # seconds between them
 BACKLOG_WAIT = 1800.0  # longest time a domain's backlog is put off by one failed attempt
@@ -95,18 +96,25 @@ class Scheduler:
         listener = HintListener(self._run_dir, self._hinted)
         self._owing.set()  # a runner before us may have died between a failure and its report (fault 147)
         try:
-            async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(self._keep_leases()), group.create_task(self._pay_debts())]
-                helpers.append(group.create_task(self._ledger.run()))
-                await self._work(group)
-                await self._finish_jobs()
-                for helper in helpers:
-                    helper.cancel()
+            async with asyncio.TaskGroup() as outer:
+                ledger = outer.create_task(self._ledger.run())  # as long as any job writes, also one that was cancelled
+                try:
+                    await self._run_jobs()
+                finally:
+                    ledger.cancel()
         finally:
             listener.close()
             self._told(await self._ledger.finish())
             with contextlib.suppress(MailError):
                 await self._queue.give_back()
+
+    async def _run_jobs(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            helpers = [group.create_task(self._keep_leases()), group.create_task(self._pay_debts())]
+            await self._work(group)
+            await self._finish_jobs()
+            for helper in helpers:
+                helper.cancel()
 
     def _hinted(self, owed: bool) -> None:
         self._heard = True
@@ -167,17 +175,21 @@ class Scheduler:
         return min(max(self._due - self._clock.now(), 0.0) or self._poll, self._poll)
 
     async def _finish_jobs(self) -> None:
-        if self._jobs:
-            await asyncio.wait(self._jobs, timeout=self._drain)
-        for task in self._jobs:
-            task.cancel()
+        """A job that is cancelled tells what it knows: without that, what it sent would be sent again."""
+        for patience in (self._drain, ENDING):
+            if self._jobs:
+                await asyncio.wait(self._jobs, timeout=patience)
+            for task in self._jobs:
+                task.cancel()
 
     # --- one job -----------------------------------------------------------------------------------------------------
 
     async def _job(self, claimed: Claimed, hop: NextHop) -> None:
         reached = True
         try:
-            results = _complete(claimed, await self._deliver(claimed, hop))
+            results = await self._deliver(claimed, hop)
+            if not _cancelled():
+                results = _complete(claimed, results)
             reached = hop.name == HERE or not all(map(_unreached, results))
             await self._write(claimed, results)
             if not reached and self._destinations.unreached(hop.name):
@@ -217,7 +229,11 @@ class Scheduler:
                 if attempt == WRITE_TRIES:
                     raise
                 _log.warning("result-waits", queue_id=claimed.message.queue_id, code=error.code)
-            await asyncio.sleep(WRITE_PAUSE)
+            try:
+                await asyncio.sleep(WRITE_PAUSE)
+            except asyncio.CancelledError:
+                self._ledger.keep(results)
+                raise
 
     async def _put_off(self, claimed: Claimed, result: Result) -> None:
         """One host that does not answer speaks for all that is due for its domain (row 141)."""
@@ -340,6 +356,12 @@ def _complete(claimed: Claimed, results: Sequence[Result]) -> list[Result]:
     """One result per recipient, whatever the agent forgot."""
     told = {result.recipient_id: result for result in results}
     return [told.get(item.id) or Result(item.id, ResultKind.DEFERRED, _BROKEN) for item in claimed.recipients]
+
+
+def _cancelled() -> bool:
+    """The job's task was: what its agent did not name is given back, as if it had not been tried."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _unreached(result: Result) -> bool:

@@ -45,6 +45,7 @@ NO_TLS = deferred("TLS is required and the server does not offer it", "no-tls", 
 NO_LOGIN = deferred("The server offers no login that we know", "no-login", "4.7.8")
 BARE_LINE_END = refused("Message holds bare CR or LF", "bare-line-end", "5.6.0", 554)
 BAD_ROUTE = deferred("The route to this destination is misconfigured", "bad-route", "4.3.5")
+TIME_OVER = deferred("The answer to the whole message did not come in time", "timeout-final", "4.4.2")
 TOO_LONG = deferred("Delivery took too long", "delivery-deadline", "4.4.7")
 BUG = deferred("Internal error", "bug", "4.3.0")
 
@@ -74,6 +75,16 @@ class Progress:
         known = self.results.get(result.recipient_id)
         if known is None or _telling(result) >= _telling(known):
             self.results[result.recipient_id] = result
+
+    @property
+    def told(self) -> list[Result]:
+        """In the order of the recipients, as far as known."""
+        return [self.results[recipient.id] for recipient in self.job.recipients if recipient.id in self.results]
+
+    @property
+    def heard(self) -> list[Result]:
+        """What servers said, and who may have the message though none said so. The rest is as if it was not tried."""
+        return [result for result in self.told if self.stop or not _ours(result)]
 
     def all(self, recipients: Sequence[JobRecipient], status: Status, host: str = "") -> None:
         for recipient in recipients:
@@ -127,17 +138,22 @@ class SmtpAgent:
         await self._policies.close()
 
     async def deliver(self, job: Job) -> list[Result]:
+        """Cancelled: the results of those whose answer came until then, or was about to; else raises."""
         progress = Progress(job)
         try:
             async with asyncio.timeout(self._deadline):
                 await self._deliver(progress)
         except TimeoutError:
             log.warning("smtp-delivery-deadline", queue_id=job.queue_id, next_hop=job.next_hop)
+        except asyncio.CancelledError:
+            if not progress.heard:
+                raise
+            return progress.heard
         except Exception:  # the last resort of one job: the others go on, this one is tried again
             log.exception("smtp-delivery-bug", queue_id=job.queue_id, next_hop=job.next_hop)
             progress.all([r for r in job.recipients if r.id not in progress.results], BUG)
         progress.all([r for r in job.recipients if r.id not in progress.results], TOO_LONG)
-        return [progress.results[recipient.id] for recipient in job.recipients]
+        return progress.told
 
     async def _deliver(self, progress: Progress) -> None:
         job = progress.job
@@ -224,7 +240,7 @@ class SmtpAgent:
         self, progress: Progress, recipients: tuple[JobRecipient, ...], connection: Connection
     ) -> tuple[JobRecipient, ...]:
         answers: Answers = {}
-        target, offered = connection.target, connection.capabilities
+        target = connection.target
         reusable, later = False, recipients[:0]
         try:
             reusable, later = await self._send(progress.job, recipients, connection, answers)
@@ -236,18 +252,16 @@ class SmtpAgent:
             progress.stop = True  # the fault is the message's
             missing = BARE_LINE_END
         except asyncio.CancelledError:  # the job's time is over: who has the message in an earlier transaction has it
-            for recipient in recipients:
-                if recipient.id in answers:
-                    progress.note(from_answer(recipient, answers[recipient.id], target.host, offered))
+            progress.stop = progress.stop or connection.cancelled
+            _note(progress, recipients, answers, connection, TIME_OVER if connection.cancelled else None)
             raise
         finally:
             self._part(connection, reusable)
         put_off = {recipient.id for recipient in later}
-        for recipient in recipients:
-            if recipient.id in put_off:
-                continue
-            answer = answers.get(recipient.id, missing)
-            progress.note(from_answer(recipient, answer, target.host, offered))
+        asked = [recipient for recipient in recipients if recipient.id not in put_off]
+        _note(progress, asked, answers, connection, missing)
+        if connection.cancelled:
+            raise asyncio.CancelledError
         return later
 
     async def _send(
@@ -258,7 +272,7 @@ class SmtpAgent:
         it on another."""
         most = connection.capabilities.limit("RCPTMAX") or len(recipients)
         good, waiting = True, recipients
-        while good and waiting and (waiting is recipients or not spent(connection)):
+        while good and waiting and not connection.cancelled and (waiting is recipients or not spent(connection)):
             try:
                 good = await self._send_part(job, waiting[:most], connection, answers)
             except Gone:
@@ -314,6 +328,20 @@ class SmtpAgent:
             port=target.port,
             **{kind.value: kinds.count(kind) for kind in ResultKind},
         )
+
+
+def _note(
+    progress: Progress,
+    recipients: Sequence[JobRecipient],
+    answers: Answers,
+    connection: Connection,
+    missing: Status | None,
+) -> None:
+    """`missing`: of those without an answer; None: nothing is known of them."""
+    for recipient in recipients:
+        answer = answers.get(recipient.id, missing)
+        if answer is not None:
+            progress.note(from_answer(recipient, answer, connection.target.host, connection.capabilities))
 
 
 def _left_over(part: Sequence[JobRecipient], answers: Answers) -> tuple[JobRecipient, ...]:

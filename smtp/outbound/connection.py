@@ -60,6 +60,7 @@ PATIENCE: Mapping[Stage, float] = {
 }
 CONNECT = 30.0
 HANDSHAKE = 30.0
+HEARING = 3.0  # seconds that the answer to a final dot still gets when the runner stops
 # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _CERTIFICATE = {10: "certificate-expired", 62: "certificate-host-mismatch", 64: "certificate-host-mismatch"}
 
@@ -106,6 +107,7 @@ class Connection:
         self.capabilities = Capabilities({})
         self.uses = 0
         self.proven = False  # something was heard of it since it was last taken to work
+        self.cancelled = False  # while an answer to a final dot was awaited; whoever drives ends as soon as he has it
         self._caller = caller
         self._reader = reader
         self._writer = writer
@@ -203,12 +205,7 @@ class Connection:
         try:
             reply = self._parser.pop()  # of pipelined commands the answers come together
             if reply is None:
-                async with asyncio.timeout(self._caller.patience[stage]):
-                    while (reply := self._parser.pop()) is None:
-                        data = await self._reader.read(READ)
-                        if not data:
-                            raise self._broken("connection-lost")
-                        self._parser.feed(data)
+                reply = await self._next(stage)
         except TimeoutError as error:
             raise self._broken(f"timeout-{stage.value}") from error
         except ReplyFault as error:
@@ -216,6 +213,26 @@ class Connection:
         except (OSError, ssl.SSLError) as error:
             raise self._broken("connection-lost") from error
         self.proven = True
+        return reply
+
+    async def _next(self, stage: Stage) -> RemoteReply:
+        """Who is cancelled behind the final dot hears the answer out for a moment: without it the message would be sent
+        again, to people who have it (fault 146)."""
+        try:
+            return await self._heard(HEARING if self.cancelled else self._caller.patience[stage])
+        except asyncio.CancelledError:
+            if self.cancelled or not self._sent_all:
+                raise
+            self.cancelled = True
+        return await self._heard(HEARING)
+
+    async def _heard(self, seconds: float) -> RemoteReply:
+        async with asyncio.timeout(seconds):
+            while (reply := self._parser.pop()) is None:
+                data = await self._reader.read(READ)
+                if not data:
+                    raise self._broken("connection-lost")
+                self._parser.feed(data)
         return reply
 
     def _be_in_step(self) -> None:

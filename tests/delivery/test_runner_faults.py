@@ -14,6 +14,7 @@ from delivery.queue.results import Judge, Settled
 from delivery.types import Job, Result
 from tests.delivery.conftest import World
 from tests.delivery.runner import empty, put, running, tried, until, waiting
+from tests.fakes.delivery_world import delivered
 
 
 @pytest.mark.parametrize("fault", ["raises", "forgets", "hangs"])
@@ -148,6 +149,64 @@ async def test_f148_a_result_that_waits_for_its_beat_when_the_time_to_stop_is_ov
     for queue_id in (first, second):
         events = [entry.event for entry in await world.queue.administration.trace(None, queue_id)]
         assert events.count("delivered") == 1
+
+
+async def test_f148_a_job_that_is_cancelled_at_the_end_tells_what_it_knows(world: World) -> None:
+    """Its results went with it: who had the message got it again, at once."""
+    begun = asyncio.Event()
+
+    class Interrupted:
+        async def deliver(self, job: Job) -> list[Result]:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return delivered(job)[:1]
+            raise AssertionError
+
+    world.remote = Interrupted()  # type: ignore[assignment]  # stands for it
+    async with running(world.scheduler(drain=0.05)):
+        queue_id = await put(world, "x@far.test", "y@far.test")
+        await begun.wait()
+    shown = await world.queue.administration.show(None, queue_id)
+    assert [(item.state, item.attempts) for item in shown.recipients] == [("delivered", 1), ("waiting", 0)]
+    assert shown.recipients[1].next_attempt <= world.clock.now()
+
+
+async def test_f148_a_runner_that_is_cancelled_itself_writes_what_its_jobs_know(world: World) -> None:
+    begun = asyncio.Event()
+
+    class Interrupted:
+        async def deliver(self, job: Job) -> list[Result]:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return delivered(job)
+            raise AssertionError
+
+    world.remote = Interrupted()  # type: ignore[assignment]  # stands for it
+    task = asyncio.create_task(world.scheduler().run())
+    await put(world, "x@far.test")
+    await begun.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await empty(world)
+
+
+async def test_f148_a_result_that_the_database_did_not_take_is_written_at_the_end(world: World) -> None:
+    real, faults = world.queue.apply, [TemporaryError("busy")]
+
+    async def once(done: Sequence[Result], judge: Judge) -> list[Settled]:
+        if faults:
+            raise faults.pop()
+        return await real(done, judge)
+
+    world.queue.apply = once  # type: ignore[method-assign]  # a fault
+    async with running(world.scheduler(drain=0.05)):
+        await put(world, "x@far.test")
+        await until(lambda: not faults)
+    assert await empty(world)
 
 
 async def test_a_database_that_is_away_does_not_stop_the_runner(world: World) -> None:
