@@ -9,7 +9,6 @@ leased to us, so that no crash between two commits forgets one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import Protocol
@@ -206,8 +205,7 @@ class Committer:
 
     async def _refund(self, toll: Toll | None) -> None:
         if toll is not None:
-            with contextlib.suppress(MailError):
-                await self._queue.refund(toll.account_id, len(toll.keys))
+            await self._queue.refund(toll.account_id, len(toll.keys))
 
     async def _onward(self, plan: Plan, recipients: Sequence[NewRecipient]) -> list[NewMessage]:
         message = _queued(plan, recipients)

@@ -110,16 +110,10 @@ class Database:
         except (SQLAlchemyError, OSError) as error:  # OSError: the file is gone
             raise _translated(error) from error
 
-    async def write(
-        self,
-        run: Callable[[Connection], T],
-        again: Callable[[Connection], T | None] | None = None,
-        *,
-        durable: bool = True,
-    ) -> T:
-        """Returns after the commit, whose outcome is never unknown here: `again` is for databases far away. An
-        operation that waited longer than the bound is withdrawn, never half known: once it runs its outcome is awaited,
-        because a 4xx may only be said of what is not kept (promise P2)."""
+    async def write(self, run: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """Returns after the commit, whose outcome is never unknown here. An operation that waited longer than the bound
+        is withdrawn, never half known: once it runs its outcome is awaited, because a 4xx may only be said of what is
+        not kept (promise P2)."""
         if self._thread is None:
             raise TemporaryError("the queue is closed", code="queue-closed")
         future: concurrent.futures.Future[T] = concurrent.futures.Future()

@@ -66,12 +66,6 @@ def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, 
     return [_add(connection, new, item, now=now, owner=owner, until=until) for item in new.recipients]
 
 
-def ids_of(connection: Connection, queue_id: str) -> list[int] | None:
-    """What `enqueue` answered, None when the message is not here."""
-    rows = connection.execute(select(recipient.c.id).where(recipient.c.queue_id == queue_id).order_by(recipient.c.id))
-    return list(rows.scalars()) or None
-
-
 def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: float, owner: str, until: float) -> int:
     values: dict[str, object] = {
         "queue_id": parent.queue_id,

@@ -1,14 +1,16 @@
 """The queue on PostgreSQL: several instances, also on several machines, share one (design.md section 6).
 
 Seam to SQLAlchemy's asynchronous engine. Each operation is a transaction of its own; `FOR UPDATE SKIP LOCKED` keeps
-claims apart. A connection cut at COMMIT leaves the outcome unknown: it is read again, never assumed (fault 158).
+claims apart. A connection cut at COMMIT leaves the outcome unknown: the server is asked what became of the transaction,
+nothing is assumed (fault 158).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,16 +23,37 @@ from delivery.queue import schema
 
 T = TypeVar("T")
 
-TRIES = 3  # of an operation that another transaction got in the way of, and of asking what a lost commit came to
-PAUSE = 0.2  # seconds between them
-COMMIT_UNKNOWN = "queue-commit-unknown"  # an error's code
+TRIES = 3  # of an operation that another transaction got in the way of
+PAUSE = 0.2  # seconds between them, and between two questions what a lost commit came to
+ASKING = 4.0  # seconds for these questions; whoever waits for an answer waits as long
 SCHEMA_LOCK = 0x62656666  # any number: who makes or checks the tables goes alone
 
 _log = log.get(__name__)
 
 
-class _CommitUnknownError(TemporaryError):
-    code = COMMIT_UNKNOWN
+# NULL: it has written nothing, and nothing can be lost.
+_TRANSACTION = text("SELECT pg_current_xact_id_if_assigned()::text")
+_STATUS = text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))")
+
+
+class CommitUnknownError(TemporaryError):
+    """The transaction was committed or not; the server could not be asked. `value`: what `run` returned; `status` tells
+    later."""
+
+    code = "queue-commit-unknown"
+
+    def __init__(self, transaction: str, value: Any, cause: BaseException) -> None:
+        super().__init__("try again later", transaction=transaction, cause=repr(cause))
+        self.transaction = transaction
+        self.value = value
+
+
+def status(connection: Connection, transaction: str) -> bool | None:
+    """Whether a transaction of `CommitUnknownError` was committed; None: it is not over yet. "" had nothing to lose."""
+    if not transaction:
+        return True
+    word = str(connection.execute(_STATUS, {"id": transaction}).scalar())
+    return None if word == "in progress" else word == "committed"
 
 
 class PostgresDatabase:
@@ -65,24 +88,18 @@ class PostgresDatabase:
             raise TemporaryError("the queue is closed", code="queue-closed")
         return asyncio.run_coroutine_threadsafe(self.read(look), self._loop).result()
 
-    async def write(
-        self,
-        run: Callable[[Connection], T],
-        again: Callable[[Connection], T | None] | None = None,
-        *,
-        durable: bool = True,
-    ) -> T:
+    async def write(self, run: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Durable in any case: a server that crashes alone would forget the leases of workers that live on, and what
         they hold would be delivered by others, too."""
         for attempt in range(1, TRIES + 1):
             try:
                 return await self._write(run)
-            except _CommitUnknownError as unknown:
+            except CommitUnknownError as unknown:
                 _log.warning("queue-commit-unknown", **unknown.fields)
-                kept = await self._outcome(again) if again is not None else None
-                if kept is not None:
-                    return kept
-                raise
+                if await self._kept(unknown):
+                    value: T = unknown.value
+                    return value
+                raise TemporaryError("try again later", code="queue-commit-lost", **unknown.fields) from unknown
             except TemporaryError as error:
                 if attempt == TRIES or not _in_the_way(error):
                     raise
@@ -99,6 +116,7 @@ class PostgresDatabase:
                 transaction = await connection.begin()
                 try:
                     value = await connection.run_sync(run)
+                    transaction_id = (await connection.execute(_TRANSACTION)).scalar() or ""
                 except BaseException:
                     await _rolled_back(connection)
                     raise
@@ -110,19 +128,21 @@ class PostgresDatabase:
                     raise
                 except (SQLAlchemyError, OSError, TimeoutError) as error:
                     await connection.invalidate()
-                    raise _CommitUnknownError("try again later", cause=repr(error)) from error
+                    raise CommitUnknownError(transaction_id, value, error) from error
                 return value
 
-    async def _outcome(self, again: Callable[[Connection], T | None]) -> T | None:
-        """Raises `TemporaryError` when it cannot be learnt: the caller says 4xx, and may cause one duplicate."""
-        for attempt in range(1, TRIES + 1):
-            try:
-                return await self.read(again)
-            except TemporaryError:
-                if attempt == TRIES:
-                    raise
-            await asyncio.sleep(PAUSE)
-        return None
+    async def _kept(self, unknown: CommitUnknownError) -> bool:
+        """Raises `unknown` when it cannot be learnt: the caller says 4xx, and may cause one duplicate."""
+        try:
+            async with asyncio.timeout(ASKING):
+                while True:
+                    with contextlib.suppress(TemporaryError):
+                        kept = await self.read(lambda connection: status(connection, unknown.transaction))
+                        if kept is not None:
+                            return kept
+                    await asyncio.sleep(PAUSE)
+        except TimeoutError:
+            raise unknown from None
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:

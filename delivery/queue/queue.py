@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 
 from antispam.greylist import Greylisting, Terms
 from core.clock import Clock
-from core.errors import MailError
 from delivery.queue import (
     allowance,
     claims,
@@ -37,7 +36,8 @@ from delivery.queue.claims import Choose, Claimed
 from delivery.queue.database import Database
 from delivery.queue.hints import HintSender
 from delivery.queue.owners import new_owner
-from delivery.queue.postgres import COMMIT_UNKNOWN, PostgresDatabase
+from delivery.queue.postgres import CommitUnknownError, PostgresDatabase
+from delivery.queue.refunds import Refunds
 from delivery.queue.reports import Debt
 from delivery.queue.results import Judge, Settled
 from delivery.queue.rows import NewMessage, StoredMessage
@@ -53,7 +53,6 @@ TRACE = 180 * 86_400.0  # seconds the trace is kept (security.md section 8)
 BREATH = 0.005  # seconds between two parts of a long backlog
 KNOWN_FOR = 2.0  # seconds that what an account sent is known to this process
 KNOWN_ACCOUNTS = 10_000
-TRACED = 2.5  # seconds until what a runner did stands in the trace
 FRONT_LEASE = 600.0  # a front that delivers its own local recipients does so within one transaction
 
 
@@ -89,6 +88,7 @@ class Queue:
         self._sent: dict[str, tuple[float, int]] = {}  # recipients of each account's day, and until when that is new
         self._lost: set[float] = set()  # ends of leases whose claim may have been committed unheard
         self._book = TraceBook(self._database)
+        self._refunds = Refunds(self._database, clock.now)
         self.administration = Administration(self._database, self._hints, clock, self._book)
 
     async def open(self) -> None:
@@ -100,6 +100,7 @@ class Queue:
 
     async def close(self) -> None:
         await self._book.close()
+        await self._refunds.close()
         await self._database.close()
         self._hints.close()
 
@@ -142,23 +143,7 @@ class Queue:
         return charged, ids
 
     async def _entered(self, news: Sequence[NewMessage], act: Entering) -> tuple[Charge, list[list[int]]]:
-        """The answer to a commit may be lost on the way (fault 158): what was kept is looked for, and where it has left
-        already, its trace. Only then it is said not to be kept."""
-        names = [new.queue_id for new in news]
-
-        def found(connection: Connection) -> tuple[Charge, list[list[int]]] | None:
-            ids = [entering.ids_of(connection, name) for name in names]
-            return None if None in ids else (_UNCHARGED, [some or [] for some in ids])
-
-        try:
-            charged, ids = await self._database.write(act, found)
-        except MailError as error:
-            if error.code != COMMIT_UNKNOWN:
-                raise
-            await asyncio.sleep(TRACED)
-            if not await self._database.read(lambda c: tracing.known(c, names)):
-                raise
-            charged, ids = _UNCHARGED, [[] for _ in names]
+        charged, ids = await self._database.write(act)
         if charged.answer is Answer.GRANTED:
             self._told(news)
         return charged, ids
@@ -171,7 +156,14 @@ class Queue:
     async def charge(self, account_id: str, keys: Collection[str], rules: Rules) -> Charge:
         """Count a message to these recipients (address keys) against the account's day; refused: nothing is counted."""
         now = self._clock.now()
-        charged = await self._database.write(lambda c: allowance.charge(c, account_id, keys, rules, now), durable=False)
+        try:
+            charged = await self._database.write(
+                lambda c: allowance.charge(c, account_id, keys, rules, now), durable=False
+            )
+        except CommitUnknownError as unknown:  # the message is refused with 4xx: it costs nothing
+            if unknown.value.answer is Answer.GRANTED:
+                self._refunds.doubt(account_id, len(keys), unknown.transaction)
+            raise
         if charged.total:
             self._keep_sent(account_id, charged.total)
         return charged
@@ -203,9 +195,8 @@ class Queue:
         return await self._database.read(lambda c: allowance.locked(c, account_id))
 
     async def refund(self, account_id: str, recipients: int) -> None:
-        """Take back what was charged for a message that was not kept."""
-        now = self._clock.now()
-        await self._database.write(lambda c: entering.refund(c, account_id, recipients, now), durable=False)
+        """Take back what was charged for a message that was not kept, as soon as the database is there."""
+        await self._refunds.give(account_id, recipients)
         self._sent.pop(account_id, None)
 
     async def sent_recently(self, account_id: str) -> int:
@@ -240,9 +231,8 @@ class Queue:
 
         try:
             return await self._database.write(act, durable=False)
-        except MailError as error:
-            if error.code == COMMIT_UNKNOWN:
-                self._lost.add(until)
+        except CommitUnknownError:
+            self._lost.add(until)
             raise
 
     async def content(self, stored: StoredMessage) -> Content:

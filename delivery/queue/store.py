@@ -14,8 +14,8 @@ class QueueStore(Protocol):
     """`read` and `write` take a function of an open connection inside a transaction. `write` returns after the commit.
 
     Raises `StorageError` when the disk is full or broken, `TemporaryError` when the database is busy or away,
-    `ConflictError` for a key that exists, and whatever `MailError` the function raises. `again`: asked on a fresh
-    connection when the answer to a commit was lost: its value is the outcome, None says that nothing was kept.
+    `ConflictError` for a key that exists, and whatever `MailError` the function raises. Of a database far
+    away an outcome may stay unknown: `delivery.queue.postgres.CommitUnknownError`, which is a `TemporaryError`.
     `durable` False: until the next durable write, within a second or so, a power failure, and nothing else, may take it
     back, with all such that came after it. For what tells nobody "kept": a lease, a result, a count.
     """
@@ -29,12 +29,6 @@ class QueueStore(Protocol):
     def read_now(self, look: Callable[[Connection], T]) -> T:
         """For callers in a thread."""
 
-    async def write(
-        self,
-        run: Callable[[Connection], T],
-        again: Callable[[Connection], T | None] | None = None,
-        *,
-        durable: bool = True,
-    ) -> T: ...
+    async def write(self, run: Callable[[Connection], T], *, durable: bool = True) -> T: ...
 
     async def tidy(self) -> None: ...

@@ -78,12 +78,6 @@ def search(connection: Connection, organisation_id: str | None, text: str, since
     ]
 
 
-def known(connection: Connection, queue_ids: Sequence[str]) -> bool:
-    """Whether something became of all these messages."""
-    found = connection.execute(select(trace.c.queue_id).where(trace.c.queue_id.in_(queue_ids)).distinct())
-    return len(found.all()) == len(set(queue_ids))
-
-
 def purge(connection: Connection, before: float) -> int:
     old = select(trace.c.id).where(trace.c.at < before).limit(PURGED)
     return connection.execute(delete(trace).where(trace.c.id.in_(old))).rowcount

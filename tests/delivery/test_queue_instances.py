@@ -20,6 +20,7 @@ from core.errors import TemporaryError
 from core.status import deferred
 from delivery.queue.allowance import Answer, Rules
 from delivery.queue.claims import Choice
+from delivery.queue.postgres import CommitUnknownError, PostgresDatabase
 from delivery.queue.queue import LEASE, Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.types import Job, Result, ResultKind
@@ -142,47 +143,38 @@ async def test_a_large_message_and_its_report_go_the_whole_way(shared: Shared) -
 
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """While it holds "after" or "before", the next COMMIT is answered by nobody: it happened, or it did not."""
+    """While it holds "after" or "before", the next COMMIT is answered by nobody: it happened, or it did not. "away":
+    it happened, and for a while nobody can be asked."""
     armed: list[str] = []
-    real = AsyncTransaction.commit
+    real, ask = AsyncTransaction.commit, PostgresDatabase._kept
 
     async def commit(self: AsyncTransaction) -> None:
-        when = armed.pop() if armed else ""
+        when = armed[-1] if armed else ""
         if when == "before":
             await self.rollback()
         else:
             await real(self)
         if when:
+            if when != "away":
+                armed.pop()
             raise ConnectionResetError("cut at COMMIT")
 
+    async def kept(self: PostgresDatabase, unknown: CommitUnknownError) -> bool:
+        if armed and armed.pop() == "away":
+            raise unknown
+        return await ask(self, unknown)
+
     monkeypatch.setattr(AsyncTransaction, "commit", commit)
+    monkeypatch.setattr(PostgresDatabase, "_kept", kept)
     return armed
-
-
-@pytest.mark.parametrize("when", ["after", "before"])
-async def test_f158_a_message_whose_commit_was_cut_is_looked_for_not_guessed(
-    shared: Shared, cut: list[str], when: str
-) -> None:
-    new = NewMessage("q1", parse("maire@ville.test"), BytesContent(MAIL), (NewRecipient(parse("x@far.test")),))
-    cut.append(when)
-    if when == "after":
-        [id_] = await shared.queue.enqueue(new)
-        [claimed] = await shared.queue.claim(everything)
-        assert claimed.recipients[0].id == id_
-    else:
-        with pytest.raises(TemporaryError):
-            await shared.queue.enqueue(new)
-        assert await shared.queue.administration.list(None) == []
 
 
 @pytest.mark.parametrize("charged", [False, True])
 @pytest.mark.parametrize("when", ["after", "before"])
-async def test_f158_what_enters_on_the_way_of_every_message_is_looked_for_too(
-    shared: Shared, cut: list[str], when: str, charged: bool, monkeypatch: pytest.MonkeyPatch
+async def test_f158_a_message_whose_commit_was_cut_is_asked_for_not_guessed(
+    shared: Shared, cut: list[str], when: str, charged: bool
 ) -> None:
-    """Messages that are accepted enter several at a time and with their charge, where the look was missing: 4xx was
-    said of what was kept."""
-    monkeypatch.setattr("delivery.queue.queue.TRACED", 0.0)
+    """Messages that are accepted enter several at a time and with their charge."""
     news = [
         NewMessage(name, parse("maire@ville.test"), BytesContent(MAIL), (NewRecipient(parse(f"{name}@far.test")),))
         for name in ("q1", "q2")
@@ -205,30 +197,80 @@ async def test_f158_what_enters_on_the_way_of_every_message_is_looked_for_too(
     assert await shared.queue.sent_recently("acc") == (charged and when == "after")
 
 
-async def test_f158_a_message_that_has_left_before_it_was_looked_for_was_kept(
+async def test_f158_a_message_that_has_left_before_it_was_asked_for_was_kept(
     shared: Shared, cut: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("delivery.queue.queue.TRACED", 0.0)
-    second, database = shared.another_queue(), vars(shared.queue)["_database"]
+    second, ask = shared.another_queue(), PostgresDatabase._kept
     await second.open()
-    look = database._outcome
 
-    async def slowly(again: Any) -> Any:
+    async def slowly(self: PostgresDatabase, unknown: CommitUnknownError) -> bool:
         async with running(shared.scheduler(second)):
             await until(lambda: empty(shared))
-        await second.close()  # its last entries are written
-        return await look(again)
+        await second.close()
+        return await ask(self, unknown)
 
-    monkeypatch.setattr(database, "_outcome", slowly)
+    monkeypatch.setattr(PostgresDatabase, "_kept", slowly)
     new = NewMessage("q1", parse("maire@ville.test"), BytesContent(MAIL), (NewRecipient(parse("x@far.test")),))
     cut.append("after")
-    assert await shared.queue.enqueue(new) == []
+    assert len(await shared.queue.enqueue(new)) == 1
     assert [job.queue_id for job in shared.remote.jobs] == ["q1"]
+
+
+async def test_f158_what_a_commit_came_to_is_asked_for_until_the_server_answers(
+    shared: Shared, cut: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, faults = PostgresDatabase.read, [TemporaryError("away")]
+
+    async def read(self: PostgresDatabase, look: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await real(self, look)
+
+    monkeypatch.setattr(PostgresDatabase, "read", read)
+    cut.append("after")
+    await put(shared, "x@far.test")
+    assert not faults
+    assert len(await shared.queue.claim(everything)) == 1
+
+
+@pytest.mark.parametrize(("when", "granted", "counted"), [("after", True, 2), ("before", False, 0), ("away", False, 0)])
+async def test_f158_what_was_told_4xx_costs_nothing_whatever_became_of_the_commit(
+    shared: Shared, cut: list[str], when: str, granted: bool, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A charge whose commit was lost had been counted though the client heard 451."""
+    monkeypatch.setattr("delivery.queue.refunds.PAUSE", 0.01)
+    cut.append(when)
+    asked = shared.queue.charge("acc", ["x", "y"], Rules(5, 5, 5))
+    if granted:
+        assert (await asked).answer is Answer.GRANTED
+    else:
+        with pytest.raises(TemporaryError):
+            await asked
+    await until(lambda: _counted(shared, counted))
+
+
+@pytest.mark.parametrize("when", ["after", "before", "away"])
+async def test_f158_a_refund_whose_commit_was_cut_is_given_once(
+    shared: Shared, cut: list[str], when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delivery.queue.refunds.PAUSE", 0.01)
+    assert (await shared.queue.charge("acc", ["x", "y"], Rules(9, 9, 9))).total == 2
+    assert (await shared.queue.charge("acc", ["x", "y", "z"], Rules(9, 9, 9))).total == 5
+    cut.append(when)
+    await shared.queue.refund("acc", 3)
+    await until(lambda: _counted(shared, 2))
+    await until(lambda: not shared.queue._refunds._waiting)
+    assert await _counted(shared, 2)
+
+
+async def _counted(shared: Shared, recipients: int) -> bool:
+    shared.queue._sent.clear()
+    return await shared.queue.sent_recently("acc") == recipients
 
 
 async def test_f158_a_claim_whose_commit_was_cut_holds_nothing_for_ever(shared: Shared, cut: list[str]) -> None:
     await put(shared, "x@far.test")
-    cut.append("after")
+    cut.append("away")
     with pytest.raises(TemporaryError):
         await shared.queue.claim(everything)
     assert await shared.queue.claim(everything) == []
@@ -236,13 +278,17 @@ async def test_f158_a_claim_whose_commit_was_cut_holds_nothing_for_ever(shared: 
     assert len(await shared.queue.claim(everything)) == 1
 
 
-async def test_f158_a_result_whose_commit_was_cut_is_written_once_more(shared: Shared, cut: list[str]) -> None:
+@pytest.mark.parametrize("when", ["after", "away"])
+async def test_f158_a_result_whose_commit_was_cut_is_written_once(shared: Shared, cut: list[str], when: str) -> None:
     await put(shared, "x@far.test", sender="etranger@loin.test")
     [claimed] = await shared.queue.claim(everything)
     result = Result(claimed.recipients[0].id, ResultKind.FAILED, deferred("no", "no"))
-    cut.append("after")
-    with pytest.raises(TemporaryError):
-        await shared.queue.apply([result], shared.rules.judge)
+    cut.append(when)
+    if when == "away":
+        with pytest.raises(TemporaryError):
+            await shared.queue.apply([result], shared.rules.judge)
+    else:
+        assert len(await shared.queue.apply([result], shared.rules.judge)) == 1
     assert await shared.queue.apply([result], shared.rules.judge) == []
     assert len(await shared.queue.debts()) == 1
 
