@@ -263,11 +263,9 @@ async def test_a_lease_and_a_count_wait_for_no_disk_and_what_is_kept_does(queue:
     heard: list[bool] = []
     real = kept.write
 
-    async def watched(
-        run: Callable[[Connection], T], again: Callable[[Connection], T | None] | None = None, *, durable: bool = True
-    ) -> T:
+    async def watched(run: Callable[[Connection], T], *, durable: bool = True) -> T:
         heard.append(durable)
-        return await real(run, again, durable=durable)
+        return await real(run, durable=durable)
 
     kept.write = watched  # type: ignore[method-assign]  # an observer
     await queue.charge("acc", ["x@two.test"], Rules(5, 5, 5))
