@@ -1,4 +1,4 @@
-"""Flags, COPY, MOVE and EXPUNGE of whole mailboxes over IMAP, ours against Dovecot's in the same run (issue 3, Speed).
+"""Flags, COPY, MOVE and EXPUNGE of whole mailboxes over IMAP, ours against Dovecot's in the same run.
 
 Both sides have the same mailboxes (`benchmarks.mailboxes`; `BENCH_SIZES`), on the same disk, fsync on; each step is one
 command, timed from its first octet to its tagged answer. The best of `ROUNDS` counts on each side.
@@ -22,7 +22,7 @@ from benchmarks.pair import PASSWORD
 ROUNDS = 2
 PATIENCE = 300
 
-# What is timed > (command, the ratio to the peer that issue 3 asks for)
+# What is timed > (command, the ratio to the peer that is wanted)
 STEPS = {
     "STORE": (b"UID STORE 1:* +FLAGS.SILENT (\\Seen)", 0.5),
     "COPY": (b"UID COPY 1:* Copie", 0.7),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figure:
-    """`value` ours and `peer` theirs in `unit`; `target` as the issue words it; `met` None where there is none."""
+    """`value` ours and `peer` theirs in `unit`; `target` in words; `met` None where there is none."""
 
     name: str
     value: float

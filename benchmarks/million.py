@@ -1,5 +1,5 @@
 """Large mailboxes and many of them: delivery into a million messages beside delivery into none, memory of a thousand
-open mailboxes (issue 3, Speed).
+open mailboxes.
 
 Both at the store's own face, where nothing hides the difference. The million is made by COPY, in slices, from a few
 tiny messages: a copy is another name of the same file, so it takes little room on disk.

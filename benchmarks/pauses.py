@@ -1,4 +1,4 @@
-"""How long one client that asks for the heaviest things keeps others of its process waiting (issue 4, Speed).
+"""How long one client that asks for the heaviest things keeps others of its process waiting.
 
 One front, one mailbox of 100,000 messages (the last of `BENCH_SIZES`), one client that asks and reads as fast as it
 can, one that idles in the same mailbox and is told everything, and a neighbour elsewhere whose NOOPs are timed

@@ -1,4 +1,4 @@
-"""What a mail program reads, over IMAP with TLS, from the same mailboxes as Dovecot's (issue 4, Speed).
+"""What a mail program reads, over IMAP with TLS, from the same mailboxes as Dovecot's.
 
 `BENCH_SIZES` (1,000, 10,000 and 100,000 messages), so that growth shows. "first": the first use after the server was
 started, its index present, the files in the page cache. Everything else is the best of some. "without its index":
@@ -150,7 +150,7 @@ def run() -> Iterable[Figure]:
 
 
 def _figures(theirs: Times, mine: Times) -> Iterator[Figure]:
-    """The issue's targets are for the biggest; the others show growth."""
+    """The targets are for the biggest; the others show growth."""
     for (name, size), seconds in mine.items():
         target = TARGETS[name] if size in (0, SIZES[-1]) else None
         peer = theirs[name, size]

@@ -1,4 +1,4 @@
-"""`store rebuild`: how fast indexes are made again from the files alone, on every core (issue 3, Speed).
+"""`store rebuild`: how fast indexes are made again from the files alone, on every core.
 
 `BENCH_MESSAGES` messages of 4 KB (10,000) in one account, the same in ten, and large mail; each run begins without any
 index, ends with one that is committed, and counts the start of the reading processes. Texts are filled afterwards.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.figures import Figure
-from benchmarks.searching import MESSAGES, corpus
+from benchmarks.searching import MESSAGES, corpus, time_rebuild
 from store.names import FileName
 from store.service import MaildirStore, initialise
 from store.types import AccountRef
@@ -71,24 +70,11 @@ def fill(data: Path, owners: list[AccountRef], messages: Iterable[tuple[int, byt
     return octets
 
 
-async def _rebuilt(data: Path) -> tuple[float, float]:
-    """Seconds of the rebuild, of filling the texts."""
-    store = MaildirStore(data)
-    await store.open()
-    start = time.perf_counter()
-    await store.rebuild(None)
-    middle = time.perf_counter()
-    await store.fill_text(None)
-    end = time.perf_counter()
-    await store.close()
-    return middle - start, end - middle
-
-
 def _measured(owners: list[AccountRef], messages: Iterable[tuple[int, bytes]]) -> tuple[float, float, int]:
     with TemporaryDirectory(prefix="rebuilding") as base:
         data = Path(base).resolve() / "data"
         octets = fill(data, owners, messages)
-        return *asyncio.run(_rebuilt(data)), octets
+        return *asyncio.run(time_rebuild(data)), octets
 
 
 def run() -> Iterable[Figure]:

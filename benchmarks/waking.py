@@ -1,4 +1,4 @@
-"""From a delivery to the untagged EXISTS of a client that idles (issue 4, Speed): in one process, and across two.
+"""From a delivery to the untagged EXISTS of a client that idles: in one process, and across two.
 
 A message is sent by SMTP (Dovecot's by LMTP, straight to it) and both ends are timed by one clock, from the final dot
 to the client's EXISTS; what each server needs to take the message is told beside. Pauses between messages are random,

@@ -149,7 +149,7 @@ async def test_another_process_is_heard_in_idle_and_by_notify_without_looking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two stores on one directory are two front processes. The look that heals lost hints is put off for ever, so what
-    comes, comes by the hint, which is sent with the commit (issue 4: within 100 ms)."""
+    comes, comes by the hint, which is sent with the commit (wanted: within 100 ms)."""
     monkeypatch.setattr(changes, "LOOK_EVERY", 1e9)
     monkeypatch.setattr(changes, "PEERS_EVERY", 0.0)
     async with real(tmp_path) as (world, _):

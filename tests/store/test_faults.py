@@ -1,6 +1,6 @@
 """Processes killed at chosen system calls, several at once, a full disk, failing syncs (faults 144-164).
 
-A smoke of the torture that issue 3 asks for: what was acknowledged is there, once, whole; the rest may be there once.
+A smoke of the torture: what was acknowledged is there, once, whole; the rest may be there once.
 """
 
 from __future__ import annotations
