@@ -22,6 +22,7 @@ from directory.types import Account, Actor
 from store.types import AccountRef
 
 if TYPE_CHECKING:
+    from delivery.types import QueueAdministration
     from directory.directory import Directory
 
 app = typer.Typer(no_args_is_help=True, help="Mailboxes of people and functions.")
@@ -126,13 +127,7 @@ def suspend(address: str) -> None:
     """No login and no sending any more, and what is queued is held; mail is still received."""
     from delivery import standing
 
-    target = address_argument(address)
-
-    async def operation(config: Config) -> None:
-        async with open_directory(config) as directory, open_queue_administration(config) as queue:
-            await standing.suspend(directory, queue, Actor.console(), target)
-
-    _done(operation, target, "suspended")
+    _stand(address, standing.suspend, "suspended")
 
 
 @app.command("resume")
@@ -140,13 +135,7 @@ def resume(address: str) -> None:
     """Undo `suspend`."""
     from delivery import standing
 
-    target = address_argument(address)
-
-    async def operation(config: Config) -> None:
-        async with open_directory(config) as directory, open_queue_administration(config) as queue:
-            await standing.resume(directory, queue, Actor.console(), target)
-
-    _done(operation, target, "active")
+    _stand(address, standing.resume, "active")
 
 
 @app.command("remove")
@@ -181,6 +170,19 @@ def _warn_if_weak(password: Secret, address: Address) -> None:
     weakness = policy.weakness(password.reveal(), address)
     if weakness:
         console.warn(f"the password of {address} is easy to guess ({weakness})")
+
+
+def _stand(
+    address: str, change: Callable[[Directory, QueueAdministration, Actor, Address], Awaitable[None]], done: str
+) -> None:
+    """`change` as `delivery.standing` has them: the directory first, then what is queued."""
+    target = address_argument(address)
+
+    async def operation(config: Config) -> None:
+        async with open_directory(config) as directory, open_queue_administration(config) as queue:
+            await change(directory, queue, Actor.console(), target)
+
+    _done(operation, target, done)
 
 
 def _change(address: Address, change: Callable[[Directory], Awaitable[object]], done: str) -> None:

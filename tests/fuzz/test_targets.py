@@ -8,6 +8,7 @@ import time
 import pytest
 
 from imap.commands.table import TABLE
+from tests.fakes.mutation import mutated
 from tests.fuzz import imap_seeds
 from tests.fuzz.targets import TARGETS
 
@@ -18,21 +19,12 @@ TOKENS = [
 ]  # fmt: skip
 
 
-def mutated(dice: random.Random, data: bytes) -> bytes:
-    for _ in range(dice.randint(1, 6)):
-        at = dice.randrange(len(data) + 1)
-        cut = at + dice.choice([0, 0, 1, 2, 20])
-        piece = dice.choice([dice.choice(TOKENS), data[at : at + 20], dice.randbytes(2)])
-        data = data[:at] + piece * dice.choice([1, 1, 1, 50]) + data[cut:]
-    return data
-
-
 @pytest.mark.parametrize("name", sorted(TARGETS))
 def test_mutations_of_seeds_are_harmless(name: str) -> None:
     target, dice = TARGETS[name], random.Random(name)
     for number in range(ROUNDS):
         data = dice.choice(target.seeds)
-        data = mutated(dice, data) if number >= len(target.seeds) else target.seeds[number]
+        data = mutated(dice, data, TOKENS) if number >= len(target.seeds) else target.seeds[number]
         start = time.process_time()
         try:
             target.run(data)

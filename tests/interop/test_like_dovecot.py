@@ -74,6 +74,14 @@ class Session:
         assert self.ours is not None
         return b"".join(line + b"\r\n" for line in self.run.run(self.ours.ask(command)))
 
+    def follow(self) -> None:
+        """INBOX is selected by somebody who will come back to it (RFC 7162 3.2.5)."""
+        self.ask("ENABLE QRESYNC")
+        found = re.search(rb"UIDVALIDITY (\d+)", self.ask("SELECT INBOX"))
+        assert found
+        self.uidvalidity = int(found[1])
+        self.mark()
+
     def mark(self) -> None:
         """Where the mailbox stands now."""
         found = re.search(rb"HIGHESTMODSEQ (\d+)", self.ask("STATUS INBOX (HIGHESTMODSEQ)"))
@@ -276,11 +284,7 @@ def fill(session: Session, dice: random.Random) -> None:
         if number == MESSAGES // 2:  # what comes later is recent in the first session below
             for command in ("SELECT INBOX", "UNSELECT"):
                 session.ask(command)
-    session.ask("ENABLE QRESYNC")
-    found = re.search(rb"UIDVALIDITY (\d+)", session.ask("SELECT INBOX"))
-    assert found
-    session.uidvalidity = int(found[1])
-    session.mark()
+    session.follow()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

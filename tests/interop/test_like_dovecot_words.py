@@ -239,11 +239,7 @@ def test_rights_are_given_and_told_as_dovecot_does(pair: Pair, seed: int) -> Non
 def fill(session: Session) -> None:
     for number in range(MOST // 2):
         session.ask(f"APPEND INBOX ({SEEN if number % 3 else ''}) {{{len(MAIL)}+}}\r\n{MAIL}")
-    session.ask("ENABLE QRESYNC")
-    found = re.search(rb"UIDVALIDITY (\d+)", session.ask("SELECT INBOX"))
-    assert found
-    session.uidvalidity = int(found[1])
-    session.mark()
+    session.follow()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

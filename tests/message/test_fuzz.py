@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from tests.fakes.mutation import mutated
 from tests.fuzz.message import one_input
 from tests.message.samples import ODD, message
 
@@ -14,21 +15,12 @@ TOKENS = [
 ]  # fmt: skip
 
 
-def mutated(dice: random.Random, data: bytes) -> bytes:
-    for _ in range(dice.randint(1, 8)):
-        at = dice.randrange(len(data) + 1)
-        cut = at + dice.choice([0, 0, 1, 3, 40])
-        piece = dice.choice([dice.choice(TOKENS), data[at : at + 60], dice.randbytes(2)])
-        data = data[:at] + piece * dice.choice([1, 1, 1, 30]) + data[cut:]
-    return data
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_no_mutated_message_raises(seed: int) -> None:
     dice = random.Random(seed)
     for number in range(60):
         source = dice.choice(ODD) if number % 3 == 0 else message(dice.randrange(1000))
-        data = mutated(dice, source)
+        data = mutated(dice, source, TOKENS)
         try:
             one_input(data)
         except Exception as error:
