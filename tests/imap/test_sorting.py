@@ -61,6 +61,12 @@ async def test_outside_the_grammar(command: bytes) -> None:
         assert (await client.ask(command))[-1].startswith((b"a BAD", b"a NO [BADCHARSET"))
 
 
+@pytest.mark.parametrize("command", [b"SORT (DATE) ALL", b"THREAD REFERENCES SEEN", b"SEARCH CHARSET UTF-9"])
+async def test_without_a_charset_the_key_is_not_taken_for_one(command: bytes) -> None:
+    async with World() as world, selected(world, ONE) as client:
+        assert (await client.ask(command))[-1].startswith(b"a BAD ")
+
+
 async def test_an_unknown_charset_is_named() -> None:
     async with World() as world, selected(world, ONE) as client:
         for command in (b"SORT (DATE) KLINGON ALL", b"THREAD REFERENCES KLINGON ALL"):

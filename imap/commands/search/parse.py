@@ -164,9 +164,9 @@ def program(scanner: Scanner, encoding: str) -> Program:
 def read_charset(scanner: Scanner) -> str:
     """A charset and the space behind it: the codec of the strings that follow."""
     name = scanner.astring().decode("ascii", "replace").upper()
+    scanner.space()  # before it is judged: in "SORT (DATE) ALL" the charset is missing, not unknown
     if name not in CHARSETS:
         raise No("charset is not supported", BADCHARSET)
-    scanner.space()
     return CHARSETS[name]
 
 

@@ -65,6 +65,19 @@ async def one_body(raw: bytes, section: bytes) -> bytes | None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        (b"From: a@a.test\r\nX-Odd: 1\r\n", b"X-Odd: 1\r\n"),
+        (b"From: a@a.test\r\nX-Odd: 1\r\n\r\n", b"X-Odd: 1\r\n\r\n"),
+        (b"\r\n", b"\r\n"),
+    ],
+)
+async def test_rfc9051_the_empty_line_of_a_subset_is_the_messages_own(raw: bytes, wanted: bytes) -> None:
+    """RFC 9051 6.4.5.1: not there in a message that has neither body nor empty line."""
+    assert await one_body(raw, b"HEADER.FIELDS.NOT (From)") == wanted
+
+
+@pytest.mark.parametrize(
     ("section", "octets"),
     [
         (b"", NESTED),
