@@ -79,6 +79,7 @@ FOUND_OTHERWISE: dict[str, tuple[set[str], set[str], str]] = {
     "BODY d2": (set(), {"digest"}, "header values of messages inside are part of the body's text"),
     "BODY <p>": ({"alternative"}, set(), "HTML is searched as people read it, without its markup"),
     'BODY "a b.pdf"': (set(), {"attachment"}, "names of attachments are found"),
+    "TEXT X-Odd": ({"folded"}, set(), "names of header fields are no text: a search for a date finds not all mail"),
 }
 
 
