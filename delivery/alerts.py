@@ -1,7 +1,7 @@
 """What an administrator of a commune is told by mail: an account near its limit, an account whose sending was locked.
 
 To postmaster@ of the account's domain, who always exists; in French and English, marked as automatic (RFC 3834 5), with
-a null sender so that nothing answers. An alert that cannot be queued is in the log all the same.
+a null sender so that nothing answers. An alert is queued behind the answer, and in the log in any case.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from core import log
 from core.address import Address
 from core.clock import Clock
-from core.errors import MailError
 from core.ids import Ids
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -60,12 +59,13 @@ class Alerts:
         self._ids = ids
         self._hostname = hostname
 
-    async def raise_(self, alert: Alert, account: Account) -> None:
+    def raise_(self, alert: Alert, account: Account) -> None:
+        """Never raises, and nobody waits for it: the message that met the limit is answered whatever becomes of it."""
         _log.warning(alert.event, account=account.id, address=str(account.address))
         try:
-            await self._queue.enqueue(self._message(alert, account))
-        except MailError as error:
-            _log.warning("alert-lost", account=account.id, event_name=alert.event, code=error.code)
+            self._queue.enqueue_later(self._message(alert, account))
+        except Exception:  # a bug in an alert is told in the log alone
+            _log.exception("alert-lost", account=account.id, event_name=alert.event)
 
     def _message(self, alert: Alert, account: Account) -> NewMessage:
         to = Address("postmaster", account.address.domain)

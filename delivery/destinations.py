@@ -20,7 +20,7 @@ REMEMBERED = 10_000  # hops whose last number is kept
 
 class Destinations:
     """`places` jobs at most at a time; per hop `FIRST`, one more for each full round of successes up to `MOST`, half
-    as many after a failure to reach it, never less than one."""
+    as many after a failure to reach it, or when it says that it has too much of us, never less than one."""
 
     def __init__(self, places: int, next_hop: Callable[[str], NextHop]) -> None:
         self._places = places
@@ -55,7 +55,7 @@ class Destinations:
             self._failed.popitem(last=False)
         return count + 1 >= cohort
 
-    def ended(self, hop: str, *, reached: bool, owner: str = "") -> None:
+    def ended(self, hop: str, *, reached: bool, crowded: bool = False, owner: str = "") -> None:
         for counter, key in ((self._active, hop), (self._owners, owner)):
             counter[key] -= 1
             if not counter[key]:
@@ -63,7 +63,7 @@ class Destinations:
         if reached:
             self._failed.pop(hop, None)
         limit = self._limits.pop(hop, float(FIRST))
-        self._limits[hop] = min(limit + 1 / limit, MOST) if reached else max(limit / 2, 1.0)
+        self._limits[hop] = min(limit + 1 / limit, MOST) if reached and not crowded else max(limit / 2, 1.0)
         if len(self._limits) > REMEMBERED:
             self._limits.popitem(last=False)
 

@@ -46,6 +46,7 @@ _log = log.get(__name__)
 
 _BROKEN = deferred("local error in processing", "agent-error")
 _AWAY = frozenset({"4.4.0", "4.4.1", "4.4.3"})
+_CONGESTED = frozenset({"4.3.2", "4.4.5"})  # RFC 3463: no messages taken now, congestion
 _TOO_LONG = deferred("delivery took too long", "agent-timeout", "4.4.2")
 
 
@@ -185,12 +186,13 @@ class Scheduler:
     # --- one job -----------------------------------------------------------------------------------------------------
 
     async def _job(self, claimed: Claimed, hop: NextHop) -> None:
-        reached = True
+        reached, crowded = True, False
         try:
             results = await self._deliver(claimed, hop)
             if not _cancelled():
                 results = _complete(claimed, results)
             reached = hop.name == HERE or not all(map(_unreached, results))
+            crowded = any(map(_crowded, results))
             await self._write(claimed, results)
             if not reached and self._destinations.unreached(hop.name):
                 await self._put_off(claimed, results[0])
@@ -201,7 +203,8 @@ class Scheduler:
             _log.exception("job-failed", queue_id=claimed.message.queue_id)
             self._unrecorded.update(item.id for item in claimed.recipients)
         finally:
-            self._destinations.ended(hop.name, reached=reached, owner=claimed.recipients[0].organisation_id)
+            owner = claimed.recipients[0].organisation_id
+            self._destinations.ended(hop.name, reached=reached, crowded=crowded, owner=owner)
             self._wake.set()
 
     async def _deliver(self, claimed: Claimed, hop: NextHop) -> Sequence[Result]:
@@ -368,3 +371,10 @@ def _unreached(result: Result) -> bool:
     """The destination itself is away: no host answers or serves us now, or its DNS fails (RFC 3463 3.5). A connection
     lost on the way (4.4.2) is not: one poisonous message must not hold up the others."""
     return result.kind is ResultKind.DEFERRED and result.status.enhanced in _AWAY
+
+
+def _crowded(result: Result) -> bool:
+    """The server ended the session (421, whatever it was asked), or has too much to do: fewer at a time is what it asks
+    for (RFC 5321 3.8). It is not away: what others wait to send is not put off for that."""
+    status = result.status
+    return result.kind is ResultKind.DEFERRED and (status.code == 421 or status.enhanced in _CONGESTED)

@@ -161,7 +161,7 @@ class Submission:
             return self._closed(envelope, denied, account)
         toll = self._toll(transaction.peer, account, envelope)
         status = await self._kept(account, transaction, envelope, arrived, authors.domain, found, toll)
-        await self._alert(account, toll)
+        self._alert(account, toll)
         return self._closed(envelope, status, account)
 
     async def _refused(
@@ -285,14 +285,14 @@ class Submission:
         )
         return Toll(account.id, [item.address.key for item in envelope.recipients], rules)
 
-    async def _alert(self, account: Account, toll: Toll | None) -> None:
+    def _alert(self, account: Account, toll: Toll | None) -> None:
         """Near the day's end, and when a stranger's hand is seen, the commune hears of it."""
         if toll is None or toll.charge is None:
             return
         if toll.charge.locked:
-            await self._alerts.raise_(LOCKED, account)
+            self._alerts.raise_(LOCKED, account)
         elif toll.charge.warn:
-            await self._alerts.raise_(NEAR_LIMIT, account)
+            self._alerts.raise_(NEAR_LIMIT, account)
 
     async def _kept_back(self, account: Account, envelope: Envelope) -> Status | None:
         """Our queue is no archive: so many messages of one account may wait for a time that it chose."""

@@ -35,6 +35,7 @@ from delivery.queue.backlog import Backlog
 from delivery.queue.claims import Choose, Claimed
 from delivery.queue.database import Database
 from delivery.queue.hints import HintSender
+from delivery.queue.outbox import Outbox
 from delivery.queue.owners import new_owner
 from delivery.queue.postgres import CommitUnknownError, PostgresDatabase
 from delivery.queue.refunds import Refunds
@@ -89,6 +90,7 @@ class Queue:
         self._lost: set[float] = set()  # ends of leases whose claim may have been committed unheard
         self._book = TraceBook(self._database)
         self._refunds = Refunds(self._database, clock.now)
+        self._outbox = Outbox(self.enqueue)
         self.administration = Administration(self._database, self._hints, clock, self._book)
 
     async def open(self) -> None:
@@ -99,6 +101,7 @@ class Queue:
             raise
 
     async def close(self) -> None:
+        await self._outbox.close()
         await self._book.close()
         await self._refunds.close()
         await self._database.close()
@@ -110,6 +113,10 @@ class Queue:
         """Durable when it returns: the recipients' ids in their order. Wakes the runner."""
         [ids] = await self.enqueue_all([new])
         return ids
+
+    def enqueue_later(self, new: NewMessage) -> None:
+        """For what nobody waits for: durable a moment later, or when the database is there again."""
+        self._outbox.put(new)
 
     async def enqueue_all(self, news: Sequence[NewMessage]) -> list[list[int]]:
         """Several messages in one commit: all of them or none."""

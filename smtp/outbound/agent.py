@@ -21,8 +21,9 @@ from core.resolver import Resolver
 from core.status import Status, deferred, refused
 from delivery.next_hop import Routes
 from delivery.types import Job, JobRecipient, Result, ResultKind
+from message.content import Content
 from smtp.outbound.arguments import Capabilities
-from smtp.outbound.connection import Broken, Caller, Connection, manner
+from smtp.outbound.connection import Broken, Caller, Connection, manner, read
 from smtp.outbound.dialogue import Answers, Gone, NoLogin, NoTls, Refused, transaction
 from smtp.outbound.egress import Egress
 from smtp.outbound.mx import MxResolver, Target
@@ -293,10 +294,11 @@ class SmtpAgent:
         if address in self._stepwise:
             offered = offered.without("PIPELINING")
         eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
+        size = await _size(job.content) if "SIZE" in offered else 0
         ways = manner(connection.target.route)
         talk = transaction(
             job, recipients, offered, answers, eight_bit=eight_bit, lmtp=ways.lmtp, now=self._clock.now(), again=again,
-            known=bool(ways.user),
+            known=bool(ways.user), size=size,
         )  # fmt: skip
         try:
             return await connection.drive(talk, job.content)
@@ -342,6 +344,13 @@ def _note(
         answer = answers.get(recipient.id, missing)
         if answer is not None:
             progress.note(from_answer(recipient, answer, connection.target.host, connection.capabilities))
+
+
+async def _size(content: Content) -> int:
+    """RFC 1870 5: the octets that will be sent, without stuffed dots and the final one. What came in chunks (RFC 3030)
+    may end without the line end that stands before the dot."""
+    ended = content.size == 0 or await read(content, max(content.size - 2, 0), content.size) == b"\r\n"
+    return content.size if ended else content.size + 2
 
 
 def _left_over(part: Sequence[JobRecipient], answers: Answers) -> tuple[JobRecipient, ...]:

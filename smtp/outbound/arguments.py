@@ -49,10 +49,10 @@ class Capabilities:
         return int(value) if value.isdecimal() and len(value) <= 9 else 0
 
 
-def mail_line(job: Job, recipients: tuple[JobRecipient, ...], capabilities: Capabilities, now: float) -> str:
+def mail_line(job: Job, recipients: tuple[JobRecipient, ...], capabilities: Capabilities, size: int, now: float) -> str:
     parts = [f"MAIL FROM:<{job.sender or ''}>"]
     if "SIZE" in capabilities:
-        parts.append(f"SIZE={job.content.size}")
+        parts.append(f"SIZE={size}")
     if "8BITMIME" in capabilities and job.body == "8BITMIME":
         parts.append("BODY=8BITMIME")
     # An alias may lead to an address beyond ASCII whatever the message came with (RFC 6531 3.4).

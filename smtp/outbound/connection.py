@@ -282,7 +282,7 @@ class Connection:
         stuffer, small = DotStuffer(), b""
         try:
             for start in range(0, content.size, BLOCK):
-                block = stuffer.feed(await _read(content, start, min(start + BLOCK, content.size)))
+                block = stuffer.feed(await read(content, start, min(start + BLOCK, content.size)))
                 if content.size <= UNHURRIED:
                     small = block
                 else:
@@ -301,7 +301,7 @@ def manner(route: Route | None) -> Manner:
     return Manner(route.protocol is Protocol.LMTP, route.user, route.password)
 
 
-async def _read(content: Content, start: int, stop: int) -> bytes:
+async def read(content: Content, start: int, stop: int) -> bytes:
     if isinstance(content, BytesContent) or stop <= len(content.head):
         return content.read(start, stop)
     return await asyncio.to_thread(content.read, start, stop)

@@ -166,16 +166,18 @@ def transaction(
     now: float = 0.0,
     again: bool = False,
     known: bool = False,
+    size: int = 0,
 ) -> Talk[bool]:
-    """One message; `now` tells what is left of its time limit; `again`: the connection carried others, which are to be
-    forgotten first (RFC 5321 3.3: a MAIL whose recipients were all refused may still stand); `known`: we logged in,
-    hence say who submitted the message (RFC 4954 5). Fills `answers` for every recipient it learns about; True when the
-    connection is good for more. Raises `Gone`."""
-    obstacle = unmet(job, recipients, capabilities, eight_bit, now)
+    """One message of `size` octets (need only be known where SIZE is offered). `now` tells what is left of its time
+    limit; `again`: the connection carried others, which are to be forgotten first (RFC 5321 3.3: a MAIL whose
+    recipients were all refused may still stand); `known`: we logged in, hence say who submitted the message (RFC 4954
+    5). Fills `answers` for every recipient it learns about; True when the connection is good for more; may raise
+    `Gone`."""
+    obstacle = unmet(job, recipients, capabilities, eight_bit, size, now)
     if obstacle is not None:
         answers.update({recipient.id: obstacle for recipient in recipients})
         return True
-    mail = mail_line(job, recipients, capabilities, now)
+    mail = mail_line(job, recipients, capabilities, size, now)
     rcpts = [rcpt_line(recipient, capabilities, job.schedule) for recipient in recipients]
     if not known or "AUTH" not in capabilities:
         return (yield from _offered(mail, rcpts, recipients, capabilities, answers, lmtp, again))

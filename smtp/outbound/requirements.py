@@ -33,11 +33,12 @@ class Offered(Protocol):
 
 
 def unmet(
-    job: Job, recipients: tuple[JobRecipient, ...], offered: Offered, eight_bit: bool, now: float
+    job: Job, recipients: tuple[JobRecipient, ...], offered: Offered, eight_bit: bool, size: int, now: float
 ) -> Status | None:
     """The first requirement that the server's EHLO leaves open, None when the message may go. `eight_bit`: the content
-    has octets beyond ASCII (need only be known when 8BITMIME is not offered)."""
-    if offered.size and job.content.size > offered.size:
+    has octets beyond ASCII (need only be known when 8BITMIME is not offered). `size`: octets that will be sent (when
+    SIZE is)."""
+    if offered.size and size > offered.size:
         return TOO_BIG
     if "SMTPUTF8" not in offered and needs_utf8(job, recipients):
         return NO_UTF8

@@ -8,11 +8,12 @@ import pytest
 
 from core.config import Delivery
 from core.errors import StorageError
-from core.status import deferred
+from core.status import Status, deferred
 from delivery.outcome import Backoff, Rules
 from delivery.types import Job, Result, ResultKind
 from tests.delivery.conftest import World
 from tests.delivery.runner import MAIL, answers, deferral, empty, put, running, tried, until, waiting
+from tests.fakes.delivery_world import ScriptedAgent
 
 
 async def test_a_message_is_delivered_once_with_its_bytes_and_forgotten(world: World) -> None:
@@ -33,6 +34,32 @@ async def test_static_routes_join_domains_into_one_job(world: World) -> None:
         await until(lambda: empty(world))
     [job] = world.remote.jobs
     assert (job.next_hop, job.static, len(job.recipients)) == ("192.0.2.1:2525", True, 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        (Status(421, "4.7.0", "too many connections", "remote-deferred"), 2),
+        (Status(421, "4.0.0", "closing", "remote-deferred"), 2),
+        (Status(451, "4.3.2", "busy", "remote-deferred"), 2),
+        (Status(450, "4.4.5", "congestion", "remote-deferred"), 2),
+        (Status(450, "4.2.0", "greylisted", "remote-deferred"), 5),
+        (Status(451, "4.4.2", "lost", "connection-lost"), 5),
+    ],
+)
+async def test_a_server_that_ends_the_session_or_has_too_much_to_do_gets_fewer_at_a_time(
+    world: World, said: Status, limit: int
+) -> None:
+    """At MAIL, RCPT or behind the dot as at its greeting. What others have for it is not put off."""
+    world.remote = ScriptedAgent(answers(far=deferral(said, "mx.far.test")))
+    scheduler = world.scheduler()
+    async with running(scheduler):
+        queue_id = await put(world, "x@far.test")
+        await until(lambda: tried(world, queue_id, 1))
+        await until(lambda: not scheduler._destinations.active)
+        assert scheduler._destinations.limit("far.test") == limit
+        await put(world, "y@far.test")
+        await until(lambda: len(world.remote.jobs) == 2)
 
 
 async def test_a_hint_wakes_the_runner_long_before_its_next_look(world: World) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,14 +13,16 @@ import pytest
 from core.address import parse
 from core.config import Limits
 from core.envelope import Schedule
-from core.errors import QuotaError
+from core.errors import QuotaError, TemporaryError
 from core.status import Status, accepted
 from delivery.local import LocalAgent
 from delivery.queue.allowance import HIJACK_MESSAGES
+from delivery.queue.rows import NewMessage
 from delivery.types import Job, JobRecipient, MailParameters, Result, ResultKind
 from message.content import BytesContent
 from store.types import Flag
 from tests.delivery.conftest import World
+from tests.delivery.runner import until
 
 SENDER = "maire@ville.test"
 MAIL = b"From: maire@ville.test\r\nTo: x@ailleurs.test\r\nSubject: Bonjour\r\n\r\nUn texte.\r\n"
@@ -38,6 +42,7 @@ def strangers(start: int, count: int) -> list[str]:
 
 async def alerts(world: World) -> list[str]:
     """Subjects of what the queue holds for postmaster@."""
+    await until(lambda: not world.queue._outbox._waiting)
     found = []
     for item in await world.queue.claim(world.scheduler()._destinations.selection()):
         if [str(r.address) for r in item.recipients] == ["postmaster@ville.test"]:
@@ -69,6 +74,43 @@ async def test_the_commune_hears_once_a_day_that_an_account_nears_its_limit(worl
     assert (await send(world, "x0@ailleurs.test")).ok
     assert await alerts(world) == ["Envois bientôt limités pour maire@ville.test"]
     assert (await send(world, "x0@ailleurs.test")).reason == "daily-limit"
+
+
+@pytest.mark.parametrize("fault", ["hangs", "busy", "bug"])
+async def test_an_alert_that_cannot_be_queued_delays_and_changes_no_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Between the commit and the 250: who was told 451, or gave up, sent again what had left."""
+    limited(world, account_recipients_per_day=10)
+    monkeypatch.setattr("delivery.queue.outbox.PAUSE", 0.01)
+    real, gate = world.queue.enqueue_all, asyncio.Event()
+
+    async def broken(news: Sequence[NewMessage]) -> list[list[int]]:
+        if not gate.is_set():
+            if fault == "hangs":
+                await gate.wait()
+            raise TemporaryError("away")
+        return await real(news)
+
+    def composed(*_: object, **__: object) -> bytes:
+        raise ZeroDivisionError
+
+    world.queue.enqueue_all = broken  # type: ignore[method-assign]  # a fault
+    if fault == "bug":
+        monkeypatch.setattr("message.compose.text_message", composed)
+    async with asyncio.timeout(10):
+        assert (await send(world, *strangers(0, 9))).ok
+    gate.set()
+    assert await alerts(world) == ([] if fault == "bug" else ["Envois bientôt limités pour maire@ville.test"])
+
+
+async def test_an_alert_that_waits_when_the_process_stops_is_queued(world: World) -> None:
+    limited(world, account_recipients_per_day=10)
+    assert (await send(world, *strangers(0, 9))).ok
+    assert world.queue._outbox._waiting
+    await world.queue.close()
+    await world.queue.open()
+    assert await alerts(world) == ["Envois bientôt limités pour maire@ville.test"]
 
 
 async def test_a_hijacked_account_sends_no_more_but_receives_and_the_commune_hears_of_it(world: World) -> None:

@@ -197,3 +197,39 @@ async def test_a_bug_defers() -> None:
 def _with_content(port: int, content: BytesContent) -> Job:
     made = job(f"127.0.0.1:{port}")
     return Job(made.queue_id, made.sender, made.recipients, content, made.next_hop, static=True)
+
+
+@pytest.mark.parametrize(
+    ("end", "more"), [(b"body\r\n", 0), (b"body", 2), (b"\r\n.dots\r\n..\r\n", 0), (b"x\r\n.", 2), (b"y" * 40_000, 2)]
+)
+async def test_rfc1870_5_the_size_is_that_of_what_is_sent(end: bytes, more: int) -> None:
+    """What came in chunks may end without a line end, which stands before the final dot all the same: two octets were
+    not told, and a server that counts them refuses the message behind its dot."""
+    content, sent = b"Subject: x\r\n\r\n" + end, bytearray()
+
+    async def script(remote: Remote) -> None:
+        await remote.greet()
+        for answer in ("250 ok", "250 ok", "354 go"):
+            await remote.hear(answer=answer)
+        sent.extend(await remote.body())
+        await remote.say("250 ok")
+        await remote.hear(answer="221 bye")
+
+    _, heard = await deliver(to("a@r.test", content=content), script)
+    assert f"SIZE={len(content) + more}" in heard[1]
+    assert len(bytes(sent).replace(b"\r\n..", b"\r\n.")) - len(b".\r\n") == len(content) + more
+
+
+async def test_rfc1870_6_3_two_octets_more_than_a_server_takes_are_not_sent() -> None:
+    content = b"Subject: x\r\n\r\n" + b"x" * 85
+    (result,), heard = await deliver(to("a@r.test", content=content), says_size(len(content) + 1))
+    assert (result.kind, result.status.reason) == (ResultKind.FAILED, "too-big-for-next-hop")
+    assert not any(line.startswith("MAIL") for line in heard)
+
+
+def says_size(most: int) -> Script:
+    async def script(remote: Remote) -> None:
+        await remote.greet(f"250-remote.test\r\n250 SIZE {most}")
+        await remote.hear(answer="221 bye")
+
+    return script

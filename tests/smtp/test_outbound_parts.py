@@ -209,10 +209,9 @@ def test_parameters_are_sent_where_they_are_understood() -> None:
     answers: Answers = {}
     dsn = Dsn(frozenset({"FAILURE", "DELAY"}), "rfc822;x+y@r.test")
     work = job("r", dsn=[dsn], smtputf8=True, body="8BITMIME", ret="HDRS", envid="q=1 a", require_tls=True)
-    sent, _ = play(transaction(work, work.recipients, FULL, answers), 250, 250, 354, 250)
+    sent, _ = play(transaction(work, work.recipients, FULL, answers, size=42), 250, 250, 354, 250)
     assert sent[0] == (
-        f"MAIL FROM:<maire@mairie.test> SIZE={work.content.size} BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=HDRS "
-        "ENVID=q+3D1+20a"
+        "MAIL FROM:<maire@mairie.test> SIZE=42 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=HDRS ENVID=q+3D1+20a"
     )
     assert sent[1] == "RCPT TO:<a@remote.test> NOTIFY=DELAY,FAILURE ORCPT=rfc822;x+2By@r.test"
 
@@ -284,7 +283,7 @@ def test_what_each_refusal_comes_to(codes: tuple[int, ...], expected: int) -> No
     ],
 )
 def test_requirements(work: Job, keywords: dict[str, str], eight_bit: bool, enhanced: str) -> None:
-    status = unmet(work, work.recipients, Capabilities(keywords), eight_bit, 0.0)
+    status = unmet(work, work.recipients, Capabilities(keywords), eight_bit, work.content.size, 0.0)
     assert (status.enhanced if status else "") == enhanced
 
 
