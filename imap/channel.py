@@ -205,6 +205,15 @@ class Channel(asyncio.Protocol):
         """From here on both directions are compressed; the caller has looked that no clear text is buffered."""
         self._deflate = Deflate()
 
+    def uncompress(self) -> None:
+        """From here on clear text both ways again. Raises `ConnectionError` when the peer sent more compressed."""
+        if self._deflate is None:
+            return
+        if behind := self._deflate.end():
+            self._input.insert(0, behind)
+            self._size += len(behind)
+        self._deflate = None
+
     def rest(self) -> None:
         """Nothing will be said for a while: what only helps then need not be kept."""
         if self._deflate is not None:

@@ -327,6 +327,13 @@ class Connection:
     async def compress(self) -> None:
         self._channel.compress()
 
+    def before_clear_text(self) -> None:
+        if self._framer.pending:
+            raise Bye("compressed text after UNAUTHENTICATE", Code.CLIENTBUG)
+
+    async def uncompress(self) -> None:
+        self._channel.uncompress()
+
     def logged_in(self, account: Account) -> None:
         limits = self._services.limits
         if not self._admission.log_in(account.id):

@@ -16,6 +16,7 @@ from isal import isal_zlib
 MOST = 64 * 1024  # octets of clear text in hand at once
 LEVEL = 1  # of isal: 15 times as fast as zlib's default and 89 % of its ratio
 RAW = -15  # RFC 4978 3: no zlib header, a window of 32 KiB
+SYNC = b"\0\0\xff\xff"  # how a sync flush ends; elsewhere in a stream by chance only
 
 
 class DeflateError(ConnectionError):
@@ -23,32 +24,57 @@ class DeflateError(ConnectionError):
 
 
 class Deflate:
-    __slots__ = ("_compressor", "_full", "_inflater", "_waiting")
+    __slots__ = ("_behind", "_compressor", "_ended", "_full", "_inflater", "_waiting")
 
     def __init__(self) -> None:
         self._inflater = zlib.decompressobj(RAW)
         self._waiting = b""  # compressed octets not looked at yet
+        self._behind = b""  # what came behind the last sync flush: clear text, where that was the last one of all
+        self._ended = False  # the peer ended its stream
         self._full = False  # the last piece was cut at `MOST`: there may be more of it
         self._compressor: isal_zlib.Compress | None = None
 
     @property
     def pending(self) -> bool:
         """There is, or may be, clear text that needs no more octets of the peer."""
-        return self._full or bool(self._waiting)
+        return self._full or bool(self._waiting or self._behind)
 
     def inflate(self, data: bytes) -> bytes:
         """The next clear text, at most `MOST` octets, of what waits and of `data` behind it; b"" when more is needed.
         Raises `DeflateError`."""
-        data = self._waiting + data if self._waiting else data
+        if self._ended:  # RFC 4978 has no end of compression: nothing behind it can be understood
+            raise DeflateError("the deflate stream ended")
         try:
-            clear = self._inflater.decompress(data, MOST)
+            clear = self._inflater.decompress(self._next(data), MOST)
         except zlib.error as error:
             raise DeflateError("not a deflate stream") from error
-        if self._inflater.eof:  # RFC 4978 has no end of compression: nothing behind it can be understood
-            raise DeflateError("the deflate stream ended")
         self._waiting = self._inflater.unconsumed_tail
         self._full = len(clear) == MOST
+        if self._inflater.eof:
+            self._ended, self._full = True, False
+            self._behind = self._inflater.unused_data + self._behind
+            if not clear:
+                raise DeflateError("the deflate stream ended")
         return clear
+
+    def _next(self, data: bytes) -> bytes:
+        """What is inflated in one go: what waits, then all up to the last sync flush, then what is behind that. So a
+        command that ends compression is met before the clear text behind it (RFC 8437 4.1)."""
+        if self._waiting:
+            self._behind += data
+            return self._waiting
+        data, self._behind = self._behind + data if self._behind else data, b""
+        end = data.rfind(SYNC) + len(SYNC)
+        if len(SYNC) <= end < len(data):
+            data, self._behind = data[:end], data[end:]
+        return data
+
+    def end(self) -> bytes:
+        """The peer compresses no more: what it sent behind, in clear text. Raises `DeflateError` when there is more
+        compressed than was inflated."""
+        if self._full or self._waiting:
+            raise DeflateError("compressed octets behind the end of compression")
+        return self._behind
 
     def deflate(self, data: bytes) -> bytes:
         """`data` compressed, whole: the peer can read it without waiting for more."""

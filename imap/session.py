@@ -93,6 +93,12 @@ class Link(Protocol):
     async def compress(self) -> None:
         """The tagged OK has been sent; from now on both directions are compressed (RFC 4978 3)."""
 
+    def before_clear_text(self) -> None:
+        """Raises `Bye` when more was pipelined behind UNAUTHENTICATE within the compressed stream."""
+
+    async def uncompress(self) -> None:
+        """The tagged OK has been sent; from now on nothing is compressed (RFC 8437 4.1)."""
+
     def logged_in(self, account: Account) -> None:
         """Wider bounds and longer timeouts from now on; takes the account's seat. Raises `Bye` when none is free."""
 

@@ -70,11 +70,11 @@ class FuzzLink:
 
     def before_tls(self) -> None: ...
 
-    before_compression = wake = logged_out = before_tls
+    before_compression = before_clear_text = wake = logged_out = before_tls
 
     async def start_tls(self) -> None: ...
 
-    compress = start_tls
+    compress = uncompress = start_tls
 
     def logged_in(self, account: Account) -> None: ...
 

@@ -115,6 +115,52 @@ async def test_clear_text_behind_compress_ends_the_connection() -> None:
         assert (await client.ended()).startswith(b"* BYE [CLIENTBUG]")
 
 
+async def test_rfc8437_unauthenticate_ends_compression_both_ways() -> None:
+    async with World() as world:
+        squeezed = await compressed(world)
+        assert (await squeezed.ask(b"UNAUTHENTICATE")).startswith(b"a OK [CAPABILITY ")
+        client = squeezed.client
+        await client.ok(b"NOOP")
+        await client.login()
+        assert await client.ok(b"COMPRESS DEFLATE") == [b"a OK DEFLATE active"]
+        assert (await Squeezed(client).ask(b"NOOP")) == b"a OK NOOP completed\r\n"
+
+
+@pytest.mark.parametrize("flush", [zlib.Z_SYNC_FLUSH, zlib.Z_FINISH])
+async def test_rfc8437_clear_text_may_be_pipelined_behind_unauthenticate(flush: int) -> None:
+    async with World() as world:
+        squeezed = await compressed(world)
+        last = squeezed.out.compress(b"a NOOP\r\na UNAUTHENTICATE\r\n") + squeezed.out.flush(flush)
+        await squeezed.client.raw(last + b"b NOOP\r\n")
+        back, text = Deflate(), b""
+        while b"a OK [CAPABILITY " not in text:
+            async with asyncio.timeout(PATIENCE):
+                text += back.inflate(await squeezed.client.reader.read(65536))
+        assert text.startswith(b"a OK NOOP completed\r\n")
+        assert (back.end() or await squeezed.client.line()).startswith(b"b OK NOOP completed")
+
+
+async def test_compressed_commands_behind_unauthenticate_end_the_connection() -> None:
+    async with World() as world:
+        squeezed = await compressed(world)
+        await squeezed.client.raw(squeezed.pack(b"a UNAUTHENTICATE\r\nb NOOP\r\n"))
+        assert b"BYE [CLIENTBUG] compressed text" in await squeezed.until(b"\r\n")
+
+
+def test_what_is_behind_the_end_of_compression_is_given_back_and_no_more() -> None:
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = stream.compress(b"one") + stream.flush(zlib.Z_SYNC_FLUSH)
+    deflate = Deflate()
+    assert deflate.inflate(packed + b"clear") == b"one"
+    assert deflate.pending
+    assert deflate.end() == b"clear"
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
+    deflate = Deflate()
+    deflate.inflate(bomb.compress(b"b" * 2 * MOST) + bomb.flush(zlib.Z_SYNC_FLUSH))
+    with pytest.raises(DeflateError):
+        deflate.end()
+
+
 async def test_h105_a_bomb_is_inflated_piece_by_piece() -> None:
     """1 KiB of octets for each MiB of text: the bounds of commands hold for the text, and others are served."""
     async with World(limits=Limits(message_size="1M")) as world:
