@@ -237,7 +237,7 @@ async def test_what_the_suite_may_not_read_is_not_left_behind(data: Path, maildi
 async def test_flags_that_dovecot_wrote_in_new_are_kept(store: MaildirStore, maildir: Path) -> None:
     (maildir / "new/1600000009.M3P1.vieux").rename(maildir / "new/1600000009.M3P1.vieux:2,FSb")
     await _adopt(store, maildir)
-    rows = {row.uid: row for row in await all_rows(await inbox_of(store))}
+    rows = {int(row.uid): row for row in await all_rows(await inbox_of(store))}
     assert (rows[12].flags, rows[12].keywords) == (Flag.SEEN | Flag.FLAGGED, ("Permis",))
 
 
