@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from core.address import parse
-from core.status import deferred
+from core.status import Status, deferred
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.scheduler import Scheduler
 from delivery.types import Job, QueuedRecipient, Result, ResultKind
@@ -37,7 +37,7 @@ def answers(**by_domain: Result | Callable[[Job], list[Result]]) -> Callable[[Jo
     return answer
 
 
-def deferral(status: Any = UNREACHED, remote: str = "") -> Result:
+def deferral(status: Status = UNREACHED, remote: str = "") -> Result:
     return Result(0, ResultKind.DEFERRED, status, remote)
 
 
@@ -63,7 +63,7 @@ async def running(scheduler: Scheduler) -> AsyncIterator[Scheduler]:
             await task
 
 
-async def until(met: Callable[[], Any], seconds: float = 30.0) -> None:
+async def until(met: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for a condition with a deadline; it may be a coroutine function."""
     async with asyncio.timeout(seconds):
         while True:

@@ -31,7 +31,7 @@ MAIL = b"From: a@sender.test\r\nTo: amis@ville.test\r\nSubject: Bonjour\r\n\r\nU
 class OneKey:
     failure: Exception | None = None
 
-    async def signers(self, domain: str) -> tuple[Any, ...]:
+    async def signers(self, domain: str) -> tuple[Signer, ...]:
         if self.failure:
             raise self.failure
         return (Signer(domain, "sel", "rsa-sha256", load_pem_private_key(rsa_pair()[0], None)),)  # type: ignore[arg-type]  # one of the two we make

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from antispam.greylist import Greylisting, Terms
-from antispam.types import Dkim, Result
+from antispam.types import Authentication, Dkim, Result
 from core.config import Antispam, Limits
 from core.envelope import Listener
 from core.errors import TemporaryError
@@ -72,7 +72,7 @@ async def test_a_stranger_comes_again_and_is_known_then(world: World) -> None:
     ],
     ids=["spf", "dkim"],
 )
-async def test_who_is_vouched_for_never_waits(world: World, opinion: Any) -> None:
+async def test_who_is_vouched_for_never_waits(world: World, opinion: Authentication) -> None:
     world.authenticator.opinion = opinion
     assert (await said(world, door(world))).startswith("250")
 

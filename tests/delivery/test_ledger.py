@@ -13,7 +13,7 @@ from core.errors import ConflictError, TemporaryError
 from core.status import accepted
 from delivery.ledger import MOST, Beat, Ledger
 from delivery.queue.queue import Queue
-from delivery.queue.results import Settled
+from delivery.queue.results import Judge, Settled
 from delivery.types import Result, ResultKind
 from tests.delivery.queue_alone import everything, judge, new
 
@@ -48,7 +48,7 @@ class Recorded:
         self._poison = poison
         self._error = error
 
-    async def apply(self, results: Sequence[Result], _judge: Any) -> list[Settled]:
+    async def apply(self, results: Sequence[Result], _judge: Judge) -> list[Settled]:
         if self._faults:
             raise self._faults.pop()
         if any(result.recipient_id == self._poison for result in results):
@@ -62,7 +62,7 @@ async def test_results_that_wait_together_share_a_commit_and_each_job_hears_its_
     calls: list[int] = []
     real = queue.apply
 
-    async def counted(results: Sequence[Result], judge: Any) -> list[Settled]:
+    async def counted(results: Sequence[Result], judge: Judge) -> list[Settled]:
         calls.append(len(results))
         return await real(results, judge)
 
@@ -148,7 +148,7 @@ async def test_f148_what_was_under_way_when_it_was_cancelled_is_written_at_its_e
     begun, never, commits = asyncio.Event(), asyncio.Event(), list[int]()
 
     class Slow(Recorded):
-        async def apply(self, results: Sequence[Result], _judge: Any) -> list[Settled]:
+        async def apply(self, results: Sequence[Result], _judge: Judge) -> list[Settled]:
             commits.append(len(results))
             if not begun.is_set():
                 begun.set()

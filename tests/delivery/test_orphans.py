@@ -3,6 +3,7 @@ is returned when nobody came."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -72,7 +73,9 @@ async def test_what_nobody_held_goes_on(town: Town) -> None:
 
 
 @pytest.mark.parametrize("hold", [suspended, locked])
-async def test_what_was_held_says_so_and_leaves_when_somebody_releases_it(town: Town, hold: Any) -> None:
+async def test_what_was_held_says_so_and_leaves_when_somebody_releases_it(
+    town: Town, hold: Callable[[Town], Awaitable[None]]
+) -> None:
     kept, other = await town.send(MAIRE), await town.send("agent@ville.test")
     await hold(town)
     await removed(town)

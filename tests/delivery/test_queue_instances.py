@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncTransaction
 
 from core.address import parse
@@ -19,7 +19,7 @@ from core.database import create_engine
 from core.errors import TemporaryError
 from core.status import deferred
 from delivery.queue.allowance import Answer, Rules
-from delivery.queue.claims import Choice
+from delivery.queue.claims import Candidate, Choice
 from delivery.queue.postgres import CommitUnknownError, PostgresDatabase
 from delivery.queue.queue import LEASE, Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -30,6 +30,7 @@ from tests.delivery.runner import MAIL, empty, put, running, until
 from tests.fakes.postgres import Postgres
 from tests.fakes.postgres import running as postgres
 
+T = TypeVar("T")
 NUMBERS = itertools.count(1)
 
 
@@ -58,7 +59,7 @@ async def shared(server: Postgres, tmp_path: Path) -> AsyncIterator[Shared]:
     await made.queue.close()
 
 
-def everything(page: Any) -> Choice:
+def everything(page: Sequence[Candidate]) -> Choice:
     return Choice(tuple((item.id,) for item in page), frozenset())
 
 
@@ -221,7 +222,7 @@ async def test_f158_what_a_commit_came_to_is_asked_for_until_the_server_answers(
 ) -> None:
     real, faults = PostgresDatabase.read, [TemporaryError("away")]
 
-    async def read(self: PostgresDatabase, look: Any) -> Any:
+    async def read(self: PostgresDatabase, look: Callable[[Connection], T]) -> T:
         if faults:
             raise faults.pop()
         return await real(self, look)

@@ -13,7 +13,7 @@ from core.config import Limits
 from core.errors import TemporaryError
 from core.ids import RandomIds
 from core.status import refused
-from delivery.types import Result, ResultKind
+from delivery.types import Job, Result, ResultKind
 from directory.service import SqlDirectory
 from migrations.runner import upgrade
 from store import custody
@@ -71,7 +71,7 @@ async def test_a_large_message_goes_through_the_spool_file_byte_for_byte(real: W
     async with running(real.scheduler()):
         sent: list[bytes] = []
 
-        def answer(job: Any) -> Any:
+        def answer(job: Job) -> list[Result]:
             sent.append(job.content.head + job.content.read(len(job.content.head), job.content.size))
             return delivered(job)
 

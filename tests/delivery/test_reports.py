@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from email import message_from_bytes
-from typing import Any
 
 from core.address import parse
 from core.envelope import Dsn
 from core.errors import StorageError
-from core.status import accepted, deferred, refused
-from delivery.queue.claims import Choice
-from delivery.queue.reports import MESSAGES
+from core.status import Status, accepted, deferred, refused
+from delivery.queue.claims import Candidate, Choice
+from delivery.queue.reports import MESSAGES, Debt
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.reporter import Reporter
 from delivery.types import Job, Result, ResultKind
@@ -20,7 +20,7 @@ from tests.delivery.conftest import HOST, World
 from tests.delivery.runner import MAIL, answers, deferral, empty, put, running, tried, until
 
 
-def refusal(status: Any = refused("no such user", "remote-refused", "5.1.1")) -> Result:  # noqa: B008  # frozen
+def refusal(status: Status = refused("no such user", "remote-refused", "5.1.1")) -> Result:  # noqa: B008  # frozen
     return Result(0, ResultKind.FAILED, status, "mx.far.test", "550 5.1.1 no such user")
 
 
@@ -99,7 +99,7 @@ async def test_f149_reports_that_cannot_enter_are_not_tried_without_a_pause(worl
     reporter = Reporter(world.queue, world.directory, hostname=HOST, lifetime=1.0, clock=world.clock, ids=world.ids)
     real = world.queue.settle
 
-    async def full(debt: Any, report: Any) -> None:
+    async def full(debt: Debt, report: NewMessage | None) -> None:
         raise StorageError("full")
 
     world.queue.settle = full  # type: ignore[method-assign]  # a fault
@@ -110,7 +110,7 @@ async def test_f149_reports_that_cannot_enter_are_not_tried_without_a_pause(worl
     assert await world.queue.debts() == []
 
 
-def _each(page: Any) -> Choice:
+def _each(page: Sequence[Candidate]) -> Choice:
     return Choice(tuple((item.id,) for item in page), frozenset())
 
 

@@ -40,7 +40,9 @@ async def test_an_agent_that_misbehaves_defers_its_job_and_no_other(world: World
     assert (await waiting(world, queue_id)).state == "waiting"
 
 
-async def test_f146_a_result_is_written_until_the_database_takes_it(world: World, monkeypatch: Any) -> None:
+async def test_f146_a_result_is_written_until_the_database_takes_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries = []
     apply = world.queue.apply
 
@@ -68,7 +70,7 @@ async def test_f146_what_could_not_be_recorded_is_tried_again_and_not_held_for_e
     world.queue.lease = 0.2
     real, faults = world.queue.apply, [fault]
 
-    async def once(done: Any, judge: Any) -> Any:
+    async def once(done: Sequence[Result], judge: Judge) -> list[Settled]:
         if faults:
             raise faults.pop()
         return await real(done, judge)

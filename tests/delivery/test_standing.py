@@ -54,12 +54,12 @@ async def test_resuming_one_does_not_resume_what_the_other_suspends(town: Town) 
 class Stepped:
     """Waits before each call for its turn."""
 
-    def __init__(self, real: Any, turn: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, real: object, turn: Callable[[], Awaitable[None]]) -> None:
         self._real = real
         self._turn = turn
 
-    def __getattr__(self, name: str) -> Any:
-        async def call(*arguments: Any) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        async def call(*arguments: object) -> object:
             await self._turn()
             return await getattr(self._real, name)(*arguments)
 

@@ -4,9 +4,9 @@ command once more, brings it to its end (fault 147)."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -16,8 +16,10 @@ from delivery import standing
 from delivery.queue import administration
 from delivery.queue.allowance import Rules
 from delivery.standing import Follower
-from delivery.types import Vacation
+from delivery.types import QueueAdministration, Vacation
+from directory.directory import Directory
 from directory.types import State
+from store.store import Store
 from store.types import AccountRef
 from tests.delivery.town import CONSOLE, Town, open_town
 from tests.fakes.delivery_world import FakeStore
@@ -34,12 +36,12 @@ class Killed(BaseException):
 class Fatal:
     """Lives for so many calls, counted over all that share `lives`."""
 
-    def __init__(self, real: Any, lives: list[int]) -> None:
+    def __init__(self, real: object, lives: list[int]) -> None:
         self._real = real
         self._lives = lives
 
-    def __getattr__(self, name: str) -> Any:
-        async def call(*arguments: Any) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        async def call(*arguments: object) -> object:
             if not self._lives[0]:
                 raise Killed
             self._lives[0] -= 1
@@ -51,18 +53,18 @@ class Fatal:
 class Bin(FakeStore):
     """Mailboxes that can be taken away, and are found where that did not happen."""
 
-    def __init__(self, *left: Any) -> None:
+    def __init__(self, *left: AccountRef) -> None:
         super().__init__()
         self.left = list(left)
 
     @property
-    def administration(self) -> Any:
+    def administration(self) -> Self:
         return self
 
-    async def leftover(self, domain: str, local: str) -> Any:
+    async def leftover(self, domain: str, local: str) -> AccountRef | None:
         return next((ref for ref in self.left if (ref.domain, ref.local) == (domain, local)), None)
 
-    async def remove_account(self, ref: Any) -> None:
+    async def remove_account(self, ref: AccountRef) -> None:
         self.left = [item for item in self.left if item.id != ref.id]
 
 
@@ -73,7 +75,7 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield made
 
 
-async def killed_after(town: Town, steps: int, act: Any, *parts: Any) -> None:
+async def killed_after(town: Town, steps: int, act: Callable[..., Awaitable[None]], *parts: object) -> None:
     """Between calls of the directory and the store, and between commits of the queue."""
     lives, queue = [steps], town.queue
     database: Any = Fatal(queue._database, lives)
@@ -92,7 +94,7 @@ async def test_f147_a_mailbox_is_removed_with_all_that_the_queue_knew_of_it(town
     await town.send("maire@ville.test")
     from_disk: Any = Bin(AccountRef.of(account))
 
-    async def remove(directory: Any, store: Any, told: Any) -> None:
+    async def remove(directory: Directory, store: Store, told: QueueAdministration) -> None:
         await standing.remove(directory, store, told, CONSOLE, MAIRE)
 
     await killed_after(town, steps, remove, from_disk)
@@ -139,7 +141,7 @@ async def test_f147_a_commune_is_suspended_whole_whatever_its_people_have_queued
     """Accounts that had nothing in the queue were forgotten, and what still entered of theirs left."""
     await town.send("agent@ville.test")
 
-    async def suspend(directory: Any, told: Any) -> None:
+    async def suspend(directory: Directory, told: QueueAdministration) -> None:
         await standing.set_organisation_state(directory, told, CONSOLE, "Ville", State.SUSPENDED)
 
     await killed_after(town, steps, suspend)
@@ -156,7 +158,7 @@ async def test_f147_a_commune_goes_on_whole(town: Town, steps: int) -> None:
     for sender in town.accounts:
         await town.send(sender)
 
-    async def resume(directory: Any, told: Any) -> None:
+    async def resume(directory: Directory, told: QueueAdministration) -> None:
         await standing.set_organisation_state(directory, told, CONSOLE, "Ville", State.ACTIVE)
 
     await killed_after(town, steps, resume)
@@ -166,7 +168,7 @@ async def test_f147_a_commune_goes_on_whole(town: Town, steps: int) -> None:
 
 @pytest.mark.parametrize("steps", range(1, 6, 2))
 async def test_f147_one_account_is_suspended_though_it_has_nothing_queued(town: Town, steps: int) -> None:
-    async def suspend(directory: Any, told: Any) -> None:
+    async def suspend(directory: Directory, told: QueueAdministration) -> None:
         await standing.suspend(directory, told, CONSOLE, MAIRE)
 
     await killed_after(town, steps, suspend)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.clock import ManualClock
-from core.resolver import Tlsa
+from core.resolver import Answer, Tlsa
 from core.status import Status
 from smtp.outbound.dialogue import Encryption
 from smtp.outbound.mx import MxResolver, Target
@@ -164,7 +164,7 @@ async def test_who_makes_one_address_question_of_a_signed_zone_fail_switches_not
     zone: Zone = {"r.test": {"MX": [(10, "mx.r.test")]}, "mx.r.test": {"A": ["192.0.2.1"]}}
 
     class Blocked(FakeResolver):
-        async def aaaa(self, name: str) -> Any:
+        async def aaaa(self, name: str) -> Answer[str]:
             self.failing.add(name)
             try:
                 return await super().aaaa(name)
