@@ -20,6 +20,7 @@ import structlog
 
 MAX_FIELD = 1024
 _CONTEXT: ContextVar[Mapping[str, object]] = ContextVar("beffroi_log", default=MappingProxyType({}))
+_SILENT = "_silent"  # in the context: see `silence`
 _JSON = json.JSONEncoder(default=str, ensure_ascii=True)
 
 
@@ -70,6 +71,13 @@ def context(**fields: object) -> Iterator[None]:
         _CONTEXT.reset(token)
 
 
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """What is said inside, in this task and the tasks it starts, concerns nobody unless it is a warning or worse."""
+    with context(**{_SILENT: True}):
+        yield
+
+
 Observer = Callable[[MutableMapping[str, Any]], None]
 
 
@@ -101,6 +109,8 @@ def _told(_logger: object, method: str, event: MutableMapping[str, Any]) -> Muta
     each message, and they were measured to cost it a twentieth of its time."""
     for key, value in _CONTEXT.get().items():
         event.setdefault(key, value)
+    if event.pop(_SILENT, False) and method in ("debug", "info"):
+        raise structlog.DropEvent
     event["level"] = "error" if method == "exception" else method
     event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return event

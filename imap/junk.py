@@ -34,7 +34,7 @@ async def moved(session: Session, selected: Selected, target: str, copied: Copie
             return
         spam = lesson(selected.snapshot.folder.special_use, place.folder.special_use)
         if spam is not None:
-            mailbox = await place.store.mailbox(place.folder.name)
+            mailbox = place.store.opened(place.folder)
             teacher.teach(mailbox, [uid for _, uid in copied.pairs], spam=spam)
     except MailError as error:  # the folder was deleted in this very moment, the disk failed: nothing is learnt
         log.info("learning-skipped", reason=error.code)

@@ -19,7 +19,7 @@ from imap.guarded import GuardedMailbox
 from imap.namespaces import Namespaces
 from imap.permits import Place, absent, allowed_flags, demand, forbidden
 from message.content import Content
-from store.store import AccountStore, Spool, Store
+from store.store import AccountStore, Mailbox, Spool, Store
 from store.types import DELIMITER, AccountRef, Appended, Folder, Hint, Placement
 
 log = get(__name__)
@@ -163,7 +163,11 @@ class Places:
     async def mailbox(self, name: str) -> GuardedMailbox:
         place = await self.place(name)
         demand(place, Right.READ)
-        return GuardedMailbox(self, place, await place.store.mailbox(place.folder.name))
+        return GuardedMailbox(self, place, place.store.opened(place.folder))
+
+    def opened(self, folder: Folder) -> Mailbox:
+        """Of one's own: a folder of anybody else is not found in this account."""
+        return self._own.opened(folder)
 
     async def create(self, name: str, *, special_use: str = "", subscribed: bool = True) -> Folder:
         """RFC 4314 4: below the nearest folder that exists, whose list the new one takes over."""

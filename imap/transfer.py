@@ -98,7 +98,7 @@ async def _take_back(target: Place, put: _Put) -> None:
     if not put.pairs:
         return
     try:
-        mailbox = await target.store.mailbox(target.folder.name)
+        mailbox = target.store.opened(target.folder)
         await mailbox.expunge(ranges_of(sorted(uid for _, uid in put.pairs)), only_deleted=False)
     except MailError as error:
         log.error("copy-not-taken-back", folder=target.folder.id, messages=len(put.pairs), reason=error.code)

@@ -78,6 +78,9 @@ class Account:
         folder = await self.folder(name)
         if folder is None:
             raise NotFoundError("no such folder", code="no-folder")
+        return self.opened(folder)
+
+    def opened(self, folder: Folder) -> Mailbox:
         return FolderView(self._accounts, self._ref, folder.id, self._pool)
 
     async def create(self, name: str, *, special_use: str = "", subscribed: bool = True) -> Folder:

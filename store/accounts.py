@@ -17,11 +17,10 @@ from typing import TypeVar
 
 import core.log
 from core.errors import MailError, StorageError
-from store import batch, beside, catalog, floors, layout, records, unreadable, unscanned
+from store import batch, beside, catalog, floors, layout, newcomers, outside, records, unreadable, unscanned
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
-from store.index import Connection
 from store.lockfile import AccountLock
 from store.readers import Readers
 from store.recent import Recent
@@ -178,7 +177,7 @@ class Accounts:
         """Blocking."""
         handle = self.open_handle(ref)
         try:
-            _prepare(handle.reader)
+            _prepare(handle)
         except BaseException:
             handle.close()
             raise
@@ -348,14 +347,16 @@ def _seen(opening: asyncio.Future[Entry]) -> None:
         opening.exception()
 
 
-def _prepare(db: Connection) -> None:
+def _prepare(handle: Handle) -> None:
     """What SELECT begins with is asked here, for nothing, rather than on the loop first: the first question of a
-    connection reads the schema, which takes as long as all of a later SELECT. What is wrong with the index is found by
-    whoever wants an answer."""
+    connection reads the schema, which takes as long as all of a later SELECT, and names are looked up on the disk. What
+    is wrong with the index is found by whoever wants an answer."""
+    db = handle.reader
     with contextlib.suppress(IndexDamagedError, StorageError), translated(), db.reading():
         inbox = catalog.by_name(db, INBOX)
         if inbox is not None:
-            catalog.by_id(db, inbox.id)
+            outside.found(handle, inbox.id)
+            newcomers.peek(handle.fs, handle.root, inbox)
             records.first_unseen(db, replace(inbox, number=0))
 
 

@@ -98,15 +98,20 @@ class FolderView:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     async def snapshot(self, *, take_recent: bool = False) -> Snapshot:
+        """What somebody else did to the files is found first: the row that is read for the answer tells (`outside`)."""
         entry = await self._entry()
-        if outside.suspicious(entry.handle, self._id):
-            await entry.writer.submit(lambda transaction: outside.examine(transaction, self._id))
+        changed = outside.found(entry.handle, self._id)
 
-        def ask(handle: Handle) -> Snapshot:
+        def ask(handle: Handle) -> Snapshot | None:
             row = self._row(handle)
+            if outside.differs(row, changed):
+                return None
             return _snapshot(handle.reader, row, _recent_from(handle, row, row.uidnext, take=take_recent))
 
-        return await self._accounts.read(self._ref, ask)
+        while (told := await self._accounts.read(self._ref, ask)) is None:
+            await entry.writer.submit(lambda transaction: outside.examine(transaction, self._id))
+            entry, changed = await self._entry(), None  # once
+        return told
 
     async def recent_from(self, uidnext: int, *, take: bool) -> int:
         def ask(handle: Handle) -> int:

@@ -26,7 +26,10 @@ FIRST = 1
 
 def known(fs: FileSystem, root: int) -> bool:
     """False also where it was made and not written: by a full disk, or before a kill."""
-    return fs.exists(root, RECENT_FILE) and fs.stat(root, RECENT_FILE).st_size > 0
+    try:
+        return fs.stat(root, RECENT_FILE).st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def ensure(fs: FileSystem, root: int, db: Connection) -> None:

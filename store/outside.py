@@ -15,17 +15,26 @@ from store.trust import Trust
 
 
 def suspicious(handle: Handle, folder_id: str) -> bool:
-    """On the loop thread. False while a writer is at work: its commit will note the time. Asked in an order that makes
-    a commit in between look suspicious rather than innocent."""
+    """On the loop thread. Asked in an order that makes a commit in between look suspicious rather than innocent."""
+    changed = found(handle, folder_id)
+    row = catalog.by_id(handle.reader, folder_id)
+    return row is not None and differs(row, changed)
+
+
+def found(handle: Handle, folder_id: str) -> int | None:
+    """The present time of the folder's files, to compare with a row that is read after it; None where nothing is to be
+    compared: the folder is gone, or a writer is at work, whose commit will note the time."""
     row = catalog.by_id(handle.reader, folder_id)
     if row is None:
-        return False
+        return None
     changed = _changed(handle, row)
     word = handle.lock.read()
-    if word is not None and word.state is State.BUSY:
-        return False
-    row = catalog.by_id(handle.reader, folder_id)
-    return row is not None and changed != row.changed and bool(row.changed)
+    return None if word is not None and word.state is State.BUSY else changed
+
+
+def differs(row: FolderRow, changed: int | None) -> bool:
+    """The index does not know of what was `found`."""
+    return changed is not None and changed != row.changed and bool(row.changed)
 
 
 def _changed(handle: Handle, row: FolderRow) -> int:

@@ -185,6 +185,9 @@ class AccountStore(Protocol):
     async def mailbox(self, name: str) -> Mailbox:
         """Raises `NotFoundError`."""
 
+    def opened(self, folder: Folder) -> Mailbox:
+        """Of a folder that this account gave. Whether it is still there is told to whoever asks it something."""
+
     async def create(self, name: str, *, special_use: str = "", subscribed: bool = True) -> Folder:
         """With missing parents; a name that was subscribed to before stays so. InvalidError: name out of bounds (h097);
         QuotaError: too many folders."""

@@ -8,11 +8,13 @@ import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
+from pathlib import Path
 
 from antispam.learn import Learner
 from beffroi.rooms import CLOCK, IDS
 from beffroi.wiring import Rooms, make_acceptors, open_rooms
 from beffroi.worker.bootstrap import Assignment
+from beffroi.worker.rehearsal import rehearsed
 from core import log
 from core.config import Config
 from core.envelope import Listener
@@ -62,6 +64,10 @@ class Front:
                 self._imap.serve(sock, IMAP_DOORS[role], self._context_of(role))
             else:
                 _log.warning("door-not-served", role=role)
+
+    async def rehearse(self, path: Path) -> None:
+        """Before anybody is let in."""
+        await rehearsed(self._imap_services(), path)
 
     def _context_of(self, role: str) -> Callable[[], ssl.SSLContext]:
         return lambda: self._tls[role].context
@@ -143,6 +149,7 @@ async def start(assignment: Assignment, config: Config) -> Front:
     try:
         rooms = await stack.enter_async_context(open_rooms(config))
         front = Front(config, rooms, stack)
+        await front.rehearse(config.run_dir / f"rehearsal-{assignment.index}")
         await front.serve(assignment.sockets)
     except BaseException:
         await stack.aclose()

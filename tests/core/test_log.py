@@ -83,3 +83,17 @@ def test_the_context_is_on_every_event_inside() -> None:
         assert "conn" not in outside
     finally:
         structlog.reset_defaults()
+
+
+def test_inside_silence_only_warnings_are_told_and_counted() -> None:
+    stream, seen = io.StringIO(), list[str]()
+    log.configure("info", stream=stream, observer=lambda event: seen.append(str(event["event"])))
+    try:
+        with log.silence():
+            log.get("test").info("unheard")
+            log.get("test").warning("heard")
+        log.get("test").info("after")
+        assert [event["event"] for event in events(stream)] == seen == ["heard", "after"]
+        assert "_silent" not in stream.getvalue()
+    finally:
+        structlog.reset_defaults()

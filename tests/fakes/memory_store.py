@@ -289,6 +289,9 @@ class MemoryAccount:
     async def mailbox(self, name: str) -> MemoryBox:
         return MemoryBox(self, self.box(name))
 
+    def opened(self, folder: Folder) -> MemoryBox:
+        return MemoryBox(self, self.box(folder.name))
+
     async def create(self, name: str, *, special_use: str = "", subscribed: bool = True) -> Folder:
         if name in self.boxes:
             raise ConflictError("folder exists", code="folder-exists")
