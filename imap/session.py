@@ -201,6 +201,7 @@ class Selected:
     rights: Right = ALL  # when it was opened
     examined: bool = False  # by EXAMINE: read-only whatever the rights
     contexts: dict[str, Context] = field(default_factory=dict)  # by tag (RFC 5267 4.3)
+    held_back: bool = False  # the client was told a HIGHESTMODSEQ below a removal that was withheld
 
     @staticmethod
     def begin(name: str, mailbox: Mailbox, snapshot: Snapshot, *, read_only: bool) -> Selected:

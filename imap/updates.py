@@ -160,8 +160,10 @@ async def _write(session: Session, selected: Selected, updates: Updates) -> None
         writer.write(b"".join([_told(session, update) for update in some]))
         if len(some) == BATCH:
             await _breathe(writer)
-    if session.qresync and selected.view.owes_expunge:
-        # RFC 7162 3.2: mod-sequences above a withheld removal were told; a client that leaves now must not skip it.
+    if session.qresync and (selected.view.owes_expunge or selected.held_back):
+        # RFC 7162 3.2, 6: mod-sequences above a withheld removal were told; a client that leaves now must not skip it.
+        # Once all is told it may go on from there, or it would hear of the same changes again.
+        selected.held_back = selected.view.owes_expunge
         writer.write(responses.highest_modseq(selected.view.settled))
 
 
