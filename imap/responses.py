@@ -157,10 +157,14 @@ def flags(keywords: Collection[str]) -> bytes:
     return b"* FLAGS %b\r\n" % flag_list(ALL_FLAGS, keywords)
 
 
-def permanent_flags(keywords: Collection[str], *, read_only: bool, rights: Right = ALL) -> bytes:
-    """What stays of what this client sets: RFC 4314 5.1.1 wants the rights in it."""
+def permanent_flags(
+    keywords: Collection[str], *, read_only: bool, rights: Right = ALL, most: int | None = None
+) -> bytes:
+    """What stays of what this client sets: RFC 4314 5.1.1 wants the rights in it. With `most` keywords there are no new
+    ones to be made, which "\\*" would promise (RFC 9051 7.1)."""
     words = Right.WRITE in rights
-    listed = b"()" if read_only else flag_list(allowed_flags(rights), keywords if words else (), wildcard=words)
+    more = words and (most is None or len(keywords) < most)
+    listed = b"()" if read_only else flag_list(allowed_flags(rights), keywords if words else (), wildcard=more)
     return b"* OK [PERMANENTFLAGS %b] Flags that stay\r\n" % listed
 
 

@@ -7,7 +7,7 @@ Holds facts and the doors to the outside as Protocols; decides nothing and knows
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Protocol
@@ -201,12 +201,19 @@ class Selected:
     rights: Right = ALL  # when it was opened
     examined: bool = False  # by EXAMINE: read-only whatever the rights
     contexts: dict[str, Context] = field(default_factory=dict)  # by tag (RFC 5267 4.3)
+    most_keywords: int | None = None  # that the folder may have; None: not known
     held_back: bool = False  # the client was told a HIGHESTMODSEQ below a removal that was withheld
 
     @staticmethod
     def begin(name: str, mailbox: Mailbox, snapshot: Snapshot, *, read_only: bool) -> Selected:
         rights = mailbox.opened_with if isinstance(mailbox, GuardedMailbox) else ALL
         return Selected(name, mailbox, snapshot, read_only, View(snapshot), set(snapshot.keywords), rights)
+
+    def permanent_flags(self, keywords: Collection[str]) -> bytes:
+        """PERMANENTFLAGS as they are this moment."""
+        return responses.permanent_flags(
+            keywords, read_only=self.read_only, rights=self.rights, most=self.most_keywords
+        )
 
     async def numbered(self) -> View:
         """The view with its map of sequence numbers; handlers that name messages start with it."""

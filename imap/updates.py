@@ -90,9 +90,7 @@ async def _tell_rights(session: Session, selected: Selected) -> None:
     if selected.read_only is not before:
         code = Code.READ_ONLY if selected.read_only else Code.READ_WRITE
         writer.write(responses.untagged("OK", "your rights have changed", code))
-    writer.write(
-        responses.permanent_flags(sorted(selected.keywords), read_only=selected.read_only, rights=selected.rights)
-    )
+    writer.write(selected.permanent_flags(sorted(selected.keywords)))
 
 
 async def _contexts(selected: Selected) -> list[Change]:
@@ -185,4 +183,4 @@ def announce_keywords(writer: Writer, selected: Selected, keywords: Iterable[str
         selected.keywords |= new
         listed = sorted(selected.keywords)
         writer.write(responses.flags(listed))
-        writer.write(responses.permanent_flags(listed, read_only=selected.read_only, rights=selected.rights))
+        writer.write(selected.permanent_flags(listed))

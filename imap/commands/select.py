@@ -131,6 +131,7 @@ async def _open(session: Session, asked: Select, *, examined: bool) -> None:
     read_only = examined or not mailbox.opened_with & CHANGES
     snapshot = await mailbox.snapshot(take_recent=not read_only)  # RFC 3501 6.3.2: EXAMINE leaves it to others
     selected = Selected.begin(asked.name, mailbox, snapshot, read_only=read_only)
+    selected.most_keywords = session.limits.keywords
     selected.examined = examined
     if session.rev2:
         selected.view.forget_recent()
@@ -150,7 +151,7 @@ def _describe(session: Session, snapshot: Snapshot) -> bytes:
     parts = [
         responses.flags(snapshot.keywords),
         responses.exists(snapshot.messages),
-        responses.permanent_flags(snapshot.keywords, read_only=selected.read_only, rights=selected.rights),
+        selected.permanent_flags(snapshot.keywords),
         responses.untagged("OK", "next UID", f"UIDNEXT {snapshot.uidnext}"),
         responses.untagged("OK", "UIDs are valid", f"UIDVALIDITY {snapshot.uidvalidity}"),
         responses.untagged("OK", "highest", responses.highest_modseq_code(snapshot.modseq)),

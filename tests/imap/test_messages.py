@@ -144,6 +144,14 @@ async def test_a_new_keyword_is_announced_before_it_is_used() -> None:
         assert lines[2] == b"* 1 FETCH (FLAGS ($Work))"
 
 
+async def test_a_mailbox_that_has_all_its_keywords_promises_no_new_ones() -> None:
+    """RFC 9051 7.1: "\\*" says that keywords can be made."""
+    async with World(limits=Limits(keywords=2)) as world, selected(world, MAIL) as client:
+        assert (await client.ok(b"STORE 1 +FLAGS one"))[1].endswith(b" one \\*)] Flags that stay")
+        assert (await client.ok(b"STORE 1 +FLAGS two"))[1].endswith(b" one two)] Flags that stay")
+        assert b" one two)] Flags" in b"".join(await client.ok(b"SELECT INBOX"))
+
+
 @pytest.mark.parametrize(
     ("command", "answer"),
     [
