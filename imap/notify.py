@@ -7,7 +7,7 @@ changes become one STATUS. Knows no parsing and no timing: `connection` and IDLE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -170,6 +170,28 @@ class Notifier:
         """RFC 5465 5: what the client does itself is not told."""
         if self._annotations is not None:
             await self._annotations.mine(session, folder_id, values)
+
+    async def named(self, session: Session, names: Collection[str]) -> None:
+        """RFC 5465 5: mailboxes that the client gave these names, or took them from, are as they were told; with those
+        below them and the levels above that came along. What others did meanwhile stays to be told."""
+
+        above = {up for name in names for up in parents(name)}
+
+        def mine(name: str) -> bool:
+            return name in above or name in names or any(up in names for up in parents(name))
+
+        store = session.store
+        now = {each.id: each for each in await store.folders() if Right.READ in store.listed_rights(each)}
+        told = {each: was for each, was in self._told.items() if each in now or not mine(was.name)}
+        for each, folder in now.items():
+            was = told.get(each)
+            if was is None and mine(folder.name):
+                told[each] = folder
+            elif was is not None and (mine(folder.name) or mine(was.name)):
+                told[each] = was._replace(
+                    name=folder.name, subscribed=folder.subscribed, special_use=folder.special_use
+                )
+        self._told = told
 
     async def _folders(self, session: Session) -> list[Folder]:
         """All that may be looked up and read (RFC 5465 5). What may be looked up and not read is told to have no

@@ -7,6 +7,7 @@ Holds facts and the doors to the outside as Protocols; decides nothing and knows
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.clock import Clock
 from core.config import Imap, Limits
+from core.errors import MailError
 from core.wake import Wake
 from directory.directory import Directory
 from directory.rights import ALL, Right
@@ -133,6 +135,9 @@ class Notices(Protocol):
 
     async def annotated(self, session: Session, folder_id: str, values: Mapping[str, bytes | None]) -> None:
         """The client changed these annotations itself."""
+
+    async def named(self, session: Session, names: Collection[str]) -> None:
+        """The client made, renamed, removed or (un)subscribed mailboxes of these names itself."""
 
     def close(self) -> None: ...
 
@@ -359,6 +364,13 @@ class Session:
             self.state = State.AUTHENTICATED
             if self._store is not None:
                 self._store.attended = None
+
+    async def named(self, *names: str) -> None:
+        """What the client does to the names of mailboxes itself is not told (RFC 5465 5). It is done already: a store
+        that fails now has them told."""
+        if self.notices is not None:
+            with contextlib.suppress(MailError):
+                await self.notices.named(self, names)
 
     def notify(self, notices: Notices | None) -> None:
         """From now on these, none others."""

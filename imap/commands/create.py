@@ -53,6 +53,7 @@ async def _handle(session: Session, create: Create) -> Ok:
     use = SPECIAL_USES[create.uses[0]] if create.uses else ""
     # To subscribe is the client's own affair (RFC 9051 6.3.7).
     made = await session.store.create(name, special_use=use, subscribed=False)
+    await session.named(made.name)
     if create.spelt and session.utf8:  # RFC 9051 6.3.9.7: what the name the client gave has become
         session.writer.write(responses.listed("LIST", [], made.name, utf8=True, old_name=create.spelt))
     return Ok("CREATE completed", responses.mailbox_id_code(made.id))  # RFC 8474 4.1

@@ -34,6 +34,7 @@ async def _handle(session: Session, name: str) -> Ok:
         if any(folder.name.startswith(name + DELIMITER) for folder in await session.store.folders()):
             raise No("only a name, with mailboxes below it", Code.HASCHILDREN) from None
         raise
+    await session.named(name)
     return Ok("DELETE completed")
 
 

@@ -43,6 +43,7 @@ async def _handle(session: Session, rename: Rename) -> Ok:
     await session.store.rename(rename.old, new)
     if rename.old == INBOX:
         await _copy_annotations(session, new)
+    await session.named(rename.old, new)
     return Ok("RENAME completed")
 
 

@@ -17,11 +17,13 @@ def _parse(scanner: Scanner) -> str:
 
 async def _subscribe(session: Session, name: str) -> Ok:
     await session.store.subscribe(name, True)
+    await session.named(name)
     return Ok("SUBSCRIBE completed")
 
 
 async def _unsubscribe(session: Session, name: str) -> Ok:
     await session.store.subscribe(name, False)
+    await session.named(name)
     return Ok("UNSUBSCRIBE completed")
 
 

@@ -381,6 +381,29 @@ async def test_h106_what_may_not_be_looked_up_is_ignored(quickly: None) -> None:
         assert (await one.line()).startswith(b"* STATUS INBOX (MESSAGES 2 ")
 
 
+async def test_rfc5465_what_the_client_does_to_names_itself_is_not_told() -> None:
+    """RFC 5465 5; what somebody else does meanwhile is."""
+    async with World() as world:
+        one, two = await world.login(), await world.login()
+        await one.ok(b"NOTIFY SET (personal (MailboxName SubscriptionChange))")
+        for command in (
+            b"CREATE a/b/c",
+            b"SUBSCRIBE a/b/c",
+            b"RENAME a x",
+            b"UNSUBSCRIBE x/b/c",
+            b"DELETE x/b/c",
+            b"DELETE x/b",
+            b"CREATE mine",
+            b"RENAME INBOX old",
+        ):
+            assert len(await one.ok(command)) == 1
+        await two.ok(b"CREATE x/theirs")
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" x/theirs'
+        assert await one.line() == b'* LIST (\\HasChildren) "/" x'
+        await two.ok(b"RENAME mine theirs")
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" theirs ("OLDNAME" (mine))'
+
+
 async def test_rfc5465_a_mailbox_in_several_groups_has_the_events_of_all() -> None:
     """RFC 5465 6: the example."""
     async with World() as world:
