@@ -173,6 +173,20 @@ class Administration:
         fs, domains = self._tools.fs, self._places.domains
         return await self._in_thread(lambda: list(verify.accounts_on_disk(fs, domains, domain)))
 
+    async def left_alone(self, domain: str | None) -> Sequence[str]:
+        found = list[str]()
+        for ref in await self.on_disk(domain):
+            found += await self._in_thread(partial(self._left_alone, ref))
+        return found
+
+    def _left_alone(self, ref: AccountRef) -> list[str]:
+        fs = self._tools.fs
+        try:
+            with folder_directory(fs, self._places.domains, f"{ref.domain}/{account_directory(ref.local)}") as root:
+                return list(verify.left_alone(fs, root, ref, self._tools.limits.message_octets))
+        except FileNotFoundError:  # removed meanwhile
+            return []
+
     async def leftover(self, domain: str, local: str) -> AccountRef | None:
         return next((ref for ref in await self.on_disk(domain) if ref.local == local.casefold()), None)
 

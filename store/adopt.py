@@ -13,7 +13,7 @@ from functools import partial
 
 import core.log
 from message.content import BytesContent, Content
-from store import place, records, stage, unreadable
+from store import odd, place, records, stage, unreadable
 from store.catalog import FolderRow
 from store.crlf import copy_with_crlf
 from store.faults import of_a_file
@@ -24,8 +24,6 @@ from store.transaction import Transaction
 from store.types import Flag
 
 log = core.log.get(__name__)
-
-ABSURD = 8  # times the largest message we would accept
 
 
 def prepared_file(tools: Tools, cur: int, name: str, size: int, date: int) -> Prepared:
@@ -62,9 +60,11 @@ def adopt_all(transaction: Transaction, row: FolderRow, names: Sequence[str]) ->
 def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, where: str) -> None:
     fs, handle = transaction.fs, transaction.handle
     status = fs.stat(directory, name)
-    limit = transaction.tools.limits.message_octets * ABSURD
-    if not fs.is_plain(status) or status.st_uid != handle.owner or not 0 < status.st_size <= limit:
-        handle.tell_once("store-odd-file", name, folder=row.id, size=status.st_size)
+    why = odd.reason(status, handle.owner, transaction.tools.limits.message_octets)
+    if why:
+        handle.tell_once(
+            "store-odd-file", f"{row.id}/{where}/{name}", folder=row.id, file=f"{where}/{name}", reason=why
+        )
         return
     # The same file makes the same unique part, as a delivery told again does: a copy that was made before we were cut
     # off is recognised, and only the original is left to go.
@@ -75,7 +75,7 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, 
     if place.delivered(transaction, unique) is None:
         file = _copied(transaction, directory, name, status)
         if file is None:
-            handle.tell_once("store-odd-file", name, folder=row.id, size=status.st_size)
+            handle.tell_once("store-odd-file", name, folder=row.id, file=name, reason="cannot be read")
             return
         try:
             _place(transaction, row, file, name, unique)

@@ -36,14 +36,26 @@ async def compare(directory: Directory, store: Store, domain: str | None) -> lis
     """Files, indexes and directory against each other; one line per fault."""
     known = await directory.accounts(Actor.console(), domain)
     on_disk = await store.administration.on_disk(domain)
-    return [*orphans.disagreements(on_disk, known), *await store.verify(domain)]
+    binned = orphans.binned(on_disk, known, await store.administration.recycled())
+    return [
+        *orphans.disagreements(on_disk, known),
+        *(
+            f"{ref.address}: its mail lies in the recycle bin, so nobody can use it; beffroi mailbox restore "
+            f"{ref.address} --in-place brings it back"
+            for ref, _ in binned
+        ),
+        *await store.verify(domain),
+    ]
 
 
 async def repair(directory: Directory, store: Store, domain: str | None) -> None:
-    """Mail without a mailbox goes to the recycle bin, indexes are made again."""
+    """Mail without a mailbox goes to the recycle bin, a mailbox's mail comes back from it, indexes are made again."""
     known = await directory.accounts(Actor.console(), domain)
-    for ref in orphans.orphans(await store.administration.on_disk(domain), known):
+    on_disk = await store.administration.on_disk(domain)
+    for ref in orphans.orphans(on_disk, known):
         await store.remove_account(ref)
+    for ref, item in orphans.binned(on_disk, known, await store.administration.recycled()):
+        await store.administration.give_back(ref, item)
     await store.rebuild(domain)
 
 

@@ -10,13 +10,24 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from directory.types import KEEPER, Account
-from store.types import AccountRef
+from store.types import AccountRef, Recycled
 
 
 def orphans(on_disk: Sequence[AccountRef], known: Sequence[Account]) -> list[AccountRef]:
     """Those whose mailbox is gone; the one that keeps postmaster's mail is in no directory."""
     ids = {KEEPER, *(account.id for account in known)}
     return [ref for ref in on_disk if ref.id not in ids]
+
+
+def binned(
+    on_disk: Sequence[AccountRef], known: Sequence[Account], bin_: Sequence[Recycled]
+) -> list[tuple[AccountRef, Recycled]]:
+    """Mailboxes that the directory knows and whose mail was removed with them: the directory is an older one, put back.
+    Nobody is served them, for sessions of a mailbox that is being removed must not make it anew."""
+    present = {ref.id for ref in on_disk}
+    last = {item.account_id: item for item in bin_ if not item.folder}  # oldest first
+    refs = (AccountRef.of(account) for account in known if account.id not in present)
+    return [(ref, last[ref.id]) for ref in refs if ref.id in last]
 
 
 def disagreements(on_disk: Sequence[AccountRef], known: Sequence[Account]) -> Iterator[str]:

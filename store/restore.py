@@ -32,6 +32,7 @@ from store.types import DELIMITER, AccountRef, Placement, Restored, Room
 log = core.log.get(__name__)
 
 TOGETHER = 64  # messages a commit
+TOLD = 50  # names of folders in a refusal
 OCTETS_TOGETHER = 16 * 1024 * 1024
 
 
@@ -64,6 +65,8 @@ class Restoration:
     async def run(self, account: AccountStore, sources: Sequence[Source], wanted: str | None) -> Restored:
         """`wanted`: only this folder and what is below it; None: all."""
         parts = await asyncio.get_running_loop().run_in_executor(self._pool, self._parts, sources, wanted)
+        if not parts:  # nothing to make a folder for
+            return Restored("", 0, 0)
         octets = sum(message.size for part in parts for message in part.messages)
         used, _ = await account.usage()
         room = await self._accounts.sums.room(self._ref)
@@ -83,12 +86,16 @@ class Restoration:
         with whole():
             for source in sources:
                 one = copies.folder(self._fs, source.root, "") if source.single else None
-                folders = [one] if one else [] if source.single else copies.folders(self._fs, source.root)
-                found += [
-                    _Part(source, folder, copies.messages(self._fs, source.root, folder))
+                folders = [one] if one else [] if source.single else list(copies.folders(self._fs, source.root))
+                chosen = [
+                    folder
                     for folder in folders
                     if wanted is None or folder.name == wanted or folder.name.startswith(wanted + DELIMITER)
                 ]
+                if wanted is not None and not chosen:
+                    names = ", ".join(folder.name for folder in folders[:TOLD])
+                    raise NotFoundError(f"the copy holds no folder {wanted}; it has {names}", code="no-folder")
+                found += [_Part(source, folder, copies.messages(self._fs, source.root, folder)) for folder in chosen]
         # An empty folder that nobody made is not worth a name, and an account has six of them.
         return [part for part in found if part.messages or part.source.single]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from store import adopt, catalog, contents, journal, records, stage
+from store import adopt, catalog, contents, journal, odd, records, stage
 from store.catalog import FolderRow
 from store.faults import of_a_file
 from store.journal import Journal
@@ -223,13 +223,16 @@ class _Scan:
         transaction = self.transaction
         try:
             status = transaction.fs.stat(transaction.cur(self.row), name)
+            why = odd.stranger(status, transaction.handle.owner)
         except OSError as error:
             if not of_a_file(error):
                 raise
-            transaction.handle.tell_once("store-odd-file", name, folder=self.row.id, uid=made.uid)
-            return None
-        if not transaction.fs.is_plain(status) or status.st_uid != transaction.handle.owner:
-            transaction.handle.tell_once("store-odd-file", name, folder=self.row.id, uid=made.uid)
+            why = f"cannot be read: {error.strerror or error}"
+        if why:
+            told = f"{self.row.id}/cur/{name}"
+            transaction.handle.tell_once(
+                "store-odd-file", told, folder=self.row.id, uid=made.uid, file=f"cur/{name}", reason=why
+            )
             return None
         if status.st_size != made.size:
             self._foreign.append(name)

@@ -255,6 +255,10 @@ class StoreAdministration(Protocol):
         """After files were brought back from an older copy: go on with UIDs and mod-sequences that nobody was given
         (fault 167). The number of accounts. Raises StorageError, which names those that failed, after all others."""
 
+    async def left_alone(self, domain: str | None) -> Sequence[str]:
+        """One line for each file in a folder that can be no message (a link, another user's file): nobody is served
+        it."""
+
     async def leftover(self, domain: str, local: str) -> AccountRef | None:
         """The account whose mail lies at an address on disk, whoever the directory knows there."""
 

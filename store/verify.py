@@ -5,15 +5,17 @@ An account whose index is missing is told as such and left alone; opening it (or
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
-from store import catalog, contents, copies, journal, records, sidefile, unreadable
+from store import catalog, contents, copies, journal, odd, records, sidefile, unreadable
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import INDEX_FILE
 from store.names import account_local, parse
 from store.schema import CONTENT_TABLES, UID_MASK, key
+from store.sidefile import FOLDER_FILE
 from store.types import AccountRef
 
 
@@ -66,13 +68,35 @@ def has_index(fs: FileSystem, root: int) -> bool:
     return fs.exists(root, INDEX_FILE)
 
 
+def left_alone(fs: FileSystem, root: int, ref: AccountRef, largest: int) -> Iterator[str]:
+    """One line for each file in an account's folders that can be no message; needs no index. Raises OSError."""
+    owner = fs.status(root).st_uid
+    for folder in copies.folders(fs, root):
+        with folder_directory(fs, root, folder.directory) as fd:
+            for where in ("cur", "new"):
+                yield from (f"{ref.address} {folder.name}: {line}" for line in _odd(fs, fd, where, owner, largest))
+
+
+def _odd(fs: FileSystem, folder: int, where: str, owner: int, largest: int) -> Iterator[str]:
+    """Of all in the folder's `where`."""
+    with contextlib.suppress(FileNotFoundError), folder_directory(fs, folder, where) as directory:
+        for name in sorted(fs.names(directory)):
+            if why := _why(fs, directory, name, owner, largest):
+                yield _left(f"{where}/{name}", why)
+
+
+def _left(path: str, why: str) -> str:
+    return f"file {path!r} {why}; it is left alone, and no client sees it"
+
+
 def verify_account(handle: Handle) -> list[str]:
     """Under the account lock, with the index made true. One line per fault."""
     label = f"{handle.ref.local}@{handle.ref.domain}"
     rows = catalog.everything(handle.writer)
     faults = [f"{label}: {fault}" for fault in _verify_structure(handle, rows)]
     for row in rows:
-        faults += [f"{label} {row.name}: {fault}" for fault in _verify_folder(handle, row)]
+        if _has_cur(handle, row):
+            faults += [f"{label} {row.name}: {fault}" for fault in _verify_folder(handle, row)]
     answer = handle.writer.value("PRAGMA quick_check")
     if answer != "ok":
         faults.append(f"{label}: index is damaged: {answer}")
@@ -83,7 +107,7 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
     """Folders both ways, the quota's sums, the tables that go with `messages`, a rename cut off."""
     on_disk = {folder.directory: folder for folder in copies.folders(handle.fs, handle.root)}
     known = {row.directory: row for row in rows}
-    yield from (f"folder {row.name!r} has no directory" for row in rows if row.directory not in on_disk)
+    yield from (_without_folder(handle, row) for row in rows if row.directory not in on_disk)
     for directory, folder in on_disk.items():
         if directory not in known:
             yield f"directory {directory!r} is not in the index"
@@ -100,6 +124,19 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
         yield "a rename of folders was cut off"
 
 
+def _without_folder(handle: Handle, row: FolderRow) -> str:
+    """A folder of the index that the files do not tell of."""
+    if not _has_cur(handle, row):
+        return f"folder {row.name!r} has no directory"
+    return f"folder {row.name!r}: {FOLDER_FILE} is missing or damaged in its directory {row.directory or '.'!r}"
+
+
+def _has_cur(handle: Handle, row: FolderRow) -> bool:
+    with contextlib.suppress(NotADirectoryError):
+        return handle.fs.exists(handle.root, f"{row.directory or '.'}/cur")
+    return False
+
+
 def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
     fs = handle.fs
     cur = handle.writing.cur(row.id, row.directory)
@@ -114,7 +151,11 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
         )
     }
     yield from (f"UID {rows[name][0]} has no file" for name in sorted(rows.keys() - files))
-    yield from (f"file {name!r} is not in the index" for name in sorted(files - rows.keys()))
+    for name in sorted(files - rows.keys()):
+        why = _why(fs, cur, name, handle.owner, handle.tools.limits.message_octets)
+        yield _left(f"cur/{name}", why) if why else f"file {name!r} is not in the index"
+    with folder_directory(fs, handle.root, row.directory) as fd:
+        yield from _odd(fs, fd, "new", handle.owner, handle.tools.limits.message_octets)
     for name in sorted(files & rows.keys()):
         yield from _verify_file(handle, cur, name, *rows[name])
     yield from _verify_counts(handle, row)
@@ -128,15 +169,26 @@ def _verify_file(handle: Handle, cur: int, name: str, uid: int, size: int, marke
     made = parse(name)
     try:
         status = handle.fs.stat(cur, name)
-        if handle.fs.is_plain(status):
+        why = odd.stranger(status, handle.owner)
+        if not why:
             unreadable.try_file(handle.fs, cur, name, status.st_size if marked else 0)
     except OSError as error:
         yield f"UID {uid}: {handle.fs.real_path(cur)}/{name} cannot be read: {error.strerror or error}"
         return
-    if not handle.fs.is_plain(status) or status.st_uid != handle.owner:
-        yield f"UID {uid}: not a plain file of ours"
+    if why:
+        yield f"UID {uid}: file {name!r} {why}"
     elif made is None or made.uid != uid or made.size != size or status.st_size != size:
         yield f"UID {uid}: file has {status.st_size} octets, index and name tell {size}"
+
+
+def _why(fs: FileSystem, directory: int, name: str, owner: int, largest: int) -> str:
+    """ "" for what may be a message, and for what somebody took away meanwhile."""
+    try:
+        return odd.reason(fs.stat(directory, name), owner, largest)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
 
 
 def _verify_counts(handle: Handle, row: FolderRow) -> Iterator[str]:

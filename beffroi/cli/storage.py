@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 
 from beffroi.cli.console import console, run
@@ -43,15 +45,17 @@ def verify(
 def rebuild(domain: str = typer.Argument("")) -> None:
     """Make every index again from the files."""
 
-    async def operation(config: Config) -> int:
+    async def operation(config: Config) -> tuple[int, Sequence[str]]:
         async with open_store(config) as store:
             wanted = await _known(config, store, domain)
             count = await store.rebuild(wanted)
             await store.fill_text(wanted)
-            return count
+            return count, await store.administration.left_alone(wanted)
 
-    count = run(operation)
-    console.answer({"messages": count}, f"{count} messages indexed")
+    count, left = run(operation)
+    for line in left:
+        console.warn(line)
+    console.answer({"messages": count, "left": left}, f"{count} messages indexed")
 
 
 @app.command("restored")

@@ -58,6 +58,11 @@ def test_mail_comes_back_from_the_bin_and_from_a_backup(tmp_path: Path) -> None:
     copied = run("mailbox", "restore", ADDRESS, "--from", str(tmp_path / "copy"), "--folder", "INBOX")
     assert copied.out.startswith(f"{ADDRESS}: 1 messages restored to Restauration 2"), copied
     assert run("mailbox", "restore", ADDRESS, "--from", str(tmp_path / "nowhere")).refusal
+    names = "INBOX, Archives, Brouillons, Corbeille, Envoyés, Indésirables, "
+    wrong = run("mailbox", "restore", ADDRESS, "--from", str(tmp_path / "copy"), "--folder", "Dosier")
+    assert wrong.refusal.startswith(f"the copy holds no folder Dosier; it has {names}"), wrong
+    empty = run("mailbox", "restore", ADDRESS, "--from", str(tmp_path / "copy"), "--folder", "Corbeille")
+    assert empty.out == f"{ADDRESS}: 0 messages restored\n"
     assert run("mailbox", "restore", ADDRESS, "--folder", "INBOX").refusal
 
     asyncio.run(_left_behind(config))
@@ -71,3 +76,40 @@ def test_mail_comes_back_from_the_bin_and_from_a_backup(tmp_path: Path) -> None:
     shown = json.loads(run("mailbox", "show", ADDRESS, "--json").out)
     assert shown["messages"] == 3
     assert run("store", "verify").out == "no fault found\n"
+
+
+@pytest.mark.parametrize("way", ["--repair", "--in-place"])
+def test_f167_an_older_directory_has_a_mailbox_again_whose_mail_was_removed_with_it(tmp_path: Path, way: str) -> None:
+    config = initialise(tmp_path / "data")
+    asyncio.run(_furnish(config))
+    database = tmp_path / "data/directory.db"
+
+    def run(*arguments: str) -> Done:
+        return forked("--config", str(config), *arguments)
+
+    older = database.read_bytes()
+    assert run("mailbox", "remove", ADDRESS).code == 0
+    assert run("store", "verify").out == "no fault found\n"
+    database.write_bytes(older)
+    told = run("store", "verify")
+    assert (told.code, told.out) == (
+        1,
+        f"{ADDRESS}: its mail lies in the recycle bin, so nobody can use it; beffroi mailbox restore {ADDRESS} "
+        "--in-place brings it back\n",
+    )
+    if way == "--repair":
+        assert run("store", "verify", "--repair").out == "no fault found\n"
+    else:
+        assert run("mailbox", "restore", ADDRESS, "--in-place").code == 0
+    assert json.loads(run("mailbox", "show", ADDRESS, "--json").out)["messages"] == 1
+    assert run("store", "verify").out == "no fault found\n"
+
+
+def test_rebuild_tells_what_it_left_alone(tmp_path: Path) -> None:
+    config = initialise(tmp_path / "data")
+    asyncio.run(_furnish(config))
+    (tmp_path / "data/domains/mairie.test/maire/new/lien").symlink_to(tmp_path)
+    done = forked("--config", str(config), "store", "rebuild", "--json")
+    line = f"{ADDRESS} INBOX: file 'new/lien' is a symbolic link; it is left alone, and no client sees it"
+    assert json.loads(done.out) == {"messages": 1, "left": [line]}
+    assert f"beffroi: warning: {line}" in done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -42,11 +43,100 @@ async def test_verify_tells_what_is_wrong(data: Path, clock: ManualClock) -> Non
     first.unlink()
     second.write_bytes(b"x")
     (cur / "odd").mkdir()
+    (cur / "neuf").write_bytes(mail(9))
     faults = await store.verify("mairie.test")
     assert any("UID 1 has no file" in line for line in faults)
     assert any("UID 2: file has 1 octets" in line for line in faults)
-    assert any("'odd' is not in the index" in line for line in faults)
+    left = "; it is left alone, and no client sees it"
+    assert f"maire@mairie.test INBOX: file 'cur/odd' is a directory{left}" in faults
+    assert "maire@mairie.test INBOX: file 'neuf' is not in the index" in faults
     assert third.exists()
+    await store.close()
+
+
+def planted(data: Path, tmp_path: Path) -> set[str]:
+    """Files that can be no messages, in both places; the lines that tell of them."""
+    root = data / "domains/mairie.test/maire"
+    (tmp_path / "autre").write_bytes(mail(8))
+    for where in ("cur", "new"):
+        (root / where / "lien").symlink_to(tmp_path / "autre")
+        (root / where / "vide").touch()
+        (root / where / "autrui").write_bytes(mail(8))
+        os.chown(root / where / "autrui", 12345, -1)
+    why = (
+        ("autrui", f"belongs to user number 12345, not {os.geteuid()}"),
+        ("lien", "is a symbolic link"),
+        ("vide", "is empty"),
+    )
+    left = "; it is left alone, and no client sees it"
+    return {
+        f"maire@mairie.test INBOX: file '{where}/{name}' {told}{left}" for where in ("cur", "new") for name, told in why
+    }
+
+
+@pytest.mark.faults
+async def test_h109_verify_and_rebuild_say_why_a_file_is_left_alone(
+    data: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    lines = planted(data, tmp_path)
+    assert set(await store.verify("mairie.test")) == lines
+    await store.rebuild(None)
+    assert set(await store.administration.left_alone(None)) == lines
+    await store.close()
+
+
+@pytest.mark.faults
+async def test_h109_a_message_of_another_owner_is_told_by_its_uid(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.flush()
+    first = min((data / "domains/mairie.test/maire/cur").iterdir())
+    os.chown(first, 12345, -1)
+    (line,) = await store.verify("mairie.test")
+    assert line.startswith("maire@mairie.test INBOX: UID ")
+    assert line.endswith(f"file {first.name!r} belongs to user number 12345, not {os.geteuid()}")
+    await store.close()
+
+
+@pytest.mark.faults
+async def test_h110_what_is_left_alone_is_logged_once_with_its_name(
+    data: Path, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, str]] = []
+    monkeypatch.setattr("store.handle.log.warning", lambda event, **fields: told.append({"event": event, **fields}))
+    store = await opened(data, clock)
+    await fill(store)
+    planted(data, tmp_path)
+    inbox = await inbox_of(store)
+    for _ in range(3):
+        await inbox.snapshot()
+    names = ("autrui", "lien", "vide")
+    assert sorted(item["file"] for item in told) == [f"{where}/{name}" for where in ("cur", "new") for name in names]
+    assert {item["reason"] for item in told} >= {"is a symbolic link", "is empty"}
+    assert {(item["event"], item["account"]) for item in told} == {("store-odd-file", MAIRIE.id)}
+    await store.close()
+
+
+@pytest.mark.parametrize("text", [None, '{"id":'])
+async def test_verify_tells_a_lost_side_file_from_a_lost_folder(
+    data: Path, clock: ManualClock, text: str | None
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.flush()
+    root = data / "domains/mairie.test/maire"
+    (root / ".Sent/beffroi-folder").unlink()
+    if text is not None:
+        (root / ".Sent/beffroi-folder").write_text(text)
+    (root / ".Trash").rename(data / "elsewhere")
+    faults = await store.verify("mairie.test")
+    told = "maire@mairie.test: folder 'Sent': beffroi-folder is missing or damaged in its directory '.Sent'"
+    assert told in faults
+    assert "maire@mairie.test: folder 'Trash' has no directory" in faults
+    await store.rebuild(None)
+    assert await store.verify(None) == []
     await store.close()
 
 
