@@ -47,8 +47,10 @@ def _parse(scanner: Scanner) -> Notify:
     while not scanner.at_end:
         scanner.space()
         groups.append(_group(scanner, unknown))
-    if not groups or len(groups) > MAX_GROUPS or sum(len(group.names) for group in groups) > MAX_NAMES:
-        raise BadSyntax("event groups expected, and not too many")
+    if not groups:
+        raise BadSyntax("event groups expected")
+    if len(groups) > MAX_GROUPS or sum(len(group.names) for group in groups) > MAX_NAMES:
+        raise No("this is too much to watch", "NOTIFICATIONOVERFLOW")  # RFC 5465 3.1
     if sum(group.where in OF_SELECTED for group in groups) > 1:
         raise BadSyntax("one group for the selected mailbox")  # RFC 5465 6.1
     return Notify(tuple(groups), status, bool(unknown))

@@ -381,6 +381,20 @@ async def test_h106_what_may_not_be_looked_up_is_ignored(quickly: None) -> None:
         assert (await one.line()).startswith(b"* STATUS INBOX (MESSAGES 2 ")
 
 
+@pytest.mark.parametrize(
+    ("most", "too_much"),
+    [
+        (b" (PERSONAL NONE)" * 50, b" (PERSONAL NONE)" * 51),
+        (b" (MAILBOXES (%b) NONE)" % b" ".join([b"x"] * 1000), b" (MAILBOXES (%b) NONE)" % b" ".join([b"x"] * 1001)),
+    ],
+)
+async def test_rfc5465_what_is_too_much_to_watch_is_refused_as_such(most: bytes, too_much: bytes) -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b"NOTIFY SET" + most)
+        assert await client.ask(b"NOTIFY SET" + too_much) == [b"a NO [NOTIFICATIONOVERFLOW] this is too much to watch"]
+
+
 async def test_rfc5465_what_the_client_does_to_names_itself_is_not_told() -> None:
     """RFC 5465 5; what somebody else does meanwhile is."""
     async with World() as world:

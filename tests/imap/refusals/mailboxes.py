@@ -112,7 +112,12 @@ ANNOTATIONS = (
 
 
 TELLING = (
-    Row(b"NOTIFY SET", bug(b"event groups expected, and not too many")),
+    Row(b"NOTIFY SET", bug(b"event groups expected")),
+    Row(
+        b"NOTIFY SET" + b" (PERSONAL NONE)" * 51,
+        b"NO [NOTIFICATIONOVERFLOW] this is too much to watch",
+        title="NOTIFY of 51 groups",
+    ),
     Row(
         b"NOTIFY SET (SELECTED NONE) (SELECTED-DELAYED NONE)",
         bug(b"one group for the selected mailbox"),
