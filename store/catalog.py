@@ -31,10 +31,10 @@ _INSERT = (
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _UPDATE = (
-    "UPDATE folders SET id=?, name=?, directory=?, uidvalidity=?, uidnext=?, uid_floor=?, modseq=?, modseq_floor=?, "
-    "forgotten=?, special_use=?, subscribed=?, keywords=?, messages=?, unseen=?, deleted=?, size=?, changed=? "
-    "WHERE number=?"
+    "UPDATE folders SET uidvalidity=?, uidnext=?, uid_floor=?, modseq=?, modseq_floor=?, forgotten=?, special_use=?, "
+    "subscribed=?, keywords=?, messages=?, unseen=?, deleted=?, size=?, changed=? WHERE number=?"
 )
+_RENAME = "UPDATE folders SET name=?, directory=? WHERE number=?"
 
 
 class Extent(Protocol):
@@ -86,11 +86,12 @@ class FolderRow:
     changed: int = 0
 
     def values(self) -> tuple[object, ...]:
-        """Everything after `number`, as the statements above bind it."""
+        """Everything after `number`, as `_INSERT` binds it."""
+        return (self.id, self.name, self.directory, *self.figures())
+
+    def figures(self) -> tuple[object, ...]:
+        """Everything after `directory`: what changes while the folder is called the same."""
         return (
-            self.id,
-            self.name,
-            self.directory,
             self.uidvalidity,
             self.uidnext,
             self.uid_floor,
@@ -200,7 +201,14 @@ def insert(db: Connection, row: FolderRow) -> None:
 
 
 def update(db: Connection, row: FolderRow) -> None:
-    db.run(_UPDATE, (*row.values(), row.number))
+    """All but what it is called: each of those columns has an index, of which SQLite writes a page when the column is
+    set, be it to what it was. Every message that comes or goes would write three."""
+    db.run(_UPDATE, (*row.figures(), row.number))
+
+
+def rename(db: Connection, row: FolderRow) -> None:
+    """What it is called from now on."""
+    db.run(_RENAME, (row.name, row.directory, row.number))
 
 
 def delete(db: Connection, row: FolderRow) -> None:

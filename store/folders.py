@@ -139,7 +139,7 @@ def _move_directories(transaction: Transaction, rows: list[FolderRow], names: di
     for row in rows:
         held = transaction.folder(row.id)
         held.name, held.directory = names[row.id], directories[row.id]
-        catalog.update(transaction.db, held)
+        catalog.rename(transaction.db, held)
         transaction.next_modseq(held)
 
 

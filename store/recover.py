@@ -176,10 +176,11 @@ def _agree_on_folders(transaction: Transaction, trust: Trust) -> None:
     for row in known.values():
         if row.id in found and (row.name, row.directory) != (found[row.id].name, found[row.id].directory):
             row.name, row.directory = f"\0{row.id}", f"\0{row.id}"
-            catalog.update(transaction.db, row)
+            catalog.rename(transaction.db, row)
     for item in found.values():
         row = known.get(item.file.id) or _new_row(transaction, item)
         _take_identity(row, item, trust)
+        catalog.rename(transaction.db, row)
         catalog.update(transaction.db, row)
     transaction.forget_rows()
     _sweep_tmp(transaction)
