@@ -12,6 +12,7 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, cast
 
+import aiosmtpd.smtp
 from aiosmtpd.smtp import SMTP
 
 from core.envelope import Listener, Peer
@@ -51,6 +52,13 @@ def _stock(status: str) -> bytes:
     return known.encode() if known else status.encode("ascii", "replace") + b"\r\n"
 
 
+def _unsaid(*_: object) -> None:
+    """For aiosmtpd's `sanitized_log`, which makes texts of each line for a log that is off (`core.log`)."""
+
+
+aiosmtpd.smtp.sanitized_log = _unsaid  # type: ignore[assignment]  # whose two uses ask nothing of it
+
+
 class _Unbounded(dict[str, int]):
     """aiosmtpd's table of line lengths, one for all connections and grown by each: `PeerReader` has the bounds."""
 
@@ -87,6 +95,8 @@ class SmtpProtocol(SMTP):
     command_size_limit = 1 << 30
     command_size_limits = _Unbounded()
 
+    source: PeerReader  # from `connection_made` on
+
     def __init__(
         self,
         service: Service,
@@ -111,9 +121,9 @@ class SmtpProtocol(SMTP):
         self._owner = server
         self._dialogue: Session | None = None
         self._link: asyncio.Transport | None = None
-        self._source: PeerReader | None = None
         self._encrypted = False
         self._held = bytearray()
+        self._choked = False  # the peer does not read
         self._deadline = FOREVER
         self._cut: asyncio.TimerHandle | None = None
 
@@ -148,10 +158,16 @@ class SmtpProtocol(SMTP):
         transport.close()
 
     def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._source = PeerReader(reader, self._service.limits)
+        """aiosmtpd's stream is left empty: `PeerReader` gets what comes, without a second buffer."""
+        assert self._link is not None
+        self.source = PeerReader(self._link, self._service.limits)
         # The loop of aiosmtpd asks its reader for nothing but `readuntil()`.
-        self._reader = self._source  # type: ignore[assignment]  # all that it asks
+        self._reader = self.source  # type: ignore[assignment]  # all that it asks
         self._writer = writer
+
+    def data_received(self, data: bytes) -> None:
+        if self._link is not None:
+            self.source.fed(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The session notices at its next read; only then does its task end."""
@@ -161,13 +177,14 @@ class SmtpProtocol(SMTP):
         self.transport = None
         if self._link is not None:
             self._link = None
+            self.source.ended(error)
             super(SMTP, self).connection_lost(error)
 
     def eof_received(self) -> bool | None:
         """A peer that only stopped sending still gets its answers; TLS cannot be half closed."""
         if self._link is None:
             return None
-        super(SMTP, self).eof_received()
+        self.source.ended()
         return not self._encrypted
 
     # --- what the server asks --------------------------------------------------------------------------------------
@@ -185,7 +202,7 @@ class SmtpProtocol(SMTP):
 
     def dismiss(self) -> None:
         """It had its time: 421 wherever it stands (RFC 5321 3.8), then the end."""
-        if self._source is not None and not self._source.closed:
+        if not self.source.closed:
             self.end(replies.SHUTTING_DOWN, "shutdown")
         elif self._link is not None:
             self._link.abort()
@@ -194,14 +211,17 @@ class SmtpProtocol(SMTP):
 
     def expect(self, seconds: float | None = None) -> None:
         if seconds is None:
-            limits = self._service.limits
-            seen = self._dialogue is not None and self._dialogue.talk.mail_seen
-            seconds = limits.idle_command if seen else limits.idle_before_mail
-            if self._dialogue is not None and self._dialogue.hurried:
-                seconds = min(seconds, STRESSED_PATIENCE)
+            seconds = self._patience()
         self._deadline = self.loop.time() + seconds
         if self._timeout_handle is None or self._timeout_handle.when() > self._deadline:
             self._arm()
+
+    def _patience(self) -> float:
+        limits, session = self._service.limits, self._dialogue
+        if session is None:
+            return limits.idle_before_mail
+        seconds = limits.idle_command if session.talk.mail_seen else limits.idle_before_mail
+        return min(seconds, STRESSED_PATIENCE) if session.budget.stressed else seconds
 
     def rest(self) -> None:
         self._deadline = FOREVER
@@ -260,11 +280,6 @@ class SmtpProtocol(SMTP):
 
     # --- replies ---------------------------------------------------------------------------------------------------
 
-    @property
-    def source(self) -> PeerReader:
-        assert self._source is not None
-        return self._source
-
     async def push(self, status: Any) -> None:
         """A `Reply`; a string is aiosmtpd's own word; None was said already. Held while further commands wait
         (RFC 2920 3.2)."""
@@ -278,10 +293,20 @@ class SmtpProtocol(SMTP):
         """A peer that does not read its replies has as long as one that does not speak (row 37)."""
         self._flush()
         self.expect()
+        if self._link is not None and not self._choked:
+            return
         try:
             await self._writer.drain()
         except OSError as error:
             raise Hangup from error
+
+    def pause_writing(self) -> None:
+        self._choked = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        super().resume_writing()
 
     def _flush(self) -> None:
         if self._held and self._link is not None:
@@ -337,11 +362,11 @@ class SmtpProtocol(SMTP):
         return True
 
     def _adopt(self, transport: asyncio.Transport) -> None:
-        """Python 3.11's streams have no public way to change the transport of a server's reader and writer."""
+        """Python 3.11's streams have no public way to change the transport of a server's writer."""
         self.transport = self._link = self._transport = transport
         self._over_ssl = self._encrypted = True
-        for stream in (self._writer, self.source.stream):
-            vars(stream)["_transport"] = transport
+        self.source.transport = transport
+        vars(self._writer)["_transport"] = transport
 
 
 def _log_end(session: Session, received: int, reason: str) -> None:

@@ -77,10 +77,6 @@ class Session:
         self._link = link
         self._chunks: Intake[ChunkDecoder] | None = None
 
-    @property
-    def hurried(self) -> bool:
-        return self.budget.stressed
-
     async def begin(self) -> bool:
         """Silence until the banner (row 10). False: the session is over."""
         link = self._link

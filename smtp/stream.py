@@ -1,7 +1,8 @@
 """Octets from the peer, as command lines or as blocks, from one buffer (RFC 5321 2.3.8, 4.1.1).
 
-Stands where aiosmtpd's command loop expects a StreamReader: `readuntil` gives the next good command line. A line that
-is none raises `LineFault`; the end of the connection raises `Hangup`. What follows a message goes back with `unread`.
+Stands where aiosmtpd's command loop expects a StreamReader, and in its place: what the connection brings comes by `fed`
+and `ended`. `readuntil` gives the next good command line. A line that is none raises `LineFault`; the end of the
+connection raises `Hangup`. What follows a message goes back with `unread`.
 """
 
 from __future__ import annotations
@@ -15,22 +16,12 @@ from smtp import replies
 from smtp.guards import foreign_protocol
 from smtp.replies import Reply
 
-READ = 64 * 1024
+READ = 64 * 1024  # octets that may wait unread; at twice as many the peer waits, too
 # RFC 5321 4.1.2 and 2.4: printable characters and spaces; UTF-8 is judged by each command (RFC 6531 3.1).
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _AUTH = re.compile(rb"AUTH ", re.IGNORECASE)
 # A computer's name may come in any octets; the command judges it (security.md row 18).
 _GREETING = re.compile(rb"(?:EHLO|HELO) ", re.IGNORECASE)
-
-
-def has_unread(stream: asyncio.StreamReader) -> bool:
-    """Whether octets arrived that nobody has read. asyncio offers no public look; a private one is taken here only."""
-    return bool(_unread(stream))
-
-
-def _unread(stream: asyncio.StreamReader) -> bytearray:
-    buffer: bytearray = vars(stream)["_buffer"]
-    return buffer
 
 
 class LineFault(Exception):
@@ -47,30 +38,54 @@ class Hangup(ConnectionResetError):
 
 
 class PeerReader:
-    """`closed` is set by the session: from then on every read raises `Hangup`."""
+    """`transport` is replaced when TLS begins. `closed` is set by the session: then each read raises `Hangup`."""
 
-    __slots__ = ("_buffer", "_first", "_limits", "closed", "received", "stream")
+    __slots__ = ("_buffer", "_first", "_limits", "_over", "_paused", "_waiter", "closed", "received", "transport")
 
-    def __init__(self, stream: asyncio.StreamReader, limits: Limits) -> None:
-        self.stream = stream
+    def __init__(self, transport: asyncio.Transport, limits: Limits) -> None:
+        self.transport = transport
         self._limits = limits
         self._buffer = bytearray()
         self._first = True
-        self.closed = False
+        self._waiter: asyncio.Future[None] | None = None  # of the one read that waits
+        self._paused = self._over = self.closed = False
         self.received = 0
+
+    # --- what the connection brings ----------------------------------------------------------------------------------
+
+    def fed(self, data: bytes) -> None:
+        self._buffer += data
+        self.received += len(data)
+        self._wake()
+        if len(self._buffer) > 2 * READ and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def ended(self, error: Exception | None = None) -> None:
+        """Nothing more will come; after an `error` what was not read is nobody's any more."""
+        self._over = True
+        if error is not None:
+            self._buffer.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- what the session reads --------------------------------------------------------------------------------------
 
     @property
     def waiting(self) -> bool:
-        return bool(self._buffer) or has_unread(self.stream)
+        return bool(self._buffer)
 
     @property
     def line_waiting(self) -> bool:
         """Whether another whole line is here already, so that replies may be gathered (RFC 2920 3.2)."""
-        return b"\n" in self._buffer or b"\n" in _unread(self.stream)
+        return b"\n" in self._buffer
 
     def has(self, octets: int) -> bool:
         """Whether so many are here already, so that reading them waits for nobody."""
-        return len(self._buffer) + len(_unread(self.stream)) >= octets
+        return len(self._buffer) >= octets
 
     async def readuntil(self) -> bytes:
         """The next command line with its CRLF. Raises `LineFault`, `Hangup`."""
@@ -91,63 +106,70 @@ class PeerReader:
         """Whatever is here, at most `size` octets, at least one. Raises `Hangup`."""
         if self.closed:
             raise Hangup
-        if self._buffer:
-            data = bytes(self._buffer[:size])
-            del self._buffer[:size]
-            return data
-        return await self._read(size)
+        if not self._buffer:
+            await self._more()
+        return self._take(size)
 
     def acknowledge(self) -> None:
         """The rest of a message is awaited: its sender may be waiting for word of what has come."""
-        if not self.waiting:
-            acknowledge(vars(self.stream)["_transport"])
+        if not self._buffer:
+            acknowledge(self.transport)
 
     def unread(self, data: bytes) -> None:
         self._buffer[:0] = data
 
     def forget(self) -> None:
-        """Drop what was read in clear before a handshake."""
+        """Drop what came in clear before a handshake."""
         self._buffer.clear()
-        _unread(self.stream).clear()
 
     async def _line(self, most: int) -> bytes:
         """Up to and with the next LF. Past `most` octets without one the peer is not talking SMTP."""
         if self.closed:
             raise Hangup
+        if self._first:
+            await self._greeted()
         searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
+        while (end := self._buffer.find(b"\n", searched, READ)) < 0:
             if len(self._buffer) > most:
                 raise LineFault(replies.LINE_TOO_LONG, close=True)
             searched = len(self._buffer)
-            data = await self._fill()
-            if self._first:
-                self._greeting_line(data)
-        line = bytes(self._buffer[: end + 1])
-        del self._buffer[: end + 1]
-        return line
+            await self._more()
+        return self._take(end + 1)
 
-    async def _fill(self) -> bytes:
-        data = await self._read(READ)
-        self._buffer += data
-        return data
-
-    async def _read(self, size: int) -> bytes:
-        """A broken connection breaks again at every read: it must end the session, or aiosmtpd's loop never would."""
-        if self.closed:
-            raise Hangup
-        try:
-            data = await self.stream.read(size)
-        except OSError as error:
-            raise Hangup from error
-        if not data:
-            raise Hangup
-        self.received += len(data)
-        return data
-
-    def _greeting_line(self, data: bytes) -> None:
+    async def _greeted(self) -> None:
+        """The first octets tell whether the peer is one of ours."""
+        if not self._buffer:
+            await self._more()
         self._first = False
-        if foreign_protocol(data):
+        if foreign_protocol(bytes(self._buffer)):
             raise LineFault(replies.FOREIGN_PROTOCOL, close=True)
+
+    async def _more(self) -> None:
+        """Wait until there is more than now. An ended connection ends every read: else aiosmtpd's loop never would."""
+        if self._over:
+            raise Hangup
+        self._resume()
+        before = len(self._buffer)
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+        if len(self._buffer) <= before:  # it ended instead
+            raise Hangup
+
+    def _take(self, octets: int) -> bytes:
+        if octets < len(self._buffer):
+            data = bytes(self._buffer[:octets])
+            del self._buffer[:octets]
+        else:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        if len(self._buffer) <= READ:
+            self._resume()
+        return data
+
+    def _resume(self) -> None:
+        if self._paused and not self._over:
+            self._paused = False
+            self.transport.resume_reading()
 
     @staticmethod
     def _checked(line: bytes) -> bytes:

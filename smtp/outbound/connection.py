@@ -36,7 +36,6 @@ from smtp.outbound.mx import Target
 from smtp.outbound.reply_parser import RemoteReply, ReplyFault, ReplyParser
 from smtp.outbound.stuffing import BareLineEnd, DotStuffer
 from smtp.outbound.tls_policy import TlsPolicy
-from smtp.stream import has_unread
 from smtp.tls import facts, peer_chain
 
 Value = TypeVar("Value")
@@ -238,7 +237,7 @@ class Connection:
     def _be_in_step(self) -> None:
         """What a server said that nobody asked for would be taken for the answer to what we say next, and so on: one
         recipient's refusal for another's."""
-        if self._parser.pending or has_unread(self._reader):
+        if self._parser.pending or _unread(self._reader):
             raise Broken("unasked-reply")
 
     def _broken(self, reason: str) -> Broken:
@@ -269,7 +268,7 @@ class Connection:
             raise Broken(failure, tls=True, failure=failure) from error
         except (OSError, ssl.SSLError, TimeoutError) as error:
             raise Broken("tls-failed", tls=True) from error
-        if has_unread(self._reader):
+        if _unread(self._reader):
             raise Broken("injected-reply", tls=True)
         session = self._writer.get_extra_info("ssl_object")
         self.tls = facts(session)
@@ -293,6 +292,12 @@ class Connection:
             raise
         self._sent_all = True
         await self._write(end, Stage.BLOCK)
+
+
+def _unread(stream: asyncio.StreamReader) -> bool:
+    """Whether octets arrived that nobody has read. asyncio offers no public look; a private one is taken here only."""
+    buffer: bytearray = vars(stream)["_buffer"]
+    return bool(buffer)
 
 
 def manner(route: Route | None) -> Manner:
