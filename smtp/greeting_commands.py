@@ -56,28 +56,24 @@ def _priority(talk: Conversation) -> str:
     return "MT-PRIORITY" if talk.terms is not None else ""
 
 
-def _always(keyword: str) -> Callable[[Conversation], str]:
-    return lambda talk: keyword
-
-
-# In the order sent; an empty answer leaves the keyword out.
-KEYWORDS: tuple[Callable[[Conversation], str], ...] = (
-    _always("PIPELINING"),
+# In the order sent: what is offered always, or who decides; an empty answer leaves the keyword out.
+KEYWORDS: tuple[str | Callable[[Conversation], str], ...] = (
+    "PIPELINING",
     _size,
     _starttls,
     _auth,
-    _always("8BITMIME"),
-    _always("CHUNKING"),
-    _always("BINARYMIME"),
-    _always("SMTPUTF8"),
-    _always("ENHANCEDSTATUSCODES"),
-    _always("DSN"),
+    "8BITMIME",
+    "CHUNKING",
+    "BINARYMIME",
+    "SMTPUTF8",
+    "ENHANCEDSTATUSCODES",
+    "DSN",
     _requiretls,
     _limits,
     _future_release,
     _deliver_by,
     _priority,
-    _always("HELP"),
+    "HELP",
 )
 
 
@@ -93,8 +89,8 @@ async def ehlo(talk: Conversation, argument: str) -> Step:
     if name is None:
         return Step(replies.BAD_HELO, blame=Blame.ERROR)
     talk.greet(name, extended=True)
-    keywords = tuple(filter(None, (keyword(talk) for keyword in KEYWORDS)))
-    return Step(Reply(250, (talk.service.hostname, *keywords)))
+    offered = [keyword if isinstance(keyword, str) else keyword(talk) for keyword in KEYWORDS]
+    return Step(Reply(250, (talk.service.hostname, *filter(None, offered))))
 
 
 async def lhlo(talk: Conversation, argument: str) -> Step:

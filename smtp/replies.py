@@ -30,10 +30,10 @@ class Reply:
 
     def encode(self) -> bytes:
         prefix = f"{self.enhanced} " if self.enhanced else ""
-        *more, last = self.lines
-        return "".join(
-            [f"{self.code}-{prefix}{line}\r\n" for line in more] + [f"{self.code} {prefix}{last}\r\n"]
-        ).encode("ascii")
+        text = f"{self.code} {prefix}{self.lines[-1]}\r\n"
+        if len(self.lines) > 1:
+            text = "".join([f"{self.code}-{prefix}{line}\r\n" for line in self.lines[:-1]]) + text
+        return text.encode("ascii")
 
 
 def reply(code: int, enhanced: str, text: str) -> Reply:
