@@ -8,7 +8,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from core.address import Address, AddressError, parse
 from core.domain import to_unicode
-from delivery.types import HoldName, QueuedMessage, TraceEntry
 from directory.types import Account, Administrator, Alias, Domain, Grant, Organisation
 from dkim_keys.records import DnsRecord
 from store.types import Recycled, Restored
@@ -252,69 +251,6 @@ class AdministratorDetail(AdministratorOut):
 
 class AdministratorCreated(AdministratorDetail):
     token: str = Field(description="Shown once, kept nowhere.")
-
-
-class QueuedRecipientOut(Model):
-    address: str
-    state: str
-    attempts: int
-    next_attempt: float
-    last_status: str
-
-
-class QueuedMessageOut(Model):
-    queue_id: str
-    sender: str
-    size: int
-    created: float
-    held: bool
-    held_by: list[HoldName] = Field(
-        description="A lock of the account's sending, its suspension or its commune's, its removal after either, "
-        "an administrator by hand."
-    )
-    organisation: str
-    recipients: list[QueuedRecipientOut]
-    release_at: float = Field(description="Its sender wants it kept back until then; Unix seconds, 0: at once.")
-    deliver_by: float = Field(description="Its sender's time limit; Unix seconds, 0: none.")
-    by_mode: Literal["", "R", "N"] = Field(description="At the limit: R returns it, N tells that it is late.")
-    priority: int = Field(ge=-9, le=9, description="0 is ordinary.")
-
-    @staticmethod
-    def of(value: QueuedMessage) -> QueuedMessageOut:
-        recipients = [
-            QueuedRecipientOut(
-                address=item.address, state=item.state, attempts=item.attempts, next_attempt=item.next_attempt,
-                last_status=item.last_status,
-            )
-            for item in value.recipients
-        ]  # fmt: skip
-        return QueuedMessageOut(
-            queue_id=value.queue_id, sender=value.sender, size=value.size, created=value.created, held=value.held,
-            held_by=list(value.held_by),
-            organisation=value.organisation_id, recipients=recipients, release_at=value.schedule.release_at,
-            deliver_by=value.schedule.deliver_by, by_mode=value.schedule.by_mode, priority=value.schedule.priority,
-        )  # fmt: skip
-
-
-class TraceEntryOut(Model):
-    """`event`: accepted, delivered, deferred, failed, dropped. `at` in Unix seconds."""
-
-    at: float
-    queue_id: str
-    event: str
-    sender: str
-    recipient: str
-    organisation: str
-    message_id: str
-    status: str
-    remote: str
-
-    @staticmethod
-    def of(value: TraceEntry) -> TraceEntryOut:
-        return TraceEntryOut(
-            at=value.at, queue_id=value.queue_id, event=value.event, sender=value.sender, recipient=value.recipient,
-            organisation=value.organisation_id, message_id=value.message_id, status=value.status, remote=value.remote,
-        )  # fmt: skip
 
 
 class DkimKeyOut(Model):

@@ -138,7 +138,8 @@ class DeliveryAgent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueuedRecipient:
-    """`state`: "waiting", "active", "delivered", "failed". Times in Unix seconds."""
+    """`state`: "waiting", "active", "delivered", "failed". Times in Unix seconds, 0.0: never. `remote`: the server that
+    was asked last, `diagnostic` its own words."""
 
     address: str
     state: str
@@ -146,6 +147,10 @@ class QueuedRecipient:
     next_attempt: float
     last_status: str
     organisation_id: str = ""
+    held: bool = False
+    last_attempt: float = 0.0
+    remote: str = ""
+    diagnostic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,39 @@ class QueuedMessage:
     recipients: tuple[QueuedRecipient, ...]
     schedule: Schedule = AT_ONCE
     held_by: tuple[HoldName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Which of what is queued: recipients for whom each word that is not None holds. `sender` as `QueuedMessage` has
+    it; `domain` of the recipient's address, "" for a mailbox here."""
+
+    sender: str | None = None
+    domain: str | None = None
+    held: bool | None = None
+
+    @property
+    def text(self) -> str:
+        """For the audit."""
+        words = (("sender", self.sender), ("domain", self.domain), ("held", self.held))
+        return " ".join(f"{name}={value}" for name, value in words if value is not None) or "all"
+
+
+EVERYTHING = Picked()
+
+
+Action = Literal["retry", "hold", "release", "drop"]
+SHAPE_AGES = (5, 10, 20, 40, 80, 160, 320, 640, 1280)  # minutes
+
+
+@dataclass(frozen=True, slots=True)
+class QueueShape:
+    """Recipients that wait for a domain, or of a sender: in all, and of messages younger than each of `SHAPE_AGES` but
+    older than the one before; the last number is of older ones."""
+
+    name: str
+    total: int
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +237,17 @@ class QueueAdministration(Protocol):
     """What the command line and the REST API do with the queue. `organisation_id` None: all; otherwise what belongs
     to another organisation raises `NotFoundError`."""
 
-    async def list(self, organisation_id: str | None, *, limit: int = 1000) -> list[QueuedMessage]: ...
+    async def list(
+        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING
+    ) -> list[QueuedMessage]:
+        """Oldest first, with all their recipients that may be seen."""
+
+    async def shape(self, organisation_id: str | None, by: Literal["domain", "sender"]) -> Sequence[QueueShape]:
+        """The most first, at most 1,000."""
+
+    async def act(self, organisation_id: str | None, picked: Picked, action: Action) -> int:
+        """To all who are meant what `retry`, `hold`, `release` or `drop` does to a message, in parts; how many messages
+        that were."""
 
     async def show(self, organisation_id: str | None, queue_id: str) -> QueuedMessage: ...
 

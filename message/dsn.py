@@ -138,8 +138,9 @@ def _message_fields(notice: Notice) -> list[tuple[str, str]]:
 
 def _recipient_fields(item: RecipientReport, queue_id: str) -> list[tuple[str, str]]:
     """RFC 3464 2.3. Final-Log-ID is the log's of whoever had the last word: under what name a remote server keeps a
-    message only its own words (Diagnostic-Code) can tell."""
-    code = "smtp" if item.remote else "x-beffroi"
+    message only its own words can tell. These alone are a diagnostic of SMTP (2.3.6), not what we say of a server that
+    did not answer."""
+    code = "smtp" if item.diagnostic else "x-beffroi"
     return [
         ("Original-Recipient", _original_recipient(item.original)),
         ("Final-Recipient", f"{'rfc822' if item.address.ascii else 'utf-8'}; {item.address}"),
@@ -148,7 +149,7 @@ def _recipient_fields(item: RecipientReport, queue_id: str) -> list[tuple[str, s
         ("Remote-MTA", f"dns; {one_line(item.remote)}" if item.remote else ""),
         ("Diagnostic-Code", f"{code}; {one_line(item.diagnostic or str(item.status))}"),
         ("Last-Attempt-Date", _date(item.last_attempt)),
-        ("Final-Log-ID", "" if item.remote else one_line(queue_id)),
+        ("Final-Log-ID", "" if item.diagnostic else one_line(queue_id)),
         ("Will-Retry-Until", _date(item.retry_until) if item.action is Action.DELAYED else ""),
     ]
 

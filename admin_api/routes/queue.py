@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, status
 
 from admin_api.access import AnyAdministrator, Rooms
-from admin_api.schemas import QueuedMessageOut, TraceEntryOut
+from admin_api.schemas_queue import (
+    HopText,
+    QueueActionIn,
+    QueueActionOut,
+    QueuedMessageOut,
+    QueueShapeOut,
+    SenderText,
+    TraceEntryOut,
+)
+from core.errors import NotFoundError
+from delivery.types import Picked
 
 router = APIRouter(tags=["queue"])
 
@@ -16,9 +26,34 @@ SearchText = Annotated[str, Query(max_length=320, pattern=r"^[^\x00-\x1f\x7f]*$"
 
 
 @router.get("/queue")
-async def list_queue(actor: AnyAdministrator, rooms: Rooms) -> list[QueuedMessageOut]:
-    """Oldest first, at most 1,000; a commune sees its own."""
-    return [QueuedMessageOut.of(item) for item in await rooms.queue.list(actor.organisation_id)]
+async def list_queue(
+    actor: AnyAdministrator,
+    rooms: Rooms,
+    sender: Annotated[SenderText | None, Query()] = None,
+    domain: Annotated[HopText | None, Query()] = None,
+    held: bool | None = None,
+) -> list[QueuedMessageOut]:
+    """Oldest first, at most 1,000; a commune sees its own. `sender` "" is that of notices, `domain` "" is here."""
+    found = await rooms.queue.list(actor.organisation_id, picked=Picked(sender, domain, held))
+    return [QueuedMessageOut.of(item) for item in found]
+
+
+@router.get("/queue-shape")
+async def shape_queue(
+    actor: AnyAdministrator, rooms: Rooms, by: Literal["domain", "sender"] = "domain"
+) -> list[QueueShapeOut]:
+    """Recipients that wait, by their domain or by sender, the most first, and since how long."""
+    return [QueueShapeOut.of(item) for item in await rooms.queue.shape(actor.organisation_id, by)]
+
+
+@router.post("/queue-actions")
+async def act_on_queue(body: QueueActionIn, actor: AnyAdministrator, rooms: Rooms) -> QueueActionOut:
+    """Retry, hold, release or drop many messages at once: all that fit what is said."""
+    count = await rooms.queue.act(actor.organisation_id, body.picked, body.action)
+    if not count:
+        raise NotFoundError("no such message in the queue", code="queue-not-found")
+    await rooms.directory.record(actor, f"queue.{body.action}", body.picked.text)
+    return QueueActionOut(messages=count)
 
 
 @router.get("/trace")

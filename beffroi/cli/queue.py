@@ -1,24 +1,62 @@
-"""`beffroi queue list | show | retry | hold | release | drop | trace`. What changes something is audited."""
+"""`beffroi queue list | show | shape | retry | hold | release | drop | trace`. What changes something is audited."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 
 from beffroi.cli.console import console, run
 from beffroi.rooms import open_directory, open_queue_administration
+from core.address import AddressError, parse
 from core.config import Config
+from core.domain import DomainError, to_ascii
 from core.envelope import Schedule
-from delivery.types import QueueAdministration, QueuedMessage, TraceEntry
+from delivery.types import (
+    EVERYTHING,
+    SHAPE_AGES,
+    Action,
+    Picked,
+    QueuedMessage,
+    QueuedRecipient,
+    QueueShape,
+    TraceEntry,
+)
 from directory.types import Actor
 
 app = typer.Typer(no_args_is_help=True, help="Mail that waits to leave.")
 
 
+Sender = Annotated[str | None, typer.Option(help='Only of this sender; "" for notices, which have none.')]
+To = Annotated[str | None, typer.Option("--domain", help='Only to this domain; "" for mailboxes here.')]
+Held = Annotated[bool | None, typer.Option("--held/--not-held", help="Only what is held, or is not.")]
+All = Annotated[bool, typer.Option("--all", help="Everything.")]
+QueueIds = Annotated[list[str] | None, typer.Argument(metavar="[QUEUE_ID]...")]
+
+
+class By(StrEnum):
+    DOMAIN = "domain"
+    SENDER = "sender"
+
+
+def picked(sender: str | None, domain: str | None, held: bool | None) -> Picked:
+    """In the spelling of the queue."""
+    try:
+        return Picked(
+            str(parse(sender)) if sender and sender != "<>" else sender and "",
+            to_ascii(domain) if domain else domain,
+            held,
+        )
+    except (AddressError, DomainError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def view(message: QueuedMessage) -> dict[str, object]:
+    waiting = [item for item in message.recipients if item.state in ("waiting", "active")]
     return {
         "queue_id": message.queue_id,
         "sender": message.sender or "<>",
@@ -28,34 +66,87 @@ def view(message: QueuedMessage) -> dict[str, object]:
         "held_by": ", ".join(message.held_by),
         "priority": message.schedule.priority,
         "recipients": [recipient.address for recipient in message.recipients],
+        "next_attempt": _next(waiting),
+        "last_status": next((item.last_status for item in waiting if item.last_status), ""),
     }
 
 
+def _next(waiting: Sequence[QueuedRecipient]) -> str:
+    """Of those whom nothing holds."""
+    if any(item.state == "active" for item in waiting):
+        return "now"
+    times = [item.next_attempt for item in waiting if not item.held]
+    return _moment(min(times)) if times else ""
+
+
 @app.command("list")
-def list_() -> None:
-    """What is queued, oldest first."""
+def list_(
+    sender: Sender = None,
+    domain: To = None,
+    held: Held = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1000,
+) -> None:
+    """What is queued, oldest first: next attempt (UTC) and last answer of the first that waits."""
+    wanted = picked(sender, domain, held)
 
     async def operation(config: Config) -> list[QueuedMessage]:
         async with open_queue_administration(config) as queue:
-            return await queue.list(None)
+            return await queue.list(None, limit=limit, picked=wanted)
 
     rows = [view(message) for message in run(operation)]
-    console.table(rows, ("queue_id", "sender", "size", "age", "held_by", "priority", "recipients"))
+    columns = ("queue_id", "sender", "size", "age", "held_by", "priority", "recipients", "next_attempt", "last_status")
+    console.table(rows, columns)
 
 
 @app.command("show")
 def show(queue_id: str) -> None:
-    """One message with the state and last answer of each recipient."""
+    """One message with the state and last answer of each recipient. Its text is nobody's but its recipients'."""
 
     async def operation(config: Config) -> QueuedMessage:
         async with open_queue_administration(config) as queue:
             return await queue.show(None, queue_id)
 
     message = run(operation)
-    lines = [f"{key}: {item}" for key, item in view(message).items() if key != "recipients"]
+    lines = [f"{key}: {item}" for key, item in view(message).items() if key not in _OF_RECIPIENTS]
     lines += _times(message.schedule)
-    lines += [f"  {r.address}: {r.state}, {r.attempts} attempts, {r.last_status}" for r in message.recipients]
+    for item in message.recipients:
+        lines += _told(item)
     console.answer(asdict(message), "\n".join(lines))
+
+
+_OF_RECIPIENTS = ("recipients", "next_attempt", "last_status")
+
+
+def _told(item: QueuedRecipient) -> list[str]:
+    lines = [f"  {item.address}: {item.state}, {item.attempts} attempts, {item.last_status}"]
+    if item.state == "waiting" and not item.held:
+        lines.append(f"    next attempt: {_moment(item.next_attempt)}")
+    if item.last_attempt:
+        said = ": ".join(text for text in (item.remote, item.diagnostic) if text)
+        lines.append(f"    last attempt: {_moment(item.last_attempt)} {said}".rstrip())
+    return lines
+
+
+@app.command("shape")
+def shape(by: Annotated[By, typer.Option(help="Recipients of each domain, or of each sender.")] = By.DOMAIN) -> None:
+    """Who waits for which domain, and since when: recipients in all, and by the age of their message in minutes."""
+
+    async def operation(config: Config) -> Sequence[QueueShape]:
+        async with open_queue_administration(config) as queue:
+            return await queue.shape(None, by.value)
+
+    console.table(shape_rows(run(operation)), (*_SHAPED, *_AGES))
+
+
+_SHAPED = ("name", "total")
+_AGES = (*(str(age) for age in SHAPE_AGES), f"{SHAPE_AGES[-1]}+")
+
+
+def shape_rows(shapes: Sequence[QueueShape]) -> list[dict[str, object]]:
+    """The sum of all first."""
+    sums = [sum(column) for column in zip(*(item.counts for item in shapes), strict=True)] or [0] * len(_AGES)
+    lines = [QueueShape("TOTAL", sum(sums), tuple(sums)), *shapes]
+    return [{"name": item.name, "total": item.total, **dict(zip(_AGES, item.counts, strict=True))} for item in lines]
 
 
 def _times(schedule: Schedule) -> list[str]:
@@ -72,10 +163,30 @@ def _moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
-def _act(queue_id: str, action: Callable[[QueueAdministration], Awaitable[None]], done: str) -> None:
+def _act(action: Action, done: str, queue_ids: Sequence[str] | None, wanted: Picked, everything: bool) -> None:
+    """To the messages named, or to all that are meant."""
+    ways = (bool(queue_ids), wanted != EVERYTHING, everything)
+    if sum(ways) != 1:
+        raise typer.BadParameter("name messages, or say which by --sender, --domain, --held; or --all")
+    if queue_ids:
+        for queue_id in queue_ids:
+            _act_on(queue_id, action, done)
+        return
+
+    async def operation(config: Config) -> int:
+        async with open_queue_administration(config) as queue, open_directory(config) as directory:
+            count = await queue.act(None, wanted, action)
+            await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", wanted.text)
+            return count
+
+    count = run(operation)
+    console.answer({"messages": count, "change": done}, f"{count} messages: {done}")
+
+
+def _act_on(queue_id: str, action: Action, done: str) -> None:
     async def operation(config: Config) -> None:
         async with open_queue_administration(config) as queue, open_directory(config) as directory:
-            await action(queue)
+            await getattr(queue, action)(None, queue_id)
             await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", queue_id)
 
     run(operation)
@@ -83,27 +194,35 @@ def _act(queue_id: str, action: Callable[[QueueAdministration], Awaitable[None]]
 
 
 @app.command("retry")
-def retry(queue_id: str) -> None:
+def retry(
+    queue_ids: QueueIds = None, sender: Sender = None, domain: To = None, held: Held = None, all_: All = False
+) -> None:
     """Try again now."""
-    _act(queue_id, lambda queue: queue.retry(None, queue_id), "due now")
+    _act("retry", "due now", queue_ids, picked(sender, domain, held), all_)
 
 
 @app.command("hold")
-def hold(queue_id: str) -> None:
+def hold(
+    queue_ids: QueueIds = None, sender: Sender = None, domain: To = None, held: Held = None, all_: All = False
+) -> None:
     """Do not try until released."""
-    _act(queue_id, lambda queue: queue.hold(None, queue_id), "held")
+    _act("hold", "held", queue_ids, picked(sender, domain, held), all_)
 
 
 @app.command("release")
-def release(queue_id: str) -> None:
-    """Undo `hold`."""
-    _act(queue_id, lambda queue: queue.release(None, queue_id), "released")
+def release(
+    queue_ids: QueueIds = None, sender: Sender = None, domain: To = None, held: Held = None, all_: All = False
+) -> None:
+    """Undo `hold`, and whatever else holds it."""
+    _act("release", "released", queue_ids, picked(sender, domain, held), all_)
 
 
 @app.command("drop")
-def drop(queue_id: str) -> None:
+def drop(
+    queue_ids: QueueIds = None, sender: Sender = None, domain: To = None, held: Held = None, all_: All = False
+) -> None:
     """Remove from the queue without a bounce."""
-    _act(queue_id, lambda queue: queue.drop(None, queue_id), "dropped")
+    _act("drop", "dropped", queue_ids, picked(sender, domain, held), all_)
 
 
 def entry_view(entry: TraceEntry) -> dict[str, object]:

@@ -6,17 +6,19 @@ message that several organisations share each sees and handles its own recipient
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
+from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, case, delete, select, true, update
+from sqlalchemy import ColumnElement, Connection, delete, select, true, update
 
 from core import log
 from core.clock import Clock
 from core.errors import NotFoundError
-from delivery.queue import allowance, orphans, tracing, vacations
+from delivery.queue import allowance, orphans, picking, tracing, vacations
 from delivery.queue.hints import HintSender
 from delivery.queue.holds import OPEN, Hold, concerned, free_accounts, freed_of, held_by, hold_accounts, names
 from delivery.queue.results import finish
@@ -24,8 +26,18 @@ from delivery.queue.rows import Row, schedule_of
 from delivery.queue.schema import Owed, State, message, recipient
 from delivery.queue.store import QueueStore
 from delivery.queue.trace_book import TraceBook
-from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry, Vacation
+from delivery.types import (
+    EVERYTHING,
+    Action,
+    Picked,
+    QueuedMessage,
+    QueuedRecipient,
+    QueueShape,
+    TraceEntry,
+    Vacation,
+)
 
+BREATH = 0.005  # seconds between two parts of many
 ACCOUNTS = 100  # held or freed in one transaction: other writers have their turn in between
 
 _log = log.get(__name__)
@@ -83,31 +95,47 @@ class Administration:
     async def set_vacation(self, account_id: str, vacation: Vacation | None) -> None:
         await self._database.write(lambda connection: vacations.put(connection, account_id, vacation))
 
-    async def list(self, organisation_id: str | None, *, limit: int = 1000) -> list[QueuedMessage]:
-        return await self._database.read(lambda connection: _list(connection, organisation_id, limit))
+    async def list(
+        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING
+    ) -> list[QueuedMessage]:
+        return await self._database.read(lambda connection: _list(connection, organisation_id, limit, picked))
+
+    async def shape(self, organisation_id: str | None, by: Literal["domain", "sender"]) -> Sequence[QueueShape]:
+        now = self._clock.now()
+        return await self._database.read(lambda connection: picking.shape(connection, organisation_id, by, now))
+
+    async def act(self, organisation_id: str | None, picked: Picked, action: Action) -> int:
+        now, after, count = self._clock.now(), "", 0
+
+        def one(connection: Connection) -> tuple[list[str], list[tuple[str, str, str, str]]]:
+            ids = picking.part(connection, organisation_id, picked, after)
+            return ids, picking.act(connection, organisation_id, picked, ids, action, now) if ids else []
+
+        while True:
+            ids, dropped = await self._database.write(one)
+            self._book.note([TraceEntry(now, id_, "dropped", *rest) for id_, *rest in dropped])
+            await self._book.flush()
+            if not ids:
+                break
+            after, count = ids[-1], count + len(ids)
+            self._hints.send()
+            await asyncio.sleep(BREATH)
+        _log.info(f"queue-{action}", messages=count)
+        return count
 
     async def show(self, organisation_id: str | None, queue_id: str) -> QueuedMessage:
         return await self._database.read(lambda connection: _show(connection, organisation_id, queue_id))
 
     async def retry(self, organisation_id: str | None, queue_id: str) -> None:
-        await self._change("queue-retry", organisation_id, queue_id, {"next_attempt": self._soon(queue_id)})
+        await self._change("queue-retry", organisation_id, queue_id, {"next_attempt": picking.soon(self._clock.now())})
 
     async def hold(self, organisation_id: str | None, queue_id: str) -> None:
         await self._change("queue-hold", organisation_id, queue_id, held_by(Hold.ADMINISTRATOR))
 
     async def release(self, organisation_id: str | None, queue_id: str) -> None:
         """Whatever held it: who lets one message go has looked at it."""
-        values = {**freed_of(), "next_attempt": self._soon(queue_id)}
+        values = {**freed_of(), "next_attempt": picking.soon(self._clock.now())}
         await self._change("queue-release", organisation_id, queue_id, values)
-
-    def _soon(self, queue_id: str) -> object:
-        """Now, or when its sender wants it to go (RFC 4865): an administrator's haste is not his."""
-        now = self._clock.now()
-        return (
-            select(case((message.c.release_at > now, message.c.release_at), else_=now))
-            .where(message.c.queue_id == queue_id)
-            .scalar_subquery()
-        )
 
     async def drop(self, organisation_id: str | None, queue_id: str) -> None:
         """Without a bounce. A recipient whose delivery runs this moment may still get the message."""
@@ -157,8 +185,10 @@ def _known(connection: Connection, organisation_id: str | None, queue_id: str) -
         raise NotFoundError("no such message in the queue", code="queue-not-found")
 
 
-def _list(connection: Connection, organisation_id: str | None, limit: int) -> list[QueuedMessage]:
-    mine = select(recipient.c.queue_id).where(_within(organisation_id))
+def _list(
+    connection: Connection, organisation_id: str | None, limit: int, picked: Picked = EVERYTHING
+) -> list[QueuedMessage]:
+    mine = select(recipient.c.queue_id).where(picking.which(organisation_id, picked))
     rows = connection.execute(
         select(message).where(message.c.queue_id.in_(mine)).order_by(message.c.created, message.c.queue_id).limit(limit)
     )
@@ -210,6 +240,10 @@ def _as_value(row: Row, recipients: Sequence[Row]) -> QueuedMessage:
                 item["next_attempt"],
                 item["last_status"],
                 item["organisation_id"],
+                bool(item["held"]) and _is_open(item),
+                item["last_attempt"],
+                item["remote"],
+                item["diagnostic"],
             )
             for item in recipients
         ),

@@ -236,9 +236,10 @@ def _pipelined(recipients: tuple[JobRecipient, ...], answers: Answers, lmtp: boo
         _note(recipient, refusal or reply, taken, answers)
     data = yield from _receive(Stage.DATA)
     if data.code == 354 and not taken:
-        # RFC 2920 3.1: nobody is left, yet the server waits for a message: an empty one, for nobody.
+        # RFC 2920 3.1: nobody is left, yet the server waits for a message: an empty one, for nobody. Nothing depends on
+        # its answer, for which all results would wait.
         yield Send(b".\r\n")
-        yield from _receive(Stage.FINAL)
+        yield from _receive(Stage.RESET)
         return True
     return (yield from _body(data, taken, answers, lmtp))
 

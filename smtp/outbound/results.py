@@ -47,4 +47,5 @@ def session_refused(reply: RemoteReply) -> Status:
 def _status(reply: RemoteReply) -> Status:
     family = reply.code // 100
     enhanced = reply.enhanced or f"{family}.0.0"
-    return Status(reply.code, enhanced, reply.diagnostic[:MAX_TEXT], _REASONS[family])
+    text = " ".join(reply.lines).removeprefix(reply.enhanced).strip() or reply.diagnostic
+    return Status(reply.code, enhanced, text[:MAX_TEXT], _REASONS[family])

@@ -51,7 +51,9 @@ def unverified_context() -> ssl.SSLContext:
 
 def verified_context(ca_file: str = "") -> ssl.SSLContext:
     """`ca_file`: PEM authorities in place of the system's. Raises `OSError` when it cannot be read."""
-    return harden(ssl.create_default_context(cafile=ca_file or None))
+    context = harden(ssl.create_default_context(cafile=ca_file or None))
+    context.hostname_checks_common_name = False  # RFC 8461 3.3, 4.2: an alternative name has to fit
+    return context
 
 
 class Opportunistic:

@@ -16,7 +16,17 @@ from core.clock import SystemClock
 from core.config import Limits
 from core.errors import NotFoundError
 from core.ids import RandomIds
-from delivery.types import QueuedMessage, QueuedRecipient, TraceEntry, Vacation
+from delivery.types import (
+    EVERYTHING,
+    SHAPE_AGES,
+    Action,
+    Picked,
+    QueuedMessage,
+    QueuedRecipient,
+    QueueShape,
+    TraceEntry,
+    Vacation,
+)
 from directory.service import SqlDirectory
 from directory.types import Actor, Role
 from dkim_keys.keyring import Keyring
@@ -85,8 +95,20 @@ class FakeQueue:
         recipients = (QueuedRecipient("alice@partner.test", "waiting", 1, 0.0, "451 4.4.1 no answer"),)
         self.messages[queue_id] = QueuedMessage(queue_id, "a@b.test", 10, 0.0, False, organisation_id, recipients)
 
-    async def list(self, organisation_id: str | None, *, limit: int = 1000) -> list[QueuedMessage]:
-        return [m for m in self.messages.values() if organisation_id in (None, m.organisation_id)][:limit]
+    async def list(
+        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING
+    ) -> list[QueuedMessage]:
+        mine = [m for m in self.messages.values() if organisation_id in (None, m.organisation_id)]
+        return [m for m in mine if picked.sender in (None, m.sender) and picked.held in (None, m.held)][:limit]
+
+    async def shape(self, organisation_id: str | None, by: str) -> Sequence[QueueShape]:
+        count = len(await self.list(organisation_id))
+        return [QueueShape("partner.test" if by == "domain" else "a@b.test", count, (count, *[0] * len(SHAPE_AGES)))]
+
+    async def act(self, organisation_id: str | None, picked: Picked, action: Action) -> int:
+        found = await self.list(organisation_id, picked=picked)
+        self.done += [(action, message.queue_id) for message in found]
+        return len(found)
 
     async def show(self, organisation_id: str | None, queue_id: str) -> QueuedMessage:
         found = self.messages.get(queue_id)

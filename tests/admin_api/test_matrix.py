@@ -37,6 +37,7 @@ BODIES = {
         "ends": "2027-01-04T00:00:00+01:00",
     },
     "/organisations/{organisation}": {"quota": 7},
+    "/queue-actions": {"action": "hold", "sender": "x@commune-a.test"},
 }
 
 

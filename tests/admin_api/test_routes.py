@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.address import parse
 from directory.types import Actor, AliasOf
 from tests.admin_api.conftest import PASSWORD, Api
@@ -84,6 +86,41 @@ async def test_the_queue_obeys(api: Api) -> None:
     assert [action for action, _ in api.queue.done] == ["retry", "hold", "release", "drop"]
     audited = [entry.action for entry in await api.directory.audit(Actor.console())]
     assert audited[:4] == ["queue.drop", "queue.release", "queue.hold", "queue.retry"]
+
+
+async def test_the_queue_is_told_in_parts_and_by_its_shape(api: Api) -> None:
+    api.queue.put("held-a", api.organisations["a"])
+    api.queue.messages["held-a"] = replace(api.queue.messages["held-a"], held=True)
+    for params, ids in (
+        ({"held": "true"}, ["held-a"]),
+        ({"sender": "A@b.test"}, []),
+        ({"sender": "a@b.test", "held": "false"}, ["queued-a"]),
+        ({"sender": ""}, []),
+    ):
+        answer = await api.call("GET", "/queue", api.a, params=params)
+        assert [item["queue_id"] for item in answer.json()] == ids, params
+    for params in ({"sender": "no address"}, {"domain": "no domain"}, {"held": "perhaps"}):
+        assert (await api.call("GET", "/queue", api.a, params=params)).status_code == 422
+    shape = (await api.call("GET", "/queue-shape", api.a, params={"by": "sender"})).json()
+    assert shape == [{"name": "a@b.test", "total": 2, "counts": [2, *[0] * 9]}]
+    assert (await api.call("GET", "/queue-shape", api.a, params={"by": "age"})).status_code == 422
+
+
+async def test_many_messages_are_handled_at_once_and_that_is_audited(api: Api) -> None:
+    api.queue.put("other-a", api.organisations["a"])
+    body = {"action": "drop", "sender": "a@b.test"}
+    assert (await api.call("POST", "/queue-actions", api.a, json=body)).json() == {"messages": 2}
+    assert (await api.call("POST", "/queue-actions", api.a, json={"action": "hold", "all": True})).status_code == 200
+    assert api.queue.done == [(action, id_) for action in ("drop", "hold") for id_ in ("queued-a", "other-a")]
+    for refused in (
+        {"action": "drop"},
+        {"action": "drop", "all": True, "held": True},
+        {"action": "burn", "all": True},
+        {"action": "drop", "domain": "no domain"},
+    ):
+        assert (await api.call("POST", "/queue-actions", api.a, json=refused)).status_code == 422
+    audited = [(entry.action, entry.target) for entry in await api.directory.audit(Actor.console())]
+    assert audited[:2] == [("queue.hold", "all"), ("queue.drop", "sender=a@b.test")]
 
 
 async def test_where_a_message_is_is_told_and_the_question_audited(api: Api) -> None:

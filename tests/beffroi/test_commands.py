@@ -16,6 +16,7 @@ from tests.peers.suite import HOSTNAME
 pytestmark = pytest.mark.timeout(400)
 
 PASSWORD = "quatre mots pour entrer"
+SHAPED = ("5", "10", "20", "40", "80", "160", "320", "640", "1280", "1280+")  # minutes
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,11 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert run("queue", "list", "--json").json == []
     for act in ("show", "retry", "hold", "release", "drop"):
         assert run("queue", act, "0123456789").refusal, act
+    assert run("queue", "shape", "--json").json == [{"name": "TOTAL", "total": 0, **dict.fromkeys(SHAPED, 0)}]
+    assert run("queue", "release", "--held", "--json").json == {"messages": 0, "change": "released"}
+    assert run("queue", "drop", "--all").out == "0 messages: dropped\n"
+    for words in ((), ("--all", "--held"), ("q1", "--all"), ("--sender", "no address"), ("--domain", "no domain")):
+        assert run("queue", "drop", *words).code == 2, words
     assert run("store", "verify").out == "no fault found\n"
     assert run("store", "rebuild", "saint-aubin.test", "--json").json == {"messages": 0}
     for act in ("verify", "rebuild", "restored"):

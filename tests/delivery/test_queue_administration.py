@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from core.address import parse
+from core.clock import ManualClock
+from core.domain import to_ascii
+from core.envelope import Schedule
 from core.errors import NotFoundError
 from core.status import deferred
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
-from delivery.types import Result, ResultKind
+from delivery.types import EVERYTHING, Picked, Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.queue_alone import HEAD, everything, judge, new
 
@@ -52,3 +58,92 @@ async def test_p8_of_a_shared_message_each_commune_handles_its_own_recipients(qu
     await queue.administration.drop("o1", "q1")
     shown = await queue.administration.show("o2", "q1")
     assert [str(item.address) for item in shown.recipients] == ["c@three.test"]
+
+
+async def several(queue: Queue) -> None:
+    await queue.enqueue(new("q1", "b@dead.test", "c@three.test", org="o1"))
+    await queue.enqueue(new("q2", "b@dead.test", org="o2"))
+    await queue.enqueue(NewMessage("q3", None, BytesContent(HEAD), (NewRecipient(parse("b@three.test"), "o1"),)))
+    await queue.enqueue(new("q4", "x@bücher.test", org="o1"))
+    await queue.administration.hold(None, "q3")
+
+
+async def ids(queue: Queue, organisation_id: str | None = None, **words: Any) -> list[str]:
+    return [item.queue_id for item in await queue.administration.list(organisation_id, picked=Picked(**words))]
+
+
+async def test_the_list_is_told_in_parts(queue: Queue) -> None:
+    await several(queue)
+    assert await ids(queue) == ["q1", "q2", "q3", "q4"]
+    assert await ids(queue, domain="dead.test") == ["q1", "q2"]
+    assert await ids(queue, "o2", domain="dead.test") == ["q2"]
+    assert await ids(queue, domain=to_ascii("bücher.test")) == ["q4"]
+    assert await ids(queue, held=True) == ["q3"]
+    assert await ids(queue, sender="") == ["q3"]
+    assert await ids(queue, sender="a@one.test", held=False, domain="three.test") == ["q1"]
+    assert await ids(queue, sender="nobody@one.test") == []
+
+
+async def test_many_are_handled_at_once_and_only_those_that_are_meant(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delivery.queue.picking.PART", 1)
+    await several(queue)
+    held = Picked(held=True)
+    assert await queue.administration.act(None, Picked(domain="dead.test"), "hold") == 2
+    shown = await queue.administration.show(None, "q1")
+    assert [(item.address, item.held) for item in shown.recipients] == [("b@dead.test", True), ("c@three.test", False)]
+    assert await queue.administration.act("o2", held, "release") == 1
+    assert await ids(queue, held=True) == ["q1", "q3"]
+    assert await queue.administration.act(None, Picked(domain="dead.test"), "drop") == 2
+    assert await ids(queue) == ["q1", "q3", "q4"]
+    assert await queue.administration.act(None, EVERYTHING, "release") == 3
+    assert await ids(queue, held=True) == []
+    dropped = [entry for entry in await queue.administration.trace(None, "b@dead.test") if entry.event == "dropped"]
+    assert [(entry.queue_id, entry.recipient) for entry in dropped] == [("q1", "b@dead.test"), ("q2", "b@dead.test")]
+    assert await queue.administration.act(None, EVERYTHING, "drop") == 3
+    assert await ids(queue) == []
+    assert await queue._database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM queue_chunk").scalar()) == 0
+
+
+async def test_all_that_waits_is_due_at_once_but_what_its_sender_holds_back(queue: Queue, clock: ManualClock) -> None:
+    """RFC 4865: each message has its own time."""
+    later = Schedule(release_at=clock.now() + 7200, hold="for;7200")
+    await queue.enqueue(replace(new("q1", "b@two.test"), schedule=later))
+    [id_] = await queue.enqueue(new("q2", "b@two.test"))
+    await queue.claim(everything)
+    await queue.apply([Result(id_, ResultKind.DEFERRED, deferred("busy", "busy"))], judge)
+    assert await queue.claim(everything) == []
+    assert await queue.administration.act(None, EVERYTHING, "retry") == 2
+    assert [claimed.message.queue_id for claimed in await queue.claim(everything)] == ["q2"]
+    assert (await queue.administration.show(None, "q1")).recipients[0].next_attempt == later.release_at
+
+
+async def test_the_shape_tells_who_waits_for_whom_and_since_when(queue: Queue, clock: ManualClock) -> None:
+    await several(queue)
+    clock.advance(4 * 60 + 59)
+    await queue.enqueue(new("q5", "b@dead.test", org="o1"))
+    clock.advance(1)
+    await queue.enqueue(NewMessage("q6", None, BytesContent(HEAD), (NewRecipient(parse("a@here.test"), local=True),)))
+    shapes = await queue.administration.shape(None, "domain")
+    assert [(item.name, item.total, item.counts[:3]) for item in shapes] == [
+        ("dead.test", 3, (1, 2, 0)),
+        ("three.test", 2, (0, 2, 0)),
+        ("", 1, (1, 0, 0)),
+        (to_ascii("bücher.test"), 1, (0, 1, 0)),
+    ]
+    assert [(item.name, item.total) for item in await queue.administration.shape("o1", "sender")] == [
+        ("a@one.test", 4),
+        ("", 1),
+    ]
+    clock.advance(1280 * 60)
+    assert {item.counts[-1] == item.total for item in await queue.administration.shape("o2", "domain")} == {True}
+
+
+async def test_a_recipient_tells_who_was_asked_last_and_what_he_said(queue: Queue, clock: ManualClock) -> None:
+    [id_] = await queue.enqueue(new("q1", "b@two.test"))
+    await queue.claim(everything)
+    said = Result(id_, ResultKind.DEFERRED, deferred("busy", "busy"), "mx.two.test", "451 4.3.2 busy")
+    await queue.apply([said], judge)
+    [item] = (await queue.administration.show(None, "q1")).recipients
+    assert (item.remote, item.diagnostic, item.last_attempt) == ("mx.two.test", "451 4.3.2 busy", clock.now())

@@ -26,6 +26,7 @@ from delivery.queue import (
     entering,
     holds,
     orphans,
+    picking,
     reports,
     results,
     schema,
@@ -33,7 +34,7 @@ from delivery.queue import (
 from delivery.queue import backlog as backlogs
 from delivery.queue.backlog import Backlog
 from delivery.queue.rows import NewMessage, NewRecipient
-from delivery.types import QueuedMessage, Result, ResultKind
+from delivery.types import Picked, QueuedMessage, Result, ResultKind
 from message.content import BytesContent
 from tests.fakes.postgres import running
 
@@ -116,6 +117,12 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert await run(lambda c: administration._list(c, "o2", 10)) == []
     with pytest.raises(NotFoundError):
         await run(lambda c: administration._show(c, "o2", "q1"))
+    assert await run(lambda c: picking.part(c, "o1", Picked(domain="late.test", held=False), "")) == ["q1"]
+    for action in ("hold", "retry", "release", "drop"):
+        gone = await run(lambda c, a=action: picking.act(c, None, Picked(domain="late.test"), ["q1"], a, NOW))  # type: ignore[misc]  # bound here
+    assert gone == [("q1", "a@one.test", "x@late.test", "o1")]
+    shapes = await run(lambda c: picking.shape(c, "o1", "domain", NOW + 600))
+    assert [(item.name, item.total, item.counts[2]) for item in shapes] == [("", 1, 1), ("gone.test", 1, 1)]
     assert await run(lambda c: claims.give_back(c, owner="w1", now=NOW)) == 0
     await run(lambda c: results.remove(c, ["q1"]))
     assert [item.queue_id for item in await run(lambda c: administration._list(c, None, 10))] == ["r1"]

@@ -106,8 +106,16 @@ async def test_an_alert_that_cannot_be_queued_delays_and_changes_no_answer(
 
 async def test_an_alert_that_waits_when_the_process_stops_is_queued(world: World) -> None:
     limited(world, account_recipients_per_day=10)
+    real, faults = world.queue.enqueue_all, [TemporaryError("busy")]
+
+    async def once(news: Sequence[NewMessage]) -> list[list[int]]:
+        if faults:
+            raise faults.pop()
+        return await real(news)
+
+    world.queue.enqueue_all = once  # type: ignore[method-assign]  # a fault
     assert (await send(world, *strangers(0, 9))).ok
-    assert world.queue._outbox._waiting
+    await until(lambda: not faults)
     await world.queue.close()
     await world.queue.open()
     assert await alerts(world) == ["Envois bientôt limités pour maire@ville.test"]

@@ -65,11 +65,19 @@ def test_a_failure_for_people_and_machines() -> None:
 
 
 def test_who_had_the_last_word_is_whose_log_is_named() -> None:
-    """RFC 3464 2.3.8: under which name a remote server keeps a message, only that server knows."""
-    (_, status, _) = parts(written(report(remote="mx.y.test"), report("here@x.test", Action.DELIVERED, accepted())))
-    remote, here = status[1].split(b"\r\n\r\n")[1:]
+    """RFC 3464 2.3.8: under which name a remote server keeps a message, only that server knows. 2.3.6: what we say of
+    one that did not answer is no reply of SMTP."""
+    silent = report(
+        "late@y.test", Action.DELAYED, deferred("mx.y.test: connect failed", "x", "4.4.1"), remote="mx.y.test"
+    )
+    asked = report(remote="mx.y.test", diagnostic="550 no")
+    (_, status, _) = parts(written(asked, report("here@x.test", Action.DELIVERED, accepted()), silent))
+    remote, here, unheard = status[1].split(b"\r\n\r\n")[1:]
     assert b"Final-Log-ID" not in remote
-    assert b"\r\nFinal-Log-ID: q1\r\n" in here
+    assert b"\r\nDiagnostic-Code: smtp; 550 no" in remote
+    for ours in (here, unheard):
+        assert b"Final-Log-ID: q1" in ours
+        assert b"\r\nDiagnostic-Code: x-beffroi; " in ours
 
 
 def test_the_human_part_is_french_then_english() -> None:

@@ -19,7 +19,7 @@ from tests.smtp.agent import SHORT, after_the_dot, agent, cut_at_mail, deliver, 
 async def test_a_message_is_delivered_and_told() -> None:
     (result,), heard = await deliver(to(), good)
     assert result.kind is ResultKind.DELIVERED
-    assert (result.status.code, result.status.enhanced) == (250, "2.0.0")
+    assert str(result.status) == "250 2.0.0 queued as 42"
     assert result.diagnostic == "250 2.0.0 queued as 42"
     assert result.remote == "127.0.0.1"
     assert result.relayed_dsn
@@ -233,3 +233,17 @@ def says_size(most: int) -> Script:
         await remote.hear(answer="221 bye")
 
     return script
+
+
+async def test_h139_results_do_not_wait_long_for_the_answer_to_a_message_for_nobody() -> None:
+    """It was waited for as for any other final dot, ten minutes."""
+
+    async def script(remote: Remote) -> None:
+        await remote.greet()
+        for answer in ("250 ok", "550 5.1.1 unknown", "354 go"):
+            await remote.hear(answer=answer)
+        await remote.reader.read()
+
+    patience = {**PATIENCE, Stage.RESET: 0.2}
+    (result,), _ = await deliver(to("a@r.test"), script, patience=patience, deadline=20.0)
+    assert (result.kind, result.diagnostic) == (ResultKind.FAILED, "550 5.1.1 unknown")

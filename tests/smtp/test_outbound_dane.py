@@ -220,7 +220,17 @@ async def test_an_alias_out_of_the_signed_world_keeps_its_own_records() -> None:
     resolver = FakeResolver(zone, secure=["mx.r.test", "_25._tcp.mx.r.test"])
     assert await lookup(resolver, aliased) == TlsaFound("mx.r.test", (RECORD,))
     assert await lookup(FakeResolver(zone), aliased) is None
+    assert await lookup(FakeResolver(zone, secure=["_25._tcp.mx.r.test"]), aliased) is None, (
+        "the alias may be anybody's"
+    )
     assert await lookup(FakeResolver(failing=["mx.r.test"]), aliased) == TlsaFailed("mx.r.test")
+
+
+async def test_rfc7672_2_2_1_a_name_that_nobody_vouched_for_has_no_records_whoever_signed_them() -> None:
+    """The MX records were not signed: an attacker may have written a name of his own, with records that fit."""
+    zone: Zone = {"mx.r.test": {"CNAME": ["host.plain.test"]}, "_25._tcp.mx.r.test": {"TLSA": [RECORD]}}
+    resolver = FakeResolver(zone, secure=["mx.r.test", "_25._tcp.mx.r.test"])
+    assert await lookup(resolver, target(named=False, canonical="host.plain.test")) is None
 
 
 def test_h028_a_key_is_rolled_over_without_a_message_lost() -> None:

@@ -84,6 +84,15 @@ async def test_h028_dane_stands_over_mta_sts_and_falls_back_to_nothing(mode: str
     assert heard == []
 
 
+@pytest.mark.parametrize("record", [GOOD, Tlsa(1, 1, 1, bytes(32))])
+async def test_rfc7672_8_1_the_name_in_the_handshake_is_that_of_the_records(record: Tlsa) -> None:
+    """A server with several certificates shows the one for the name that it is asked by: the end of its aliases."""
+    aliased = Target("alias.r.test", "192.0.2.1", 25, secure=True, named=True, canonical="mx.r.test")
+    policy, _ = await decide(aliased, tlsa=[record])
+    assert isinstance(policy, TlsPolicy)
+    assert policy.name == "mx.r.test"
+
+
 async def test_unusable_records_still_demand_tls() -> None:
     policy, heard = await decide(SECURE, tlsa=[Tlsa(1, 1, 1, bytes(32))], sts=Sts("enforce"))
     assert facts(policy) == (Encryption.REQUIRED, "dane-unusable", False, False)
