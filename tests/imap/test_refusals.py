@@ -28,7 +28,8 @@ from tests.imap.refusals.table import ROWS
 ROOT = Path(imap.__file__).parent
 # RFC 9051 7.1, RFC 5530 and the extensions that `docs/rfcs.md` names; what stands behind the word is the code's own.
 REGISTERED = frozenset(Code) - {Code.NONE} | {
-    "BADCHARSET", "BADEVENT", "BADURL", "COMPRESSIONACTIVE", "MESSAGELIMIT", "METADATA", "MODIFIED", "USEATTR",
+    "BADCHARSET", "BADEVENT", "BADURL", "COMPRESSIONACTIVE", "MESSAGELIMIT", "METADATA", "MODIFIED",
+    "NOTIFICATIONOVERFLOW", "USEATTR",
 }  # fmt: skip
 
 

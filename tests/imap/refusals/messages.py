@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from core.errors import UnreadableError
+from imap.commands.fetch import handle
+from tests.fakes.memory_store import MemoryBox
 from tests.imap.refusals.row import LIMITED, MAIL, MANY, Table, after, bug, expunged, read
 
 ODD = b"Content-Transfer-Encoding: x-odd\r\n\r\nbody\r\n"
@@ -17,7 +20,31 @@ async def _gone_under(table: Table) -> None:
     box.remove([2])
 
 
+async def _unreadable(table: Table) -> None:
+    """No file of INBOX can be read."""
+
+    async def refuse(*_: object) -> None:
+        raise UnreadableError("the message cannot be read")
+
+    table.patch.setattr(MemoryBox, "open", refuse)
+
+
+async def _impatient(table: Table) -> None:
+    table.patch.setattr(handle, "MOST_UNREADABLE", 2)
+    await _unreadable(table)
+
+
 FETCHING = (
+    read(
+        b"FETCH 1:3 (BODY[])",
+        b"NO [UNAVAILABLE] 3 messages are unreadable on the server for now; all others were answered",
+        _unreadable,
+    ),
+    read(
+        b"FETCH 1:3 (BODY.PEEK[])",
+        b"NO [UNAVAILABLE] more than 2 messages are unreadable on the server for now",
+        _impatient,
+    ),
     read(
         b"FETCH 2:3 BODY[]",
         b"NO [EXPUNGEISSUED] some of the messages no longer exist",
