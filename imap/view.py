@@ -187,7 +187,7 @@ class View:
         found = self.from_uids(wanted) if uid else self.from_numbers(wanted, strict=strict)
         return merge((*found, *self.saved)) if wanted.saved else found
 
-    def known(self, ranges: Ranges) -> Sequence[int]:
+    def known(self, ranges: Iterable[tuple[int, int]]) -> Sequence[int]:
         """The UIDs of the view inside `ranges`, ascending."""
         uids = self._map
         found: array[int] = array("I")

@@ -10,6 +10,7 @@ from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import highest_if_qresync, require_writable
 from imap.commands.share import check_saved, partly, share
 from imap.errors import Code, No
+from imap.named import known, named
 from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
@@ -42,12 +43,13 @@ def _parser(*, uid: bool) -> Callable[[Scanner], Transfer]:
 async def _ranges(session: Session, selected: Selected, asked: Transfer) -> tuple[Ranges, str]:
     """What is meant, once the target is known to exist: a client may create it and try again (TRYCREATE). And the id of
     the target."""
-    ranges = (await selected.numbered()).ranges(asked.wanted, uid=asked.uid)
+    ranges = await named(selected, asked.wanted, uid=asked.uid)
     place = await session.store.landing(asked.target)
     if place is None:
         raise No("no such mailbox", Code.TRYCREATE)
     if not asked.uid and asked.wanted.pairs:
-        await _require_all(selected, selected.view.from_numbers(asked.wanted))
+        by_number = SequenceSet(asked.wanted.pairs)
+        await _require_all(selected, await named(selected, by_number, uid=False) if asked.wanted.saved else ranges)
     return ranges, place.folder.id
 
 
@@ -56,7 +58,7 @@ async def _require_all(selected: Selected, ranges: Ranges) -> None:
     names UIDs or "$" is told nothing of those that are gone (RFC 9051 6.4.9, RFC 5182 2.1)."""
     await look(selected)
     view = selected.view
-    if view.owes_expunge and any(map(view.is_gone, view.known(ranges))):
+    if view.owes_expunge and any(map(view.is_gone, await known(view, ranges))):
         raise No("some of the messages no longer exist", Code.EXPUNGEISSUED)
 
 

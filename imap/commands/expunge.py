@@ -5,6 +5,7 @@ from __future__ import annotations
 from imap.command import WHEN_SELECTED, Command, no_arguments
 from imap.commands.guards import highest_if_qresync, require_writable
 from imap.commands.share import Share, partly, share
+from imap.named import named
 from imap.progress import working
 from imap.responses import Ok
 from imap.session import Session
@@ -31,7 +32,7 @@ async def _expunge(session: Session, _: None) -> Ok:
 
 async def _uid_expunge(session: Session, wanted: SequenceSet) -> Ok:
     selected = require_writable(session)
-    ranges = (await selected.numbered()).ranges(wanted, uid=True)
+    ranges = await named(selected, wanted, uid=True)
     part = await _deleted(session, ranges) if session.message_limit else Share(ranges)
     with working(session):
         gone = (await selected.mailbox.expunge(part.ranges)).vanished if part.ranges else ()

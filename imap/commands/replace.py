@@ -13,6 +13,7 @@ from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import highest_if_qresync, require_writable
 from imap.commands.incoming import Head, Incoming, read_head
 from imap.errors import BadSyntax, Code, No
+from imap.named import known, named
 from imap.responses import Ok
 from imap.session import Selected, Session
 from imap.types import SequenceSet
@@ -64,13 +65,13 @@ async def _handle(session: Session, asked: Replace) -> Ok:
 
 async def _uid(selected: Selected, asked: Replace) -> Uid:
     """Before anything is sent: what is gone cannot be replaced."""
-    view = await selected.numbered()
-    known = view.known(view.ranges(asked.wanted, uid=asked.uid))
-    if len(known) == 1 and view.is_gone(known[0]):
+    ranges = await named(selected, asked.wanted, uid=asked.uid)
+    uids = await known(selected.view, ranges)
+    if len(uids) == 1 and selected.view.is_gone(uids[0]):
         raise No("the message to replace was expunged", Code.EXPUNGEISSUED)  # RFC 5530 3
-    if len(known) != 1:
+    if len(uids) != 1:
         raise No("the message to replace is not there", Code.NONEXISTENT)
-    return Uid(known[0])
+    return Uid(uids[0])
 
 
 REPLACE = Command("REPLACE", WHEN_SELECTED, _parser(uid=False), _handle, by_number=True, removes=True)

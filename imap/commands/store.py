@@ -14,6 +14,7 @@ from imap.command import WHEN_SELECTED, Command
 from imap.commands.guards import check_keywords, require_writable
 from imap.commands.share import Share, partly, share, tell_partly
 from imap.errors import BadSyntax, Code, No
+from imap.named import how_many, named
 from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
@@ -73,8 +74,8 @@ def _modifier(scanner: Scanner) -> tuple[str, int]:
 async def _handle(session: Session, asked: StoreFlags) -> Ok:
     selected = require_writable(session)
     check_keywords(asked.flags, session.limits)
-    view = await selected.numbered()
-    part = share(session, view, view.ranges(asked.wanted, uid=asked.uid))
+    ranges, view = await named(selected, asked.wanted, uid=asked.uid), selected.view
+    part = share(session, view, ranges)
     ranges = part.ranges
     if asked.unchanged_since is not None:
         session.enable(Feature.CONDSTORE)  # RFC 7162 3.1
@@ -105,7 +106,7 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
     for some in turns(told):
         view.told(some)
         await _breathe(some)
-    return partly(session, _outcome(session, part, changed, asked), part.code)
+    return partly(session, await _outcome(session, part, changed, asked), part.code)
 
 
 async def _breathe(some: Sequence[Message]) -> None:
@@ -151,12 +152,13 @@ async def _answer(session: Session, selected: Selected, messages: tuple[Message,
             await asyncio.sleep(0)
 
 
-def _outcome(session: Session, part: Share, changed: FlagsChanged, asked: StoreFlags) -> Ok:
+async def _outcome(session: Session, part: Share, changed: FlagsChanged, asked: StoreFlags) -> Ok:
     """RFC 2180 4.2.2: the rest was changed, what another client expunged was not; by UID that is no error. What failed
     UNCHANGEDSINCE is named either way (RFC 7162 3.1.3)."""
     selected = session.selected
     code = responses.modified_code(_named(selected, changed.modified, asked)) if changed.modified else ""
-    if not asked.uid and len(changed.messages) + len(changed.modified) < len(selected.view.known(part.ranges)):
+    done = len(changed.messages) + len(changed.modified)
+    if not asked.uid and done < await how_many(selected.view, part.ranges):
         tell_partly(session, part.code)
         raise No("some messages no longer exist", code or Code.EXPUNGEISSUED)
     return Ok("conditional STORE failed for some messages" if code else "STORE completed", code)

@@ -24,13 +24,16 @@ from imap.commands.search.evidence import ByIndex
 from imap.commands.search.grouping import split
 from imap.commands.search.handle import _numbers
 from imap.commands.search.result import TOGETHER, Result, plain
+from imap.errors import Bad
 from imap.listing import Query, Tree
+from imap.named import how_many, known, named
 from imap.notify import WITH_NAMES, Group, Where
 from imap.patterns import Pattern
 from imap.session import Selected
-from imap.types import TURN
+from imap.types import TURN, SequenceSet, merge
 from imap.view import View
 from imap.wire.scanner import Scanner
+from store.store import Mailbox
 from store.types import Changes, Flag, Folder, Message, ModSeq, Snapshot, Uid
 from tests.fakes.imap_session import desk
 from tests.fakes.memory_mailbox import MemoryMailbox
@@ -267,6 +270,27 @@ async def test_the_numbers_of_very_many_messages_are_looked_up_by_turns() -> Non
     assert numbers == tuple(range(3 * TURN, 0, -1))
     assert count >= 5
     assert await _numbers(view, (12, 7)) == (2,)
+
+
+async def test_very_many_fragments_are_found_by_turns() -> None:
+    """Every second message of a long view, named in one command or kept behind "$"."""
+    odd = tuple((number, number) for number in range(1, 6 * TURN, 2))
+    view = View(_snapshot(6 * TURN))
+    view.build(range(11, 11 + 6 * TURN))
+    selected = Selected("INBOX", cast(Mailbox, None), view.snapshot, False, view)
+    ranges, count = await turns(named(selected, SequenceSet(odd), uid=False))
+    assert ranges == tuple((number + 10, number + 10) for number, _ in odd)
+    assert count >= 3
+    uids, count = await turns(known(view, ranges))
+    assert list(uids) == [uid for uid, _ in ranges]
+    assert count >= 3
+    assert await named(selected, SequenceSet(ranges), uid=True) == ranges
+    view.saved = ((12, 12), (6 * TURN + 10, 6 * TURN + 10))
+    both = await named(selected, SequenceSet(odd, saved=True), uid=False)
+    assert both == merge((*ranges, *view.saved))
+    assert await how_many(view, both) == len(odd) + 2
+    with pytest.raises(Bad):
+        await named(selected, SequenceSet((*odd, (6 * TURN + 1,) * 2)), uid=False)
 
 
 def _snapshot(count: int) -> Snapshot:

@@ -20,6 +20,7 @@ from imap.commands.fetch.plan import Plan, plan
 from imap.commands.fetch.source import Source
 from imap.commands.share import Share, check_asked, partly, share, tell_partly
 from imap.errors import Bad, Code, No
+from imap.named import how_many, known, named
 from imap.responses import Ok
 from imap.resync import since
 from imap.session import Selected, Session
@@ -67,8 +68,8 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, unasked: bo
         raise Bad("PARTIAL is for UID FETCH")  # RFC 9394 3.3
     if modifiers.window:
         check_asked(session, modifiers.window.size)  # RFC 9738 3.1
-    view = await selected.numbered()
-    ranges = view.ranges(args.numbers, uid=by_uid)
+    ranges = await named(selected, args.numbers, uid=by_uid)
+    view = selected.view
     if modifiers.changed_since is not None or MOD_SEQ in args.items:
         session.enable(Feature.CONDSTORE)
     todo = plan(
@@ -78,19 +79,19 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, unasked: bo
         with_modseq=modifiers.changed_since is not None or (unasked and session.condstore),
     )
     if modifiers.window:  # before CHANGEDSINCE, which chooses among what lies in the window (RFC 9394 3.4)
-        ranges = spans(modifiers.window.cut(view.known(ranges)), view.uids, bridge=0)
+        ranges = spans(modifiers.window.cut(await known(view, ranges)), view.uids, bridge=0)
     if modifiers.changed_since is not None:
         ranges = await _changed(session, args, modifiers.changed_since, ranges)
     part = Share(ranges) if unasked else share(session, view, ranges)
     ranges = part.ranges
-    wanted = len(view.known(ranges))
+    wanted = await how_many(view, ranges)
     if not wanted:
         return 0, part.code
     seen = await _mark_seen(selected, ranges) if todo.marks_seen else frozenset()
     run = _Run(session, selected, view, todo, seen)
     if args.items == (UID,) and not by_uid and modifiers == NO_MODIFIERS:
         # The view knows the UIDs, also of what is gone and was not told yet (RFC 2180 4.1.1).
-        await run.uids(view.known(ranges))
+        await run.uids(await known(view, ranges))
         return 0, part.code
     if stretches.fits(todo):
         await run.flags(ranges)
@@ -110,8 +111,8 @@ async def _changed(session: Session, args: FetchArgs, modseq: int, ranges: Range
     view, asked = session.selected.view, ranges
     if args.modifiers.vanished:
         # UIDs the view does not hold may be asked about
-        named = args.numbers.resolve(view.uidnext - 1)
-        asked = merge((*named, *view.saved)) if args.numbers.saved else named
+        uids = args.numbers.resolve(view.uidnext - 1)
+        asked = merge((*uids, *view.saved)) if args.numbers.saved else uids
     missed = await since(session.selected, modseq, asked)
     if args.modifiers.vanished and missed.vanished:
         session.writer.write(responses.vanished(missed.vanished, earlier=True))
@@ -163,6 +164,9 @@ class _Run:
             start, stop = bisect_left(uids, low), bisect_right(uids, high)
             if stop - start < stretches.LEAST:
                 few.append((low, high))
+                if len(few) == stretches.MOST:
+                    await self.rows(few)
+                    few.clear()
                 continue
             await self.rows(few)
             few.clear()

@@ -1,0 +1,40 @@
+"""What a command names, against what the client believes: by turns, because it may be fifty thousand fragments, in the
+octets of one command or behind "$" (promise P7)."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Sequence
+
+from imap.session import Selected
+from imap.types import TURN, Ranges, SequenceSet, merge, turns
+from imap.view import View
+
+
+async def named(selected: Selected, wanted: SequenceSet, *, uid: bool) -> Ranges:
+    """`View.ranges`. Raises `Bad` like it."""
+    view = await selected.numbered()
+    if len(wanted.pairs) <= TURN:
+        return view.ranges(wanted, uid=uid)
+    found: list[tuple[int, int]] = []
+    for pairs in turns(wanted.pairs):
+        found += view.ranges(SequenceSet(tuple(pairs)), uid=uid)
+        await asyncio.sleep(0)
+    return merge((*found, *view.saved) if wanted.saved else found)
+
+
+async def known(view: View, ranges: Ranges) -> Sequence[int]:
+    """`View.known`."""
+    if len(ranges) <= TURN:
+        return view.known(ranges)
+    found: array[int] = array("I")
+    for some in turns(ranges):
+        found.extend(view.known(some))
+        await asyncio.sleep(0)
+    return found
+
+
+async def how_many(view: View, ranges: Ranges) -> int:
+    """How many messages of the view these are."""
+    return len(await known(view, ranges))
