@@ -44,6 +44,32 @@ OR_KEYS = _either([f"SUBJECT zz{n}" for n in range(32)] + [f"KEYWORD zz{n}" for 
 OR_NUMBERS = ",".join(str(number) for number in range(1, SIZE, max(1, SIZE // 9000)))
 
 
+FRAGMENTS = 10_000  # numbers that are no neighbours: what fits into one command
+ODD = [
+    ",".join(str(number) for number in range(first, min(first + 2 * FRAGMENTS, SIZE), 2))
+    for first in range(1, SIZE, 2 * FRAGMENTS)
+]
+
+
+def _fragments(client: Client) -> None:
+    """Every second message, named in a few commands and then by "$" in one; the command's octets are bounded."""
+    client.ask("CREATE Impairs")
+    for numbers in ODD:
+        client.ask(f"STORE {numbers} +FLAGS.SILENT (\\Answered)")
+    client.ask("SEARCH RETURN (SAVE) ANSWERED")
+    for command in (
+        f"FETCH {ODD[-1]} (FLAGS)",
+        f"UID FETCH {ODD[-1]} (UID)",
+        f"SEARCH {ODD[-1]} SEEN",
+        f"COPY {ODD[-1]} Impairs",
+        f"MOVE {ODD[-1]} Impairs",
+        "FETCH $ (FLAGS)",
+        "STORE $ -FLAGS.SILENT (\\Answered)",
+        "COPY $ Impairs",
+    ):
+        client.ask(command)
+
+
 def _asking(*commands: str) -> Step:
     def step(client: Client) -> None:
         for command in commands:
@@ -99,6 +125,7 @@ STEPS: dict[str, Step] = {
     "one message of 59 MB": _large,
     "STORE": _asking("STORE 1:* +FLAGS (\\Flagged)", "STORE 1:* FLAGS (\\Seen $Important)"),
     "COPY": _asking("CREATE Copie", "COPY 1:* Copie"),
+    "sets of thousands of fragments": _fragments,
     "STATUS, LIST": _asking('LIST "" "*" RETURN (STATUS (MESSAGES UNSEEN SIZE DELETED))'),
     "EXPUNGE of half": _asking(f"STORE 1:{SIZE // 2} +FLAGS.SILENT (\\Deleted)", "EXPUNGE"),
     "MOVE of the rest": _asking("CREATE Ailleurs", "MOVE 1:* Ailleurs", "UNSELECT"),

@@ -280,10 +280,10 @@ async def test_very_many_fragments_are_found_by_turns() -> None:
     selected = Selected("INBOX", cast(Mailbox, None), view.snapshot, False, view)
     ranges, count = await turns(named(selected, SequenceSet(odd), uid=False))
     assert ranges == tuple((number + 10, number + 10) for number, _ in odd)
-    assert count >= 3
+    assert count >= 2
     uids, count = await turns(known(view, ranges))
     assert list(uids) == [uid for uid, _ in ranges]
-    assert count >= 3
+    assert count >= 2
     assert await named(selected, SequenceSet(ranges), uid=True) == ranges
     view.saved = ((12, 12), (6 * TURN + 10, 6 * TURN + 10))
     both = await named(selected, SequenceSet(odd, saved=True), uid=False)
