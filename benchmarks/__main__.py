@@ -18,6 +18,7 @@ BENCHMARKS = (
     "mailboxes",
     "reading",
     "rebuilding",
+    "unread",
     "million",
     "waking",
     "pauses",

@@ -93,13 +93,21 @@ class Accounts:
                 entry.handle.close_retired()
                 return entry
             if entry is not None:
-                self._let_go(key)
+                await self._left(key, entry)
             await self._opened(key, ref)  # and look again: it may have been let go, or be another's, when we resume
+
+    async def _left(self, key: Key, entry: Entry) -> None:
+        """Its index is not the present one any more; one of whose files some are gone must not stay that."""
+        if entry.handle.is_torn():
+            with entry.handle.pinned():
+                await asyncio.get_running_loop().run_in_executor(self._pool, _condemn, entry.handle)
+        if self._open.get(key) is entry:
+            self._let_go(key)
 
     async def read(self, ref: AccountRef, ask: Callable[[Handle], T]) -> T:
         """One consistent view of the index; `ask` runs on the loop, is short and does not suspend. A damaged index is
-        made again once. Raises StorageError."""
-        for _ in range(2):
+        made again once, one whose files are deleted meanwhile is left for the next. Raises StorageError."""
+        for _ in range(batch.TRIES):
             entry = await self.use(ref)
             try:
                 with translated(), entry.handle.reader.reading():
@@ -108,6 +116,9 @@ class Accounts:
                 log.error("store-index-damaged", account=ref.id, cause=str(error))
                 with entry.handle.pinned():
                     await asyncio.get_running_loop().run_in_executor(self._pool, _condemn, entry.handle)
+            except StorageError:
+                if entry.handle.is_current():
+                    raise
         raise StorageError("storage failed", code="storage-index")
 
     @contextlib.asynccontextmanager
@@ -376,7 +387,7 @@ def _condemn(handle: Handle) -> None:
         lock = AccountLock(handle.fs, handle.root)  # of its own: the handle's may be held by its writer's thread
         try:
             with lock.held():
-                if handle.is_current():
+                if handle.is_current() or handle.is_torn():
                     handle.discard_files()
         finally:
             lock.close()

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import core.log
 from core.errors import StorageError
 from store import newcomers, recover
-from store.faults import IndexDamagedError, storage_error, translated
+from store.faults import IndexDamagedError, is_gone, storage_error, translated
 from store.handle import Handle
 from store.lockfile import State, Word
 from store.recover import Standing
@@ -23,6 +23,8 @@ from store.transaction import NeedsThreadError, Transaction, UndoFailedError
 
 log = core.log.get(__name__)
 T = TypeVar("T")
+
+TRIES = 5  # to open an index whose files are being deleted
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +67,17 @@ def ready(handle: Handle) -> Standing:
 
 def reload(handle: Handle, *, damaged: bool = False) -> bool:
     """Open the index (again) and make it true. Under the account lock. False: it was not there,
-    or of no use."""
+    or of no use. Begun again where its files are deleted meanwhile."""
+    for _ in range(TRIES - 1):
+        try:
+            return _reload(handle, damaged=damaged)
+        except Exception as error:
+            if handle.is_current() or not is_gone(error):
+                raise
+    return _reload(handle, damaged=damaged)
+
+
+def _reload(handle: Handle, *, damaged: bool) -> bool:
     if damaged:
         handle.discard_index()
     found = handle.load()

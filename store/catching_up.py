@@ -14,7 +14,7 @@ from functools import partial
 from store import catalog, unscanned
 from store.accounts import Accounts
 from store.handle import Handle, open_cur
-from store.readers import AHEAD, TOGETHER, Answer, Readers
+from store.readers import TOGETHER, Answer, Readers
 from store.records import Prepared
 from store.schema import key
 from store.types import AccountRef
@@ -64,11 +64,11 @@ async def _together(accounts: Accounts, ref: AccountRef, folder_id: str, uids: S
     under_way: deque[tuple[_Errand, Future[list[Answer]]]] = deque()
     read: dict[int, tuple[str, Prepared | None]] = {}
     while errands or under_way:
-        while errands and len(under_way) < AHEAD * helpers.processes:
+        while errands and len(under_way) <= helpers.processes:
             errand = errands.popleft()
             under_way.append((errand, helpers.begin(directory, [name for _, name in errand])))
-        if not under_way[0][1].done() and (ours := _not_begun(errands, under_way)):
-            await _alone(accounts, ref, folder_id, [uid for uid, _ in ours])
+        if errands and not under_way[0][1].done():
+            await _alone(accounts, ref, folder_id, [uid for uid, _ in errands.pop()])
             continue
         some, begun = under_way.popleft()
         answers = await helpers.ended([name for _, name in some], begun)
@@ -78,15 +78,6 @@ async def _together(accounts: Accounts, ref: AccountRef, folder_id: str, uids: S
             taken = partial(unscanned.take, folder_id=folder_id, read=read)
             await _alone(accounts, ref, folder_id, await entry.writer.submit(taken))
             read = {}
-
-
-def _not_begun(errands: deque[_Errand], under_way: deque[tuple[_Errand, Future[list[Answer]]]]) -> _Errand | None:
-    """The last errand that nobody is at yet, taken back; not the only one, which is soon begun."""
-    if errands:
-        return errands.pop()
-    if len(under_way) > 1 and under_way[-1][1].cancel():
-        return under_way.pop()[0]
-    return None
 
 
 def _named(handle: Handle, folder_id: str, uids: Sequence[int]) -> tuple[str, list[str]]:

@@ -77,6 +77,18 @@ class translated:
             raise storage_error(error) from error
 
 
+_GONE = apsw.CantOpenError | apsw.IOError | apsw.ReadOnlyError | apsw.SQLError
+
+
+class IndexTornError(IndexDamagedError):
+    """Its files were deleted while it was opened, some of them or all."""
+
+
+def is_gone(error: BaseException) -> bool:
+    """What opening an index fails with when somebody deletes its files meanwhile; or because of the disk."""
+    return isinstance(error, IndexTornError | FileNotFoundError | _GONE)
+
+
 @contextlib.contextmanager
 def consistent() -> Iterator[None]:
     """Around what compares rows with files: rows that contradict each other are damage, too."""

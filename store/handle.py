@@ -190,12 +190,23 @@ class Handle:
     def is_current(self) -> bool:
         return self._index is not None and self._index.is_current()
 
+    def is_torn(self) -> bool:
+        """Some of its files are gone, and it must not be used any more, by anybody."""
+        return self._index is not None and self._index.is_torn()
+
     def load(self) -> bool:
         """Open the index. False: it had to be made empty, and the files must be read. Under the account lock."""
         self._check_owner()
+        torn = self.is_torn()
         self._retire()
+        if torn:
+            index_file.discard(self.fs, self.root)
         index, found = self._opened()
-        index.attach()
+        try:
+            index.attach()
+        except BaseException:
+            index.close()
+            raise
         self._index = index
         self.unscanned = True
         return found
@@ -230,11 +241,11 @@ class Handle:
         path = self.fs.real_path(self.root)
         fresh = not self.fs.exists(self.root, index_file.INDEX_FILE)
         if not fresh:
-            index = index_file.open_sound(self.fs, self.root, path, self.ref.id)
+            index = index_file.open_sound(self.fs, self.root, path, self.ref.id, self.tools.clock)
             if index is not None:
                 return index, True
         index_file.discard(self.fs, self.root)
-        index = Index(self.fs, self.root, path)
+        index = Index(self.fs, self.root, path, self.tools.clock)
         index.make(self.ref.id)
         return index, False
 

@@ -13,19 +13,24 @@ from typing import Any
 
 import apsw
 
-from store.faults import IndexDamagedError
+from core.clock import Clock
+from core.errors import StorageError
+from store.faults import IndexDamagedError, IndexTornError
 from store.fsops import FileSystem
 from store.migrate import MIGRATIONS
 from store.schema import NEW_LIFE, TABLES, VERSION
 
 INDEX_FILE = "index.db"
 RECENT_FILE = "index.recent"  # beside it, and of no use to another one (`store.newcomers`)
+SHARED_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm")  # while it is open
 INDEX_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm", f"{INDEX_FILE}-journal", RECENT_FILE)
+TICK = 0.1  # seconds; the kernel's file times advance every 10 ms at least
 BUSY_MS = 5000  # fault 156
 CACHE_KIB = 1024
 CHECKPOINT_PAGES = 1000
 BULK_CACHE_KIB = 16 * 1024
 
+_Identity = tuple[tuple[int, int] | None, ...]  # device and inode of `SHARED_FILES`
 Row = tuple[Any, ...]  # what SQLite gives: a seam
 
 
@@ -146,14 +151,17 @@ class Connection:
 class Index:
     """Both connections, and the identity of the file they are on."""
 
-    def __init__(self, fs: FileSystem, root: int, path: str) -> None:
+    def __init__(self, fs: FileSystem, root: int, path: str, clock: Clock) -> None:
         """`root` is the account's directory, `path` its name without any symbolic link, as SQLite opens it."""
         self._fs = fs
         self._root = root
         self.writer = Connection(f"{path}/{INDEX_FILE}", create=True)
         self.reader: Connection | None = None
         self._path = path
-        self._identity: tuple[int, int] | None = None
+        self._clock = clock
+        self._identity: _Identity = (None,)
+        self._trusted = self._seen = -1  # times of the directory: with the first, our files are there
+        self._seen_at = 0.0
 
     def check(self, account: str) -> bool:
         """True when the file is an index of ours of this version and account; False when it must be made."""
@@ -180,22 +188,54 @@ class Index:
         make_empty(self.writer, account)
 
     def attach(self) -> None:
-        """Open the reader and remember which file this is."""
+        """Open the reader and remember which files these are. Raises IndexTornError where they are not the writer's."""
+        self.writer.value("PRAGMA user_version")  # by now it has all three open
+        self._identity = self._files()
         self.reader = Connection(f"{self._path}/{INDEX_FILE}", create=False)
-        status = self._fs.stat(self._root, INDEX_FILE)
-        self._identity = (status.st_dev, status.st_ino)
+        self.reader.value("PRAGMA user_version")
+        if None in self._identity or self._files() != self._identity:
+            raise IndexTornError("its files were deleted")
 
     def another(self) -> Connection:
-        """A reader for a worker thread, which closes it."""
-        return Connection(f"{self._path}/{INDEX_FILE}", create=False)
+        """A reader for a worker thread, which closes it. Raises StorageError where it would be another index's."""
+        db = Connection(f"{self._path}/{INDEX_FILE}", create=False)
+        try:
+            if not self.is_current():
+                raise StorageError("storage failed", code="storage-index")
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def is_current(self) -> bool:
-        """False once the file was deleted or replaced under us."""
-        try:
-            status = self._fs.stat(self._root, INDEX_FILE)
-        except FileNotFoundError:
+        """False once a file was deleted or replaced under us. Whoever does that changes the directory's time, so it is
+        enough to look at that; but not before it is so old that a change would give another."""
+        time = self._fs.status(self._root).st_mtime_ns
+        if time == self._trusted:
+            return True
+        if self._files() != self._identity:
             return False
-        return (status.st_dev, status.st_ino) == self._identity
+        now = self._clock.monotonic()
+        if time != self._seen:
+            self._seen, self._seen_at = time, now
+        elif now - self._seen_at > TICK:
+            self._trusted = time
+        return True
+
+    def is_torn(self) -> bool:
+        """The file is there, and what SQLite keeps beside it is not: others would write what we do not see."""
+        found = self._files()
+        return found != self._identity and found[0] == self._identity[0] is not None
+
+    def _files(self) -> _Identity:
+        return tuple(self._file(name) for name in SHARED_FILES)
+
+    def _file(self, name: str) -> tuple[int, int] | None:
+        try:
+            status = self._fs.stat(self._root, name)
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
 
     @property
     def read(self) -> Connection:
@@ -225,11 +265,17 @@ def discard(fs: FileSystem, root: int) -> None:
             fs.unlink(root, name)
 
 
-def open_sound(fs: FileSystem, root: int, path: str, account: str) -> Index | None:
+def open_sound(fs: FileSystem, root: int, path: str, account: str, clock: Clock) -> Index | None:
     """The index that lies there; None when it is damaged, another account's, or of another version (fault 157)."""
     try:
-        index = Index(fs, root, path)
+        index = Index(fs, root, path, clock)
     except (apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError):
+        return None
+    except apsw.IOError as error:
+        if (
+            getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_SHORT_READ
+        ):  # its WAL was deleted while others have it open
+            raise
         return None
     try:
         sound = index.check(account)

@@ -31,6 +31,7 @@ from store import (
     unscanned,
 )
 from store.accounts import Accounts, Entry
+from store.batch import TRIES
 from store.catalog import FolderRow
 from store.catching_up import catch_up
 from store.delivery import discarded, stage_appended
@@ -241,14 +242,7 @@ class FolderView:
                     raise NotFoundError("no such folder", code="no-folder")
                 return ask(db, row)
 
-        entry = await self._entry()
-        with entry.handle.pinned():
-            try:
-                return await self._in_thread(work)
-            except StorageError:
-                if entry.handle.is_current():
-                    raise
-        return await self._in_thread(work)  # the index was just being replaced when it was opened by its name
+        return await self._in_thread(work)
 
     async def _read_scanned(self, ranges: UidRanges, ask: Callable[[Connection, FolderRow], T]) -> T:
         """The same of messages in `ranges` that are known by more than their names, which may take a while."""
@@ -338,11 +332,18 @@ class FolderView:
         return matched
 
     async def _in_thread(self, work: Callable[[Handle], T]) -> T:
-        entry = await self._entry()
-        with entry.handle.pinned():
-            return await ended(
-                asyncio.get_running_loop().run_in_executor(self._accounts.long_reads, work, entry.handle)
-            )
+        """Again where the index was just being replaced, or deleted, when it was opened by its name."""
+        for tries in range(1, TRIES + 1):
+            entry = await self._entry()
+            with entry.handle.pinned():
+                try:
+                    return await ended(
+                        asyncio.get_running_loop().run_in_executor(self._accounts.long_reads, work, entry.handle)
+                    )
+                except StorageError:
+                    if tries == TRIES or entry.handle.is_current():
+                        raise
+        raise AssertionError("the last try answers")
 
     # -- changing ------------------------------------------------------------------------------------------------------
 

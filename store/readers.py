@@ -28,7 +28,7 @@ log = core.log.get(__name__)
 
 LEAST = 500  # messages; for fewer of an account, processes that are not running yet are not started
 TOGETHER = 50  # messages of one errand
-AHEAD = 3  # errands under way for each process
+_AHEAD = 3  # errands under way for each process
 BEHIND = 10  # how much later than we they have their turn, where others are served meanwhile (nice(2))
 
 Answer = tuple[str, Prepared | None]  # file name, what it holds
@@ -55,8 +55,11 @@ class Readers:
 
     async def ended(self, names: Sequence[str], begun: Future[list[Answer]]) -> list[Answer]:
         """What an errand that was begun comes to, for the event loop."""
+        waiting = asyncio.wrap_future(begun)
+        waiting.add_done_callback(_seen)  # who waits may leave
         with contextlib.suppress(BrokenExecutor):
-            await asyncio.wrap_future(begun)
+            # Never taken back: a pool that breaks trips over errands that were (python/cpython issue 107219).
+            await asyncio.shield(waiting)
         return self._ended(names, begun)
 
     def read(self, directory: str, names: Sequence[str]) -> Iterator[Answer]:
@@ -64,7 +67,7 @@ class Readers:
         errands = deque(names[start : start + TOGETHER] for start in range(0, len(names), TOGETHER))
         under_way: deque[tuple[Sequence[str], Future[list[Answer]]]] = deque()
         while errands or under_way:
-            while errands and len(under_way) < AHEAD * self.processes:
+            while errands and len(under_way) < _AHEAD * self.processes:
                 some = errands.popleft()
                 under_way.append((some, self.begin(directory, some)))
             some, future = under_way.popleft()
@@ -101,6 +104,11 @@ class Readers:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+
+def _seen(ended: asyncio.Future[list[Answer]]) -> None:
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _begin(later: int) -> None:

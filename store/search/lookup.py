@@ -19,7 +19,7 @@ from message.collation import searchable
 from message.words import GRAM, WORD, grams
 from store import catalog
 from store.catalog import FolderRow
-from store.faults import IndexDamagedError, translated
+from store.faults import IndexDamagedError, translated, whole
 from store.handle import Handle
 from store.index import Connection
 from store.records import keys_within
@@ -56,7 +56,7 @@ class _Docs:
 
 def find(handle: Handle, folder_id: str, ranges: Ranges, question: Question) -> Found:
     """Among the messages present in `ranges`. Raises NotFoundError without the folder, StorageError."""
-    with contextlib.closing(handle.index.another()) as index:
+    with whole(), contextlib.closing(handle.index.another()) as index:
         try:
             with textfile.opened(handle) as db, translated():
                 found = None if db is None else _find(db, index, folder_id, ranges, question)

@@ -95,7 +95,7 @@ async def test_who_waits_for_very_many_has_them_read_by_other_processes_for_as_l
         inbox.sort(everyone, [SortCriterion(SortKey.SUBJECT)]), inbox.search_field(WHOLE, "SUBJECT", "Demande")
     )
     assert sorted(found[0]) == list(found[1]) == everyone
-    assert 40 <= sum(taken) < COUNT
+    assert 0 < sum(taken) < COUNT
     assert store._open_accounts._helpers is None
     after = await all_rows(inbox)
     told = [(row.uid, row.email_id, row.thread_id, row.envelope, row.internal_date) for row in after]
