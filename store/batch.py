@@ -67,14 +67,18 @@ def ready(handle: Handle) -> Standing:
 
 def reload(handle: Handle, *, damaged: bool = False) -> bool:
     """Open the index (again) and make it true. Under the account lock. False: it was not there,
-    or of no use. Begun again where its files are deleted meanwhile."""
-    for _ in range(TRIES - 1):
+    or of no use. Begun again where its files are deleted meanwhile; one that was not made true is let go, for it may be
+    empty, and nobody must read it."""
+    tries = 0
+    while True:
         try:
             return _reload(handle, damaged=damaged)
-        except Exception as error:
-            if handle.is_current() or not is_gone(error):
+        except BaseException as error:
+            tries += 1
+            intact = handle.is_current()
+            handle.let_index_go()
+            if intact or tries == TRIES or not is_gone(error):
                 raise
-    return _reload(handle, damaged=damaged)
 
 
 def _reload(handle: Handle, *, damaged: bool) -> bool:

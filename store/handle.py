@@ -229,6 +229,10 @@ class Handle:
                 self._retired.append(self._index.reader)
             self._index = None
 
+    def let_index_go(self) -> None:
+        """Whoever uses the account next opens it again. Under the account lock."""
+        self._retire()
+
     def close_retired(self) -> None:
         """On the event loop thread."""
         while self._retired:

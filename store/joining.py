@@ -48,15 +48,26 @@ def join(transaction: Transaction) -> bool:
         "ORDER BY m.save_date, m.key LIMIT ?",
         (TURN,),
     )
+    rows = {number: _row(transaction, number) for number in {message >> UID_BITS for message, _, _ in waiting}}
+    told = {number: _journalled(transaction, row) for number, row in rows.items()}
     lines: dict[int, list[str]] = defaultdict(list)  # by folder
     for message, email, headers in waiting:
-        told = relations(split(bytes(headers)))
-        derived = records.derived_thread(told, email)
-        thread = records.known_thread(transaction.db, told) or derived
-        records.join(transaction.db, message, told, thread)
-        if thread != derived:
-            lines[message >> UID_BITS].append(journal.thread(message & UID_MASK, thread))
-    for number, some_lines in lines.items():
-        found = transaction.db.value("SELECT id FROM folders WHERE number = ?", (number,))
-        transaction.journal(transaction.folder(str(found)), some_lines)
+        number, uid, names = message >> UID_BITS, message & UID_MASK, relations(split(bytes(headers)))
+        known = told[number].get(uid)
+        thread = known or records.known_thread(transaction.db, names) or records.derived_thread(names, email)
+        records.join(transaction.db, message, names, thread)
+        if not known:
+            lines[number].append(journal.thread(uid, thread))
+    for number, new in lines.items():
+        transaction.journal(rows[number], new)
     return len(waiting) == TURN
+
+
+def _row(transaction: Transaction, number: int) -> FolderRow:
+    return transaction.folder(str(transaction.db.value("SELECT id FROM folders WHERE number = ?", (number,))))
+
+
+def _journalled(transaction: Transaction, row: FolderRow) -> dict[int, str]:
+    """What was told before a power loss took the row back to where it waits."""
+    with transaction.directory(row) as fd:
+        return journal.read(transaction.fs, fd).threads

@@ -110,7 +110,7 @@ def writing(handle: Handle) -> Iterator[Connection | None]:
     try:
         yield db
         db.run("COMMIT")
-        if handle.fs.stat(handle.root, f"{TEXT_FILE}-wal").st_size > _LONGEST_WAL:
+        if _wal_size(handle) > _LONGEST_WAL:
             db.shrink()
     finally:
         if db.in_transaction:
@@ -135,6 +135,12 @@ def _writable(handle: Handle) -> Connection | None:
         db.close()
         raise
     return db
+
+
+def _wal_size(handle: Handle) -> int:
+    """0 where it was deleted meanwhile: the file is made again."""
+    name = f"{TEXT_FILE}-wal"
+    return handle.fs.stat(handle.root, name).st_size if handle.fs.exists(handle.root, name) else 0
 
 
 def discard(fs: FileSystem, root: int) -> None:

@@ -123,3 +123,24 @@ async def test_an_answer_to_nobody_here_has_the_thread_that_it_would_have_had(st
     rows: list[Message] = await all_rows(await inbox_of(store), Column.IDS)
     assert len({row.thread_id for row in rows}) == 3
     await store.close()
+
+
+async def test_f159_what_was_told_stays_when_an_index_comes_back_in_which_it_waits(
+    data: Path, clock: ManualClock, store: MaildirStore
+) -> None:
+    """A power loss may bring that index back, and what was answered may be gone by then."""
+    await put(store, letter("d", "b"))
+    inbox = await inbox_of(store)
+    index = data / "domains/mairie.test/maire/index.db"
+    handle = (await store._open_accounts.use(MAIRIE)).handle
+    with handle.writer.durable():
+        handle.writer.run("UPDATE state SET clean = 0")
+    handle.writer.shrink()
+    before = index.read_bytes()
+    told = (await threads(store))[4]
+    await inbox.expunge(((1, 3),), only_deleted=False)
+    await store.close()
+    index.write_bytes(before)
+    store = await opened(data, clock, boot="another")
+    assert await threads(store) == [(await threads(store))[0], told]
+    await store.close()

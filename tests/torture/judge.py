@@ -163,7 +163,7 @@ def _check_lost(found: Found, expected: Expected) -> Iterator[str]:
             now = found.mail.get(key)
             if now is None:
                 yield f"lost: UID {key[1]} of {expected.before.folders[key[0]].name}"
-            elif now.identity != mail.identity:
+            elif not now.is_still(mail):
                 yield f"UID {key[1]} is {now.identity}, was {mail.identity}"
     for email in {mail.email_id for mail in expected.before.mail.values()}:
         if counts[email] < expected.fewest(email):

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ class Mail:
     @property
     def identity(self) -> tuple[str, str, int, int]:
         return self.email_id, self.thread_id, self.internal_date, self.save_date
+
+    def is_still(self, before: Mail) -> bool:
+        """The same message, as far as anybody was told: a thread that is waited for (`store.joining`) was told to nobody,
+        and is found once."""
+        return self.identity == (before if before.thread_id else replace(before, thread_id=self.thread_id)).identity
 
 
 @dataclass(frozen=True, slots=True)
