@@ -21,6 +21,7 @@ from store.types import AccountRef
 
 CHUNK = 4000  # messages asked for at once: some 4 ms on the loop
 WORTH = 10_000  # messages of a folder that are left: a start of processes takes as long as reading 2,000
+SOON = 1000  # messages that are read before the first of them is told: a second by one core
 WRITTEN = 4  # errands in one transaction, some 10 ms
 
 Unread = Callable[[int], Awaitable[Sequence[int]]]
@@ -38,6 +39,37 @@ async def catch_up(accounts: Accounts, ref: AccountRef, folder_id: str, unread: 
                 await _alone(accounts, ref, folder_id, missing)
             else:
                 await _together(accounts, ref, folder_id, missing, helpers)
+
+
+class Ahead:
+    """The same for who is told one message after the other: a few more are read than he waits for just now."""
+
+    def __init__(self, accounts: Accounts, ref: AccountRef, folder_id: str) -> None:
+        self._accounts, self._ref, self._id = accounts, ref, folder_id
+        self._helpers: Readers | None = None
+        self._stack: contextlib.AsyncExitStack | None = None  # once it was looked how many are left
+
+    async def read(self, first: int, last: int) -> None:
+        """The one with UID `first`, which is not read yet, at least; none past `last`. Raises StorageError."""
+        if self._stack is None:
+            self._stack = contextlib.AsyncExitStack()
+            if last - first >= WORTH and await _left(self._accounts, self._ref, self._id) >= WORTH:
+                self._helpers = await self._stack.enter_async_context(self._accounts.helpers())
+        if self._helpers is None:
+            entry = await self._accounts.use(self._ref)
+            await entry.writer.submit(partial(unscanned.scan, folder_id=self._id, start=first, last=last))
+            return
+        uids = await self._accounts.read(self._ref, partial(_next, folder_id=self._id, first=first, last=last))
+        await _together(self._accounts, self._ref, self._id, uids, self._helpers)
+
+    async def close(self) -> None:
+        if self._stack is not None:
+            await self._stack.aclose()
+
+
+def _next(handle: Handle, folder_id: str, first: int, last: int) -> list[int]:
+    row = catalog.by_id(handle.reader, folder_id)
+    return unscanned.among(handle.reader, row, ((first, last),), SOON) if row is not None else []
 
 
 async def _left(accounts: Accounts, ref: AccountRef, folder_id: str) -> int:

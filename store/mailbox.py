@@ -33,7 +33,7 @@ from store import (
 from store.accounts import Accounts, Entry
 from store.batch import TRIES
 from store.catalog import FolderRow
-from store.catching_up import catch_up
+from store.catching_up import Ahead, catch_up
 from store.delivery import discarded, stage_appended
 from store.ending import ended
 from store.faults import of_message, whole
@@ -131,6 +131,16 @@ class FolderView:
     async def rows(
         self, ranges: UidRanges, columns: Column, *, blank: bool = False
     ) -> AsyncIterator[Sequence[Message]]:
+        ahead = Ahead(self._accounts, self._ref, self._id)
+        try:
+            async for batch in self._batches(ranges, columns, ahead, blank=blank):
+                yield batch
+        finally:
+            await ahead.close()
+
+    async def _batches(
+        self, ranges: UidRanges, columns: Column, ahead: Ahead, *, blank: bool
+    ) -> AsyncIterator[Sequence[Message]]:
         passed = 0
         for start, end in ranges:
             last = min(end, UID_MASK)
@@ -153,7 +163,7 @@ class FolderView:
                         if not batch:  # nobody else gives the loop a turn, and there may be many such ranges
                             await asyncio.sleep(0)
                         break
-                    await self._scan(unread, last)
+                    await ahead.read(unread, last)
                 await asyncio.sleep(0)
         if passed:
             raise UnreadableError(unreadable_text(passed), messages=passed)
@@ -182,11 +192,6 @@ class FolderView:
 
     async def stretch(self, first: int, last: int) -> Stretch:
         return await self._read(partial(stretches.read, first=first, last=last))
-
-    async def _scan(self, first: int, last: int) -> None:
-        """Read files whose messages are known by name alone, the first of them at least. Raises StorageError."""
-        entry = await self._entry()
-        await entry.writer.submit(lambda transaction: unscanned.scan(transaction, self._id, first, last))
 
     async def open(self, uid: Uid) -> MessageFile:
         """ENOENT > re-read the row > scan the folder > report (design.md section 5)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from store.readers import Answer, Readers
 from store.records import Prepared
 from store.service import MaildirStore
 from store.transaction import Transaction
-from store.types import SortCriterion, SortKey
+from store.types import Column, Message, SortCriterion, SortKey
 from tests.store.helpers import MAIRIE, WHOLE, all_rows, cur, deliver, inbox_of
 from tests.store.picture import delete, opened
 
@@ -103,6 +104,43 @@ async def test_who_waits_for_very_many_has_them_read_by_other_processes_for_as_l
         (row.uid, row.email_id, row.thread_id, row.envelope, row.internal_date) for row in before if row.uid != 3
     ]
     assert await store.verify(None) == []
+    await store.close()
+
+
+def helping(store: MaildirStore) -> bool:
+    return store._open_accounts._helpers is not None
+
+
+async def test_who_is_told_one_after_the_other_has_them_read_a_little_ahead(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catching_up, "SOON", 30)
+    monkeypatch.setattr(catching_up, "WORTH", 100)
+    monkeypatch.setattr(catching_up, "TOGETHER", 10)
+    store = await opened(data, clock)
+    for number in range(COUNT):
+        await deliver(store, MAIRIE, number)
+    before = await all_rows(await inbox_of(store))
+    await store.close()
+    delete(data)
+    store = await opened(data, clock)
+    inbox, helped = await inbox_of(store), False
+    found = list[Message]()
+    async for batch in inbox.rows(WHOLE, Column.ENVELOPE | Column.IDS):
+        found += batch
+        helped = helped or helping(store)
+    assert helped
+    assert not helping(store)
+    assert [(row.uid, row.email_id, row.envelope) for row in found] == [
+        (row.uid, row.email_id, row.envelope) for row in before
+    ]
+    delete(data)
+    async for _ in inbox.rows(WHOLE, Column.ENVELOPE):  # who leaves lets them go
+        break
+    gc.collect()
+    async with asyncio.timeout(10):
+        while helping(store):
+            await asyncio.sleep(0.01)
     await store.close()
 
 

@@ -43,8 +43,8 @@ class Mail:
         return self.email_id, self.thread_id, self.internal_date, self.save_date
 
     def is_still(self, before: Mail) -> bool:
-        """The same message, as far as anybody was told: a thread that is waited for (`store.joining`) was told to nobody,
-        and is found once."""
+        """The same message, as far as anybody was told: a thread that is waited for (`store.joining`) was told to
+        nobody, and is found once."""
         return self.identity == (before if before.thread_id else replace(before, thread_id=self.thread_id)).identity
 
 
