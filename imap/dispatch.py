@@ -84,9 +84,9 @@ async def _together(session: Session) -> list[tuple[str, Answer, Callable[[], No
     session.tag = waiting[0][0]
     try:
         outcomes = await waiting[0][1].perform(session, [each.load for _, each, _ in waiting])
-        answers = [_ok(outcome) if isinstance(outcome, Ok) else _refusal(outcome) for outcome in outcomes]
+        answers = [_ok(outcome) if isinstance(outcome, Ok) else _refusal(outcome, session) for outcome in outcomes]
     except MailError as error:
-        answers = [_refusal(error)] * len(waiting)
+        answers = [_refusal(error, session)] * len(waiting)
     except Exception:
         log.exception("imap-command-failed", command="together")
         answers = [_bug()] * len(waiting)
@@ -124,7 +124,7 @@ async def _attempt(
     except ImapError as error:
         return tag, command, Answer("BAD" if isinstance(error, Bad) else "NO", error.text, error.code)
     except MailError as error:
-        return tag, command, _refusal(error)
+        return tag, command, _refusal(error, session, command.name if command else "")
     except Exception:  # a bug of ours must cost one command, not the session
         log.exception("imap-command-failed", command=command.name if command else "")
         return tag, command, _bug()
@@ -165,9 +165,10 @@ def _ok(done: Ok) -> Answer:
     return Answer("OK", done.text, done.code)
 
 
-def _refusal(error: MailError) -> Answer:
+def _refusal(error: MailError, session: Session, command: str = "APPEND") -> Answer:
     no: No = translate(error)
-    log.info("imap-refused", reason=error.code, fields=error.fields)
+    account = session.login.account.id if session.login else ""
+    log.info("imap-refused", reason=error.code, account=account, command=command, fields=error.fields)
     return Answer("NO", no.text, no.code)
 
 

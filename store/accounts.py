@@ -48,6 +48,7 @@ class Entry:
     handle: Handle
     writer: Writer
     used: float  # the loop's time of the last use
+    failing: str = ""  # why the last flush failed
 
 
 class Accounts:
@@ -333,9 +334,10 @@ class Accounts:
         try:
             async with self._turns:
                 await self._flush_now(entry)
+            _flush_succeeded(entry)
         except MailError as error:
             entry.handle.dirty = True
-            log.warning("store-flush-failed", account=entry.handle.ref.id, **error.fields)
+            _flush_failed(entry, error)
         except Exception:  # a bug met in one account must not keep the others' flags from the disk
             entry.handle.dirty = True
             log.exception("store-flush-failed", account=entry.handle.ref.id)
@@ -350,6 +352,20 @@ class Accounts:
             await entry.writer.submit(flush, durable=True)
             if not entry.handle.behind:
                 return
+
+
+def _flush_failed(entry: Entry, error: MailError) -> None:
+    """It is tried each second: told when the reason is another one."""
+    cause = str(error.fields.get("cause", error.code))
+    if cause != entry.failing:
+        log.warning("store-flush-failed", account=entry.handle.ref.id, code=error.code, **error.fields)
+        entry.failing = cause
+
+
+def _flush_succeeded(entry: Entry) -> None:
+    if entry.failing:
+        log.info("store-flush-recovered", account=entry.handle.ref.id)
+        entry.failing = ""
 
 
 def _seen(opening: asyncio.Future[Entry]) -> None:

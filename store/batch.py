@@ -112,10 +112,14 @@ def _refusal(error: Exception) -> StorageError:
     return storage_error(OSError(repr(error)))
 
 
-def fail_all(batch: Batch, error: Exception) -> None:
-    """The commit failed: nothing of the batch was kept. Each caller gets an error of its own."""
+def fail_all(batch: Batch, error: Exception, account_id: str) -> None:
+    """The commit failed: nothing of the batch was kept. Each caller gets an error of its own; the flusher, which tries
+    each second, says so itself."""
     known = error if isinstance(error, StorageError) else _refusal(error)
-    log.error("store-batch-failed", cause=repr(error), operations=len(batch), fields=known.fields)
+    if not all(operation.durable for operation in batch):
+        log.error(
+            "store-batch-failed", account=account_id, cause=repr(error), operations=len(batch), fields=known.fields
+        )
     for operation in batch:
         operation.result = None
         if operation.error is None or not isinstance(operation.error, asyncio.CancelledError):

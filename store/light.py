@@ -39,7 +39,7 @@ async def run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint] | No
     except (IndexDamagedError, NeedsThreadError):
         return None
     except Exception as error:
-        fail_all(batch, error)
+        fail_all(batch, error, handle.ref.id)
         return ()
 
 

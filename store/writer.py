@@ -108,7 +108,7 @@ class Writer:
         except IndexDamagedError as error:
             return self._again(batch, error)
         except Exception as error:
-            fail_all(batch, error)
+            fail_all(batch, error, self._handle.ref.id)
             return ()
 
     def _again(self, batch: Batch, error: IndexDamagedError) -> Sequence[Hint]:
@@ -120,9 +120,9 @@ class Writer:
             with translated():
                 return self._batch(batch)
         except IndexDamagedError as again:
-            fail_all(batch, StorageError("storage failed", code="storage-index", cause=str(again)))
+            fail_all(batch, StorageError("storage failed", code="storage-index", cause=str(again)), self._handle.ref.id)
         except Exception as again:
-            fail_all(batch, again)
+            fail_all(batch, again, self._handle.ref.id)
         return ()
 
     def _batch(self, batch: Batch) -> Sequence[Hint]:

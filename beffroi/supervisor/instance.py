@@ -49,9 +49,10 @@ class Instance:
 
 
 def running_pid(path: Path) -> int | None:
-    """The pid of the instance that holds the lock, None when nobody does (a left-over file does not count)."""
+    """The pid of the instance that holds the lock, None when nobody does (a left-over file does not count). Opened for
+    reading alone: on a disk that became read-only the suite runs, too."""
     try:
-        with path.open("r+") as file:
+        with path.open() as file:
             try:
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 GROUP = 64  # operations in one commit
 VACUUM = 512  # pages given back at a time
+QUIET = 60.0  # seconds between two lines that tell of the same failure
 UNSYNCED = 1.0  # seconds that a commit that is not durable by itself may stay so
 BUSY = 5.0  # seconds a write waits for another process before it is refused with 4xx (fault 156)
 
@@ -69,6 +70,7 @@ class Database:
         self._inbox: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock_fd = -1
+        self._failing = ("", 0.0)  # the reason of a failed commit that was told, and when (monotonic)
         self._unsynced = 0.0  # since when (monotonic) something waits for a durable commit; 0.0: nothing does
         self._readers: Engine | None = None
         self._writer: Engine | None = None
@@ -194,7 +196,11 @@ class Database:
 
     def _fail(self, group: list[_Operation[Any]], error: Exception) -> None:
         failure = _translated(error)
-        _log.error("queue-write-failed", operations=len(group), error=str(error), code=failure.code)
+        reason = str(error.orig if isinstance(error, DBAPIError) else error)
+        told, when = self._failing
+        if reason != told or time.monotonic() >= when + QUIET:  # some who are refused come again each second
+            _log.error("queue-write-failed", operations=len(group), error=reason, code=failure.code)
+            self._failing = reason, time.monotonic()
         for operation in group:
             if operation.future.running() or operation.future.set_running_or_notify_cancel():
                 operation.future.set_exception(failure)

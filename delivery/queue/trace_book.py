@@ -27,6 +27,7 @@ class TraceBook:
         self._entries: list[TraceEntry] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._waits = ""  # why entries wait; tried each second, told once for each reason
 
     def note(self, entries: Sequence[TraceEntry]) -> None:
         if self._closed:
@@ -53,8 +54,11 @@ class TraceBook:
                 await self._database.write(partial(tracing.add, entries=batch), durable=False)
             except MailError as error:
                 self._entries = batch + self._entries
-                _log.warning("trace-waits", code=error.code, entries=len(self._entries))
+                if error.code != self._waits:
+                    _log.warning("trace-waits", code=error.code, entries=len(self._entries))
+                    self._waits = error.code
                 return
+            self._waits = ""
 
     async def _later(self) -> None:
         """Until everything is written; what comes meanwhile is taken along."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,6 +156,22 @@ def test_f164_a_second_instance_on_the_same_data_is_refused(tmp_path: Path) -> N
         assert running_pid(one.pid_file) == os.getpid()
     with Instance(one):
         pass
+
+
+def test_f170_an_instance_on_a_disk_that_became_read_only_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = config(tmp_path)
+    with Instance(one):
+        real = io.open
+
+        def read_only(path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+            if set(mode) & set("+wax"):
+                raise OSError(30, "Read-only file system", str(path))
+            return real(path, mode, *arguments, **named)
+
+        monkeypatch.setattr(io, "open", read_only)
+        assert running_pid(one.pid_file) == os.getpid()
 
 
 def test_f164_a_lock_on_a_file_that_was_removed_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

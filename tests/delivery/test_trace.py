@@ -3,9 +3,14 @@ organisation only, and is forgotten after its time."""
 
 from __future__ import annotations
 
-import pytest
+import sqlite3
+from typing import Any, cast
 
-from core.errors import TemporaryError
+import pytest
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+from core.errors import MailError, TemporaryError
 from core.status import refused
 from delivery.queue import tracing
 from delivery.queue.queue import TRACE
@@ -102,3 +107,33 @@ async def test_what_was_noted_is_written_at_a_clean_stop(world: World) -> None:
     other.note([TraceEntry(1.0, "q1", "delivered", recipient="a@b.test")] * 2500)
     await other.close()
     assert len(await world.queue.administration.trace(None, "q1")) == 1000
+
+
+async def test_a_queue_that_is_away_is_told_once_by_the_trace_and_not_each_second(world: World) -> None:
+    book, answers_of = world.queue._book, iter([TemporaryError("away", code="queue-unavailable")] * 3)
+
+    class Away:
+        async def write(self, *_: object, **__: object) -> None:
+            raise next(answers_of)
+
+    real, book._database = book._database, cast(Any, Away())
+    with capture_logs() as logs:
+        book.note([TraceEntry(1.0, "q1", "accepted", recipient="x@far.test")])
+        for _ in range(3):
+            await book.flush()
+    book._database = real
+    await book.flush()
+    assert [(entry["event"], entry["code"]) for entry in logs] == [("trace-waits", "queue-unavailable")]
+    assert await found(world, "q1") == [("accepted", "x@far.test")]
+
+
+async def test_f170_a_queue_that_stays_read_only_is_told_once(world: World) -> None:
+    def fail(_: object) -> None:
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("attempt to write a readonly database"))
+
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(MailError):
+                await world.queue._database.write(cast(Any, fail))
+    told = [entry["error"] for entry in logs if entry["event"] == "queue-write-failed"]
+    assert told == ["attempt to write a readonly database"]

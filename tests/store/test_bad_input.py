@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.clock import ManualClock
 from core.errors import InvalidError, MailError, NotFoundError, StorageError
@@ -177,6 +178,25 @@ class ReadOnly(FileSystem):
     def make_directory(self, parent: int, name: str) -> None:
         self._refuse()
         super().make_directory(parent, name)
+
+
+async def test_f170_a_disk_that_stays_read_only_is_told_once_and_so_is_its_return(data: Path) -> None:
+    disk = ReadOnly()
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    await inbox.store_flags([(1, 1)], add=Flag.SEEN)
+    accounts = store._open_accounts
+    with capture_logs() as logs:
+        disk.now = True
+        for _ in range(3):
+            await accounts.flush_all()
+        disk.now = False
+        await store.flush()
+    told = [(entry["event"], entry["account"]) for entry in logs if entry["event"].startswith("store-flush")]
+    assert told == [("store-flush-failed", MAIRIE.id), ("store-flush-recovered", MAIRIE.id)]
+    await store.close()
 
 
 async def test_f170_a_disk_that_became_read_only_is_still_read_and_recovers(data: Path) -> None:
