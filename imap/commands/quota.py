@@ -9,6 +9,7 @@ from __future__ import annotations
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.errors import Code, No
+from imap.permits import absent
 from imap.responses import Ok
 from imap.session import Session
 from imap.wire.scanner import Scanner
@@ -67,8 +68,12 @@ async def _get(session: Session, root: bytes) -> Ok:
 
 
 async def _get_root(session: Session, name: str) -> Ok:
-    place = await session.store.place(name)
-    if not place.own:  # the account of somebody else: how full it is, is his and the administrators' affair
+    """Of one's own mailboxes of those, too, that are not there yet (RFC 9208 4.1.2)."""
+    place = await session.store.find(name)  # refuses what is no name
+    if session.store.namespaces.split(name) is not None:
+        # The account of somebody else: how full it is, is his and the administrators' affair.
+        if place is None:
+            raise absent()
         session.writer.write(responses.quota_root(name, [], utf8=session.utf8))
         return Ok("GETQUOTAROOT completed")
     resources = await _resources(session)

@@ -28,7 +28,9 @@ async def test_rfc9208_getquota_and_getquotaroot() -> None:
             b"a OK GETQUOTAROOT completed",
         ]
         assert (await client.ask(b"GETQUOTA INBOX"))[-1].startswith(b"a NO [NONEXISTENT]")
-        assert (await client.ask(b"GETQUOTAROOT nowhere"))[-1].startswith(b"a NO [NONEXISTENT]")
+        assert (await client.ok(b"GETQUOTAROOT not/yet"))[0] == b'* QUOTAROOT not/yet ""'  # RFC 9208 4.1.2
+        assert (await client.ask(b'GETQUOTAROOT ""'))[-1].startswith(b"a NO [CANNOT]")
+        assert (await client.ask(b"GETQUOTAROOT Shared/x@mairie.test/y"))[-1].startswith(b"a NO [NONEXISTENT]")
         for bad in (b"GETQUOTA", b"GETQUOTA a b", b"GETQUOTAROOT"):
             assert (await client.ask(bad))[-1].startswith(b"a BAD"), bad
 
