@@ -210,7 +210,7 @@ class Index:
     def is_current(self) -> bool:
         """False once a file was deleted or replaced under us. Whoever does that changes the directory's time, so it is
         enough to look at that; but not before it is so old that a change would give another."""
-        time = self._fs.status(self._root).st_mtime_ns
+        time = self._fs.status(self._root).st_ctime_ns  # which nobody can set back, as rsync does with mtime
         if time == self._trusted:
             return True
         if self._files() != self._identity:
