@@ -34,8 +34,8 @@ class Facts:
     """`envelope`, `bodystructure`, `body`: IMAP wire forms without the item name (RFC 9051 7.5.2); strings are quoted
     or, when they cannot be (8-bit, CR, LF, NUL replaced), literals. `parts`: `mime.Structure.pack()`. `headers`: the
     raw `KEPT_FIELDS` in their order, each with its CRLF, without the empty line. `preview`: at most 200 characters of
-    text (RFC 8970). `sent_date`: Unix seconds of Date, None if absent or absurd. `thread_ids`: Message-ID,
-    In-Reply-To and References ids in that order (without brackets), for THREADID; `keys` for SORT, THREAD and search.
+    text (RFC 8970). `sent_date`: Unix seconds of Date, None if absent or absurd. For THREADID, without brackets:
+    `message_id`, and `references` with In-Reply-To before References; `keys` for SORT, THREAD and search.
     """
 
     envelope: bytes

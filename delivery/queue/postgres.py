@@ -57,7 +57,7 @@ def status(connection: Connection, transaction: str) -> bool | None:
 
 
 class PostgresDatabase:
-    """Implements `store.QueueStore`. Bound to the event loop that opened it."""
+    """Implements `delivery.queue.store.QueueStore`. Bound to the event loop that opened it."""
 
     def __init__(self, url: str) -> None:
         self._url = url

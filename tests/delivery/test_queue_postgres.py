@@ -53,6 +53,8 @@ async def engine() -> AsyncIterator[AsyncEngine]:
 
 
 async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
+    """One story, so that each statement meets rows that another one left."""
+
     async def run(act: Callable[[Connection], T]) -> T:
         async with engine.begin() as connection:
             return await connection.run_sync(act)

@@ -10,8 +10,8 @@ from directory.types import Actor, DkimKey, Domain, KeyState, State
 
 
 class KeyDirectory:
-    """Implements `domains`, `add_domain`, `remove_domain` and the key operations of `directory.Directory`. `away`
-    makes everything fail; `commits` lists every change of states as one commit."""
+    """Implements `domains`, `add_domain`, `remove_domain` and the key operations of `directory.directory.Directory`.
+    `away` makes everything fail; `commits` lists every change of states as one commit."""
 
     def __init__(self, *names: str) -> None:
         self.hosted = {name: Domain(f"d{n}", name, "o1", State.ACTIVE) for n, name in enumerate(names)}

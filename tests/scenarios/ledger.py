@@ -39,8 +39,7 @@ class Sent:
 
 @dataclass
 class Account:
-    """`violations` in words; `copies` looked at; `duplicates` beyond the first copy, by kind of place; `lost_answers`
-    that came all the same."""
+    """`violations` in words; `copies` looked at; `duplicates` beyond the first copy, by kind of place."""
 
     violations: list[str] = field(default_factory=list)
     copies: int = 0

@@ -1,4 +1,7 @@
-"""FETCH end to end over a mailbox in memory: exact octets, \\Seen, expunged messages, streaming (RFC 9051 6.4.5)."""
+"""FETCH end to end over a mailbox in memory: exact octets, \\Seen, expunged messages, streaming (RFC 9051 6.4.5).
+
+Longer than its neighbours: tables of sections and the octets each is answered with.
+"""
 
 from __future__ import annotations
 
