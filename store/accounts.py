@@ -1,6 +1,7 @@
 """The open accounts of this process: a bounded set, least recently used first out, and the flusher that serves them.
 
 Opening and closing run in worker threads. Closing an account that was written to is a clean stop of it (`floors`).
+Longer than its neighbours: whoever opens, flushes or lets go must agree with the others on one set.
 """
 
 from __future__ import annotations

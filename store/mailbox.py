@@ -1,4 +1,8 @@
-"""One folder as a session sees it, by its id. Short reads run on the event loop, everything else through the writer."""
+"""One folder as a session sees it, by its id. Short reads run on the event loop, everything else through the writer.
+
+Longer than its neighbours: it is the whole face of a mailbox (`store.store.Mailbox`), and each method says only where
+its work is done.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Messages as the index knows them: what is inserted, and how rows come back as `Message` values.
 
-Refuses to know files and locks; statements only.
+Refuses to know files and locks; statements only. Longer than its neighbours: who writes a row and who reads it must
+agree on its columns, so both stand here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The store of one installation: class `MaildirStore`, the only thing the composition root makes.
 
-Knows the data directory and who serves whom; refuses to start over a directory that is not ours (fault 170).
+Knows the data directory and who serves whom; refuses to start over a directory that is not ours (fault 170). Longer
+than its neighbours: what is asked of all accounts at once stands beside what makes them.
 """
 
 from __future__ import annotations
