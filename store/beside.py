@@ -9,9 +9,11 @@ of messages but the few that came last, and it may be cut off at any point.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+
+import apsw
 
 from store import adopt, catalog, copies, journal, records
 from store.copies import CopiedFolder
@@ -47,7 +49,7 @@ def build(handle: Handle) -> str:
         try:
             make_empty(db, handle.ref.id)
             with db.bulk():
-                for folder in _distinct(copies.folders(handle.fs, handle.root)):
+                for folder in _distinct(handle):
                     _Builder(handle, db, folder).run()
         finally:
             db.settle()
@@ -57,10 +59,15 @@ def build(handle: Handle) -> str:
     return name
 
 
-def _distinct(found: Iterable[CopiedFolder]) -> Iterator[CopiedFolder]:
-    """A directory that was copied by hand tells its original's identity: the look under the lock gives it its own."""
+def _distinct(handle: Handle) -> Iterator[CopiedFolder]:
+    """A directory that was copied by hand tells its original's identity: the look under the lock gives it its own. The
+    original is the one that the present index knows."""
     ids, names = set[str](), set[str]()
-    for folder in found:
+    places = dict[str, str]()
+    with contextlib.suppress(apsw.Error):  # it may be damaged
+        places = catalog.places(handle.reader)
+    found = copies.folders(handle.fs, handle.root)
+    for folder in sorted(found, key=lambda each: places.get(each.file.id) != each.directory):
         if folder.file.id not in ids and folder.name not in names:
             yield folder
         ids.add(folder.file.id)

@@ -170,6 +170,11 @@ def everything(db: Connection) -> list[FolderRow]:
     return [_row(row) for row in db.all(f"{_SELECT} {_BY_NAME}")]
 
 
+def places(db: Connection) -> dict[str, str]:
+    """Folder id > directory."""
+    return dict(db.all("SELECT id, directory FROM folders"))
+
+
 def values(db: Connection) -> list[Folder]:
     """`everything` as LIST asks for it: in one step, because an account may have thousands."""
     rows, made = db.all(_VALUES), tuple.__new__  # `Folder._make` without its checks

@@ -10,6 +10,7 @@ nothing again (promise P5).
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import core.log
 from core.frozen import dataclass
@@ -200,7 +201,7 @@ def _sweep_tmp(transaction: Transaction) -> None:
 
 def _folders_on_disk(transaction: Transaction) -> list[_Found]:
     fs, root = transaction.fs, transaction.handle.root
-    found: dict[str, _Found] = {}
+    items: list[_Found] = []
     swept = False
     for directory in ["", *sorted(name for name in fs.names(root) if name.startswith("."))]:
         if directory.startswith(layout.MAKING):
@@ -208,14 +209,20 @@ def _folders_on_disk(transaction: Transaction) -> list[_Found]:
             swept = True
             continue
         item = _folder_at(transaction, directory)
-        if (
-            item is not None and item.file.id in found
-        ):  # a directory copied by hand: the copy becomes a folder of its own
-            item = _with_new_identity(transaction, item)
         if item is not None:
-            found[item.file.id] = item
+            items.append(item)
     if swept:  # after a clean stop nobody looks again for what a power loss may bring back
         fs.sync(root)
+    return _distinct(transaction, items)
+
+
+def _distinct(transaction: Transaction, items: Sequence[_Found]) -> list[_Found]:
+    """A directory copied by hand becomes a folder of its own: the copy is the one that the index does not know."""
+    places = catalog.places(transaction.db)
+    found: dict[str, _Found] = {}
+    for each in sorted(items, key=lambda item: places.get(item.file.id) != item.directory):
+        item = _with_new_identity(transaction, each) if each.file.id in found else each
+        found[item.file.id] = item
     return list(found.values())
 
 

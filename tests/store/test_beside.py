@@ -203,6 +203,41 @@ async def test_a_folder_that_was_copied_by_hand_does_not_keep_an_account_from_it
     assert await served.verify(None) == []
 
 
+@pytest.mark.parametrize("way", ["rebuild", "an older index"])
+async def test_the_original_of_a_folder_copied_by_hand_keeps_its_identity(
+    data: Path, clock: ManualClock, tmp_path: Path, way: str
+) -> None:
+    """The copy's name comes first: clients of the original would have to fetch it all again."""
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    await deliver(store, MAIRIE, 100, Placement(folder="Sent"))
+    before = await (await store.account(MAIRIE)).folder("Sent")
+    await store.close()
+    root = data / "domains" / MAIRIE.domain / MAIRIE.local
+    shutil.copy(root / "index.db", tmp_path)
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    await deliver(store, MAIRIE, 101)
+    await store.close()
+    shutil.copytree(root / ".Sent", root / ".Copie")
+    if way == "an older index":
+        shutil.copy(tmp_path / "index.db", root)
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    if way == "rebuild":
+        await store.rebuild(None)
+    account = await store.account(MAIRIE)
+    after, made = await account.folder("Sent"), await account.folder("Copie")
+    assert before is not None
+    assert after is not None
+    assert made is not None
+    assert (after.id, after.uidvalidity, after.messages) == (before.id, before.uidvalidity, 1)
+    assert (made.id != before.id, made.uidvalidity != before.uidvalidity, made.messages) == (True, True, 1)
+    await store.flush()
+    assert await store.verify(None) == []
+    await store.close()
+
+
 async def test_a_delivery_taken_back_in_the_middle_of_a_rebuild_is_no_delivery_when_it_comes_again(
     data: Path, served: MaildirStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
