@@ -18,6 +18,10 @@ class Wake:
 
     def set(self) -> None:
         self._given = True
+        self.rouse()
+
+    def rouse(self) -> None:
+        """Whoever waits goes on, and was given no word."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -36,3 +40,41 @@ class Wake:
             await self._waiter
         finally:
             self._waiter = None
+
+
+class Alarms:
+    """Rouses those who have waited long enough, by one timer for all of a loop: `asyncio.timeout` makes one for each,
+    800 octets. The time is kept to a hundredth."""
+
+    __slots__ = ("_due", "_next", "_timer")
+
+    def __init__(self) -> None:
+        self._due: dict[Wake, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._next = 0.0  # when it rings
+
+    def begin(self, wake: Wake, seconds: float) -> None:
+        """Who waits for it is roused once they have passed, unless it was `end`ed. (No coroutine of ours around his:
+        that one would cost 200 octets again.)"""
+        due = self._due[wake] = asyncio.get_running_loop().time() + seconds
+        if self._timer is None or due < self._next:
+            self._ring(due, seconds / 100)
+
+    def end(self, wake: Wake) -> None:
+        del self._due[wake]
+
+    def _ring(self, at: float, grain: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._next = asyncio.get_running_loop().call_at(at, self._look, grain), at
+
+    def _look(self, grain: float) -> None:
+        """Again when the next is due, but not for each of thousands."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for wake, due in self._due.items():
+            if due <= now:
+                wake.rouse()
+        later = min((due for due in self._due.values() if due > now), default=0.0)
+        if later:
+            self._ring(max(later, now + grain), grain)

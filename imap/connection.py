@@ -240,17 +240,18 @@ class Connection:
         return line
 
     async def idle_line(self, wake: Wake, timeout: float) -> bytes | None:
-        self._channel.watcher = wake.set
+        self._channel.watcher, alarms = wake.set, self._services.alarms
         try:
             line = await self._line_at_hand()
             if line is None:
                 self._channel.rest()
-                async with asyncio.timeout(timeout):
+                alarms.begin(wake, timeout)
+                try:
                     await wake.wait()
+                finally:
+                    alarms.end(wake)
                 line = await self._line_at_hand()
             return line
-        except TimeoutError:
-            return None
         finally:
             self._channel.watcher = None
 

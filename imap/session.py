@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from core.clock import Clock
 from core.config import Imap, Limits
 from core.errors import MailError
-from core.wake import Wake
+from core.wake import Alarms, Wake
 from directory.directory import Directory
 from directory.rights import ALL, Right
 from directory.types import Account, LoggedIn
@@ -190,6 +190,7 @@ class Services:
     namespaces: Namespaces = NAMESPACES
     settings: Imap = field(default_factory=Imap)
     teacher: Teacher | None = None  # None: nobody learns
+    alarms: Alarms = field(default_factory=Alarms)  # of those who idle
     exact_collation: bool = False  # SEARCH compares by i;unicode-casemap and finds nothing besides (RFC 5255 4.2)
 
 
