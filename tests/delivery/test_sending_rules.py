@@ -117,6 +117,7 @@ async def test_an_alert_that_waits_when_the_process_stops_is_queued(world: World
     assert (await send(world, *strangers(0, 9))).ok
     await until(lambda: not faults)
     await world.queue.close()
+    world.queue = world.another_queue()
     await world.queue.open()
     assert await alerts(world) == ["Envois bientôt limités pour maire@ville.test"]
 
