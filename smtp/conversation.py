@@ -56,6 +56,7 @@ class Blame(Enum):
     ERROR = "error"
     LOGIN = "login"
     RECIPIENT = "recipient"
+    JUNK = "junk"  # nobody's mistake, and it leads nowhere: counts with NOOP and its like
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,14 @@ class Conversation:
     @property
     def offers_tls(self) -> bool:
         return self.service.tls is not None and self.peer.tls is None
+
+    @property
+    def time_left(self) -> float:
+        """Seconds that the open transaction may still take, below zero when its time is over; our own people's, and
+        the time between transactions, have no end of this kind (security.md section 2; row 36)."""
+        if self.transaction is None or self.service.submission:
+            return float("inf")
+        return self.service.limits.transaction - (self.service.clock.monotonic() - self.started)
 
     @property
     def private(self) -> bool:

@@ -17,6 +17,10 @@ from smtp.replies import Reply
 
 log = get(__name__)
 
+# RCPT commands of one transaction, counted in its limit of recipients, past which they are an idle game (row 15): a
+# list server that takes no notice of 452 is not.
+FLOOD = 4
+
 _BDAT = re.compile(r"(?P<size>[0-9]{1,20})(?: +(?P<last>LAST))?", re.IGNORECASE)
 
 
@@ -74,10 +78,11 @@ async def rcpt(talk: Conversation, argument: str) -> Step:
     except ArgumentError as error:
         return Step(error.reply, blame=Blame.ERROR)
     talk.attempted += 1
+    flood = Blame.JUNK if talk.attempted > FLOOD * talk.service.recipients_limit else Blame.NONE
     refusal = _full(talk, transaction)
     if refusal is not None and not _named(transaction, wanted.recipient):  # who is named twice takes no second place
-        return Step(refusal)
-    return await _judge(talk, transaction, wanted)
+        return Step(refusal, blame=flood)
+    return await _judge(talk, transaction, wanted, flood)
 
 
 def _full(talk: Conversation, transaction: Transaction) -> Reply | None:
@@ -94,14 +99,14 @@ def _named(transaction: Transaction, recipient: Address) -> bool:
     return any(address == recipient for address, _ in transaction.recipients)
 
 
-async def _judge(talk: Conversation, transaction: Transaction, wanted: RcptArgument) -> Step:
+async def _judge(talk: Conversation, transaction: Transaction, wanted: RcptArgument, flood: Blame) -> Step:
     status = await judged(talk.service.acceptor.recipient(transaction, wanted.recipient, wanted.dsn))
     if not status.ok:
-        return Step(replies.of(status), blame=Blame.RECIPIENT if status.permanent else Blame.NONE)
+        return Step(replies.of(status), blame=Blame.RECIPIENT if status.permanent else flood)
     if not _named(transaction, wanted.recipient):
         transaction.recipients.append((wanted.recipient, wanted.dsn))
     talk.taken += 1
-    return Step(replies.RECIPIENT_OK)
+    return Step(replies.RECIPIENT_OK, blame=flood)
 
 
 async def data(talk: Conversation, argument: str) -> Step:
@@ -121,7 +126,8 @@ def _not_ready(talk: Conversation) -> Step | None:
     if not transaction.recipients:
         # RFC 5321 3.3: 503 when none was named, 554 when all were refused; RFC 2033 4.2: always 503.
         refused = talk.attempted and talk.service.role is not Listener.LMTP
-        return Step(replies.NO_RECIPIENTS if refused else replies.RCPT_FIRST)
+        # Whose group of commands found no recipient made no mistake; whoever goes on asking plays (row 15).
+        return Step(replies.NO_RECIPIENTS if refused else replies.RCPT_FIRST, blame=Blame.JUNK)
     return None
 
 

@@ -125,6 +125,7 @@ class SmtpProtocol(SMTP):
         self._held = bytearray()
         self._choked = False  # the peer does not read
         self._deadline = FOREVER
+        self._alarm = FOREVER  # when the timer fires; uvloop's handles do not say it when that is at once
         self._cut: asyncio.TimerHandle | None = None
 
     def __dir__(self) -> list[str]:
@@ -213,7 +214,7 @@ class SmtpProtocol(SMTP):
         if seconds is None:
             seconds = self._patience()
         self._deadline = self.loop.time() + seconds
-        if self._timeout_handle is None or self._timeout_handle.when() > self._deadline:
+        if self._timeout_handle is None or self._alarm > self._deadline:
             self._arm()
 
     def _patience(self) -> float:
@@ -221,7 +222,9 @@ class SmtpProtocol(SMTP):
         if session is None:
             return limits.idle_before_mail
         seconds = limits.idle_command if session.talk.mail_seen else limits.idle_before_mail
-        return min(seconds, STRESSED_PATIENCE) if session.budget.stressed else seconds
+        if session.budget.stressed:
+            seconds = min(seconds, STRESSED_PATIENCE)
+        return max(0.0, min(seconds, session.talk.time_left))
 
     def rest(self) -> None:
         self._deadline = FOREVER
@@ -233,6 +236,7 @@ class SmtpProtocol(SMTP):
 
     def _arm(self) -> None:
         self._disarm()
+        self._alarm = self._deadline
         self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _disarm(self) -> None:

@@ -94,6 +94,9 @@ class Session:
         if self._link.source.waiting and self._must_be_last(command):
             self._link.end(replies.PIPELINING, "pipelining")
             return
+        if self.talk.time_left <= 0:  # however busily it is spent
+            self._link.end(replies.TIMEOUT, "timeout")
+            return
         if command.junk and self.budget.junk_command():
             self._link.end(replies.TOO_MANY_COMMANDS, "junk")
             return
@@ -154,7 +157,9 @@ class Session:
         if wait:
             await asyncio.sleep(wait)
         await self._link.push(step.reply)
-        if over:
+        if over and step.blame is Blame.JUNK:
+            self._link.end(replies.TOO_MANY_COMMANDS, "junk")
+        elif over:
             self._link.end(replies.TOO_MANY_ERRORS, "errors")
         elif self._link.stopping and step.then is Then.NEXT and self.talk.transaction is None:
             self._link.end(replies.SHUTTING_DOWN, "shutdown")
@@ -165,6 +170,8 @@ class Session:
             self._asked_for(known=True)
         if step.blame is Blame.ERROR:
             return self.budget.error()
+        if step.blame is Blame.JUNK:
+            return 0.0, self.budget.junk_command()
         if step.blame is Blame.LOGIN:
             return self.budget.login_failed()
         if step.blame is Blame.RECIPIENT:
@@ -246,12 +253,13 @@ class Session:
             await self._answer(step)
 
     async def _skip(self, size: int) -> None:
-        """Nobody wants these octets, and they come no slower than those of a message (row 36): else whoever announces
-        many holds his connection for years, without a login or a recipient."""
-        meter, clock = self._meter(), self.talk.service.clock
+        """Nobody wants these octets, and they come no slower than those of a message, and within the time of one (row
+        36): else whoever announces many holds his connection for days, without a login or a recipient."""
+        meter, clock, limits = self._meter(), self.talk.service.clock, self.talk.service.limits
+        ends = clock.monotonic() + limits.transaction if self.talk.login is None else float("inf")
         while size:
-            self._link.expect(self.talk.service.limits.data_stall)
             begin = clock.monotonic()
+            self._link.expect(max(0.0, min(limits.data_stall, self.talk.time_left, ends - begin)))
             got = len(await self._link.source.block(min(size, READ)))
             self._link.rest()
             meter.add(clock.monotonic() - begin, got)
@@ -336,13 +344,9 @@ class Session:
 
     def _expect_data(self) -> None:
         """The stall deadline; on the MX the whole transaction has one, too."""
-        service = self.talk.service
-        limits = service.limits
-        if service.submission:
-            self._link.expect(limits.submission_stall)
-            return
-        left = limits.transaction - (service.clock.monotonic() - self.talk.started)
-        self._link.expect(max(0.0, min(limits.data_stall, left)))
+        limits = self.talk.service.limits
+        stall = limits.submission_stall if self.talk.service.submission else limits.data_stall
+        self._link.expect(max(0.0, min(stall, self.talk.time_left)))
 
     async def _message(self, intake: Intake[D], arrival: Awaitable[Status | None], *, last: bool) -> Status:
         """Delivery finishes exactly what arrived whole; anything else it forgets (promise P2)."""

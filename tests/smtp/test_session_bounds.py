@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
+from smtp.listeners import Server
 from tests.fakes.smtp_server import FakeAcceptor, Wire, running, service
 
 
@@ -17,6 +20,38 @@ async def test_h015_junk_has_an_end(verb: str) -> None:
         for _ in range(4):
             assert (await wire.say(verb))[0] == "2"
         assert (await wire.say(verb)).startswith("421 4.7.0")
+        assert await wire.closed()
+
+
+@pytest.mark.parametrize("command", ["DATA", "BDAT 1026\r\n" + "x" * 1024], ids=["data", "bdat"])
+async def test_h015_asking_again_without_a_recipient_has_an_end(command: str) -> None:
+    """Nobody's mistake once, behind a group whose recipients were all refused; a game for ever (row 15)."""
+    async with running(service(limits={"junk_commands": 5})) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        await wire.say("MAIL FROM:<a@b.fr>")
+        for _ in range(4):
+            assert (await wire.say(command)).startswith("503 5.5.1")
+        assert (await wire.say(command)).startswith("503 5.5.1")
+        assert (await wire.reply()).startswith("421 4.7.0 Too many commands")
+        assert await wire.closed()
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipient", "answer"),
+    [("a@b.fr", "agent@mairie.test", "250"), ("a@b.fr", "agent{}@mairie.test", "452"), ("", "a{}@mairie.test", "452")],
+)
+async def test_h015_recipients_past_four_times_the_limit_are_a_game(sender: str, recipient: str, answer: str) -> None:
+    """The same one again and again, or more and more of them: each of these was answered for ever."""
+    limits = {"junk_commands": 5, "recipients_mx": 3}
+    async with running(service(limits=limits)) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        await wire.say(f"MAIL FROM:<{sender}>")
+        said = [await wire.say(f"RCPT TO:<{recipient.format(number)}>") for number in range(16)]
+        assert {line[:3] for line in said[3:]} == {answer}
+        assert (await wire.say("RCPT TO:<agent@mairie.test>"))[:3] in ("250", "452")
+        assert (await wire.reply()).startswith("421 4.7.0 Too many commands")
         assert await wire.closed()
 
 
@@ -179,3 +214,64 @@ async def test_closing_the_server_says_so_to_the_idle_and_lets_a_message_finish(
     assert acceptor.messages == [b"x\r\n"]
     idle.close()
     busy.close()
+
+
+async def _opened(server: Server) -> Wire:
+    wire = await Wire.connect(server)
+    await wire.ehlo()
+    await wire.say("MAIL FROM:<a@b.fr>")
+    await wire.say("RCPT TO:<agent@mairie.test>")
+    return wire
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    "command", ["RCPT TO:<agent@mairie.test>", "NOOP", "BDAT 3\r\nx"], ids=["rcpt", "noop", "bdat"]
+)
+def test_h036_a_transaction_has_an_end_however_it_is_spent(
+    command: str, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """One command now and then kept it open for days (security.md section 2: ten minutes a transaction). uvloop's
+    handle of a timer that is due at once does not tell its time: chunks past the end were answered by Python."""
+
+    async def play() -> None:
+        async with running(service(limits={"transaction": 0.4})) as server:
+            wire = await _opened(server)
+            async with asyncio.timeout(10):
+                while not (said := await wire.say(command)).startswith("421"):
+                    assert said.startswith("250")
+                    await asyncio.sleep(0.05)
+            assert said.startswith("421 4.4.2 Timeout")
+            assert await wire.closed()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(play())
+
+
+async def test_h036_between_commands_a_transaction_ends_in_time() -> None:
+    async with running(service(limits={"transaction": 0.2, "idle_command": 30})) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        await wire.say("MAIL FROM:<a@b.fr>")
+        async with asyncio.timeout(10):
+            assert (await wire.reply()).startswith("421 4.4.2 Timeout")
+        assert await wire.closed()
+
+
+async def test_h036_octets_that_nobody_wants_take_no_longer_than_a_message() -> None:
+    """Sixty megabytes announced to nobody, and sent just fast enough, took a stranger a day."""
+    async with running(service(limits={"transaction": 0.3})) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        wire.send("BDAT 100000 LAST")
+
+        async def drip() -> None:
+            while not wire.writer.is_closing():
+                wire.send(b"x")
+                await asyncio.sleep(0.02)
+
+        task = asyncio.create_task(drip())
+        async with asyncio.timeout(10):
+            assert (await wire.reply()).startswith("421 4.4.2 Timeout")
+        task.cancel()
+        wire.close()
