@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -44,7 +45,9 @@ _log = get(__name__)
 PAYLOAD = 1232  # DNS flag day 2020: no fragments on any usual path
 TRIES = 2
 PROBE = 1.0  # seconds for a question that a living resolver answers from itself
-CONCURRENT = 64  # questions on the wire: more only wait for one another, and their timeouts would slander the resolver
+CONCURRENT = 64  # fresh questions on the wire: more only wait for one another, and would slander the resolver
+SLOW = 0.5  # seconds after which a question is no fresh one: it waits for a stranger's servers
+MOST = 1024  # questions on the wire, the slow ones among them: each has a descriptor
 MAX_CNAMES = 8
 _NAME = re.compile(r"[!-~]+")  # printable ASCII; a control character never reaches a question (promise P9)
 _FAULTS = (dns.exception.DNSException, OSError, EOFError, ValueError)
@@ -70,6 +73,35 @@ class _Reply:
     canonical: str = ""
 
 
+class _Places:
+    """Who makes up names whose servers never answer must not keep the places of everybody's questions: what others
+    publish about themselves (DMARC) would be unknown for as long as he likes (row 89)."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(MOST)
+        self._fresh = asyncio.Semaphore(CONCURRENT)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """A place for one question: of all until it ends, of the fresh ones until it is slow."""
+        async with self._all:
+            await self._fresh.acquire()
+            held = True
+
+            def give_back() -> None:
+                nonlocal held
+                if held:
+                    held = False
+                    self._fresh.release()
+
+            timer = asyncio.get_running_loop().call_later(SLOW, give_back)
+            try:
+                yield
+            finally:
+                timer.cancel()
+                give_back()
+
+
 class DnsResolver:
     """Implements `core.resolver.Resolver`. `resolvers` are "address:port"; `timeout` seconds bound one question with
     all its tries. Answers are kept (5 s .. 1 h), and asked for again before they are gone where somebody wants them;
@@ -83,7 +115,7 @@ class DnsResolver:
         self._servers = tuple(_server(text, clock) for text in resolvers)
         self._timeout = timeout
         self._cache = cache if cache is not None else DnsCache(clock)
-        self._slots = asyncio.Semaphore(CONCURRENT)
+        self._places = _Places()
         self._pending: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
 
     async def close(self) -> None:
@@ -143,7 +175,7 @@ class DnsResolver:
 
     async def _ask(self, key: tuple[str, str], convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
+            async with asyncio.timeout(self._timeout), self._places.one():
                 reply = await self._tries(key)
             records = tuple(convert(rdata) for rdata in reply.records)
             answer = Answer(reply.outcome, records, reply.secure, reply.canonical)

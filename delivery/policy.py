@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+from antispam.authentication.dmarc import TOO_MANY_DOMAINS
 from antispam.types import Action, Authentication, Result, Unscanned, Verdict
 from core.frozen import dataclass
 from core.status import Status, accepted, deferred, refused
@@ -81,6 +82,13 @@ def several_authors(evidence: Evidence, _context: Context) -> Decision | None:
     """Two From fields: one reader judges the one, another shows the other (RFC 5322 3.6; rows 51, 85)."""
     if FromDefect.SEVERAL_FIELDS in evidence.author.defects:
         return _reject(refused("message has more than one From field", "several-from", "5.7.1"))
+    return None
+
+
+def too_many_authors(evidence: Evidence, _context: Context) -> Decision | None:
+    """More domains in From than are asked for their wish: among them is the one that would refuse (row 85)."""
+    if evidence.authentication.dmarc.reason == TOO_MANY_DOMAINS:
+        return _reject(refused("message has authors of too many domains", TOO_MANY_DOMAINS, "5.7.1"))
     return None
 
 
@@ -173,6 +181,7 @@ def unclear_author(evidence: Evidence, _context: Context) -> Decision | None:
 
 RULES: tuple[Rule, ...] = (
     several_authors,
+    too_many_authors,
     null_mx,
     dmarc_unknown,
     dmarc_reject,

@@ -77,7 +77,8 @@ class ArcVerification:
             return Arc(Result.FAIL, len(self._sets), sealers, error.reason)
         except KeyFault as error:
             return Arc(error.result, len(self._sets), sealers, error.reason)
-        return Arc(Result.PASS, len(self._sets), sealers, oldest_dmarc=_oldest_dmarc(self._sets[0]))
+        whole = self._newest is not None and verification.covers(self._newest)
+        return Arc(Result.PASS, len(self._sets), sealers, oldest_dmarc=_oldest_dmarc(self._sets[0]) if whole else "")
 
     async def _check(self, verification: DkimVerification, resolver: Resolver, now: float) -> None:
         """The steps of RFC 8617 5.2 after collecting; the cheap ones first. Raises with the reason."""

@@ -34,6 +34,8 @@ class Authenticator:
         self._clock = clock
         self._limits = limits
         self._hostname = hostname
+        # Signatures and seals, whose keys a stranger lets us wait for, have as long as SPF: DMARC comes after them.
+        self._patience = limits.spf_timeout
 
     def begin(self, head: Head) -> Verification:
         """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
@@ -107,7 +109,7 @@ class Authenticator:
 
     async def _dkim(self, verification: DkimVerification) -> tuple[Dkim, ...]:
         try:
-            async with asyncio.timeout(self._limits.evidence_timeout):
+            async with asyncio.timeout(self._patience):
                 return await verification.finish(self._resolver, self._clock.now())
         except TimeoutError:
             return (Dkim(Result.TEMPERROR, "", "", reason="timeout"),)
@@ -115,7 +117,7 @@ class Authenticator:
     async def _arc(self, verification: Verification) -> Arc:
         assert verification.arc is not None
         try:
-            async with asyncio.timeout(self._limits.evidence_timeout):
+            async with asyncio.timeout(self._patience):
                 return await verification.arc.finish(verification, self._resolver, self._clock.now())
         except TimeoutError:
             return Arc(Result.TEMPERROR, len(verification.arc.sets), reason="timeout")

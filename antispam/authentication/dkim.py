@@ -116,6 +116,11 @@ class DkimVerification:
             return "body-shorter-than-signed"  # RFC 6376 3.5 l=
         return "" if body.digest() == item.body_hash else "body-hash-differs"
 
+    def covers(self, item: Signature) -> bool:
+        """Whether a good signature is one over all that is read: no text behind l=, no field beside a signed one."""
+        body = self._bodies[item.relaxed_body, item.length]
+        return not self._added(item) and (item.length is None or item.length >= body.length)
+
     def _added(self, item: Signature) -> str:
         present = Counter(field.name for field in self._head.fields)
         covered = Counter(item.headers)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import dkim
 import pytest
@@ -11,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from antispam.authentication import results
 from antispam.authentication.authenticator import Authenticator, Verification
+from antispam.authentication.dkim import DkimVerification
+from antispam.authentication.dkim_header import parse_message_signature
 from antispam.types import Arc, Authentication, Dmarc, Iprev, Result, Spf
 from core.address import parse
 from core.clock import ManualClock
@@ -170,6 +174,27 @@ async def test_h088_the_last_of_three_seals_alone_makes_no_chain() -> None:
     assert (found.result, found.reason) == (Result.FAIL, "seal-differs")
 
 
+async def test_h088_a_chain_vouches_for_no_field_that_was_added_beside_a_signed_one() -> None:
+    """It stays whole (RFC 8617 5.2), but what it says of DMARC is not about what people read."""
+    once = by_dkimpy(RESULTS + MESSAGE)
+    assert (await verify(once)).oldest_dmarc == "pass"
+    added = await verify(b"Subject: pay at once\r\n" + once)
+    assert (added.result, added.oldest_dmarc) == (Result.PASS, "")
+
+
+async def test_h078_h088_a_chain_vouches_for_no_text_behind_what_its_signature_covers() -> None:
+    message = by_us(MESSAGE)
+    cut = head_length(message)
+    whole = parse_message_signature(chain(split(message[:cut]))[-1].signature.body)
+    size = len(dkim.canonicalization.Relaxed.canonicalize_body(message[cut:]))
+    for length, covered in ((None, True), (size, True), (size - 1, False), (0, False)):
+        item = replace(whole, length=length)
+        verification = DkimVerification(split(message[:cut]), Limits(), also=[(item.relaxed_body, length)])
+        verification.feed(message[cut:])
+        verification.end_body()
+        assert verification.covers(item) is covered, length
+
+
 def test_the_result_is_told_in_authentication_results() -> None:
     vouched = Authentication(
         Spf(Result.PASS, "mailfrom", "x.test"),
@@ -195,3 +220,20 @@ async def test_the_authenticator_tells_the_chain() -> None:
     peer = Peer("192.0.2.1", 25, Listener.MX, "c")
     found = await authenticator.authenticate(peer, parse("a@x.test"), ("x.test",), verification)
     assert found.arc.result is Result.PASS
+
+
+async def test_h089_slow_keys_of_a_chain_leave_dmarc_its_time_and_its_verdict() -> None:
+    """Whoever makes a chain chooses where its keys are, and how long they take: it must not run out the clock."""
+    dns_ = resolver()
+    dns_.add("_dmarc.x.test", "TXT", "v=DMARC1; p=reject")
+    dns_.slow["sel._domainkey.slow.test"] = 30
+    message = by_us(MESSAGE, domain="slow.test")
+    cut = head_length(message)
+    authenticator = Authenticator(dns_, ManualClock(at=NOW), Limits(spf_timeout=0.1), "mx.dept.test")
+    verification = authenticator.begin(split(message[:cut]))
+    verification.feed(message[cut:])
+    who = Peer("192.0.2.9", 25, Listener.MX, "c1", helo="mx.evil.test")
+    async with asyncio.timeout(5):
+        found = await authenticator.authenticate(who, parse("a@evil.test"), ["x.test"], verification)
+    assert (found.arc.result, found.arc.reason) == (Result.TEMPERROR, "timeout")
+    assert (found.dmarc.result, found.dmarc.disposition) == (Result.FAIL, "reject")

@@ -182,6 +182,45 @@ async def test_a_burst_waits_its_turn_and_every_question_is_answered(clock: Manu
         assert len(server.questions) == 400, "none was asked twice for want of patience"
 
 
+async def test_h089_names_that_never_answer_hold_up_no_others(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys of ten signatures a message, all where nobody answers: the question about the author gets its place."""
+    monkeypatch.setattr("core.dns.CONCURRENT", 4)
+    monkeypatch.setattr("core.dns.SLOW", 0.02)
+
+    class Deaf(DnsServer):
+        def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+            if b"slow" not in data:
+                super().datagram_received(data, peer)
+
+    async with Deaf(answering("_dmarc.x.test. 60 TXT v=DMARC1")) as server:
+        resolver = DnsResolver([server.address], 1, clock)
+        waiting = [asyncio.create_task(resolver.txt(f"k{n}.slow.test")) for n in range(40)]
+        await asyncio.sleep(0)
+        assert (await resolver.txt("_dmarc.x.test")).records == (b"v=DMARC1",)
+        assert not any(task.done() for task in waiting)
+        assert {(await task).outcome for task in waiting} == {Outcome.FAILED}
+
+
+async def test_questions_on_the_wire_are_bounded_slow_ones_too(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.dns.MOST", 5)
+    monkeypatch.setattr("core.dns.SLOW", 0.01)
+    heard: set[bytes] = set()
+
+    class Deaf(DnsServer):
+        def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+            heard.add(data[12:])
+
+    async with Deaf(answering()) as server:
+        resolver = DnsResolver([server.address], 0.4, clock)
+        answers = await asyncio.gather(*(resolver.txt(f"k{n}.slow.test") for n in range(20)))
+    assert {answer.outcome for answer in answers} == {Outcome.FAILED}
+    assert len(heard - {data for data in heard if b"localhost" in data}) == 5
+
+
 async def test_truncated_answers_are_asked_again_over_tcp(clock: ManualClock) -> None:
     def answer(question: dns.message.Message, tcp: bool) -> dns.message.Message:
         response = answering("x.test. 60 TXT whole" if tcp else "x.test. 60 TXT part")(question, tcp)

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from antispam.authentication.dmarc import evaluate
 from antispam.types import Action, Arc, Authentication, Dkim, Result, Spf, Unscanned, Verdict
 from core.address import parse
 from delivery.evidence import BUG, Evidence, unknown_authentication
 from delivery.policy import RULES, Context, Disposition, decide
 from message.address_list import From, FromDefect
 from tests.fakes.delivery_world import vouched
+from tests.fakes.resolver import FakeResolver
 
 AUTHOR = From((parse("a@sender.test"),), ("sender.test",), frozenset())
 HAM = Verdict(Action.ACCEPT, 1.0, 15.0)
@@ -138,7 +140,15 @@ def test_the_scanners_own_words_reach_the_sender() -> None:
 
 
 def test_every_rule_is_in_the_table_once() -> None:
-    assert len({rule.__name__ for rule in RULES}) == len(RULES) == 12
+    assert len({rule.__name__ for rule in RULES}) == len(RULES) == 13
+
+
+async def test_h085_more_authors_than_are_asked_for_are_refused_whoever_vouches() -> None:
+    """Ten strangers beside the one who would refuse: their number must not hide him."""
+    many = await evaluate([f"d{n}.test" for n in range(11)], CLEAN.spf, SIGNED, FakeResolver())
+    given = evidence(replace(vouched(spf=P, dkim=SIGNED), dmarc=many))
+    assert told(given) == "reject 550 5.7.1 too-many-from-domains"
+    assert told(given, Context(protected=True)) == "junk 250 2.0.0 too-many-from-domains"
 
 
 TRUSTING = Context(arc_trusted=frozenset({"list.test", "gateway.test"}))
