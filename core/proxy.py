@@ -7,6 +7,7 @@ bad first line (security.md row 19). Reads exactly the header and nothing behind
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"  # of version 2; version 1 begins with "PROXY " and is never shorter
 MAX_V1 = 107  # octets of a version 1 line with its CRLF
 MAX_V2 = 1024  # octets of addresses and extras that version 2 may announce
+_PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 TIMEOUT = 10.0  # seconds for a balancer that has just connected
 
 Read = Callable[[int], Awaitable[bytes]]
@@ -55,13 +57,15 @@ def _first(line: bytes) -> Claim:
     except ValueError as error:
         raise ProxyError("malformed header") from error
     version = 4 if words[1] == "TCP4" else 6
-    if source.version != version or target.version != version:
+    scoped = "%" in words[2] + words[3]  # a scope is no part of an address on the wire
+    if source.version != version or target.version != version or scoped:
         raise ProxyError("malformed header")
     return str(source), int(words[4])
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535
+    """2.1: without heading zeroes, which some would read as octal."""
+    return _PORT.fullmatch(text) is not None and int(text) <= 65535
 
 
 async def _second(read: Read) -> Claim:

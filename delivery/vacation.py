@@ -32,19 +32,21 @@ from message.address_list import Kind, parse_fields, to_address
 from message.compose import Person
 from message.content import BytesContent
 from message.decode import words
-from message.header import Head, split
+from message.header import Field, Head, split
 from message.trace import return_path
 
 KNOWN_FOR = 15.0  # seconds until a change made elsewhere is seen here
 MAX_QUOTED = 150  # characters of the original subject
 # RFC 3834 2: addresses behind which nobody reads answers.
 _ROBOT = re.compile(
-    r"(?:owner-.*|.*-(?:request|owner|bounces?|return)|mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?)"
-    r"(?:\+.*)?",
+    r"(?:owner-.*|.*-(?:request|owner|bounces?|return)|mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?"
+    r"|listserv|majordomo)(?:\+.*)?",
     re.IGNORECASE,
 )
 _LIST_FIELDS = tuple(f"list-{name}".encode() for name in ("id", "help", "subscribe", "unsubscribe", "post", "owner"))
 _BULK = frozenset({b"bulk", b"list", b"junk"})
+# What Exchange and ticket systems say in the place of Auto-Submitted: no absence notice, no automatic answer, nothing.
+_SUPPRESS, _SUPPRESSED = b"x-auto-response-suppress", frozenset({b"all", b"oof", b"autoreply"})
 _ADDRESSED = (b"to", b"cc", b"resent-to", b"resent-cc")
 
 _log = log.get(__name__)
@@ -60,9 +62,10 @@ def withheld(
         return "from-oneself"
     if _ROBOT.fullmatch(sender.local) or is_rewritten(sender):
         return "robot"
-    automatic = head.first(b"auto-submitted")
-    if automatic is not None and automatic.value.partition(b";")[0].strip().lower() != b"no":  # RFC 3834 2, 5
+    if any(_word(field) != b"no" for field in head.all(b"auto-submitted")):  # RFC 3834 2, 5
         return "auto-submitted"
+    if any(_SUPPRESSED & set(re.split(rb"[\s,;]+", field.value.lower())) for field in head.all(_SUPPRESS)):
+        return "suppressed"
     if any(field.value.strip().lower() in _BULK for field in head.all(b"precedence")):
         return "bulk"
     if any(head.first(name) is not None for name in _LIST_FIELDS):
@@ -72,6 +75,10 @@ def withheld(
     if not {account.key, reached.key, reached.without_subaddress().key} & _named(head, limits):
         return "not-addressed"  # RFC 3834 2: a blind copy, a group, a list without manners
     return ""
+
+
+def _word(field: Field) -> bytes:
+    return field.value.partition(b";")[0].strip().lower()
 
 
 def _named(head: Head, limits: Limits) -> set[str]:

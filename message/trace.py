@@ -141,10 +141,17 @@ def _forged(field: Field, authserv_id: str) -> bool:
 
 
 def _claims(value: bytes, authserv_id: str) -> bool:
-    """Whether the authserv-id is ours as a lenient reader might see it: case, width, a final dot, a sub-name of it."""
+    """Whether the authserv-id is ours as a lenient reader might see it: case, width, a final dot, a sub-name of it,
+    blanks and comments inside it."""
     words = parameters.parse(value, 0).head.split()
-    name = unicodedata.normalize("NFKC", words[0].decode("utf-8", "replace")).lower() if words else ""
-    if not name or b"=?" in value.partition(b";")[0] or not name.isascii():
+    if len(words) > 1 and words[-1].isdigit():  # RFC 8601 2.2: authres-version
+        words.pop()
+    names = {_as_seen(b"".join(words)), _as_seen(words[0] if words else b"")}
+    if "" in names or b"=?" in value.partition(b";")[0] or not all(name.isascii() for name in names):
         return True
     ours = authserv_id.lower().rstrip(".")
-    return name == ours or name.startswith((f"{ours}/", f"{ours}."))
+    return any(name == ours or name.startswith((f"{ours}/", f"{ours}.")) for name in names)
+
+
+def _as_seen(word: bytes) -> str:
+    return unicodedata.normalize("NFKC", word.decode("utf-8", "replace")).lower()

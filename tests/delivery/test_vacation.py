@@ -161,6 +161,10 @@ def reason(
         ([b"Precedence: first-class"], ""),
         ([b"List-Id: <conseil.x.test>"], "list"),
         ([b"List-Unsubscribe: <https://x.test>"], "list"),
+        ([b"Auto-Submitted: no", b"Auto-Submitted: auto-replied"], "auto-submitted"),
+        ([b"X-Auto-Response-Suppress: DR, OOF, AutoReply"], "suppressed"),
+        ([b"X-Auto-Response-Suppress: All"], "suppressed"),
+        ([b"X-Auto-Response-Suppress: DR, RN"], ""),
     ],
 )
 def test_h136_fields_that_withhold_an_answer(fields: list[bytes], expected: str) -> None:
@@ -180,6 +184,8 @@ def test_h136_fields_that_withhold_an_answer(fields: list[bytes], expected: str)
         ("noreply@sender.test", "robot"),
         ("no-reply@sender.test", "robot"),
         ("SRS0=aaaaaaaa=00=x.test=a@sender.test", "robot"),
+        ("LISTSERV@sender.test", "robot"),
+        ("majordomo@sender.test", "robot"),
         ("norbert@sender.test", ""),
     ],
 )

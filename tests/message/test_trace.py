@@ -121,6 +121,8 @@ FORGED = [
     "Authentication-Results: ｍx.dept.test; dmarc=pass".encode(),
     "Authentication-Results: mx.dépt.test; dmarc=pass".encode(),
     b"Authentication-Results: mx.dept.test/worker; dmarc=pass",
+    b"Authentication-Results: mx(c).dept.test; dmarc=pass",
+    b"Authentication-Results: mx.\r\n dept.test 1; dmarc=pass",
     b"Authentication-Results:",
     b"X-Spam-Flag: NO",
     b"X-SPAM-Status: No, score=-10",
@@ -128,6 +130,7 @@ FORGED = [
     b"Return-Path: <x@y.test>",
 ]
 HONEST = [b"Authentication-Results: mx.partner.test; spf=pass", b"Authentication-Results: xmx.dept.test; spf=pass",
+          b"Authentication-Results: mx.dept.tester (c) 1; spf=pass",
           b"ARC-Authentication-Results: i=1; mx.partner.test", b"Subject: X-Spam-Flag", b"Received: x"]  # fmt: skip
 
 
