@@ -6,6 +6,7 @@ A recipient counts as delivered only after the whole message was sent; whatever 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import cast
 
 from core.status import Status
@@ -16,6 +17,7 @@ from smtp.outbound.dialogue import PLAIN, Answers, Encryption, Manner, NoLogin, 
 from smtp.outbound.mx import Target
 from smtp.outbound.results import from_answer, session_refused
 from smtp.outbound.tls_policy import TlsPolicy
+from smtp.stream import has_unread
 from tests.fakes.scripted_smtp import job
 
 MAIL = b"Subject: x\r\n\r\n.body\r\n"
@@ -29,6 +31,30 @@ SEEDS = (
     b"\xc8554-no\r\n554 5.7.1 never\x1b[31m\r\n",
 )
 _runner = asyncio.Runner()
+
+
+# A reply ends with its first line that has no hyphen behind the code.
+_REPLY = re.compile(rb"(?:[^\n]{3}-[^\n]*\n)*[^\n]*\n?")
+
+
+class Server(asyncio.StreamReader):
+    """Says one reply whenever it is waited for, in pieces: what nobody asked for would end the session at once."""
+
+    def __init__(self, script: bytes, cut: int) -> None:
+        super().__init__()
+        self._pieces = [
+            reply[start : start + cut]
+            for reply in _REPLY.findall(script)
+            for start in range(0, len(reply), cut)
+        ]  # fmt: skip
+
+    async def read(self, n: int = -1) -> bytes:
+        if not has_unread(self):
+            if self._pieces:
+                self.feed_data(self._pieces.pop(0))
+            else:
+                self.feed_eof()
+        return await super().read(n)
 
 
 class Paper:
@@ -45,19 +71,23 @@ class Paper:
 
     def abort(self) -> None: ...
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 def one_input(data: bytes) -> None:
     """The first octet chooses: SMTP or LMTP, and how the rest is cut."""
     _runner.run(_session(data[0] if data else 0, data[1:]))
 
 
-async def _session(choice: int, data: bytes) -> None:
+def outcomes(data: bytes) -> set[ResultKind]:
+    """What came of the recipients of one input."""
+    return _runner.run(_session(data[0], data[1:]))
+
+
+async def _session(choice: int, data: bytes) -> set[ResultKind]:
     lmtp = bool(choice & 1)
-    reader, paper = asyncio.StreamReader(), Paper()
-    size = 1 + choice // 2
-    for start in range(0, len(data), size):
-        reader.feed_data(data[start : start + size])
-    reader.feed_eof()
+    reader, paper = Server(data, 1 + choice // 2), Paper()
     work = job("far.test", "a@far.test", "b@far.test", "c@far.test", content=MAIL)
     policy = cast(TlsPolicy, None)  # no TLS is begun
     connection = Connection(
@@ -74,6 +104,7 @@ async def _session(choice: int, data: bytes) -> None:
         _printable(str(session_refused(error.reply)))
     except (Broken, NoTls, NoLogin):
         pass
+    found: set[ResultKind] = set()
     for recipient in work.recipients:
         if (answer := answers.get(recipient.id)) is None:
             continue
@@ -81,6 +112,8 @@ async def _session(choice: int, data: bytes) -> None:
         _printable(str(result.status) + result.diagnostic)
         if result.kind is ResultKind.DELIVERED and (isinstance(answer, Status) or SENT not in paper.said):
             raise AssertionError(f"delivered without a message: {bytes(paper.said)!r}")
+        found.add(result.kind)
+    return found
 
 
 def _printable(text: str) -> None:

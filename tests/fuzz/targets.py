@@ -9,18 +9,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from antispam.authentication import dkim_header, dkim_key, dmarc_record, results, spf_record
+from antispam.authentication.arc import ArcVerification
 from core import utf7
 from core.address import AddressError, parse_path
 from core.domain import DomainError, to_ascii
+from core.proxy import ProxyError, read_header
 from core.status import Status
+from core.waiting import at_once
 from delivery.hygiene import clean
+from delivery.srs import Srs
 from directory import sasl
 from imap.commands.table import TABLE
 from imap.errors import ImapError
 from imap.wire.framing import Bounds, Continue, Framer, Refused, Streamed
 from imap.wire.scanner import Scanner
+from message.arc import ChainError, chain
 from message.content import BytesContent
 from message.header import LIMITS, split
 from message.unbinary import converted
@@ -159,6 +165,44 @@ def authentication_results(data: bytes) -> None:
     results.parse(data)
 
 
+def proxy_header(data: bytes) -> None:
+    """Who is behind a balancer has an address and a port, or the header is refused; nothing behind it is read."""
+    rest = data
+
+    async def read(count: int) -> bytes:
+        nonlocal rest
+        if len(rest) < count:
+            raise ProxyError("connection closed")
+        taken, rest = rest[:count], rest[count:]
+        return taken
+
+    with contextlib.suppress(ProxyError):
+        claim = at_once(read_header(read))
+        if claim is not None and (str(ip_address(claim[0])) != claim[0] or not 0 <= claim[1] <= 65535):
+            raise AssertionError("no address")
+
+
+def arc_chain(data: bytes) -> None:
+    head = split(data, LIMITS)
+    found = ArcVerification(head)
+    with contextlib.suppress(ChainError):
+        if [item.instance for item in chain(head)] != list(range(1, len(found.sets) + 1)):
+            raise AssertionError("another chain is verified than the one that is there")
+
+
+def rewritten_sender(data: bytes) -> None:
+    """Whatever was not made here is refused; what is made comes back."""
+    srs = Srs(bytes(range(32)))
+    local = data.decode("utf-8", "replace")
+    if (found := srs.unwrap(local, 1_790_000_000.0)) is not None:
+        raise AssertionError(f"forged: {found}")
+    with contextlib.suppress(AddressError):
+        sender = parse_path(f"{local}@far.test", utf8=True)
+        wrapped = srs.wrap(sender, "ours.test", 1_790_000_000.0) if sender is not None else None
+        if wrapped is not None and srs.unwrap(wrapped.local, 1_790_000_000.0) != sender:
+            raise AssertionError("bounces do not come back")
+
+
 @dataclass(frozen=True)
 class Target:
     run: Callable[[bytes], None]
@@ -234,6 +278,22 @@ TARGETS: dict[str, Target] = {
     "authentication-results": Target(
         authentication_results, (b"mx.test; spf=pass smtp.mailfrom=a@b; dkim=fail (x) header.d=y", b"mx.test 1; none")
     ),
+    "proxy": Target(
+        proxy_header,
+        (
+            b"PROXY TCP4 192.0.2.1 198.51.100.1 4711 25\r\nEHLO x",
+            b"PROXY TCP6 2001:db8::1 2001:db8::2 4711 25\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\1\xc6\x33\x64\1\x12\x67\0\x19",
+        ),
+    ),
+    "arc": Target(
+        arc_chain,
+        (
+            b"ARC-Seal: i=1; a=rsa-sha256; cv=none; d=b.test; s=s; b=YQ==\r\nARC-Message-Signature: i=1; a=rsa-sha256;"
+            b" d=b.test; s=s; h=from; bh=YQ==; b=YQ==\r\nARC-Authentication-Results: i=1; b.test; dmarc=pass\r\n\r\n",
+        ),
+    ),
+    "srs": Target(rewritten_sender, (b"SRS0=aaaaaaaa=aa=far.test=jean", b"SRS1=aaaaaaaa=b.test==x=y=z=u", b"jean")),
     "message": Target(
         message.one_input,
         (

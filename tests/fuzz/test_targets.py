@@ -7,9 +7,10 @@ import time
 
 import pytest
 
+from delivery.types import ResultKind
 from imap.commands.table import TABLE
 from tests.fakes.mutation import mutated
-from tests.fuzz import imap_seeds
+from tests.fuzz import imap_seeds, smtp_client
 from tests.fuzz.targets import TARGETS
 
 ROUNDS = 300
@@ -37,3 +38,9 @@ def test_every_imap_command_is_among_the_seeds() -> None:
     seeds = "\n".join(imap_seeds.COMMANDS).split("\n")
     missing = [name for name in TABLE if not any(line == name or line.startswith(name + " ") for line in seeds)]
     assert not missing
+
+
+def test_seeds_of_the_client_reach_every_outcome() -> None:
+    """A server that speaks before it is asked ends each session at its first word: then nothing is tried at all."""
+    found = [smtp_client.outcomes(seed) for seed in smtp_client.SEEDS]
+    assert found == [set(ResultKind), {ResultKind.DEFERRED}, set(ResultKind), set()]
