@@ -47,7 +47,7 @@ TRIES = 2
 PROBE = 1.0  # seconds for a question that a living resolver answers from itself
 CONCURRENT = 64  # fresh questions on the wire: more only wait for one another, and would slander the resolver
 SLOW = 0.5  # seconds after which a question is no fresh one: it waits for a stranger's servers
-MOST = 1024  # questions on the wire, the slow ones among them: each has a descriptor
+MOST = 512  # questions on the wire, the slow ones among them: each has a descriptor
 MAX_CNAMES = 8
 _NAME = re.compile(r"[!-~]+")  # printable ASCII; a control character never reaches a question (promise P9)
 _FAULTS = (dns.exception.DNSException, OSError, EOFError, ValueError)
@@ -117,9 +117,10 @@ class DnsResolver:
         self._cache = cache if cache is not None else DnsCache(clock)
         self._places = _Places()
         self._pending: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
+        self._probes: dict[tuple[str, int], asyncio.Task[bool]] = {}
 
     async def close(self) -> None:
-        tasks = list(self._pending.values())
+        tasks: list[asyncio.Task[Any]] = [*self._pending.values(), *self._probes.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -225,6 +226,16 @@ class DnsResolver:
             _log.warning("resolver-resting", resolver=f"{server.host}:{server.port}", cause=cause)
 
     async def _there(self, server: _Server) -> bool:
+        """One question for all who doubt at the same moment: hundreds of them would themselves be what is too much."""
+        key = (server.host, server.port)
+        task = self._probes.get(key)
+        if task is None:
+            task = asyncio.create_task(self._probe(server))
+            self._probes[key] = task
+            task.add_done_callback(lambda _: self._probes.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _probe(self, server: _Server) -> bool:
         try:
             # Half of what one try gets, so that the answer comes while its question still has time.
             await self._exchange(server, _question("localhost", "A"), each=min(PROBE, self._timeout / TRIES / 2))

@@ -38,7 +38,7 @@ class Srs:
         """The address at `domain` (hosted here) that stands for a foreign sender; None when it would be too long."""
         again = _SRS1.fullmatch(sender.local)
         first = _SRS0.fullmatch(sender.local)
-        if again:
+        if again and _address("", again["host"]):  # else it only looks so, and no bounce would find its way there
             text = f"{again['host']}={again['rest']}"
             local = f"SRS1={self._proof('1', text)}={text}"
         elif first:

@@ -203,6 +203,19 @@ async def test_h089_names_that_never_answer_hold_up_no_others(
         assert {(await task).outcome for task in waiting} == {Outcome.FAILED}
 
 
+async def test_h089_all_who_doubt_at_once_ask_once_whether_the_resolver_is_there(clock: ManualClock) -> None:
+    class Deaf(DnsServer):
+        def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+            if b"slow" not in data:
+                super().datagram_received(data, peer)
+
+    async with Deaf(answering(rcode=dns.rcode.NXDOMAIN)) as server:
+        resolver = DnsResolver([server.address], 0.4, clock)
+        await asyncio.gather(*(resolver.txt(f"k{n}.slow.test") for n in range(50)))
+        assert [name for name, *_ in server.questions].count("localhost") <= 4
+        assert (await resolver.txt("x.test")).outcome is Outcome.NXDOMAIN
+
+
 async def test_questions_on_the_wire_are_bounded_slow_ones_too(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,15 @@ def wrapped(text: str, srs: Srs = SRS, domain: str = "ville.test") -> str:
 
 
 @pytest.mark.parametrize(
-    "sender", ["a@sender.test", "Jean.Dupont+x@sender.test", '"a b"@sender.test', "a=b=c@sender.test", "é@sender.test"]
+    "sender",
+    [
+        "a@sender.test",
+        "Jean.Dupont+x@sender.test",
+        '"a b"@sender.test',
+        "a=b=c@sender.test",
+        "é@sender.test",
+        "SRS1=a=-no-host==x@sender.test",
+    ],
 )
 def test_a_sender_comes_back(sender: str) -> None:
     address = parse_path(wrapped(sender), utf8=True)
