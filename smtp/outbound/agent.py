@@ -272,6 +272,7 @@ class SmtpAgent:
         this connection (RFC 9422 3), or as its 452 asks for. Whether the connection is good for more, and whom to offer
         it on another."""
         most = connection.capabilities.limit("RCPTMAX") or len(recipients)
+        connection.cancelled = False  # who was, had it before
         good, waiting = True, recipients
         while good and waiting and not connection.cancelled and (waiting is recipients or not spent(connection)):
             try:

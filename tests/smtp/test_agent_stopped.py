@@ -111,3 +111,29 @@ async def test_f148_who_took_an_earlier_transaction_is_told_and_who_waits_for_th
     results = await cancelled(stage, script, to("a@r.test", "b@r.test"))
     assert [(item.recipient_id, item.kind) for item in results[:1]] == [(1, ResultKind.DELIVERED)]
     assert all(item.kind is ResultKind.DEFERRED for item in results[1:])
+
+
+async def test_f148_a_connection_whose_last_job_was_cancelled_carries_the_next_one() -> None:
+    """The next job on it was taken for cancelled, too, and so on: its leases were kept and it was never sent."""
+    stage = Stage()
+
+    async def script(remote: Remote) -> None:
+        await remote.greet()
+        await take(remote)
+        stage.reached.set()
+        await stage.stopped.wait()
+        await remote.say("250 ok")
+        assert await remote.hear(answer="250 ok") == "RSET"
+        await take(remote)
+        await remote.say("250 again")
+        await remote.hear(answer="221 bye")
+
+    async with scripted(script) as remote, agent(idle=5.0) as made:
+        task = asyncio.create_task(made.deliver(to("a@r.test")(remote.port)))
+        await stage.reached.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        stage.stopped.set()
+        assert [item.kind for item in await task] == [ResultKind.DELIVERED]
+        (result,) = await made.deliver(to("b@r.test")(remote.port))
+    assert (result.kind, result.diagnostic) == (ResultKind.DELIVERED, "250 again")
