@@ -80,6 +80,7 @@ class _Places:
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(MOST)
         self._fresh = asyncio.Semaphore(CONCURRENT)
+        self.quick = True  # the last answer came soon: who waits long waits for a stranger, not for the resolver
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
@@ -94,7 +95,7 @@ class _Places:
                     held = False
                     self._fresh.release()
 
-            timer = asyncio.get_running_loop().call_later(SLOW, give_back)
+            timer = asyncio.get_running_loop().call_later(SLOW, lambda: give_back() if self.quick else None)
             try:
                 yield
             finally:
@@ -207,7 +208,9 @@ class DnsResolver:
 
     async def _try(self, server: _Server, key: tuple[str, str]) -> _Reply:
         try:
+            began = asyncio.get_running_loop().time()
             response = await self._exchange(server, _question(*key), each=self._timeout / TRIES)
+            self._places.quick = asyncio.get_running_loop().time() - began < SLOW
         except _FAULTS as error:
             await self._blame(server, type(error).__name__)
             return _Reply(Outcome.FAILED)
