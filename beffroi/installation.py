@@ -11,6 +11,8 @@ from core.config import Config, ConfigError, load
 from core.domain import DomainError, to_ascii
 from core.errors import MailError
 
+MARKER = "store.beffroi"  # of the store, `store.layout`
+
 # Keys of the outside contract whose service comes with a later version: a value is refused, never ignored.
 TEMPLATE = """\
 # Beffroi. Every key: docs/operations.md. Each can also be set as BEFFROI_SECTION__KEY in the environment.
@@ -67,14 +69,24 @@ def initialise(data: Path, hostname: str) -> Path:
     return path
 
 
-def check_installation(config: Config) -> None:
-    """Everything `serve` needs is there and readable. Raises `ConfigError` naming what is missing and what makes it.
+def check_data(config: Config) -> None:
+    """The data directory is there, and was made by `init`. Raises `ConfigError`.
 
-    A missing data directory is never created here: it may be an unmounted disk (fault 170)."""
+    A missing one is never created, and nothing is put into an empty one: it may be an unmounted disk (fault 170)."""
+    hint = "is the disk mounted? a new installation: beffroi init"
+    if not config.data.is_dir():
+        raise ConfigError(f"{config.data}: no such directory ({hint})")
+    try:
+        (config.data / MARKER).stat()
+    except OSError as error:
+        raise ConfigError(f"{config.data / MARKER}: {error.strerror} ({hint})") from error
+
+
+def check_installation(config: Config) -> None:
+    """Everything `serve` needs is there and readable. Raises `ConfigError` naming what is missing and what makes it."""
     from migrations.runner import current, head
 
-    if not config.data.is_dir():
-        raise ConfigError(f"{config.data}: no such directory (is the disk mounted? a new installation: beffroi init)")
+    check_data(config)
     check_certificate(config)
     try:
         present = current(config.database_url)

@@ -29,9 +29,26 @@ def accounts_on_disk(fs: FileSystem, domains: int, domain: str | None) -> Iterat
 def nameless(fs: FileSystem, domains: int, domain: str | None) -> Iterator[str]:
     """Mail that `accounts_on_disk` does not tell of, because the side file that names its account is lost: one line for
     each."""
+    yield from _closed(fs, domains, domain)
     for fd, name, entry, ref in _entries(fs, domains, domain):
-        if ref is None and fs.exists(fd, f"{entry}/cur"):
-            yield f"{name}/{entry}: beffroi-account is missing or damaged, or the directory is a symbolic link"
+        if ref is None:
+            try:
+                if fs.exists(fd, f"{entry}/cur"):
+                    yield f"{name}/{entry}: beffroi-account is missing or damaged, or the directory is a symbolic link"
+            except PermissionError as error:
+                yield f"{name}/{entry}: {error.strerror}; its mail serves nobody"
+
+
+def _closed(fs: FileSystem, domains: int, domain: str | None) -> Iterator[str]:
+    """Domains that belong to another user."""
+    for name in sorted(fs.names(domains)) if domain is None else [domain]:
+        try:
+            with folder_directory(fs, domains, name) as fd:
+                fs.names(fd)
+        except PermissionError as error:
+            yield f"{name}: {error.strerror}; its mail serves nobody"
+        except OSError:
+            continue
 
 
 def _entries(fs: FileSystem, domains: int, domain: str | None) -> Iterator[tuple[int, str, str, AccountRef | None]]:
@@ -40,7 +57,7 @@ def _entries(fs: FileSystem, domains: int, domain: str | None) -> Iterator[tuple
     for name in sorted(fs.names(domains)) if domain is None else [domain]:
         try:
             fd = fs.open_directory(domains, name)
-        except (NotADirectoryError, FileNotFoundError):
+        except (NotADirectoryError, FileNotFoundError, PermissionError):
             continue
         try:
             for entry in sorted(fs.names(fd)):

@@ -68,13 +68,15 @@ def check_config() -> None:
 
 def migrate() -> None:
     """Bring the database to this version's schema."""
+    from beffroi.installation import check_data
     from migrations.runner import current, head, upgrade
 
     config = _config()
     try:
+        check_data(config)
         before = current(config.database_url)
         upgrade(config.database_url)
-    except MailError as error:
+    except (ConfigError, MailError) as error:
         refuse(error)
     console.answer({"from": before, "to": head()}, f"schema {before or 'empty'} > {head()}")
 

@@ -89,6 +89,11 @@ def test_serve_refuses_and_says_why_before_it_opens_a_door(tmp_path: Path) -> No
     elsewhere.write_text(text.replace('data = "."', 'data = "absent"'))
     assert "no such directory" in serve(elsewhere)
     assert not (tmp_path / "absent").exists()  # fault 170: an unmounted disk must not become an empty store
+    (tmp_path / "absent").mkdir()  # its mount point
+    told = f"{tmp_path}/absent/store.beffroi: No such file or directory (is the disk mounted? "
+    assert told in serve(elsewhere)
+    assert told in beffroi("migrate", "--config", str(elsewhere)).refusal
+    assert list((tmp_path / "absent").iterdir()) == []
 
 
 def test_f164_a_second_instance_is_refused_and_disturbs_nobody(running: Suite, tmp_path: Path) -> None:

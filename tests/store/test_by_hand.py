@@ -10,6 +10,7 @@ import pytest
 
 from core.clock import ManualClock
 from store import journal
+from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.types import AccountRef, Uid
 from tests.fakes.mail import mail
@@ -247,4 +248,38 @@ async def test_verify_tells_of_mail_whose_account_nobody_can_name_and_looks_at_t
     assert len(faults) > 1
     await deliver(store, MAIRIE, 2)  # the account's owner makes it again
     assert (await store.verify(None))[0] != told
+    await store.close()
+
+
+class Closed(FileSystem):
+    """Another user's directory, to one who is not root."""
+
+    name = ""
+
+    def open_directory(self, parent: int, name: str) -> int:
+        if name == self.name:
+            raise PermissionError(13, "Permission denied", name)
+        return super().open_directory(parent, name)
+
+    def exists(self, directory: int, name: str) -> bool:
+        if name.split("/")[0] == self.name:
+            raise PermissionError(13, "Permission denied", name)
+        return super().exists(directory, name)
+
+
+@pytest.mark.parametrize(("closed", "told"), [("maire", "mairie.test/maire"), ("mairie.test", "mairie.test")])
+async def test_verify_names_what_another_user_owns_and_looks_at_the_others(data: Path, closed: str, told: str) -> None:
+    disk = Closed()
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    for ref in (MAIRIE, AUTRE):
+        await deliver(store, ref, 1)
+    await store.close()
+    disk.name = closed
+    (data / "domains/autre.test/maire").rename(data / "domains/autre.test/agent")
+    (data / "domains/autre.test/agent/index.db").unlink()
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    faults = await store.verify(None)
+    assert faults == [f"{told}: Permission denied; its mail serves nobody", "agent@autre.test: index is missing"]
     await store.close()
