@@ -38,6 +38,7 @@ from delivery.types import (
 )
 
 BREATH = 0.005  # seconds between two parts of many
+LISTED = 1000  # messages whose recipients are asked for in one statement: PostgreSQL takes 32,767 parameters
 ACCOUNTS = 100  # held or freed in one transaction: other writers have their turn in between
 
 _log = log.get(__name__)
@@ -106,9 +107,10 @@ class Administration:
 
     async def act(self, organisation_id: str | None, picked: Picked, action: Action) -> int:
         now, after, count = self._clock.now(), "", 0
+        last = await self._database.read(picking.last)  # what enters meanwhile is not meant, or there were no end
 
         def one(connection: Connection) -> tuple[list[str], list[tuple[str, str, str, str]]]:
-            ids = picking.part(connection, organisation_id, picked, after)
+            ids = picking.part(connection, organisation_id, picked, after, last)
             return ids, picking.act(connection, organisation_id, picked, ids, action, now) if ids else []
 
         while True:
@@ -204,9 +206,11 @@ def _show(connection: Connection, organisation_id: str | None, queue_id: str) ->
 def _queued(connection: Connection, organisation_id: str | None, messages: Sequence[Row]) -> list[QueuedMessage]:
     """The messages with those of their recipients that the administrator may see."""
     of_message: dict[str, list[Row]] = {row["queue_id"]: [] for row in messages}
-    shown = _within(organisation_id) & recipient.c.queue_id.in_(list(of_message))
-    for row in connection.execute(select(recipient).where(shown).order_by(recipient.c.id)).mappings():
-        of_message[row["queue_id"]].append(row)
+    ids = list(of_message)
+    for start in range(0, len(ids), LISTED):
+        shown = _within(organisation_id) & recipient.c.queue_id.in_(ids[start : start + LISTED])
+        for row in connection.execute(select(recipient).where(shown).order_by(recipient.c.id)).mappings():
+            of_message[row["queue_id"]].append(row)
     return [_as_value(row, of_message[row["queue_id"]]) for row in messages]
 
 

@@ -56,5 +56,7 @@ class Outbox:
             except MailError as error:
                 _log.warning("own-message-waits", queue_id=new.queue_id, code=error.code)
                 return False
+            except Exception:  # a bug met by one of them: those behind it go on
+                _log.exception("own-message-lost", queue_id=new.queue_id)
             self._waiting.popleft()
         return True

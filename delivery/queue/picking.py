@@ -39,9 +39,14 @@ def soon(now: float) -> ColumnElement[float]:
     )
 
 
-def part(connection: Connection, organisation_id: str | None, picked: Picked, after: str) -> list[str]:
-    """The next messages behind this queue id that have somebody who is meant."""
-    meant = which(organisation_id, picked) & OPEN & (recipient.c.queue_id > after)
+def last(connection: Connection) -> str:
+    """The queue id of the newest message: they sort by time."""
+    return str(connection.execute(select(func.max(message.c.queue_id))).scalar() or "")
+
+
+def part(connection: Connection, organisation_id: str | None, picked: Picked, after: str, last: str) -> list[str]:
+    """The next messages behind `after` and up to `last` that have somebody who is meant."""
+    meant = which(organisation_id, picked) & OPEN & (recipient.c.queue_id > after) & (recipient.c.queue_id <= last)
     ids = select(recipient.c.queue_id).where(meant).distinct().order_by(recipient.c.queue_id).limit(PART)
     return list(connection.execute(ids).scalars())
 

@@ -47,18 +47,22 @@ class Refunds:
         self._task: asyncio.Task[None] | None = None
 
     async def give(self, account_id: str, recipients: int) -> None:
-        """Now, or as soon as the database is there."""
-        self._waiting.append(Refund(account_id, recipients))
-        await self.settle()
+        """Now, or as soon as the database is there. Who gives does not wait for what others were not given yet."""
+        self._put(Refund(account_id, recipients))
+        if len(self._waiting) == 1:
+            await self.settle()
         self._go_on()
 
     def doubt(self, account_id: str, recipients: int, transaction: str) -> None:
         """Give it back if that transaction was committed."""
-        if len(self._waiting) >= MOST:
-            _log.error("refund-dropped", account=account_id)
-            return
-        self._waiting.append(Refund(account_id, recipients, transaction))
+        self._put(Refund(account_id, recipients, transaction))
         self._go_on()
+
+    def _put(self, refund: Refund) -> None:
+        if len(self._waiting) < MOST:
+            self._waiting.append(refund)
+        else:
+            _log.error("refund-dropped", account=refund.account_id)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -73,9 +77,12 @@ class Refunds:
                 try:
                     paid = await self._database.write(partial(self._pay, refund=refund), durable=False)
                 except CommitUnknownError as unknown:
-                    refund.given = unknown.transaction
+                    if unknown.value:  # else nothing was given, nor is what became of an earlier try known
+                        refund.given = unknown.transaction
                     return
                 except MailError as error:
+                    self._waiting.remove(refund)
+                    self._waiting.append(refund)  # where it is the fault, as after a failover, the others go before it
                     _log.warning("refund-waits", code=error.code, refunds=len(self._waiting))
                     return
                 if paid:

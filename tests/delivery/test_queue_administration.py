@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, event
 
 from core.address import parse
 from core.clock import ManualClock
@@ -13,9 +14,10 @@ from core.domain import to_ascii
 from core.envelope import Schedule
 from core.errors import NotFoundError
 from core.status import deferred
+from delivery.queue.administration import _list
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
-from delivery.types import EVERYTHING, Picked, Result, ResultKind
+from delivery.types import EVERYTHING, Picked, QueuedMessage, Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.queue_alone import HEAD, everything, judge, new
 
@@ -104,6 +106,40 @@ async def test_many_are_handled_at_once_and_only_those_that_are_meant(
     assert await queue.administration.act(None, EVERYTHING, "drop") == 3
     assert await ids(queue) == []
     assert await queue._database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM queue_chunk").scalar()) == 0
+
+
+async def test_what_enters_while_many_are_handled_is_not_meant(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With mail that arrives all the time there was no end."""
+    monkeypatch.setattr("delivery.queue.picking.PART", 1)
+    await several(queue)
+    entering, flush = iter(range(5, 9)), queue.administration._book.flush
+
+    async def entered() -> None:
+        await queue.enqueue(new(f"q{next(entering)}", "b@dead.test"))
+        await flush()
+
+    monkeypatch.setattr(queue.administration._book, "flush", entered)
+    assert await queue.administration.act(None, Picked(domain="dead.test"), "hold") == 2
+    assert await ids(queue, held=True) == ["q1", "q2", "q3"]
+
+
+async def test_a_long_list_is_asked_for_in_parts(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one statement PostgreSQL refused it: it takes 32,767 parameters."""
+    monkeypatch.setattr("delivery.queue.administration.LISTED", 1)
+    asked: list[int] = []
+    await several(queue)
+
+    def counted(connection: Connection) -> list[QueuedMessage]:
+        event.listen(connection, "before_cursor_execute", lambda *call: asked.append(len(call[3])))
+        return _list(connection, None, 1000)
+
+    listed = await queue._database.read(counted)
+    assert [[item.address for item in one.recipients] for one in listed[:2]] == [
+        ["b@dead.test", "c@three.test"],
+        ["b@dead.test"],
+    ]
+    assert len(listed) == 4
+    assert max(asked) <= 2
 
 
 async def test_all_that_waits_is_due_at_once_but_what_its_sender_holds_back(queue: Queue, clock: ManualClock) -> None:
