@@ -281,6 +281,14 @@ class SmtpProtocol(SMTP):
         session.talk.leave()
         self._owner.discard(self)
         _log_end(session, self.source.received, self.reason)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of all that holds us, too: a session's memory is free at its end, and the collector, whose look at some
+        hundreds of them took 7 ms, has nothing to look for."""
+        self._dialogue = None
+        for circle in ("_smtp_methods", "_writer", "_client_connected_cb"):
+            del vars(self)[circle]
 
     # --- replies ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -275,3 +277,27 @@ async def test_h036_octets_that_nobody_wants_take_no_longer_than_a_message() -> 
             assert (await wire.reply()).startswith("421 4.4.2 Timeout")
         task.cancel()
         wire.close()
+
+
+@pytest.mark.parametrize("politely", [True, False])
+async def test_the_memory_of_a_session_is_free_at_its_end(politely: bool) -> None:
+    """Without a collection: nothing of it holds itself."""
+    async with running(service()) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            wire = await Wire.connect(server)
+            await wire.envelope()
+            await wire.say("x\r\n.")
+            sessions = [weakref.ref(session) for session in server._sessions]
+            assert len(sessions) == 1
+            if politely:
+                assert (await wire.say("QUIT")).startswith("221")
+                assert await wire.closed()
+            else:
+                wire.writer.transport.abort()
+            async with asyncio.timeout(10):
+                while sessions[0]() is not None:
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
