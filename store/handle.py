@@ -107,7 +107,7 @@ def open_cur(fs: FileSystem, root: int, directory: str) -> int:
 
 
 class _Pin:
-    """One hold on an open account."""
+    """Each time it is entered, one hold on an open account."""
 
     __slots__ = ("_handle",)
 
@@ -116,7 +116,8 @@ class _Pin:
 
     def __enter__(self) -> None:
         self._handle.pins += 1
-        self._handle.unpinned.clear()
+        if self._handle.pins == 1:
+            self._handle.unpinned.clear()
 
     def __exit__(self, *_: object) -> None:
         self._handle.pins -= 1
@@ -140,6 +141,7 @@ class Handle:
         self.pins = 0
         self.unpinned = asyncio.Event()
         self.unpinned.set()
+        self._pin = _Pin(self)
         self.dirty = False  # something waits for the flusher
         self.behind = False  # and one more turn of it would not be enough
         self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
@@ -169,7 +171,7 @@ class Handle:
 
     def pinned(self) -> _Pin:
         """On the event loop: whoever works with the account beyond one step keeps it open."""
-        return _Pin(self)
+        return self._pin
 
     def tell_once(self, event: str, name: str, **fields: object) -> None:
         """What is wrong with a file: in the log, once while the account is open."""
