@@ -225,7 +225,8 @@ class Committer:
 
 
 def _message_id(head: bytes) -> str:
-    found = next((value(raw) for name, raw in walk(head) if name == b"message-id"), b"")
+    at = head.lower().find(b"\nmessage-id:") + 1  # so is it mostly spelled, and few fields are looked at one by one
+    found = next((value(raw) for name, raw in walk(head[at:]) if name == b"message-id"), b"")
     text = found.decode("ascii", "replace").removeprefix("<").removesuffix(">")
     return text if text.isprintable() else ""
 

@@ -14,6 +14,7 @@ from core import log
 from core.address import Address
 from core.envelope import Envelope, Peer
 from core.frozen import dataclass
+from core.waiting import within
 from message.address_list import From
 from message.content import Content
 from message.header import Head
@@ -101,8 +102,8 @@ async def _authenticated(
 ) -> Authentication:
     envelope = case.envelope
     try:
-        async with asyncio.timeout(timeout):
-            return await authenticator.authenticate(case.peer, envelope.sender, case.author.domains, verification)
+        asked = authenticator.authenticate(case.peer, envelope.sender, case.author.domains, verification)
+        return await within(timeout, asked)
     except TimeoutError:
         _log.warning("authentication-timeout", queue_id=envelope.queue_id)
         reason = "timeout"

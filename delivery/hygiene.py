@@ -83,9 +83,10 @@ def unqualified(head: Head, limits: Limits, routed: Callable[[str], bool]) -> St
 
 def contradicted(head: Head) -> list[str]:
     """The fields that may stand once and stand there with two values, as they are written ("Subject")."""
-    seen = Counter(field.name for field in head.fields)
-    twice = [(name, shown) for name, shown in _ONE_ONLY.items() if seen[name] > 1]
-    return [shown for name, shown in twice if len({field.value for field in head.all(name)}) > 1]
+    names = [field.name for field in head.fields if field.name in _ONE_ONLY]
+    if len(set(names)) == len(names):
+        return []
+    return [shown for name, shown in _ONE_ONLY.items() if len({field.value for field in head.all(name)}) > 1]
 
 
 def _once(head: Head) -> Head | Status:

@@ -34,7 +34,7 @@ class Hop:
     def received(self, hostname: str = "") -> bytes:
         """`hostname`: the confirmed reverse name of the peer, "" when there is none."""
         return trace.received(
-            replace(self.peer, hostname=hostname),
+            replace(self.peer, hostname=hostname) if hostname else self.peer,
             self.hostname,
             self.envelope.queue_id,
             [item.address for item in self.envelope.recipients],
