@@ -65,7 +65,7 @@ class Accounts:
         publish: Callable[[Sequence[Hint]], None],
         limit: int,
         removed: Callable[[AccountRef], bool],
-        make_helpers: Callable[[], Readers] | None = None,
+        make_helpers: Callable[[], Readers | None] = lambda: None,
     ) -> None:
         self._tools, self._domains, self._pool = tools, domains, pool
         self.syncs = syncs
@@ -126,24 +126,24 @@ class Accounts:
     @contextlib.asynccontextmanager
     async def helpers(self) -> AsyncIterator[Readers | None]:
         """Processes that read messages for who waits for very many, shared by all who do. None where they would be of
-        no use, or cannot be started."""
-        if self._make_helpers is None:
-            yield None
-            return
+        no use, where another process has them, those before have not ended yet, or they cannot be started."""
         self._helped += 1
-        helpers = self._helpers = self._helpers or self._make_helpers()
         try:
-            try:
-                await asyncio.get_running_loop().run_in_executor(self._pool, helpers.start)
-            except OSError as error:
-                log.warning("store-helpers-missing", cause=str(error))
-                yield None
-            else:
-                yield helpers
+            yield await self._started_helpers()
         finally:
             self._helped -= 1
             if not self._helped:
                 self._let_helpers_go()
+
+    async def _started_helpers(self) -> Readers | None:
+        try:
+            helpers = self._helpers = self._helpers or self._make_helpers()
+            if helpers is not None:
+                await asyncio.get_running_loop().run_in_executor(self._pool, helpers.start)
+        except (OSError, RuntimeError) as error:  # broken: somebody killed them while others waited
+            log.warning("store-helpers-missing", cause=str(error))
+            return None
+        return helpers
 
     def _let_helpers_go(self) -> None:
         if self._helpers is not None:

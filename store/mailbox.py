@@ -177,10 +177,10 @@ class FolderView:
         waits = partial(joining.within, first=batch[0].uid, last=batch[-1].uid)
         if not await self._read(waits):
             return False
-        entry, place = await self._entry(), unscanned.START
-        while (after := await entry.writer.submit(partial(unscanned.scan_behind, place=place))) is not None:
-            place = after
-        while await entry.writer.submit(joining.join):
+        place: unscanned.Place | None = unscanned.START
+        while place is not None:  # the account may be opened again in between
+            place = await (await self._entry()).writer.submit(partial(unscanned.scan_behind, place=place))
+        while await (await self._entry()).writer.submit(joining.join):
             pass
         return True
 

@@ -13,7 +13,7 @@ import multiprocessing.connection
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 
 import core.log
@@ -35,13 +35,22 @@ Answer = tuple[str, Prepared | None]  # file name, what it holds
 
 
 class Readers:
-    """At most as many processes as there are cores, started at the first need. `close` ends them; they end when we do.
-    `behind`: others are served meanwhile."""
+    """At most as many processes as there are cores for us, started at the first need. `close` ends them for good; they
+    end when we do. `behind`: others are served meanwhile. `ended`: called once they are no more."""
 
-    def __init__(self, limits: Limits, processes: int | None = None, *, behind: bool = False) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        processes: int | None = None,
+        *,
+        behind: bool = False,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self._limits = limits
-        self.processes = processes or os.cpu_count() or 1
+        self.processes = processes or len(os.sched_getaffinity(0))
         self._nice = BEHIND if behind else 0
+        self._when_ended = ended
+        self._closed = False
         self._pool: ProcessPoolExecutor | None = None
         self._starting = threading.Lock()
         self._broken = False
@@ -50,8 +59,10 @@ class Readers:
         return not self._broken and messages >= (LEAST if self._pool is None else TOGETHER)
 
     def start(self) -> None:
-        """Now rather than at the first need: it takes some milliseconds. Raises OSError."""
-        self._started().submit(os.getpid)
+        """All of them now rather than at the first need: it takes some milliseconds each. Raises OSError, RuntimeError
+        (BrokenExecutor is one)."""
+        for _ in range(self.processes):
+            self._started().submit(os.getpid)
 
     async def ended(self, names: Sequence[str], begun: Future[list[Answer]]) -> list[Answer]:
         """What an errand that was begun comes to, for the event loop."""
@@ -74,12 +85,12 @@ class Readers:
             yield from self._ended(some, future)
 
     def begin(self, directory: str, names: Sequence[str]) -> Future[list[Answer]]:
-        """An errand of a few."""
+        """An errand of a few. One that nobody can be sent on has failed."""
         try:
             return self._started().submit(read_some, directory, names, self._limits)
-        except BrokenExecutor as error:
+        except (RuntimeError, OSError) as error:  # broken, ended, or one more could not be started
             failed: Future[list[Answer]] = Future()
-            failed.set_exception(error)
+            failed.set_exception(BrokenExecutor(str(error)))
             return failed
 
     def _ended(self, names: Sequence[str], future: Future[list[Answer]]) -> list[Answer]:
@@ -94,6 +105,8 @@ class Readers:
 
     def _started(self) -> ProcessPoolExecutor:
         with self._starting:  # threads that rebuild different accounts share it
+            if self._closed:  # with who waits still there: nobody would end what is started now
+                raise BrokenExecutor("they were ended")
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
                     self.processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(self._nice,)
@@ -101,9 +114,13 @@ class Readers:
             return self._pool
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        with self._starting:
+            self._closed, pool, self._pool = True, self._pool, None
+        try:
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
+        finally:
+            self._when_ended()
 
 
 def _seen(ended: asyncio.Future[list[Answer]]) -> None:
@@ -126,9 +143,12 @@ def _end_with(sentinel: int) -> None:
 
 
 def read_some(directory: str, names: Sequence[str], limits: Limits) -> list[Answer]:
-    """In a process of its own."""
+    """In a process of its own. A directory that has another name by now holds none of them."""
     fs = FileSystem()
-    root = fs.open_root(directory)
+    try:
+        root = fs.open_root(directory)
+    except OSError:
+        return [(name, None) for name in names]
     try:
         return [(name, _read(fs, root, name, limits)) for name in names]
     finally:
@@ -146,7 +166,7 @@ def _read(fs: FileSystem, root: int, name: str, limits: Limits) -> Prepared | No
         return Prepared(
             status.st_size, email_id(digest_of(content)), int(status.st_mtime), facts.gather(content, limits)
         )
-    except OSError:
+    except Exception:  # whatever it is: who asked meets it himself, and judges it
         return None
     finally:
         fs.close(fd)

@@ -104,7 +104,7 @@ class MaildirStore:
     ) -> None:
         clock, limits = clock or SystemClock(), limits or Limits()
         self._scans_plainly = gather is None  # other processes can do it too
-        self._has_helpers = gather is None and fs is None and (os.cpu_count() or 1) > 1
+        self._has_helpers = gather is None and fs is None and len(os.sched_getaffinity(0)) > 1
         gather = gather or partial(facts.gather, limits=limits)
         self._data = data
         self._fs = fs or FileSystem()
@@ -152,7 +152,7 @@ class MaildirStore:
             self._publish,
             self._limit,
             self._removed,
-            partial(Readers, self._tools.limits, behind=True) if self._has_helpers else None,
+            self._make_helpers,
         )
         self._hub = ChangeHub(
             self._fs, self._changes, self._look, self._tools.ids.object_id()[:8], self._forget_generation
@@ -166,6 +166,18 @@ class MaildirStore:
         self._start(self._run_retirements(self._accounts))
         self._start(self._administration.run_purges())
         self._start(self._hub.run_looks())
+
+    def _make_helpers(self) -> Readers | None:
+        """For one process of all that have this store open: the machine's cores are the same, and each front would
+        start as many. The lock is on an open directory; the kernel frees it when we die. Raises OSError."""
+        if not self._has_helpers:
+            return None
+        with contextlib.ExitStack() as stack:
+            turn = self._fs.open_directory(self._domains, ".")
+            stack.callback(self._fs.close, turn)
+            if not self._fs.try_lock(turn):
+                return None
+            return Readers(self._tools.limits, behind=True, ended=stack.pop_all().close)
 
     async def _run_retirements(self, accounts: Accounts) -> None:
         """Until cancelled: accounts nobody uses are closed; their memory goes back once the last of a wave is."""

@@ -72,7 +72,7 @@ class Filler:
                 began = loop.time()
                 place = await entry.writer.submit(partial(unscanned.scan_behind, place=place, again=again))
                 await asyncio.sleep(max(PAUSE, loop.time() - began))
-            while place is None and await accounts.read(handle.ref, lambda it: joining.some(it.reader)):
+            while place is None and accounts.holds(entry) and handle.is_current() and joining.some(handle.reader):
                 await entry.writer.submit(joining.join)
         except MailError as error:
             handle.unscanned = handle.unscanned or not again

@@ -10,12 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from core.clock import ManualClock
+from core.config import Limits
+from message import facts
+from message.content import Content
+from message.facts import Facts
 from store import catching_up, readers, unscanned
 from store.readers import Answer, Readers
 from store.records import Prepared
@@ -142,6 +147,99 @@ async def test_who_is_told_one_after_the_other_has_them_read_a_little_ahead(
         while helping(store):
             await asyncio.sleep(0.01)
     await store.close()
+
+
+async def test_who_comes_while_the_processes_of_another_are_dead_reads_alone(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(data, clock)
+    accounts = store._open_accounts
+    monkeypatch.setattr(Readers, "start", lambda _: None)
+    async with accounts.helpers() as first:
+        assert first is not None
+        pool = first._pool = ProcessPoolExecutor(1)
+        pool._broken = "killed"  # type: ignore[attr-defined] # as its thread notes it
+        monkeypatch.undo()
+        with capture_logs() as logs:
+            async with accounts.helpers() as second:
+                assert second is None
+        assert [entry["event"] for entry in logs] == ["store-helpers-missing"]
+    assert not helping(store)
+    await store.close()
+
+
+async def test_one_process_of_the_machine_has_others_read_for_it_at_a_time(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: each front, of which there is one for each core, started a process for each core."""
+    monkeypatch.setattr(Readers, "start", lambda _: None)
+    fronts = [await opened(data, clock) for _ in range(2)]
+    async with fronts[0]._open_accounts.helpers() as first, fronts[1]._open_accounts.helpers() as second:
+        assert first is not None
+        assert second is None
+    await fronts[0]._open_accounts._settled()
+    async with fronts[1]._open_accounts.helpers() as second, fronts[1]._open_accounts.helpers() as third:
+        assert second is third is not None
+        async with fronts[0]._open_accounts.helpers() as first:
+            assert first is None
+    for front in fronts:
+        await front.close()
+
+
+async def test_a_folder_that_has_another_name_by_now_is_read_by_who_waits(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catching_up, "CHUNK", 40)
+    monkeypatch.setattr(catching_up, "WORTH", 60)
+    monkeypatch.setattr(catching_up, "TOGETHER", 10)
+    store = await opened(data, clock)
+    for number in range(COUNT):
+        await deliver(store, MAIRIE, number)
+    await store.close()
+    delete(data)
+    store = await opened(data, clock)
+    real, asked = Readers.begin, list[str]()
+
+    def begin(self: Readers, directory: str, names: Sequence[str]) -> Future[list[Answer]]:
+        asked.append(directory)
+        return real(self, f"{directory}-renamed", names)
+
+    monkeypatch.setattr(Readers, "begin", begin)
+    with ThreadPoolExecutor(2) as pool:  # quicker begun than processes
+        monkeypatch.setattr(Readers, "_started", lambda _: pool)
+        await _sorted(store)
+    assert asked
+    await store.close()
+
+
+async def _sorted(store: MaildirStore) -> None:
+    everyone = list(range(1, COUNT + 1))
+    found = await (await inbox_of(store)).sort(everyone, [SortCriterion(SortKey.SUBJECT)])
+    assert sorted(found) == everyone
+
+
+def test_what_a_reader_stumbles_over_costs_that_message_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(content: Content, limits: Limits) -> Facts:
+        if content.size == 3:
+            raise RecursionError
+        return real(content, limits)
+
+    real = facts.gather
+    monkeypatch.setattr(facts, "gather", gather)
+    (data / "odd").write_bytes(b"one")
+    (data / "fine").write_bytes(b"Subject: two\r\n\r\n")
+    odd, fine = readers.read_some(str(data), ["odd", "fine"], Limits())
+    assert odd == ("odd", None)
+    assert fine[1] is not None
+
+
+def test_ended_processes_are_not_started_again_by_who_still_waits(data: Path) -> None:
+    ended = list[bool]()
+    helpers = Readers(Limits(), 1, ended=lambda: ended.append(True))
+    helpers.close()
+    assert list(helpers.read(str(data), ["one"])) == [("one", None)]
+    assert helpers._pool is None
+    assert ended == [True]
 
 
 def test_a_process_that_reads_for_another_ends_with_it(data: Path) -> None:
