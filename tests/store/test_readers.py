@@ -153,13 +153,13 @@ async def test_who_comes_while_the_processes_of_another_are_dead_reads_alone(
     data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await opened(data, clock)
-    accounts = store._open_accounts
+    accounts, real = store._open_accounts, Readers.start
     monkeypatch.setattr(Readers, "start", lambda _: None)
     async with accounts.helpers() as first:
         assert first is not None
-        pool = first._pool = ProcessPoolExecutor(1)
-        pool._broken = "killed"  # type: ignore[attr-defined] # as its thread notes it
-        monkeypatch.undo()
+        first._pool = ProcessPoolExecutor(1)
+        monkeypatch.setattr(first._pool, "_broken", "killed")  # as its thread notes it
+        monkeypatch.setattr(Readers, "start", real)
         with capture_logs() as logs:
             async with accounts.helpers() as second:
                 assert second is None
