@@ -16,7 +16,7 @@ from typing import Protocol
 from core import log
 from core.address import Address
 from core.envelope import Dsn, Envelope
-from core.errors import MailError, QuotaError, RefusedError, StorageError
+from core.errors import MailError, QuotaError, RefusedError
 from core.frozen import dataclass
 from core.status import Status, accepted, deferred
 from delivery.content import Rewritten
@@ -33,6 +33,7 @@ from store.store import Staged, Store
 from store.types import INBOX, NO_FLAGS, AccountRef, Flag, Placement
 
 AT_ONCE = 8  # mailboxes that one message is made visible in at a time
+FULL = ("storage-full", "queue-full")  # codes of an error that more room would mend
 RETRY_LOCAL = 30.0  # seconds until the runner tries a mailbox that could not take the message
 
 _log = log.get(__name__)
@@ -291,10 +292,11 @@ def local_result(recipient_id: int, error: MailError | None) -> Result:
 
 
 def refusal(error: MailError) -> Status:
-    """An error of store or queue, told to the sending server (faults 149-152)."""
+    """An error of store or queue, told to the sending server (faults 149-152). Only a full disk is called one (RFC 3463
+    3.4, X.3.1): one that is read-only or broken sends whoever reads the senders' logs to the wrong place."""
     if isinstance(error, QuotaError):
         return deferred("mailbox is full", "over-quota", "4.2.2", code=452)
-    if isinstance(error, StorageError):
+    if error.code in FULL:
         return deferred("insufficient system storage", error.code, "4.3.1", code=452)
     if isinstance(error, RefusedError):
         return deferred("mailbox is unavailable", error.code, "4.2.0", code=450)

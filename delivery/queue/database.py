@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import fcntl
 import os
 import queue
@@ -363,7 +364,9 @@ def _translated(error: Exception) -> MailError:
     if isinstance(cause, MailError):
         return cause
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    if isinstance(cause, OSError) or code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT):
+    if code == sqlite3.SQLITE_FULL or (isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return StorageError("the queue's disk is full", code="queue-full", error=str(cause))
+    if isinstance(cause, OSError) or code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT):
         return StorageError("the queue cannot be written", code="queue-storage", error=str(cause))
     return TemporaryError("the queue is unavailable", code="queue-unavailable", error=str(cause))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 
 import pytest
 
@@ -11,8 +13,11 @@ from core.address import parse
 from core.config import Antispam, Limits
 from core.envelope import Dsn
 from core.errors import ConflictError, QuotaError, StorageError, TemporaryError
+from delivery.commit import refusal
+from delivery.queue.database import _translated
 from delivery.queue.results import Settled
 from delivery.types import MailParameters, Transaction
+from store.faults import storage_error
 from tests.delivery.conftest import World
 from tests.delivery.from_outside import MAIL, queued
 from tests.fakes.delivery_world import FakeScanner
@@ -53,13 +58,30 @@ async def test_a_message_that_breaks_our_checks_is_not_in_the_inbox(world: World
 
 @pytest.mark.parametrize("point", ["spool", "stage", "deliver:maire@ville.test"])
 async def test_f149_a_full_disk_before_the_first_commit_is_452_and_keeps_nothing(world: World, point: str) -> None:
-    world.store.failures[point] = [StorageError("full")]
+    world.store.failures[point] = [StorageError("full", code="storage-full")]
     status = await world.send(world.inbound(), MAIL, "maire@ville.test")
     assert (status.code, status.enhanced) == (452, "4.3.1")
     assert world.store.boxes == {}
     assert world.store.staged == 0
     assert await queued(world) == {}
     assert (await world.send(world.inbound(), MAIL, "maire@ville.test")).ok
+
+
+@pytest.mark.parametrize("point", ["spool", "stage", "deliver:maire@ville.test"])
+async def test_f170_a_disk_that_is_read_only_or_broken_is_451_and_not_called_full(world: World, point: str) -> None:
+    """Whoever reads "insufficient storage" in the sender's log deletes mail, which mends nothing."""
+    cause = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    world.store.failures[point] = [storage_error(cause)]
+    status = await world.send(world.inbound(), MAIL, "maire@ville.test")
+    assert (status.code, status.enhanced) == (451, "4.3.0")
+    assert world.store.boxes == {}
+    assert (await world.send(world.inbound(), MAIL, "maire@ville.test")).ok
+
+
+@pytest.mark.parametrize(("number", "answer"), [(errno.ENOSPC, (452, "4.3.1")), (errno.EROFS, (451, "4.3.0"))])
+def test_f149_the_queues_disk_is_called_full_only_when_it_is(number: int, answer: tuple[int, str]) -> None:
+    status = refusal(_translated(OSError(number, os.strerror(number))))
+    assert (status.code, status.enhanced) == answer
 
 
 async def test_a_mailbox_that_filled_up_meanwhile_is_452(world: World) -> None:

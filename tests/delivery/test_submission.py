@@ -200,7 +200,7 @@ async def test_a_message_refused_for_its_author_is_not_counted(world: World) -> 
 
 async def test_a_message_that_could_not_be_kept_is_not_counted(world: World) -> None:
     """A mail program that tries again while a disk is full used up its day without sending anything."""
-    world.store.failures["stage"] = [StorageError("full")]
+    world.store.failures["stage"] = [StorageError("full", code="storage-full")]
     assert (await submit(world, mail(), "agent@ville.test", "x@ailleurs.test")).startswith("452")
     assert await world.queue.sent_recently(f"id-{ME}") == 0
     world.clock.advance(3600)
@@ -219,7 +219,7 @@ async def test_the_loop_guard_and_the_size_hold_for_our_people_too(world: World)
 
 async def test_f149_nothing_is_kept_when_the_queue_or_the_disk_refuses(world: World) -> None:
     store: FakeStore = world.store
-    store.failures["stage"] = [StorageError("full")]
+    store.failures["stage"] = [StorageError("full", code="storage-full")]
     assert (await submit(world, mail(), "agent@ville.test", "x@ailleurs.test")).startswith("452 4.3.1")
     assert await world.queue.administration.list(None) == []
 
