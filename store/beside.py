@@ -22,7 +22,7 @@ from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import Connection, make_empty
 from store.journal import Journal
-from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse
+from store.names import KEYWORD_LETTERS, FileName, believed, is_delivery, parse
 from store.records import Prepared, Record
 
 TMP = "tmp"
@@ -134,7 +134,10 @@ class _Builder:
 
     def _found(self, names: Sequence[str]) -> dict[int, _File]:
         files = (_File(name, made) for name in names if (made := parse(name)) is not None)
-        return {each.made.uid: each for each in files if each.made.uid not in self._done}
+        floor = self._folder.file.uid_floor
+        return {
+            each.made.uid: each for each in files if each.made.uid not in self._done and believed(each.made.uid, floor)
+        }
 
     def _insert(self, found: Sequence[tuple[_File, Prepared]], told: Journal) -> None:
         self._db.run("BEGIN IMMEDIATE")

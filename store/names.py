@@ -101,6 +101,7 @@ _FLAG_ORDER = tuple((letter, int(flag)) for letter, flag in _LETTERS.items())
 _SYSTEM = tuple("".join(letter for letter, bit in _FLAG_ORDER if flags & bit) for flags in range(32))
 _BITS = dict(_FLAG_ORDER)
 KEYWORD_LETTERS = 26
+BELIEVED = 1 << 31  # UIDs from here on are believed below the folder's floor alone: RFC 9051 2.3.1.1 has 2^32 of them
 _KEYWORDS_IN_NAME = (1 << KEYWORD_LETTERS) - 1
 _FILE = re.compile(
     r"(?P<saved>\d{1,12})\.M(?P<unique>[0-9A-Za-z]{1,60})\.beffroi,U=(?P<uid>[1-9]\d{0,9}),S=(?P<size>\d{1,15})"
@@ -186,6 +187,13 @@ def parse(name: str) -> FileName | None:
         return None
     flags, keywords, others = read_letters(match["letters"])
     return FileName(int(match["saved"]), match["unique"], uid, int(match["size"]), flags, keywords, others)
+
+
+def believed(uid: int, floor: int) -> bool:
+    """Whether a folder may have given the UID that a file's name tells. `floor`: none at or above it was given, as far
+    as its side file is the newest. A lower one still keeps UIDs (a side file that is lost or older), but no file may
+    take so many of them that none are left for the messages to come."""
+    return uid < max(floor, BELIEVED)
 
 
 def foreign_letters(name: str) -> tuple[int, int]:

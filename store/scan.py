@@ -19,7 +19,7 @@ from store import adopt, catalog, contents, journal, odd, records, stage
 from store.catalog import FolderRow
 from store.faults import of_a_file
 from store.journal import Journal
-from store.names import KEYWORD_LETTERS, FileName, is_delivery, parse, unique_of
+from store.names import KEYWORD_LETTERS, FileName, believed, is_delivery, parse, unique_of
 from store.records import Prepared, Record
 from store.schema import UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
@@ -121,6 +121,9 @@ class _Scan:
         elif made.uid in self.known and _base(self.known[made.uid].name) == made.base:
             self._adopt_letters(self.known[made.uid], made, name)
         elif self._was_expunged(made.uid) or (made.uid in self.known and self._believes_rows):
+            self._misnumbered.append((made, name))
+        elif made.uid not in self.known and not believed(made.uid, max(self.row.uidnext, self.row.uid_floor)):
+            self.transaction.handle.tell_once("store-odd-uid", made.base, folder=self.row.id, file=f"cur/{name}")
             self._misnumbered.append((made, name))
         else:
             self._new[made.uid] = name

@@ -13,7 +13,7 @@ from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import INDEX_FILE
-from store.names import account_local, parse
+from store.names import account_local, believed, parse
 from store.schema import CONTENT_TABLES, UID_MASK, key
 from store.sidefile import FOLDER_FILE
 from store.types import AccountRef
@@ -170,7 +170,7 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
     yield from (f"UID {rows[name][0]} has no file" for name in sorted(rows.keys() - files))
     for name in sorted(files - rows.keys()):
         why = _why(fs, cur, name, handle.owner, handle.tools.limits.message_octets)
-        yield _left(f"cur/{name}", why) if why else f"file {name!r} is not in the index"
+        yield _left(f"cur/{name}", why) if why else f"file {name!r} is not in the index{_misnumbered(row, name)}"
     with folder_directory(fs, handle.root, row.directory) as fd:
         yield from _odd(fs, fd, "new", handle.owner, handle.tools.limits.message_octets)
     for name in sorted(files & rows.keys()):
@@ -179,6 +179,13 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
     with folder_directory(handle.fs, handle.root, row.directory) as fd:
         removed = journal.read(fs, fd).removed
     yield from (f"UID {uid} is removed but present" for name, (uid, _, _) in sorted(rows.items()) if uid in removed)
+
+
+def _misnumbered(row: FolderRow, name: str) -> str:
+    made = parse(name)
+    if made is None or believed(made.uid, max(row.uidnext, row.uid_floor)):
+        return ""
+    return f"; the folder never gave UID {made.uid}, the message gets the next one"
 
 
 def _verify_file(handle: Handle, cur: int, name: str, uid: int, size: int, marked: bool) -> Iterator[str]:

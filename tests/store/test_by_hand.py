@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -282,4 +283,70 @@ async def test_verify_names_what_another_user_owns_and_looks_at_the_others(data:
     await store.open()
     faults = await store.verify(None)
     assert faults == [f"{told}: Permission denied; its mail serves nobody", "agent@autre.test: index is missing"]
+    await store.close()
+
+
+def plant(data: Path, uid: int) -> None:
+    """A copy of the first message's file whose name tells another UID."""
+    first = min(cur(data, MAIRIE), key=lambda path: int(path.name.split("U=")[1].split(",")[0]))
+    shutil.copy(first, first.with_name(first.name.replace(",U=1,", f",U={uid},").replace(".M", ".Mx")))
+    by_hand(first.parent)
+
+
+@pytest.mark.parametrize(("uid", "given"), [(2**32 - 1, 4), (2**31, 4), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize("lost", ["nothing", "index", "rebuilt"])
+async def test_h109_a_planted_file_takes_no_uids_from_the_messages_to_come(
+    data: Path, clock: ManualClock, uid: int, given: int, lost: str
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.close()
+    plant(data, uid)
+    if lost == "index":
+        delete(data)
+    store = await opened(data, clock)
+    if lost == "rebuilt":
+        await store.rebuild(None)
+    inbox = await inbox_of(store)
+    await inbox.snapshot()
+    assert [message.uid for message in await all_rows(inbox)] == [1, 2, 3, given]
+    assert (await deliver(store, MAIRIE, 9)).uid == given + 1
+    assert await store.verify("mairie.test") == []
+    await store.close()
+
+
+async def test_h109_uids_past_the_half_are_believed_where_the_side_file_tells_of_them(
+    data: Path, clock: ManualClock
+) -> None:
+    """A backup's side files tell more than was given: so may years of them."""
+    store = await opened(data, clock)
+    await fill(store)
+    await store.close()
+    file = data / "domains/mairie.test/maire/beffroi-folder"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {"uid_floor": 3 * 2**30}))
+    plant(data, 3 * 2**30 - 1)
+    delete(data)
+    store = await opened(data, clock)
+    inbox = await inbox_of(store)
+    await inbox.snapshot()
+    assert [message.uid for message in await all_rows(inbox)] == [1, 2, 3, 3 * 2**30 - 1]
+    await store.close()
+
+
+async def test_h109_verify_and_the_log_tell_of_a_uid_that_no_folder_gave(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("store.handle.log.warning", lambda event, **_: told.append(event))
+    store = await opened(data, clock)
+    await fill(store)
+    await store.flush()
+    plant(data, 2**32 - 1)
+    (line,) = await store.verify("mairie.test")
+    assert line.endswith("; the folder never gave UID 4294967295, the message gets the next one")
+    inbox = await inbox_of(store)
+    for _ in range(3):
+        await inbox.snapshot()
+    assert told == ["store-odd-uid"]
     await store.close()
