@@ -187,14 +187,20 @@ class _Scan:
             self.transaction.handle.unscanned = True
 
     def _record(self, made: FileName, name: str) -> Record | None:
-        transaction, row = self.transaction, self.row
-        status = self._whole(made, name)
-        if status is None:
-            return None
+        transaction, row, date = self.transaction, self.row, made.saved
+        try:
+            status = self._whole(made, name)
+        except OSError as error:  # known by its name, which tells the rest: else clients would hear that it is gone
+            if not of_a_file(error):
+                raise
+        else:
+            if status is None:
+                return None
+            date = int(status.st_mtime)
         if made.uid < row.uidnext and self._believes_rows:
             self._misnumbered.append((made, name))
             return None
-        prepared = self._prepared(made, name, int(status.st_mtime))
+        prepared = self._prepared(made, name, date)
         bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
         thread = self.told.threads.get(made.uid, "")
         if prepared.email_id:
@@ -222,32 +228,37 @@ class _Scan:
         return Prepared(made.size, "", date, stage.NO_FACTS)
 
     def _whole(self, made: FileName, name: str) -> os.stat_result | None:
-        """None for what is left alone; another size than its name tells makes it foreign (row 110)."""
+        """None for what is left alone; another size than its name tells makes it foreign (row 110). Raises OSError."""
         transaction = self.transaction
-        try:
-            status = transaction.fs.stat(transaction.cur(self.row), name)
-            why = odd.stranger(status, transaction.handle.owner)
-        except OSError as error:
-            if not of_a_file(error):
-                raise
-            why = f"cannot be read: {error.strerror or error}"
+        status = transaction.fs.stat(transaction.cur(self.row), name)
+        why = odd.stranger(status, transaction.handle.owner)
         if why:
-            told = f"{self.row.id}/cur/{name}"
-            transaction.handle.tell_once(
-                "store-odd-file", told, folder=self.row.id, uid=made.uid, file=f"cur/{name}", reason=why
-            )
+            self._leave(made, name, why)
             return None
         if status.st_size != made.size:
             self._foreign.append(name)
             return None
         return status
 
+    def _leave(self, made: FileName, name: str, why: str) -> None:
+        """Told in the log."""
+        told, file = f"{self.row.id}/cur/{name}", f"cur/{name}"
+        self.transaction.handle.tell_once(
+            "store-odd-file", told, folder=self.row.id, uid=made.uid, file=file, reason=why
+        )
+
     def _renumber(self, made: FileName, name: str) -> None:
         """It gets the next UID by a rename, which is there or not: however often this is cut off, it stays one message,
         and its redelivery is recognised. While nothing was cut off only another program's hands can have brought it
         here: what may be held elsewhere, too, is copied (row 109)."""
         transaction, row = self.transaction, self.row
-        status = self._whole(made, name)
+        try:
+            status = self._whole(made, name)
+        except OSError as error:
+            if not of_a_file(error):
+                raise
+            self._leave(made, name, f"cannot be read: {error.strerror or error}")
+            return
         if status is None:
             return
         if self.trust is Trust.WHOLE and status.st_nlink > 1:

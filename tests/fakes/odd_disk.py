@@ -12,12 +12,17 @@ class Disk(FileSystem):
     """Gives no octet of files whose names hold `part`; what is asked for is counted."""
 
     part, error = "nothing", errno.EIO
-    at_open = False
+    at_open = at_stat = False
     tried = 0
 
     def __init__(self) -> None:
         super().__init__()
         self._bad: set[int] = set()
+
+    def stat(self, directory: int, name: str) -> os.stat_result:
+        if self.at_stat and self.part in name:
+            raise OSError(self.error, os.strerror(self.error))
+        return super().stat(directory, name)
 
     def open_to_read(self, directory: int, name: str) -> int:
         odd = self.part in name

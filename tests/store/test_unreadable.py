@@ -234,6 +234,24 @@ async def test_f155_one_of_a_writer_that_died_keeps_its_account_from_nobody(
     await store.close()
 
 
+async def test_one_whose_inode_cannot_be_read_keeps_its_uid(
+    store: MaildirStore, disk: Disk, before: list[Message]
+) -> None:
+    """Cause: it was left out, so that clients heard that it was gone, and got another UID later."""
+    disk.at_stat = True
+    inbox = await inbox_of(store)
+    assert [(row.uid, row.size, row.flags) for row in await all_rows(inbox, Column.DATES)] == [
+        (row.uid, row.size, row.flags) for row in before
+    ]
+    found = list[Message]()
+    with pytest.raises(UnreadableError):
+        await collect(inbox, Column.IDS, found)
+    assert [row.uid for row in found] == OTHERS
+    disk.part = "nothing"
+    await behind(store, again=True)
+    assert [(row.uid, row.email_id) for row in await all_rows(inbox)] == [(row.uid, row.email_id) for row in before]
+
+
 @pytest.mark.parametrize("at_open", [False, True])
 async def test_a_foreign_file_that_cannot_be_read_is_left_alone(
     data: Path, store: MaildirStore, disk: Disk, *, at_open: bool
