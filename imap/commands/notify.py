@@ -114,15 +114,21 @@ async def _handle(session: Session, asked: Notify) -> Ok:
     if asked.unsupported:
         supported = " ".join(event.value for event in Event)
         raise No("this event is not supported", f"BADEVENT ({supported})")  # RFC 5465 3.1
-    session.notify(None)
-    if asked.groups:
+    if not asked.groups:
+        session.notify(None)
+        session.wanted = wanted(asked.groups)
+        return Ok("NOTIFY completed")
+    before, notifier = session.wanted, Notifier(asked.groups, session.link.wake)
+    try:
         session.wanted = EVERYTHING
         await updates.tell(session, expunge=True)  # RFC 5465 3.1: an implicit NOOP
-    session.wanted = wanted(asked.groups)
-    if asked.groups:
-        notifier = Notifier(asked.groups, session.link.wake)
-        session.notify(notifier)
+        session.wanted = wanted(asked.groups)
         await notifier.begin(session, status=asked.status)
+    except BaseException:  # what was asked for before stays so
+        notifier.close()
+        session.wanted = before
+        raise
+    session.notify(notifier)
     return Ok("NOTIFY completed")
 
 

@@ -299,6 +299,24 @@ async def test_a_store_that_fails_ends_the_notifications(monkeypatch: pytest.Mon
         await client.ok(b"NOOP")
 
 
+async def test_a_notify_that_fails_leaves_what_was_asked_for_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cause: nothing of the first was left, and half of the second was."""
+    async with World() as world, selected(world, MAIL) as client:
+        account = await world.account()
+        await client.ok(b"NOTIFY SET (selected-delayed NONE) (personal %b)" % MESSAGES)
+
+        async def fails() -> None:
+            raise StorageError("the disk failed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(account, "folders", fails)
+            answer = await client.ask(b"NOTIFY SET (selected %b) (personal (MailboxName))" % MESSAGES)
+            assert answer[-1].startswith(b"a NO [")
+        account.deliver(MAIL)
+        account.deliver(MAIL, "Sent")
+        assert (await client.line()).startswith(b"* STATUS Sent (MESSAGES 1 ")
+
+
 # --- what others share (RFC 5465 5, 5.9; RFC 4314) ---
 
 
