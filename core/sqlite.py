@@ -6,7 +6,9 @@ A plain copy of the file could tear: half of a transaction, or a database withou
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -19,15 +21,15 @@ LOOK = 2.0  # seconds that a watch may be mistaken in which file it watches
 
 def backup(source: Path, target: Path, *then: Callable[[sqlite3.Connection], object]) -> None:
     """`target` becomes what `source` was at one moment, one file without a WAL, readable by its owner alone; the
-    functions of `then` change the copy. It is replaced as a whole, and durable when this returns. Raises
-    FileNotFoundError, sqlite3.Error, OSError."""
+    functions of `then` change the copy. It is replaced as a whole, and durable when this returns. `source` may lie on a
+    disk that is read-only. Raises FileNotFoundError, sqlite3.Error, OSError."""
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such database")
     temporary = target.with_name(f".{target.name}.new")
     temporary.unlink(missing_ok=True)
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with closing(sqlite3.connect(source, timeout=BUSY)) as live, closing(sqlite3.connect(temporary)) as copy:
-        live.backup(copy)
+    with closing(sqlite3.connect(temporary)) as copy:
+        _copy_pages(source, copy, temporary.with_name(f"{temporary.name}.still"))
         copy.execute("PRAGMA journal_mode=DELETE")
         for change in then:
             change(copy)
@@ -38,6 +40,28 @@ def backup(source: Path, target: Path, *then: Callable[[sqlite3.Connection], obj
     finally:
         os.close(descriptor)
     temporary.rename(target)
+
+
+def _copy_pages(source: Path, copy: sqlite3.Connection, still: Path) -> None:
+    """A database in WAL mode cannot be opened where its -shm would have to be made (sqlite.org/wal.html, "Read-Only
+    Databases"). Nobody has it open then, or that file were there; so its own files, copied, are one moment of it."""
+    try:
+        with closing(sqlite3.connect(source, timeout=BUSY)) as live:
+            live.backup(copy)
+            return
+    except sqlite3.OperationalError:
+        if not os.statvfs(source).f_flag & os.ST_RDONLY or source.with_name(f"{source.name}-shm").exists():
+            raise
+    made = [(source.with_name(source.name + end), still.with_name(still.name + end)) for end in ("", "-wal")]
+    try:
+        for ours, theirs in made:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(ours, theirs)
+        with closing(sqlite3.connect(still, timeout=BUSY)) as live:
+            live.backup(copy)
+    finally:
+        for end in ("", "-wal", "-shm"):
+            still.with_name(still.name + end).unlink(missing_ok=True)
 
 
 def identity(file: Path) -> tuple[int, int] | None:

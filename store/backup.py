@@ -11,6 +11,7 @@ A second backup into the same directory copies what is new. Blocking: for a work
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ from store import layout, sidefile
 from store.fsops import FileSystem
 from store.handle import folder_directory
 from store.journal import JOURNAL
-from store.lockfile import AccountLock
+from store.lockfile import LOCK_FILE, AccountLock
 from store.names import parse
 from store.sidefile import ACCOUNT_FILE, FolderFile
 
@@ -101,12 +102,8 @@ class Backup:
         with _pair(fs, source, target, entry) as (root, copy):
             if live:
                 self._all_messages(root, copy)
-                lock = AccountLock(fs, root)
-                try:
-                    with lock.held():
-                        sides = self._look(root, copy)
-                finally:
-                    lock.close()
+                with _locked(fs, root):
+                    sides = self._look(root, copy)
             else:
                 sides = self._look(root, copy)
             self._write(copy, sides)
@@ -221,6 +218,34 @@ class Backup:
     def _drop(self, directory: int, names: set[str]) -> None:
         for name in names:
             layout.remove_tree(self._fs, directory, name)
+
+
+@contextlib.contextmanager
+def _locked(fs: FileSystem, root: int) -> Iterator[None]:
+    """The account's lock; where the source is read-only, a descriptor that only reads takes it too (flock(2)), and
+    without the file there is no writer to wait for."""
+    try:
+        lock = AccountLock(fs, root)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    else:
+        try:
+            with lock.held():
+                yield
+        finally:
+            lock.close()
+        return
+    try:
+        fd = fs.open_to_read(root, LOCK_FILE)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fs.lock(fd)  # one who has the same disk writable elsewhere may serve
+        yield
+    finally:
+        fs.close(fd)
 
 
 def _base(name: str) -> str:

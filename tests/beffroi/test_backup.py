@@ -6,12 +6,14 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from beffroi.backup import run as back_up
+from beffroi.backup import sqlite_file
 from beffroi.installation import initialise
 from beffroi.rooms import open_directory, open_queue, open_store
 from core.address import parse
@@ -72,6 +74,51 @@ async def _bodies(config: Config, local: str) -> list[bytes]:
 def restored(backup: Path, place: Path) -> Config:
     shutil.copytree(backup, place, copy_function=shutil.copy2)
     return load(place / "beffroi.toml")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("killed", [False, True])
+def test_f170_an_installation_on_a_read_only_disk_is_backed_up(tmp_path: Path, killed: bool) -> None:
+    """Just when one wants it: the kernel made the disk read-only after an error. What a killed process left in a WAL
+    is in the copy, with or without the file beside it that only a writer could make."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", str(mount)], check=True)
+    try:
+        path = initialise(mount / "data", "mx.dept.test")
+        config = load(path)
+        asyncio.run(_furnish(config))
+        if killed:
+            _add_and_die(config, "adjoint")
+            (config.data / "domains/mairie.test/maire/beffroi.lock").unlink()
+        subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
+        assert back_up(config, path, tmp_path / "b").messages == 1
+        assert back_up(config, path, tmp_path / "b").new == 0
+        assert not list((tmp_path / "b").rglob("*still*"))
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+    elsewhere = restored(tmp_path / "b", tmp_path / "elsewhere")
+    assert asyncio.run(_bodies(elsewhere, "maire")) == [mail(1)]
+    if killed:
+        assert asyncio.run(_bodies(elsewhere, "adjoint")) == []
+
+
+def _add_and_die(config: Config, local: str) -> None:
+    """A process that is killed with a mailbox in the WAL alone, whose -shm is lost."""
+    child = os.fork()
+    if not child:
+        asyncio.run(_only_add(config, local))
+    os.waitpid(child, 0)
+    database = sqlite_file(config.database_url)
+    assert database is not None
+    assert database.with_name(f"{database.name}-wal").stat().st_size
+    database.with_name(f"{database.name}-shm").unlink()
+
+
+async def _only_add(config: Config, local: str) -> None:
+    async with open_directory(config) as directory:
+        await directory.add_account(CONSOLE, parse(f"{local}@mairie.test"), password=None)
+        os._exit(0)
 
 
 def test_f167_an_installation_is_restored_elsewhere(config_path: Path, tmp_path: Path) -> None:
