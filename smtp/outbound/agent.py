@@ -39,7 +39,7 @@ from smtp.outbound.tls_results import Session, TlsResults, Uncounted
 log = get(__name__)
 
 MAX_ATTEMPTS = 10  # targets per job
-REMEMBERED = 1000  # servers that do not pipeline though they say so
+REMEMBERED = 1000  # servers that do not pipeline though they say so, or cannot read who submitted
 DEADLINE = 3600.0  # seconds per job, whatever the peers do
 
 NO_TLS = deferred("TLS is required and the server does not offer it", "no-tls", "4.7.10")
@@ -118,6 +118,7 @@ class SmtpAgent:
         self._deadline = deadline
         self._clock = clock or SystemClock()
         self._stepwise: OrderedDict[str, None] = OrderedDict()  # addresses whose PIPELINING is none
+        self._unnamed: OrderedDict[str, None] = OrderedDict()  # and those that cannot read who submitted
 
     @classmethod
     def create(cls, config: Config, resolver: Resolver, clock: Clock, results: TlsResults) -> SmtpAgent:
@@ -299,21 +300,25 @@ class SmtpAgent:
         ways = manner(connection.target.route)
         talk = transaction(
             job, recipients, offered, answers, eight_bit=eight_bit, lmtp=ways.lmtp, now=self._clock.now(), again=again,
-            known=bool(ways.user), size=size,
+            known=bool(ways.user) and address not in self._unnamed, size=size,
+            once_more=lambda: self._once_more(connection),
         )  # fmt: skip
         try:
             return await connection.drive(talk, job.content)
         except Broken as error:
             if "PIPELINING" in offered and error.reason in ("timeout-rcpt", "timeout-data"):
-                self._remember_stepwise(address)
+                # It answered MAIL and nothing of what came in the same packet: firewalls repeat a server's PIPELINING
+                # and let one command at a time pass. The next attempt waits for each answer.
+                _remember(self._stepwise, address)
             raise
 
-    def _remember_stepwise(self, address: str) -> None:
-        """It answered MAIL and nothing of what came in the same packet: firewalls repeat a server's PIPELINING and let
-        one command at a time pass. The next attempt waits for each answer."""
-        self._stepwise[address] = None
-        while len(self._stepwise) > REMEMBERED:
-            self._stepwise.popitem(last=False)
+    def _once_more(self, connection: Connection) -> bool:
+        """Who submitted could not be read: the next MAIL does not say so, and counts like any other (RFC 9422 3)."""
+        _remember(self._unnamed, connection.target.address)
+        if spent(connection):
+            return False
+        connection.uses += 1
+        return True
 
     def _part(self, connection: Connection, reusable: bool) -> None:
         if reusable:
@@ -352,6 +357,13 @@ async def _size(content: Content) -> int:
     may end without the line end that stands before the dot."""
     ended = content.size == 0 or await read(content, max(content.size - 2, 0), content.size) == b"\r\n"
     return content.size if ended else content.size + 2
+
+
+def _remember(addresses: OrderedDict[str, None], address: str) -> None:
+    """What a server turned out to be; the oldest are forgotten."""
+    addresses[address] = None
+    while len(addresses) > REMEMBERED:
+        addresses.popitem(last=False)
 
 
 def _left_over(part: Sequence[JobRecipient], answers: Answers) -> tuple[JobRecipient, ...]:

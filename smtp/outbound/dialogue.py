@@ -9,7 +9,7 @@ connection broke is kept.
 from __future__ import annotations
 
 import base64
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
@@ -167,12 +167,13 @@ def transaction(
     again: bool = False,
     known: bool = False,
     size: int = 0,
+    once_more: Callable[[], bool] = lambda: True,
 ) -> Talk[bool]:
     """One message of `size` octets (need only be known where SIZE is offered). `now` tells what is left of its time
     limit; `again`: the connection carried others, which are to be forgotten first (RFC 5321 3.3: a MAIL whose
     recipients were all refused may still stand); `known`: we logged in, hence say who submitted the message (RFC 4954
-    5). Fills `answers` for every recipient it learns about; True when the connection is good for more; may raise
-    `Gone`."""
+    5), and where that cannot be read ask `once_more` whether this connection may carry another MAIL. Fills `answers`
+    for every recipient it learns about; True when the connection is good for more; may raise `Gone`."""
     obstacle = unmet(job, recipients, capabilities, eight_bit, size, now)
     if obstacle is not None:
         answers.update({recipient.id: obstacle for recipient in recipients})
@@ -187,6 +188,8 @@ def transaction(
         return good
     # A server that offers logins and cannot read the parameter: rather unnamed than not at all (docs/quirks.md).
     answers.clear()
+    if not once_more():
+        raise Gone
     try:
         return (yield from _offered(mail, rcpts, recipients, capabilities, answers, lmtp, again=True))
     except Gone:

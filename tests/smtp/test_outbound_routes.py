@@ -330,3 +330,36 @@ async def test_what_comes_of_the_second_try_counts(
     """A refusal that was meant for the parameter makes nothing final."""
     [result], _ = await named(issued, tmp_path, picky(issued, "501 5.5.4 syntax", after), "a@mairie.test")
     assert result.kind is (ResultKind.FAILED if len(after) > 1 else ResultKind.DEFERRED)
+
+
+@pytest.mark.parametrize(("most", "calls"), [(1, 3), (2, 2)])
+async def test_rfc9422_a_second_mail_without_who_submitted_counts_like_any_other(
+    issued: tuple[trustme.CA, Path, Path], tmp_path: Path, most: int, calls: int
+) -> None:
+    """Where no more are wanted it comes on another connection; what was not understood once is not said again."""
+
+    async def limited(remote: Remote) -> None:
+        await remote.greet(EHLO.replace("250 HELP", "250 STARTTLS"))
+        await remote.hear(answer="220 go")
+        await remote.start_tls(ServerTls(issued[1], issued[2]).context)
+        await remote.hear(answer=AUTH_EHLO.replace("250 AUTH", f"250-LIMITS MAILMAX={most}\r\n250 AUTH"))
+        while (line := await remote.hear()) and line != "QUIT":
+            bad = "AUTH=" in line or (line == "DATA" and "AUTH=" in remote.heard[-3])
+            answer = (
+                "235 ok" if line.startswith("AUTH") else "501 what" if bad else "354 go" if line == "DATA" else "250 ok"
+            )
+            await remote.say(answer)
+            if answer == "354 go":
+                await remote.body()
+                await remote.say("250 done")
+        await remote.say("221 bye")
+
+    async with (
+        scripted(limited) as remote,
+        agent(f"smtp://u:sesame@127.0.0.1:{remote.port}?tls=encrypt", tmp_path, ca(issued)) as (made, name),
+    ):
+        for _ in range(2):
+            [result] = await made.deliver(replace(job(name), submitter="a@mairie.test"))
+            assert result.kind is ResultKind.DELIVERED
+        assert ["AUTH=" in line for line in remote.heard if line.startswith("MAIL")] == [True, False, False]
+        assert remote.connections == calls
