@@ -377,7 +377,7 @@ class SmtpProtocol(SMTP):
         """Python 3.11's streams have no public way to change the transport of a server's writer."""
         self.transport = self._link = self._transport = transport
         self._over_ssl = self._encrypted = True
-        self.source.transport = transport
+        self.source.moved(transport)
         vars(self._writer)["_transport"] = transport
 
 

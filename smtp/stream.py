@@ -72,6 +72,14 @@ class PeerReader:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def moved(self, transport: asyncio.Transport) -> None:
+        """TLS began on another transport. What came together with the end of the handshake may have paused the one
+        below it, which nobody would let go on."""
+        if self._paused:
+            self.transport.resume_reading()
+            transport.pause_reading()
+        self.transport = transport
+
     # --- what the session reads --------------------------------------------------------------------------------------
 
     @property

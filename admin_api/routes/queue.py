@@ -48,11 +48,12 @@ async def shape_queue(
 
 @router.post("/queue-actions")
 async def act_on_queue(body: QueueActionIn, actor: AnyAdministrator, rooms: Rooms) -> QueueActionOut:
-    """Retry, hold, release or drop many messages at once: all that fit what is said."""
+    """Retry, hold, release or drop many messages at once: all that fit what is said. Audited before: it is done in
+    parts, and may fail behind one of them."""
+    await rooms.directory.record(actor, f"queue.{body.action}", body.picked.text)
     count = await rooms.queue.act(actor.organisation_id, body.picked, body.action)
     if not count:
         raise NotFoundError("no such message in the queue", code="queue-not-found")
-    await rooms.directory.record(actor, f"queue.{body.action}", body.picked.text)
     return QueueActionOut(messages=count)
 
 

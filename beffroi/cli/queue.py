@@ -175,9 +175,9 @@ def _act(action: Action, done: str, queue_ids: Sequence[str] | None, wanted: Pic
 
     async def operation(config: Config) -> int:
         async with open_queue_administration(config) as queue, open_directory(config) as directory:
-            count = await queue.act(None, wanted, action)
+            # Before: it is done in parts, and may fail behind one of them.
             await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", wanted.text)
-            return count
+            return await queue.act(None, wanted, action)
 
     count = run(operation)
     console.answer({"messages": count, "change": done}, f"{count} messages: {done}")

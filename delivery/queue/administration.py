@@ -155,6 +155,7 @@ class Administration:
             [
                 TraceEntry(now, queue_id, "dropped", dropped.sender, item.address, item.organisation_id)
                 for item in dropped.recipients
+                if item.state in picking.WAITS
             ]
         )
 

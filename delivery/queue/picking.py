@@ -14,6 +14,7 @@ from delivery.queue.schema import State, message, recipient
 from delivery.types import EVERYTHING, SHAPE_AGES, Action, Picked, QueueShape
 
 PART = 200  # messages in one transaction: other writers have their turn in between
+WAITS = (State.WAITING.value, State.ACTIVE.value)  # of the others the trace tells already what became of them
 SHAPED = 1000  # lines of a shape: the longest
 
 
@@ -59,13 +60,15 @@ def act(
     action: Action,
     now: float,
 ) -> list[tuple[str, str, str, str]]:
-    """What is done to one message, to those of these that are meant. Of what was dropped: queue id, sender, address and
-    organisation."""
+    """What is done to one message, to those of these that are meant. Of who waited and was dropped: queue id, sender,
+    address and organisation."""
     meant = which(organisation_id, picked) & recipient.c.queue_id.in_(queue_ids)
     if action == "drop":
         columns = (recipient.c.queue_id, message.c.sender, recipient.c.address, recipient.c.organisation_id)
         beside = message.c.queue_id == recipient.c.queue_id
-        gone = connection.execute(select(*columns).join(message, beside).where(meant)).all()
+        gone = connection.execute(
+            select(*columns).join(message, beside).where(meant, recipient.c.state.in_(WAITS))
+        ).all()
         dropped = [(str(a), str(b), str(c), str(d)) for a, b, c, d in gone]
         connection.execute(delete(recipient).where(meant))
         finish(connection, queue_ids)
@@ -86,7 +89,7 @@ def shape(connection: Connection, organisation_id: str | None, by: str, now: flo
     name = recipient.c.domain if by == "domain" else message.c.sender
     age = now - message.c.created
     bucket = case(*((age < minutes * 60, number) for number, minutes in enumerate(SHAPE_AGES)), else_=len(SHAPE_AGES))
-    waiting = recipient.c.state.in_((State.WAITING.value, State.ACTIVE.value))
+    waiting = recipient.c.state.in_(WAITS)
     counts = (
         select(name, bucket, func.count())
         .join(message, message.c.queue_id == recipient.c.queue_id)

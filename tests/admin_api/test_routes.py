@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from core.address import parse
+from core.errors import TemporaryError
 from directory.types import Actor, AliasOf
 from tests.admin_api.conftest import PASSWORD, Api
 
@@ -121,6 +124,17 @@ async def test_many_messages_are_handled_at_once_and_that_is_audited(api: Api) -
         assert (await api.call("POST", "/queue-actions", api.a, json=refused)).status_code == 422
     audited = [(entry.action, entry.target) for entry in await api.directory.audit(Actor.console())]
     assert audited[:2] == [("queue.hold", "all"), ("queue.drop", "sender=a@b.test")]
+
+
+async def test_what_fails_behind_a_part_of_many_messages_is_audited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> int:
+        raise TemporaryError("away")
+
+    monkeypatch.setattr(api.queue, "act", away)
+    body = {"action": "drop", "all": True}
+    assert (await api.call("POST", "/queue-actions", api.a, json=body)).status_code == 503
+    [newest, *_] = await api.directory.audit(Actor.console())
+    assert (newest.action, newest.target) == ("queue.drop", "all")
 
 
 async def test_where_a_message_is_is_told_and_the_question_audited(api: Api) -> None:

@@ -13,7 +13,7 @@ from core.clock import ManualClock
 from core.domain import to_ascii
 from core.envelope import Schedule
 from core.errors import NotFoundError
-from core.status import deferred
+from core.status import accepted, deferred
 from delivery.queue.administration import _list
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
@@ -106,6 +106,19 @@ async def test_many_are_handled_at_once_and_only_those_that_are_meant(
     assert await queue.administration.act(None, EVERYTHING, "drop") == 3
     assert await ids(queue) == []
     assert await queue._database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM queue_chunk").scalar()) == 0
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_the_trace_calls_nobody_dropped_who_has_the_message(queue: Queue, many: bool) -> None:
+    first, _ = await queue.enqueue(new("q1", "b@two.test", "c@two.test"))
+    await queue.claim(everything)
+    await queue.apply([Result(first, ResultKind.DELIVERED, accepted("taken", "taken"))], judge)
+    if many:
+        assert await queue.administration.act(None, Picked(domain="two.test"), "drop") == 1
+    else:
+        await queue.administration.drop(None, "q1")
+    traced = await queue.administration.trace(None, "q1")
+    assert [entry.recipient for entry in traced if entry.event == "dropped"] == ["c@two.test"]
 
 
 async def test_what_enters_while_many_are_handled_is_not_meant(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

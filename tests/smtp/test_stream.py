@@ -49,6 +49,17 @@ async def test_a_peer_that_is_not_read_waits_past_two_blocks() -> None:
     assert source.received == 2 * READ + 1
 
 
+async def test_what_came_with_the_end_of_a_handshake_pauses_the_transport_above() -> None:
+    source, below = reader()
+    above = Tap()
+    source.fed(b"x" * (2 * READ + 1))
+    source.moved(above)
+    assert below.reads()
+    assert not above.reads()
+    await source.block(3 * READ)
+    assert above.reads()
+
+
 async def test_a_reader_that_waits_gets_what_comes() -> None:
     source, _ = reader()
     waiting = asyncio.create_task(source.readuntil())
