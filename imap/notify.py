@@ -117,6 +117,8 @@ class Notifier:
     async def begin(self, session: Session, *, status: bool) -> None:
         """Listen; what is there now counts as told, with `status` after a STATUS of each mailbox (RFC 5465 3.1)."""
         self.listen(session)
+        if self._looks:  # before the first look: what changes meanwhile is due
+            self._stop_news = session.services.directory.listen(self._changed)
         for folder in await self._folders(session):
             self._told[folder.id] = folder
             events = self._events(session, folder) & MESSAGES
@@ -125,8 +127,6 @@ class Notifier:
         if self._annotations is not None:
             await self._annotations.begin(session)
         self.listen(session)
-        if self._looks:
-            self._stop_news = session.services.directory.listen(self._changed)
         self._look_later()
 
     def _watch(self, events: frozenset[Event]) -> Watch | None:

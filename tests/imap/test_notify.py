@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from core.errors import StorageError
 from directory.rights import parse
+from directory.types import Account
 from imap import annotations as kept
 from imap import notify
 from store.types import Flag
@@ -489,6 +491,24 @@ async def test_rights_that_come_are_told_as_soon_as_the_directory_tells_that_som
         await one.ok(b"NOTIFY SET (subtree Shared (MailboxName))")
         await mairie(world, "lr")
         world.directory.ring()
+        assert b"Shared/mairie@mairie.test" in await one.line()
+
+
+async def test_rights_that_come_while_notifications_begin_are_told(
+    untimed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World() as world:
+        await mairie(world, "")
+        one, read = await world.login(), world.directory.annotations.read
+
+        async def reading(reader: Account, owner: Account, folders: Sequence[str]) -> Mapping[str, Mapping[str, bytes]]:
+            monkeypatch.setattr(world.directory.annotations, "read", read)
+            await mairie(world, "lr")
+            world.directory.ring()
+            return await read(reader, owner, folders)
+
+        monkeypatch.setattr(world.directory.annotations, "read", reading)
+        await one.ok(b"NOTIFY SET (subtree Shared (MailboxName)) (personal (MailboxMetadataChange))")
         assert b"Shared/mairie@mairie.test" in await one.line()
 
 
