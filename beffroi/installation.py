@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 
 from beffroi.certificate import write_self_signed
+from beffroi.supervisor.privileges import check_owner
 from core.config import Config, ConfigError, load
 from core.domain import DomainError, to_ascii
 from core.errors import MailError
@@ -73,6 +74,7 @@ def check_data(config: Config) -> None:
     """The data directory is there, and was made by `init`. Raises `ConfigError`.
 
     A missing one is never created, and nothing is put into an empty one: it may be an unmounted disk (fault 170)."""
+    check_owner(config)
     hint = "is the disk mounted? a new installation: beffroi init"
     if not config.data.is_dir():
         raise ConfigError(f"{config.data}: no such directory ({hint})")

@@ -202,8 +202,8 @@ class MaildirStore:
             self._domains = self._keep(fs.open_directory(root, layout.DOMAINS))
             self._recycle = self._keep(fs.open_directory(root, layout.RECYCLE))
             self._spool = self._keep(fs.open_directory(root, layout.SPOOL))
-            for directory in (root, self._domains):
-                _check_directory(fs, directory)
+            _check_directory(fs, root, self._data)
+            _check_directory(fs, self._domains, self._data / layout.DOMAINS)
             run = self._keep(fs.open_directory(root, "run"))
             with contextlib.suppress(FileExistsError):
                 fs.make_directory(run, "changes")
@@ -212,9 +212,7 @@ class MaildirStore:
         except OSError as error:
             self._directories.close()
             raise StorageError(
-                f"{self._data} is not a usable store: {error.strerror}; `beffroi init` makes one, "
-                "and a disk may not be mounted",
-                code="storage-missing",
+                f"{self._data} is not a usable store: {_what(self._data, error)}", code="storage-missing"
             ) from error
 
     def _keep(self, fd: int) -> int:
@@ -414,7 +412,19 @@ class MaildirStore:
             handle.close()
 
 
-def _check_directory(fs: FileSystem, directory: int) -> None:
+def _what(data: Path, error: OSError) -> str:
+    """Why it cannot be opened, and what to do about it: only one that is missing is made by `init`."""
+    where = data / os.fsdecode(error.filename or "")
+    if not isinstance(error, PermissionError):
+        return f"{error.strerror}; `beffroi init` makes one, and a disk may not be mounted"
+    try:
+        owner = f" (it belongs to user number {where.stat().st_uid}; we are {os.geteuid()})"
+    except OSError:
+        owner = ""
+    return f"{where}: {error.strerror}{owner}"
+
+
+def _check_directory(fs: FileSystem, directory: int, path: Path) -> None:
     """Ours by its marker, writable by us alone, on a file system that tells "a" from "A" (row 112)."""
     if not fs.exists(directory, layout.MARKER):
         raise FileNotFoundError(2, f"the marker file {layout.MARKER} is missing")
@@ -422,9 +432,9 @@ def _check_directory(fs: FileSystem, directory: int) -> None:
         raise OSError(22, "the file system does not tell upper from lower case")
     status = fs.status(directory)
     if status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
-        raise PermissionError(1, "others may write into it")
+        raise PermissionError(1, "others may write into it", str(path))
     if os.geteuid() != status.st_uid:  # root too: the files it would make could not be read by the suite
-        raise PermissionError(1, f"it belongs to user number {status.st_uid}, run as that user")
+        raise PermissionError(1, "run as the user to whom it belongs", str(path))
 
 
 def _affordable_accounts() -> int:

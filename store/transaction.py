@@ -136,7 +136,7 @@ class Transaction:
         try:
             self._tell(State.IDLE, self._generation + 1)
         except OSError as error:  # what is visible is not refused (promise P2); the next writer looks where we were
-            log.warning("store-word-failed", account=self.handle.ref.id, cause=str(error))
+            self.handle.tell_once("store-word-failed", str(error), cause=str(error))
 
     def abort(self) -> None:
         """Undo every line, link and row, durably: what is refused now is not there after a power loss (promise P2).

@@ -41,6 +41,7 @@ class Console:
 
         config = load(self.config_path)
         privileges.become(config)
+        privileges.check_owner(config)
         log.configure("error", stream=sys.stderr)
         return config
 

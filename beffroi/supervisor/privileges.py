@@ -30,6 +30,26 @@ def become(config: Config) -> None:
     os.umask(0o077)
 
 
+def check_owner(config: Config) -> None:
+    """Before a file of it is opened, whose error tells less. Raises `ConfigError` where the data directory is another
+    user's, whom it serves alone. Not asked whether it can be written: its disk may be read-only."""
+    try:
+        owner = config.data.stat().st_uid
+    except OSError:  # told by whoever needs it
+        return
+    if owner != os.geteuid() and not os.access(config.data, os.R_OK | os.X_OK):
+        raise ConfigError(
+            f"{config.data} belongs to {_name(owner)} and is closed to {_name(os.geteuid())}: run as {_name(owner)}"
+        )
+
+
+def _name(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user number {number}"
+
+
 def _entry(user: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(user)

@@ -17,7 +17,7 @@ from store.fsops import FileSystem
 from store.service import MaildirStore, initialise
 from store.types import Flag, Placement
 from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, all_rows, by_hand, cur, deliver, inbox_of, read
+from tests.store.helpers import MAIRIE, VOISIN, all_rows, by_hand, cur, deliver, inbox_of, read
 
 LONGEST = (
     "x" * 255,
@@ -196,6 +196,45 @@ async def test_f170_a_disk_that_stays_read_only_is_told_once_and_so_is_its_retur
         await store.flush()
     told = [(entry["event"], entry["account"]) for entry in logs if entry["event"].startswith("store-flush")]
     assert told == [("store-flush-failed", MAIRIE.id), ("store-flush-recovered", MAIRIE.id)]
+    await store.close()
+
+
+async def test_f170_a_word_that_cannot_be_written_is_told_once_for_each_reason(data: Path) -> None:
+    class Wordless(FileSystem):
+        why = 0
+
+        def write(self, fd: int, data: bytes, offset: int) -> None:
+            if self.why and b" idle" in data[:80]:
+                why, self.why = self.why, 0
+                raise OSError(why, os.strerror(why))
+            super().write(fd, data, offset)
+
+    disk = Wordless()
+    store = MaildirStore(data, fs=disk)
+    await store.open()
+    for ref in (MAIRIE, VOISIN):
+        await deliver(store, ref, 1)
+    with capture_logs() as logs:
+        for number, why in enumerate((errno.EIO, errno.EIO, errno.ENOSPC, errno.EIO, errno.ENOSPC), 2):
+            disk.why = why
+            await deliver(store, MAIRIE, number)
+            await deliver(store, MAIRIE, 10 + number)  # which looks where the other was
+        disk.why = errno.ENOSPC
+        await deliver(store, VOISIN, 2)
+    told = [(entry["account"], entry["cause"][:10]) for entry in logs if entry["event"] == "store-word-failed"]
+    assert told == [(MAIRIE.id, "[Errno 5] "), (MAIRIE.id, "[Errno 28]"), (VOISIN.id, "[Errno 28]")]
+    await store.close()
+
+
+async def test_a_store_of_another_owner_is_named_with_its_path(data: Path) -> None:
+    os.chown(data / "domains", 65534, 65534)
+    store = MaildirStore(data)
+    with pytest.raises(StorageError) as refused:
+        await store.open()
+    assert (
+        f"{data}/domains: run as the user to whom it belongs (it belongs to user number 65534" in refused.value.public
+    )
+    assert "init" not in refused.value.public
     await store.close()
 
 
