@@ -22,14 +22,14 @@ from store import batch, beside, catalog, floors, layout, newcomers, outside, re
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
-from store.lockfile import AccountLock
+from store.lockfile import WAIT, AccountLock, LockKeptError
 from store.readers import Readers
 from store.recent import Recent
 from store.sums import Sums, packed
 from store.syncs import Syncs
 from store.transaction import Transaction
 from store.types import INBOX, AccountRef, Hint
-from store.writer import Writer
+from store.writer import IN_THREAD, Writer
 
 log = core.log.get(__name__)
 
@@ -39,6 +39,9 @@ LONG_READS = 2  # at once
 IDLE_AFTER = 60.0  # seconds without a use; then an account is closed: an open index takes 350 KiB
 RETIRED_TOGETHER = 50  # in one turn of the flusher; closing what was written to syncs
 FLUSH_TOGETHER = 4  # accounts flushed at once
+FLUSH_PATIENCE = 1.0  # seconds a flush keeps its turn while it has not begun: who keeps its lock may be stopped
+CLOSE_WAIT = 5.0  # seconds for the lock of one that is closed; else the next opening finds what is left
+OPEN_AGAIN = 0.2  # seconds between looks at the lock of an account that is to be opened
 
 Key = tuple[str, str]
 T = TypeVar("T")
@@ -178,7 +181,7 @@ class Accounts:
     async def _open_now(self, key: Key, ref: AccountRef) -> Entry:
         try:
             loop = asyncio.get_running_loop()
-            handle = await loop.run_in_executor(self._pool, self._ready_handle, ref)
+            handle = await self._ready(ref)
             writer = Writer(handle, self._pool, self.syncs, self._publish)
             entry = self._open[key] = Entry(handle, writer, loop.time())
         finally:
@@ -186,9 +189,22 @@ class Accounts:
         self._evict(key)
         return entry
 
-    def _ready_handle(self, ref: AccountRef) -> Handle:
+    async def _ready(self, ref: AccountRef) -> Handle:
+        """Where somebody keeps the lock it is waited for without a thread, of which there are few."""
+        loop = asyncio.get_running_loop()
+        until, wait = loop.time() + WAIT, IN_THREAD
+        while True:
+            try:
+                return await loop.run_in_executor(self._pool, self._ready_handle, ref, wait)
+            except LockKeptError:
+                if loop.time() >= until:
+                    raise
+            await asyncio.sleep(OPEN_AGAIN)
+            wait = 0.0
+
+    def _ready_handle(self, ref: AccountRef, wait: float) -> Handle:
         """Blocking."""
-        handle = self.open_handle(ref)
+        handle = self.open_handle(ref, wait=wait)
         try:
             _prepare(handle)
         except BaseException:
@@ -210,7 +226,7 @@ class Accounts:
             raise
         return handle
 
-    def open_handle(self, ref: AccountRef, *, readers: ReadingAhead | None = None) -> Handle:
+    def open_handle(self, ref: AccountRef, *, readers: ReadingAhead | None = None, wait: float = WAIT) -> Handle:
         """Blocking: the directory (made at first use), the index made true. `readers` are for whoever makes another.
         Raises StorageError."""
         tools = replace(self._tools, readers=readers)
@@ -221,7 +237,7 @@ class Accounts:
             )
             handle = Handle(tools, ref, root)
             try:
-                with handle.lock.held():
+                with handle.lock.held(wait):
                     _load(handle)
             except BaseException:
                 handle.close()
@@ -350,7 +366,7 @@ class Accounts:
             if not self.holds(entry):  # let go meanwhile: closing it flushes
                 return
             entry.handle.dirty = entry.handle.behind = False
-            await entry.writer.submit(flush, durable=True)
+            await entry.writer.submit(flush, durable=True, patience=FLUSH_PATIENCE)
             if not entry.handle.behind:
                 return
 
@@ -432,7 +448,7 @@ def _close_handle(handle: Handle) -> None:
     """A clean stop when something was written; whatever fails then is found by the next opening."""
     try:
         if handle.touched and handle.is_current():
-            with handle.lock.held(), translated():
+            with handle.lock.held(CLOSE_WAIT), translated():
                 _last_flush(handle, batch.ready(handle).generation)
                 floors.settle(handle)
     except (MailError, OSError, IndexDamagedError) as error:

@@ -1,6 +1,7 @@
 """The account lock: one writer at a time among all threads and processes, and what the last writer left behind.
 
-Knows two things: `flock` on `beffroi.lock` (blocking, fair, freed by the kernel when its holder dies), and the word in
+Knows two things: `flock` on `beffroi.lock` (freed by the kernel when its holder dies; one that is stopped keeps it, so
+everybody waits for so long and no longer), and the word in
 that file: boot id, generation of the index, state, and the folders being written. The word is what tells a crash in
 the middle of a write ("busy"), a power loss (another boot and not "clean"), and an index that is not the one we left
 (another generation): an older copy, or another account's (faults 157, 159). It is written without sync: after a kill
@@ -10,9 +11,11 @@ the page cache still holds it, after a power loss the boot id differs.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from enum import Enum
 
+from core.errors import StorageError
 from core.frozen import dataclass
 from store.fsops import FileSystem
 
@@ -20,6 +23,8 @@ LOCK_FILE = "beffroi.lock"
 WORD_SIZE = 256
 WIDTH = 24  # of what is published behind it
 ALL = "*"
+WAIT = 30.0  # seconds for whoever keeps it
+FIRST_LOOK, LAST_LOOK = 0.0002, 0.005  # seconds between looks: an eighth of what was waited, no less and no more
 
 
 class State(Enum):
@@ -56,6 +61,13 @@ class Word:
             return None
 
 
+class LockKeptError(StorageError):
+    """Somebody else kept the lock all the time; nothing was begun."""
+
+    def __init__(self) -> None:
+        super().__init__("the mailbox is busy", code="storage-busy")
+
+
 class AccountLock:
     """The lock of one account as one holder sees it. `held()` blocks: call it in a worker thread. One instance excludes
     other instances, not other threads that use the same one."""
@@ -66,8 +78,9 @@ class AccountLock:
         self._fd = fs.open_to_update(root, LOCK_FILE)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        self._acquire()
+    def held(self, wait: float = WAIT) -> Iterator[None]:
+        """Raises LockKeptError after `wait` seconds."""
+        self._acquire(wait)
         try:
             yield
         finally:
@@ -85,12 +98,19 @@ class AccountLock:
     def release(self) -> None:
         self._fs.unlock(self._fd)
 
-    def _acquire(self) -> None:
-        self._fs.lock(self._fd)
-        while self._fs.status(self._fd).st_nlink == 0:  # deleted by hand: lock the file that others see now
-            self._fs.close(self._fd)
-            self._fd = self._fs.open_to_update(self._root, LOCK_FILE)
-            self._fs.lock(self._fd)
+    def _acquire(self, wait: float) -> None:
+        since = time.monotonic()
+        while True:
+            if self._fs.try_lock(self._fd):
+                if self._fs.status(self._fd).st_nlink:
+                    return
+                self._fs.close(self._fd)  # deleted by hand: lock the file that others see now
+                self._fd = self._fs.open_to_update(self._root, LOCK_FILE)
+                continue
+            waited = time.monotonic() - since
+            if waited >= wait:
+                raise LockKeptError
+            time.sleep(min(max(waited / 8, FIRST_LOOK), LAST_LOOK))
 
     def read(self) -> Word | None:
         return Word.unpack(self._fs.read(self._fd, 0, WORD_SIZE))

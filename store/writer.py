@@ -21,6 +21,7 @@ from store.batch import Batch, Operation, answer, committed, fail_all, perform, 
 from store.ending import through
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle
+from store.lockfile import LockKeptError
 from store.syncs import Syncs
 from store.transaction import Transaction
 from store.types import Hint
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 MAX_BATCH = 128
 PATIENCE = 30.0  # seconds an operation waits for its turn
+IN_THREAD = 1.0  # seconds a worker thread waits for the account's lock: there are few of them, and others need them
+LOOK_AGAIN = 0.01  # seconds between looks at a lock that is kept longer
 
 
 class Writer:
@@ -41,11 +44,18 @@ class Writer:
         self._running: asyncio.Future[None] | None = None  # over when nobody is at work
 
     async def submit(
-        self, work: Callable[[Transaction], T], *, durable: bool = False, small: bool = False, at_once: bool = False
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        durable: bool = False,
+        small: bool = False,
+        at_once: bool = False,
+        patience: float | None = None,
     ) -> T:
         """Run `work` inside a transaction; when this returns it is committed and published. What it did to files is
         durable; with `durable` the index is synced too. `small`: it may run on the event loop; `at_once`: then without
-        a look at who else comes in this turn of the loop, to share its batch."""
+        a look at who else comes in this turn of the loop, to share its batch. Raises
+        StorageError when it has not begun after `patience` seconds."""
         operation = Operation(work, asyncio.get_running_loop().create_future(), durable, small)
         with self._handle.pinned():
             begins = small and at_once and self._running is None
@@ -53,7 +63,7 @@ class Writer:
                 self._queue.append(operation)
                 if self._running is None:
                     self._running = asyncio.create_task(self._drain())
-            return await _outcome(operation)
+            return await _outcome(operation, PATIENCE if patience is None else patience)
 
     async def _alone(self, operation: Operation[T]) -> bool:
         """Nobody else is at work: the caller goes the way himself, which spares a task and turns of the loop; cancelled
@@ -87,11 +97,23 @@ class Writer:
 
     async def _committed(self, batch: Batch) -> Sequence[Hint]:
         hints = await light.run(self._handle, batch, self._syncs) if light.fits(batch) else None
-        if hints is None:
+        while hints is None:
             running = asyncio.get_running_loop().run_in_executor(self._pool, self._run, batch)
             await through(running)  # only the end of the loop cancels us; callers wait for answers all the same
             hints = running.result()
+            if hints is None and not await self._let_go(batch):
+                return ()
         return hints
+
+    async def _let_go(self, batch: Batch) -> bool:
+        """Whether the lock, which somebody keeps, was let go before everybody had left. Without a thread: a process
+        that is stopped may keep many accounts."""
+        while not self._handle.lock.try_acquire():
+            if all(operation.future.done() for operation in batch):
+                return False
+            await asyncio.sleep(LOOK_AGAIN)
+        self._handle.lock.release()
+        return True
 
     async def idle(self) -> None:
         """Until nothing is queued or running."""
@@ -100,11 +122,13 @@ class Writer:
 
     # -- in the worker thread ------------------------------------------------------------------------------------------
 
-    def _run(self, batch: Batch) -> Sequence[Hint]:
-        """Never raises: every operation ends with a result or an error."""
+    def _run(self, batch: Batch) -> Sequence[Hint] | None:
+        """Never raises: every operation ends with a result or an error. None: the lock is kept, nothing was done."""
         try:
             with translated():
                 return self._batch(batch)
+        except LockKeptError:
+            return None
         except IndexDamagedError as error:
             return self._again(batch, error)
         except Exception as error:
@@ -127,7 +151,7 @@ class Writer:
 
     def _batch(self, batch: Batch) -> Sequence[Hint]:
         handle = self._handle
-        with handle.lock.held():
+        with handle.lock.held(IN_THREAD):
             now = ready(handle)  # first: where the index was replaced, its writer is another one from here on
             with handle.writer.roomy():
                 if any(operation.durable for operation in batch):
@@ -153,12 +177,12 @@ def _transact(handle: Handle, batch: Batch, generation: int) -> Transaction:
     return transaction
 
 
-async def _outcome(operation: Operation[T]) -> T:
-    """Its result. Taken back when it has not begun after `PATIENCE`, or when the caller is cancelled; once begun it
+async def _outcome(operation: Operation[T], patience: float) -> T:
+    """Its result. Taken back when it has not begun after `patience`, or when the caller is cancelled; once begun it
     will be committed or not, and is over when we leave."""
     if operation.future.done():
         return operation.future.result()
-    timer = asyncio.get_running_loop().call_later(PATIENCE, operation.lose_patience)
+    timer = asyncio.get_running_loop().call_later(patience, operation.lose_patience)
     try:
         return await operation.future
     except asyncio.CancelledError:

@@ -12,7 +12,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 
 from core.errors import StorageError
 from message.content import BytesContent
-from store.service import MaildirStore, initialise
+from store.service import THREADS, MaildirStore, initialise
 from store.store import Mailbox
 from store.types import AccountRef, Flag, Placement, Uid
 from tests.fakes.mail import content, mail
@@ -329,3 +330,60 @@ async def test_f156_a_writer_that_never_ends_costs_a_refusal_not_a_hang(
         pass
     await deliver(store, MAIRIE, 3)
     assert (await (await store.account(MAIRIE)).usage())[1] == 2  # what was refused never came
+
+
+CROWD = [AccountRef(f"A{number}", "O1", "foule.test", f"n{number}") for number in range(THREADS + 1)]
+
+
+def keep(stack: ExitStack, data: Path, refs: Sequence[AccountRef]) -> None:
+    """As a process does that was stopped in the middle of a write."""
+    for ref in refs:
+        file = stack.enter_context((data / "domains" / ref.domain / ref.local / "beffroi.lock").open("rb+"))
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+async def refused_as_busy(work: Awaitable[object]) -> bool:
+    with pytest.raises(StorageError) as refused:
+        await work
+    return refused.value.code == "storage-busy"
+
+
+async def test_f156_more_locks_kept_than_there_are_threads_keep_nobody_else_from_his_mail(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.writer.IN_THREAD", 0.05)
+    for ref in (MAIRIE, *CROWD):
+        await deliver(store, ref, 1)
+    inboxes = [await inbox_of(store, ref) for ref in CROWD]
+    other = await inbox_of(store)
+    with ExitStack() as stack:
+        keep(stack, data, CROWD)
+        waiting = [asyncio.create_task(inbox.store_flags([(1, 1)], add=Flag.SEEN)) for inbox in inboxes]
+        async with asyncio.timeout(20):
+            for flag in (Flag.SEEN, Flag.FLAGGED, Flag.ANSWERED):
+                await other.store_flags([(1, 1)], add=flag)
+        assert not any(task.done() for task in waiting)
+    async with asyncio.timeout(20):
+        await asyncio.gather(*waiting)  # let go in time: nobody was refused
+
+
+async def test_f156_an_account_whose_lock_is_kept_is_not_opened_for_ever(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("IN_THREAD", 0.05), ("OPEN_AGAIN", 0.01), ("WAIT", 0.3)):
+        monkeypatch.setattr(f"store.accounts.{name}", value)
+    async with asyncio.timeout(20):
+        store = MaildirStore(data)
+        await store.open()
+        for ref in CROWD:
+            await deliver(store, ref, 1)
+        await store.close()
+        store = MaildirStore(data)
+        await store.open()
+        with ExitStack() as stack:
+            keep(stack, data, CROWD)
+            opening = [asyncio.create_task(refused_as_busy(inbox_of(store, ref))) for ref in CROWD]
+            await deliver(store, MAIRIE, 1)
+            assert all(await asyncio.gather(*opening))
+        await inbox_of(store, CROWD[0])
+        await store.close()
