@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from core import log
 from core.errors import ForbiddenError, NotFoundError, StorageError, UnreadableError, unreadable
@@ -93,10 +93,11 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, unasked: bo
         # The view knows the UIDs, also of what is gone and was not told yet (RFC 2180 4.1.1).
         await run.uids(await known(view, ranges))
         return 0, part.code
-    if stretches.fits(todo):
-        await run.flags(ranges)
-    else:
-        await run.rows(ranges)
+    try:
+        await (run.flags(ranges) if stretches.fits(todo) else run.rows(ranges))
+    finally:
+        if run.unreadable and seen:
+            await _unmark(selected, sorted(seen - run.shown))
     if run.unreadable and not unasked:
         tell_partly(session, part.code)
         raise No(unreadable(run.unreadable), Code.UNAVAILABLE)
@@ -138,11 +139,20 @@ async def _mark_seen(selected: Selected, ranges: Ranges) -> frozenset[int]:
     return frozenset(unseen)
 
 
+async def _unmark(selected: Selected, uids: Sequence[int]) -> None:
+    """Nobody has seen what could not be read; what is gone meanwhile does not matter."""
+    try:
+        await selected.mailbox.store_flags(ranges_of(uids), remove=Flag.SEEN)
+    except (ForbiddenError, StorageError) as error:
+        _log.warning("seen-not-taken-back", code=error.code, messages=len(uids), **error.fields)
+
+
 class _Run:
     """One FETCH on its way through the rows."""
 
-    def __init__(self, session: Session, selected: Selected, view: View, todo: Plan, seen: Container[int]) -> None:
+    def __init__(self, session: Session, selected: Selected, view: View, todo: Plan, seen: frozenset[int]) -> None:
         self.answered = 0
+        self.shown = set[int]()  # of those that this command made \\Seen
         self.unreadable = 0  # messages whose file the disk does not give
         self.unknown = False  # a part was asked for decoded whose encoding nobody knows
         self._answer = Answer(session.writer, uid_only=session.uid_only)
@@ -237,10 +247,21 @@ class _Run:
             return False
         number = row.uid if self._uid_only else known
         attributes = self._attributes(row)
-        if FLAGS in attributes:
-            self._flags_told(row, with_modseq=MOD_SEQ in attributes)
+        with_flags = FLAGS in attributes
+        if with_flags:
+            self._announce(row.keywords)
             if self._view.is_recent(row.uid):
                 attributes = tuple(RECENT_FLAGS if item is FLAGS else item for item in attributes)
+        if not await self._answered(number, row, attributes):
+            return False
+        if with_flags:
+            self._flags_told(row, with_modseq=MOD_SEQ in attributes)
+        if row.uid in self._seen:
+            self.shown.add(row.uid)
+        return True
+
+    async def _answered(self, number: int, row: Message, attributes: tuple[Attribute, ...]) -> bool:
+        """False: nothing was written of it, for it is gone or cannot be read."""
         if not self._todo.opens_file:
             await self._answer.message(number, row, attributes, self._todo.bodies, Source(row, None))
             return True

@@ -54,6 +54,21 @@ async def test_its_text_is_refused_when_all_others_were_told(tmp_path: Path, *, 
         assert (await client.ok(b"FETCH 2 BODY.PEEK[]"))[0].startswith(b"* 2 FETCH")
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_what_could_not_be_read_stays_unseen(tmp_path: Path, *, lost: bool) -> None:
+    """Cause: it became \\Seen with the others, and the client was not told that it had."""
+    disk = Disk()
+    async with selected(tmp_path, disk, lost=lost) as client:
+        for command in (b"FETCH 1:* (FLAGS BODY[])", b"FETCH 2 (ENVELOPE BODY[])"):
+            told = await client.ask(command)
+            assert told[-1] == REFUSAL
+            assert not any(b"\\Seen" in line for line in told if line.startswith(b"* 2 "))
+        assert (await client.ok(b"SEARCH UNSEEN"))[0] == b"* SEARCH 2"
+        disk.part = "nothing"
+        assert b"\\Seen" in b"".join(await client.ok(b"FETCH 2 (BODY[])"))
+        assert (await client.ok(b"SEARCH UNSEEN"))[0] == b"* SEARCH"
+
+
 async def test_what_only_its_octets_tell_is_refused_and_every_order_has_it(tmp_path: Path) -> None:
     disk = Disk()
     async with selected(tmp_path, disk, lost=True) as client:
