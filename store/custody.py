@@ -14,7 +14,7 @@ from core.errors import NotFoundError
 from directory.directory import Directory
 from directory.types import Actor
 from store import orphans
-from store.store import Store, StoreAdministration
+from store.store import Progress, Store, StoreAdministration
 from store.types import AccountRef, Restored
 
 
@@ -32,7 +32,9 @@ async def remove_mailbox(directory: Directory, store: Store, actor: Actor, addre
     return ref
 
 
-async def compare(directory: Directory, store: Store, domain: str | None) -> list[str]:
+async def compare(
+    directory: Directory, store: Store, domain: str | None, progress: Progress | None = None
+) -> list[str]:
     """Files, indexes and directory against each other; one line per fault."""
     known = await directory.accounts(Actor.console(), domain)
     on_disk = await store.administration.on_disk(domain)
@@ -44,11 +46,11 @@ async def compare(directory: Directory, store: Store, domain: str | None) -> lis
             f"{ref.address} --in-place brings it back"
             for ref, _ in binned
         ),
-        *await store.verify(domain),
+        *await store.verify(domain, progress),
     ]
 
 
-async def repair(directory: Directory, store: Store, domain: str | None) -> None:
+async def repair(directory: Directory, store: Store, domain: str | None, progress: Progress | None = None) -> None:
     """Mail without a mailbox goes to the recycle bin, a mailbox's mail comes back from it, indexes are made again."""
     known = await directory.accounts(Actor.console(), domain)
     on_disk = await store.administration.on_disk(domain)
@@ -56,7 +58,7 @@ async def repair(directory: Directory, store: Store, domain: str | None) -> None
         await store.remove_account(ref)
     for ref, item in orphans.binned(on_disk, known, await store.administration.recycled()):
         await store.administration.give_back(ref, item)
-    await store.rebuild(domain)
+    await store.rebuild(domain, progress)
 
 
 async def leftover(directory: Directory, store: Store, actor: Actor, address: Address) -> AccountRef | None:

@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -61,8 +62,9 @@ class Readers:
     def start(self) -> None:
         """All of them now rather than at the first need: it takes some milliseconds each. Raises OSError, RuntimeError
         (BrokenExecutor is one)."""
-        for _ in range(self.processes):
-            self._started().submit(os.getpid)
+        with _deaf():
+            for _ in range(self.processes):
+                self._started().submit(os.getpid)
 
     async def ended(self, names: Sequence[str], begun: Future[list[Answer]]) -> list[Answer]:
         """What an errand that was begun comes to, for the event loop."""
@@ -87,7 +89,8 @@ class Readers:
     def begin(self, directory: str, names: Sequence[str]) -> Future[list[Answer]]:
         """An errand of a few. One that nobody can be sent on has failed."""
         try:
-            return self._started().submit(read_some, directory, names, self._limits)
+            with _deaf():
+                return self._started().submit(read_some, directory, names, self._limits)
         except (RuntimeError, OSError) as error:  # broken, ended, or one more could not be started
             failed: Future[list[Answer]] = Future()
             failed.set_exception(BrokenExecutor(str(error)))
@@ -123,6 +126,17 @@ class Readers:
             self._when_ended()
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started here inherits it (signal(7)): Ctrl-C, which a terminal sends to all of its job, must
+    not meet it before `_begin`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _seen(ended: asyncio.Future[list[Answer]]) -> None:
     if not ended.cancelled():
         ended.exception()
@@ -130,7 +144,8 @@ def _seen(ended: asyncio.Future[list[Answer]]) -> None:
 
 def _begin(later: int) -> None:
     """In a process of its own: it must not outlive us, who may be killed, and waits in a queue that it keeps open
-    itself."""
+    itself. Ctrl-C, which the terminal sends to it too, is for us to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(later)
     parent = multiprocessing.parent_process()
     if parent is not None:

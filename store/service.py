@@ -41,7 +41,7 @@ from store.names import account_directory
 from store.readers import Readers
 from store.search.filler import Filler
 from store.spool import SpoolFile
-from store.store import AccountStore, Spool, Staged
+from store.store import AccountStore, Progress, Spool, Staged
 from store.syncs import Syncs
 from store.types import AccountRef, Hint
 
@@ -346,20 +346,28 @@ class MaildirStore:
         finally:
             handle.close()
 
-    async def verify(self, domain: str | None) -> Sequence[str]:
+    async def verify(self, domain: str | None, progress: Progress | None = None) -> Sequence[str]:
         faults: list[str] = await self._in_thread(self._nameless, domain)
-        for ref in await self._in_thread(self._found, domain):
+        found = await self._in_thread(self._found, domain)
+        for done, ref in enumerate(found):
+            if progress is not None:
+                progress(done, len(found))
             faults += await self._in_thread(self._verify, ref)
         return faults
 
-    async def rebuild(self, domain: str | None) -> int:
+    async def rebuild(self, domain: str | None, progress: Progress | None = None) -> int:
         """Accounts go on meanwhile; other processes go over to the new index at their next step. Several accounts at
         once, so that the reading processes always have something to do."""
         turns = asyncio.Semaphore(REBUILT_TOGETHER)
         with contextlib.closing(Readers(self._tools.limits)) as readers:
+            found = await self._in_thread(self._found, domain)
+            waiting = len(found)
 
             async def rebuilt(ref: AccountRef) -> int | MailError:
+                nonlocal waiting
                 async with turns:
+                    if progress is not None:
+                        progress(len(found) - waiting, len(found))
                     try:
                         return int(await self._in_thread(self._rebuild, ref, readers if self._scans_plainly else None))
                     except MailError as error:  # the others are made again all the same
@@ -367,8 +375,9 @@ class MaildirStore:
                     except Exception as error:
                         log.exception("store-rebuild-failed", account=ref.id)
                         return of_one(error)
+                    finally:
+                        waiting -= 1
 
-            found = await self._in_thread(self._found, domain)
             outcomes = await asyncio.gather(*(rebuilt(ref) for ref in found))
         failed = [(ref, each) for ref, each in zip(found, outcomes, strict=True) if isinstance(each, MailError)]
         if failed:

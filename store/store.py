@@ -39,6 +39,7 @@ from store.types import (
 )
 
 UidRanges = Sequence[tuple[int, int]]  # inclusive pairs, ascending, disjoint: ((1, 3), (7, 7))
+Progress = Callable[[int, int], None]  # accounts done, of all
 
 
 class Spool(Protocol):
@@ -292,12 +293,12 @@ class Store(Protocol):
     async def remove_account(self, ref: AccountRef) -> None:
         """Into the recycle bin."""
 
-    async def verify(self, domain: str | None) -> Sequence[str]:
+    async def verify(self, domain: str | None, progress: Progress | None = None) -> Sequence[str]:
         """Files against index; one line per fault found, empty when all is well."""
 
     async def fill_text(self, domain: str | None) -> None:
         """Every message into its account's text index now, rather than when the account is quiet."""
 
-    async def rebuild(self, domain: str | None) -> int:
+    async def rebuild(self, domain: str | None, progress: Progress | None = None) -> int:
         """Make every index again from the files; the number of messages. Raises StorageError, which names the accounts
         that failed, when all others are done."""

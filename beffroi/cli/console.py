@@ -110,7 +110,7 @@ def run(operation: Callable[[Config], Awaitable[T]]) -> T:
         refuse(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        raise SystemExit(1) from None
+        raise SystemExit(130) from None  # as a shell tells of SIGINT
 
 
 def refuse(error: Exception | str) -> NoReturn:

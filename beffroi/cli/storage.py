@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from beffroi.cli.console import console, run
+from beffroi.cli.lengthy import lengthy
 from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_store
 from core.config import Config
@@ -26,14 +27,18 @@ def verify(
     from store import custody
 
     async def operation(config: Config) -> list[str]:
-        async with open_directory(config) as directory, open_store(config) as store:
-            found = await custody.compare(directory, store, domain or None)
+        async with (
+            lengthy(shown=not console.json) as progress,
+            open_directory(config) as directory,
+            open_store(config) as store,
+        ):
+            found = await custody.compare(directory, store, domain or None, progress.tell)
             if not found or not repair:
                 return found
             for fault in found:
                 console.warn(f"mending {fault}")
-            await custody.repair(directory, store, domain or None)
-            return await custody.compare(directory, store, domain or None)
+            await custody.repair(directory, store, domain or None, progress.tell)
+            return await custody.compare(directory, store, domain or None, progress.tell)
 
     faults = run(operation)
     console.answer(faults, "\n".join(faults) or "no fault found")
@@ -46,9 +51,9 @@ def rebuild(domain: str = typer.Argument("")) -> None:
     """Make every index again from the files."""
 
     async def operation(config: Config) -> tuple[int, Sequence[str]]:
-        async with open_store(config) as store:
+        async with lengthy(shown=not console.json) as progress, open_store(config) as store:
             wanted = await _known(config, store, domain)
-            count = await store.rebuild(wanted)
+            count = await store.rebuild(wanted, progress.tell)
             await store.fill_text(wanted)
             return count, await store.administration.left_alone(wanted)
 
