@@ -7,7 +7,6 @@ and answer what the index will hold; whatever they cannot read the maker reads, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -30,6 +29,7 @@ log = core.log.get(__name__)
 LEAST = 500  # messages; for fewer of an account, processes that are not running yet are not started
 TOGETHER = 50  # messages of one errand
 _AHEAD = 3  # errands under way for each process
+PATIENCE = 30.0  # seconds for an errand, where somebody waits: one that was stopped gives none back
 BEHIND = 10  # how much later than we they have their turn, where others are served meanwhile (nice(2))
 
 Answer = tuple[str, Prepared | None]  # file name, what it holds
@@ -70,10 +70,9 @@ class Readers:
         """What an errand that was begun comes to, for the event loop."""
         waiting = asyncio.wrap_future(begun)
         waiting.add_done_callback(_seen)  # who waits may leave
-        with contextlib.suppress(BrokenExecutor):
-            # Never taken back: a pool that breaks trips over errands that were (python/cpython issue 107219).
-            await asyncio.shield(waiting)
-        return self._ended(names, begun)
+        # Never taken back: a pool that breaks trips over errands that were (python/cpython issue 107219).
+        done, _ = await asyncio.wait((waiting,), timeout=PATIENCE)
+        return self._ended(names, begun) if done else [(name, None) for name in names]
 
     def read(self, directory: str, names: Sequence[str]) -> Iterator[Answer]:
         """In the order of `names`; `directory` is an absolute path without symbolic links."""

@@ -218,6 +218,12 @@ async def _sorted(store: MaildirStore) -> None:
     assert sorted(found) == everyone
 
 
+async def test_who_waits_for_a_process_that_stands_still_reads_himself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "PATIENCE", 0.01)
+    async with asyncio.timeout(10):
+        assert await Readers(Limits(), 1).ended(["one"], Future()) == [("one", None)]
+
+
 def test_what_a_reader_stumbles_over_costs_that_message_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gather(content: Content, limits: Limits) -> Facts:
         if content.size == 3:
