@@ -7,6 +7,7 @@ and answer what the index will hold; whatever they cannot read the maker reads, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
