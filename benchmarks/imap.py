@@ -9,8 +9,7 @@ import time
 import zlib
 
 RUNS = 3
-TAIL = 1 << 16
-LINE = 4096  # octets of the longest tagged answer: LOGIN's names all capabilities
+TAIL = 1 << 17  # more than the longest tagged answer: a COPYUID names as many fragments as the command did
 
 
 class Client:
@@ -25,20 +24,20 @@ class Client:
         self.login = self.ask(f'LOGIN "{user}" {password}')[0]
 
     def ask(self, command: str, literal: bytes = b"") -> tuple[float, bytes]:
-        """Seconds to the tagged OK, and the last 64 KiB of the answer."""
+        """Seconds to the tagged OK, and the last 128 KiB of the answer."""
         self._number += 1
         tag = b"b%d" % self._number
         return self.send(tag + b" " + command.encode() + b"\r\n" + literal, tag)
 
     def send(self, octets: bytes, tag: bytes) -> tuple[float, bytes]:
         """The same for octets made elsewhere: several commands, of which `tag` is the last one's."""
-        end = re.compile(rb"(?:\A|\r\n)%b (OK|NO|BAD)[^\r\n]*\r\n\Z" % tag)
+        end = re.compile(rb"%b (OK|NO|BAD)[^\r\n]*\r\n" % tag)
         start = time.perf_counter()
         if self._streams:
             octets = self._streams[0].compress(octets) + self._streams[0].flush(zlib.Z_SYNC_FLUSH)
         self._socket.sendall(octets)
         tail = b""
-        while not (match := end.search(tail[-LINE:])):
+        while not (match := end.fullmatch(_last_line(tail))):
             data = self._socket.recv(1 << 18)
             if not data:
                 raise AssertionError("the connection ended")
@@ -64,3 +63,11 @@ class Client:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _last_line(octets: bytes) -> bytes:
+    """With its CRLF; nothing where a line is not whole yet."""
+    if not octets.endswith(b"\r\n"):
+        return b""
+    before = octets.rfind(b"\r\n", 0, len(octets) - 2)
+    return octets if before < 0 else octets[before + 2 :]
