@@ -26,7 +26,7 @@ _QUOTED = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
 _SOURCE_ROUTE = re.compile(r"@[^@:,<>\s]+(?:,@[^@:,<>\s]+)*:")
 
 
-_REWRITTEN = re.compile(r"srs[01][=+-]", re.IGNORECASE)
+_REWRITTEN = re.compile(r"srs[01][=+-]", re.IGNORECASE | re.ASCII)
 
 
 class AddressError(ValueError):

@@ -23,8 +23,10 @@ VALID_DAYS = 21
 DAY = 86400
 _CYCLE = 1024  # days until a date repeats: two characters
 _PROOF = 8  # characters, 40 bits
-_SRS0 = re.compile(r"srs0[=+-](?P<rest>.+)", re.IGNORECASE | re.DOTALL)
-_SRS1 = re.compile(r"srs1[=+-](?P<proof>[^=]+)=(?P<host>[^=]+)=(?P<rest>[=+-].+)", re.IGNORECASE | re.DOTALL)
+# ASCII: without case a "\u017f" (long s) is an "s" to Unicode, and not to the address that comes back.
+_ANY_CASE = re.IGNORECASE | re.ASCII | re.DOTALL
+_SRS0 = re.compile(r"srs0[=+-](?P<rest>.+)", _ANY_CASE)
+_SRS1 = re.compile(r"srs1[=+-](?P<proof>[^=]+)=(?P<host>[^=]+)=(?P<rest>[=+-].+)", _ANY_CASE)
 _OURS = re.compile(r"(?P<proof>[^=]+)=(?P<day>[^=]{2})=(?P<host>[^=]+)=(?P<user>.+)", re.DOTALL)
 
 

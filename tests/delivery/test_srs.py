@@ -29,6 +29,7 @@ def wrapped(text: str, srs: Srs = SRS, domain: str = "ville.test") -> str:
         "a=b=c@sender.test",
         "é@sender.test",
         "SRS1=a=-no-host==x@sender.test",
+        "\u017frs0=a=bc=x.test=y@sender.test",  # a long s is no s
     ],
 )
 def test_a_sender_comes_back(sender: str) -> None:
