@@ -63,7 +63,7 @@ class Introspection:
     async def check(self, token: Secret) -> TokenFacts | None:
         name = hashlib.sha256(token.reveal().encode("utf-8")).digest()
         kept = self._known.get(name)
-        if kept is not None and self._clock.now() < kept[0]:
+        if kept is not None and self._clock.monotonic() < kept[0]:
             return kept[1]
         facts = self._facts(await self._ask(token))
         if facts is not None:
@@ -71,8 +71,9 @@ class Introspection:
         return facts
 
     def _remember(self, name: bytes, facts: TokenFacts) -> None:
-        until = self._clock.now() + REMEMBERED
-        self._known[name] = (min(until, facts.expires_at or until), facts)
+        # By the clock that never jumps: a token that was revoked would live on for as long as the other one went back.
+        left = REMEMBERED if facts.expires_at is None else min(REMEMBERED, facts.expires_at - self._clock.now())
+        self._known[name] = (self._clock.monotonic() + left, facts)
         self._known.move_to_end(name)
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)

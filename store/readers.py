@@ -15,7 +15,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
 
 import core.log
 from core.config import Limits
@@ -104,6 +104,8 @@ class Readers:
             if not self._broken:
                 self._broken = True
                 log.warning("store-reader-died", cause=str(error))
+            return [(name, None) for name in names]
+        except CancelledError:  # they were ended with who waits still there
             return [(name, None) for name in names]
 
     def _started(self) -> ProcessPoolExecutor:

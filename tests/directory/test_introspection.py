@@ -12,7 +12,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import TemporaryError
 from core.log import Secret
-from directory.introspection import Introspection, Server
+from directory.introspection import REMEMBERED, Introspection, Server
 from directory.tokens import TokenFacts
 from tests.directory.anne import ANNE
 
@@ -45,6 +45,16 @@ async def test_rfc_7662_the_question_and_the_answer(clock: ManualClock) -> None:
     clock.advance(31)
     await check.check(Secret("to+ken/="))
     assert len(asked) == 2
+    await check.close()
+
+
+async def test_f163_a_clock_that_goes_back_makes_no_revoked_token_live_longer(clock: ManualClock) -> None:
+    answers = [{"active": True, "email": ANNE, "scope": "mail"}, {"active": False}]
+    check = introspection(lambda _: httpx2.Response(200, json=answers.pop(0)), clock, scope="mail")
+    assert await check.check(Secret("token")) is not None
+    clock.at -= 3600
+    clock.advance(REMEMBERED + 1)
+    assert await check.check(Secret("token")) is None
     await check.close()
 
 

@@ -224,6 +224,12 @@ async def test_who_waits_for_a_process_that_stands_still_reads_himself(monkeypat
         assert await Readers(Limits(), 1).ended(["one"], Future()) == [("one", None)]
 
 
+async def test_who_waits_while_the_processes_are_ended_reads_himself() -> None:
+    errand: Future[list[Answer]] = Future()
+    errand.cancel()
+    assert await Readers(Limits(), 1).ended(["one"], errand) == [("one", None)]
+
+
 def test_what_a_reader_stumbles_over_costs_that_message_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gather(content: Content, limits: Limits) -> Facts:
         if content.size == 3:
