@@ -225,7 +225,7 @@ async def test_f157_a_worker_that_cannot_start_passes_its_reason_on(
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (lambda data: (data / "store.beffroi").unlink(), "marker file"),  # fault 170: another disk mounted, or none
+        (lambda data: (data / "store.beffroi").unlink(), "store.beffroi: No such file"),  # another disk, or none
         (lambda data: (data / "queue/queue.db").write_bytes(b"no database" * 1000), "queue.db is damaged"),
         (lambda data: (data / "directory.db").write_bytes(b"no database" * 1000), "directory's database is damaged"),
     ],

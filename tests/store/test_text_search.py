@@ -169,6 +169,7 @@ async def test_messages_that_come_go_and_move_meanwhile(filled: MaildirStore) ->
 def places(data: Path) -> tuple[object, ...]:
     path = str(data / "domains/mairie.test/maire/index-text.db")
     database = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    database.set_busy_timeout(10_000)  # milliseconds; the stores write to it meanwhile, or open it
     counts = [database.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0] for name in ("places", "docs", "text")]
     database.close()
     return tuple(counts)
