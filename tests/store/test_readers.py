@@ -68,12 +68,8 @@ async def test_processes_read_ahead_and_may_die(
     await store.close()
 
 
-async def test_who_waits_for_very_many_has_them_read_by_other_processes_for_as_long(
-    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(catching_up, "CHUNK", 40)
-    monkeypatch.setattr(catching_up, "WORTH", 100)
-    monkeypatch.setattr(catching_up, "TOGETHER", 10)
+async def _unread(data: Path, clock: ManualClock) -> tuple[MaildirStore, Sequence[Message]]:
+    """`COUNT` messages whose index was lost, and their rows before that."""
     store = await opened(data, clock)
     for number in range(COUNT):
         await deliver(store, MAIRIE, number)
@@ -81,6 +77,16 @@ async def test_who_waits_for_very_many_has_them_read_by_other_processes_for_as_l
     await store.close()
     delete(data)
     store = await opened(data, clock)
+    return store, before
+
+
+async def test_who_waits_for_very_many_has_them_read_by_other_processes_for_as_long(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catching_up, "CHUNK", 40)
+    monkeypatch.setattr(catching_up, "WORTH", 100)
+    monkeypatch.setattr(catching_up, "TOGETHER", 10)
+    store, before = await _unread(data, clock)
     inbox, taken = await inbox_of(store), list[int]()
     real = unscanned.take
 
@@ -122,13 +128,7 @@ async def test_who_is_told_one_after_the_other_has_them_read_a_little_ahead(
     monkeypatch.setattr(catching_up, "SOON", 30)
     monkeypatch.setattr(catching_up, "WORTH", 100)
     monkeypatch.setattr(catching_up, "TOGETHER", 10)
-    store = await opened(data, clock)
-    for number in range(COUNT):
-        await deliver(store, MAIRIE, number)
-    before = await all_rows(await inbox_of(store))
-    await store.close()
-    delete(data)
-    store = await opened(data, clock)
+    store, before = await _unread(data, clock)
     inbox, helped = await inbox_of(store), False
     found = list[Message]()
     async for batch in inbox.rows(WHOLE, Column.ENVELOPE | Column.IDS):
