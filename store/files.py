@@ -10,6 +10,7 @@ from store.faults import of_message
 from store.fsops import BLOCK, FileSystem
 
 AT_ONCE = 64 * 1024
+TRIED_AT_ONCE = 8 * 1024 * 1024  # in one turn of a thread, of which there are few
 
 
 class OpenFile:
@@ -33,6 +34,16 @@ class OpenFile:
         if stop - start <= AT_ONCE:
             return self._read(start, stop)
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_long, start, stop)
+
+    async def check(self, start: int, stop: int) -> None:
+        """The disk gives the same octets, for now: they are in memory then."""
+        loop = asyncio.get_running_loop()
+        for first in range(start, min(stop, self._size), TRIED_AT_ONCE):
+            await loop.run_in_executor(self._pool, self._try, first, min(first + TRIED_AT_ONCE, stop, self._size))
+
+    def _try(self, start: int, stop: int) -> None:
+        with of_message(self._tell):
+            self._fs.try_range(self._fd, start, stop)
 
     def _read(self, start: int, stop: int) -> bytes:
         with of_message(self._tell):

@@ -74,12 +74,16 @@ class Staged(Protocol):
 
 
 class MessageFile(Protocol):
-    """An open message: range reads of its exact bytes. `read` runs in a thread when it is long."""
+    """An open message: range reads of its exact bytes. `read` runs in a thread when it is long. Raises
+    UnreadableError."""
 
     @property
     def size(self) -> int: ...
 
     async def read(self, start: int, stop: int) -> bytes: ...
+
+    async def check(self, start: int, stop: int) -> None:
+        """Before a length is announced that could not be taken back: what cannot be read is told now."""
 
     def close(self) -> None: ...
 

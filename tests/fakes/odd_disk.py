@@ -9,9 +9,11 @@ from store.fsops import FileSystem
 
 
 class Disk(FileSystem):
-    """Gives no octet of files whose names hold `part`; what is asked for is counted."""
+    """Gives no octet of files whose names hold `part`, or none past the first `good`; what is asked for is counted.
+    `forgets`: what it was tried to give it has forgotten when it is to be read."""
 
-    part, error = "nothing", errno.EIO
+    part, error, good = "nothing", errno.EIO, 0
+    forgets = False
     at_open = at_stat = False
     tried = 0
 
@@ -34,9 +36,17 @@ class Disk(FileSystem):
         return fd
 
     def read(self, fd: int, start: int, stop: int) -> bytes:
-        if fd in self._bad and self.part != "nothing":
-            raise OSError(self.error, os.strerror(self.error))
+        self._refuse(fd, stop)
         return super().read(fd, start, stop)
+
+    def try_range(self, fd: int, start: int, stop: int) -> None:
+        if not self.forgets:
+            self._refuse(fd, stop)
+        super().try_range(fd, start, stop)
+
+    def _refuse(self, fd: int, stop: int) -> None:
+        if fd in self._bad and self.part != "nothing" and stop > self.good:
+            raise OSError(self.error, os.strerror(self.error))
 
     def close(self, fd: int) -> None:
         self._bad.discard(fd)

@@ -38,6 +38,19 @@ def _octets(value: Value) -> int:
     return len(value) if isinstance(value, bytes) else value[1] - value[0]
 
 
+async def _begun(spans: Sequence[Span], source: Source) -> tuple[Span | None, bytes | None]:
+    """The first text with octets and its first block; all others can be read, too. Raises UnreadableError."""
+    texts = [span for span in spans if span[0] < span[1]]
+    if not texts:
+        return None, None
+    start, stop = texts[0]
+    begun = await source.file.read(start, min(start + BLOCK, stop))
+    for first, last in [(start + BLOCK, stop), *texts[1:]]:
+        if first < last:
+            await source.file.check(first, last)
+    return texts[0], begun
+
+
 class Answer:
     """Writes the responses of one FETCH."""
 
@@ -53,12 +66,12 @@ class Answer:
         self, number: int, row: Message, attributes: Iterable[Attribute], bodies: Sequence[Octets], source: Source
     ) -> None:
         """One whole response. Every value is known before the first octet goes out, so that failing to find one
-        leaves no half response, and the first block of the first text with them: most messages are no longer. Past it
-        the disk can still fail inside a literal. Raises UnreadableError, `UnknownEncodingError`, with nothing written.
+        leaves no half response, and the first block of the first text with them: most messages are no longer. The disk
+        is asked for the rest, which is read again, from memory. Only what it forgets until then can fail inside a
+        literal. Raises UnreadableError, `UnknownEncodingError`, with nothing written.
         """
         values = [(body, await _value_of(body, source)) for body in bodies]
-        span = next((value for _, value in values if isinstance(value, tuple) and value[0] < value[1]), None)
-        begun = None if span is None else await source.file.read(span[0], min(span[0] + BLOCK, span[1]))
+        span, begun = await _begun([value for _, value in values if isinstance(value, tuple)], source)
         words = [b"%b %b" % (attribute.name, attribute.render(row)) for attribute in attributes]
         self._write(b"* %d %b (%b" % (number, self._word, b" ".join(words)))
         separator = b" " if words else b""

@@ -96,3 +96,64 @@ async def test_a_disk_that_gives_nothing_is_told_rather_than_asked_for_all(tmp_p
         told = await client.ask(b"FETCH 1:* BODY.PEEK[]")
         assert told == [b"a NO [UNAVAILABLE] more than 100 messages are unreadable on the server for now"]
         assert disk.tried == 101
+
+
+LARGE = 700 * 1024  # octets: three blocks
+GOOD = 300 * 1024  # of them the disk gives
+
+
+@contextlib.asynccontextmanager
+async def large(path: Path, disk: Disk) -> AsyncIterator[tuple[World, Client]]:
+    """Two messages; the first is large, and only its first block can be read."""
+    initialise(path / "data")
+    store = MaildirStore(path / "data", fs=disk)
+    await store.open()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        world = await stack.enter_async_context(World(store=store))
+        client = await world.login()
+        await client.ok(b"SELECT INBOX")
+        await client.append(
+            b"INBOX", MAIL % (b"large", 1) + b"x" * 76 + b"\r\n" + (b"y" * 76 + b"\r\n") * (LARGE // 78)
+        )
+        await client.append(b"INBOX", MAIL % (b"small", 2))
+        await client.ok(b"NOOP")
+        disk.part, disk.good = "U=1,", GOOD
+        yield world, client
+
+
+async def test_f151_text_that_cannot_be_read_past_its_first_block_is_refused_before_its_size_is_told(
+    tmp_path: Path,
+) -> None:
+    """Cause: the size of its literal was told, so that nothing but closing was left, and who came back met it again."""
+    disk = Disk()
+    async with large(tmp_path, disk) as (_, client):
+        for command in (b"FETCH 1:2 BODY.PEEK[]", b"FETCH 1:2 (BODY.PEEK[HEADER] BODY.PEEK[TEXT])"):
+            told = await client.ask(command)
+            assert [line.split()[1] for line in told if line.startswith(b"* ")] == [b"2"]
+            assert told[-1] == REFUSAL
+        assert b"* 1 FETCH" in (await client.ok(b"FETCH 1 BODY.PEEK[]<0.1000>"))[0]
+        disk.part = "nothing"
+        assert (await client.ok(b"FETCH 1 BODY.PEEK[]"))[0].startswith(b"* 1 FETCH")
+
+
+async def test_f151_a_disk_that_forgets_what_it_gave_ends_the_one_connection_that_is_told_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a literal cannot be ended any more. Others of the same mailbox go on, and who comes back is refused."""
+    disk = Disk()
+    async with large(tmp_path, disk) as (world, client):
+        other = await world.login()
+        await other.ok(b"SELECT INBOX")
+        disk.forgets = True
+        await client.raw(b"b FETCH 1 BODY.PEEK[]\r\n")
+        assert 0 < len(await client.ended()) < LARGE
+        disk.forgets = False
+        assert (await other.ok(b"FETCH 2 BODY.PEEK[]"))[0].startswith(b"* 2 FETCH")
+        again = await world.login()
+        await again.ok(b"SELECT INBOX")
+        assert (await again.ask(b"FETCH 1 BODY.PEEK[]")) == [REFUSAL]
+        out = capsys.readouterr().out
+        assert "message-read-failed" in out
+        assert "store-message-unread" in out
+        assert "U=1," in out
