@@ -17,9 +17,9 @@ from itertools import islice, takewhile
 from typing import TypeVar
 
 import core.log
-from core.errors import MailError, StorageError
+from core.errors import MailError, StorageError, of_one
 from store import batch, beside, catalog, floors, layout, newcomers, outside, records, unreadable, unscanned
-from store.faults import IndexDamagedError, translated, whole
+from store.faults import IndexDamagedError, of_accounts, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
 from store.lockfile import WAIT, AccountLock, LockKeptError
@@ -39,6 +39,7 @@ LONG_READS = 2  # at once
 IDLE_AFTER = 60.0  # seconds without a use; then an account is closed: an open index takes 350 KiB
 RETIRED_TOGETHER = 50  # in one turn of the flusher; closing what was written to syncs
 FLUSH_TOGETHER = 4  # accounts flushed at once
+FLUSH_AGAIN = 0.2  # seconds between tries of one that fails, where somebody waits for it
 FLUSH_PATIENCE = 1.0  # seconds a flush keeps its turn while it has not begun: who keeps its lock may be stopped
 CLOSE_WAIT = 5.0  # seconds for the lock of one that is closed; else the next opening finds what is left
 OPEN_AGAIN = 0.2  # seconds between looks at the lock of an account that is to be opened
@@ -52,7 +53,7 @@ class Entry:
     handle: Handle
     writer: Writer
     used: float  # the loop's time of the last use
-    failing: str = ""  # why the last flush failed
+    failing: MailError | None = None  # why the last flush failed
 
 
 class Accounts:
@@ -338,6 +339,20 @@ class Accounts:
         self._begin_flushes()
         await self._flushed()
 
+    async def flush_everything(self) -> None:
+        """Until nothing waits any more. Raises StorageError, which names those that failed for so long that they are
+        given up, with all others done."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAIT
+        while self.has_work:
+            await self.flush_all()
+            left = [entry for entry in self._open.values() if entry.handle.dirty]
+            failed = [(entry.handle.ref, entry.failing) for entry in left if entry.failing is not None]
+            if failed:
+                if loop.time() >= until:
+                    raise of_accounts(failed)
+                await asyncio.sleep(FLUSH_AGAIN)
+
     def _begin_flushes(self) -> None:
         for key, entry in self._open.items():
             if entry.handle.dirty and key not in self._flushing:
@@ -355,8 +370,9 @@ class Accounts:
         except MailError as error:
             entry.handle.dirty = True
             _flush_failed(entry, error)
-        except Exception:  # a bug met in one account must not keep the others' flags from the disk
+        except Exception as error:  # a bug met in one account must not keep the others' flags from the disk
             entry.handle.dirty = True
+            entry.failing = of_one(error)
             log.exception("store-flush-failed", account=entry.handle.ref.id)
         finally:
             del self._flushing[key]
@@ -373,16 +389,19 @@ class Accounts:
 
 def _flush_failed(entry: Entry, error: MailError) -> None:
     """It is tried each second: told when the reason is another one."""
-    cause = str(error.fields.get("cause", error.code))
-    if cause != entry.failing:
+    if entry.failing is None or _cause(error) != _cause(entry.failing):
         log.warning("store-flush-failed", account=entry.handle.ref.id, code=error.code, **error.fields)
-        entry.failing = cause
+    entry.failing = error
+
+
+def _cause(error: MailError) -> str:
+    return str(error.fields.get("cause", error.code))
 
 
 def _flush_succeeded(entry: Entry) -> None:
-    if entry.failing:
+    if entry.failing is not None:
         log.info("store-flush-recovered", account=entry.handle.ref.id)
-        entry.failing = ""
+        entry.failing = None
 
 
 def _seen(opening: asyncio.Future[Entry]) -> None:

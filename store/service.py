@@ -237,9 +237,8 @@ class MaildirStore:
 
     async def flush(self) -> None:
         """Now what the flusher does each second: flag letters into names, unlinking, the index synced. For tests and
-        for whoever is about to copy the data directory."""
-        while self._open_accounts.has_work:
-            await self._open_accounts.flush_all()
+        for whoever is about to copy the data directory. Raises StorageError, which names accounts that keep failing."""
+        await self._open_accounts.flush_everything()
 
     async def fill_text(self, domain: str | None) -> None:
         """Now what the filler does when it is quiet: every message into its account's text index."""

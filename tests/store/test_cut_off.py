@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
+from core.errors import StorageError
 from store import accounts
 from store.flush import flush
 from store.fsops import FileSystem
@@ -166,6 +167,34 @@ async def test_an_unexpected_error_in_one_flush_does_not_end_all_flushing(
     assert store._open_accounts.has_work or len(calls) > 1
     await store.flush()
     assert not store._open_accounts.has_work
+
+
+async def test_a_flush_that_is_asked_for_ends_where_an_account_keeps_failing(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: it was tried again at once, for ever, and whoever had asked waited as long."""
+    monkeypatch.setattr(accounts, "WAIT", 0.3)
+    monkeypatch.setattr(accounts, "FLUSH_AGAIN", 0.1)
+    tries: list[str] = []
+
+    def failing(transaction: Transaction) -> None:
+        if transaction.handle.ref == MAIRIE:
+            tries.append(MAIRIE.id)
+            raise OSError(5, "Input/output error")
+        flush(transaction)
+
+    for ref in (MAIRIE, VOISIN):
+        await deliver(store, ref, 1)
+        await (await inbox_of(store, ref)).store_flags([(1, 1)], add=Flag.FLAGGED)
+    monkeypatch.setattr(accounts, "flush", failing)
+    async with asyncio.timeout(20):
+        with pytest.raises(StorageError, match=r"^maire@mairie\.test: storage failed"):
+            await store.flush()
+    assert 1 < len(tries) < 8
+    assert cur(data, VOISIN)[0].name.endswith(":2,F")
+    monkeypatch.setattr(accounts, "flush", flush)
+    await store.flush()
+    assert cur(data, MAIRIE)[0].name.endswith(":2,F")
 
 
 async def test_an_opening_that_fails_after_its_caller_left_is_no_traceback(
