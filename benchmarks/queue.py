@@ -25,6 +25,7 @@ from delivery.agents import Agents
 from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
 from delivery.queue import entering
+from delivery.queue.leases import NONE
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.reporter import Reporter
@@ -74,7 +75,7 @@ async def fill(queue: Queue, dead: int, well: int) -> None:
             for number, text in enumerate(wanted[first : first + 1000], first):
                 to = (NewRecipient(parse(text), f"o{number % 40}"),)
                 new = NewMessage(f"b{number:07}", parse("maire@ville.test"), BytesContent(MAIL), to)
-                entering.enqueue(connection, new, now=now, owner="", until=0.0)
+                entering.enqueue(connection, new, now=now, lease=NONE)
 
         await queue._database.write(put)
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from delivery.queue.owners import is_dead
+from delivery.queue.leases import Lease
 from delivery.queue.prepared import Prepared
 from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
 from delivery.queue.schema import RANK, RANKED, State, chunk, message, recipient
@@ -28,7 +28,6 @@ from message.content import BytesContent, Content
 
 PAGE = 256  # due recipients looked at a time
 ROUNDS = 8  # looks per claim; a destination that filled up is left out of the next one
-HELD_MOST = 366 * 86_400.0  # seconds; what is held longer was planned by a clock that ran ahead
 SMALL = 64 * 1024  # octets of a message that comes with its claim; the window of jobs bounds how many
 MAX_RECIPIENTS = 100  # in one job: what every server takes (RFC 5321 4.5.3.1.8)
 
@@ -66,9 +65,7 @@ class Claimed:
 Choose = Callable[[Sequence[Candidate]], Choice]
 
 
-def claim(
-    connection: Connection, choose: Choose, full: Collection[str], *, now: float, owner: str, until: float
-) -> list[Claimed]:
+def claim(connection: Connection, choose: Choose, full: Collection[str], *, now: float, lease: Lease) -> list[Claimed]:
     """Lease what `choose` wants of what is due at `now`. `full`: domains that need not be looked at."""
     closed, owners = set(full), set[str]()
     claimed: list[Claimed] = []
@@ -76,7 +73,7 @@ def claim(
         page = _due(connection, now, closed, owners)
         choice = choose(page)
         if choice.groups:
-            _lease(connection, choice.groups, owner=owner, until=until)
+            _lease(connection, choice.groups, lease)
             claimed += _load(connection, choice.groups)
         if len(page) < PAGE or (choice.full <= closed and choice.full_owners <= owners):
             break
@@ -133,10 +130,9 @@ _NEXT = Prepared(
 )
 
 
-def _lease(connection: Connection, groups: Sequence[Sequence[int]], *, owner: str, until: float) -> None:
+def _lease(connection: Connection, groups: Sequence[Sequence[int]], lease: Lease) -> None:
     ids = [id_ for group in groups for id_ in group]
-    leased = {"state": State.ACTIVE.value, "lease_owner": owner, "lease_until": until}
-    _LEASE.run(connection, {"ids": ids, **leased})
+    _LEASE.run(connection, {"ids": ids, "state": State.ACTIVE.value, **lease.columns()})
 
 
 def _load(connection: Connection, groups: Sequence[Sequence[int]]) -> list[Claimed]:
@@ -163,66 +159,3 @@ def next_due(connection: Connection) -> float | None:
     """When the next waiting recipient is due (Unix seconds); None when nothing waits."""
     found = _NEXT.one(connection, {})
     return None if found is None else float(found[0])
-
-
-# --- leases ----------------------------------------------------------------------------------------------------------
-
-
-def renew(connection: Connection, owner: str, until: float) -> int:
-    """Prolong all leases of a living worker; how many it holds."""
-    held = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner == owner)
-    return connection.execute(update(recipient).where(held).values(lease_until=until)).rowcount
-
-
-def recover(connection: Connection, *, owner: str, now: float, longest: float) -> int:
-    """Leases of others that are over wait again, at once. A lease further away than `longest` is a jump of the clock
-    and over too (fault 163)."""
-    over = (recipient.c.lease_until <= now) | (recipient.c.lease_until > now + longest)
-    lost = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner != owner) & over
-    return connection.execute(update(recipient).where(lost).values(_free(now))).rowcount
-
-
-def recover_dead(connection: Connection, *, owner: str, now: float) -> int:
-    """What processes of this host held that are gone waits again without its lease having to run out."""
-    holders = connection.execute(
-        select(recipient.c.lease_owner)
-        .where(recipient.c.state == State.ACTIVE.value, recipient.c.lease_owner != owner)
-        .distinct()
-    ).scalars()
-    dead = [holder for holder in holders if is_dead(holder)]
-    if not dead:
-        return 0
-    lost = (recipient.c.state == State.ACTIVE.value) & recipient.c.lease_owner.in_(dead)
-    return connection.execute(update(recipient).where(lost).values(_free(now))).rowcount
-
-
-def let_go(connection: Connection, *, owner: str, until: Collection[float], now: float) -> int:
-    """Undo claims whose commit may have happened although its answer was lost: `until` tells them apart."""
-    mine = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner == owner)
-    lost = mine & recipient.c.lease_until.in_(until)
-    return connection.execute(update(recipient).where(lost).values(_free(now))).rowcount
-
-
-def give_back(connection: Connection, *, owner: str, now: float) -> int:
-    """A worker that ends in order leaves nothing leased."""
-    mine = (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner == owner)
-    return connection.execute(update(recipient).where(mine).values(_free(now))).rowcount
-
-
-def put_back(connection: Connection, ids: Collection[int], *, owner: str, due: float) -> int:
-    """What a worker holds and cannot bring to an end is tried again at `due`."""
-    mine = recipient.c.id.in_(ids) & (recipient.c.state == State.ACTIVE.value) & (recipient.c.lease_owner == owner)
-    return connection.execute(update(recipient).where(mine).values(_free(due))).rowcount
-
-
-def pull_back(connection: Connection, *, now: float, horizon: float) -> int:
-    """Attempts further away than any back-off were planned by a clock that ran ahead: they are due now (fault 163),
-    unless their sender wants them held so long."""
-    kept = select(message.c.queue_id).where(message.c.release_at.between(now, now + HELD_MOST))
-    far = (recipient.c.state == State.WAITING.value) & (recipient.c.next_attempt > now + horizon)
-    astray = far & recipient.c.queue_id.not_in(kept)
-    return connection.execute(update(recipient).where(astray).values(next_attempt=now)).rowcount
-
-
-def _free(due: float) -> dict[str, object]:
-    return {"state": State.WAITING.value, "lease_owner": "", "lease_until": 0.0, "next_attempt": due}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from delivery.queue import holds
+from delivery.queue.leases import NONE, Lease
 from delivery.queue.prepared import Prepared
 from delivery.queue.rows import NewMessage, NewRecipient, sender_text
 from delivery.queue.schema import CHUNK, Owed, State, chunk, message, recipient, sent
@@ -33,7 +34,7 @@ _RECIPIENT_OF_ACCOUNT = Prepared(
 )
 
 
-def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, until: float) -> list[int]:
+def enqueue(connection: Connection, new: NewMessage, *, now: float, lease: Lease) -> list[int]:
     """The ids of its recipients, in their order."""
     if new.account_id:
         holds.entering(connection, new.account_id)
@@ -63,10 +64,10 @@ def enqueue(connection: Connection, new: NewMessage, *, now: float, owner: str, 
     )
     for number, data in enumerate(blocks(new.content, size=CHUNK)):
         _CHUNK.run(connection, {"queue_id": new.queue_id, "number": number, "data": data})
-    return [_add(connection, new, item, now=now, owner=owner, until=until) for item in new.recipients]
+    return [_add(connection, new, item, now=now, lease=lease) for item in new.recipients]
 
 
-def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: float, owner: str, until: float) -> int:
+def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: float, lease: Lease) -> int:
     values: dict[str, object] = {
         "queue_id": parent.queue_id,
         "address": str(new.address),
@@ -84,8 +85,7 @@ def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: 
         "last_status": EXPANDED if new.expanded else "",
         "remote": "",
         "diagnostic": "",
-        "lease_owner": owner if new.leased else "",
-        "lease_until": until if new.leased else 0.0,
+        **(lease if new.leased else NONE).columns(),
         "owed": (Owed.EXPANDED if new.expanded else Owed.NOTHING).value,
         "delay_told": False,
     }

@@ -1,7 +1,7 @@
 """The queue's face to the rest of delivery: enter, claim, report results, pay debts. Each call is one commit.
 
 `Queue(file, run_dir, clock=…, owner=…)`: `owner` names this process among those that hold leases; a process that
-starts again takes a new name, so that its former leases simply run out.
+starts again takes a new name, so that its former leases are given up.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from antispam.greylist import Greylisting, Terms
+from core import log
 from core.clock import Clock
 from delivery.queue import (
     allowance,
@@ -21,7 +22,9 @@ from delivery.queue import (
     content,
     entering,
     greylist,
+    leases,
     orphans,
+    planning,
     reports,
     results,
     tls_counts,
@@ -35,8 +38,10 @@ from delivery.queue.backlog import Backlog
 from delivery.queue.claims import Choose, Claimed
 from delivery.queue.database import Database
 from delivery.queue.hints import HintSender
+from delivery.queue.leases import Lease, Looks
 from delivery.queue.outbox import Outbox
-from delivery.queue.owners import new_owner
+from delivery.queue.owners import boot, machine, new_owner
+from delivery.queue.planning import Stand
 from delivery.queue.postgres import CommitUnknownError, PostgresDatabase
 from delivery.queue.refunds import Refunds
 from delivery.queue.reports import Debt
@@ -59,6 +64,8 @@ FRONT_LEASE = 600.0  # a front that delivers its own local recipients does so wi
 
 Entering = Callable[[Connection], tuple[Charge, list[list[int]]]]
 _UNCHARGED = Charge(Answer.GRANTED)
+
+_log = log.get(__name__)
 
 
 class Queue:
@@ -87,7 +94,10 @@ class Queue:
         self.lease = lease
         self.owner = new_owner()
         self._sent: dict[str, tuple[float, int]] = {}  # recipients of each account's day, and until when that is new
-        self._lost: set[float] = set()  # ends of leases whose claim may have been committed unheard
+        self._one_machine = not url  # a file is on one machine: all who hold leases are
+        self._claiming: set[float] = set()  # marks of leases whose claim runs
+        self._lost: set[float] = set()  # and of those whose claim may have been committed unheard
+        self._looks = Looks(clock.monotonic(), {})
         self._book = TraceBook(self._database)
         self._refunds = Refunds(self._database, clock.now)
         self._outbox = Outbox(self.enqueue)
@@ -121,12 +131,10 @@ class Queue:
     async def enqueue_all(self, news: Sequence[NewMessage]) -> list[list[int]]:
         """Several messages in one commit: all of them or none."""
         now = self._clock.now()
-        until = now + FRONT_LEASE
+        lease = self._lease(now, FRONT_LEASE)
 
         def act(connection: Connection) -> tuple[Charge, list[list[int]]]:
-            return _UNCHARGED, [
-                entering.enqueue(connection, new, now=now, owner=self.owner, until=until) for new in news
-            ]
+            return _UNCHARGED, [entering.enqueue(connection, new, now=now, lease=lease) for new in news]
 
         return (await self._entered(news, act))[1]
 
@@ -136,13 +144,13 @@ class Queue:
         """`charge` and `enqueue_all` in one commit: what is refused does not enter, what does not enter is not
         counted."""
         now = self._clock.now()
-        until = now + FRONT_LEASE
+        lease = self._lease(now, FRONT_LEASE)
 
         def act(connection: Connection) -> tuple[Charge, list[list[int]]]:
             charged = allowance.charge(connection, account_id, keys, rules, now)
             if charged.answer is not Answer.GRANTED:
                 return charged, []
-            return charged, [entering.enqueue(connection, new, now=now, owner=self.owner, until=until) for new in news]
+            return charged, [entering.enqueue(connection, new, now=now, lease=lease) for new in news]
 
         charged, ids = await self._entered(news, act)
         if charged.total:
@@ -230,17 +238,20 @@ class Queue:
     async def take(self, choose: Choose, full: Collection[str] = ()) -> tuple[list[Claimed], float | None]:
         """`claim`, and when what is left is due (`next_due`) as of the same commit."""
         now = self._clock.now()
-        until = now + self.lease
+        lease = self._lease(now, self.lease)
 
         def act(connection: Connection) -> tuple[list[Claimed], float | None]:
-            claimed = claims.claim(connection, choose, full, now=now, owner=self.owner, until=until)
+            claimed = claims.claim(connection, choose, full, now=now, lease=lease)
             return claimed, claims.next_due(connection)
 
+        self._claiming.add(lease.mark)
         try:
             return await self._database.write(act, durable=False)
         except CommitUnknownError:
-            self._lost.add(until)
+            self._lost.add(lease.mark)
             raise
+        finally:
+            self._claiming.discard(lease.mark)
 
     async def content(self, stored: StoredMessage) -> Content:
         return await self._database.read(
@@ -312,30 +323,38 @@ class Queue:
     # --- leases ------------------------------------------------------------------------------------------------------
 
     async def renew(self) -> None:
-        """Keep what this worker holds, and free what dead ones held."""
-        now = self._clock.now()
-        longest = max(self.lease, FRONT_LEASE) * 2
+        """Keep what this worker holds, and free what dead and silent ones held."""
+        now, at, lost = self._clock.now(), self._clock.monotonic(), tuple(self._lost)
+        lease, but = self._lease(now, self.lease), self._claiming | self._lost
 
-        lost = tuple(self._lost)
-
-        def act(connection: Connection) -> None:
+        def act(connection: Connection) -> Looks:
             if lost:
-                claims.let_go(connection, owner=self.owner, until=lost, now=now)
-            claims.renew(connection, self.owner, now + self.lease)
-            claims.recover(connection, owner=self.owner, now=now, longest=longest)
-            claims.recover_dead(connection, owner=self.owner, now=now)
+                leases.let_go(connection, owner=self.owner, marks=lost, now=now)
+            leases.renew(connection, lease, but=but)
+            looks = self._looks.next(leases.of_others(connection, self.owner), at, self.lease / 2)
+            leases.free(connection, looks.over(), now)
+            leases.free_dead(connection, looks.silent, now, one_machine=self._one_machine)
+            return looks
 
-        await self._database.write(act)
+        self._looks = await self._database.write(act)
         self._lost.difference_update(lost)
+
+    def _lease(self, now: float, term: float) -> Lease:
+        return Lease(self.owner, now + term, term)
 
     async def put_back(self, ids: Collection[int], wait: float) -> None:
         """Give up leases whose work ended without a result; the recipients are due again in `wait` seconds."""
         due = self._clock.now() + wait
-        await self._database.write(lambda c: claims.put_back(c, ids, owner=self.owner, due=due))
+        await self._database.write(lambda c: leases.put_back(c, ids, owner=self.owner, due=due))
 
     async def pull_back(self, horizon: float) -> int:
+        """Plan again what a clock that went back, or ran ahead, would keep waiting."""
         now = self._clock.now()
-        return await self._database.write(lambda c: claims.pull_back(c, now=now, horizon=horizon))
+        stand = Stand(machine(), boot(), now - self._clock.monotonic())
+        back = await self._database.write(lambda c: planning.replan(c, stand, now))
+        if back:
+            _log.warning("clock-went-back", seconds=round(back))
+        return await self._database.write(lambda c: planning.pull_back(c, now=now, horizon=horizon))
 
     async def tidy(self) -> None:
         before = self._clock.now() - self._trace_seconds
@@ -354,4 +373,4 @@ class Queue:
 
     async def give_back(self) -> int:
         now = self._clock.now()
-        return await self._database.write(lambda c: claims.give_back(c, owner=self.owner, now=now))
+        return await self._database.write(lambda c: leases.give_back(c, owner=self.owner, now=now))

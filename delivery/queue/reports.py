@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, select, text, update
 
 from core.errors import ConflictError
 from delivery.queue.entering import enqueue
+from delivery.queue.leases import NONE
 from delivery.queue.results import finish
 from delivery.queue.rows import NewMessage, StoredMessage, StoredRecipient, message_of, recipient_of
 from delivery.queue.schema import OWING, Owed, message, recipient
@@ -62,7 +63,7 @@ def settle(connection: Connection, debt: Debt, report: NewMessage | None, *, now
     ids = [item.id for item in debt.recipients]
     _strike(connection, ids, debt.owed)
     if report is not None:
-        enqueue(connection, report, now=now, owner="", until=0.0)
+        enqueue(connection, report, now=now, lease=NONE)
     finish(connection, {debt.message.queue_id})
 
 

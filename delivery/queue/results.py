@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from delivery.queue.leases import NONE
 from delivery.queue.prepared import Prepared
 from delivery.queue.rows import Row, StoredMessage, StoredRecipient, message_of, recipient_of
 from delivery.queue.schema import Owed, State, chunk, message, recipient
@@ -149,8 +150,7 @@ def _write(connection: Connection, item: Settled, now: float) -> None:
             "last_status": outcome.last_status,
             "remote": result.remote,
             "diagnostic": result.diagnostic,
-            "lease_owner": "",
-            "lease_until": 0.0,
+            **NONE.columns(),
             "owed": _still_owed(stored, outcome).value,
             "delay_told": outcome.delay_told,
         },

@@ -34,7 +34,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from core.errors import StorageError
 
-VERSION = 4
+VERSION = 5
 
 # One row of bytes: what a front may hold the interpreter for (design.md section 6), so that a read is one row.
 CHUNK = 256 * 1024
@@ -111,7 +111,7 @@ chunk = Table(
 # `organisation_id`: whose administrators may see and handle this recipient (promise P8). `domain`: of the address,
 # what fairness and static routes go by; "" for a recipient whose mailbox is here. `folder`: where a local delivery
 # goes, "" is the inbox. `owed`: see `Owed`. `priority`: its message's, again, for who claims. `held` tells that `holds`
-# has a reason (`delivery.queue.holds`).
+# has a reason (`delivery.queue.holds`). `lease_until` and `lease_term`: `delivery.queue.leases.Lease`.
 recipient = Table(
     "queue_recipient",
     metadata,
@@ -139,6 +139,7 @@ recipient = Table(
     Column("delay_told", Boolean, nullable=False),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("holds", Integer, nullable=False, server_default="0"),
+    Column("lease_term", Double, nullable=False, server_default="60"),
 )
 
 # Due recipients in their order, covering: past 50,000 of one dead domain, or of one commune, the look stays in the
@@ -308,6 +309,11 @@ def _version_4(connection: Connection) -> None:
     _add_columns(connection, message)
 
 
+def _version_5(connection: Connection) -> None:
+    """How long a lease may stay the same. Those of earlier versions: as long as a delivery worker's, which renews."""
+    _add_columns(connection, recipient)
+
+
 def _add_columns(connection: Connection, *tables: Table) -> None:
     """SQLite and PostgreSQL add columns with a default without rewriting a row."""
     for table in tables:
@@ -320,4 +326,4 @@ def _add_columns(connection: Connection, *tables: Table) -> None:
 
 
 # One for each step from a version to the next.
-UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2, _version_3, _version_4)
+UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2, _version_3, _version_4, _version_5)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from core.errors import ConflictError
 from delivery.queue.entering import enqueue
+from delivery.queue.leases import NONE
 from delivery.queue.rows import NewMessage
 from delivery.queue.schema import tls
 
@@ -93,4 +94,4 @@ def settle(connection: Connection, day: int, domain: str, mails: Sequence[NewMes
     if not gone:
         raise ConflictError("the report is already on its way", code="report-sent")
     for mail in mails:
-        enqueue(connection, mail, now=now, owner="", until=0.0)
+        enqueue(connection, mail, now=now, lease=NONE)

@@ -20,11 +20,15 @@ HEAD = b"From: a@one.test\r\nTo: b@two.test\r\n\r\n"
 
 
 def new(
-    queue_id: str, *recipients: str, body: bytes = b"bonjour\r\n", org: str = "o1", leased: bool = False
+    queue_id: str,
+    *recipients: str,
+    body: bytes = b"bonjour\r\n",
+    org: str = "o1",
+    leased: bool = False,
+    wait: float = 0.0,
 ) -> NewMessage:
-    items = tuple(
-        NewRecipient(parse(text), org, Dsn(frozenset({"FAILURE"}), "rfc822;x"), leased=leased) for text in recipients
-    )
+    dsn = Dsn(frozenset({"FAILURE"}), "rfc822;x")
+    items = tuple(NewRecipient(parse(text), org, dsn, leased=leased, wait=wait) for text in recipients)
     return NewMessage(queue_id, parse("a@one.test"), BytesContent(HEAD + body), items, account_id="acc")
 
 
@@ -48,3 +52,10 @@ async def another(tmp_path: Path, clock: ManualClock, busy: float = 5.0) -> Queu
     queue = Queue(tmp_path / "queue" / "queue.db", tmp_path / "run", clock=clock, busy=busy)
     await queue.open()
     return queue
+
+
+async def watch(queue: Queue, clock: ManualClock, seconds: float) -> None:
+    """What a runner does: it looks each quarter of a minute."""
+    for _ in range(round(seconds / 15)):
+        clock.advance(15)
+        await queue.renew()

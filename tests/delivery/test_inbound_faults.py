@@ -20,6 +20,7 @@ from delivery.types import MailParameters, Transaction
 from store.faults import storage_error
 from tests.delivery.conftest import World
 from tests.delivery.from_outside import MAIL, queued
+from tests.delivery.queue_alone import watch
 from tests.fakes.delivery_world import FakeScanner
 
 
@@ -131,10 +132,9 @@ async def test_a_result_that_was_lost_is_found_again_by_the_runner_without_a_sec
     apply, world.queue.apply = world.queue.apply, lost  # type: ignore[method-assign,assignment]  # a fault
     assert (await world.send(world.inbound(), MAIL, "conseil@ville.test")).ok
     world.queue.apply = apply  # type: ignore[method-assign]  # healed
-    world.clock.advance(601)
     runner = world.another_queue()
     await runner.open()
-    await runner.renew()
+    await watch(runner, world.clock, 615)
     local = next(
         item
         for item in await runner.claim(world.scheduler()._destinations.selection())

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import pytest
+
 from delivery.queue.claims import Candidate, Choice
 from delivery.queue.owners import is_dead, new_owner
 from tests.delivery.conftest import World
@@ -34,16 +36,27 @@ def test_only_a_process_that_is_certainly_gone_is_dead() -> None:
         process.stdin.close()
         process.stdout.close()
     assert is_dead(owner)
-    host, rest = owner.split("-", 1)
-    assert not is_dead(f"0{host[1:]}x-{rest}"), "another host: nobody knows"
-    for strange in ("", "abc", "a-b-c-d", "0123456789abcdef"):
-        assert not is_dead(strange)
+    host, boot, rest = owner.split("-", 2)
+    elsewhere = host.translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
+    assert not is_dead(f"{elsewhere}-{boot}-{rest}"), "another host: nobody knows"
+    assert not is_dead(f"{elsewhere}-{boot}-{rest}", one_machine=True), "another container of this machine, perhaps"
+    for strange in ("", "abc", "a-b-c-d", "a-b-c-d-e", "0123456789abcdef"):
+        assert not is_dead(strange, one_machine=True)
+
+
+@pytest.mark.parametrize("one_machine", [False, True])
+def test_no_process_outlives_the_start_of_its_machine(one_machine: bool) -> None:
+    """On PostgreSQL it may be one of another machine, which lives."""
+    host, boot, rest = new_owner().split("-", 2)
+    former = boot.translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
+    for where in (host, "0123456789ab"):
+        assert is_dead(f"{where}-{former}-{rest}", one_machine=one_machine) is one_machine
 
 
 def test_a_number_given_again_is_another_process() -> None:
-    host, pid, start, rest = new_owner().split("-")
+    host, boot, pid, start, rest = new_owner().split("-")
     assert int(pid) == os.getpid()
-    assert is_dead(f"{host}-{pid}-{int(start) + 1}-{rest}")
+    assert is_dead(f"{host}-{boot}-{pid}-{int(start) + 1}-{rest}")
 
 
 async def test_f146_what_a_dead_process_held_is_taken_over_at_once(world: World) -> None:

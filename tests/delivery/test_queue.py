@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -16,19 +17,20 @@ from sqlalchemy import Connection
 
 from core.address import parse
 from core.clock import ManualClock
-from core.envelope import Dsn
+from core.envelope import Dsn, Schedule
 from core.errors import ConflictError, StorageError
 from core.sqlite import backup
 from core.status import accepted, deferred
 from delivery.queue import database
 from delivery.queue.allowance import Rules
 from delivery.queue.claims import SMALL
+from delivery.queue.postgres import CommitUnknownError
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.queue.schema import Owed
 from delivery.types import Result, ResultKind
 from message.content import BytesContent
-from tests.delivery.queue_alone import HEAD, another, everything, judge, new
+from tests.delivery.queue_alone import HEAD, another, everything, judge, new, watch
 
 T = TypeVar("T")
 
@@ -89,13 +91,12 @@ async def test_a_dead_workers_lease_runs_out_and_a_living_ones_does_not(
     dead = await another(tmp_path, clock)
     await queue.enqueue(new("q1", "b@two.test"))
     assert len(await dead.claim(everything)) == 1
-    clock.advance(40)
-    await dead.renew()
-    clock.advance(40)
-    await queue.renew()
+    for _ in range(4):
+        await watch(queue, clock, 30)
+        await dead.renew()
+    await watch(queue, clock, 45)
     assert await queue.claim(everything) == []
-    clock.advance(30)
-    await queue.renew()
+    await watch(queue, clock, 30)
     assert len(await queue.claim(everything)) == 1
     # What the dead worker still reports is no longer its to report.
     late = await dead.apply([Result(1, ResultKind.DELIVERED, accepted())], judge)
@@ -118,9 +119,113 @@ async def test_f163_a_clock_that_ran_ahead_delays_nothing(tmp_path: Path, queue:
     assert await queue.claim(everything) == []
     assert await queue.pull_back(86400) == 1
     other = await another(tmp_path, clock)
-    await other.renew()
+    await watch(other, clock, 615)
     assert len(await other.claim(everything)) == 2
     await other.close()
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 20 * 86400.0])
+async def test_f163_a_clock_that_jumps_takes_no_lease_from_a_worker_that_lives_and_prolongs_none(
+    tmp_path: Path, queue: Queue, clock: ManualClock, jump: float
+) -> None:
+    """A jump ahead made every lease look over until its holder renewed it: what was being sent was sent twice."""
+    alive, silent = await another(tmp_path, clock), await another(tmp_path, clock)
+    for worker, domain in ((alive, "one"), (silent, "two")):
+        await queue.enqueue(new(domain, f"b@{domain}.test"))
+        assert len(await worker.claim(everything)) == 1
+    await watch(queue, clock, 15)
+    clock.at += jump
+    await watch(queue, clock, 15)
+    assert await queue.claim(everything) == []
+    for _ in range(3):
+        await alive.renew()
+        await watch(queue, clock, 15)
+    assert [job.message.queue_id for job in await queue.claim(everything)] == ["two"]
+    await alive.close()
+    await silent.close()
+
+
+async def test_f163_a_machine_that_stood_still_takes_no_lease_from_one_that_stood_still_with_it(
+    tmp_path: Path, queue: Queue, clock: ManualClock
+) -> None:
+    other = await another(tmp_path, clock)
+    await queue.enqueue(new("q1", "b@two.test"))
+    assert len(await other.claim(everything)) == 1
+    await watch(queue, clock, 15)
+    clock.advance(3600)
+    await queue.renew()  # the first that runs again
+    await other.renew()
+    await watch(queue, clock, 45)
+    assert await queue.claim(everything) == []
+    await other.close()
+
+
+async def test_f163_what_waits_waits_no_longer_when_the_clock_goes_back(
+    tmp_path: Path, queue: Queue, clock: ManualClock
+) -> None:
+    """By an hour, while nobody ran: it waited for that hour, too."""
+    await queue.enqueue(
+        new("now", "b@two.test"),
+    )
+    await queue.enqueue(new("later", "b@two.test", wait=7200.0))
+    wished = Schedule(release_at=clock.now() + 7200, hold="for;7200")
+    await queue.enqueue(replace(new("wished", "b@two.test"), schedule=wished))
+    await queue.pull_back(86400)
+    clock.advance(600)
+    clock.at -= 3600
+    other = await another(tmp_path, clock)
+    assert await other.claim(everything) == []
+    await other.pull_back(86400)
+    await queue.pull_back(86400)  # who looks afterwards brings nothing forward once more
+    assert [job.message.queue_id for job in await other.claim(everything)] == ["now"]
+    clock.advance(6590)
+    assert await other.claim(everything) == []
+    clock.advance(20)
+    assert [job.message.queue_id for job in await other.claim(everything)] == ["later"]
+    clock.advance(3600)
+    assert [job.message.queue_id for job in await other.claim(everything)] == ["wished"]
+    await other.close()
+
+
+async def test_f158_a_claim_of_unknown_end_is_undone_though_all_was_renewed_before_that_was_known(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The renewal changed what told it apart: it was renewed for ever, and no job had it."""
+    await queue.enqueue(new("q1", "b@two.test"))
+    write = queue._database.write
+
+    async def cut(act: Callable[[Connection], T], *, durable: bool = True) -> T:
+        value = await write(act, durable=durable)
+        monkeypatch.setattr(queue._database, "write", write)
+        clock.advance(15)
+        await queue.renew()
+        raise CommitUnknownError("1", value, OSError("cut"))
+
+    monkeypatch.setattr(queue._database, "write", cut)
+    with pytest.raises(CommitUnknownError):
+        await queue.claim(everything)
+    assert await queue.claim(everything) == []
+    clock.advance(15)
+    await queue.renew()
+    assert len(await queue.claim(everything)) == 1
+
+
+async def test_f163_a_clock_that_goes_forward_or_starts_anew_moves_nothing(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue.enqueue(new("q1", "b@two.test", wait=7200.0))
+    await queue.pull_back(86400)
+    due = await queue.next_due()
+    for ahead, ticks, boot in ((1.0, 0.0, "one"), (-1.9, 0.0, "one"), (900.0, 0.0, "one"), (0.0, 9000.0, "two")):
+        clock.at += ahead
+        clock.ticks += ticks  # of another start of the machine: no jump
+        monkeypatch.setattr("delivery.queue.queue.boot", lambda boot=boot: boot)
+        await queue.pull_back(86400)
+        assert await queue.next_due() == due
+    clock.at -= 60.0  # of the 15 minutes that it went ahead
+    await queue.pull_back(86400)
+    assert due is not None
+    assert await queue.next_due() == due - 60
 
 
 async def test_what_a_front_delivers_itself_is_left_to_it_until_its_lease_is_over(
@@ -132,8 +237,9 @@ async def test_what_a_front_delivers_itself_is_left_to_it_until_its_lease_is_ove
     await queue.apply([Result(ids[0], ResultKind.DELIVERED, accepted())], judge)
     assert await queue.administration.list(None) == []
     await queue.enqueue(new("q2", "b@two.test", leased=True))
-    clock.advance(601)
-    await runner.renew()
+    await watch(runner, clock, 585)
+    assert await runner.claim(everything) == []
+    await watch(runner, clock, 30)
     assert len(await runner.claim(everything)) == 1
     await runner.close()
 

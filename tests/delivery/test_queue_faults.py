@@ -18,6 +18,7 @@ from core.address import parse
 from core.clock import ManualClock
 from core.errors import ConflictError, NotFoundError, StorageError, TemporaryError
 from delivery.queue.entering import enqueue
+from delivery.queue.leases import NONE
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from message.content import BytesContent
@@ -42,11 +43,11 @@ async def test_a_refused_operation_that_is_alone_in_its_group_leaves_nothing(que
     """It has no savepoint of its own: the transaction goes back."""
 
     def half(connection: Connection) -> None:
-        enqueue(connection, new("half", "b@two.test"), now=0.0, owner="", until=0.0)
+        enqueue(connection, new("half", "b@two.test"), now=0.0, lease=NONE)
         raise NotFoundError("no", code="no")
 
     def bug(connection: Connection) -> None:
-        enqueue(connection, new("bug", "b@two.test"), now=0.0, owner="", until=0.0)
+        enqueue(connection, new("bug", "b@two.test"), now=0.0, lease=NONE)
         raise ZeroDivisionError
 
     with pytest.raises(NotFoundError):

@@ -25,14 +25,17 @@ from delivery.queue import (
     content,
     entering,
     holds,
+    leases,
     orphans,
     picking,
+    planning,
     reports,
     results,
     schema,
 )
 from delivery.queue import backlog as backlogs
 from delivery.queue.backlog import Backlog
+from delivery.queue.leases import NONE, Lease, Looks
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.types import Picked, QueuedMessage, Result, ResultKind
 from message.content import BytesContent
@@ -63,7 +66,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     to = tuple(NewRecipient(parse(f"x@{name}.test"), "o1") for name in ("good", "bad", "late"))
     to += (NewRecipient(parse("x@gone.test"), "o1", wait=1.0),)
     new = NewMessage("q1", parse("a@one.test"), BytesContent(HEAD + b"x" * 600_000), to, local_prefix=b"X: y\r\n")
-    ids = await run(lambda c: entering.enqueue(c, new, now=NOW, owner="", until=0.0))
+    ids = await run(lambda c: entering.enqueue(c, new, now=NOW, lease=NONE))
     assert len(set(ids)) == 4
     rules, four = allowance.Rules(5, 100, 100), [f"{number}@two.test" for number in range(4)]
     assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).answer is allowance.Answer.GRANTED
@@ -72,7 +75,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     for reason in (holds.Hold.LOCK, holds.Hold.SUSPENSION):
         await run(lambda c, reason=reason: holds.hold_accounts(c, ["acc"], reason))  # type: ignore[misc]  # bound here
     to_hold = NewMessage("q0", None, BytesContent(HEAD), (NewRecipient(parse("x@held.test")),), account_id="acc")
-    await run(lambda c: entering.enqueue(c, to_hold, now=NOW, owner="", until=0.0))
+    await run(lambda c: entering.enqueue(c, to_hold, now=NOW, lease=NONE))
     await run(lambda c: holds.free_accounts(c, ["acc"], holds.Hold.LOCK))
     assert (await run(lambda c: administration._show(c, None, "q0"))).held_by == ("suspension",)
     await run(lambda c: holds.free_accounts(c, ["acc"], holds.Hold.SUSPENSION))
@@ -91,14 +94,20 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert await run(claims.next_due) == NOW
 
     window = Destinations(9, Routes({}).next_hop).selection()
-    taken = await run(lambda c: claims.claim(c, window, (), now=NOW, owner="w1", until=NOW + 60))
+    taken = await run(lambda c: claims.claim(c, window, (), now=NOW, lease=Lease("w1", NOW + 60, 60.0)))
     assert [len(job.recipients) for job in taken] == [1, 1, 1]
     assert taken[0].message.local_prefix == b"X: y\r\n"
     database: Any = None
     loaded = await run(lambda c: content.load(c, database, "q1", new.content.size, len(HEAD)))
     assert (loaded.head, loaded.size) == (HEAD, new.content.size)
-    assert await run(lambda c: claims.renew(c, "w1", NOW + 90)) == 3
-    assert await run(lambda c: claims.recover(c, owner="w2", now=NOW, longest=600)) == 0
+    renewed = Lease("w1", NOW + 90, 60.0)
+    assert await run(lambda c: leases.renew(c, renewed, but={NOW + 60})) == 0
+    assert await run(lambda c: leases.renew(c, renewed, but=())) == 3
+    assert await run(lambda c: leases.of_others(c, "w2")) == [renewed]
+    looks = Looks(0.0, {}).next([renewed], 50.0, 60.0)
+    assert looks.over() == []
+    assert looks.next([renewed], 110.0, 60.0).over() == [renewed]
+    await run(lambda c: leases.free(c, [Lease("w1", NOW + 60, 60.0)], NOW))  # renewed meanwhile: nothing is taken
 
     outcomes = [
         Result(ids[0], ResultKind.DELIVERED, accepted()),
@@ -109,7 +118,11 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert [item.outcome.state.value for item in settled] == ["delivered", "failed", "waiting"]
     backlog = Backlog("gone.test", NOW + 300, deferred("away", "away", "4.4.1"), "", NOW - 1e6, NOW - 1e5)
     assert await run(lambda c: backlogs.put_off(c, backlog, RULES.judge, now=NOW + 2)) == ([], 0)
-    assert await run(lambda c: claims.pull_back(c, now=NOW, horizon=1.0)) == 2
+    assert await run(lambda c: planning.pull_back(c, now=NOW, horizon=1.0)) == 2
+
+    for ahead, back in ((50.0, 0.0), (50.0, 0.0), (40.0, 10.0), (40.0, 0.0)):
+        stand = planning.Stand("m", "b", ahead)
+        assert await run(lambda c, stand=stand: planning.replan(c, stand, NOW)) == back  # type: ignore[misc]  # bound here
 
     [debt] = await run(lambda c: reports.debts(c, NOW))
     report = NewMessage("r1", None, BytesContent(HEAD), (NewRecipient(parse("a@one.test"), "o1", local=True),))
@@ -127,7 +140,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert gone == [("q1", "a@one.test", "x@late.test", "o1")]
     shapes = await run(lambda c: picking.shape(c, "o1", "domain", NOW + 600))
     assert [(item.name, item.total, item.counts[2]) for item in shapes] == [("", 1, 1), ("gone.test", 1, 1)]
-    assert await run(lambda c: claims.give_back(c, owner="w1", now=NOW)) == 0
+    assert await run(lambda c: leases.give_back(c, owner="w1", now=NOW)) == 0
     await run(lambda c: results.remove(c, ["q1"]))
     assert [item.queue_id for item in await run(lambda c: administration._list(c, None, 10))] == ["r1"]
 
@@ -154,7 +167,7 @@ async def meanwhile(engine: AsyncEngine, first: Callable[[Connection], object], 
 
 def enters(connection: Connection) -> None:
     new = NewMessage("q1", None, BytesContent(HEAD), (NewRecipient(parse("x@one.test")),), account_id="acc")
-    entering.enqueue(connection, new, now=NOW, owner="", until=0.0)
+    entering.enqueue(connection, new, now=NOW, lease=NONE)
 
 
 def suspends(connection: Connection) -> None:
@@ -207,9 +220,9 @@ async def test_the_last_two_recipients_of_a_message_end_side_by_side_and_the_mes
     async with engine.begin() as connection:
         await connection.run_sync(schema.metadata.create_all)
         new = NewMessage("q1", parse("a@one.test"), BytesContent(HEAD), to)
-        ids = await connection.run_sync(lambda c: entering.enqueue(c, new, now=NOW, owner="", until=0.0))
+        ids = await connection.run_sync(lambda c: entering.enqueue(c, new, now=NOW, lease=NONE))
         window = Destinations(9, Routes({}).next_hop).selection()
-        await connection.run_sync(lambda c: claims.claim(c, window, (), now=NOW, owner="w", until=NOW + 60))
+        await connection.run_sync(lambda c: claims.claim(c, window, (), now=NOW, lease=Lease("w", NOW + 60, 60.0)))
 
     async def end(id_: int, applied: asyncio.Event, other: asyncio.Event) -> None:
         done = [Result(id_, ResultKind.DELIVERED, accepted())]

@@ -20,6 +20,7 @@ from store import custody
 from store.service import MaildirStore, initialise
 from store.types import AccountRef, Column
 from tests.delivery.conftest import HOST, World
+from tests.delivery.queue_alone import watch
 from tests.delivery.runner import empty, running, until
 from tests.directory.helpers import commune, mailbox
 from tests.fakes.delivery_world import delivered
@@ -95,9 +96,9 @@ async def test_f145_a_redelivery_after_a_lost_result_is_recognised(real: World) 
     apply, real.queue.apply = real.queue.apply, lost  # type: ignore[method-assign,assignment]  # a fault
     assert (await real.send(real.inbound(), MAIL, "conseil@ville.test")).ok
     real.queue.apply = apply  # type: ignore[method-assign]  # healed
-    real.clock.advance(601)
-    runner = real.another_queue(lease=0.2)
+    runner = real.another_queue()
     await runner.open()
+    await watch(runner, real.clock, 615)
     async with running(real.scheduler(runner)):
         await until(lambda: empty(real))
     await runner.close()

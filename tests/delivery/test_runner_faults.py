@@ -13,6 +13,7 @@ from delivery.ledger import Ledger
 from delivery.queue.results import Judge, Settled
 from delivery.types import Job, Result
 from tests.delivery.conftest import World
+from tests.delivery.queue_alone import watch
 from tests.delivery.runner import empty, put, running, tried, until, waiting
 from tests.fakes.delivery_world import delivered
 
@@ -95,9 +96,8 @@ async def test_f146_a_runner_that_died_after_the_remote_250_causes_one_duplicate
     await dying.open()
     queue_id = await put(world, "x@far.test")
     assert len(await dying.claim(world.scheduler()._destinations.selection())) == 1  # delivered, then killed
+    await watch(world.queue, world.clock, 75)
     async with running(world.scheduler()):
-        world.clock.advance(61)
-        world.queue.lease = 0.04
         await until(lambda: empty(world))
     assert [job.queue_id for job in world.remote.jobs] == [queue_id]
     await dying.close()

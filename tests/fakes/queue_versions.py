@@ -50,6 +50,7 @@ CREATE TABLE queue_sending (account_id VARCHAR(64) NOT NULL PRIMARY KEY, locked_
 ALTER TABLE queue_recipient ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE queue_sending ADD COLUMN holds INTEGER NOT NULL DEFAULT 0
 """,
+    "ALTER TABLE queue_message ADD COLUMN submitter TEXT NOT NULL DEFAULT ''",
 )
 BYTES = b"From: a@one.test\r\n\r\nold\r\n"
 
