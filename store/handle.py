@@ -107,7 +107,8 @@ def open_cur(fs: FileSystem, root: int, directory: str) -> int:
 
 
 class _Pin:
-    """Each time it is entered, one hold on an open account."""
+    """While it is entered, one hold on an open account. The account does not keep it: what holds itself stays in memory
+    until the collector looks at all that is old, which is never on a front where thousands idle."""
 
     __slots__ = ("_handle",)
 
@@ -141,7 +142,6 @@ class Handle:
         self.pins = 0
         self.unpinned = asyncio.Event()
         self.unpinned.set()
-        self._pin = _Pin(self)
         self.dirty = False  # something waits for the flusher
         self.behind = False  # and one more turn of it would not be enough
         self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
@@ -171,7 +171,7 @@ class Handle:
 
     def pinned(self) -> _Pin:
         """On the event loop: whoever works with the account beyond one step keeps it open."""
-        return self._pin
+        return _Pin(self)
 
     def tell_once(self, event: str, name: str, **fields: object) -> None:
         """What is wrong with a file: in the log, once while the account is open."""

@@ -43,13 +43,16 @@ class Filler:
         """Until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            now = asyncio.get_running_loop().time()
-            for entry in [each for each in accounts.entries() if each.handle.try_behind <= now]:
-                await self._scan(accounts, entry, again=True)
-            for entry in [each for each in accounts.entries() if each.handle.unscanned]:
-                await self._scan(accounts, entry)
-            for entry in self._wanting(accounts):
-                await self._fill_quietly(accounts, entry)
+            await self._look(accounts)  # which keeps no account while we sleep
+
+    async def _look(self, accounts: Accounts) -> None:
+        now = asyncio.get_running_loop().time()
+        for entry in [each for each in accounts.entries() if each.handle.try_behind <= now]:
+            await self._scan(accounts, entry, again=True)
+        for entry in [each for each in accounts.entries() if each.handle.unscanned]:
+            await self._scan(accounts, entry)
+        for entry in self._wanting(accounts):
+            await self._fill_quietly(accounts, entry)
 
     async def _scan(self, accounts: Accounts, entry: Entry, *, again: bool = False) -> None:
         """Until every message is read, or the account is closed. `again`: those that could not be read, when the
