@@ -110,6 +110,9 @@ class GuardedMailbox:
     async def stretch(self, first: int, last: int) -> Stretch:
         return await (await self._readable()).stretch(first, last)
 
+    async def small(self, uids: Sequence[int]) -> Sequence[bytes]:
+        return await (await self._readable()).small(uids)
+
     async def open(self, uid: Uid) -> MessageFile:
         return await (await self._readable()).open(uid)
 

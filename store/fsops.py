@@ -121,6 +121,13 @@ class FileSystem:
         self._opened(fd, self._path(parent, name))
         return fd
 
+    def duplicate(self, fd: int) -> int:
+        """The same open directory for somebody else, who closes it."""
+        own = os.dup(fd)
+        if self._recorder:
+            self._opened(own, self._paths.get(fd, "?"))
+        return own
+
     def real_path(self, directory: int) -> str:
         """The name of an open directory without any symbolic link: for SQLite, which opens by name."""
         return os.readlink(f"/proc/self/fd/{directory}")

@@ -28,6 +28,7 @@ from store import (
     outside,
     records,
     replace,
+    small,
     sort,
     stretches,
     thread,
@@ -220,6 +221,19 @@ class FolderView:
             fs.close(fd)
             raise UnreadableError("the message cannot be read", code="storage-odd-file")
         return OpenFile(fs, fd, status.st_size, self._pool, partial(handle.tell_unread, name))
+
+    async def small(self, uids: Sequence[int]) -> Sequence[bytes]:
+        directory, names = await self._read(partial(small.names, uids=uids))
+        handle = (await self._entry()).handle  # after the last suspension, as above
+        try:
+            cur = handle.fs.duplicate(handle.read_cur(self._id, directory))
+        except OSError:  # `open` tells what is wrong
+            return ()
+        try:
+            reading = partial(small.read, handle.fs, cur, handle.owner, names)
+            return await ended(asyncio.get_running_loop().run_in_executor(self._pool, reading))
+        finally:
+            handle.fs.close(cur)
 
     async def changes(self, since: int, uidnext: int) -> Changes:
         def ask(db: Connection, row: FolderRow) -> Changes:

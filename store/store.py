@@ -40,6 +40,7 @@ from store.types import (
 
 UidRanges = Sequence[tuple[int, int]]  # inclusive pairs, ascending, disjoint: ((1, 3), (7, 7))
 Progress = Callable[[int, int], None]  # accounts done, of all
+LARGEST_SMALL = 64 * 1024  # octets of a message that `Mailbox.small` reads
 
 
 class Spool(Protocol):
@@ -115,6 +116,10 @@ class Mailbox(Protocol):
 
     async def open(self, uid: Uid) -> MessageFile:
         """Raises `NotFoundError` when it was expunged and its file is gone."""
+
+    async def small(self, uids: Sequence[int]) -> Sequence[bytes]:
+        """The octets of these messages, all held in memory: of so many, from the first on, as are small ones that can
+        be read just so. Of the next one `open` tells more. NotFoundError: the folder is gone."""
 
     async def changes(self, since: int, uidnext: int) -> Changes:
         """All that happened after mod-sequence `since` (CONDSTORE, QRESYNC, NOOP). `uidnext`: what the caller had

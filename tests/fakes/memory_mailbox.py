@@ -150,6 +150,9 @@ class MemoryMailbox:
     async def stretch(self, first: int, last: int) -> Stretch:
         return stretch_of([self.messages[uid] for uid in sorted(self.messages) if first <= uid <= last])
 
+    async def small(self, uids: Sequence[int]) -> Sequence[bytes]:
+        return ()  # each is opened alone
+
     async def open(self, uid: Uid) -> MemoryFile:
         self.asked.append(("open", uid))
         if uid not in self.raw:

@@ -14,6 +14,7 @@ from imap.session import Services
 from message.content import BytesContent
 from store import changes, records
 from store.catalog import FolderRow
+from store.fsops import FileSystem
 from store.index import Connection
 from store.service import MaildirStore, initialise
 from store.types import AccountRef, Message, Placement
@@ -23,9 +24,9 @@ MAIL = b"Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"
 
 
 @contextlib.asynccontextmanager
-async def real(path: Path) -> AsyncIterator[tuple[World, MaildirStore]]:
+async def real(path: Path, fs: FileSystem | None = None) -> AsyncIterator[tuple[World, MaildirStore]]:
     initialise(path / "data")
-    store = MaildirStore(path / "data")
+    store = MaildirStore(path / "data", fs=fs)
     await store.open()
     try:
         async with World(store=store) as world:

@@ -10,7 +10,7 @@ from core import log
 from core.errors import ForbiddenError, NotFoundError, StorageError, UnreadableError, unreadable
 from imap import responses
 from imap.command import WHEN_SELECTED, Command
-from imap.commands.fetch import stretches
+from imap.commands.fetch import small, stretches
 from imap.commands.fetch.answer import Answer
 from imap.commands.fetch.binary import UnknownEncodingError
 from imap.commands.fetch.items import FLAGS, MOD_SEQ, RECENT_FLAGS, UID, Attribute
@@ -88,7 +88,7 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, unasked: bo
     if not wanted:
         return 0, part.code
     seen = await _mark_seen(selected, ranges) if todo.marks_seen else frozenset()
-    run = _Run(session, selected, view, todo, seen)
+    run = _Run(session, selected, view, todo, seen, together=small.fits(todo, wanted, seen))
     if args.items == (UID,) and not by_uid and modifiers == NO_MODIFIERS:
         # The view knows the UIDs, also of what is gone and was not told yet (RFC 2180 4.1.1).
         await run.uids(await known(view, ranges))
@@ -150,7 +150,10 @@ async def _unmark(selected: Selected, uids: Sequence[int]) -> None:
 class _Run:
     """One FETCH on its way through the rows."""
 
-    def __init__(self, session: Session, selected: Selected, view: View, todo: Plan, seen: frozenset[int]) -> None:
+    def __init__(
+        self, session: Session, selected: Selected, view: View, todo: Plan, seen: frozenset[int], *, together: bool
+    ) -> None:
+        """`together`: whole small messages are answered many at once."""
         self.answered = 0
         self.shown = set[int]()  # of those that this command made \\Seen
         self.unreadable = 0  # messages whose file the disk does not give
@@ -162,9 +165,10 @@ class _Run:
         self._todo = todo
         self._seen = seen
         self._condstore, self._uid_only = session.condstore, session.uid_only
-        self._lines = (
-            Lines(todo, view.uids, uid_only=session.uid_only, recent=view.recent) if Lines.fits(todo) else None
-        )
+        self._lines: Lines | None = None
+        self._together, self._columns = together, todo.columns | (small.COLUMNS if together else Column.NONE)
+        if together or Lines.fits(todo):
+            self._lines = Lines(todo, view.uids, uid_only=session.uid_only, recent=view.recent)
 
     async def flags(self, ranges: Ranges) -> None:
         """Flags of messages that are neighbours in the view; where they are not what it believes, row by row."""
@@ -202,7 +206,7 @@ class _Run:
 
     async def rows(self, ranges: Sequence[tuple[int, int]]) -> None:
         try:
-            async for batch in self._selected.mailbox.rows(ranges, self._todo.columns):
+            async for batch in self._selected.mailbox.rows(ranges, self._columns):
                 await self.batch(batch)
         except UnreadableError as error:
             self.unreadable += error.messages
@@ -219,22 +223,49 @@ class _Run:
             await asyncio.sleep(0)
 
     async def batch(self, rows: Sequence[Message]) -> None:
-        if self._lines is not None:
+        if self._lines is None:
+            await self._alone(rows)
+        elif self._together:
+            await self._small(self._lines, rows)
+        else:
             await self._at_once(self._lines, rows)
-            return
+        # Rows may come without suspending; other sessions of this process get their turn here (promise P7).
+        await asyncio.sleep(0)
+
+    async def _alone(self, rows: Sequence[Message]) -> None:
         for row in rows:
             if await self._row(row):
                 self.answered += 1
             if self._todo.opens_file and self.answered % TURN == 0:
                 await asyncio.sleep(0)
-        # Rows may come without suspending; other sessions of this process get their turn here (promise P7).
-        await asyncio.sleep(0)
 
-    async def _at_once(self, lines: Lines, rows: Sequence[Message]) -> None:
+    async def _small(self, lines: Lines, rows: Sequence[Message]) -> None:
+        """Whole small messages; what is none, or cannot be read with the others, is opened alone."""
+        numbers, rows = lines.known(rows)
+        for start, stop in small.runs(rows):
+            done = start
+            if stop - start >= small.LEAST:
+                texts = await self._texts(rows[start:stop])
+                done += len(texts)
+                self._all_flags_told(rows[start:done])
+                self.answered += len(texts)
+                await self._answer.pieces(lines.filled(numbers[start:done], rows[start:done], small.literals(texts)))
+            await self._alone(rows[done:stop])
+
+    async def _texts(self, rows: Sequence[Message]) -> Sequence[bytes]:
+        try:
+            return await self._selected.mailbox.small([row.uid for row in rows])
+        except NotFoundError:  # the folder is gone, and every message with it
+            return ()
+
+    def _all_flags_told(self, rows: Sequence[Message]) -> None:
         if FLAGS in self._todo.attributes:
             for row in rows:
                 if row.modseq > self._view.modseq or row.keywords:
                     self._flags_told(row, with_modseq=MOD_SEQ in self._todo.attributes)
+
+    async def _at_once(self, lines: Lines, rows: Sequence[Message]) -> None:
+        self._all_flags_told(rows)
         for start in range(0, len(rows), TURN_LINES):
             count, made = lines.of(rows[start : start + TURN_LINES])
             self.answered += count

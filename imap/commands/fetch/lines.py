@@ -51,7 +51,8 @@ class Lines:
             + b" ".join(name + b" %b" for name in escaped)
             + b")\r\n"
         )
-        self._columns = [_attribute(each, recent) for each in plan.attributes] + [_body(each) for each in plan.bodies]
+        self._columns = [_attribute(each, recent) for each in plan.attributes]
+        self._columns += [_body(each) for each in plan.bodies if Lines.fits(plan)]
         self._uids = uids
 
     @staticmethod
@@ -60,6 +61,11 @@ class Lines:
 
     def of(self, rows: Sequence[Message]) -> tuple[int, list[bytes]]:
         """How many of the ascending `rows` the view holds, and a line for each, `TOGETHER` of them in a piece."""
+        numbers, rows = self.known(rows)
+        return len(numbers), self.filled(numbers, rows)
+
+    def known(self, rows: Sequence[Message]) -> tuple[Sequence[int], Sequence[Message]]:
+        """Those of the ascending `rows` that the view holds, and what names each of them in its answer."""
         uids = self._uids
         first = bisect_left(uids, rows[0].uid)
         last = first + len(rows) - 1
@@ -71,7 +77,11 @@ class Lines:
             numbers, rows = [place + 1 for place, _ in known], [row for _, row in known]
         if self._uid_only:
             numbers = [row.uid for row in rows]
-        return len(numbers), pieces(self._form, numbers, [column(rows) for column in self._columns])
+        return numbers, rows
+
+    def filled(self, numbers: Sequence[int], rows: Sequence[Message], *texts: Iterable[bytes]) -> list[bytes]:
+        """`texts`: values of the bodies, where the plan does not fit because they are read from files."""
+        return pieces(self._form, numbers, [*(column(rows) for column in self._columns), *texts])
 
 
 def pieces(form: bytes, numbers: Sequence[int], columns: Sequence[Iterable[bytes | int]]) -> list[bytes]:
