@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
 import core.log
-from core.errors import InvalidError, MailError, NotFoundError, of_one
+from core.errors import InvalidError, MailError, NotFoundError, StorageError, of_one
 from message.content import Content
-from store import catalog, copy, expunge, folders, newcomers, place, records, recycle, sidefile
+from store import catalog, copy, expunge, folders, newcomers, place, records, recycle, sidefile, structure
 from store.accounts import Accounts, Entry
 from store.changes import ChangeHub
 from store.delivery import discarded, stage_all
@@ -54,7 +55,17 @@ class Account:
 
     # -- folders -------------------------------------------------------------------------------------------------------
 
+    async def _agreed(self) -> bool:
+        """Whether folders were changed by hand, which the index knows now. A disk that does not let it know keeps
+        nobody from what it knew."""
+        if not await self._accounts.read(self._ref, lambda handle: structure.differs(handle, handle.reader)):
+            return False
+        with contextlib.suppress(StorageError):
+            await self._write(_nothing)
+        return True
+
     async def folders(self) -> Sequence[Folder]:
+        await self._agreed()
         return await self._read(catalog.values)
 
     async def folder(self, name: str) -> Folder | None:
@@ -63,6 +74,8 @@ class Account:
         except InvalidError:  # a name that cannot exist does not
             return None
         row = await self._read(lambda db: catalog.by_name(db, wanted))
+        if row is None and await self._agreed():
+            row = await self._read(lambda db: catalog.by_name(db, wanted))
         return None if row is None else row.value()
 
     async def recent(self, folders: Sequence[Folder]) -> Sequence[int]:
@@ -156,6 +169,10 @@ class Account:
 
     def listen(self, callback: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hub.listen(self._ref, callback)
+
+
+def _nothing(_transaction: Transaction) -> None:
+    """Before any change folders and index agree."""
 
 
 def _recent(handle: Handle, folders: Sequence[Folder]) -> list[int]:

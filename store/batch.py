@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import core.log
 from core.errors import StorageError
-from store import newcomers, recover
+from store import newcomers, recover, structure
 from store.faults import IndexDamagedError, is_gone, storage_error, translated
 from store.handle import Handle
 from store.lockfile import State, Word
@@ -56,6 +56,9 @@ def ready(handle: Handle) -> Standing:
     if not handle.is_current():
         reload(handle)
     now = recover.agree(handle)
+    if structure.differs(handle, handle.writer):
+        recover.doubt(handle, now)
+        now = recover.agree(handle)
     if now.clean:
         # Synced: else a power loss leaves "clean" here, and an index brought back from that stop would be believed.
         # Before the index forgets it: where this fails it is done again.

@@ -175,6 +175,11 @@ def places(db: Connection) -> dict[str, str]:
     return dict(db.all("SELECT id, directory FROM folders"))
 
 
+def names(db: Connection) -> set[str]:
+    """Of all folders."""
+    return {name for (name,) in db.all("SELECT name FROM folders")}
+
+
 def values(db: Connection) -> list[Folder]:
     """`everything` as LIST asks for it: in one step, because an account may have thousands."""
     rows, made = db.all(_VALUES), tuple.__new__  # `Folder._make` without its checks

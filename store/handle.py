@@ -126,6 +126,16 @@ class _Pin:
             self._handle.unpinned.set()
 
 
+@dataclass(slots=True)
+class Looked:
+    """When the account's directory was compared with the index (`store.structure`): the time it had, and when that was,
+    by the clock; `settled`: it had it long enough to show any change."""
+
+    time: int = -1
+    at: float = 0.0
+    settled: int = -1
+
+
 class Handle:
     """See the module. `pins` counts batches under way; the pool closes only what nobody pins."""
 
@@ -146,6 +156,7 @@ class Handle:
         self.behind = False  # and one more turn of it would not be enough
         self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
         self.compacted: dict[str, int] = {}  # octets of a journal after it was written again
+        self.structure = Looked()
         self.unscanned = True  # the index may know messages by their names alone
         self.try_asked = self.try_behind = 0.0  # when files that could not be read are tried next, by the loop's time
         self.touched = False  # something was written since the last clean stop

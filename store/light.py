@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import core.log
-from store import recover
+from store import recover, structure
 from store.batch import Batch, committed, fail_all, perform
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle
@@ -48,7 +48,7 @@ async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
         raise NeedsThreadError
     try:
         now = recover.standing(handle) if handle.is_current() else None
-        if now is None or now.clean or now.trust is not Trust.WHOLE:
+        if now is None or now.clean or now.trust is not Trust.WHOLE or structure.differs(handle, handle.writer):
             raise NeedsThreadError
         return await _transact(handle, batch, syncs, now.generation)
     finally:

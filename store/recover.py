@@ -20,11 +20,13 @@ from store.faults import IndexDamagedError, consistent
 from store.handle import Handle, folder_directory
 from store.lockfile import ALL, State, Word
 from store.names import LONG, directory_folder
+from store.names import folder_directory as folder_directory_name
 from store.scan import scan_folder
 from store.schema import NEW_LIFE
 from store.sidefile import FolderFile
 from store.transaction import Transaction
 from store.trust import Trust, judge
+from store.types import INBOX
 
 log = core.log.get(__name__)
 
@@ -75,6 +77,13 @@ def agree(handle: Handle, *, found: bool = True) -> Standing:
     handle.lock.write(word, sync=stopped)
     handle.touched = handle.dirty = True
     return Standing(generation, False, word, Trust.WHOLE)
+
+
+def doubt(handle: Handle, now: Standing) -> None:
+    """Folders were made, renamed or removed by hand: whoever looks next looks at all of them. Under the account lock,
+    with an index that is `agree`d on."""
+    log.info("store-folders-changed", account=handle.ref.id)
+    handle.lock.write(Word(handle.tools.boot, now.generation, State.BUSY, (ALL,)))
 
 
 def _make_durable(handle: Handle, touched: tuple[str, ...]) -> None:
@@ -217,13 +226,25 @@ def _folders_on_disk(transaction: Transaction) -> list[_Found]:
 
 
 def _distinct(transaction: Transaction, items: Sequence[_Found]) -> list[_Found]:
-    """A directory copied by hand becomes a folder of its own: the copy is the one that the index does not know."""
+    """A directory copied by hand becomes a folder of its own: the copy is the one that the index does not know. One
+    that tells the name of another (".%41" beside ".A") is left alone."""
     places = catalog.places(transaction.db)
     found: dict[str, _Found] = {}
-    for each in sorted(items, key=lambda item: places.get(item.file.id) != item.directory):
+    taken = set[str]()
+    for each in sorted(items, key=lambda item: (places.get(item.file.id) != item.directory, not _is_usual(item))):
+        if each.name in taken:
+            ref = transaction.handle.ref.id
+            log.warning("store-odd-folder", account=ref, directory=each.directory, cause="another folder has its name")
+            continue
+        taken.add(each.name)
         item = _with_new_identity(transaction, each) if each.file.id in found else each
         found[item.file.id] = item
     return list(found.values())
+
+
+def _is_usual(item: _Found) -> bool:
+    """Its directory is called as we would call it."""
+    return item.directory == ("" if item.name == INBOX else folder_directory_name(item.name, item.file.id))
 
 
 def _folder_at(transaction: Transaction, directory: str) -> _Found | None:

@@ -26,7 +26,7 @@ from core.ids import Ids, RandomIds
 from message import facts
 from message.content import Content
 from message.facts import Facts
-from store import catalog, glance, layout, outside, recycle, verify
+from store import catalog, glance, layout, outside, recycle, structure, verify
 from store.account import Account
 from store.accounts import FLUSH_EVERY, Accounts
 from store.administration import Administration, Places
@@ -305,6 +305,8 @@ class MaildirStore:
 
     async def _examine(self, handle: Handle, submit: Callable[..., Coroutine[Any, Any, None]]) -> None:
         with whole():
+            if structure.differs(handle, handle.reader):
+                await submit(lambda _transaction: None)  # before any change they agree
             rows = catalog.everything(handle.reader)
             odd = [row.id for row in rows if outside.suspicious(handle, row.id)]
         for folder_id in odd:

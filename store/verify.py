@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from store import catalog, contents, copies, journal, odd, records, sidefile, unreadable
+from store import catalog, contents, copies, journal, odd, records, sidefile, structure, unreadable
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
@@ -126,10 +126,15 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
     known = {row.directory: row for row in rows}
     yield from (_without_folder(handle, row) for row in rows if row.directory not in on_disk)
     for directory, folder in on_disk.items():
-        if directory not in known:
-            yield f"directory {directory!r} is not in the index"
-        elif known[directory].name != folder.name:
+        if directory in known and known[directory].name != folder.name:
             yield f"directory {directory!r} is {folder.name!r}, the index tells {known[directory].name!r}"
+    names = {row.name for row in rows}
+    for directory in sorted(structure.directories(handle.fs, handle.root) - known.keys()):
+        name = structure.name_of(handle.fs, handle.root, directory)
+        if name in names:
+            yield f"directory {directory!r} tells {name!r}, which another folder is called; it is left alone"
+        elif name:
+            yield f"directory {directory!r} is not in the index"
     told = handle.writer.one("SELECT octets, messages FROM state")
     sums = (sum(row.size for row in rows), sum(row.messages for row in rows))
     if told != sums:

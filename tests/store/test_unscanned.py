@@ -23,7 +23,7 @@ from core.errors import StorageError
 from message import facts
 from message.content import BytesContent, Content
 from message.facts import Facts
-from store import catalog, scan, unscanned
+from store import catalog, scan, structure, unscanned
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.index import Connection
@@ -396,7 +396,13 @@ async def test_p7_ranges_of_messages_that_are_gone_let_others_have_their_turn(st
     task.cancel()
 
 
-async def test_a_folder_removed_by_hand_keeps_no_other_from_being_read(data: Path, clock: ManualClock) -> None:
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_a_folder_removed_by_hand_keeps_no_other_from_being_read(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, *, noticed: bool
+) -> None:
+    """Not `noticed`: it went when its turn had begun."""
+    if not noticed:
+        monkeypatch.setattr(structure, "differs", lambda *_: False)
     store = await opened(data, clock)
     for number in range(2):
         for folder in ("INBOX", "Archive", "Sent", "Trash"):
@@ -407,7 +413,7 @@ async def test_a_folder_removed_by_hand_keeps_no_other_from_being_read(data: Pat
     await store.account(MAIRIE)
     shutil.rmtree(data / "domains/mairie.test/maire/.Archive")
     await walk(store)
-    assert left(store) == 2  # of the one that is gone
+    assert left(store) == (0 if noticed else 2)  # of the one that is gone
     await walk(store)
     assert [len(await all_rows(await inbox_of(store, name=name))) for name in ("INBOX", "Sent", "Trash")] == [2, 2, 2]
     await store.close()
