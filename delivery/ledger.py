@@ -7,14 +7,20 @@ share one file. What is still to be written when a worker is killed is sent agai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 
+from core import log
 from core.errors import TemporaryError
 from delivery.queue.queue import Queue
 from delivery.queue.results import Judge, Settled
 from delivery.types import Result
 
 MOST = 1000  # results in one commit
+
+_Entry = tuple[Sequence[Result], asyncio.Future[None] | None]  # results of one job, and how it hears; None: it does not
+
+_log = log.get(__name__)
 
 
 class Beat:
@@ -34,29 +40,33 @@ class Beat:
 
 
 class Ledger:
-    """`run` is its caller's task; without it nobody's `write` ends. `finish` once that task was cancelled."""
+    """`run` is its caller's task; without it nobody's `write` ends. `finish` once that task was cancelled. `told` hears
+    what came of each result that was written, once, whether its job still waits for it or was cancelled."""
 
-    def __init__(self, queue: Queue, judge: Judge, beat: float) -> None:
+    def __init__(self, queue: Queue, judge: Judge, beat: float, told: Callable[[Sequence[Settled]], None]) -> None:
         self._queue = queue
         self._judge = judge
         self._beat = Beat(beat)
-        self._waiting: list[tuple[Sequence[Result], asyncio.Future[list[Settled]]]] = []
+        self._told = told
+        self._waiting: list[_Entry] = []
+        self._left: list[_Entry] = []  # could not be written, and nobody waits who would try again
         self._filled = asyncio.Event()
         self._over = False
 
-    async def write(self, results: Sequence[Result]) -> list[Settled]:
-        """`Queue.apply`; raises as it does. Once `run` has ended, `finish` writes it and nobody is told."""
+    async def write(self, results: Sequence[Result]) -> None:
+        """`Queue.apply`; raises as it does. Once `run` has ended, `finish` writes it and nobody waits."""
         if self._over:
             self.keep(results)
-            return []
-        future: asyncio.Future[list[Settled]] = asyncio.get_running_loop().create_future()
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((results, future))
         self._filled.set()
-        return await future
+        await future
 
     def keep(self, results: Sequence[Result]) -> None:
-        """For `finish`, of a job that cannot wait any more."""
-        self._waiting.append((results, asyncio.get_running_loop().create_future()))
+        """Of a job that cannot wait any more."""
+        self._waiting.append((results, None))
+        self._filled.set()
 
     async def run(self) -> None:
         try:
@@ -68,26 +78,29 @@ class Ledger:
         finally:
             self._over = True
             for _, future in self._waiting:
-                if not future.done():
-                    future.set_result([])
+                if future is not None and not future.done():
+                    future.set_result(None)
 
-    async def finish(self) -> list[Settled]:
+    async def finish(self) -> None:
         """Write what still waits, also for jobs that were cancelled meanwhile: each of these results is a message that
-        would be sent again. What came of them, which nobody else hears."""
-        return await self._all()
+        would be sent again."""
+        self._waiting, self._left = [*self._waiting, *self._left], []
+        await self._all()
+        if self._left:
+            _log.error("results-not-recorded", results=sum(len(results) for results, _ in self._left))
 
-    async def _all(self) -> list[Settled]:
-        written: list[Settled] = []
+    async def _all(self) -> None:
         while self._waiting:
-            part = self._part()
+            writing = asyncio.ensure_future(self._write(self._part()))
             try:
-                written += await self._write(part)
-            except asyncio.CancelledError:  # perhaps it was written; a second time is no harm
-                self._waiting = [*part, *self._waiting]
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:  # what runs is perhaps committed: what came of it has to be heard
+                while not writing.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait({writing})
                 raise
-        return written
 
-    def _part(self) -> list[tuple[Sequence[Result], asyncio.Future[list[Settled]]]]:
+    def _part(self) -> list[_Entry]:
         count = total = 0
         for results, _ in self._waiting:
             if count and total + len(results) > MOST:
@@ -96,21 +109,30 @@ class Ledger:
         part, self._waiting = self._waiting[:count], self._waiting[count:]
         return part
 
-    async def _write(self, part: Sequence[tuple[Sequence[Result], asyncio.Future[list[Settled]]]]) -> list[Settled]:
+    async def _write(self, part: Sequence[_Entry]) -> None:
         try:
             settled = await self._queue.apply([result for results, _ in part for result in results], self._judge)
         except Exception as error:  # each job hears it, and decides what it is worth
             if len(part) > 1 and _of_one(error):
-                return [item for each in part for item in await self._write([each])]
-            for _, future in part:
-                if not future.done():  # its job was cancelled
+                for each in part:
+                    await self._write([each])
+                return
+            for results, future in part:
+                if future is None or future.done():  # its job was cancelled
+                    self._left.append((results, None))
+                else:
                     future.set_exception(error)
-            return []
-        by_id = {item.result.recipient_id: item for item in settled}
-        for results, future in part:
-            if not future.done():
-                future.set_result([by_id[item.recipient_id] for item in results if item.recipient_id in by_id])
-        return settled
+            return
+        self._tell(settled)
+        for _, future in part:
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    def _tell(self, settled: Sequence[Settled]) -> None:
+        try:
+            self._told(settled)
+        except Exception:  # a bug in what is said of one must not end the writing of all
+            _log.exception("result-not-told")
 
 
 def _of_one(error: Exception) -> bool:

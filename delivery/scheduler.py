@@ -79,7 +79,7 @@ class Scheduler:
         self._drain = drain
         self._poll = poll
         self._destinations = Destinations(places, routes.next_hop)
-        self._ledger = Ledger(queue, rules.judge, BEAT)
+        self._ledger = Ledger(queue, rules.judge, BEAT, self._told)
         self._heard = True  # of something new; a runner before us may have left anything
         self._due: float | None = None  # when the next recipient is, by all that is known here
         self._wake = asyncio.Event()
@@ -105,7 +105,7 @@ class Scheduler:
                     ledger.cancel()
         finally:
             listener.close()
-            self._told(await self._ledger.finish())
+            await self._ledger.finish()
             with contextlib.suppress(MailError):
                 await self._queue.give_back()
 
@@ -226,7 +226,7 @@ class Scheduler:
     async def _write(self, claimed: Claimed, results: Sequence[Result]) -> None:
         for attempt in range(1, WRITE_TRIES + 1):
             try:
-                self._told(await self._ledger.write(results))
+                await self._ledger.write(results)
                 return
             except MailError as error:
                 if attempt == WRITE_TRIES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,17 +16,27 @@ from delivery.queue.queue import Queue
 from delivery.queue.results import Judge, Settled
 from delivery.types import Result, ResultKind
 from tests.delivery.queue_alone import everything, judge, new
+from tests.delivery.runner import until
 
 BEAT = 0.01
 BUG = TemporaryError("a bug", code="queue-operation")
 
 
 @asynccontextmanager
-async def kept(queue: Any) -> AsyncIterator[Ledger]:
-    ledger = Ledger(queue, judge, BEAT)
+async def kept(queue: Any, told: Callable[[Sequence[Settled]], None] = lambda _: None) -> AsyncIterator[Ledger]:
+    ledger = Ledger(queue, judge, BEAT, told)
     task = asyncio.create_task(ledger.run())
     yield ledger
     task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await ledger.finish()
+
+
+class Told(list[list[int]]):
+    """The recipients of whom something was told, in the order of the commits."""
+
+    def __call__(self, settled: Sequence[Settled]) -> None:
+        self.append([item.recipient.id for item in settled])
 
 
 def done(id_: int) -> list[Result]:
@@ -57,7 +67,7 @@ class Recorded:
         return []
 
 
-async def test_results_that_wait_together_share_a_commit_and_each_job_hears_its_own(queue: Queue) -> None:
+async def test_results_that_wait_together_share_a_commit_and_are_told_of_once(queue: Queue) -> None:
     ids = await leased(queue, "q1", "q2", "q3")
     calls: list[int] = []
     real = queue.apply
@@ -68,20 +78,23 @@ async def test_results_that_wait_together_share_a_commit_and_each_job_hears_its_
 
     watched: Any = queue
     watched.apply = counted
-    async with kept(queue) as ledger:
-        heard = await asyncio.gather(*(ledger.write(done(id_)) for id_ in ids))
+    told = Told()
+    async with kept(queue, told) as ledger:
+        await asyncio.gather(*(ledger.write(done(id_)) for id_ in ids))
     assert calls == [3]
-    assert [[item.recipient.id for item in settled] for settled in heard] == [[id_] for id_ in ids]
+    assert told == [ids]
     assert await queue.administration.list(None) == []
 
 
 async def test_a_result_that_comes_alone_waits_for_nothing(queue: Queue) -> None:
     [id_] = await leased(queue, "q1")
-    ledger = Ledger(queue, judge, 3600.0)
+    told = Told()
+    ledger = Ledger(queue, judge, 3600.0, told)
     task = asyncio.create_task(ledger.run())
     async with asyncio.timeout(10):
-        assert len(await ledger.write(done(id_))) == 1
+        await ledger.write(done(id_))
     task.cancel()
+    assert told == [[id_]]
 
 
 async def test_more_results_than_one_commit_takes_go_in_several() -> None:
@@ -96,7 +109,7 @@ async def test_one_result_that_cannot_be_written_keeps_no_other_from_it(error: E
     recorded = Recorded(poison=2, error=error)
     async with kept(recorded) as ledger:
         heard = await asyncio.gather(*(ledger.write(done(id_)) for id_ in (1, 2, 3)), return_exceptions=True)
-    assert heard == [[], error, []]
+    assert heard == [None, error, None]
     assert recorded.commits == [1, 1]
 
 
@@ -108,17 +121,45 @@ async def test_of_a_database_that_is_away_all_hear_at_once() -> None:
     assert recorded.commits == []
 
 
-async def test_a_job_that_was_cancelled_harms_nobody(queue: Queue) -> None:
+@pytest.mark.parametrize("way", ["cancelled while it waits", "kept for it"])
+async def test_what_becomes_of_a_result_is_told_though_its_job_is_gone(queue: Queue, way: str) -> None:
+    """It was written with those of others, and who asked where the message is never heard of it."""
     first, second = await leased(queue, "q1", "q2")
-    ledger = Ledger(queue, judge, BEAT)
-    cancelled = asyncio.create_task(ledger.write(done(first)))
-    await asyncio.sleep(0)
-    cancelled.cancel()
+    told = Told()
+    ledger = Ledger(queue, judge, BEAT, told)
+    if way == "kept for it":
+        ledger.keep(done(first))
+    else:
+        cancelled = asyncio.create_task(ledger.write(done(first)))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        assert cancelled.cancelled()
     task = asyncio.create_task(ledger.run())
-    assert len(await ledger.write(done(second))) == 1
+    await ledger.write(done(second))
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await cancelled
+    assert [id_ for part in told for id_ in part] == [first, second]
+    assert await queue.administration.list(None) == []
+
+
+async def test_what_is_kept_when_nothing_else_is_to_be_written_is_written_at_once(queue: Queue) -> None:
+    [id_] = await leased(queue, "q1")
+    told = Told()
+    async with kept(queue, told) as ledger:
+        ledger.keep(done(id_))
+        await until(lambda: told == [[id_]])
+
+
+async def test_a_bug_in_what_is_told_of_one_result_ends_nobodys_writing(queue: Queue) -> None:
+    first, second = await leased(queue, "q1", "q2")
+
+    def broken(_settled: Sequence[Settled]) -> None:
+        raise ZeroDivisionError
+
+    async with kept(queue, broken) as ledger:
+        await ledger.write(done(first))
+        await ledger.write(done(second))
+    assert await queue.administration.list(None) == []
 
 
 async def test_all_recipients_of_a_message_may_end_in_one_commit(queue: Queue) -> None:
@@ -144,19 +185,20 @@ async def test_beats_are_those_of_one_clock() -> None:
     assert int(at[0] / 0.05) == int(at[1] / 0.05)
 
 
-async def test_f148_what_was_under_way_when_it_was_cancelled_is_written_at_its_end() -> None:
-    begun, never, commits = asyncio.Event(), asyncio.Event(), list[int]()
+async def test_f148_what_was_under_way_when_it_was_cancelled_is_heard_and_what_waited_is_written() -> None:
+    """Of a commit that ran nobody heard what came of it: written a second time, its rows were gone."""
+    begun, goes_on, commits = asyncio.Event(), asyncio.Event(), list[int]()
 
     class Slow(Recorded):
         async def apply(self, results: Sequence[Result], _judge: Judge) -> list[Settled]:
+            begun.set()
+            await goes_on.wait()
             commits.append(len(results))
-            if not begun.is_set():
-                begun.set()
-                await never.wait()
             return []
 
     slow: Any = Slow()
-    ledger = Ledger(slow, judge, BEAT)
+    heard: list[int] = []
+    ledger = Ledger(slow, judge, BEAT, lambda settled: heard.append(len(settled)))
     task = asyncio.create_task(ledger.run())
     jobs = [asyncio.create_task(ledger.write(done(1)))]
     await begun.wait()
@@ -164,6 +206,31 @@ async def test_f148_what_was_under_way_when_it_was_cancelled_is_written_at_its_e
     await asyncio.sleep(0)
     for each in (*jobs, task):
         each.cancel()
+    await asyncio.sleep(0)
+    task.cancel()  # however often
+    goes_on.set()
     await asyncio.gather(*jobs, task, return_exceptions=True)
+    assert (commits, heard) == ([1], [0])
     await ledger.finish()
-    assert commits == [1, 2]
+    assert (commits, heard) == ([1, 1], [0, 0])
+
+
+async def test_f148_what_could_not_be_written_for_a_job_that_is_gone_is_tried_once_more_at_the_end(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was forgotten: the message went out again."""
+    [id_] = await leased(queue, "q1")
+    real, faults = queue.apply, [TemporaryError("away", code="queue-busy")]
+
+    async def once(results: Sequence[Result], judge: Judge) -> list[Settled]:
+        if faults:
+            raise faults.pop()
+        return await real(results, judge)
+
+    monkeypatch.setattr(queue, "apply", once)
+    told = Told()
+    async with kept(queue, told) as ledger:
+        ledger.keep(done(id_))
+        await until(lambda: not faults)
+        assert told == []
+    assert told == [[id_]]

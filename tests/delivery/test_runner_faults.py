@@ -139,7 +139,7 @@ async def test_f148_a_result_that_waits_for_its_beat_when_the_time_to_stop_is_ov
     """It was delivered: without its result another runner would deliver it again, and who asks where it is would hear
     of no attempt."""
     scheduler = world.scheduler(drain=0.05)
-    vars(scheduler)["_ledger"] = Ledger(world.queue, world.rules.judge, 3600.0)
+    vars(scheduler)["_ledger"] = Ledger(world.queue, world.rules.judge, 3600.0, scheduler._told)
     async with running(scheduler):
         first = await put(world, "x@far.test")
         await until(lambda: empty(world))
