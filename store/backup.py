@@ -20,7 +20,7 @@ from store import layout, sidefile
 from store.fsops import FileSystem
 from store.handle import folder_directory
 from store.journal import JOURNAL
-from store.lockfile import LOCK_FILE, AccountLock
+from store.lockfile import AccountLock
 from store.names import parse
 from store.sidefile import ACCOUNT_FILE, FolderFile
 
@@ -222,30 +222,26 @@ class Backup:
 
 @contextlib.contextmanager
 def _locked(fs: FileSystem, root: int) -> Iterator[None]:
-    """The account's lock; where the source is read-only, a descriptor that only reads takes it too (flock(2)), and
-    without the file there is no writer to wait for."""
+    """The account's lock, also where the source is read-only; without its file there is no writer to wait for."""
     try:
-        lock = AccountLock(fs, root)
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-    else:
-        try:
-            with lock.held():
-                yield
-        finally:
-            lock.close()
-        return
-    try:
-        fd = fs.open_to_read(root, LOCK_FILE)
+        lock = _account_lock(fs, root)
     except FileNotFoundError:
         yield
         return
     try:
-        fs.lock(fd)  # one who has the same disk writable elsewhere may serve
-        yield
+        with lock.held():
+            yield
     finally:
-        fs.close(fd)
+        lock.close()
+
+
+def _account_lock(fs: FileSystem, root: int) -> AccountLock:
+    try:
+        return AccountLock(fs, root)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    return AccountLock(fs, root, reading=True)  # one who has the same disk writable elsewhere may serve
 
 
 def _base(name: str) -> str:

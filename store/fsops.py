@@ -368,12 +368,9 @@ class FileSystem:
 
     # -- locks -------------------------------------------------------------------------------------------------------
 
-    def lock(self, fd: int) -> None:
-        """Wait for the exclusive lock; the kernel queues waiters fairly and frees it when its holder dies."""
-        fcntl.flock(fd, fcntl.LOCK_EX)
-
     def try_lock(self, fd: int) -> bool:
-        """The exclusive lock, if nobody has it."""
+        """The exclusive lock, if nobody has it; the kernel frees it when its holder dies. There is no waiting for it
+        without end."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
