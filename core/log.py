@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -65,21 +65,30 @@ def get(name: str) -> Log:
     return logger
 
 
-@contextlib.contextmanager
-def context(**fields: object) -> Iterator[None]:
+class _Fields:
+    """No generator, nor a token: thousands of connections that idle are inside of one each."""
+
+    __slots__ = ("_before", "_inside")
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._before = _CONTEXT.get()
+        self._inside = {**self._before, **fields}
+
+    def __enter__(self) -> None:
+        _CONTEXT.set(self._inside)
+
+    def __exit__(self, *_: object) -> None:
+        _CONTEXT.set(self._before)
+
+
+def context(**fields: object) -> contextlib.AbstractContextManager[None]:
     """Fields that every event inside carries, in this task and the tasks it starts (the connection id, mostly)."""
-    token = _CONTEXT.set({**_CONTEXT.get(), **fields})
-    try:
-        yield
-    finally:
-        _CONTEXT.reset(token)
+    return _Fields(fields)
 
 
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
+def silence() -> contextlib.AbstractContextManager[None]:
     """What is said inside, in this task and the tasks it starts, concerns nobody unless it is a warning or worse."""
-    with context(**{_SILENT: True}):
-        yield
+    return context(**{_SILENT: True})
 
 
 Observer = Callable[[MutableMapping[str, Any]], None]

@@ -26,6 +26,25 @@ LINGER = 10.0  # seconds that a closed connection may take to hand over its last
 class Channel(asyncio.Protocol):
     """`stall`: seconds a peer may leave our output unread. `read` and `drained` have one caller at a time."""
 
+    __slots__ = (
+        "_deflate",
+        "_drainer",
+        "_encrypted",
+        "_eof",
+        "_full",
+        "_input",
+        "_interrupt",
+        "_linger",
+        "_lost",
+        "_paused",
+        "_reader",
+        "_size",
+        "_stained",
+        "_stall",
+        "_transport",
+        "watcher",
+    )
+
     def __init__(self, stall: float) -> None:
         self._stall = stall
         self._transport: asyncio.Transport | None = None

@@ -55,6 +55,22 @@ class Door:
 class Connection:
     """`run` is the task of the connection; `finish` and `cut` are the owner's ways to end it."""
 
+    __slots__ = (
+        "_admission",
+        "_bad",
+        "_channel",
+        "_door",
+        "_framer",
+        "_login_deadline",
+        "_remote",
+        "_services",
+        "_table",
+        "_woken",
+        "_writer",
+        "checked",
+        "session",
+    )
+
     def __init__(
         self, services: Services, door: Door, table: dispatch.Table, channel: Channel, admission: Admission
     ) -> None:
@@ -82,7 +98,12 @@ class Connection:
             try:
                 await self._greet()
                 while self.session.state is not State.LOGOUT:
-                    await self._serve(await self._event())
+                    event = await self._event()
+                    if isinstance(event, Complete | Streamed):
+                        answer = await dispatch.run(self.session, self._table, event.data)
+                        self._done(event, answer)
+                    else:
+                        await self._serve(event)
                     # A pipeline of commands that never wait must not keep other connections waiting (promise P7).
                     await asyncio.sleep(0)
             except Bye as bye:
@@ -99,13 +120,13 @@ class Connection:
         self._writer.write(responses.untagged("OK", f"{self._services.hostname} Beffroi ready", code))
         await self._writer.drain()
 
-    async def _serve(self, event: Event) -> None:
+    def _done(self, command: Complete | Streamed, answer: dispatch.Answer | None) -> None:
+        if isinstance(command, Streamed) and not self._framer.abandon():
+            raise Bye("literal too large", Code.TOOBIG)
+        self._count(answer is not None and answer.bad)
+
+    async def _serve(self, event: Refused | Continue | Piece | Rest) -> None:
         match event:
-            case Complete(data) | Streamed(data):
-                answer = await dispatch.run(self.session, self._table, data)
-                if isinstance(event, Streamed) and not self._framer.abandon():
-                    raise Bye("literal too large", Code.TOOBIG)
-                self._count(answer is not None and answer.bad)
             case Refused(tag, error, fatal):
                 if fatal:
                     raise Bye(error.text, error.code)

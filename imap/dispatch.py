@@ -5,7 +5,7 @@ The only place where errors become NO, BAD or BYE. A bug is answered NO [SERVERB
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -117,7 +117,7 @@ async def _attempt(
             raise BadSyntax("command expected")
         session.keep_numbers = False
         command = _row(session, table, scanner)
-        done = await _execute(session, command, scanner)
+        done = await _begun(session, command, scanner)
         return tag, command, done if isinstance(done, Waiting) else _ok(done)
     except (Bye, ConnectionError):
         raise
@@ -141,13 +141,13 @@ def _row(session: Session, table: Table, scanner: Scanner) -> Command[Any]:
     return command
 
 
-async def _execute(session: Session, command: Command[Any], scanner: Scanner) -> Ok | Waiting:
+def _begun(session: Session, command: Command[Any], scanner: Scanner) -> Awaitable[Ok | Waiting]:
     if session.state not in command.states:
         raise Bad(_wrong_state(session.state, command.states))
     if command.by_number and session.uid_only:
         raise Bad("message numbers are not used once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
     arguments = command.parse(scanner)
-    return await command.handle(session, arguments)
+    return command.handle(session, arguments)
 
 
 def _wrong_state(state: State, wanted: frozenset[State]) -> str:

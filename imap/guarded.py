@@ -53,6 +53,8 @@ class Doors(Carrier, Protocol):
 class GuardedMailbox:
     """`opened_with`: the rights at the time it was opened, for what SELECT tells."""
 
+    __slots__ = ("_doors", "_inner", "_place", "opened_with")
+
     def __init__(self, doors: Doors, place: Place, inner: Mailbox) -> None:
         self._doors, self._place, self._inner = doors, place, inner
         self.opened_with = place.rights

@@ -97,7 +97,7 @@ class Server:
     # --- accepting -------------------------------------------------------------------------------------------------
 
     async def _accept(self, sock: socket.socket, door: Door) -> None:
-        loop = asyncio.get_running_loop()
+        loop, over = asyncio.get_running_loop(), self._tasks.discard
         while True:
             try:
                 peer, address = await loop.sock_accept(sock)
@@ -107,7 +107,7 @@ class Server:
                 continue
             task = asyncio.create_task(self._live(peer, plain_address(str(address[0])), door))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(over)
 
     async def _live(self, peer: socket.socket, remote: str, door: Door) -> None:
         """One connection from accept to end. Raises only `CancelledError`."""
@@ -120,7 +120,12 @@ class Server:
             if not admission.granted:
                 self._turn_away(peer, door)
             elif channel := await self._open(peer, door):
-                await self._run(channel, admission, door)
+                connection = Connection(self._services, door, TABLE, channel, admission)
+                self._connections.add(connection)
+                try:
+                    await connection.run(secrets.token_hex(4))
+                finally:
+                    self._connections.discard(connection)
         except Exception:  # a bug in one connection stays in it
             log.exception("imap-connection-failed", peer=remote)
         finally:
@@ -170,14 +175,6 @@ class Server:
             peer.close()
             return None
         return channel
-
-    async def _run(self, channel: Channel, admission: Admission, door: Door) -> None:
-        connection = Connection(self._services, door, TABLE, channel, admission)
-        self._connections.add(connection)
-        try:
-            await connection.run(secrets.token_hex(4))
-        finally:
-            self._connections.discard(connection)
 
     # --- logins that are over --------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from core.errors import InvalidError, MailError, of_one
 from core.log import get
@@ -29,6 +30,17 @@ MOST_OTHERS = 50  # accounts of others that one session listens to at once; it l
 
 class Places:
     """What one logged-in session sees. `attended` is the account whose mailbox is selected, for `listen`."""
+
+    __slots__ = (
+        "_account",
+        "_listed",
+        "_namespaces",
+        "_own",
+        "_sharing",
+        "_store",
+        "attended",
+        "others",
+    )
 
     def __init__(
         self, own: AccountStore, account: Account, store: Store, sharing: Sharing, namespaces: Namespaces
@@ -284,10 +296,10 @@ class Places:
         stores = {store.ref.id: store for store in (self._own, *(self.others[:MOST_OTHERS] if wide else ()))}
         if self.attended is not None:
             stores.setdefault(self.attended.ref.id, self.attended)
-        stops = [store.listen(callback) for store in stores.values()]
+        stops = tuple(store.listen(callback) for store in stores.values())
+        return partial(_all, stops) if len(stops) > 1 else stops[0]
 
-        def stop() -> None:
-            for each in stops:
-                each()
 
-        return stop
+def _all(stops: Sequence[Callable[[], None]]) -> None:
+    for each in stops:
+        each()

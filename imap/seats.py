@@ -15,6 +15,8 @@ from imap.session import Seats
 class Admission:
     """The seat of one connection: counted for its address until login, for its account afterwards."""
 
+    __slots__ = ("_held", "_seats", "account_id", "address")
+
     def __init__(self, seats: Seats, address: str) -> None:
         self._seats = seats
         self.address = address

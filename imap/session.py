@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Protocol
 
@@ -228,9 +229,36 @@ class Selected:
         return self.view
 
 
+@lru_cache(maxsize=64)  # for most it is the same set
+def _capabilities(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(str.upper, names))
+
+
 class Session:
     """`login`, `store` are there after login, `selected` in the selected state: the properties raise outside them,
     which the command table's states make impossible."""
+
+    __slots__ = (
+        "_selected",
+        "_store",
+        "after_answer",
+        "annotations",
+        "client_id",
+        "failed_logins",
+        "features",
+        "keep_numbers",
+        "link",
+        "login",
+        "mine",
+        "notices",
+        "services",
+        "state",
+        "tag",
+        "waiting",
+        "wanted",
+        "withheld",
+        "writer",
+    )
 
     def __init__(self, services: Services, link: Link, writer: Writer) -> None:
         self.services = services
@@ -267,7 +295,7 @@ class Session:
         if self.login is not None:
             who.add(self.login.account.address.key)
         named = [names for key, names in settings.without_for.items() if key.casefold() in who]
-        self.withheld = frozenset(name.upper() for names in (settings.without, *named) for name in names)
+        self.withheld = _capabilities(tuple(name for names in (settings.without, *named) for name in names))
 
     @property
     def limits(self) -> Limits:

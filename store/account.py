@@ -34,6 +34,8 @@ TOGETHER = 500  # folders whose recent messages are counted between two turns of
 class Account:
     """Implements `store.store.AccountStore`. Light: the heavy parts live in `Accounts` and come and go."""
 
+    __slots__ = ("_accounts", "_hub", "_pool", "_recycle_root", "_ref", "_tools")
+
     def __init__(
         self, accounts: Accounts, hub: ChangeHub, tools: Tools, pool: Executor, ref: AccountRef, recycle_root: int
     ) -> None:

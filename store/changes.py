@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import core.log
 from core.errors import MailError
@@ -50,7 +50,7 @@ class ChangeHub:
         self._socket: socket.socket | None = None  # of a process that listens; the others are told nothing
         self._peers: list[str] = []
         self._peers_until = 0.0
-        self._listeners: dict[str, list[Callback]] = defaultdict(list)
+        self._listeners: dict[str, tuple[Callback, ...]] = {}
         self._refs: dict[str, AccountRef] = {}
         self._seen: dict[str, dict[str, int]] = {}  # account > folder > mod-sequence
 
@@ -92,17 +92,19 @@ class ChangeHub:
                 self._attend()
             except OSError as error:  # deaf until the next listener comes; what changes is found by looking
                 log.warning("store-hints-deaf", cause=str(error))
-        self._listeners[ref.id].append(callback)
+        self._listeners[ref.id] = (*self._listeners.get(ref.id, ()), callback)
         self._refs[ref.id] = ref
+        return partial(self._leave, ref.id, callback)
 
-        def stop() -> None:
-            callbacks = self._listeners.get(ref.id, [])
-            if callback in callbacks:
-                callbacks.remove(callback)
-            if not callbacks:
-                self._forget(ref.id)
-
-        return stop
+    def _leave(self, account_id: str, callback: Callback) -> None:
+        """Idempotent."""
+        callbacks = list(self._listeners.get(account_id, ()))
+        if callback in callbacks:
+            callbacks.remove(callback)
+        if callbacks:
+            self._listeners[account_id] = tuple(callbacks)
+        else:
+            self._forget(account_id)
 
     def _forget(self, account_id: str) -> None:
         self._listeners.pop(account_id, None)
@@ -111,12 +113,12 @@ class ChangeHub:
         self._forgot(account_id)  # the next listener's first look finds what there is
 
     def _tell(self, hint: Hint) -> None:
-        callbacks = self._listeners.get(hint.account_id)
+        callbacks = self._listeners.get(hint.account_id, ())
         if not callbacks:
             return
         seen = self._seen.setdefault(hint.account_id, {})
         seen[hint.folder_id] = max(seen.get(hint.folder_id, 0), hint.modseq)
-        for callback in tuple(callbacks):
+        for callback in callbacks:
             try:
                 callback(hint)
             except Exception:  # one listener's bug is not another's

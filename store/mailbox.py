@@ -82,6 +82,8 @@ ASKED_AGAIN = 30.0  # seconds after which a file that could not be read is tried
 class FolderView:
     """Implements `store.store.Mailbox`."""
 
+    __slots__ = ("_accounts", "_id", "_pool", "_ref")
+
     def __init__(self, accounts: Accounts, ref: AccountRef, folder_id: str, pool: Executor) -> None:
         self._accounts, self._ref, self._id, self._pool = accounts, ref, folder_id, pool
 

@@ -18,18 +18,38 @@ STILL_HERE = 120.0  # seconds between signs of life: keeps NAT entries, finds de
 GATHER = 0.05  # seconds between two looks at a busy mailbox (security.md row 38)
 
 
+class _Ear:
+    """Who idles; what concerns him wakes him. (A class, and coroutines few: thousands are in here for days.)"""
+
+    __slots__ = ("_folder_id", "_session", "wake")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._folder_id = session.selection.mailbox.folder_id if session.selection else None
+        self.wake = Wake()
+
+    def __call__(self, hint: Hint) -> None:
+        if hint.folder_id == self._folder_id or self._session.notices is not None:
+            self.wake.set()
+
+
 async def _handle(session: Session, _: None) -> Ok:
-    wake = Wake()
-    folder_id = session.selection.mailbox.folder_id if session.selection else None
-
-    def heard(hint: Hint) -> None:
-        if hint.folder_id == folder_id or session.notices is not None:
-            wake.set()
-
+    ear = _Ear(session)
     session.writer.write(responses.IDLING)
-    stop = session.store.listen(heard)
+    stop = session.store.listen(ear)
     try:
-        line = await _until_line(session, wake)
+        line = None
+        while line is None:
+            # Cleared before looking: a hint that comes during the look wakes us again.
+            ear.wake.clear()
+            looked = await _told(session)
+            while (line := await session.link.idle_line(ear.wake, STILL_HERE)) is None and not ear.wake.is_set():
+                session.writer.write(responses.untagged("OK", "still here"))
+                await session.writer.drain()
+                if not _all_is_hinted(session):
+                    break
+            if line is None and ear.wake.is_set():  # no wait at all when the last look is long ago
+                await asyncio.sleep(looked + GATHER - asyncio.get_running_loop().time())
     finally:
         stop()
     if line.upper() != b"DONE":
@@ -37,29 +57,17 @@ async def _handle(session: Session, _: None) -> Ok:
     return Ok("IDLE terminated")
 
 
-async def _until_line(session: Session, wake: Wake) -> bytes:
-    loop = asyncio.get_running_loop()
-    while True:
-        # Cleared before looking: a hint that comes during the look wakes us again.
-        wake.clear()
-        if session.notices is None:
-            if session.tells:
-                await updates.tell(session, expunge=True)
-        else:
-            await tell_or_give_up(session, session.notices, idle=True)
-        if session.annotations is not None:
-            await session.annotations.tell(session)
-        await session.writer.drain()
-        looked = loop.time()
-        while (line := await session.link.idle_line(wake, STILL_HERE)) is None and not wake.is_set():
-            session.writer.write(responses.untagged("OK", "still here"))
-            await session.writer.drain()
-            if not _all_is_hinted(session):
-                break
-        if line is not None:
-            return line
-        if wake.is_set():
-            await asyncio.sleep(looked + GATHER - loop.time())  # no wait at all when the last look is long ago
+async def _told(session: Session) -> float:
+    """What there is, at this time."""
+    if session.notices is None:
+        if session.tells:
+            await updates.tell(session, expunge=True)
+    else:
+        await tell_or_give_up(session, session.notices, idle=True)
+    if session.annotations is not None:
+        await session.annotations.tell(session)
+    await session.writer.drain()
+    return asyncio.get_running_loop().time()
 
 
 def _all_is_hinted(session: Session) -> bool:

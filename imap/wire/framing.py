@@ -106,6 +106,19 @@ class _Mode(Enum):
 class Framer:
     """`bounds` may be replaced between commands (login)."""
 
+    __slots__ = (
+        "_buffer",
+        "_command",
+        "_literals",
+        "_mode",
+        "_need",
+        "_scan",
+        "_skipped",
+        "_start",
+        "_sync",
+        "bounds",
+    )
+
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self._buffer = bytearray()

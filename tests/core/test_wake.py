@@ -12,7 +12,7 @@ from core.wake import Alarms, Wake
 async def test_who_waits_is_woken_and_waits_again_after_a_clear() -> None:
     wake = Wake()
     for _ in range(2):
-        waiting = asyncio.create_task(wake.wait())
+        waiting = asyncio.ensure_future(wake.wait())
         await asyncio.sleep(0)
         assert not waiting.done()
         wake.set()
@@ -31,7 +31,7 @@ async def test_a_word_before_the_wait_is_not_lost() -> None:
 
 async def test_a_word_that_is_taken_back_has_woken_all_the_same() -> None:
     wake = Wake()
-    waiting = asyncio.create_task(wake.wait())
+    waiting = asyncio.ensure_future(wake.wait())
     await asyncio.sleep(0)
     wake.set()
     wake.clear()
