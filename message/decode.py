@@ -1,7 +1,7 @@
 """Header values as people read them: encoded words (RFC 2047), parameters (RFC 2231), charsets.
 
-For show and search only. What comes out is never parsed again, never compared with an address, and holds no control
-character (security.md rows 64, 66).
+For show and search only. What comes out is never parsed again, never compared with an address, and what is shown holds
+no control character (security.md rows 64, 66).
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ def words(value: bytes) -> str:
         and len(value) < _LONGEST
         and (text := value.decode("ascii")).isprintable()
     ):
-        return text if "=?" not in text else _decoded(text)  # an address, mostly
+        return text if "=?" not in text else charset.shown(_decoded(text))  # an address, mostly
+    return charset.shown(unfolded(value))
+
+
+def unfolded(value: bytes) -> str:
+    """The same with every blank and control it has: to be searched, never shown."""
     return _decoded(charset.guess(value[:_LONGEST]))
 
 
 def _decoded(text: str) -> str:
     if "=?" not in text:
-        return charset.shown(text)
+        return text
     out: list[str] = []
     name, held = "", b""
     position = 0
@@ -49,7 +54,7 @@ def _decoded(text: str) -> str:
             out.append(between)
         name, held, position = match[1].lower(), held + octets, match.end()
     out += [charset.decode(held, name), text[position:]]
-    return charset.shown("".join(out))
+    return "".join(out)
 
 
 def _octets(encoding: str, text: str) -> bytes:

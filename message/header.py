@@ -66,6 +66,12 @@ class Field(NamedTuple):
         body = self.raw[self.colon :].strip(b" \t\r\n")
         return _FOLD.sub(b"", body) if b"\r\n" in body else body
 
+    @property
+    def unfolded(self) -> bytes:
+        """The whole field as one line without its final CRLF, every blank kept."""
+        raw = self.raw.removesuffix(b"\r\n")
+        return _FOLD.sub(b"", raw) if b"\r\n" in raw else raw
+
 
 @dataclass(frozen=True)
 class Head:

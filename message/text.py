@@ -1,13 +1,15 @@
 """The text of a message as people read it, piece by piece: for SEARCH TEXT and BODY, for the index, for previews.
 
-Header values are decoded, text parts are decoded and freed of markup, messages inside count as text (RFC 9051 6.4.4).
-Bounded: no more than `limit` characters leave, blocks are short, nothing is decoded before it is asked for.
+Header fields are decoded, text parts are decoded and freed of markup, messages inside count as text (RFC 9051 6.4.4).
+What stands before the first part of a multipart and behind the last is no text of the message: RFC 2046 5.1.1 has it
+ignored. Bounded: no more than `limit` characters leave, blocks are short, nothing is decoded before it is asked for.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from enum import Enum
 
 from core.config import Limits
 from core.frozen import dataclass
@@ -29,26 +31,39 @@ _PREVIEW_READ = 256 * 1024  # octets of one part that are looked at for a previe
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\ufeff]")
 
 
+class Kind(Enum):
+    """TEXT: of a part, cut anywhere. LINES: a header as it was sent, unfolded and decoded, names and all, cut between
+    its fields. FIELD: one value in one line, as people read it. BLANKS: likewise, but nothing but white space differs
+    from LINES. NAME: of an attachment."""
+
+    TEXT = "text"
+    LINES = "lines"
+    FIELD = "field"
+    BLANKS = "blanks"
+    NAME = "name"
+
+
+RUNNING = frozenset((Kind.TEXT, Kind.LINES))  # pieces of one part and kind that follow each other are one text
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of text. `header`: it is a header value of the message itself (TEXT, not BODY). `field`: of a header value
-    its lower-case name, of an attachment's name "filename". `part` is the part's index; pieces of one part without a
-    field that follow each other are one text cut anywhere."""
+    """A run of text. `part` is the part's index; `header`: TEXT looks in it and BODY does not."""
 
     text: str
     part: int
+    kind: Kind = Kind.TEXT
     header: bool = False
-    field: str = ""
 
 
 def pieces(
     content: Content, structure: mime.Structure | None = None, *, limit: int = MAX_TEXT, limits: Limits = LIMITS
 ) -> Iterator[Piece]:
-    """Header values first, then the parts in their order: header values of messages inside, names of attachments,
-    text. Stops after `limit` characters."""
+    """The parts in their order: header fields (those of messages inside are text, too), names of attachments, text.
+    Stops after `limit` characters."""
     room = limit
     for piece in _all(content, structure or mime.scan(content, limits), limits):
-        yield piece if len(piece.text) <= room else Piece(piece.text[:room], piece.part, piece.header, piece.field)
+        yield piece if len(piece.text) <= room else Piece(piece.text[:room], piece.part, piece.kind, piece.header)
         room -= len(piece.text)
         if room <= 0:
             return
@@ -58,11 +73,11 @@ def _all(content: Content, structure: mime.Structure, limits: Limits) -> Iterato
     inside = {part.children[0].index for part in structure.walk() if part.kind is PartKind.MESSAGE}
     for part in structure.walk():
         about = structure.media[part.index]
-        if part.index == 0 or part.index in inside:
-            yield from _header(_head(content, part, limits), part.index)
-        if part.index and (name := _filename(about)):
-            yield Piece(name, part.index, field="filename")
-        if part.kind is PartKind.LEAF and about.type == b"text":
+        yield from _header(_head(content, part, limits), part.index, text=part.index in inside)
+        if name := _filename(about):
+            yield Piece(name, part.index, Kind.NAME, header=part.index == 0)
+        # Only other types than these two may be left out of a search (RFC 9051 6.4.4).
+        if part.kind is PartKind.LEAF and about.type in (b"text", b"message"):
             for text in part_text(content, part, about):
                 yield Piece(text, part.index)
 
@@ -72,10 +87,20 @@ def _head(content: Content, part: Part, limits: Limits) -> Head:
     return split(content.read(part.header_start, stop), limits)
 
 
-def _header(head: Head, index: int) -> Iterator[Piece]:
+def _header(head: Head, index: int, *, text: bool) -> Iterator[Piece]:
+    """`text`: of a message inside, whose values are part of the text of the outer one."""
+    shown: list[Piece] = []
     for field in head.fields:
-        if field.name and (value := decode.words(field.value)):
-            yield Piece(value, index, index == 0, field.name.decode("ascii"))
+        sent = decode.unfolded(field.unfolded)
+        value = charset.shown(sent.partition(":")[2])
+        yield Piece(f"{sent}\r\n", index, Kind.LINES, header=True)
+        if text and value:
+            shown.append(Piece(value, index, Kind.FIELD))
+        elif value not in sent:
+            words = value.split()
+            kind = Kind.BLANKS if sent.split()[-len(words) :] == words else Kind.FIELD
+            shown.append(Piece(value, index, kind, header=True))
+    yield from shown
 
 
 def _filename(about: Media) -> str:
@@ -113,16 +138,16 @@ def contains(
     Blanks count as they are written, line ends as CRLF.
     """
     wanted = fold(pattern)
-    tail, last = "", (-1, "")
+    tail, last = "", (-1, Kind.NAME)
     for piece in pieces(content, structure):
         if body_only and piece.header:
             continue
         text = fold(piece.text)
-        if (piece.part, piece.field) == last and not piece.field:
+        if (piece.part, piece.kind) == last and piece.kind in RUNNING:
             text = tail + text
         if wanted in text:
             return True
-        last, tail = (piece.part, piece.field), text[len(text) - len(wanted) + 1 :] if len(wanted) > 1 else ""
+        last, tail = (piece.part, piece.kind), text[len(text) - len(wanted) + 1 :] if len(wanted) > 1 else ""
     return not wanted
 
 

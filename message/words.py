@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from message.collation import searchable
-from message.text import Piece
+from message.text import RUNNING, Kind, Piece
 
 WORD = re.compile(r"[^\W_]+")
 GRAM = 3
@@ -36,7 +36,8 @@ def grams(word: str) -> set[str]:
 
 @dataclass(slots=True)
 class Words:
-    """`head` from the message's own header, `body` from all else; `head_grams` and `body_grams` of their odd words.
+    """`head` from where TEXT looks and BODY does not, `body` from all else; `head_grams` and `body_grams` of their odd
+    words.
     `whole`: nothing was left out."""
 
     head: set[str] = field(default_factory=set)
@@ -55,28 +56,31 @@ class Words:
 
 
 def gather(pieces: Iterable[Piece]) -> Words:
-    """From `message.text.pieces`. Pieces without a field follow each other cut anywhere: they are one text."""
-    found, held, part, room = Words(), "", -1, MAX_TEXT
+    """From `message.text.pieces`."""
+    found, room = Words(), MAX_TEXT
+    held, header, run = "", False, (-1, Kind.TEXT)
     for piece in pieces:
+        if piece.kind is Kind.BLANKS:  # its words are known
+            continue
         room -= len(piece.text)
         if room < 0 or len(found.head) + len(found.body) > MAX_WORDS or len(held) > MAX_TEXT // 4:
             found.whole = False
             break
-        if piece.field:
+        if piece.kind not in RUNNING:
             found.add(piece.text, header=piece.header)
             continue
-        if piece.part != part:
-            found.add(held, header=False)
-            held, part = "", piece.part
-        held = _all_but_last_word(found, held + piece.text)
-    found.add(held, header=False)
+        if (piece.part, piece.kind) != run:
+            found.add(held, header=header)
+            held, header, run = "", piece.header, (piece.part, piece.kind)
+        held = _all_but_last_word(found, held + piece.text, header=header)
+    found.add(held, header=header)
     return found
 
 
-def _all_but_last_word(found: Words, text: str) -> str:
+def _all_but_last_word(found: Words, text: str, *, header: bool) -> str:
     """Blocks stay short, so that nobody waits long for the interpreter; what may go on is given back."""
     if len(text) < _BLOCK:
         return text
     cut = max(text.rfind(" "), text.rfind("\n"))
-    found.add(text[: cut + 1], header=False)
+    found.add(text[: cut + 1], header=header)
     return text[cut + 1 :]

@@ -18,7 +18,7 @@ from store.index import Connection
 
 TEXT_FILE = "index-text.db"
 TEXT_FILES = (TEXT_FILE, f"{TEXT_FILE}-wal", f"{TEXT_FILE}-shm", f"{TEXT_FILE}-journal")
-VERSION = 2
+VERSION = 3
 _LONGEST_WAL = 8 * 1024 * 1024
 _CACHE_KIB = 16 * 1024  # while it is written: a turn touches many pages
 

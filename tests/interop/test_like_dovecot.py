@@ -61,6 +61,7 @@ class Session:
     run: asyncio.Runner
     marks: list[int] = field(default_factory=list)
     uidvalidity: int = 0
+    store: MaildirStore | None = None  # behind ours
 
     def ask(self, command: str) -> bytes:
         filled = command.replace("{validity}", str(self.uidvalidity))
@@ -264,7 +265,7 @@ def side_by_side(
     with dovecot_imap(extra=extra) as dovecot, asyncio.Runner() as run:
         store, world = run.run(begin())
         try:
-            yield Session(run.run(world.login()), None, run), Session(None, dovecot, run)
+            yield Session(run.run(world.login()), None, run, store=store), Session(None, dovecot, run)
         finally:
             run.run(end(store, world))
 

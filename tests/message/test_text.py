@@ -10,6 +10,7 @@ from message import mime
 from message.content import BLOCK, BytesContent
 from message.html import Stripper
 from message.text import PREVIEW_LENGTH, contains, pieces, preview
+from message.words import gather
 
 
 def html(text: str, size: int = 1 << 20) -> str:
@@ -96,6 +97,83 @@ def test_search_leaves_out_markup_binary_and_headers() -> None:
     assert contains(CONTENT, "", body_only=True)
 
 
+EXACT = BytesContent(
+    """\
+From: Maire <maire@mairie.test>
+Subject: deux  blancs =?utf-8?q?d=C3=A9j=C3=A0?= =?utf-8?q?_vu?=
+X-Folded: un
+\tdeux
+ trois
+no field at all
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=limite
+
+avant-propos
+--limite
+Content-Type: text/plain; charset=us-ascii; x-reste=param
+Content-Language: br
+
+le texte
+--limite
+Content-Type: application/pdf; name*0*=utf-8''plan%20; name*1*=%C3%A9t%C3%A9.pdf
+Content-ID: <ident@x>
+X-Part: =?iso-8859-1?q?=E9tage?=
+
+binaire
+--limite
+Content-Type: message/rfc822
+X-Around: autour
+
+Subject: =?utf-8?q?dedans?=
+X-Inner: valeur
+Content-Type: multipart/mixed; boundary=autre
+
+--autre
+X-Deep: profond
+
+fond
+--autre--
+--limite
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; relais.test
+--limite--
+apr\u00e8s-coup
+""".replace("\n", "\r\n").encode()
+)
+# RFC 9051 6.4.4: TEXT looks in the header, in MIME header fields and in the body; BODY in the body.
+IN_TEXT = [
+    "subject", "SUBJECT: deux", "deux  blancs", "deux blancs", "blancs déjà vu", "x-folded: un", "un\tdeux trois",
+    "un deux trois", "no field at all", "1.0\r\nContent-Type", "boundary=limite", "multipart/mixed; boundary=l",
+    "charset=us-ascii", "x-reste", "Content-Language: br", "name*0*=utf-8''plan%20", "<ident@x>", "x-part: étage",
+    "message/rfc822", "x-around: autour", "x-inner", "x-inner: valeur", "x-deep: profond",
+    "content-type: message/delivery-status",
+]  # fmt: skip
+IN_BODY = ["le texte", "plan été.pdf", "dedans", "valeur", "boundary=autre", "fond", "reporting-mta: dns; relais.test"]
+NOWHERE = ["=?utf-8", "q?dedans", "avant-propos", "après-coup", "binaire", "--limite", "texteContent", "MaireSubject"]
+
+
+@pytest.mark.parametrize("pattern", IN_TEXT + IN_BODY + NOWHERE)
+def test_text_and_body_look_where_the_rfc_says(pattern: str) -> None:
+    assert contains(EXACT, pattern, body_only=False) == (pattern not in NOWHERE)
+    assert contains(EXACT, pattern, body_only=True) == (pattern in IN_BODY)
+
+
+def test_the_name_of_a_message_that_is_one_attachment_is_of_its_header() -> None:
+    content = BytesContent(
+        b"Content-Type: application/pdf\r\nContent-Disposition: x; filename*=utf-8''%C3%A9t%C3%A9\r\n\r\n%"
+    )
+    assert contains(content, "été", body_only=False)
+    assert not contains(content, "été", body_only=True)
+
+
+def test_words_of_header_fields_are_told_from_those_of_the_body() -> None:
+    words = gather(pieces(EXACT))
+    assert {"subject", "folded", "boundary", "language", "deep", "inner", "ident"} <= words.head
+    assert {"texte", "dedans", "valeur", "boundary", "fond", "reporting"} <= words.body
+    assert not words.body & {"inner", "subject", "deep", "language", "limite", "avant", "apres"}
+
+
 @pytest.mark.parametrize("shift", range(-12, 3))
 def test_search_across_a_block_border(shift: int) -> None:
     head = b"Content-Type: text/plain\r\n\r\n"
@@ -106,7 +184,7 @@ def test_search_across_a_block_border(shift: int) -> None:
 def test_no_more_text_leaves_than_asked_for() -> None:
     content = BytesContent(b"Subject: s\r\n\r\n" + b"x" * 1_000_000)
     assert sum(len(piece.text) for piece in pieces(content, limit=1000)) == 1000
-    assert sum(len(piece.text) for piece in pieces(content)) == 1_000_001
+    assert sum(len(piece.text) for piece in pieces(content)) == len("Subject: s\r\n") + 1_000_000
 
 
 def shown(data: bytes) -> str:

@@ -140,6 +140,18 @@ async def test_words_that_are_alike_come_from_the_vocabulary(store: MaildirStore
     assert await inbox.similar_words("le", 3) == ()
 
 
+async def test_names_of_fields_and_mime_header_fields_are_found_by_text_alone(
+    filled: MaildirStore, reads: list[int]
+) -> None:
+    inbox = await inbox_of(filled)
+    for word in ("message", "odd", "boundary", "disposition", "charset", "subject"):
+        assert await inbox.search_text(WHOLE, word, body_only=False) == expected(word, False, ALL) != []
+        assert await inbox.search_text(WHOLE, word, body_only=True) == expected(word, True, ALL)
+        assert sum(reads) == 0
+    assert await inbox.search_text(WHOLE, "transfer-encoding: quoted", body_only=False) == [3, 7, 11, 15, 19, 23]
+    assert sum(reads) == 6
+
+
 async def test_only_what_was_asked_about_is_told(filled: MaildirStore) -> None:
     inbox, ranges = await inbox_of(filled), [(2, 3), (7, 7), (20, 99)]
     asked = {uid: raw for uid, raw in ALL.items() if uid in (2, 3, 7) or uid >= 20}
@@ -199,7 +211,7 @@ async def test_a_vocabulary_of_the_gone_is_made_again(
     await check(inbox, {uid: ALL[uid] for uid in range(21, 25)}, some=9)
 
 
-@pytest.mark.parametrize("damage", ["gone", "torn", "noise", "link", "empty"])
+@pytest.mark.parametrize("damage", ["gone", "torn", "noise", "link", "empty", "older"])
 async def test_f157_the_text_index_may_be_lost_or_damaged_at_any_time(
     filled: MaildirStore, data: Path, damage: str
 ) -> None:
@@ -215,6 +227,11 @@ async def test_f157_the_text_index_may_be_lost_or_damaged_at_any_time(
         (account / "index-text.db").symlink_to(data / "store.beffroi")
     elif damage == "empty":
         (account / "index-text.db").write_bytes(b"")
+    elif damage == "older":  # of a release that knew no names of header fields
+        await filled.fill_text(None)
+        database = apsw.Connection(str(account / "index-text.db"))
+        database.execute("DELETE FROM places; PRAGMA user_version = 2")
+        database.close()
     inbox = await inbox_of(filled)
     for _ in range(2):
         await check(inbox, ALL, some=9)
