@@ -74,20 +74,29 @@ class _Reply:
 
 
 class _Places:
-    """Who makes up names whose servers never answer must not keep the places of everybody's questions: what others
-    publish about themselves (DMARC) would be unknown for as long as he likes (row 89)."""
+    """Who makes up names whose servers never answer, or late, must not keep the places of everybody's questions: what
+    others publish about themselves (DMARC) would be unknown for as long as he likes (row 89). But a resolver that is
+    itself slow is not asked more and more. `doubt` asks it for what it knows by itself; whatever is answered soon, by
+    anybody, is told to `answered`."""
 
-    def __init__(self) -> None:
+    def __init__(self, doubt: Callable[[], None]) -> None:
         self._all = asyncio.Semaphore(MOST)
         self._fresh = asyncio.Semaphore(CONCURRENT)
-        self.quick = True  # the last answer came soon: who waits long waits for a stranger, not for the resolver
+        self._doubt = doubt
+        self._soon = 0.0  # the loop's time of the last answer that came soon
+
+    def answered(self, began: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - began < SLOW:
+            self._soon = now
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
         """A place for one question: of all until it ends, of the fresh ones until it is slow."""
+        loop = asyncio.get_running_loop()
         async with self._all:
             await self._fresh.acquire()
-            held = True
+            held, timer = True, loop.call_later(SLOW, lambda: look())
 
             def give_back() -> None:
                 nonlocal held
@@ -95,7 +104,14 @@ class _Places:
                     held = False
                     self._fresh.release()
 
-            timer = asyncio.get_running_loop().call_later(SLOW, lambda: give_back() if self.quick else None)
+            def look() -> None:
+                nonlocal timer
+                if loop.time() - self._soon < 2 * SLOW:  # who waits longer waits for a stranger, not for the resolver
+                    give_back()
+                    return
+                self._doubt()
+                timer = loop.call_later(SLOW, look)
+
             try:
                 yield
             finally:
@@ -116,7 +132,7 @@ class DnsResolver:
         self._servers = tuple(_server(text, clock) for text in resolvers)
         self._timeout = timeout
         self._cache = cache if cache is not None else DnsCache(clock)
-        self._places = _Places()
+        self._places = _Places(self._doubt)
         self._pending: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
         self._probes: dict[tuple[str, int], asyncio.Task[bool]] = {}
 
@@ -208,9 +224,7 @@ class DnsResolver:
 
     async def _try(self, server: _Server, key: tuple[str, str]) -> _Reply:
         try:
-            began = asyncio.get_running_loop().time()
             response = await self._exchange(server, _question(*key), each=self._timeout / TRIES)
-            self._places.quick = asyncio.get_running_loop().time() - began < SLOW
         except _FAULTS as error:
             await self._blame(server, type(error).__name__)
             return _Reply(Outcome.FAILED)
@@ -228,7 +242,15 @@ class DnsResolver:
         if not server.breaker.available:
             _log.warning("resolver-resting", resolver=f"{server.host}:{server.port}", cause=cause)
 
+    def _doubt(self) -> None:
+        server = self._choose([])
+        if server is not None:
+            self._probed(server)
+
     async def _there(self, server: _Server) -> bool:
+        return await asyncio.shield(self._probed(server))
+
+    def _probed(self, server: _Server) -> asyncio.Task[bool]:
         """One question for all who doubt at the same moment: hundreds of them would themselves be what is too much."""
         key = (server.host, server.port)
         task = self._probes.get(key)
@@ -236,7 +258,7 @@ class DnsResolver:
             task = asyncio.create_task(self._probe(server))
             self._probes[key] = task
             task.add_done_callback(lambda _: self._probes.pop(key, None))
-        return await asyncio.shield(task)
+        return task
 
     async def _probe(self, server: _Server) -> bool:
         try:
@@ -247,6 +269,12 @@ class DnsResolver:
         return True
 
     async def _exchange(self, server: _Server, question: dns.message.Message, each: float) -> dns.message.Message:
+        began = asyncio.get_running_loop().time()
+        response = await self._sent(server, question, each)
+        self._places.answered(began)
+        return response
+
+    async def _sent(self, server: _Server, question: dns.message.Message, each: float) -> dns.message.Message:
         """UDP, then TCP when truncated. Answers that fit no question of ours are waited past, not believed (row 89)."""
         try:
             return await dns.asyncquery.udp(
