@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import uvloop
 
 from beffroi import metrics
-from core import log
+from core import heap, log
 from core.config import Config
 from core.errors import MailError
 
@@ -113,6 +113,7 @@ async def _live(assignment: Assignment, config: Config, start: Start) -> None:
         # What lives until the end is not worth looking at in every collection (pauses; design.md section 6).
         gc.collect()
         gc.freeze()
+        heap.gather()  # nobody is served yet: it may wait
         # A message makes some thousand objects and leaves few cycles: the default of 700 looks several times a message.
         gc.set_threshold(*GC_THRESHOLDS)
         with contextlib.suppress(BrokenPipeError):  # a supervisor that died meanwhile: the lifeline ends us, too
