@@ -37,7 +37,7 @@ class Refund:
 
 
 class Refunds:
-    """Owns at most one task, which `close` ends after a last try."""
+    """Owns its tasks, which `close` ends after a last try."""
 
     def __init__(self, database: QueueStore, now: Callable[[], float]) -> None:
         self._database = database
@@ -45,13 +45,16 @@ class Refunds:
         self._waiting: list[Refund] = []
         self._one = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._tries: set[asyncio.Task[None]] = set()
 
     async def give(self, account_id: str, recipients: int) -> None:
         """Now, or as soon as the database is there. Who gives does not wait for what others were not given yet."""
         self._put(Refund(account_id, recipients))
-        if len(self._waiting) == 1:
-            await self.settle()
-        self._go_on()
+        try:
+            if len(self._waiting) == 1:
+                await self.settle()
+        finally:
+            self._go_on()
 
     def doubt(self, account_id: str, recipients: int, transaction: str) -> None:
         """Give it back if that transaction was committed."""
@@ -68,10 +71,18 @@ class Refunds:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*self._tries, return_exceptions=True)
         await self.settle()
 
     async def settle(self) -> None:
-        """What can be; never raises for a database that is away."""
+        """What can be; never raises for a database that is away. Who is cancelled leaves a try to its end: what it
+        wrote would be given once more."""
+        one = asyncio.get_running_loop().create_task(self._settle())
+        self._tries.add(one)
+        one.add_done_callback(self._tries.discard)
+        await asyncio.shield(one)
+
+    async def _settle(self) -> None:
         async with self._one:
             for refund in list(self._waiting):
                 try:

@@ -63,6 +63,39 @@ async def test_f158_a_refund_that_the_database_refuses_holds_up_no_other(monkeyp
     await made.close()
 
 
+@pytest.mark.parametrize("by", ["close", "cancel"])
+async def test_what_is_given_back_while_somebody_leaves_is_given_once(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit is waited for whoever is cancelled; what it had written was written again."""
+    monkeypatch.setattr("delivery.queue.refunds.PAUSE", 0.0)
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    given: list[str] = []
+
+    class Slow:
+        async def write(self, run: Any, *, durable: bool = True) -> bool:
+            writing.set()
+            try:
+                await go_on.wait()
+            finally:  # as the queue's database does: once begun it is committed, and its caller leaves behind that
+                given.append(run.keywords["refund"].account_id)
+            return True
+
+    made = refunds(Slow())
+    leaving: asyncio.Task[None] | None = None
+    if by == "close":
+        made.doubt("acc", 1, "7")
+    else:
+        leaving = asyncio.create_task(made.give("acc", 1))
+    await asyncio.wait_for(writing.wait(), 5)
+    if leaving is not None:
+        leaving.cancel()
+    closing = asyncio.create_task(made.close())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait_for(closing, 5)
+    assert given == ["acc"]
+
+
 async def test_f158_refunds_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("delivery.queue.refunds.MOST", 2)
     made = refunds(Away(away))
