@@ -31,6 +31,8 @@ LEAST = 500  # messages; for fewer of an account, processes that are not running
 TOGETHER = 50  # messages of one errand
 _AHEAD = 3  # errands under way for each process
 PATIENCE = 30.0  # seconds for an errand, where somebody waits: one that was stopped gives none back
+LONGEST = 600.0  # where nobody does
+ENDING = 10.0  # seconds to come to an end, before they are killed
 BEHIND = 10  # how much later than we they have their turn, where others are served meanwhile (nice(2))
 
 Answer = tuple[str, Prepared | None]  # file name, what it holds
@@ -72,8 +74,8 @@ class Readers:
         waiting = asyncio.wrap_future(begun)
         waiting.add_done_callback(_seen)  # who waits may leave
         # Never taken back: a pool that breaks trips over errands that were (python/cpython issue 107219).
-        done, _ = await asyncio.wait((waiting,), timeout=PATIENCE)
-        return self._ended(names, begun) if done else [(name, None) for name in names]
+        await asyncio.wait((waiting,), timeout=0 if self._broken else PATIENCE)
+        return self._ended(names, begun, 0)
 
     def read(self, directory: str, names: Sequence[str]) -> Iterator[Answer]:
         """In the order of `names`; `directory` is an absolute path without symbolic links."""
@@ -84,11 +86,13 @@ class Readers:
                 some = errands.popleft()
                 under_way.append((some, self.begin(directory, some)))
             some, future = under_way.popleft()
-            yield from self._ended(some, future)
+            yield from self._ended(some, future, 0 if self._broken else LONGEST)
 
     def begin(self, directory: str, names: Sequence[str]) -> Future[list[Answer]]:
         """An errand of a few. One that nobody can be sent on has failed."""
         try:
+            if self._broken:
+                raise BrokenExecutor("they do not answer")
             with _deaf():
                 return self._started().submit(read_some, directory, names, self._limits)
         except (RuntimeError, OSError) as error:  # broken, ended, or one more could not be started
@@ -96,17 +100,23 @@ class Readers:
             failed.set_exception(BrokenExecutor(str(error)))
             return failed
 
-    def _ended(self, names: Sequence[str], future: Future[list[Answer]]) -> list[Answer]:
-        """A process that was killed is no reason to give up; it takes the others with it, which is told once."""
+    def _ended(self, names: Sequence[str], future: Future[list[Answer]], patience: float) -> list[Answer]:
+        """A process that was killed is no reason to give up; it takes the others with it, which is told once. Nor is
+        one that stands still, but nobody waits for it twice."""
         try:
-            return future.result()
+            return future.result(patience)
+        except TimeoutError:
+            self._gave_up("one of them stands still")
         except BrokenExecutor as error:
-            if not self._broken:
-                self._broken = True
-                log.warning("store-reader-died", cause=str(error))
-            return [(name, None) for name in names]
+            self._gave_up(str(error))
         except CancelledError:  # they were ended with who waits still there
-            return [(name, None) for name in names]
+            pass
+        return [(name, None) for name in names]
+
+    def _gave_up(self, cause: str) -> None:
+        if not self._broken:
+            self._broken = True
+            log.warning("store-reader-died", cause=cause)
 
     def _started(self) -> ProcessPoolExecutor:
         with self._starting:  # threads that rebuild different accounts share it
@@ -123,9 +133,26 @@ class Readers:
             self._closed, pool, self._pool = True, self._pool, None
         try:
             if pool is not None:
-                pool.shutdown(cancel_futures=True)
+                _end(pool, 0 if self._broken else ENDING)
         finally:
             self._when_ended()
+
+
+def _end(pool: ProcessPoolExecutor, patience: float) -> None:
+    """One that was stopped would be waited for without end: SIGKILL ends it, too. (Which processes they are Python 3.11
+    tells nobody; a private look is taken here only.)"""
+    processes = list((vars(pool)["_processes"] or {}).values())
+
+    def kill() -> None:
+        for process in processes:
+            process.kill()
+
+    late = threading.Timer(patience, kill)
+    late.start()
+    try:
+        pool.shutdown(cancel_futures=True)
+    finally:
+        late.cancel()
 
 
 @contextlib.contextmanager

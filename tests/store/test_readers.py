@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -222,6 +223,27 @@ async def test_who_waits_for_a_process_that_stands_still_reads_himself(monkeypat
     monkeypatch.setattr(readers, "PATIENCE", 0.01)
     async with asyncio.timeout(10):
         assert await Readers(Limits(), 1).ended(["one"], Future()) == [("one", None)]
+
+
+async def test_a_process_that_was_stopped_is_waited_for_once_and_ended_all_the_same(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its errands took the whole patience, and its end was waited for without one."""
+    before = set(multiprocessing.active_children())
+    helpers = Readers(Limits(), 1)
+    assert await helpers.ended(["one"], helpers.begin(str(data), ["one"])) == [("one", None)]
+    [process] = set(multiprocessing.active_children()) - before
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(readers, "PATIENCE", 0.05)
+    errands = [helpers.begin(str(data), ["one"]) for _ in range(3)]
+    for number, errand in enumerate(errands):
+        assert await helpers.ended(["one"], errand) == [("one", None)]
+        monkeypatch.setattr(readers, "PATIENCE", 60.0 + number)
+    async with asyncio.timeout(10):
+        assert await helpers.ended(["one"], helpers.begin(str(data), ["one"])) == [("one", None)]
+        await asyncio.to_thread(helpers.close)
+    assert not process.is_alive()
 
 
 async def test_who_waits_while_the_processes_are_ended_reads_himself() -> None:
