@@ -66,7 +66,7 @@ def beyond(raw: bytes, wanted: str, key: str) -> bool:
         inside = part.get_payload() if part.get_content_type() == "message/rfc822" else []
         if key == "BODY":
             texts += [str(part.get_filename() or ""), str(part.get_param("name") or "")]
-            texts += [read(value) for message in inside for value in message.values()]  # type: ignore[union-attr]
+            texts += [read(value) for message in inside for value in message.values()]  # type: ignore[union-attr]  # of such a part
         else:
             lines = [f"{name}: " + value.replace("\r\n", "").replace("\n", "") for name, value in part.items()]
             texts += [each for line in lines for each in (line, read(line))]
