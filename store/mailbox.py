@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from core.errors import NotFoundError, StorageError, UnreadableError
@@ -149,29 +150,35 @@ class FolderView:
         self, ranges: UidRanges, columns: Column, ahead: Ahead, *, blank: bool
     ) -> AsyncIterator[Sequence[Message]]:
         passed = 0
-        for start, end in ranges:
-            last = min(end, UID_MASK)
-            while start <= last:
-                batch, unread, odd = await self._read(partial(_batch, first=start, last=last, columns=columns))
-                if batch and columns & Column.IDS and await self._joined(batch):
-                    continue
-                if batch:
-                    told = batch
-                    if odd and not blank:
-                        if await self._tried_again(odd):
-                            continue
-                        told = [row for row in batch if row.uid not in odd]
-                        passed += len(odd)
-                    if told:
-                        yield told
-                    start = batch[-1].uid + 1
-                if len(batch) < records.BATCH:
-                    if not unread:
-                        if not batch:  # nobody else gives the loop a turn, and there may be many such ranges
-                            await asyncio.sleep(0)
-                        break
-                    await ahead.read(unread, last)
+        for run in _runs(ranges):
+            if len(run) > 1 and (rows := await self._read(partial(_fragments, run=run, columns=columns))) is not None:
+                if rows:
+                    yield rows
                 await asyncio.sleep(0)
+                continue
+            for start, end in run:
+                last = min(end, UID_MASK)
+                while start <= last:
+                    batch, unread, odd = await self._read(partial(_batch, first=start, last=last, columns=columns))
+                    if batch and columns & Column.IDS and await self._joined(batch):
+                        continue
+                    if batch:
+                        told = batch
+                        if odd and not blank:
+                            if await self._tried_again(odd):
+                                continue
+                            told = [row for row in batch if row.uid not in odd]
+                            passed += len(odd)
+                        if told:
+                            yield told
+                        start = batch[-1].uid + 1
+                    if len(batch) < records.BATCH:
+                        if not unread:
+                            if not batch:  # nobody else gives the loop a turn, and there may be many such ranges
+                                await asyncio.sleep(0)
+                            break
+                        await ahead.read(unread, last)
+                    await asyncio.sleep(0)
         if passed:
             raise UnreadableError(unreadable_text(passed), messages=passed)
 
@@ -419,6 +426,32 @@ class FolderView:
     async def touch(self) -> None:
         entry = await self._entry()
         await entry.writer.submit(lambda transaction: _touch(transaction, self._id))
+
+
+def _runs(ranges: UidRanges) -> Iterator[UidRanges]:
+    """Ranges that follow each other, of at most `records.BATCH` UIDs together; a longer one is alone."""
+    run, size = list[tuple[int, int]](), 0
+    for low, high in ranges:
+        if run and size + high - low >= records.BATCH:
+            yield run
+            run, size = [], 0
+        run.append((low, high))
+        size += high - low + 1
+    if run:
+        yield run
+
+
+def _fragments(db: Connection, row: FolderRow, run: UidRanges, columns: Column) -> Sequence[Message] | None:
+    """All messages of a run at once. None: not all that is asked of them may be known, and each range is for itself."""
+    first, last = run[0][0], min(run[-1][1], UID_MASK)
+    if columns & unscanned.COLUMNS and (
+        unscanned.first(db, row, first, last) or unreadable.among(db, row, first, last)
+    ):
+        return None
+    if columns & Column.IDS and joining.within(db, row, first, last):
+        return None
+    uids = chain.from_iterable(range(low, min(high, UID_MASK) + 1) for low, high in run)
+    return records.among(db, row, uids, columns)
 
 
 def _batch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from core.frozen import dataclass
 from core.ids import base32
@@ -244,27 +244,41 @@ _ORDER = (
 )
 _EMPTY = {"preview": "''", "email_id": "''", "thread_id": "''"}
 _EMPTY |= dict.fromkeys(("internal_date", "save_date", "size", "sent_date"), "0")
-_statements: dict[Column, str] = {}
+_statements: dict[tuple[Column, str], str] = {}
 
 
-def _statement(columns: Column) -> str:
+_BETWEEN = "BETWEEN ? AND ?"
+_AMONG = "IN (SELECT value FROM json_each(?))"
+
+
+def _statement(columns: Column, which: str) -> str:
     """SELECT whose row is exactly a `Message`'s fields, what was not asked for is a constant; without columns its first
     four fields only."""
-    if columns not in _statements:
+    if (columns, which) not in _statements:
         wanted = {name: table for flag, (table, names) in _COLUMNS.items() if columns & flag for name in names}
         chosen = [f"{wanted[name]}.{name}" if name in wanted else _EMPTY.get(name, "x''") for name in _ORDER]
         named = f", {', '.join(chosen)}" if columns else ""
         joins = "".join(_JOINS[table] for table in sorted(set(wanted.values())) if table in _JOINS)
-        _statements[columns] = (
+        _statements[columns, which] = (
             f"SELECT m.key & {UID_MASK}, m.flags, m.keywords, m.modseq{named} FROM messages m{joins} "  # noqa: S608 - constants
-            f"WHERE m.key BETWEEN ? AND ? ORDER BY m.key LIMIT {BATCH}"
+            f"WHERE m.key {which} ORDER BY m.key LIMIT {BATCH}"
         )
-    return _statements[columns]
+    return _statements[columns, which]
 
 
 def batch(db: Connection, folder: FolderRow, first: int, last: int, columns: Column) -> list[Message]:
     """At most `BATCH` messages with UIDs `first` to `last`, ascending."""
-    rows = db.all(_statement(columns), (key(folder.number, first), key(folder.number, last)))
+    span = key(folder.number, first), key(folder.number, last)
+    return _messages(folder, columns, db.all(_statement(columns, _BETWEEN), span))
+
+
+def among(db: Connection, folder: FolderRow, uids: Iterable[int], columns: Column) -> list[Message]:
+    """Those of at most `BATCH` UIDs that are there, ascending. A question for each took 60 µs."""
+    keys = ",".join([str(key(folder.number, uid)) for uid in uids])
+    return _messages(folder, columns, db.all(_statement(columns, _AMONG), (f"[{keys}]",)))
+
+
+def _messages(folder: FolderRow, columns: Column, rows: Sequence[Row]) -> list[Message]:
     words, made, flags = _Words(folder), tuple.__new__, _FLAGS  # `Message._make` without its checks
     if not columns:
         return [made(Message, (uid, flags[f & 31], words[bits], seq, *_UNASKED)) for uid, f, bits, seq in rows]

@@ -23,7 +23,7 @@ from core.errors import StorageError
 from message import facts
 from message.content import BytesContent, Content
 from message.facts import Facts
-from store import catalog, scan, structure, unscanned
+from store import catalog, records, scan, structure, unscanned
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.index import Connection
@@ -380,7 +380,8 @@ async def test_p7_a_search_in_many_stretches_asks_few_questions_on_the_loop(
     assert asked == [FEW]
 
 
-async def test_p7_ranges_of_messages_that_are_gone_let_others_have_their_turn(store: MaildirStore) -> None:
+@pytest.mark.parametrize("length", [1, records.BATCH], ids=["fragments", "long"])
+async def test_p7_ranges_of_messages_that_are_gone_let_others_have_their_turn(store: MaildirStore, length: int) -> None:
     inbox, turns = await inbox_of(store), 0
 
     async def other() -> None:
@@ -390,7 +391,9 @@ async def test_p7_ranges_of_messages_that_are_gone_let_others_have_their_turn(st
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
-    gone = [(uid, uid) for uid in range(COUNT + 1, COUNT + 201, 2)]
+    many = 100 * records.BATCH // length
+    gone = [(uid, uid + length - 1) for uid in range(COUNT + 1, COUNT + 1 + 2 * many * length, 2 * length)]
+    assert len(gone) == many
     assert [batch async for batch in inbox.rows(gone, Column.NONE)] == []
     assert turns >= 100
     task.cancel()
