@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,15 @@ import uvloop
 from core.clock import ManualClock
 from core.config import Config
 from core.tls import ServerTls
-from delivery.types import ResultKind
+from delivery.types import Job, ResultKind
 from smtp.outbound.agent import SmtpAgent
-from smtp.outbound.tls_results import Uncounted
+from smtp.outbound.connection import Caller
+from smtp.outbound.mx import MxResolver, Target
+from smtp.outbound.pool import Pool
+from smtp.outbound.tls_policy import Opportunistic, TlsPolicy
+from smtp.outbound.tls_results import Applied, PolicyKind, Session, Uncounted
 from tests.fakes.resolver import FakeResolver
-from tests.fakes.scripted_smtp import EHLO, Remote, Script, job
+from tests.fakes.scripted_smtp import EHLO, Remote, Script, job, scripted
 from tests.fakes.smtp_server import FakeAcceptor, certificate, running, service
 from tests.smtp.agent import agent, deliver, good, to
 
@@ -85,6 +90,38 @@ async def test_h026_require_tls_is_verified_or_deferred(issued: tuple[trustme.CA
     (result,), heard = await deliver(work, good, ca_file=str(ca_file))
     assert (result.kind, result.status.enhanced) == (ResultKind.DEFERRED, "4.7.10")
     assert not any(line.startswith("MAIL") for line in heard)
+
+
+@pytest.mark.parametrize(("fallback", "kind"), [(True, ResultKind.DELIVERED), (False, ResultKind.DEFERRED)])
+async def test_a_server_without_starttls_is_told_to_who_reports_also_where_a_policy_lets_it_go(
+    fallback: bool, kind: ResultKind
+) -> None:
+    """RFC 8460 4.3.1, starttls-not-supported; RFC 8461 5: that is what testing is for."""
+    basis = Opportunistic()
+    policy = replace(
+        basis.required, applied=Applied(PolicyKind.STS, "r.test"), fallback=basis.offered if fallback else None
+    )
+
+    class Fixed:
+        async def policy(self, _job: Job, _target: Target) -> TlsPolicy:
+            return policy
+
+        async def close(self) -> None:
+            pass
+
+    heard: list[Session] = []
+
+    class Heard:
+        def note(self, session: Session) -> None:
+            heard.append(session)
+
+    mx = MxResolver(FakeResolver(), port=25, ours=lambda a, p: False, allow_private=True, shuffle=lambda r: None)
+    async with scripted(good, good) as remote:
+        made = SmtpAgent(Caller("mx.mairie.test"), mx, Fixed(), pool=Pool(idle=0.0), results=Heard())
+        (result,) = await made.deliver(to()(remote.port))
+        await made.close()
+    assert result.kind is kind
+    assert [item.failure for item in heard] == ["starttls-not-supported"]
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

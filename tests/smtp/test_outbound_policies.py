@@ -11,6 +11,7 @@ import pytest
 from core.clock import ManualClock
 from core.resolver import Answer, Tlsa
 from core.status import Status
+from delivery.next_hop import parse_route
 from smtp.outbound.dialogue import Encryption
 from smtp.outbound.mx import MxResolver, Target
 from smtp.outbound.sts import read_policy
@@ -52,13 +53,19 @@ BASIS = Opportunistic()
 
 
 async def decide(
-    target: Target, *, tlsa: Sequence[Tlsa] = (), sts: Sts | None = None, failing: Sequence[str] = (), **of_job: Any
+    target: Target,
+    *,
+    tlsa: Sequence[Tlsa] = (),
+    sts: Sts | None = None,
+    failing: Sequence[str] = (),
+    static: bool = False,
+    **of_job: Any,
 ) -> tuple[TlsPolicy | Status, list[str]]:
     zone: Mapping[str, Any] = {TLSA: {"TLSA": list(tlsa)}} if tlsa else {}
     heard = Heard()
     resolver = FakeResolver(zone, secure=[TLSA], failing=failing)
     policies = Policies(resolver, sts or Sts(), BASIS, heard, ManualClock())  # type: ignore[arg-type]  # fakes: only what is asked
-    work = job("r.test", "a@r.test", static=False, **of_job)
+    work = job("r.test", "a@r.test", static=static, **of_job)
     return await policies.policy(work, target), [session.failure for session in heard.sessions]
 
 
@@ -165,8 +172,31 @@ async def test_a_sender_may_waive_what_policies_ask(field: bytes) -> None:
     content = field + b"Subject: x\r\n\r\nbody\r\n"
     policy, _ = await decide(SECURE, tlsa=[GOOD], sts=Sts("enforce"), content=content)
     assert facts(policy)[1] == "opportunistic"
+    assert isinstance(policy, TlsPolicy)
+    assert policy.applied is None, "and its session stands in no report (RFC 8460 3)"
     policy, _ = await decide(SECURE, tlsa=[GOOD], content=content, require_tls=True)
     assert facts(policy)[1] == "dane"
+
+
+@pytest.mark.parametrize("field", [b"TLS-Required: yes\r\n", b"TLS-Required:\r\n", b"X-TLS-Required: No\r\n"])
+async def test_nothing_but_no_waives_it(field: bytes) -> None:
+    policy, _ = await decide(SECURE, tlsa=[GOOD], content=field + b"Subject: x\r\n\r\nbody\r\n")
+    assert facts(policy)[1] == "dane"
+
+
+async def test_a_route_of_the_operators_is_asked_for_no_policy_of_the_recipients_domain() -> None:
+    """RFC 8461 speaks of the MX of a domain; where its mail goes otherwise, who wrote the route answers for it."""
+    policy, heard = await decide(PLAIN, sts=Sts("enforce", mx="else.test"), static=True)
+    assert (facts(policy)[1], heard) == ("opportunistic", [])
+
+
+@pytest.mark.parametrize("tls", ["none", "may", "encrypt", "verify"])
+async def test_requiretls_is_verified_on_any_route(tls: str) -> None:
+    target = dataclasses.replace(PLAIN, route=parse_route(f"smtp://mx.r.test:25?tls={tls}"))
+    policy, _ = await decide(target, static=True, require_tls=True)
+    assert facts(policy) == (Encryption.REQUIRED, "verified", False, False)
+    assert isinstance(policy, TlsPolicy)
+    assert policy.context is BASIS.verified
 
 
 async def test_who_makes_one_address_question_of_a_signed_zone_fail_switches_nothing_off() -> None:

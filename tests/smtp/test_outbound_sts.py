@@ -26,6 +26,8 @@ POLICY = b"version: STSv1\r\nmode: enforce\r\nmx: mx.r.test\r\nmx: *.mail.r.test
         ([b"v=STSv1; id=1;", b"v=STSv1; id=2;"], ""),
         ([b"v=STSv1; id=not_allowed;"], ""),
         ([b"v=STSv1; id=" + b"1" * 33], ""),
+        ([b"v=STSv1; id=1; no pair"], ""),
+        ([b"v=STSv1; id=1; =x"], ""),
         ([b"v=STSv1;"], ""),
         ([b"v=STSv1"], ""),
         ([b"v=STSv2; id=1"], ""),
@@ -197,12 +199,35 @@ async def test_a_failure_is_told_and_not_repeated_at_once(place: Place, reason: 
     assert await place.mode() == "enforce"
 
 
-@pytest.mark.parametrize(("status", "media"), [(301, "text/plain"), (404, "text/plain"), (200, "text/html")])
+@pytest.mark.parametrize(
+    ("status", "media"), [(206, "text/plain"), (301, "text/plain"), (404, "text/plain"), (200, "text/html")]
+)
 async def test_only_a_plain_200_is_a_policy(place: Place, status: int, media: str) -> None:
     place.web.status, place.web.media = status, media
     state = await place.source.state("r.test")
     assert state.policy is None
     assert state.fault
+
+
+async def test_a_policy_that_holds_for_a_short_time_is_refreshed_at_half_of_it(place: Place) -> None:
+    """RFC 8461 3.3: whoever blocks its host once it has ended would have switched it off."""
+    place.web.policy = POLICY.replace(b"604800", b"3600")
+    await place.mode()
+    place.clock.advance(1799)
+    await place.mode()
+    assert len(place.web.urls) == 1
+    place.clock.advance(2)
+    await place.mode()
+    assert len(place.web.urls) == 2
+
+
+async def test_a_kept_file_counts_for_its_own_domain_alone(place: Place) -> None:
+    await place.mode()
+    [file] = (place.directory / "sts").iterdir()
+    file.write_text(file.read_text().replace('"r.test"', '"other.test"'))
+    place.restart()
+    place.web.reason = "connect"
+    assert await place.mode() == ""
 
 
 async def test_a_damaged_file_is_no_policy(place: Place) -> None:

@@ -131,6 +131,8 @@ async def test_a_day_is_reported_by_signed_mail_with_its_sums(place: Place) -> N
     assert "d=dept.test" in mail["DKIM-Signature"]
     assert (mail["TLS-Report-Domain"], mail["TLS-Report-Submitter"]) == ("r.test", "mx.dept.test")
     assert mail["TLS-Required"] == "No"
+    named = re.fullmatch(r"Report Domain: r\.test Submitter: mx\.dept\.test Report-ID: <(\S+)>", mail["Subject"])
+    assert named, "RFC 8460 5.3"
     assert mail.get_content_type() == "multipart/report"
     assert mail.get_param("report-type") == "tlsrpt"
     text, attached = mail.iter_parts()
@@ -140,6 +142,7 @@ async def test_a_day_is_reported_by_signed_mail_with_its_sums(place: Place) -> N
     assert (attached.get_filename() or "").startswith(f"mx.dept.test!r.test!{start}!{start + DAY - 1}!")
     report = json.loads(gzip.decompress(attached.get_content()))
     assert report["organization-name"] == "mx.dept.test"
+    assert report["report-id"] == f"{named[1]}@mx.dept.test"
     assert report["date-range"]["end-datetime"].endswith("T23:59:59Z")
     sts, tlsa = report["policies"]
     assert sts["policy"] == {
@@ -238,6 +241,55 @@ async def test_the_day_is_over_before_it_is_reported(place: Place) -> None:
     place.clock.advance(DAY - 60)
     await place.reporter.report_due()
     assert await place.queued() == []
+
+
+async def test_a_report_leaves_some_time_after_midnight_and_each_day_has_its_own(place: Place) -> None:
+    """RFC 8460 5.5: not everybody's at once; 4.4: an id for each."""
+    place.rua("mailto:tls@r.test")
+    ids = set()
+    for _ in range(2):
+        place.note()
+        await place.counts.flush()
+        place.clock.advance(DAY - place.clock.at % DAY + 60)
+        await place.reporter.report_due()
+        assert await place.queued() == []
+        place.clock.advance(4 * 3600)
+        await place.reporter.report_due()
+        [mail] = await place.queued()
+        _, attached = mail.iter_parts()
+        ids.add(json.loads(gzip.decompress(attached.get_content()))["report-id"])
+    assert len(ids) == 2
+
+
+async def test_an_address_of_a_report_is_read_as_a_uri(place: Place) -> None:
+    """RFC 6068 2: octets as %XX, header fields behind a question mark."""
+    place.rua("mailto:tls%2Breports@r.test?subject=x")
+    place.note()
+    await place.next_day()
+    [mail] = await place.queued()
+    assert mail["To"] == "tls+reports@r.test"
+
+
+async def test_a_record_that_cannot_be_had_is_asked_for_again(place: Place) -> None:
+    place.rua("mailto:tls@r.test")
+    place.note()
+    place.resolver.failing.add("_smtp._tls.r.test")
+    await place.next_day()
+    assert await place.queued() == []
+    place.resolver.failing.clear()
+    await place.reporter.report_due()
+    assert len(await place.queued()) == 1
+
+
+async def test_successes_are_counted_together_whatever_server_answered(place: Place) -> None:
+    for host in ("mx1.r.test", "mx2.r.test"):
+        place.counts.note(Session("r.test", STS, host, "192.0.2.1", "192.0.2.9"))
+        place.counts.note(Session("r.test", STS, host, "192.0.2.1", "192.0.2.9", "certificate-expired", "x"))
+    await place.counts.flush()
+    kept = await place.queue.tls_counts(int(place.clock.at // DAY), "r.test")
+    assert sorted((key.host, key.failure, sessions) for key, sessions in kept.items()) == [
+        ("", "", 2), ("mx1.r.test", "certificate-expired", 1), ("mx2.r.test", "certificate-expired", 1),
+    ]  # fmt: skip
 
 
 async def test_who_asks_for_no_report_is_forgotten(place: Place) -> None:
