@@ -60,6 +60,14 @@ class Console:
         """What was done all the same; on standard error, so that answers stay clean for machines."""
         sys.stderr.write(f"beffroi: warning: {printable(text)}\n")
 
+    def confirm(self, question: str) -> bool:
+        """Whether somebody at a terminal says yes; nobody there is no. On standard error, as `warn`."""
+        if not sys.stdin.isatty():
+            return False
+        sys.stderr.write(f"{printable(question)} [o/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().casefold() in _YES
+
     def table(self, rows: Sequence[dict[str, object]], columns: Sequence[str]) -> None:
         """Rows of equal keys: a JSON array, a drawn table on a terminal, tab-separated lines in a pipe."""
         if self.json:
@@ -70,6 +78,8 @@ class Console:
             for row in rows:
                 sys.stdout.write("\t".join(_cell(row[column]) for column in columns) + "\n")
 
+
+_YES = frozenset({"o", "oui", "y", "yes"})
 
 console = Console()
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from beffroi.cli.console import console, run
+from beffroi.cli.console import console, refuse, run
 from beffroi.rooms import open_directory, open_queue_administration
 from core.address import AddressError, parse
 from core.config import Config
@@ -35,7 +35,11 @@ Sender = Annotated[str | None, typer.Option(help='Only of this sender; "" for no
 To = Annotated[str | None, typer.Option("--domain", help='Only to this domain; "" for mailboxes here.')]
 Held = Annotated[bool | None, typer.Option("--held/--not-held", help="Only what is held, or is not.")]
 All = Annotated[bool, typer.Option("--all", help="Everything.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
 QueueIds = Annotated[list[str] | None, typer.Argument(metavar="[QUEUE_ID]...")]
+
+
+COUNTED = 1000  # messages that a question tells the number of
 
 
 class By(StrEnum):
@@ -219,10 +223,34 @@ def release(
 
 @app.command("drop")
 def drop(
-    queue_ids: QueueIds = None, sender: Sender = None, domain: To = None, held: Held = None, all_: All = False
+    queue_ids: QueueIds = None,
+    sender: Sender = None,
+    domain: To = None,
+    held: Held = None,
+    all_: All = False,
+    yes: Yes = False,
 ) -> None:
-    """Remove from the queue without a bounce."""
-    _act("drop", "dropped", queue_ids, picked(sender, domain, held), all_)
+    """Remove from the queue without a bounce. Where no message is named it asks first."""
+    wanted = picked(sender, domain, held)
+    if not queue_ids and (all_ or wanted != EVERYTHING) and not yes:
+        _ask(wanted)
+    _act("drop", "dropped", queue_ids, wanted, all_)
+
+
+def _ask(wanted: Picked) -> None:
+    """Nothing brings back what is dropped, and nobody is told of it."""
+
+    async def operation(config: Config) -> int:
+        async with open_queue_administration(config) as queue:
+            return len(await queue.list(None, limit=COUNTED + 1, picked=wanted))
+
+    count = run(operation)
+    if not count:
+        return
+    many = f"plus de {COUNTED} messages" if count > COUNTED else f"{count} message{'s' * (count > 1)}"
+    question = f"Supprimer définitivement de la file {many} ({wanted.text}), sans prévenir personne ?"
+    if not console.confirm(question):
+        refuse("rien n'a été supprimé : pour ne pas être interrogé, ajoutez --yes (nothing was dropped: add --yes)")
 
 
 def entry_view(entry: TraceEntry) -> dict[str, object]:

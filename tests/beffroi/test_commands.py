@@ -145,6 +145,7 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert run("queue", "shape", "--json").json == [{"name": "TOTAL", "total": 0, **dict.fromkeys(SHAPED, 0)}]
     assert run("queue", "release", "--held", "--json").json == {"messages": 0, "change": "released"}
     assert run("queue", "drop", "--all").out == "0 messages: dropped\n"
+    assert run("queue", "drop", "--all", "--yes").out == "0 messages: dropped\n"
     for words in ((), ("--all", "--held"), ("q1", "--all"), ("--sender", "no address"), ("--domain", "no domain")):
         assert run("queue", "drop", *words).code == 2, words
     assert run("store", "verify").out == "no fault found\n"

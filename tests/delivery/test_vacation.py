@@ -17,6 +17,7 @@ from core.envelope import Schedule
 from core.errors import QuotaError
 from delivery.commit import Committer
 from delivery.inbound import Inbound
+from delivery.queue.rows import NewMessage
 from delivery.queue.vacations import AGAIN
 from delivery.types import MailParameters, Vacation
 from delivery.vacation import KNOWN_FOR, Responder, withheld
@@ -240,6 +241,32 @@ async def test_who_is_away_answers_what_was_kept_back_when_he_gets_it(away: Away
         await until(lambda: world.store.inbox("agent@ville.test"))
     [answer] = world.store.inbox("agent@ville.test")
     assert b"\r\nSubject: Absence : Ordre du jour\r\n" in answer
+
+
+@pytest.mark.parametrize("required", [True, False])
+async def test_a_later_answer_to_what_requires_tls_requires_it_too(away: Away, *, required: bool) -> None:
+    """To what was kept back until a time: RFC 8689 6."""
+    await away.set()
+    world = away.world
+    release = Schedule(release_at=world.clock.now() + 60, hold="for;60")
+    asked = MailParameters(schedule=release, require_tls=required)
+    status = await world.send(
+        world.submission(), OURS, "maire@ville.test", sender="agent@ville.test", account="agent@ville.test",
+        parameters=asked,
+    )  # fmt: skip
+    assert status.ok
+    entered: list[NewMessage] = []
+    enqueue = world.queue.enqueue
+
+    async def seen(new: NewMessage) -> list[int]:
+        entered.append(new)
+        return await enqueue(new)
+
+    world.queue.enqueue = seen  # type: ignore[method-assign]  # watches
+    world.clock.advance(60.0)
+    async with running(world.scheduler(poll=0.01, responder=away.responder)):
+        await until(lambda: world.store.inbox("agent@ville.test"))
+    assert [new.require_tls for new in entered] == [required]
 
 
 async def test_what_failed_at_first_is_answered_once(away: Away) -> None:
