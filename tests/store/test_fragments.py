@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from store import mailbox as face
 from store import records
+from store.catalog import FolderRow
+from store.index import Connection
 from store.service import MaildirStore
 from store.store import Mailbox, UidRanges
 from store.types import Column, Message, Placement
@@ -56,8 +60,8 @@ async def test_fragments_are_asked_as_many_at_once_as_a_batch_holds(
     asked: list[int] = []
     among = records.among
 
-    def counted(*arguments: object) -> list[Message]:
-        found = among(*arguments)  # type: ignore[arg-type]
+    def counted(db: Connection, folder: FolderRow, uids: Iterable[int], columns: Column) -> list[Message]:
+        found = among(db, folder, uids, columns)
         asked.append(len(found))
         return found
 

@@ -153,6 +153,7 @@ async def test_memory_goes_back_once_after_a_wave_of_closings(
 ) -> None:
     given: list[int] = []
     monkeypatch.setattr(service, "WORTH_GIVING_BACK", 2)
+    monkeypatch.setattr(service, "QUIET", 1000)
     monkeypatch.setattr(heap, "give_back", lambda: given.append(1))
     await store.account(MAIRIE)
     await _until_open(store, 0)
@@ -161,6 +162,21 @@ async def test_memory_goes_back_once_after_a_wave_of_closings(
         while not given:
             await asyncio.sleep(0.01)
     await asyncio.sleep(5 * accounts.FLUSH_EVERY)
+    assert given == [1]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_memory_of_the_few_behind_a_wave_goes_back_once_it_is_quiet(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(heap, "give_back", lambda: given.append(1))
+    await store.account(MAIRIE)
+    await _until_open(store, 0)
+    async with asyncio.timeout(20):
+        while not given:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(3 * service.QUIET * accounts.FLUSH_EVERY)
     assert given == [1]
 
 
