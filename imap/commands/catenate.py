@@ -1,7 +1,8 @@
 """The parts of CATENATE: text that the client sends, and pieces of messages it names by URL (RFC 4469, RFC 5092).
 
 A URL is relative and names a message of the account: "/INBOX;UIDVALIDITY=7/;UID=20/;SECTION=1.2", or of the selected
-mailbox: ";UID=20". What it does not find, and every other server, is BADURL. Reads; commits nothing.
+mailbox: ";UID=20". One with a host must be of this server, and of whoever is logged in. What it does not find, and
+every other server, is BADURL. Reads; commits nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from message.content import BLOCK
 from store.types import INBOX, Column, Uid
 
 MAX_URL = 2048
-# RFC 5092 11: ipath-query with iuid; the hierarchy of the mailbox may hold "/" itself.
+# RFC 5092 11: imapurl and inetwork-path, then ipath-query with iuid; the hierarchy of the mailbox may hold "/" itself.
+# Some forget the "/" before ";UID" (RFC 5092 11: iuid).
 _URL = re.compile(
-    r"(?:/(?P<mailbox>[^;]+?)(?:;UIDVALIDITY=(?P<validity>[1-9][0-9]{0,9}))?/)?;UID=(?P<uid>[1-9][0-9]{0,9})"
+    r"(?:(?:imap:)?//(?:(?P<user>[^/@;]+)?(?:;AUTH=[^/@;]+)?@)?(?P<host>[^/@:;]+)(?::[0-9]{1,5})?(?=/))?"
+    r"(?:/(?P<mailbox>[^;]+?)(?:;UIDVALIDITY=(?P<validity>[1-9][0-9]{0,9}))?/?)?;UID=(?P<uid>[1-9][0-9]{0,9})"
     r"(?:/;SECTION=(?P<section>[^;]+?))?(?:/;PARTIAL=(?P<start>[0-9]{1,19})(?:\.(?P<length>[1-9][0-9]{0,18}))?)?",
     re.IGNORECASE,
 )
@@ -54,7 +57,7 @@ def read_part(scanner: Scanner) -> Part:
 async def copy_part(session: Session, url: bytes) -> AsyncIterator[bytes]:
     """The octets that `url` names, in blocks. Raises `No` BADURL."""
     match = _URL.fullmatch(url.decode("ascii", "replace"))
-    if match is None or len(url) > MAX_URL:
+    if match is None or len(url) > MAX_URL or not _ours(session, match):
         raise _bad(url)
     body = _body(match, url)
     try:
@@ -80,6 +83,16 @@ async def copy_part(session: Session, url: bytes) -> AsyncIterator[bytes]:
             yield await file.read(start, min(start + BLOCK, value[1]))
     finally:
         file.close()
+
+
+def _ours(session: Session, match: re.Match[str]) -> bool:
+    """RFC 5092 3: a URL without a user is anybody's, and here that of the session."""
+    if match["host"] is not None and match["host"].lower() != session.services.hostname.lower():
+        return False
+    who, login = match["user"], session.login
+    if who is None or login is None:
+        return True
+    return unquote_to_bytes(who).decode("utf-8", "replace").casefold() == login.account.address.key
 
 
 def _mailbox(session: Session, text: str | None, url: bytes) -> str:

@@ -203,8 +203,29 @@ async def test_catenate_of_urls_alone_has_no_literal() -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        b"imap://imap.mairie.test/INBOX/;UID=1", b"imap://alice%40mairie.test@IMAP.mairie.test:143/INBOX/;UID=1",
+        b"IMAP://alice%40mairie.test;AUTH=*@imap.mairie.test/inbox/;UID=1", b";UID=1",
+        b"//imap.mairie.test/INBOX/;uid=1", b"/INBOX;UID=1",
+    ],
+)  # fmt: skip
+async def test_a_url_with_a_host_is_one_of_this_server_and_account(url: bytes) -> None:
+    """RFC 5092 3, 7.2; mRpostman leaves out the "/" before ";UID"."""
+    async with World() as world:
+        account = await world.account()
+        account.deliver(ONE)
+        client = await world.login()
+        await client.ok(b"SELECT INBOX")
+        assert (await many(client, b' CATENATE (URL "%b")' % url)).startswith(b"a OK [APPENDUID")
+        assert account.boxes["INBOX"].raw == {1: ONE, 2: ONE}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
         b"/INBOX/;UID=9", b"/nowhere/;UID=1", b"/INBOX;UIDVALIDITY=9/;UID=1", b"/INBOX/;UID=1/;SECTION=7.7",
         b"/INBOX/;UID=1/;SECTION=FOO", b"imap://other.test/INBOX/;UID=1", b"/INBOX", b"/%FF/;UID=1", b"/../x/;UID=1",
+        b"imap://bob%40mairie.test@imap.mairie.test/INBOX/;UID=1", b"imap://imap.mairie.test;UID=1",
+        b"http://imap.mairie.test/INBOX/;UID=1", b"//other.test/INBOX/;UID=1", b"imap:/INBOX/;UID=1",
     ],
 )  # fmt: skip
 async def test_a_url_that_names_nothing_is_badurl(url: bytes) -> None:

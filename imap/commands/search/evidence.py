@@ -1,13 +1,11 @@
 """What one message says about each leaf of a search, by the kind of evidence in hand. Pure.
 
-Each class answers `known(leaf)`: True, False, or None for "not from this". Comparison follows i;unicode-casemap in
-spirit (RFC 5051): compatibility forms and case do not matter, accents do.
+Each class answers `known(leaf)`: True, False, or None for "not from this".
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from datetime import date
 
@@ -29,7 +27,7 @@ from imap.commands.search.criteria import (
 )
 from imap.types import contains
 from message import dates, decode, fields
-from message.collation import casemap, one_line
+from message.collation import casemap, one_line, searchable
 from message.facts import KEPT_FIELDS
 from store.types import Message
 
@@ -161,10 +159,9 @@ def mapped(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The form in which two texts are compared: white space as one blank, case and compatibility forms gone."""
-    if text.isascii():
-        return (_WHITE_SPACE.sub(" ", text) if _ODD_BLANK.search(text) else text).lower()
-    return _WHITE_SPACE.sub(" ", unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()))
+    """The form in which two texts are compared: white space as one blank, all else as the store searches what it
+    keeps, so that whatever i;unicode-casemap finds is found, and what differs in accents only besides."""
+    return searchable(_WHITE_SPACE.sub(" ", text) if _ODD_BLANK.search(text) or not text.isascii() else text)
 
 
 def _day(seconds: int) -> int:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imap.commands.search.criteria import (
     FALSE,
@@ -23,7 +27,7 @@ from imap.commands.search.criteria import (
     leaves,
     reduce,
 )
-from imap.commands.search.evidence import compare, fold
+from imap.commands.search.evidence import compare, fold, mapped
 from imap.commands.search.grouping import narrowed, split, waits_for
 from imap.types import contains, spans
 from store.types import Flag
@@ -122,8 +126,17 @@ def test_days_compare_as_the_rfc_words_them() -> None:
     assert [compare(day, Relation.SINCE, 5) for day in (4, 5, 6)] == [False, True, True]
 
 
-def test_folding_ignores_case_composition_and_the_kind_of_blanks() -> None:
-    assert fold("ÉTÉ") == fold("e\u0301te\u0301") == "été"
+def test_folding_ignores_case_composition_accents_and_the_kind_of_blanks() -> None:
+    assert fold("ÉTÉ") == fold("e\u0301te\u0301") == fold("ete") == "ete"
     assert fold("Straße") == fold("STRASSE")
-    assert fold("a\t b\r\n c") == "a b c"
-    assert fold("mairie") != fold("mairié")
+    assert fold("a\t b\r\n c") == fold("a\u00a0b c") == "a b c"
+    assert fold("mairie") != fold("mairia")
+
+
+@given(st.text(alphabet="eéÉEe\u0301ŒœßsıIﬁfi’' \tİ", max_size=8), st.data())
+def test_what_unicode_casemap_finds_is_found(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    part = text[start : data.draw(st.integers(start, len(text)))]
+    for pattern in (part, part.upper(), part.lower(), unicodedata.normalize("NFKD", part)):
+        if mapped(pattern) in mapped(text):
+            assert fold(pattern) in fold(text)
