@@ -23,7 +23,7 @@ from delivery.queue.rows import NewMessage, NewRecipient
 from directory.types import Actor
 from message.content import BytesContent
 from store import custody
-from store.types import AccountRef, Placement
+from store.types import AccountRef, Placement, Uid
 from tests.fakes.mail import content, mail
 
 CONSOLE = Actor.console()
@@ -65,7 +65,7 @@ async def _bodies(config: Config, local: str) -> list[bytes]:
         inbox = await account.mailbox("INBOX")
         found = []
         for uid in await inbox.uids(await inbox.snapshot()):
-            file = await inbox.open(uid)  # type: ignore[arg-type]  # a Uid
+            file = await inbox.open(Uid(uid))
             found.append(await file.read(0, file.size))
             file.close()
         return found

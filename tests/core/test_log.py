@@ -4,96 +4,82 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 
+import pytest
 import structlog
 
 from core import log
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    before = structlog.get_config()
+    yield io.StringIO()
+    structlog.configure(**before)
 
 
 def events(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_h142_hostile_values_stay_one_bounded_line() -> None:
-    stream = io.StringIO()
+def test_h142_hostile_values_stay_one_bounded_line(stream: io.StringIO) -> None:
     log.configure("info", stream=stream)
-    try:
-        log.get("test").info("greeted", helo='x\r\n{"event": "forged"}\x1b[31m', agent="a" * 1_000_000)
-        (event,) = events(stream)
-        assert event["event"] == "greeted"
-        assert len(str(event["agent"])) <= log.MAX_FIELD + 1
-        assert "\x1b" not in stream.getvalue()
-        hostile = "".join(map(chr, (*range(32), *range(127, 160), 0x2028, 0x2029, 0x202E, 0xFEFF, 0xD800)))
-        log.get("test").info("named", name=hostile, form="%s%n{0}", many=["x" * 900] * 999, table={hostile: "y" * 9000})
-        line = stream.getvalue().split("\n")[1]
-        assert line.isascii()
-        assert line.isprintable()
-        assert stream.getvalue().count("\n") == 2
-        told = json.loads(line)
-        assert (told["name"], told["form"]) == (hostile, "%s%n{0}")
-        assert told["many"] == ["x" * 900, "…"]
-        assert len(told["table"]) == log.MAX_FIELD + 1
-    finally:
-        structlog.reset_defaults()
+    log.get("test").info("greeted", helo='x\r\n{"event": "forged"}\x1b[31m', agent="a" * 1_000_000)
+    (event,) = events(stream)
+    assert event["event"] == "greeted"
+    assert len(str(event["agent"])) <= log.MAX_FIELD + 1
+    assert "\x1b" not in stream.getvalue()
+    hostile = "".join(map(chr, (*range(32), *range(127, 160), 0x2028, 0x2029, 0x202E, 0xFEFF, 0xD800)))
+    log.get("test").info("named", name=hostile, form="%s%n{0}", many=["x" * 900] * 999, table={hostile: "y" * 9000})
+    line = stream.getvalue().split("\n")[1]
+    assert line.isascii()
+    assert line.isprintable()
+    assert stream.getvalue().count("\n") == 2
+    told = json.loads(line)
+    assert (told["name"], told["form"]) == (hostile, "%s%n{0}")
+    assert told["many"] == ["x" * 900, "…"]
+    assert len(told["table"]) == log.MAX_FIELD + 1
 
 
-def test_a_secret_prints_as_stars() -> None:
-    stream = io.StringIO()
+def test_a_secret_prints_as_stars(stream: io.StringIO) -> None:
     log.configure("info", stream=stream)
-    try:
-        log.get("test").info("login", password=log.Secret("hunter2"))
-        assert "hunter2" not in stream.getvalue() + repr(log.Secret("hunter2")) + f"{log.Secret('hunter2')}"
-    finally:
-        structlog.reset_defaults()
+    log.get("test").info("login", password=log.Secret("hunter2"))
+    assert "hunter2" not in stream.getvalue() + repr(log.Secret("hunter2")) + f"{log.Secret('hunter2')}"
 
 
-def test_f169_a_closed_stream_stops_nothing() -> None:
-    stream = io.StringIO()
+def test_f169_a_closed_stream_stops_nothing(stream: io.StringIO) -> None:
     log.configure("info", stream=stream)
     stream.close()
-    try:
-        log.get("test").info("still-alive")
-    finally:
-        structlog.reset_defaults()
+    log.get("test").info("still-alive")
 
 
-def test_f151_a_figure_that_cannot_be_counted_stops_nothing() -> None:
-    stream = io.StringIO()
+def test_f151_a_figure_that_cannot_be_counted_stops_nothing(stream: io.StringIO) -> None:
 
     def failing(_: object) -> None:
         raise OSError(30, "Read-only file system", "/srv/mail/run/metrics/counter_1.db")
 
     log.configure("info", stream=stream, observer=failing)
-    try:
-        log.get("test").info("still-alive")
-        assert [event["event"] for event in events(stream)] == ["still-alive"]
-    finally:
-        structlog.reset_defaults()
+    log.get("test").info("still-alive")
+    assert [event["event"] for event in events(stream)] == ["still-alive"]
 
 
-def test_the_context_is_on_every_event_inside() -> None:
-    stream = io.StringIO()
+def test_the_context_is_on_every_event_inside(stream: io.StringIO) -> None:
     log.configure("info", stream=stream)
-    try:
-        with log.context(conn="c1"):
-            log.get("test").info("inside")
-        log.get("test").info("outside")
-        inside, outside = events(stream)
-        assert inside["conn"] == "c1"
-        assert "conn" not in outside
-    finally:
-        structlog.reset_defaults()
+    with log.context(conn="c1"):
+        log.get("test").info("inside")
+    log.get("test").info("outside")
+    inside, outside = events(stream)
+    assert inside["conn"] == "c1"
+    assert "conn" not in outside
 
 
-def test_inside_silence_only_warnings_are_told_and_counted() -> None:
-    stream, seen = io.StringIO(), list[str]()
+def test_inside_silence_only_warnings_are_told_and_counted(stream: io.StringIO) -> None:
+    seen = list[str]()
     log.configure("info", stream=stream, observer=lambda event: seen.append(str(event["event"])))
-    try:
-        with log.silence():
-            log.get("test").info("unheard")
-            log.get("test").warning("heard")
-        log.get("test").info("after")
-        assert [event["event"] for event in events(stream)] == seen == ["heard", "after"]
-        assert "_silent" not in stream.getvalue()
-    finally:
-        structlog.reset_defaults()
+    with log.silence():
+        log.get("test").info("unheard")
+        log.get("test").warning("heard")
+    log.get("test").info("after")
+    assert [event["event"] for event in events(stream)] == seen == ["heard", "after"]
+    assert "_silent" not in stream.getvalue()

@@ -4,6 +4,7 @@ databases."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ from directory.types import Actor, DkimKey, KeyState, LocalAccount, Role, State
 from tests.directory.helpers import CONSOLE, GOOD, OPERATOR, admin_of, at, commune, mailbox
 
 
-async def code_of(operation: object) -> str:
+async def code_of(operation: Awaitable[object]) -> str:
     with pytest.raises(RefusedError) as caught:
-        await operation  # type: ignore[misc]  # any coroutine
+        await operation
     assert isinstance(caught.value, CODES[caught.value.code][0])
     return caught.value.code
 

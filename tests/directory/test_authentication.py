@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trustme
@@ -250,13 +250,13 @@ async def test_h113_every_mechanism_counts_in_the_same_throttle(
     await anne(directory)
     throttle = directory._proving._attempts.throttle
     assert throttle.wait(LOCAL, ANNE) == 0
-    attempts: dict[str, Callable[[], object]] = {
+    attempts: dict[str, Callable[[], Awaitable[object]]] = {
         "password": lambda: login(directory, "wrong password"),
         "token": lambda: directory.login_token(ANNE, Secret("bad"), IMAP),
         "certificate": lambda: directory.login_certificate(ANNE, Door("imap", LOCAL, certificate())),
         "scram": lambda: scram_login(directory, ANNE, "wrong"),
     }
-    result = await attempts[mechanism]()  # type: ignore[misc]  # each is a coroutine
+    result = await attempts[mechanism]()
     assert isinstance(result, LoginRefused)
     assert throttle.wait(LOCAL, ANNE) > 0
     await directory.close()

@@ -10,14 +10,14 @@ import pytest
 
 from antispam.types import Result
 from dkim_keys.generate import ALGORITHMS, generate
-from dkim_keys.sign import LIFETIME, OVERSIGNED, sign_content
+from dkim_keys.sign import LIFETIME, OVERSIGNED, Signer, sign_content
 from message.content import BytesContent
 from tests.antispam.dkim_tools import MESSAGE, NOW, verify
 from tests.dkim_keys.keys import pair, sign_whole, signer_and_record
 from tests.fakes.resolver import FakeResolver
 
 
-def both() -> tuple[list, FakeResolver]:  # type: ignore[type-arg]  # of Signer
+def both() -> tuple[list[Signer], FakeResolver]:
     dns = FakeResolver()
     signers = []
     for algorithm in ALGORITHMS:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_imports import PACKAGES, ROOT
+from tests.house.test_imports import ROOT, imports, sources
 
 # dependency > the files that may import it (globs from the root of the repository)
 SEAMS: dict[str, tuple[str, ...]] = {
@@ -43,20 +43,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
 
 
 def importers(dependency: str) -> set[str]:
-    found = set()
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                names = (
-                    [alias.name for alias in node.names]
-                    if isinstance(node, ast.Import)
-                    else [node.module or ""]
-                    if isinstance(node, ast.ImportFrom) and node.level == 0
-                    else []
-                )
-                if any(name.split(".")[0] == dependency for name in names):
-                    found.add(str(path.relative_to(ROOT)))
-    return found
+    return {str(path.relative_to(ROOT)) for path in sources() if dependency in imports(path)}
 
 
 @pytest.mark.parametrize("dependency", sorted(SEAMS))
@@ -75,7 +62,7 @@ FILE_CALLS = {
 
 def test_only_fsops_makes_file_system_calls_in_the_store() -> None:
     wrong = []
-    for path in sorted((ROOT / "store").glob("*.py")):
+    for path in sorted((ROOT / "store").rglob("*.py")):
         if path.name == "fsops.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
