@@ -134,3 +134,93 @@ async def test_mutt_and_others_write_inbox_as_they_like() -> None:
         assert b'* LIST (\\HasNoChildren) "/" INBOX/Projets' in await client.ok(b'LIST "inbox/" %')
         await client.ok(b"SELECT inbox/Projets")
         assert (await client.ask(b"SELECT inbox/projets"))[-1].startswith(b"a NO [NONEXISTENT]")
+
+
+async def test_apple_mail_keeps_its_colours_and_its_opinion_of_junk_in_keywords() -> None:
+    marks = (b"$MailFlagBit0", b"$MailFlagBit2", b"$NotJunk", b"JunkRecorded", b"$Forwarded")
+    async with World() as world, selected(world, MAIL) as client:
+        await client.ok(b"UID STORE 1 +FLAGS.SILENT (\\Flagged %b)" % b" ".join(marks))
+        await client.ok(b"LOGOUT")
+        again = await world.login()
+        told = b"\r\n".join(await again.ok(b"SELECT INBOX"))
+        assert b"\\*)]" in told  # PERMANENTFLAGS: without it Apple Mail keeps them to itself
+        (line, _) = await again.ok(b"UID FETCH 1 (FLAGS)")
+        assert {b"\\Flagged", *marks} <= set(line[line.index(b"(\\") + 1 : line.index(b")")].split())
+
+
+async def test_ios_sends_a_whole_visit_at_once_and_each_command_is_answered_in_its_turn() -> None:
+    """Apple's technical note TN3191: commands are pipelined."""
+    commands = (
+        b'ID ("name" "iPhone Mail" "version" "22A" "os" "iOS" "os-version" "18.0 (22A)")', b"CAPABILITY", b"NAMESPACE",
+        b'LIST "" "*" RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UNSEEN))', b"SELECT INBOX (CONDSTORE)",
+        b"STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)", b"UID SEARCH RETURN (ALL) 1:* NOT DELETED",
+        b"UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)",
+        b"UID FETCH 2 (BODY.PEEK[1]<0.4>)", b"IDLE",
+    )  # fmt: skip
+    async with World() as world:
+        account = await world.account()
+        account.deliver(MAIL)
+        account.deliver(MAIL)
+        client = await world.login()
+        await client.raw(b"".join(b"i%d %b\r\n" % pair for pair in enumerate(commands)) + b"DONE\r\n")
+        lines = await client.until(b"i%d" % (len(commands) - 1))
+        tagged = [line.split(b" ")[:2] for line in lines if line.startswith(b"i")]
+        assert tagged == [[b"i%d" % number, b"OK"] for number in range(len(commands))]
+        assert b'* ESEARCH (TAG "i6") UID ALL 1:2' in lines
+        assert any(line.startswith(b"* STATUS INBOX (MESSAGES 2 UIDNEXT 3 ") for line in lines)  # of the selected one
+        assert b"* 2 FETCH (UID 2 BODY[1]<0> {4}\r\nbody)" in lines
+
+
+async def test_samsung_and_k9_look_for_what_they_stored_by_its_message_id() -> None:
+    """Android's old mail program, of which Samsung's comes, writes the id as an atom, in parentheses."""
+    mail = b"Message-ID: <7f.1$x@mairie.test>\r\nSubject: sent\r\n\r\nbody\r\n"
+    async with World() as world, selected(world, MAIL, mail) as client:
+        for query in (
+            b"(HEADER MESSAGE-ID <7f.1$x@mairie.test>)", b"HEADER MESSAGE-ID <7f.1$x@mairie.test>",
+            b'HEADER Message-ID "<7f.1$x@mairie.test>"', b"UID 2", b"2:* NOT DELETED", b"2 UNDELETED",
+        ):  # fmt: skip
+            assert (await client.ok(b"UID SEARCH " + query))[0] == b"* SEARCH 2"
+
+
+async def test_outlook_asks_for_what_came_behind_its_last_uid_and_marks_what_it_deletes() -> None:
+    """`n:*` behind the last message names the last one (RFC 9051 9); what it marks stays until somebody purges it."""
+    async with World() as world, selected(world, MAIL, MAIL) as client:
+        assert (await client.ok(b"UID FETCH 3:* (UID FLAGS)"))[:-1] == [b"* 2 FETCH (UID 2 FLAGS ())"]
+        await client.ok(b"UID STORE 1 +FLAGS.SILENT (\\Deleted \\Seen)")
+        lines = await client.append(b"INBOX", MAIL, b'(\\Seen) "01-Dec-2026 08:00:00 +0100" ')
+        assert b"* 3 EXISTS" in lines[:-1]  # of a message it stored itself, or it shows the folder without it
+        assert await client.ok(b"UID FETCH 3:* (UID FLAGS)") == [
+            b"* 3 FETCH (UID 3 FLAGS (\\Seen))",
+            b"a OK FETCH completed",
+        ]
+        await client.ok(b"LOGOUT")
+        again = await world.login()
+        assert b"* 3 EXISTS" in await again.ok(b"SELECT INBOX")
+
+
+async def test_gmails_importer_reads_all_and_leaves_it_unread() -> None:
+    """It comes again and again and knows messages by UIDVALIDITY and UID."""
+    async with World() as world:
+        account = await world.account()
+        account.deliver(MAIL)
+        account.deliver(MAIL)
+        seen = []
+        for _ in range(2):
+            client = await world.login()
+            validity = [line for line in await client.ok(b"EXAMINE INBOX") if b"UIDVALIDITY" in line]
+            uids = (await client.ok(b"UID SEARCH ALL"))[0]
+            told = await client.ok(b"UID FETCH 1:2 (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])")
+            assert b"".join(told).count(MAIL) == 2
+            assert b"\\Seen" not in b"".join(await client.ok(b"UID FETCH 1:2 (FLAGS RFC822)"))
+            seen.append((validity, uids, told))
+            await client.ok(b"LOGOUT")
+        assert seen[0] == seen[1]
+
+
+async def test_thunderbird_makes_a_folder_that_is_to_hold_folders_with_a_separator_behind_its_name() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b'CREATE "Dossier/"')
+        await client.ok(b'CREATE "Dossier/Sous"')
+        listed = await client.ok(b'LIST "" "Dossier*"')
+        assert listed[:-1] == [b'* LIST (\\HasChildren) "/" Dossier', b'* LIST (\\HasNoChildren) "/" Dossier/Sous']
