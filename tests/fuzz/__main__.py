@@ -13,8 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import core.log
-
 OURS = ["core", "message", "directory", "antispam", "smtp", "imap", "tests.fuzz"]
 
 
@@ -50,8 +48,9 @@ def one(name: str) -> None:
     import atheris  # the extra `fuzz`; not part of the normal tests
 
     with atheris.instrument_imports(include=OURS):
+        from tests.fakes.silence import silence
         from tests.fuzz.targets import TARGETS
-    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    silence()
     target = TARGETS[name].run
     atheris.Setup(["fuzz", *json.loads(os.environ["FUZZ_ARGUMENTS"])], target)
     atheris.Fuzz()

@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import core.log
+from tests.fakes.silence import silence
 from tests.torture import clients, crowd, failing, mutants, power, sweep, whole
 from tests.torture import kills as kill
 from tests.torture.power import Report
@@ -39,7 +40,7 @@ def room() -> Iterator[Path]:
 
 def one_day(seed: int, rounds: int, states: int) -> Report:
     """In a process of its own."""
-    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    silence()
     with room() as directory:
         trace, report = power.run(seed, rounds, states, directory)
     if report.violations:
@@ -69,7 +70,7 @@ def run_power(options: argparse.Namespace) -> bool:
 
 def one_mutant(name: str, seed: int, states: int, days: int) -> str | None:
     """In a process of its own: how it was caught; None when `days` of `states` states each were not enough."""
-    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    silence()
     for day in range(seed, seed + days):
         with room() as directory:
             trace = asyncio.run(record(directory / "day", day, ROUNDS))
@@ -98,7 +99,7 @@ def run_mutants(options: argparse.Namespace) -> bool:
 
 def one_row(operation: str, fault: str, lasting: bool, step: int) -> tuple[list[str], int]:
     """In a process of its own."""
-    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    silence()
     with room() as directory:
         return asyncio.run(failing.every_call(directory, operation, fault, lasting=lasting, step=step))
 
@@ -139,7 +140,7 @@ def _tell(line: str) -> None:
 
 def run_kills(options: argparse.Namespace) -> bool:
     """The calls that change the disk, by strace."""
-    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    silence()
     started, kills = time.time(), 0
     violations: list[str] = []
     tasks = options.tasks.split(",")

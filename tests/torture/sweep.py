@@ -20,6 +20,7 @@ from pathlib import Path
 
 import core.log
 from store.service import MaildirStore, initialise
+from tests.fakes.silence import silence
 from tests.torture import forked, load, stopper
 from tests.torture.checker import Before, Told, examine
 from tests.torture.workload import AUTRE, MAIRIE, VOISIN
@@ -105,7 +106,7 @@ def prepared(room: Path, before: Sequence[str]) -> Template:
 
 def _examined(data: Path, told: Told, kills: int, before: Before, task: str) -> tuple[list[str], Before]:
     """In a child: where it is a promise that what had begun can be brought to its end, it is; then all is looked at."""
-    core.log.configure("error", stream=open("/dev/null", "w"))  # noqa: SIM115 - for the life of the process
+    silence()
     if task in ENDINGS:
         asyncio.run(_end(data, task))
     refs = [MAIRIE, VOISIN, *([AUTRE] if (data / "domains/autre.test/maire").exists() else [])]
