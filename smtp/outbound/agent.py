@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from core.clock import Clock, SystemClock
-from core.config import Config, parse_endpoint
+from core.config import Config
 from core.log import get
-from core.networks import plain_address
 from core.resolver import Resolver
 from core.status import Status, deferred, refused
 from delivery.next_hop import Routes
 from delivery.types import Job, JobRecipient, Result, ResultKind
-from message.content import Content
-from smtp.outbound.arguments import Capabilities
-from smtp.outbound.connection import Broken, Caller, Connection, manner, read
-from smtp.outbound.dialogue import Answers, Gone, NoLogin, NoTls, Refused, transaction
+from smtp.outbound.connection import Broken, Caller, Connection
+from smtp.outbound.dialogue import Answers, NoLogin, NoTls, Refused
 from smtp.outbound.egress import Egress
 from smtp.outbound.mx import MxResolver, Target
-from smtp.outbound.pool import Pool, spent
-from smtp.outbound.reply_parser import RemoteReply
-from smtp.outbound.requirements import is_eight_bit
-from smtp.outbound.results import from_answer, from_status, session_refused, unreachable
+from smtp.outbound.ours import our_mx
+from smtp.outbound.pool import Pool
+from smtp.outbound.progress import Progress
+from smtp.outbound.results import session_refused, unreachable
+from smtp.outbound.sending import Sender
 from smtp.outbound.stuffing import BareLineEnd
 from smtp.outbound.tls_policies import Policies
 from smtp.outbound.tls_policy import TlsPolicies, TlsPolicy
@@ -39,7 +33,6 @@ from smtp.outbound.tls_results import Session, TlsResults, Uncounted
 log = get(__name__)
 
 MAX_ATTEMPTS = 10  # targets per job
-REMEMBERED = 1000  # servers that do not pipeline though they say so, or cannot read who submitted
 DEADLINE = 3600.0  # seconds per job, whatever the peers do
 
 NO_TLS = deferred("TLS is required and the server does not offer it", "no-tls", "4.7.10")
@@ -49,47 +42,6 @@ BAD_ROUTE = deferred("The route to this destination is misconfigured", "bad-rout
 TIME_OVER = deferred("The answer to the whole message did not come in time", "timeout-final", "4.4.2")
 TOO_LONG = deferred("Delivery took too long", "delivery-deadline", "4.4.7")
 BUG = deferred("Internal error", "bug", "4.3.0")
-
-
-@dataclass(slots=True)
-class Progress:
-    """What is known of a job so far: for each recipient what tells most of the servers asked."""
-
-    job: Job
-    results: dict[int, Result] = field(default_factory=dict)
-    stop: bool = False
-
-    @property
-    def open(self) -> tuple[JobRecipient, ...]:
-        """Who may still be offered to another server: whom none of them took or refused for good in its own words."""
-        if self.stop:
-            return ()
-        return tuple(
-            recipient
-            for recipient in self.job.recipients
-            if (known := self.results.get(recipient.id)) is None or known.kind is ResultKind.DEFERRED or _ours(known)
-        )
-
-    def note(self, result: Result) -> None:
-        """A server's own word stands over another server that could not be asked, and that over one which lacks what
-        the message needs: a backup host that is down or less able hides nothing and makes nothing final."""
-        known = self.results.get(result.recipient_id)
-        if known is None or _telling(result) >= _telling(known):
-            self.results[result.recipient_id] = result
-
-    @property
-    def told(self) -> list[Result]:
-        """In the order of the recipients, as far as known."""
-        return [self.results[recipient.id] for recipient in self.job.recipients if recipient.id in self.results]
-
-    @property
-    def heard(self) -> list[Result]:
-        """What servers said, and who may have the message though none said so. The rest is as if it was not tried."""
-        return [result for result in self.told if self.stop or not _ours(result)]
-
-    def all(self, recipients: Sequence[JobRecipient], status: Status, host: str = "") -> None:
-        for recipient in recipients:
-            self.note(from_status(recipient, status, host))
 
 
 class SmtpAgent:
@@ -116,9 +68,7 @@ class SmtpAgent:
         self._routes = routes or Routes({})
         self._egress = egress or Egress(SystemClock())
         self._deadline = deadline
-        self._clock = clock or SystemClock()
-        self._stepwise: OrderedDict[str, None] = OrderedDict()  # addresses whose PIPELINING is none
-        self._unnamed: OrderedDict[str, None] = OrderedDict()  # and those that cannot read who submitted
+        self._sender = Sender(clock or SystemClock())
 
     @classmethod
     def create(cls, config: Config, resolver: Resolver, clock: Clock, results: TlsResults) -> SmtpAgent:
@@ -245,7 +195,7 @@ class SmtpAgent:
         target = connection.target
         reusable, later = False, recipients[:0]
         try:
-            reusable, later = await self._send(progress.job, recipients, connection, answers)
+            reusable, later = await self._sender.send(progress.job, recipients, connection, answers)
             missing = unreachable(target.host, target.address, "bad-dialogue")
         except Broken as error:
             progress.stop = error.uncertain
@@ -255,70 +205,17 @@ class SmtpAgent:
             missing = BARE_LINE_END
         except asyncio.CancelledError:  # the job's time is over: who has the message in an earlier transaction has it
             progress.stop = progress.stop or connection.cancelled
-            _note(progress, recipients, answers, connection, TIME_OVER if connection.cancelled else None)
+            known = TIME_OVER if connection.cancelled else None
+            progress.answered(recipients, answers, known, host=target.host, offered=connection.capabilities)
             raise
         finally:
             self._part(connection, reusable)
         put_off = {recipient.id for recipient in later}
         asked = [recipient for recipient in recipients if recipient.id not in put_off]
-        _note(progress, asked, answers, connection, missing)
+        progress.answered(asked, answers, missing, host=target.host, offered=connection.capabilities)
         if connection.cancelled:
             raise asyncio.CancelledError
         return later
-
-    async def _send(
-        self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
-    ) -> tuple[bool, tuple[JobRecipient, ...]]:
-        """In one transaction, or in as many as the server's RCPTMAX asks for, as long as its MAILMAX lets them begin on
-        this connection (RFC 9422 3), or as its 452 asks for. Whether the connection is good for more, and whom to offer
-        it on another."""
-        most = connection.capabilities.limit("RCPTMAX") or len(recipients)
-        connection.cancelled = False  # who was, had it before
-        good, waiting = True, recipients
-        while good and waiting and not connection.cancelled and (waiting is recipients or not spent(connection)):
-            try:
-                good = await self._send_part(job, waiting[:most], connection, answers)
-            except Gone:
-                return False, waiting
-            except Broken:
-                if connection.proven or connection.uses == 1:
-                    raise
-                return False, waiting
-            waiting = (*_left_over(waiting[:most], answers), *waiting[most:])
-        return good, waiting if good else ()
-
-    async def _send_part(
-        self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
-    ) -> bool:
-        again, connection.uses = connection.uses > 0, connection.uses + 1
-        offered: Capabilities = connection.capabilities
-        address = connection.target.address
-        if address in self._stepwise:
-            offered = offered.without("PIPELINING")
-        eight_bit = "8BITMIME" not in offered and await asyncio.to_thread(is_eight_bit, job.content)
-        size = await _size(job.content) if "SIZE" in offered else 0
-        ways = manner(connection.target.route)
-        talk = transaction(
-            job, recipients, offered, answers, eight_bit=eight_bit, lmtp=ways.lmtp, now=self._clock.now(), again=again,
-            known=bool(ways.user) and address not in self._unnamed, size=size,
-            once_more=lambda: self._once_more(connection),
-        )  # fmt: skip
-        try:
-            return await connection.drive(talk, job.content)
-        except Broken as error:
-            if "PIPELINING" in offered and error.reason in ("timeout-rcpt", "timeout-data"):
-                # It answered MAIL and nothing of what came in the same packet: firewalls repeat a server's PIPELINING
-                # and let one command at a time pass. The next attempt waits for each answer.
-                _remember(self._stepwise, address)
-            raise
-
-    def _once_more(self, connection: Connection) -> bool:
-        """Who submitted could not be read: the next MAIL does not say so, and counts like any other (RFC 9422 3)."""
-        _remember(self._unnamed, connection.target.address)
-        if spent(connection):
-            return False
-        connection.uses += 1
-        return True
 
     def _part(self, connection: Connection, reusable: bool) -> None:
         if reusable:
@@ -336,79 +233,3 @@ class SmtpAgent:
             port=target.port,
             **{kind.value: kinds.count(kind) for kind in ResultKind},
         )
-
-
-def _note(
-    progress: Progress,
-    recipients: Sequence[JobRecipient],
-    answers: Answers,
-    connection: Connection,
-    missing: Status | None,
-) -> None:
-    """`missing`: of those without an answer; None: nothing is known of them."""
-    for recipient in recipients:
-        answer = answers.get(recipient.id, missing)
-        if answer is not None:
-            progress.note(from_answer(recipient, answer, connection.target.host, connection.capabilities))
-
-
-async def _size(content: Content) -> int:
-    """RFC 1870 5: the octets that will be sent, without stuffed dots and the final one. What came in chunks (RFC 3030)
-    may end without the line end that stands before the dot."""
-    ended = content.size == 0 or await read(content, max(content.size - 2, 0), content.size) == b"\r\n"
-    return content.size if ended else content.size + 2
-
-
-def _remember(addresses: OrderedDict[str, None], address: str) -> None:
-    """What a server turned out to be; the oldest are forgotten."""
-    addresses[address] = None
-    while len(addresses) > REMEMBERED:
-        addresses.popitem(last=False)
-
-
-def _left_over(part: Sequence[JobRecipient], answers: Answers) -> tuple[JobRecipient, ...]:
-    """RFC 5321 4.5.3.1.10: whom a server had no room for beside others it takes in the next transaction. It takes one
-    at least each time, or there is no next."""
-    replies = [(recipient, answers.get(recipient.id)) for recipient in part]
-    if not any(isinstance(reply, RemoteReply) and reply.ok for _, reply in replies):
-        return ()
-    return tuple(
-        recipient
-        for recipient, reply in replies
-        if isinstance(reply, RemoteReply) and reply.code == 452 and reply.enhanced in ("", "4.5.3")
-    )
-
-
-def _ours(result: Result) -> bool:
-    """Whether it is our judgement of a server rather than its word about a recipient."""
-    return not result.diagnostic
-
-
-def _telling(result: Result) -> int:
-    if not _ours(result):
-        return 2
-    return 1 if result.kind is ResultKind.DEFERRED else 0
-
-
-def our_mx(endpoints: Sequence[str]) -> Callable[[str, int], bool]:
-    """Whether an address and port is one at which we listen as MX; a wildcard listens at every local address."""
-    listening = [(plain_address(address), port) for address, port in map(parse_endpoint, endpoints)]
-
-    def ours(address: str, port: int) -> bool:
-        return any(
-            port == our_port and (address == our_address or (our_address in ("0.0.0.0", "::") and is_local(address)))
-            for our_address, our_port in listening
-        )
-
-    return ours
-
-
-def is_local(address: str) -> bool:
-    """Whether a packet to `address` would stay on this machine: only a local address can be bound."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True

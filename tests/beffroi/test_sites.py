@@ -117,6 +117,15 @@ async def test_names_that_are_not_ours_and_paths_that_are_not_there_look_alike(t
         assert await door.get(f"mta-sts.{HOSTED}", "/v1/domains") == (404, b"not found\n")
 
 
+async def test_a_policy_is_found_under_the_name_that_the_rfc_gives_it_alone(tmp_path: Path) -> None:
+    """RFC 8461 3.3: "mta-sts." before the domain; a commune's own web server may be at the domain itself."""
+    async with opened(tmp_path) as door:
+        certify(door.authority, door.config.data / "sites" / f"{HOSTED}.pem", HOSTED)
+        door.resolver.add(HOSTED, "A", "127.0.0.1")
+        await door.web.reload(door.config)
+        assert await door.get(HOSTED) == (404, b"not found\n")
+
+
 async def test_a_reload_changes_policy_and_id(tmp_path: Path) -> None:
     async with opened(tmp_path) as door:
         changed = door.config.model_copy(update={"mta_sts": MtaSts(mode="enforce", max_age="30d")})

@@ -8,10 +8,10 @@ from core.resolver import Answer, Mx, Outcome
 from core.status import Status
 from delivery.types import Job, JobRecipient
 from smtp.outbound import dialogue, mx
-from smtp.outbound.agent import is_local, our_mx
 from smtp.outbound.arguments import Capabilities
 from smtp.outbound.dialogue import Answers, Encryption, Receive, Send, SendBody, opening, transaction
 from smtp.outbound.mx import Host, Target, choose, hosts
+from smtp.outbound.ours import is_local, our_mx
 from smtp.outbound.reply_parser import RemoteReply, ReplyFault, ReplyParser
 from smtp.outbound.requirements import unmet
 from tests.fakes.resolver import FakeResolver

@@ -85,12 +85,19 @@ def test_lines_may_end_in_lf_and_unknown_fields_and_repeats_do_no_harm() -> None
         b"version: STSv1\nno field\nmode: none\nmax_age: 1",
         b"version: STSv1\nmode: none\nmax_age: 1\nx: \xff",
         b"version: STSv1\nmode: enforce\nmax_age: 1\n" + b"mx: a.test\n" * 101,
-        POLICY + b"#" * MAX_POLICY,
+        b"version: STSv1\nmx: a.test\nmax_age: 1",
+        POLICY + b"x: " + b"y" * (MAX_POLICY - len(POLICY) - 2),
     ],
 )
 def test_what_is_no_policy(text: bytes) -> None:
     with pytest.raises(PolicyFault):
         read_policy("r.test", text, "1", 0.0)
+
+
+def test_a_policy_may_be_as_long_as_is_read() -> None:
+    text = POLICY + b"x: " + b"y" * (MAX_POLICY - len(POLICY) - 3)
+    assert len(text) == MAX_POLICY
+    assert read_policy("r.test", text, "1", 0.0).mode is Mode.ENFORCE
 
 
 # --- fetching and keeping -------------------------------------------------------------------------------------------
