@@ -235,14 +235,20 @@ class FolderView:
         directory, names = await self._read(partial(small.names, uids=uids))
         handle = (await self._entry()).handle  # after the last suspension, as above
         try:
-            cur = handle.fs.duplicate(handle.read_cur(self._id, directory))
+            cur = handle.read_cur(self._id, directory)
         except OSError:  # `open` tells what is wrong
             return ()
+        found, complete = small.at_once(small.texts(handle.fs, cur, handle.owner, names), handle.tools.clock)
+        return found if complete else found + await self._small_rest(handle, cur, names[len(found) :])
+
+    async def _small_rest(self, handle: Handle, cur: int, names: Sequence[str]) -> list[bytes]:
+        """In a thread: the disk has to be waited for."""
+        own = handle.fs.duplicate(cur)
         try:
-            reading = partial(small.read, handle.fs, cur, handle.owner, names)
-            return await ended(asyncio.get_running_loop().run_in_executor(self._pool, reading))
+            reading = small.texts(handle.fs, own, handle.owner, names)
+            return await ended(asyncio.get_running_loop().run_in_executor(self._pool, list, reading))
         finally:
-            handle.fs.close(cur)
+            handle.fs.close(own)
 
     async def changes(self, since: int, uidnext: int) -> Changes:
         def ask(db: Connection, row: FolderRow) -> Changes:

@@ -12,13 +12,14 @@ from imap.commands.fetch.items import Body
 from imap.commands.fetch.plan import Plan
 from imap.commands.fetch.section import Text
 from imap.wire import encode
+from message.content import BLOCK
 from store.store import LARGEST_SMALL
 from store.types import Column, Message
 
 COLUMNS = Column.DATES  # sizes
 LEAST = 8  # fewer are as quick one by one
-MOST = 64  # messages in one go
-TOGETHER = 128 * 1024  # and their octets, past the last one's
+MOST = 100  # messages in one go
+TOGETHER = BLOCK - LARGEST_SMALL  # and their octets, past the last one's
 
 
 def fits(plan: Plan, messages: int, seen: frozenset[int]) -> bool:

@@ -9,19 +9,21 @@ import asyncio
 import contextlib
 import os
 import re
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+import store.small
 from core.errors import NotFoundError
 from imap.commands.fetch import small
 from store import mailbox
+from store.fsops import FileSystem
 from store.mailbox import FolderView
 from store.store import LARGEST_SMALL
 from store.types import Flag, Message, Uid
 from tests.fakes.imap_world import Client
-from tests.fakes.odd_disk import Disk
 from tests.imap.test_real_store import real
 
 HEAD = b"Subject: %d\r\nFrom: a@b.test\r\n\r\n"
@@ -38,9 +40,9 @@ def mail(number: int) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def filled(path: Path, disk: Disk | None = None) -> AsyncIterator[tuple[Client, Client, Path]]:
+async def filled(path: Path, fs: FileSystem | None = None) -> AsyncIterator[tuple[Client, Client, Path]]:
     """Two clients with INBOX selected, all seen and nothing recent; and the directory of its files."""
-    async with real(path, disk) as (world, _):
+    async with real(path, fs) as (world, _):
         one, two = await world.login(), await world.login()
         literals = [b"(\\Seen) {%d+}\r\n%b" % (len(mail(n)), mail(n)) for n in range(1, MESSAGES + 1)]
         await one.ok(b"APPEND INBOX " + b" ".join(literals))
@@ -68,7 +70,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("command", [b"FETCH", b"UID FETCH"])
-async def test_many_together_tell_what_each_tells_alone(tmp_path: Path, opened: list[int], command: bytes) -> None:
+async def test_many_together_tell_what_each_tells_alone(tmp_path: Path, command: bytes) -> None:
     async with filled(tmp_path) as (one, _, _):
         await one.ok(b"ENABLE CONDSTORE")
         await one.ok(b"STORE 3,7 +FLAGS.SILENT (\\Flagged $Word)")
@@ -80,11 +82,46 @@ async def test_many_together_tell_what_each_tells_alone(tmp_path: Path, opened: 
             b"(BODY.PEEK[] FLAGS ENVELOPE MODSEQ)",
             b"(EMAILID SAVEDATE BODY.PEEK[])",
         ):
-            opened.clear()
             together = (await one.ok(command + b" 1:* " + items))[:-1]
-            assert opened == [LARGE]
             assert together == await one_by_one(one, command, items)
             assert all(mail(n) in line for n, line in enumerate(together, 1))
+
+
+class Threads(FileSystem):
+    """Notes which thread opens messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+
+    def open_to_read(self, directory: int, name: str) -> int:
+        if ",U=" in name:
+            self.threads.append(threading.current_thread().name)
+        return super().open_to_read(directory, name)
+
+
+async def test_a_disk_that_has_to_be_waited_for_is_waited_for_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P7: other sessions go on meanwhile. Past the first message of each run, which told that it takes long."""
+    fs, here = Threads(), threading.current_thread().name
+    async with filled(tmp_path, fs) as (one, _, _):
+        monkeypatch.setattr(store.small, "PATIENCE", 60.0)
+        fs.threads.clear()
+        quick = await one.ok(b"FETCH 1:* (UID BODY.PEEK[])")
+        assert set(fs.threads) == {here}
+        monkeypatch.setattr(store.small, "PATIENCE", -1.0)
+        fs.threads.clear()
+        assert await one.ok(b"FETCH 1:* (UID BODY.PEEK[])") == quick
+        assert len(fs.threads) == MESSAGES
+        assert fs.threads.count(here) == 3  # a run before the large one, the large one, a run behind it
+
+
+async def test_only_large_ones_are_opened_alone(tmp_path: Path, opened: list[int]) -> None:
+    async with filled(tmp_path) as (one, _, _):
+        await one.ok(b"FETCH 1:* (FLAGS BODY[])")
+        await one.ok(b"UID FETCH 1:* RFC822")
+        assert opened == [LARGE, LARGE]
 
 
 async def test_what_is_not_a_whole_message_is_read_alone(tmp_path: Path, opened: list[int]) -> None:
@@ -124,7 +161,8 @@ async def test_flags_that_another_session_changed_are_told_once(tmp_path: Path) 
     async with filled(tmp_path) as (one, two, _):
         await one.ok(b"STORE 9 +FLAGS.SILENT (\\Flagged $New)")
         lines = await two.ok(b"FETCH 1:* (FLAGS BODY.PEEK[])")
-        assert [line for line in lines if b"\\Flagged \\Seen $New" in line and b"BODY[]" in line]
+        (told,) = [line for line in lines if line.startswith(b"* 9 ")]
+        assert told.startswith(b"* 9 FETCH (FLAGS (\\Flagged \\Seen $New) BODY[] {")
         assert [line for line in lines if line.startswith(b"* FLAGS")]  # the new keyword is announced
         assert len(await two.ok(b"NOOP")) == 1
 
@@ -176,6 +214,36 @@ async def test_what_is_planted_in_the_place_of_a_message_is_told_to_nobody(tmp_p
         assert not any(b"secret" in line for line in answer)
         assert sum(b" FETCH (UID " in line for line in answer) == MESSAGES - 1
         assert answer[-1].startswith(b"a NO [")
+
+
+class Stranger(FileSystem):
+    """One of the files is another user's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._theirs: set[int] = set()
+        self.about = "nothing"
+
+    def open_to_read(self, directory: int, name: str) -> int:
+        fd = super().open_to_read(directory, name)
+        (self._theirs.add if self.about in name else self._theirs.discard)(fd)
+        return fd
+
+    def status(self, fd: int) -> os.stat_result:
+        found = super().status(fd)
+        if fd not in self._theirs:
+            return found
+        return os.stat_result([*found[:4], found.st_uid + 1, *found[5:]])
+
+
+async def test_another_users_file_is_told_to_nobody(tmp_path: Path) -> None:
+    fs = Stranger()
+    async with filled(tmp_path, fs) as (one, _, _):
+        fs.about = ",U=5,"
+        answer = await one.ask(b"FETCH 1:* (UID BODY.PEEK[])")
+        assert not any(line.startswith(b"* 5 FETCH") for line in answer)
+        assert len(answer) == MESSAGES
+        assert answer[-1].startswith(b"a NO [UNAVAILABLE]")
 
 
 async def test_a_longer_file_than_the_index_knows_is_told_whole(tmp_path: Path, opened: list[int]) -> None:
@@ -241,8 +309,9 @@ def test_runs_are_bounded() -> None:
     assert stretches(1, limit, 1) == [(0, 3)]
     assert stretches(1, limit + 1, 1) == [(0, 1), (1, 2), (2, 3)]
     assert stretches(limit + 1, limit + 1) == [(0, 1), (1, 2)]
-    assert stretches(limit, limit, limit) == [(0, 2), (2, 3)]
-    assert stretches(limit, limit - 1, limit, 1) == [(0, 3), (3, 4)]
+    assert limit * 3 == small.TOGETHER
+    assert stretches(*[limit] * 4) == [(0, 3), (3, 4)]
+    assert stretches(limit, limit, limit - 1, limit, 1) == [(0, 4), (4, 5)]
     assert stretches(*[1] * (2 * small.MOST + 1)) == [
         (0, small.MOST),
         (small.MOST, 2 * small.MOST),
