@@ -41,6 +41,7 @@ RETIRED_TOGETHER = 50  # in one turn of the flusher; closing what was written to
 FLUSH_TOGETHER = 4  # accounts flushed at once
 FLUSH_AGAIN = 0.2  # seconds between tries of one that fails, where somebody waits for it
 FLUSH_PATIENCE = 1.0  # seconds a flush keeps its turn while it has not begun: who keeps its lock may be stopped
+MEASURE_WAIT = 0.1  # seconds for the lock of one whose octets are counted for the first time
 CLOSE_WAIT = 5.0  # seconds for the lock of one that is closed; else the next opening finds what is left
 OPEN_AGAIN = 0.2  # seconds between looks at the lock of an account that is to be opened
 
@@ -106,7 +107,7 @@ class Accounts:
         """Its index is not the present one any more; one of whose files some are gone must not stay that."""
         if entry.handle.is_torn():
             with entry.handle.pinned():
-                await asyncio.get_running_loop().run_in_executor(self._pool, _condemn, entry.handle)
+                await self.patiently(partial(_condemn, entry.handle))
         if self._open.get(key) is entry:
             self._let_go(key)
 
@@ -121,7 +122,7 @@ class Accounts:
             except IndexDamagedError as error:
                 log.error("store-index-damaged", account=ref.id, cause=str(error))
                 with entry.handle.pinned():
-                    await asyncio.get_running_loop().run_in_executor(self._pool, _condemn, entry.handle)
+                    await self.patiently(partial(_condemn, entry.handle))
             except StorageError:
                 if entry.handle.is_current():
                     raise
@@ -182,7 +183,7 @@ class Accounts:
     async def _open_now(self, key: Key, ref: AccountRef) -> Entry:
         try:
             loop = asyncio.get_running_loop()
-            handle = await self._ready(ref)
+            handle = await self.patiently(partial(self._ready_handle, ref))
             writer = Writer(handle, self._pool, self.syncs, self._publish)
             entry = self._open[key] = Entry(handle, writer, loop.time())
         finally:
@@ -190,13 +191,14 @@ class Accounts:
         self._evict(key)
         return entry
 
-    async def _ready(self, ref: AccountRef) -> Handle:
-        """Where somebody keeps the lock it is waited for without a thread, of which there are few."""
+    async def patiently(self, work: Callable[[float], T]) -> T:
+        """Blocking `work`, told how many seconds it may wait for an account's lock: where somebody keeps that it is
+        waited for without a thread, of which there are few, and `work` begun again. Raises LockKeptError."""
         loop = asyncio.get_running_loop()
         until, wait = loop.time() + WAIT, IN_THREAD
         while True:
             try:
-                return await loop.run_in_executor(self._pool, self._ready_handle, ref, wait)
+                return await loop.run_in_executor(self._pool, work, wait)
             except LockKeptError:
                 if loop.time() >= until:
                     raise
@@ -213,15 +215,19 @@ class Accounts:
             raise
         return handle
 
-    def rebuilt_handle(self, ref: AccountRef, readers: ReadingAhead | None) -> Handle:
+    def rebuilt_handle(self, ref: AccountRef, readers: ReadingAhead | None, wait: float) -> Handle:
         """Blocking: like `open_handle`, with an index that was made again from the files, all of which are read. The
-        account is locked while the new one takes the old one's place. Raises StorageError."""
-        handle = self.open_handle(ref, readers=readers)
+        account is locked while the new one takes the old one's place: what was read by then is worth a longer wait in
+        this thread. Raises StorageError."""
+        handle = self.open_handle(ref, readers=readers, wait=wait)
         try:
             with whole():
                 _load_fresh(handle)
                 with handle.lock.held():
                     _scan_rest(handle)
+        except LockKeptError as error:  # not to be begun again
+            handle.close()
+            raise StorageError(error.public, code=error.code) from error
         except BaseException:
             handle.close()
             raise
@@ -246,10 +252,11 @@ class Accounts:
             return handle
 
     def _measured(self, ref: AccountRef) -> int:
-        """Blocking: what an account holds that never published it; it has then."""
-        handle = self.open_handle(ref)
+        """Blocking: what an account holds that never published it; it has then. Raises LockKeptError: nobody waits long
+        for a sum, which is made again soon."""
+        handle = self.open_handle(ref, wait=MEASURE_WAIT)
         try:
-            with handle.lock.held():
+            with handle.lock.held(MEASURE_WAIT):
                 octets = int(handle.writer.value("SELECT octets FROM state"))
                 handle.lock.publish(packed(octets))
                 return octets
@@ -433,12 +440,12 @@ def _load(handle: Handle) -> None:
         batch.reload(handle, damaged=True)
 
 
-def _condemn(handle: Handle) -> None:
+def _condemn(handle: Handle, wait: float) -> None:
     """Throw a damaged index away, unless somebody did meanwhile; the next use makes it again."""
     with whole():
         lock = AccountLock(handle.fs, handle.root)  # of its own: the handle's may be held by its writer's thread
         try:
-            with lock.held():
+            with lock.held(wait):
                 if handle.is_current() or handle.is_torn():
                     handle.discard_files()
         finally:

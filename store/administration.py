@@ -63,6 +63,15 @@ class Administration:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
+    async def _patiently(self, work: Callable[[float], T]) -> T:
+        """The same for what locks an account, told how many seconds it may wait."""
+
+        def run(wait: float) -> T:
+            with whole():
+                return work(wait)
+
+        return await self._accounts.patiently(run)
+
     # -- the recycle bin -----------------------------------------------------------------------------------------------
 
     async def recycled(self, organisation_id: str | None = None) -> Sequence[Recycled]:
@@ -94,14 +103,14 @@ class Administration:
         if item.folder:
             raise NotFoundError("a folder comes back beside the others", code="no-account-item")
         await self._accounts.release(ref)
-        await self._in_thread(partial(self._give_back, ref, item))
+        await self._patiently(partial(self._give_back, ref, item))
         log.info("store-given-back", account=ref.id, item=item.id)
         return Restored("", 0, item.messages)
 
-    def _give_back(self, ref: AccountRef, item: Recycled) -> None:
+    def _give_back(self, ref: AccountRef, item: Recycled, wait: float) -> None:
         fs, places = self._tools.fs, self._places
         with contextlib.suppress(FileNotFoundError), recycle.entry(fs, places.recycle, item):
-            self._check_empty(ref, put_aside=True)
+            self._check_empty(ref, wait, put_aside=True)
             try:
                 recycle.give_back(fs, places.domains, places.recycle, ref, item)
             except FileExistsError:
@@ -109,15 +118,16 @@ class Administration:
             return
         raise NotFoundError("no such item in the recycle bin", code="no-item")
 
-    def _check_empty(self, ref: AccountRef, *, put_aside: bool = False) -> None:
-        """Raises ConflictError when a message is in the account already; what else it has can be put aside."""
+    def _check_empty(self, ref: AccountRef, wait: float, *, put_aside: bool = False) -> None:
+        """Raises ConflictError when a message is in the account already; what else it has can be put aside.
+        LockKeptError."""
         if ref.id not in {
             found.id for found in verify.accounts_on_disk(self._tools.fs, self._places.domains, ref.domain)
         }:
             return
-        handle = self._accounts.open_handle(ref)
+        handle = self._accounts.open_handle(ref, wait=wait)
         try:
-            with handle.lock.held():
+            with handle.lock.held(wait):
                 if handle.writer.value("SELECT messages FROM state"):
                     raise ConflictError("the mailbox holds mail already", code="mailbox-not-empty")
                 if put_aside:
@@ -129,13 +139,13 @@ class Administration:
 
     async def adopt(self, ref: AccountRef, maildir: Path, *, finish: bool) -> Adopted:
         await self._accounts.release(ref)
-        adopted = await self._in_thread(partial(self._adopt, ref, str(maildir), finish))
+        adopted = await self._patiently(partial(self._adopt, ref, str(maildir), finish))
         if finish:
             await self._account(ref)  # the index is made now, not at the first login
         log.info("store-adoption-done", account=ref.id, messages=adopted.messages, copied=adopted.copied, finish=finish)
         return adopted
 
-    def _adopt(self, ref: AccountRef, maildir: str, finish: bool) -> Adopted:
+    def _adopt(self, ref: AccountRef, maildir: str, finish: bool, wait: float) -> Adopted:
         fs = self._tools.fs
         try:
             origin = fs.open_root(maildir)
@@ -149,10 +159,10 @@ class Administration:
             try:
                 conversion = Conversion(self._tools, domain, ref, origin, maildir)
                 if finish:
-                    self._check_empty(ref)
+                    self._check_empty(ref, wait)
                 adopted = conversion.prepare()
                 if finish:
-                    self._check_empty(ref, put_aside=True)
+                    self._check_empty(ref, wait, put_aside=True)
                     conversion.place()
             finally:
                 fs.close(domain)
@@ -196,7 +206,7 @@ class Administration:
         for ref in refs:
             try:
                 await self._accounts.release(ref)
-                await self._in_thread(partial(self._raise_numbers, ref))
+                await self._patiently(partial(self._raise_numbers, ref))
                 await self._account(ref)  # its index is made again
             except MailError as error:  # the others need it all the same
                 failed.append((ref, error))
@@ -204,10 +214,10 @@ class Administration:
             raise of_accounts(failed)
         return len(refs)
 
-    def _raise_numbers(self, ref: AccountRef) -> None:
-        handle = self._accounts.open_handle(ref)
+    def _raise_numbers(self, ref: AccountRef, wait: float) -> None:
+        handle = self._accounts.open_handle(ref, wait=wait)
         try:
-            with handle.lock.held():
+            with handle.lock.held(wait):
                 for folder in copies.folders(handle.fs, handle.root):
                     with folder_directory(handle.fs, handle.root, folder.directory) as fd:
                         sidefile.write_folder(handle.fs, fd, backup.raised(folder.file))

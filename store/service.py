@@ -36,7 +36,7 @@ from store.dovecot import convert
 from store.faults import of_accounts, whole
 from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
-from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
+from store.lockfile import LOCK_FILE, WORD_SIZE, LockKeptError, State, Word
 from store.names import account_directory
 from store.readers import Readers
 from store.search.filler import Filler
@@ -333,19 +333,19 @@ class MaildirStore:
 
     async def remove_account(self, ref: AccountRef) -> None:
         await self._open_accounts.release(ref)
-        await self._in_thread(self._remove, ref)
+        await self._open_accounts.patiently(partial(self._remove, ref))
 
     def _removed(self, ref: AccountRef) -> bool:
         return recycle.holds_account(self._fs, self._recycle, ref.id)
 
-    def _remove(self, ref: AccountRef) -> None:
+    def _remove(self, ref: AccountRef, wait: float) -> None:
         with whole():
             convert.forget(self._fs, self._domains, ref)
         if ref.id not in {found.id for found in verify.accounts_on_disk(self._fs, self._domains, ref.domain)}:
             return
-        handle = self._open_accounts.open_handle(ref)
+        handle = self._open_accounts.open_handle(ref, wait=wait)
         try:
-            with handle.lock.held(), whole():
+            with handle.lock.held(wait), whole():
                 recycle.remove_account(handle, self._domains, self._recycle)
         finally:
             handle.close()
@@ -356,7 +356,10 @@ class MaildirStore:
         for done, ref in enumerate(found):
             if progress is not None:
                 progress(done, len(found))
-            faults += await self._in_thread(self._verify, ref)
+            try:
+                faults += await self._open_accounts.patiently(partial(self._verify, ref))
+            except LockKeptError as error:  # the others are looked at all the same
+                faults.append(f"{ref.local}@{ref.domain}: {error.public}")
         return faults
 
     async def rebuild(self, domain: str | None, progress: Progress | None = None) -> int:
@@ -373,7 +376,8 @@ class MaildirStore:
                     if progress is not None:
                         progress(len(found) - waiting, len(found))
                     try:
-                        return int(await self._in_thread(self._rebuild, ref, readers if self._scans_plainly else None))
+                        work = partial(self._rebuild, ref, readers if self._scans_plainly else None)
+                        return int(await self._open_accounts.patiently(work))
                     except MailError as error:  # the others are made again all the same
                         return error
                     except Exception as error:
@@ -396,7 +400,7 @@ class MaildirStore:
         with whole():
             return list(verify.nameless(self._fs, self._domains, domain))
 
-    def _verify(self, ref: AccountRef) -> list[str]:
+    def _verify(self, ref: AccountRef, wait: float) -> list[str]:
         with whole():
             root = layout.open_account(self._fs, self._domains, ref, self._tools.ids, int(self._tools.clock.now()))
             try:
@@ -406,19 +410,23 @@ class MaildirStore:
         if missing:
             return [f"{ref.local}@{ref.domain}: index is missing"]
         try:
-            handle = self._open_accounts.open_handle(ref)
+            handle = self._open_accounts.open_handle(ref, wait=wait)
+        except LockKeptError:
+            raise
         except StorageError as error:
             return [f"{ref.local}@{ref.domain}: {error.public}"]
         try:
-            with handle.lock.held(), whole():
+            with handle.lock.held(wait), whole():
                 return verify.verify_account(handle)
+        except LockKeptError:
+            raise
         except StorageError as error:  # the others are looked at all the same
             return [f"{ref.local}@{ref.domain}: {error.public}: {error.__cause__ or error.code}"]
         finally:
             handle.close()
 
-    def _rebuild(self, ref: AccountRef, readers: Readers | None) -> int:
-        handle = self._open_accounts.rebuilt_handle(ref, readers)
+    def _rebuild(self, ref: AccountRef, readers: Readers | None, wait: float) -> int:
+        handle = self._open_accounts.rebuilt_handle(ref, readers, wait)
         try:
             return int(handle.writer.value("SELECT messages FROM state"))
         finally:

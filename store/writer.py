@@ -138,14 +138,16 @@ class Writer:
             fail_all(batch, error, self._handle.ref.id)
             return ()
 
-    def _again(self, batch: Batch, error: IndexDamagedError) -> Sequence[Hint]:
+    def _again(self, batch: Batch, error: IndexDamagedError) -> Sequence[Hint] | None:
         """The index turned out to be damaged: it is made again from the files, and the batch is tried once more."""
         log.error("store-index-damaged", account=self._handle.ref.id, cause=str(error))
         try:
-            with translated(), self._handle.lock.held():
+            with translated(), self._handle.lock.held(IN_THREAD):
                 reload(self._handle, damaged=True)
             with translated():
                 return self._batch(batch)
+        except LockKeptError:
+            return None
         except IndexDamagedError as again:
             fail_all(batch, StorageError("storage failed", code="storage-index", cause=str(again)), self._handle.ref.id)
         except Exception as again:

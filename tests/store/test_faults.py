@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from core.errors import StorageError
 from message.content import BytesContent
 from store.service import THREADS, MaildirStore, initialise
 from store.store import Mailbox
-from store.types import AccountRef, Flag, Placement, Uid
+from store.types import AccountRef, Flag, Placement, Recycled, Uid
 from tests.fakes.mail import content, mail
 from tests.store.helpers import (
     MAIRIE,
@@ -387,3 +387,77 @@ async def test_f156_an_account_whose_lock_is_kept_is_not_opened_for_ever(
             assert all(await asyncio.gather(*opening))
         await inbox_of(store, CROWD[0])
         await store.close()
+
+
+@pytest.mark.parametrize("what", ["remove", "give back", "adopt"])
+async def test_f156_what_administrators_do_with_kept_accounts_takes_no_thread(
+    data: Path, monkeypatch: pytest.MonkeyPatch, what: str, tmp_path: Path
+) -> None:
+    """Cause: each of them kept a worker thread for half a minute, and six of them all mail."""
+    for name, value in (("IN_THREAD", 0.05), ("OPEN_AGAIN", 0.01), ("WAIT", 1.0), ("CLOSE_WAIT", 0.05)):
+        monkeypatch.setattr(f"store.accounts.{name}", value)
+    store = MaildirStore(data)
+    await store.open()
+    for ref in CROWD:
+        await store.account(ref)
+    for folder in ("cur", "new", "tmp"):
+        (tmp_path / "theirs" / folder).mkdir(parents=True)
+    administration = store.administration
+    item = Recycled("x", "A", "O1", "n@foule.test", "", 0, 1, 1)
+    work: dict[str, Callable[[AccountRef], Awaitable[object]]] = {
+        "remove": store.remove_account,
+        "give back": lambda ref: administration.give_back(ref, item),
+        "adopt": lambda ref: administration.adopt(ref, tmp_path / "theirs", finish=True),
+    }
+    monkeypatch.setattr("store.recycle.entry", lambda *_: contextlib.nullcontext())
+    async with asyncio.timeout(20):
+        with ExitStack() as stack:
+            keep(stack, data, CROWD)
+            asked = [asyncio.create_task(refused_as_busy(work[what](ref))) for ref in CROWD]
+            await asyncio.sleep(0.1)
+            for number in range(3):
+                await deliver(store, VOISIN, number)
+            assert not any(task.done() for task in asked)
+            assert all(await asyncio.gather(*asked))
+    await store.close()
+
+
+async def test_f156_verify_and_rebuild_tell_of_kept_accounts_and_do_the_others(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("IN_THREAD", 0.05), ("OPEN_AGAIN", 0.01), ("WAIT", 0.3)):
+        monkeypatch.setattr(f"store.accounts.{name}", value)
+    store = MaildirStore(data)
+    await store.open()
+    for ref in (MAIRIE, VOISIN):
+        await deliver(store, ref, 1)
+    async with asyncio.timeout(20):
+        with ExitStack() as stack:
+            keep(stack, data, [MAIRIE])
+            assert await store.verify(None) == ["maire@mairie.test: the mailbox is busy"]
+            with pytest.raises(StorageError, match=r"^maire@mairie\.test: the mailbox is busy$"):
+                await store.rebuild(None)
+        assert await store.verify(None) == []
+        assert await store.rebuild(None) == 2
+    await store.close()
+
+
+async def test_f156_an_account_that_is_kept_when_its_octets_are_to_be_counted_counts_later(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: whoever delivered to anybody of the organisation waited for it, half a minute for each."""
+    monkeypatch.setattr("store.sums.KEPT", 0.0)
+    store = MaildirStore(data)
+    await store.open()
+    await deliver(store, MAIRIE, 1)
+    await store.close()
+    (data / "domains/mairie.test/maire/beffroi.lock").write_bytes(b"")  # never published
+    store = MaildirStore(data)
+    await store.open()
+    with ExitStack() as stack:
+        keep(stack, data, [MAIRIE])
+        async with asyncio.timeout(5):
+            assert await store.administration.organisation_octets("org1") == 0
+    store._open_accounts.sums._until = 0.0
+    assert await store.administration.organisation_octets("org1") == len(mail(1))
+    await store.close()
