@@ -19,9 +19,11 @@ from typing import TypeVar
 import core.log
 from core.errors import MailError, StorageError, of_one
 from store import batch, beside, catalog, floors, layout, newcomers, outside, records, unreadable, unscanned
+from store.catalog import FolderRow
 from store.faults import IndexDamagedError, of_accounts, translated, whole
 from store.flush import flush, forget_deliveries
 from store.handle import Handle, ReadingAhead, Tools
+from store.index import Connection
 from store.lockfile import WAIT, AccountLock, LockKeptError
 from store.readers import Readers
 from store.recent import Recent
@@ -127,6 +129,10 @@ class Accounts:
                 if entry.handle.is_current():
                     raise
         raise StorageError("storage failed", code="storage-index")
+
+    async def read_folder(self, ref: AccountRef, folder_id: str, ask: Callable[[Connection, FolderRow], T]) -> T:
+        """`read` about one folder. NotFoundError without it."""
+        return await self.read(ref, lambda handle: ask(handle.reader, catalog.known(handle.reader, folder_id)))
 
     @contextlib.asynccontextmanager
     async def helpers(self) -> AsyncIterator[Readers | None]:

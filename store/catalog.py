@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
+from core.errors import NotFoundError
 from store import contents
 from store.index import Connection, Row
 from store.sidefile import FolderFile
@@ -163,6 +164,14 @@ def by_name(db: Connection, name: str) -> FolderRow | None:
 def by_id(db: Connection, folder_id: str) -> FolderRow | None:
     row = db.one(f"{_SELECT} WHERE id = ?", (folder_id,))
     return None if row is None else _row(row)
+
+
+def known(db: Connection, folder_id: str) -> FolderRow:
+    """Raises NotFoundError."""
+    row = by_id(db, folder_id)
+    if row is None:
+        raise NotFoundError("no such folder", code="no-folder")
+    return row
 
 
 def everything(db: Connection) -> list[FolderRow]:

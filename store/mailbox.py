@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from core.errors import NotFoundError, StorageError, UnreadableError
-from core.errors import unreadable as unreadable_text
 from message.content import Content
 from store import (
     catalog,
@@ -23,7 +21,6 @@ from store import (
     expunge,
     field_search,
     flags,
-    joining,
     journal,
     newcomers,
     outside,
@@ -39,7 +36,7 @@ from store import (
 from store.accounts import Accounts, Entry
 from store.batch import TRIES
 from store.catalog import FolderRow
-from store.catching_up import Ahead, catch_up
+from store.catching_up import catch_up
 from store.delivery import discarded, stage_appended
 from store.ending import ended
 from store.faults import of_message, whole
@@ -47,6 +44,7 @@ from store.files import OpenFile
 from store.flags import FlagChange
 from store.handle import Handle
 from store.index import Connection
+from store.rows import Rows
 from store.scan import scan_folder
 from store.schema import UID_MASK, key
 from store.search import alike, lookup, scan
@@ -75,9 +73,7 @@ from store.types import (
 T = TypeVar("T")
 EVERY = ((1, UID_MASK),)
 _PART, _SOME = 8, 1000
-_NONE: frozenset[int] = frozenset()
 AT_HAND = 4000  # rows of a few numbers read on the loop: some 4 ms
-ASKED_AGAIN = 30.0  # seconds after which a file that could not be read is tried again for who asks for it
 
 
 class FolderView:
@@ -93,13 +89,10 @@ class FolderView:
         return self._id
 
     async def _read(self, ask: Callable[[Connection, FolderRow], T]) -> T:
-        return await self._accounts.read(self._ref, lambda handle: ask(handle.reader, self._row(handle)))
+        return await self._accounts.read_folder(self._ref, self._id, ask)
 
     def _row(self, handle: Handle) -> FolderRow:
-        row = catalog.by_id(handle.reader, self._id)
-        if row is None:
-            raise NotFoundError("no such folder", code="no-folder")
-        return row
+        return catalog.known(handle.reader, self._id)
 
     async def _entry(self) -> Entry:
         return await self._accounts.use(self._ref)
@@ -136,73 +129,8 @@ class FolderView:
 
         return await self._read_by_size(records.gaps_to_read, ask)
 
-    async def rows(
-        self, ranges: UidRanges, columns: Column, *, blank: bool = False
-    ) -> AsyncIterator[Sequence[Message]]:
-        ahead = Ahead(self._accounts, self._ref, self._id)
-        try:
-            async for batch in self._batches(ranges, columns, ahead, blank=blank):
-                yield batch
-        finally:
-            await ahead.close()
-
-    async def _batches(
-        self, ranges: UidRanges, columns: Column, ahead: Ahead, *, blank: bool
-    ) -> AsyncIterator[Sequence[Message]]:
-        passed = 0
-        for run in _runs(ranges):
-            if len(run) > 1 and (rows := await self._read(partial(_fragments, run=run, columns=columns))) is not None:
-                if rows:
-                    yield rows
-                await asyncio.sleep(0)
-                continue
-            for start, end in run:
-                last = min(end, UID_MASK)
-                while start <= last:
-                    batch, unread, odd = await self._read(partial(_batch, first=start, last=last, columns=columns))
-                    if batch and columns & Column.IDS and await self._joined(batch):
-                        continue
-                    if batch:
-                        told = batch
-                        if odd and not blank:
-                            if await self._tried_again(odd):
-                                continue
-                            told = [row for row in batch if row.uid not in odd]
-                            passed += len(odd)
-                        if told:
-                            yield told
-                        start = batch[-1].uid + 1
-                    if len(batch) < records.BATCH:
-                        if not unread:
-                            if not batch:  # nobody else gives the loop a turn, and there may be many such ranges
-                                await asyncio.sleep(0)
-                            break
-                        await ahead.read(unread, last)
-                    await asyncio.sleep(0)
-        if passed:
-            raise UnreadableError(unreadable_text(passed), messages=passed)
-
-    async def _joined(self, batch: Sequence[Message]) -> bool:
-        """Whether any of them had to wait for its thread: it has it now, for all messages of the account are read."""
-        waits = partial(joining.within, first=batch[0].uid, last=batch[-1].uid)
-        if not await self._read(waits):
-            return False
-        place: unscanned.Place | None = unscanned.START
-        while place is not None:  # the account may be opened again in between
-            place = await (await self._entry()).writer.submit(partial(unscanned.scan_behind, place=place))
-        while await (await self._entry()).writer.submit(joining.join):
-            pass
-        return True
-
-    async def _tried_again(self, uids: Collection[int]) -> bool:
-        """Messages that could not be read, for somebody who wants what they hold; False: that was done just now."""
-        entry = await self._entry()
-        now = asyncio.get_running_loop().time()
-        if now < entry.handle.try_asked:
-            return False
-        entry.handle.try_asked = now + ASKED_AGAIN
-        await entry.writer.submit(lambda transaction: unscanned.try_again(transaction, self._id, sorted(uids)))
-        return True
+    def rows(self, ranges: UidRanges, columns: Column, *, blank: bool = False) -> AsyncIterator[Sequence[Message]]:
+        return Rows(self._accounts, self._ref, self._id, columns, blank=blank).batches(ranges)
 
     async def stretch(self, first: int, last: int) -> Stretch:
         return await self._read(partial(stretches.read, first=first, last=last))
@@ -275,10 +203,7 @@ class FolderView:
 
         def work(handle: Handle) -> T:
             with whole(), contextlib.closing(handle.index.another()) as db, db.reading():
-                row = catalog.by_id(db, self._id)
-                if row is None:
-                    raise NotFoundError("no such folder", code="no-folder")
-                return ask(db, row)
+                return ask(db, catalog.known(db, self._id))
 
         return await self._in_thread(work)
 
@@ -432,45 +357,6 @@ class FolderView:
     async def touch(self) -> None:
         entry = await self._entry()
         await entry.writer.submit(lambda transaction: _touch(transaction, self._id))
-
-
-def _runs(ranges: UidRanges) -> Iterator[UidRanges]:
-    """Ranges that follow each other, of at most `records.BATCH` UIDs together; a longer one is alone."""
-    run, size = list[tuple[int, int]](), 0
-    for low, high in ranges:
-        if run and size + high - low >= records.BATCH:
-            yield run
-            run, size = [], 0
-        run.append((low, high))
-        size += high - low + 1
-    if run:
-        yield run
-
-
-def _fragments(db: Connection, row: FolderRow, run: UidRanges, columns: Column) -> Sequence[Message] | None:
-    """All messages of a run at once. None: not all that is asked of them may be known, and each range is for itself."""
-    first, last = run[0][0], min(run[-1][1], UID_MASK)
-    if columns & unscanned.COLUMNS and (
-        unscanned.first(db, row, first, last) or unreadable.among(db, row, first, last)
-    ):
-        return None
-    if columns & Column.IDS and joining.within(db, row, first, last):
-        return None
-    uids = chain.from_iterable(range(low, min(high, UID_MASK) + 1) for low, high in run)
-    return records.among(db, row, uids, columns)
-
-
-def _batch(
-    db: Connection, row: FolderRow, first: int, last: int, columns: Column
-) -> tuple[list[Message], int, frozenset[int]]:
-    """The next messages, the UID of the one whose file must be read before any further can be told (0: none), and the
-    UIDs of those that could not be read."""
-    if not columns & unscanned.COLUMNS:
-        return records.batch(db, row, first, last, columns), 0, _NONE
-    unread = unscanned.first(db, row, first, last)
-    found = records.batch(db, row, first, unread - 1 if unread else last, columns)
-    odd = unreadable.among(db, row, found[0].uid, found[-1].uid) if found else ()
-    return found, unread, frozenset(odd) if odd else _NONE
 
 
 def _touch(transaction: Transaction, folder_id: str) -> None:

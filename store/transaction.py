@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import core.log
-from core.errors import InvalidError, NotFoundError
+from core.errors import InvalidError
 from store import catalog, contents, journal, records, sidefile, stage
 from store.catalog import FolderRow
 from store.handle import Handle, folder_directory
@@ -258,10 +258,7 @@ class Transaction:
         """Raises NotFoundError when it is gone."""
         row = self._folders.get(folder_id)
         if row is None:
-            row = catalog.by_id(self.db, folder_id)
-            if row is None:
-                raise NotFoundError("no such folder", code="no-folder")
-            self._folders[row.id] = row
+            row = self._folders[folder_id] = catalog.known(self.db, folder_id)
         return row
 
     def named(self, name: str) -> FolderRow | None:

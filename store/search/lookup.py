@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import core.log
-from core.errors import NotFoundError
 from message.collation import searchable
 from message.words import GRAM, WORD, grams
 from store import catalog
@@ -65,21 +64,14 @@ def find(handle: Handle, folder_id: str, ranges: Ranges, question: Question) -> 
             textfile.discard(handle.fs, handle.root)
             found = None
         if found is None:
-            return Found([], _present(index, _row(index, folder_id), ranges))
+            return Found([], _present(index, catalog.known(index, folder_id), ranges))
         return found if question.fold_accents else Found([], sorted([*found.sure, *found.candidates]))
-
-
-def _row(index: Connection, folder_id: str) -> FolderRow:
-    row = catalog.by_id(index, folder_id)
-    if row is None:
-        raise NotFoundError("no such folder", code="no-folder")
-    return row
 
 
 def _find(db: Connection, index: Connection, folder_id: str, ranges: Ranges, question: Question) -> Found | None:
     """None when the file does not know the folder as it is."""
     with db.reading(), index.reading():
-        row = _row(index, folder_id)
+        row = catalog.known(index, folder_id)
         known = db.one("SELECT number, uidvalidity, mark, life FROM folders, state WHERE id = ?", (folder_id,))
         if known is None or (known[1], known[3]) != (row.uidvalidity, index.value("SELECT life FROM state")):
             return None

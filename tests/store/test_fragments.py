@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from store import mailbox as face
 from store import records
+from store import rows as face
 from store.catalog import FolderRow
 from store.index import Connection
 from store.service import MaildirStore

@@ -15,7 +15,7 @@ from core.errors import StorageError, UnreadableError
 from message import facts
 from message.content import Content
 from message.facts import Facts
-from store import mailbox, unreadable, unscanned
+from store import rows, unreadable, unscanned
 from store.search import filler
 from store.search.fill import Progress, turn
 from store.service import MaildirStore
@@ -145,7 +145,7 @@ async def test_it_is_tried_again_for_whoever_asks_and_behind_but_not_each_time(
     disk.part = "nothing"
     with pytest.raises(UnreadableError):
         await all_rows(inbox)
-    monkeypatch.setattr(mailbox, "ASKED_AGAIN", 0.0)
+    monkeypatch.setattr(rows, "ASKED_AGAIN", 0.0)
     (await store._open_accounts.use(MAIRIE)).handle.try_asked = 0.0
     assert alike(await all_rows(inbox), before)
     assert await store.verify(None) == []
