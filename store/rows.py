@@ -7,6 +7,7 @@ What is not read yet is read for him (`store.catching_up`), a thread that has to
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -99,13 +100,22 @@ class Rows:
         return True
 
     async def _tried_again(self, uids: Collection[int]) -> bool:
-        """Messages that could not be read, for somebody who wants what they hold; False: that was done just now."""
-        entry = await self._accounts.use(self._ref)
+        """Messages that could not be read, for somebody who wants what they hold; False: that was done just now.
+        A disk that gives some again, as one that was mounted anew, is asked for the next ones, too, and for all behind.
+        """
+        handle = (await self._accounts.use(self._ref)).handle
         now = asyncio.get_running_loop().time()
-        if now < entry.handle.try_asked:
+        if now < handle.try_asked:
             return False
-        entry.handle.try_asked = now + ASKED_AGAIN
-        await entry.writer.submit(partial(unscanned.try_again, folder_id=self._id, uids=sorted(uids)))
+        handle.try_asked = now + ASKED_AGAIN
+        left = deque(sorted(uids))
+        while left:
+            some = [left.popleft() for _ in range(min(len(left), unscanned.TURN))]
+            entry = await self._accounts.use(self._ref)
+            if not await entry.writer.submit(partial(unscanned.try_again, folder_id=self._id, uids=some)):
+                return True
+            entry.handle.try_behind = 0.0
+        handle.try_asked = 0.0
         return True
 
     async def _read(self, ask: Callable[[Connection, FolderRow], T]) -> T:

@@ -174,12 +174,12 @@ def _is_there(transaction: Transaction, row: FolderRow) -> bool:
     return transaction.fs.exists(transaction.handle.root, f"{row.directory}/cur".lstrip("/"))
 
 
-def try_again(transaction: Transaction, folder_id: str, uids: Sequence[int]) -> None:
-    """Those of `uids` that could not be read, as many as one turn allows."""
+def try_again(transaction: Transaction, folder_id: str, uids: Sequence[int]) -> int:
+    """Those of `uids` that could not be read, as many as one turn allows; how many of them can be."""
     row = transaction.folder(folder_id)
     which = "messages_unreadable WHERE email_id = '?'"
     found = _rows(transaction.db, f"{THESE} ORDER BY key", (row.number, _keys(row, uids)), which)
-    _read_all(transaction, row, found, behind=True, again=True)
+    return _read_all(transaction, row, found, behind=True, again=True).read
 
 
 def _keys(row: FolderRow, uids: Sequence[int]) -> str:

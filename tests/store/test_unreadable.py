@@ -4,6 +4,7 @@ index, recovery and rebuilds go on, and it is known again once it can be read.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -149,6 +150,52 @@ async def test_it_is_tried_again_for_whoever_asks_and_behind_but_not_each_time(
     (await store._open_accounts.use(MAIRIE)).handle.try_asked = 0.0
     assert alike(await all_rows(inbox), before)
     assert await store.verify(None) == []
+
+
+async def test_a_disk_that_gives_files_again_is_asked_for_all_of_them_at_once(
+    store: MaildirStore, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: 32 were tried every half a minute, of 10,000 for three hours."""
+    monkeypatch.setattr(filler, "LOOK_EVERY", 0.01)
+    for folder in ("INBOX", "Archive"):
+        for number in range(80):
+            await deliver(store, MAIRIE, 100 + number, Placement(folder))
+    await store.flush()
+    for path in (await _root(store)).glob("index*"):
+        path.unlink()
+    disk.part = "U="
+    inbox, entry = await inbox_of(store), await store._open_accounts.use(MAIRIE)
+    await behind(store)
+    count = COUNT + 2 * 80
+    assert unreadable.count(entry.handle.reader) == count
+    with pytest.raises(UnreadableError):
+        await all_rows(inbox)
+    disk.part, entry.handle.try_asked = "nothing", 0.0
+    assert len(await all_rows(inbox)) == COUNT + 80
+    async with asyncio.timeout(10):
+        while unreadable.count(entry.handle.reader):  # those nobody asked for
+            await asyncio.sleep(0.01)
+
+
+async def test_a_disk_that_gives_none_is_asked_for_few(store: MaildirStore, disk: Disk) -> None:
+    for number in range(80):
+        await deliver(store, MAIRIE, 100 + number)
+    await store.flush()
+    for path in (await _root(store)).glob("index*"):
+        path.unlink()
+    disk.part = "U="
+    inbox = await inbox_of(store)
+    await behind(store)
+    disk.tried = 0
+    for _ in range(3):
+        with pytest.raises(UnreadableError):
+            await all_rows(inbox)
+    assert disk.tried == unscanned.TURN
+
+
+async def _root(store: MaildirStore) -> Path:
+    entry = await store._open_accounts.use(MAIRIE)
+    return Path(entry.handle.fs.real_path(entry.handle.root))
 
 
 async def test_orders_that_are_remembered_are_forgotten_once_it_can_be_read(store: MaildirStore, disk: Disk) -> None:
