@@ -171,7 +171,10 @@ class FolderView:
 
     async def _small_rest(self, handle: Handle, cur: int, names: Sequence[str]) -> list[bytes]:
         """In a thread: the disk has to be waited for."""
-        own = handle.fs.duplicate(cur)
+        try:
+            own = handle.fs.duplicate(cur)
+        except OSError:  # as above
+            return []
         try:
             reading = small.texts(handle.fs, own, handle.owner, names)
             return await ended(asyncio.get_running_loop().run_in_executor(self._pool, list, reading))

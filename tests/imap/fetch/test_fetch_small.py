@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import threading
@@ -115,6 +116,18 @@ async def test_a_disk_that_has_to_be_waited_for_is_waited_for_in_a_thread(
         assert await one.ok(b"FETCH 1:* (UID BODY.PEEK[])") == quick
         assert len(fs.threads) == MESSAGES
         assert fs.threads.count(here) == 3  # a run before the large one, the large one, a run behind it
+
+
+async def test_f154_without_a_descriptor_for_the_thread_each_is_opened_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Disk(FileSystem):
+        def duplicate(self, fd: int) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(store.small, "PATIENCE", -1.0)
+    async with filled(tmp_path, Disk()) as (one, two, _):
+        assert (await one.ok(b"FETCH 1:* BODY.PEEK[]"))[:-1] == await one_by_one(two, b"FETCH", b"BODY.PEEK[]")
 
 
 async def test_only_large_ones_are_opened_alone(tmp_path: Path, opened: list[int]) -> None:
