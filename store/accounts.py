@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import core.log
 from core.errors import MailError, StorageError, of_one
-from store import batch, beside, catalog, floors, layout, newcomers, outside, records, unreadable, unscanned
+from store import batch, beside, catalog, floors, layout, leftovers, newcomers, outside, records, unreadable, unscanned
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, of_accounts, translated, whole
 from store.flush import flush, forget_deliveries
@@ -215,6 +215,8 @@ class Accounts:
         """Blocking."""
         handle = self.open_handle(ref, wait=wait)
         try:
+            with contextlib.suppress(OSError):  # nobody waits for it: a read-only disk is served all the same
+                leftovers.sweep(handle.fs, handle.root, self._tools.clock.now())
             _prepare(handle)
         except BaseException:
             handle.close()

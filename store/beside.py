@@ -15,17 +15,17 @@ from itertools import islice
 
 import apsw
 
-from store import adopt, catalog, copies, journal, records
+from store import adopt, catalog, copies, journal, leftovers, records
 from store.copies import CopiedFolder
 from store.faults import of_a_file
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import Connection, make_empty
 from store.journal import Journal
+from store.leftovers import INDEX, TMP
 from store.names import KEYWORD_LETTERS, FileName, believed, is_delivery, parse
 from store.records import Prepared, Record
 
-TMP = "tmp"
 TOGETHER = 250  # messages inserted at once: no more than the reading processes have ahead
 FEW = 100  # messages that are left to be read under the lock
 ROUNDS = 5  # over a folder, until few that came meanwhile are left
@@ -43,8 +43,9 @@ class _File:
 def build(handle: Handle) -> str:
     """The name, in the account's tmp/, of an index of what lies on disk now; whole, synced and closed. Needs no lock.
     Raises OSError, `apsw` errors; nothing is left then."""
-    name = f"index-{handle.tools.ids.object_id()}.db"
+    name = f"{INDEX}{handle.tools.ids.object_id()}.db"
     try:
+        leftovers.sweep(handle.fs, handle.root, handle.tools.clock.now())
         db = Connection(f"{handle.fs.real_path(handle.root)}/{TMP}/{name}", create=True)
         try:
             make_empty(db, handle.ref.id)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import core.log
 from core.frozen import dataclass
-from store import catalog, contents, folders, journal, layout, sidefile
+from store import catalog, contents, folders, journal, layout, leftovers, sidefile
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, consistent
 from store.handle import Handle, folder_directory
@@ -29,8 +29,6 @@ from store.trust import Trust, judge
 from store.types import INBOX
 
 log = core.log.get(__name__)
-
-STALE = 86_400  # seconds after which a temporary name belongs to nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,19 +191,7 @@ def _agree_on_folders(transaction: Transaction, trust: Trust) -> None:
         catalog.rename(transaction.db, row)
         catalog.update(transaction.db, row)
     transaction.forget_rows()
-    _sweep_tmp(transaction)
-
-
-def _sweep_tmp(transaction: Transaction) -> None:
-    """Temporary names that a crash left: nobody writes one for longer than a day."""
-    fd = transaction.fs.open_directory(transaction.handle.root, "tmp")
-    try:
-        for name in transaction.fs.names(fd):
-            with contextlib.suppress(FileNotFoundError):  # whoever delivers or makes another index needs no lock here
-                if transaction.fs.stat(fd, name).st_mtime < transaction.now - STALE:
-                    transaction.fs.unlink(fd, name)
-    finally:
-        transaction.fs.close(fd)
+    leftovers.sweep(transaction.fs, transaction.handle.root, transaction.now)
 
 
 def _folders_on_disk(transaction: Transaction) -> list[_Found]:
