@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 from core.frozen import dataclass
 from message.parameters import comment_end
@@ -87,7 +88,12 @@ def _zone(match: re.Match[str]) -> int | None:
 
 def format_date(seconds: float, zone: int = 0) -> str:
     """ "Sun, 22 Nov 2026 15:43:36 +0000": English whatever the locale; `zone` minutes east of Greenwich."""
-    moment = datetime.fromtimestamp(int(seconds), timezone(timedelta(minutes=zone)))
+    return _formatted(int(seconds), zone)
+
+
+@lru_cache(maxsize=4)  # under load many messages are of one second
+def _formatted(seconds: int, zone: int) -> str:
+    moment = datetime.fromtimestamp(seconds, timezone(timedelta(minutes=zone)))
     sign, minutes = ("-", -zone) if zone < 0 else ("+", zone)
     return (
         f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1].title()} {moment.year:04} "

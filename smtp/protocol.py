@@ -304,9 +304,9 @@ class SmtpProtocol(SMTP):
     async def send(self) -> None:
         """A peer that does not read its replies has as long as one that does not speak (row 37)."""
         self._flush()
-        self.expect()
         if self._link is not None and not self._choked:
             return
+        self.expect()
         try:
             await self._writer.drain()
         except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import authres
@@ -19,6 +20,7 @@ from core.frozen import dataclass
 MAX_DKIM = 10
 MAX_PARSED = 16 * 1024
 MAX_COMMENTS = 100
+KEPT = 512  # lines of each kind that are remembered, of some 100 octets each
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=@:*-]{1,320}")
 _REASON = re.compile(r"[a-z0-9-]{1,60}")
 _DMARC_POLICIES = frozenset({"none", "quarantine", "reject"})
@@ -41,12 +43,12 @@ class Claims:
 
 def compose(authserv_id: str, authentication: Authentication, address: str) -> bytes:
     """The field with its CRLF, one result a line. `authserv_id` is our hostname, `address` the peer's."""
-    results = [_spf(item) for item in (authentication.spf, authentication.helo) if item is not None]
-    results += [_dkim(item) for item in authentication.dkim[:MAX_DKIM]] or [_result("dkim", Result.NONE, "")]
+    lines = [_spf(item) for item in (authentication.spf, authentication.helo) if item is not None]
+    lines += [_dkim(item) for item in authentication.dkim[:MAX_DKIM]] or [_UNSIGNED]
     if authentication.arc.result is not Result.NONE:
-        results.append(_arc(authentication.arc, address))
-    results += [_dmarc(authentication.dmarc), _iprev(authentication.iprev, address)]
-    return _field(authserv_id, results)
+        lines.append(_arc(authentication.arc, address))
+    lines += [_dmarc(authentication.dmarc), _iprev(authentication.iprev, address)]
+    return _field(authserv_id, lines)
 
 
 def compose_login(authserv_id: str, mechanism: str) -> bytes:
@@ -72,18 +74,24 @@ def _claim(item: Any) -> Claim:
     return Claim(str(item.method), str(item.result), properties)
 
 
-def _field(authserv_id: str, results: Iterable[Any]) -> bytes:
+def _field(authserv_id: str, lines: Iterable[str]) -> bytes:
+    return (";\r\n\t".join([_head(authserv_id), *lines]) + "\r\n").encode("ascii")
+
+
+@lru_cache(maxsize=4)
+def _head(authserv_id: str) -> str:
     header = authres.all_features().header(authserv_id=_token(authserv_id) or "localhost")
-    head = f"{header.HEADER_FIELD_NAME}: {header.authserv_id}"
-    return (";\r\n\t".join([head, *(str(item) for item in results)]) + "\r\n").encode("ascii")
+    return f"{header.HEADER_FIELD_NAME}: {header.authserv_id}"
 
 
-def _spf(spf: Spf) -> Any:
+# What is said of a host or a domain is said of many messages; of a signature it is said once.
+@lru_cache(maxsize=KEPT)
+def _spf(spf: Spf) -> str:
     name = "helo" if spf.identity == "helo" else "mailfrom"
     return _result("spf", spf.result, spf.reason, (("smtp", name, spf.domain),))
 
 
-def _dkim(dkim: Dkim) -> Any:
+def _dkim(dkim: Dkim) -> str:
     properties = (
         ("header", "d", dkim.domain),
         ("header", "i", dkim.identity),
@@ -95,34 +103,39 @@ def _dkim(dkim: Dkim) -> Any:
     return _result("dkim", Result.POLICY if dkim.weak else dkim.result, dkim.reason, properties)
 
 
-def _dmarc(dmarc: Dmarc) -> Any:
+@lru_cache(maxsize=KEPT)
+def _dmarc(dmarc: Dmarc) -> str:
     policy = dmarc.policy if dmarc.policy in _DMARC_POLICIES else "none"
     disposition = dmarc.disposition if dmarc.disposition in _DMARC_POLICIES else "none"
     comment = f"p={policy} dis={disposition}" if dmarc.policy else ""
     return _result("dmarc", dmarc.result, dmarc.reason, (("header", "from", dmarc.domain),), comment)
 
 
-def _arc(arc: Arc, address: str) -> Any:
+def _arc(arc: Arc, address: str) -> str:
     """RFC 8617 10.2 knows none, pass and fail only; "header.oldest-pass" is not computed, hence not told."""
     result = Result.PASS if arc.result is Result.PASS else Result.FAIL
     sealers = ",".join(filter(None, (_token(name) for name in arc.sealers[:MAX_DKIM])))
     return _result("arc", result, arc.reason, (("smtp", "remote-ip", address),), f"i={arc.sets} {sealers}".strip())
 
 
-def _iprev(iprev: Iprev, address: str) -> Any:
+@lru_cache(maxsize=KEPT)
+def _iprev(iprev: Iprev, address: str) -> str:
     return _result("iprev", iprev.result, "", (("policy", "iprev", address),), _token(iprev.hostname))
 
 
 def _result(
     method: str, result: Result, reason: str, properties: Iterable[tuple[str, str, str]] = (), comment: str = ""
-) -> Any:
+) -> str:
     """`reason` is told for what did not pass and only if it is one of our words."""
     kept = [AuthenticationResultProperty(t, n, safe) for t, n, value in properties if (safe := _token(value))]
     told = reason if result is not Result.PASS and _REASON.fullmatch(reason) else None
-    return AuthenticationResult(
-        method, result=result.value, result_comment=comment or None, reason=told, properties=kept
+    return str(
+        AuthenticationResult(method, result=result.value, result_comment=comment or None, reason=told, properties=kept)
     )
 
 
 def _token(value: str) -> str:
     return value if _TOKEN.fullmatch(value) else ""
+
+
+_UNSIGNED = _result("dkim", Result.NONE, "")
