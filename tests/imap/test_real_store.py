@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from imap.session import Services
-from message.content import BytesContent
+from message import facts
+from message.content import BytesContent, Content
+from message.facts import Facts
 from store import changes, records
 from store.catalog import FolderRow
 from store.fsops import FileSystem
@@ -24,9 +26,11 @@ MAIL = b"Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"
 
 
 @contextlib.asynccontextmanager
-async def real(path: Path, fs: FileSystem | None = None) -> AsyncIterator[tuple[World, MaildirStore]]:
+async def real(
+    path: Path, fs: FileSystem | None = None, gather: Callable[[Content], Facts] = facts.gather
+) -> AsyncIterator[tuple[World, MaildirStore]]:
     initialise(path / "data")
-    store = MaildirStore(path / "data", fs=fs)
+    store = MaildirStore(path / "data", fs=fs, gather=gather)
     await store.open()
     try:
         async with World(store=store) as world:

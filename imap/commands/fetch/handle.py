@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from core import log
 from core.errors import ForbiddenError, NotFoundError, StorageError, UnreadableError, unreadable
@@ -21,6 +23,7 @@ from imap.commands.fetch.source import Source
 from imap.commands.share import Share, check_asked, partly, share, tell_partly
 from imap.errors import Bad, Code, No
 from imap.named import how_many, known, named
+from imap.progress import Counts, working
 from imap.responses import Ok
 from imap.resync import since
 from imap.session import Selected, Session
@@ -34,6 +37,8 @@ _log = log.get(__name__)
 MOST_UNREADABLE = 100  # messages that cannot be read before a FETCH gives up
 TURN = 16  # messages read from their files between two turns of the loop
 TURN_LINES = 512  # messages answered from the index between two turns: some 5 ms
+
+Signs = Callable[[Counts | None], AbstractContextManager[object]]  # of life, while the store works (RFC 9585)
 
 
 async def fetch(session: Session, args: FetchArgs) -> Ok:
@@ -87,8 +92,10 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, unasked: bo
     wanted = await how_many(view, ranges)
     if not wanted:
         return 0, part.code
-    seen = await _mark_seen(selected, ranges) if todo.marks_seen else frozenset()
-    run = _Run(session, selected, view, todo, seen, together=small.fits(todo, wanted, seen))
+    signs: Signs = nullcontext if unasked else partial(working, session)
+    with signs(None):
+        seen = await _mark_seen(selected, ranges) if todo.marks_seen else frozenset()
+    run = _Run(session, selected, view, todo, seen, wanted, signs)
     if args.items == (UID,) and not by_uid and modifiers == NO_MODIFIERS:
         # The view knows the UIDs, also of what is gone and was not told yet (RFC 2180 4.1.1).
         await run.uids(await known(view, ranges))
@@ -151,10 +158,17 @@ class _Run:
     """One FETCH on its way through the rows."""
 
     def __init__(
-        self, session: Session, selected: Selected, view: View, todo: Plan, seen: frozenset[int], *, together: bool
+        self,
+        session: Session,
+        selected: Selected,
+        view: View,
+        todo: Plan,
+        seen: frozenset[int],
+        wanted: int,
+        signs: Signs,
     ) -> None:
-        """`together`: whole small messages are answered many at once."""
-        self.answered = 0
+        """`seen`: messages that this command made \\Seen, of the `wanted` ones."""
+        self.answered, self._wanted = 0, wanted
         self.shown = set[int]()  # of those that this command made \\Seen
         self.unreadable = 0  # messages whose file the disk does not give
         self.unknown = False  # a part was asked for decoded whose encoding nobody knows
@@ -166,8 +180,11 @@ class _Run:
         self._seen = seen
         self._condstore, self._uid_only = session.condstore, session.uid_only
         self._lines: Lines | None = None
-        self._together, self._columns = together, todo.columns | (small.COLUMNS if together else Column.NONE)
-        if together or Lines.fits(todo):
+        self._signs, self._columns = signs, todo.columns
+        self._together = small.fits(todo, wanted, seen)
+        if self._together:
+            self._columns |= small.COLUMNS
+        if self._together or Lines.fits(todo):
             self._lines = Lines(todo, view.uids, uid_only=session.uid_only, recent=view.recent)
 
     async def flags(self, ranges: Ranges) -> None:
@@ -205,11 +222,20 @@ class _Run:
         return True
 
     async def rows(self, ranges: Sequence[tuple[int, int]]) -> None:
+        batches = self._selected.mailbox.rows(ranges, self._columns)
         try:
-            async for batch in self._selected.mailbox.rows(ranges, self._columns):
+            while (batch := await self._next(batches)) is not None:
                 await self.batch(batch)
         except UnreadableError as error:
             self.unreadable += error.messages
+
+    async def _next(self, batches: AsyncIterator[Sequence[Message]]) -> Sequence[Message] | None:
+        """None at the end. What the index knows by names alone is read first, which may take long."""
+        try:
+            with self._signs(lambda: (self.answered, self._wanted)):
+                return await anext(batches)  # with a default value it fails under Python 3.11
+        except StopAsyncIteration:
+            return None
 
     async def uids(self, uids: Sequence[int]) -> None:
         for start in range(0, len(uids), TURN_LINES):

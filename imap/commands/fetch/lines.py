@@ -66,6 +66,8 @@ class Lines:
 
     def known(self, rows: Sequence[Message]) -> tuple[Sequence[int], Sequence[Message]]:
         """Those of the ascending `rows` that the view holds, and what names each of them in its answer."""
+        if not rows:
+            return (), ()
         uids = self._uids
         first = bisect_left(uids, rows[0].uid)
         last = first + len(rows) - 1
