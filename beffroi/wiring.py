@@ -39,7 +39,7 @@ from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
 from delivery.queue.queue import Queue
 from delivery.reporter import Reporter
-from delivery.scheduler import Scheduler
+from delivery.scheduler import Means, Scheduler
 from delivery.submission import Submission
 from delivery.types import Acceptor, DeliveryAgent
 from delivery.vacation import Responder
@@ -151,7 +151,7 @@ def make_tls_reporter(config: Config, rooms: Rooms, counts: TlsCounts) -> TlsRep
     return TlsReporter(rooms.queue, counts, rooms.resolver, https, keys, hostname=config.hostname, clock=CLOCK, ids=IDS)
 
 
-def make_scheduler(config: Config, rooms: Rooms, remote: DeliveryAgent) -> Scheduler:
+def make_means(config: Config, rooms: Rooms, remote: DeliveryAgent) -> Means:
     addresses, forwarder = make_forwarding(config, rooms)
     local = LocalAgent(
         addresses,
@@ -170,12 +170,8 @@ def make_scheduler(config: Config, rooms: Rooms, remote: DeliveryAgent) -> Sched
         clock=CLOCK,
         ids=IDS,
     )
-    return Scheduler(
-        rooms.queue,
-        Agents(local, remote),
-        rules(config),
-        reporter,
-        Routes(config.delivery.routes),
-        run_dir=config.run_dir,
-        clock=CLOCK,
-    )
+    return Means(Agents(local, remote), rules(config), reporter, Routes(config.delivery.routes))
+
+
+def make_scheduler(config: Config, rooms: Rooms, means: Means) -> Scheduler:
+    return Scheduler(rooms.queue, means, run_dir=config.run_dir, clock=CLOCK)

@@ -29,7 +29,7 @@ from delivery.queue.leases import NONE
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.reporter import Reporter
-from delivery.scheduler import Scheduler
+from delivery.scheduler import Means, Scheduler
 from delivery.types import Job, Result, ResultKind
 from message.content import BytesContent
 from tests.fakes.delivery_world import CountingIds, FakeDirectory
@@ -87,7 +87,8 @@ async def runner(data: Path, agent: Agent) -> Any:
     await queue.open()
     rules = Rules(Backoff((300, 900), 432_000, 14_400), now=clock.now, chance=random.random)
     reporter = Reporter(queue, directory, hostname="mx.test", lifetime=1.0, clock=clock, ids=ids)  # type: ignore[arg-type]  # fakes
-    scheduler = Scheduler(queue, Agents(agent, agent), rules, reporter, Routes({}), run_dir=data / "run", clock=clock)
+    means = Means(Agents(agent, agent), rules, reporter, Routes({}))
+    scheduler = Scheduler(queue, means, run_dir=data / "run", clock=clock)
     task = asyncio.create_task(scheduler.run())
     try:
         yield queue

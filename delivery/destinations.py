@@ -24,7 +24,7 @@ class Destinations:
 
     def __init__(self, places: int, next_hop: Callable[[str], NextHop]) -> None:
         self._places = places
-        self._next_hop = next_hop
+        self.next_hop = next_hop  # of the selections that are asked for from now on
         self._active: Counter[str] = Counter()
         self._owners: Counter[str] = Counter()
         self._limits: OrderedDict[str, float] = OrderedDict()
@@ -70,7 +70,7 @@ class Destinations:
     def selection(self) -> Selection:
         """What may be taken now; a copy, because the queue asks it in its own thread."""
         share = Shares(self._places, Counter(self._owners))
-        return Selection(self._places - self.active, Counter(self._active), dict(self._limits), self._next_hop, share)
+        return Selection(self._places - self.active, Counter(self._active), dict(self._limits), self.next_hop, share)
 
 
 class Shares:

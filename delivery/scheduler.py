@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from core import log
@@ -26,10 +27,11 @@ from delivery.queue.backlog import Backlog
 from delivery.queue.claims import Claimed
 from delivery.queue.hints import HintListener
 from delivery.queue.queue import Queue
-from delivery.queue.results import Settled
+from delivery.queue.results import Outcome, Settled
+from delivery.queue.rows import StoredMessage, StoredRecipient
 from delivery.queue.schema import Owed, State
 from delivery.reporter import Reporter
-from delivery.types import Job, Result, ResultKind, TraceEntry
+from delivery.types import DeliveryAgent, Job, Result, ResultKind, TraceEntry
 from message.content import Content
 
 POLL = 2.0  # seconds between looks without a hint (design.md section 5)
@@ -50,16 +52,23 @@ _CONGESTED = frozenset({"4.3.2", "4.4.5"})  # RFC 3463: no messages taken now, c
 _TOO_LONG = deferred("delivery took too long", "agent-timeout", "4.4.2")
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a configuration says of deliveries. `reporter` pays what is owed to senders."""
+
+    agents: Agents
+    rules: Rules
+    reporter: Reporter
+    routes: Routes
+
+
 class Scheduler:
-    """`run()` until `stop()`. `reporter` pays what is owed to senders."""
+    """`run()` until `stop()`. Each job ends by the means that it began with, whatever is adopted meanwhile."""
 
     def __init__(
         self,
         queue: Queue,
-        agents: Agents,
-        rules: Rules,
-        reporter: Reporter,
-        routes: Routes,
+        means: Means,
         *,
         run_dir: Path,
         clock: Clock,
@@ -69,17 +78,14 @@ class Scheduler:
         poll: float = POLL,
     ) -> None:
         self._queue = queue
-        self._agents = agents
-        self._rules = rules
-        self._reporter = reporter
-        self._routes = routes
+        self._means = means
         self._run_dir = run_dir
         self._clock = clock
         self._deadline = deadline
         self._drain = drain
         self._poll = poll
-        self._destinations = Destinations(places, routes.next_hop)
-        self._ledger = Ledger(queue, rules.judge, BEAT, self._told)
+        self._destinations = Destinations(places, means.routes.next_hop)
+        self._ledger = Ledger(queue, self._judge, BEAT, self._told)
         self._heard = True  # of something new; a runner before us may have left anything
         self._due: float | None = None  # when the next recipient is, by all that is known here
         self._wake = asyncio.Event()
@@ -87,6 +93,17 @@ class Scheduler:
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._unrecorded: set[int] = set()  # recipients whose job ended and left no result
+
+    def adopt(self, means: Means) -> None:
+        """For jobs that begin from now on. Who runs is neither waited for nor cut off: a message whose final dot was
+        sent may take ten minutes to be answered (RFC 5321 4.5.3.2.6), and would be sent again."""
+        self._means = means
+        self._destinations.next_hop = means.routes.next_hop
+        self._heard = True
+        self._wake.set()
+
+    def _judge(self, message: StoredMessage, recipient: StoredRecipient, result: Result) -> Outcome:
+        return self._means.rules.judge(message, recipient, result)
 
     def stop(self) -> None:
         """Claim nothing more; `run` ends when the running jobs are done or their time is over."""
@@ -158,14 +175,14 @@ class Scheduler:
     async def _start_due(self, group: asyncio.TaskGroup) -> None:
         if self._destinations.full or self._stopping.is_set():
             return
-        self._heard = False
+        self._heard, means = False, self._means
         taken, self._due = await self._queue.take(self._destinations.selection())
         for claimed in taken:
             if self._stopping.is_set():
                 return  # stopped while the claim ran: `run` gives back what no job holds (fault 148)
-            hop = self._routes.next_hop(claimed.recipients[0].domain)
+            hop = means.routes.next_hop(claimed.recipients[0].domain)
             self._destinations.started(hop.name, claimed.recipients[0].organisation_id)
-            task = group.create_task(self._job(claimed, hop))
+            task = group.create_task(self._job(claimed, hop, means.agents.for_hop(hop.name)))
             self._jobs.add(task)
             task.add_done_callback(self._jobs.discard)
 
@@ -185,10 +202,10 @@ class Scheduler:
 
     # --- one job -----------------------------------------------------------------------------------------------------
 
-    async def _job(self, claimed: Claimed, hop: NextHop) -> None:
+    async def _job(self, claimed: Claimed, hop: NextHop, agent: DeliveryAgent) -> None:
         reached, crowded = True, False
         try:
-            results = await self._deliver(claimed, hop)
+            results = await self._deliver(claimed, hop, agent)
             if not _cancelled():
                 results = _complete(claimed, results)
             reached = hop.name == HERE or not all(map(_unreached, results))
@@ -207,14 +224,14 @@ class Scheduler:
             self._destinations.ended(hop.name, reached=reached, crowded=crowded, owner=owner)
             self._wake.set()
 
-    async def _deliver(self, claimed: Claimed, hop: NextHop) -> Sequence[Result]:
+    async def _deliver(self, claimed: Claimed, hop: NextHop, agent: DeliveryAgent) -> Sequence[Result]:
         """Never raises: whatever goes wrong with one job is a deferral of that job."""
         if overdue(claimed.message, self._clock.now()):
             return [Result(item.id, ResultKind.FAILED, TOO_LATE) for item in claimed.recipients]
         try:
             content = claimed.content or await self._queue.content(claimed.message)
             async with asyncio.timeout(self._deadline):
-                return await self._agents.for_hop(hop.name).deliver(_job_of(claimed, hop, content))
+                return await agent.deliver(_job_of(claimed, hop, content))
         except TimeoutError:
             return _all(claimed, _TOO_LONG)
         except MailError as error:
@@ -240,7 +257,7 @@ class Scheduler:
 
     async def _put_off(self, claimed: Claimed, result: Result) -> None:
         """One host that does not answer speaks for all that is due for its domain (row 141)."""
-        now, backoff = self._clock.now(), self._rules.backoff
+        now, backoff = self._clock.now(), self._means.rules.backoff
         attempts = 1 + min(item.attempts for item in claimed.recipients)
         backlog = Backlog(
             domain=claimed.recipients[0].domain,
@@ -250,7 +267,7 @@ class Scheduler:
             expired=now - backoff.lifetime,
             late=now - backoff.delay_notice,
         )
-        self._told(await self._queue.put_off(backlog, self._rules.judge))
+        self._told(await self._queue.put_off(backlog, self._judge))
 
     def _told(self, settled: Sequence[Settled]) -> None:
         """One event per recipient and attempt; a failure that nobody is told about is told to the postmaster here."""
@@ -284,8 +301,9 @@ class Scheduler:
             try:
                 await self._put_back_unrecorded()
                 await self._queue.renew()
-                await self._queue.pull_back(self._rules.backoff.horizon)
-                self._told(await self._queue.end_orphans(self._rules.backoff.lifetime, self._rules.judge))
+                backoff = self._means.rules.backoff
+                await self._queue.pull_back(backoff.horizon)
+                self._told(await self._queue.end_orphans(backoff.lifetime, self._judge))
                 await self._queue.tidy()
             except MailError as error:
                 _log.error("leases-not-renewed", code=error.code, **error.fields)
@@ -296,7 +314,8 @@ class Scheduler:
         longest interval: perhaps it was delivered, and each attempt is a duplicate then."""
         ids = tuple(self._unrecorded)
         if ids:
-            await self._queue.put_back(ids, self._rules.backoff.wait(len(self._rules.backoff.intervals), 0.5))
+            backoff = self._means.rules.backoff
+            await self._queue.put_back(ids, backoff.wait(len(backoff.intervals), 0.5))
             self._unrecorded.difference_update(ids)
 
     async def _pay_debts(self) -> None:
@@ -306,7 +325,7 @@ class Scheduler:
                     await self._owing.wait()
             self._owing.clear()
             try:
-                if await self._reporter.pay():
+                if await self._means.reporter.pay():
                     self._owing.set()
             except MailError as error:
                 _log.error("reports-wait", code=error.code, **error.fields)

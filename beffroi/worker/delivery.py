@@ -8,7 +8,7 @@ import signal
 from contextlib import AsyncExitStack
 
 from beffroi.rooms import CLOCK, open_keyring
-from beffroi.wiring import Rooms, make_agent, make_scheduler, make_tls_reporter, open_rooms
+from beffroi.wiring import Rooms, make_agent, make_means, make_scheduler, make_tls_reporter, open_rooms
 from beffroi.worker.bootstrap import Assignment
 from core import log
 from core.config import Config
@@ -31,31 +31,28 @@ class Runner:
         self._stack = stack
         self._counts = TlsCounts(rooms.queue, CLOCK)
         self._agent: SmtpAgent = make_agent(config, rooms.resolver, self._counts)
-        self._scheduler: Scheduler = make_scheduler(config, rooms, self._agent)
-        self._running = self._started()
+        self._scheduler: Scheduler = make_scheduler(config, rooms, make_means(config, rooms, self._agent))
+        self._running = asyncio.create_task(self._scheduler.run())
+        self._running.add_done_callback(_end_with)
+        self._retiring: set[asyncio.Task[None]] = set()  # agents that still have what they began before a reload
         self._reporter = make_tls_reporter(config, rooms, self._counts)
         self._reports = asyncio.create_task(self._reporter.run())
         self._follower = asyncio.create_task(Follower(rooms.directory, rooms.queue.administration).run())
         self._rotation = asyncio.create_task(self._rotate(open_keyring(config, rooms.directory)))
 
     async def reload(self, config: Config) -> None:
-        """The window is emptied first: two schedulers never hold claims of one process."""
-        await self._stop_scheduler()
-        await self._agent.close()
-        self._agent = make_agent(config, self._rooms.resolver, self._counts)
-        self._scheduler = make_scheduler(config, self._rooms, self._agent)
-        self._running = self._started()
-
-    def _started(self) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._scheduler.run())
-        task.add_done_callback(_end_with)
-        return task
+        """What runs goes on as it began."""
+        former, self._agent = self._agent, make_agent(config, self._rooms.resolver, self._counts)
+        self._scheduler.adopt(make_means(config, self._rooms, self._agent))
+        task = asyncio.create_task(former.retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     async def drain(self) -> None:
         await self._stop_scheduler()
 
     async def close(self) -> None:
-        tasks = (self._rotation, self._running, self._reports, self._follower)
+        tasks = (self._rotation, self._running, self._reports, self._follower, *self._retiring)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -69,6 +69,7 @@ class SmtpAgent:
         self._egress = egress or Egress(SystemClock())
         self._deadline = deadline
         self._sender = Sender(clock or SystemClock())
+        self._running: set[asyncio.Future[None]] = set()  # one for each delivery, done when that has ended
 
     @classmethod
     def create(cls, config: Config, resolver: Resolver, clock: Clock, results: TlsResults) -> SmtpAgent:
@@ -89,9 +90,26 @@ class SmtpAgent:
         await self._pool.close()
         await self._policies.close()
 
+    async def retire(self) -> None:
+        """Close once the last delivery that runs has ended; also when it is cancelled."""
+        try:
+            while self._running:
+                await asyncio.wait(set(self._running))
+        finally:
+            await self.close()
+
     async def deliver(self, job: Job) -> list[Result]:
         """Cancelled: the results of those whose answer came until then, or was about to; else raises."""
-        progress = Progress(job)
+        ended = asyncio.get_running_loop().create_future()
+        self._running.add(ended)
+        try:
+            return await self._told(Progress(job))
+        finally:
+            self._running.discard(ended)
+            ended.set_result(None)
+
+    async def _told(self, progress: Progress) -> list[Result]:
+        job = progress.job
         try:
             async with asyncio.timeout(self._deadline):
                 await self._deliver(progress)

@@ -18,10 +18,16 @@ from starlette.types import Receive, Scope, Send
 from beffroi.installation import initialise
 from beffroi.wiring import open_rooms
 from beffroi.worker import delivery, web
+from beffroi.worker.bootstrap import Assignment
 from beffroi.worker.front import Front
-from core.config import Config, TlsFiles, load
+from core.address import parse
+from core.config import Config, Delivery, TlsFiles, load
+from delivery.queue.rows import NewMessage, NewRecipient
+from message.content import BytesContent
+from tests.fakes.scripted_smtp import Remote, scripted
 
 PATIENCE = 10.0  # seconds
+ASSIGNMENT = Assignment("delivery", 0, Path(), (), 0, 0)
 
 
 async def test_p6_a_scheduler_that_failed_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +45,40 @@ async def test_p6_a_scheduler_that_failed_ends_its_process(monkeypatch: pytest.M
         await asyncio.wait([task])
         await asyncio.sleep(0)
         assert killed == ([(os.getpid(), signal.SIGTERM)] if ends else [])
+
+
+async def test_f148_a_reload_neither_waits_for_a_server_nor_cuts_it_off(tmp_path: Path) -> None:
+    reached, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def silent(remote: Remote) -> None:
+        await remote.greet()
+        for answer in ("250 ok", "250 ok", "354 go"):
+            await remote.hear(answer=answer)
+        await remote.body()
+        reached.set()
+        await goes_on.wait()
+        await remote.say("250 taken")
+        await remote.hear(answer="221 bye")
+
+    first = load(await asyncio.to_thread(initialise, tmp_path / "data", "mx.dept.test"))
+    async with scripted(silent) as remote:
+        config = first.model_copy(update={"delivery": Delivery(routes={"*": f"127.0.0.1:{remote.port}"})})
+        runner = await delivery.start(ASSIGNMENT, config)
+        queue = runner._rooms.queue
+        to = (NewRecipient(parse("a@far.test")),)
+        await queue.enqueue(NewMessage("q1", parse("maire@ville.test"), BytesContent(b"Subject: x\r\n\r\n"), to))
+        async with asyncio.timeout(30):
+            await reached.wait()
+            async with asyncio.timeout(10):
+                await runner.reload(first)
+            [waiting] = await queue.administration.list(None)
+            assert (waiting.recipients[0].state, waiting.recipients[0].attempts) == ("active", 0)
+            goes_on.set()
+            while await queue.administration.list(None):
+                await asyncio.sleep(0.01)
+            await runner.drain()
+            await runner.close()
+    assert sum(line.startswith("MAIL") for line in remote.heard) == 1
 
 
 @asynccontextmanager

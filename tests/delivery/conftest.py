@@ -22,9 +22,10 @@ from delivery.next_hop import Routes
 from delivery.outcome import Backoff, Rules
 from delivery.queue.queue import LEASE, Queue
 from delivery.reporter import Reporter
-from delivery.scheduler import Scheduler
+from delivery.scheduler import Means, Scheduler
 from delivery.submission import Submission
 from delivery.types import Acceptor, MailParameters, Transaction
+from delivery.vacation import Responder
 from dkim_keys.sign import Signer
 from tests.delivery.queue_alone import another
 from tests.delivery.town import Town, open_town
@@ -78,15 +79,18 @@ class World:
             self.config, self.directory, self.store, self.keys, self.committer, self.queue, self.clock, self.ids
         )
 
-    def scheduler(self, queue: Queue | None = None, **options: Any) -> Scheduler:
+    def means(self, queue: Queue | None = None, responder: Responder | None = None) -> Means:
         queue = queue or self.queue
-        responder = options.pop("responder", None)
         local = LocalAgent(self.directory, self.store, queue, self.ids, alias_depth=10, responder=responder)
         lifetime = self.config.delivery.lifetime_seconds
         reporter = Reporter(queue, self.directory, hostname=HOST, lifetime=lifetime, clock=self.clock, ids=self.ids)
-        routes = Routes(self.config.delivery.routes)
+        return Means(Agents(local, self.remote), self.rules, reporter, Routes(self.config.delivery.routes))
+
+    def scheduler(self, queue: Queue | None = None, **options: Any) -> Scheduler:
+        queue = queue or self.queue
+        means = self.means(queue, options.pop("responder", None))
         options = {"run_dir": self.config.run_dir, "clock": self.clock, "poll": 0.05, **options}
-        return Scheduler(queue, Agents(local, self.remote), self.rules, reporter, routes, **options)
+        return Scheduler(queue, means, **options)
 
     def peer(self, account: str = "") -> Peer:
         account_id = f"id-{account}" if account else None

@@ -21,7 +21,7 @@ from delivery.queue import owners
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.reporter import Reporter
-from delivery.scheduler import Scheduler
+from delivery.scheduler import Means, Scheduler
 from delivery.types import Job, Result, ResultKind
 from message.content import BytesContent
 from tests.fakes.delivery_world import FakeDirectory
@@ -56,9 +56,8 @@ def make_scheduler(queue: Queue, agent: CrashAgent, data: Path) -> Scheduler:
     clock = SystemClock()
     rules = Rules(Backoff((60,), 86400, 3600), now=clock.now, chance=lambda: 0.5)
     reporter = Reporter(queue, directory, hostname="mx.test", lifetime=86400, clock=clock, ids=RandomIds())
-    return Scheduler(
-        queue, Agents(agent, agent), rules, reporter, Routes({}), run_dir=data / "run", clock=clock, poll=0.1
-    )
+    means = Means(Agents(agent, agent), rules, reporter, Routes({}))
+    return Scheduler(queue, means, run_dir=data / "run", clock=clock, poll=0.1)
 
 
 def say(text: str) -> None:

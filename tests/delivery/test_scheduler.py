@@ -36,6 +36,34 @@ async def test_static_routes_join_domains_into_one_job(world: World) -> None:
     assert (job.next_hop, job.static, len(job.recipients)) == ("192.0.2.1:2525", True, 2)
 
 
+async def test_f148_a_reload_cuts_nothing_off_and_what_begins_after_it_goes_by_the_new_means(world: World) -> None:
+    """A server that was silent behind the final dot for half a minute got its message again, and nothing left until
+    it had answered or that time was over."""
+    begun, gate, former = asyncio.Event(), asyncio.Event(), world.remote
+
+    class Silent:
+        async def deliver(self, job: Job) -> list[Result]:
+            begun.set()
+            await gate.wait()
+            return await former.deliver(job)
+
+    world.remote = Silent()  # type: ignore[assignment]  # wraps it
+    scheduler = world.scheduler(drain=0.05)
+    async with running(scheduler):
+        first = await put(world, "x@far.test")
+        await begun.wait()
+        world.remote = ScriptedAgent()
+        world.config = world.config.model_copy(update={"delivery": Delivery(routes={"*": "192.0.2.1:2525"})})
+        scheduler.adopt(world.means())
+        second = await put(world, "y@near.test")
+        await until(lambda: world.remote.jobs)
+        assert [(job.queue_id, job.next_hop) for job in world.remote.jobs] == [(second, "192.0.2.1:2525")]
+        gate.set()
+        await until(lambda: empty(world))
+    assert [(job.queue_id, job.next_hop) for job in former.jobs] == [(first, "far.test")]
+    assert len(world.remote.jobs) == 1
+
+
 @pytest.mark.parametrize(
     ("said", "limit"),
     [

@@ -137,3 +137,51 @@ async def test_f148_a_connection_whose_last_job_was_cancelled_carries_the_next_o
         assert [item.kind for item in await task] == [ResultKind.DELIVERED]
         (result,) = await made.deliver(to("b@r.test")(remote.port))
     assert (result.kind, result.diagnostic) == (ResultKind.DELIVERED, "250 again")
+
+
+async def test_f148_an_agent_that_is_retired_ends_what_it_began_and_then_closes() -> None:
+    stage = Stage()
+
+    async def script(remote: Remote) -> None:
+        await remote.greet()
+        await take(remote)
+        stage.reached.set()
+        await stage.stopped.wait()
+        await remote.say("250 taken")
+        await remote.hear(answer="221 bye")
+
+    async with scripted(script) as remote, agent(idle=60.0) as made:
+        task = asyncio.create_task(made.deliver(to("a@r.test")(remote.port)))
+        await stage.reached.wait()
+        retiring = asyncio.create_task(made.retire())
+        await asyncio.sleep(0)
+        assert not retiring.done()
+        stage.stopped.set()
+        assert [item.diagnostic for item in await task] == ["250 taken"]
+        async with asyncio.timeout(10):
+            await retiring
+        assert remote.heard[-1] == "QUIT", "nothing is kept for a next message"
+
+
+async def test_f148_a_retiring_agent_that_is_cancelled_closes_all_the_same() -> None:
+    stage = Stage()
+
+    async def script(remote: Remote) -> None:
+        await remote.greet()
+        await take(remote)
+        stage.reached.set()
+        await remote.reader.read()
+
+    async with scripted(script) as remote, agent() as made:
+        task = asyncio.create_task(made.deliver(to("a@r.test")(remote.port)))
+        await stage.reached.wait()
+        retiring = asyncio.create_task(made.retire())
+        await asyncio.sleep(0)
+        retiring.cancel()
+        await asyncio.gather(retiring, return_exceptions=True)
+        assert made._pool._closed
+        task.cancel()
+        stage.stopped.set()
+        async with asyncio.timeout(10):
+            (result,) = await task
+        assert result.status.reason == "timeout-final"
