@@ -13,9 +13,10 @@ import core.log
 from core.errors import InvalidError, MailError, NotFoundError, StorageError, of_one
 from message.content import Content
 from store import catalog, copy, expunge, folders, newcomers, place, records, recycle, sidefile, structure
-from store.accounts import Accounts, Entry
+from store.accounts import Accounts
 from store.changes import ChangeHub
 from store.delivery import discarded, stage_all
+from store.entry import Entry
 from store.faults import whole
 from store.handle import Handle, Tools
 from store.index import Connection

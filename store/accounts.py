@@ -1,7 +1,7 @@
-"""The open accounts of this process: a bounded set, least recently used first out, and the flusher that serves them.
+"""The open accounts of this process: a bounded set, least recently used first out.
 
 Opening and closing run in worker threads. Closing an account that was written to is a clean stop of it (`floors`).
-Longer than its neighbours: whoever opens, flushes or lets go must agree with the others on one set.
+Longer than its neighbours: whoever opens or lets go must agree with the others on one set.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice, takewhile
 from typing import TypeVar
 
 import core.log
-from core.errors import MailError, StorageError, of_one
+from core.errors import MailError, StorageError
 from store import batch, beside, catalog, floors, layout, leftovers, newcomers, outside, records, unreadable, unscanned
 from store.catalog import FolderRow
-from store.faults import IndexDamagedError, of_accounts, translated, whole
+from store.entry import Entry, Key
+from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
+from store.flusher import Flusher
 from store.handle import Handle, ReadingAhead, Tools
 from store.index import Connection
 from store.lockfile import WAIT, AccountLock, LockKeptError
@@ -35,28 +37,14 @@ from store.writer import IN_THREAD, Writer
 
 log = core.log.get(__name__)
 
-FLUSH_EVERY = 1.0  # seconds a flag change may exist in the index alone (promise P5 allows two)
-TURNS = 100  # of one account before the others get theirs
 LONG_READS = 2  # at once
 IDLE_AFTER = 60.0  # seconds without a use; then an account is closed: an open index takes 350 KiB
 RETIRED_TOGETHER = 50  # in one turn of the flusher; closing what was written to syncs
-FLUSH_TOGETHER = 4  # accounts flushed at once
-FLUSH_AGAIN = 0.2  # seconds between tries of one that fails, where somebody waits for it
-FLUSH_PATIENCE = 1.0  # seconds a flush keeps its turn while it has not begun: who keeps its lock may be stopped
 MEASURE_WAIT = 0.1  # seconds for the lock of one whose octets are counted for the first time
 CLOSE_WAIT = 5.0  # seconds for the lock of one that is closed; else the next opening finds what is left
 OPEN_AGAIN = 0.2  # seconds between looks at the lock of an account that is to be opened
 
-Key = tuple[str, str]
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Entry:
-    handle: Handle
-    writer: Writer
-    used: float  # the loop's time of the last use
-    failing: MailError | None = None  # why the last flush failed
 
 
 class Accounts:
@@ -85,8 +73,7 @@ class Accounts:
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._flushing: dict[Key, asyncio.Task[None]] = {}
-        self._turns = asyncio.Semaphore(FLUSH_TOGETHER)
+        self.flusher = Flusher(self._open)
         self.recent = Recent()  # of all of them
         # Searches, orders and threads of big folders: deliveries do not queue behind them (promise P7).
         self.long_reads = ThreadPoolExecutor(LONG_READS, thread_name_prefix="read")
@@ -329,94 +316,6 @@ class Accounts:
         self._let_helpers_go()
         await self._settled()
         self.long_reads.shutdown(wait=False)
-
-    # -- flushing ------------------------------------------------------------------------------------------------------
-
-    async def run_flusher(self) -> None:
-        """Until cancelled: every second, whatever waits in the accounts written to. One whose lock another process
-        keeps is waited for beside the others' next turns (promise P5)."""
-        try:
-            while True:
-                await asyncio.sleep(FLUSH_EVERY)
-                self._begin_flushes()
-        finally:
-            for task in self._flushing.values():
-                task.cancel()
-            await self._flushed()
-
-    @property
-    def has_work(self) -> bool:
-        return bool(self._flushing) or any(entry.handle.dirty for entry in self._open.values())
-
-    async def flush_all(self) -> None:
-        """One turn for every account that needs one, once those that are being flushed have had theirs."""
-        await self._flushed()
-        self._begin_flushes()
-        await self._flushed()
-
-    async def flush_everything(self) -> None:
-        """Until nothing waits any more. Raises StorageError, which names those that failed for so long that they are
-        given up, with all others done."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + WAIT
-        while self.has_work:
-            await self.flush_all()
-            left = [entry for entry in self._open.values() if entry.handle.dirty]
-            failed = [(entry.handle.ref, entry.failing) for entry in left if entry.failing is not None]
-            if failed:
-                if loop.time() >= until:
-                    raise of_accounts(failed)
-                await asyncio.sleep(FLUSH_AGAIN)
-
-    def _begin_flushes(self) -> None:
-        for key, entry in self._open.items():
-            if entry.handle.dirty and key not in self._flushing:
-                self._flushing[key] = asyncio.create_task(self._flush(key, entry))
-
-    async def _flushed(self) -> None:
-        if under_way := set(self._flushing.values()):
-            await asyncio.wait(under_way)
-
-    async def _flush(self, key: Key, entry: Entry) -> None:
-        try:
-            async with self._turns:
-                await self._flush_now(entry)
-            _flush_succeeded(entry)
-        except MailError as error:
-            entry.handle.dirty = True
-            _flush_failed(entry, error)
-        except Exception as error:  # a bug met in one account must not keep the others' flags from the disk
-            entry.handle.dirty = True
-            entry.failing = of_one(error)
-            log.exception("store-flush-failed", account=entry.handle.ref.id)
-        finally:
-            del self._flushing[key]
-
-    async def _flush_now(self, entry: Entry) -> None:
-        for _ in range(TURNS):
-            if not self.holds(entry):  # let go meanwhile: closing it flushes
-                return
-            entry.handle.dirty = entry.handle.behind = False
-            await entry.writer.submit(flush, durable=True, patience=FLUSH_PATIENCE)
-            if not entry.handle.behind:
-                return
-
-
-def _flush_failed(entry: Entry, error: MailError) -> None:
-    """It is tried each second: told when the reason is another one."""
-    if entry.failing is None or _cause(error) != _cause(entry.failing):
-        log.warning("store-flush-failed", account=entry.handle.ref.id, code=error.code, **error.fields)
-    entry.failing = error
-
-
-def _cause(error: MailError) -> str:
-    return str(error.fields.get("cause", error.code))
-
-
-def _flush_succeeded(entry: Entry) -> None:
-    if entry.failing is not None:
-        log.info("store-flush-recovered", account=entry.handle.ref.id)
-        entry.failing = None
 
 
 def _seen(opening: asyncio.Future[Entry]) -> None:

@@ -13,8 +13,9 @@ from typing import Self
 from core.errors import MailError, StorageError
 from message.content import Content
 from store import place, stage
-from store.accounts import Accounts, Entry
+from store.accounts import Accounts
 from store.ending import through
+from store.entry import Entry
 from store.faults import whole
 from store.handle import Tools
 from store.stage import TemporaryFile

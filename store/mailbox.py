@@ -33,12 +33,13 @@ from store import (
     unreadable,
     unscanned,
 )
-from store.accounts import Accounts, Entry
+from store.accounts import Accounts
 from store.batch import TRIES
 from store.catalog import FolderRow
 from store.catching_up import catch_up
 from store.delivery import discarded, stage_appended
 from store.ending import ended
+from store.entry import Entry
 from store.faults import of_message, whole
 from store.files import OpenFile
 from store.flags import FlagChange

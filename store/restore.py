@@ -18,10 +18,11 @@ from itertools import count
 import core.log
 from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
 from store import adopt, copies, place, records, stage
-from store.accounts import Accounts, Entry
+from store.accounts import Accounts
 from store.copies import CopiedFolder, CopiedMessage
 from store.delivery import discarded
 from store.ending import through
+from store.entry import Entry
 from store.faults import whole
 from store.fsops import FileSystem
 from store.records import Prepared

@@ -28,12 +28,13 @@ from message.content import Content
 from message.facts import Facts
 from store import catalog, glance, layout, outside, recycle, structure, verify
 from store.account import Account
-from store.accounts import FLUSH_EVERY, Accounts
+from store.accounts import Accounts
 from store.administration import Administration, Places
 from store.changes import ChangeHub
 from store.delivery import StagedMessage
 from store.dovecot import convert
 from store.faults import of_accounts, whole
+from store.flusher import FLUSH_EVERY
 from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
 from store.lockfile import LOCK_FILE, WORD_SIZE, LockKeptError, State, Word
@@ -162,7 +163,7 @@ class MaildirStore:
             self._hub.open()
         places = Places(self._domains, self._recycle)
         self._administration = Administration(self._tools, places, self._accounts, self._pool, self.account)
-        self._start(self._accounts.run_flusher())
+        self._start(self._accounts.flusher.run())
         self._start(self._filler.run(self._accounts))
         self._start(self._run_retirements(self._accounts))
         self._start(self._administration.run_purges())
@@ -241,7 +242,7 @@ class MaildirStore:
     async def flush(self) -> None:
         """Now what the flusher does each second: flag letters into names, unlinking, the index synced. For tests and
         for whoever is about to copy the data directory. Raises StorageError, which names accounts that keep failing."""
-        await self._open_accounts.flush_everything()
+        await self._open_accounts.flusher.flush_everything()
 
     async def fill_text(self, domain: str | None) -> None:
         """Now what the filler does when it is quiet: every message into its account's text index."""

@@ -14,8 +14,9 @@ from functools import partial
 import core.log
 from core.errors import MailError
 from store import joining, records, unreadable, unscanned
-from store.accounts import Accounts, Entry
+from store.accounts import Accounts
 from store.ending import ended
+from store.entry import Entry
 from store.faults import translated
 from store.handle import Handle
 from store.lockfile import State

@@ -191,7 +191,7 @@ async def test_f170_a_disk_that_stays_read_only_is_told_once_and_so_is_its_retur
     with capture_logs() as logs:
         disk.now = True
         for _ in range(3):
-            await accounts.flush_all()
+            await accounts.flusher.flush_all()
         disk.now = False
         await store.flush()
     told = [(entry["event"], entry["account"]) for entry in logs if entry["event"].startswith("store-flush")]

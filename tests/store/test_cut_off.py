@@ -13,7 +13,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import StorageError
-from store import accounts
+from store import flusher
 from store.flush import flush
 from store.fsops import FileSystem
 from store.lockfile import AccountLock
@@ -160,21 +160,21 @@ async def test_an_unexpected_error_in_one_flush_does_not_end_all_flushing(
             raise RuntimeError("a bug")
         flush(transaction)
 
-    monkeypatch.setattr(accounts, "flush", failing)
+    monkeypatch.setattr(flusher, "flush", failing)
     await deliver(store, MAIRIE, 1)
-    await store._open_accounts.flush_all()
+    await store._open_accounts.flusher.flush_all()
     assert calls
-    assert store._open_accounts.has_work or len(calls) > 1
+    assert store._open_accounts.flusher.has_work or len(calls) > 1
     await store.flush()
-    assert not store._open_accounts.has_work
+    assert not store._open_accounts.flusher.has_work
 
 
 async def test_a_flush_that_is_asked_for_ends_where_an_account_keeps_failing(
     store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cause: it was tried again at once, for ever, and whoever had asked waited as long."""
-    monkeypatch.setattr(accounts, "WAIT", 0.3)
-    monkeypatch.setattr(accounts, "FLUSH_AGAIN", 0.1)
+    monkeypatch.setattr(flusher, "WAIT", 0.3)
+    monkeypatch.setattr(flusher, "FLUSH_AGAIN", 0.1)
     tries: list[str] = []
 
     def failing(transaction: Transaction) -> None:
@@ -186,13 +186,13 @@ async def test_a_flush_that_is_asked_for_ends_where_an_account_keeps_failing(
     for ref in (MAIRIE, VOISIN):
         await deliver(store, ref, 1)
         await (await inbox_of(store, ref)).store_flags([(1, 1)], add=Flag.FLAGGED)
-    monkeypatch.setattr(accounts, "flush", failing)
+    monkeypatch.setattr(flusher, "flush", failing)
     async with asyncio.timeout(20):
         with pytest.raises(StorageError, match=r"^maire@mairie\.test: storage failed"):
             await store.flush()
     assert 1 < len(tries) < 8
     assert cur(data, VOISIN)[0].name.endswith(":2,F")
-    monkeypatch.setattr(accounts, "flush", flush)
+    monkeypatch.setattr(flusher, "flush", flush)
     await store.flush()
     assert cur(data, MAIRIE)[0].name.endswith(":2,F")
 
@@ -270,7 +270,7 @@ async def test_p5_an_account_whose_lock_is_kept_elsewhere_keeps_no_other_s_flags
     data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flusher waited for it before it looked at anybody again."""
-    monkeypatch.setattr(accounts, "FLUSH_EVERY", 0.01)
+    monkeypatch.setattr(flusher, "FLUSH_EVERY", 0.01)
     store = MaildirStore(data, clock=clock)
     await store.open()
     for ref in (MAIRIE, VOISIN):

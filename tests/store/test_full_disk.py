@@ -219,7 +219,7 @@ async def test_f151_a_flag_letter_that_cannot_be_written_leaves_index_and_files_
     monkeypatch.setattr(FileSystem, "rename", failing)
     entry = store._open_accounts.opened(MAIRIE)
     assert entry is not None
-    await store._open_accounts.flush_all()
+    await store._open_accounts.flusher.flush_all()
     await entry.writer.idle()
     assert failures == []
     names = {path.name for path in cur(data, MAIRIE)}

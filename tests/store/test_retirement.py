@@ -12,7 +12,7 @@ import pytest
 
 from core import heap
 from core.clock import ManualClock
-from store import accounts, service
+from store import accounts, flusher, service
 from store.handle import Handle
 from store.lockfile import State
 from store.search import filler
@@ -40,7 +40,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a minute had passed since every use; the background is in a hurry."""
     monkeypatch.setattr(accounts, "IDLE_AFTER", 0.0)
     monkeypatch.setattr(filler, "LOOK_EVERY", 0.05)
-    for module in (accounts, service):
+    for module in (flusher, service):
         monkeypatch.setattr(module, "FLUSH_EVERY", 0.05)
 
 
@@ -161,7 +161,7 @@ async def test_memory_goes_back_once_after_a_wave_of_closings(
     async with asyncio.timeout(20):
         while not given:
             await asyncio.sleep(0.01)
-    await asyncio.sleep(5 * accounts.FLUSH_EVERY)
+    await asyncio.sleep(5 * flusher.FLUSH_EVERY)
     assert given == [1]
 
 
@@ -176,7 +176,7 @@ async def test_memory_of_the_few_behind_a_wave_goes_back_once_it_is_quiet(
     async with asyncio.timeout(20):
         while not given:
             await asyncio.sleep(0.01)
-    await asyncio.sleep(3 * service.QUIET * accounts.FLUSH_EVERY)
+    await asyncio.sleep(3 * service.QUIET * flusher.FLUSH_EVERY)
     assert given == [1]
 
 
@@ -197,7 +197,7 @@ async def test_memory_does_not_go_back_before_the_last_is_closed(
     monkeypatch.setattr(heap, "give_back", lambda: given.append(1))
     await store.account(MAIRIE)
     await _until_open(store, 0)
-    await asyncio.sleep(4 * accounts.FLUSH_EVERY)
+    await asyncio.sleep(4 * flusher.FLUSH_EVERY)
     assert (given, store._open_accounts.closing) == ([], True)
     gate.set()
     async with asyncio.timeout(20):

@@ -1,0 +1,19 @@
+"""One open account, as the set of them keeps it (`store.accounts`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import MailError
+from store.handle import Handle
+from store.writer import Writer
+
+Key = tuple[str, str]  # domain, local part
+
+
+@dataclass(slots=True)
+class Entry:
+    handle: Handle
+    writer: Writer
+    used: float  # the loop's time of the last use
+    failing: MailError | None = None  # why the last flush failed

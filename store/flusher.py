@@ -1,0 +1,119 @@
+"""What waits in open accounts is brought to the disk each second: flag letters into names, unlinking, the index synced.
+
+An account that fails, or whose lock somebody keeps, keeps the others from nothing (promise P5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import core.log
+from core.errors import MailError, of_one
+from store.entry import Entry, Key
+from store.faults import of_accounts
+from store.flush import flush
+from store.lockfile import WAIT
+
+log = core.log.get(__name__)
+
+FLUSH_EVERY = 1.0  # seconds a flag change may exist in the index alone (promise P5 allows two)
+TURNS = 100  # of one account before the others get theirs
+FLUSH_TOGETHER = 4  # accounts flushed at once
+FLUSH_AGAIN = 0.2  # seconds between tries of one that fails, where somebody waits for it
+FLUSH_PATIENCE = 1.0  # seconds a flush keeps its turn while it has not begun: who keeps its lock may be stopped
+
+
+class Flusher:
+    """`entries`: the accounts that are open, which come and go."""
+
+    def __init__(self, entries: Mapping[Key, Entry]) -> None:
+        self._entries = entries
+        self._under_way: dict[Key, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(FLUSH_TOGETHER)
+
+    async def run(self) -> None:
+        """Until cancelled: every second, whatever waits in the accounts written to. One whose lock another process
+        keeps is waited for beside the others' next turns (promise P5)."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_EVERY)
+                self._begin_flushes()
+        finally:
+            for task in self._under_way.values():
+                task.cancel()
+            await self._flushed()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._under_way) or any(entry.handle.dirty for entry in self._entries.values())
+
+    async def flush_all(self) -> None:
+        """One turn for every account that needs one, once those that are being flushed have had theirs."""
+        await self._flushed()
+        self._begin_flushes()
+        await self._flushed()
+
+    async def flush_everything(self) -> None:
+        """Until nothing waits any more. Raises StorageError, which names those that failed for so long that they are
+        given up, with all others done."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAIT
+        while self.has_work:
+            await self.flush_all()
+            left = [entry for entry in self._entries.values() if entry.handle.dirty]
+            failed = [(entry.handle.ref, entry.failing) for entry in left if entry.failing is not None]
+            if failed:
+                if loop.time() >= until:
+                    raise of_accounts(failed)
+                await asyncio.sleep(FLUSH_AGAIN)
+
+    def _begin_flushes(self) -> None:
+        for key, entry in self._entries.items():
+            if entry.handle.dirty and key not in self._under_way:
+                self._under_way[key] = asyncio.create_task(self._flush(key, entry))
+
+    async def _flushed(self) -> None:
+        if under_way := set(self._under_way.values()):
+            await asyncio.wait(under_way)
+
+    async def _flush(self, key: Key, entry: Entry) -> None:
+        try:
+            async with self._turns:
+                await self._flush_now(key, entry)
+            _succeeded(entry)
+        except MailError as error:
+            entry.handle.dirty = True
+            _failed(entry, error)
+        except Exception as error:  # a bug met in one account must not keep the others' flags from the disk
+            entry.handle.dirty = True
+            entry.failing = of_one(error)
+            log.exception("store-flush-failed", account=entry.handle.ref.id)
+        finally:
+            del self._under_way[key]
+
+    async def _flush_now(self, key: Key, entry: Entry) -> None:
+        for _ in range(TURNS):
+            if self._entries.get(key) is not entry:  # let go meanwhile: closing it flushes
+                return
+            entry.handle.dirty = entry.handle.behind = False
+            await entry.writer.submit(flush, durable=True, patience=FLUSH_PATIENCE)
+            if not entry.handle.behind:
+                return
+
+
+def _failed(entry: Entry, error: MailError) -> None:
+    """It is tried each second: told when the reason is another one."""
+    if entry.failing is None or _cause(error) != _cause(entry.failing):
+        log.warning("store-flush-failed", account=entry.handle.ref.id, code=error.code, **error.fields)
+    entry.failing = error
+
+
+def _cause(error: MailError) -> str:
+    return str(error.fields.get("cause", error.code))
+
+
+def _succeeded(entry: Entry) -> None:
+    if entry.failing is not None:
+        log.info("store-flush-recovered", account=entry.handle.ref.id)
+        entry.failing = None
