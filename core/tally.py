@@ -52,7 +52,7 @@ class Tally:
         self._mapped = mapped
         self._memory = mapped.memory
         self._clock = clock
-        self._key = lru_cache(maxsize=4096)(self._hashed)  # a connection asks for the same few names again and again
+        self._key = lru_cache(maxsize=512)(self._hashed)  # a connection asks for the same few names again and again
         self._beyond: Counter[str] = Counter()  # gauges that found no slot: counted for this process alone
 
     @classmethod
