@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,13 +94,15 @@ class Scheduler:
         self._jobs: set[asyncio.Task[None]] = set()
         self._unrecorded: set[int] = set()  # recipients whose job ended and left no result
 
-    def adopt(self, means: Means) -> None:
-        """For jobs that begin from now on. Who runs is neither waited for nor cut off: a message whose final dot was
-        sent may take ten minutes to be answered (RFC 5321 4.5.3.2.6), and would be sent again."""
+    def adopt(self, means: Means) -> Collection[asyncio.Task[None]]:
+        """For jobs that begin from now on; those that go on with the former means, which some have not called yet. Who
+        runs is neither waited for nor cut off: a message whose final dot was sent may take ten minutes to be answered
+        (RFC 5321 4.5.3.2.6), and would be sent again."""
         self._means = means
         self._destinations.next_hop = means.routes.next_hop
         self._heard = True
         self._wake.set()
+        return tuple(self._jobs)
 
     def _judge(self, message: StoredMessage, recipient: StoredRecipient, result: Result) -> Outcome:
         return self._means.rules.judge(message, recipient, result)
@@ -175,8 +177,9 @@ class Scheduler:
     async def _start_due(self, group: asyncio.TaskGroup) -> None:
         if self._destinations.full or self._stopping.is_set():
             return
-        self._heard, means = False, self._means
+        self._heard = False
         taken, self._due = await self._queue.take(self._destinations.selection())
+        means = self._means  # after the wait: who adopts others has been told of all jobs that began with these
         for claimed in taken:
             if self._stopping.is_set():
                 return  # stopped while the claim ran: `run` gives back what no job holds (fault 148)

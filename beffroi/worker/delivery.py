@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 
 from beffroi.rooms import CLOCK, open_keyring
@@ -43,8 +44,8 @@ class Runner:
     async def reload(self, config: Config) -> None:
         """What runs goes on as it began."""
         former, self._agent = self._agent, make_agent(config, self._rooms.resolver, self._counts)
-        self._scheduler.adopt(make_means(config, self._rooms, self._agent))
-        task = asyncio.create_task(former.retire())
+        jobs = self._scheduler.adopt(make_means(config, self._rooms, self._agent))
+        task = asyncio.create_task(_retire(former, jobs))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
@@ -75,6 +76,15 @@ class Runner:
             except Exception:  # the next look may fare better; the queue goes on in any case
                 _log.exception("dkim-rotation-failed")
             await asyncio.sleep(ROTATION)
+
+
+async def _retire(agent: SmtpAgent, jobs: Collection[asyncio.Task[None]]) -> None:
+    """Closed once nobody uses it, who is about to call it included: its policies could not be asked for any more."""
+    try:
+        if jobs:
+            await asyncio.wait(jobs)
+    finally:
+        await agent.retire()
 
 
 def _end_with(task: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,9 @@ from core.config import Delivery
 from core.errors import StorageError
 from core.status import Status, deferred
 from delivery.outcome import Backoff, Rules
+from delivery.queue.rows import StoredMessage
 from delivery.types import Job, Result, ResultKind
+from message.content import Content
 from tests.delivery.conftest import World
 from tests.delivery.runner import MAIL, answers, deferral, empty, put, running, tried, until, waiting
 from tests.fakes.delivery_world import ScriptedAgent
@@ -34,6 +37,55 @@ async def test_static_routes_join_domains_into_one_job(world: World) -> None:
         await until(lambda: empty(world))
     [job] = world.remote.jobs
     assert (job.next_hop, job.static, len(job.recipients)) == ("192.0.2.1:2525", True, 2)
+
+
+async def test_a_job_that_has_not_called_its_agent_at_a_reload_is_told_to_who_closes_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It loads the message's text first; the agent was closed meanwhile, and the message waited for the next try."""
+    begun, gate, content = asyncio.Event(), asyncio.Event(), world.queue.content
+
+    async def slow(message: StoredMessage) -> Content:
+        begun.set()
+        await gate.wait()
+        return await content(message)
+
+    monkeypatch.setattr(world.queue, "content", slow)
+    monkeypatch.setattr("delivery.queue.claims.SMALL", 0)
+    former, scheduler = world.remote, world.scheduler()
+    async with running(scheduler):
+        await put(world, "x@far.test")
+        await begun.wait()
+        world.remote = ScriptedAgent()
+        [job] = scheduler.adopt(world.means())
+        assert not former.jobs
+        gate.set()
+        await asyncio.wait_for(job, 5)
+        assert len(former.jobs) == 1
+
+
+async def test_what_is_claimed_while_others_are_adopted_goes_by_those(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, gate, take = asyncio.Event(), asyncio.Event(), world.queue.take
+
+    async def slow(*arguments: Any) -> Any:
+        found = await take(*arguments)
+        if found[0]:
+            taken.set()
+            await gate.wait()
+        return found
+
+    monkeypatch.setattr(world.queue, "take", slow)
+    former, scheduler = world.remote, world.scheduler()
+    async with running(scheduler):
+        await put(world, "x@far.test")
+        await taken.wait()
+        world.remote = ScriptedAgent()
+        assert not scheduler.adopt(world.means())
+        gate.set()
+        await until(lambda: empty(world))
+    assert (len(former.jobs), len(world.remote.jobs)) == (0, 1)
 
 
 async def test_f148_a_reload_cuts_nothing_off_and_what_begins_after_it_goes_by_the_new_means(world: World) -> None:
