@@ -19,14 +19,14 @@ import mmap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _MADVISE = ctypes.CDLL(None).madvise
 _MADVISE.argtypes, _MADVISE.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
-_MINCORE = ctypes.CDLL(None).mincore
-_MINCORE.argtypes, _MINCORE.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p), ctypes.c_int
 _COLLAPSE = 25  # MADV_COLLAPSE (asm-generic/mman-common.h)
 _LARGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 _LARGEST = 2 * 1024 * 1024  # octets; where large pages are larger still, nothing is dense enough for them
+_ENTRY = 8  # octets that tell of one page (proc_pid_pagemap(5)); mincore(2) is no call of systemd's @system-service
 _DENSE = 0.75  # of a large page is there already: so a process grows by a third of its heap at the very most
 
 
@@ -72,13 +72,14 @@ def gather(seconds: float = 1.0) -> int:
 def _dense_runs(size: int) -> list[tuple[int, int]]:
     """Address and length of what blocks of `size` octets that are mostly there make together."""
     runs: list[tuple[int, int]] = []
-    for start in _own_blocks(size):
-        if not _is_dense(start, size):
-            continue
-        if runs and sum(runs[-1]) == start:
-            runs[-1] = (runs[-1][0], runs[-1][1] + size)
-        else:
-            runs.append((start, size))
+    with open("/proc/self/pagemap", "rb", buffering=0) as pages:
+        for start in _own_blocks(size):
+            if not _is_dense(pages, start, size):
+                continue
+            if runs and sum(runs[-1]) == start:
+                runs[-1] = (runs[-1][0], runs[-1][1] + size)
+            else:
+                runs.append((start, size))
     return runs
 
 
@@ -91,7 +92,9 @@ def _own_blocks(size: int) -> Iterator[int]:
             yield from range(-(-first // size) * size, end - size + 1, size)
 
 
-def _is_dense(start: int, size: int) -> bool:
-    pages = size // mmap.PAGESIZE
-    there = ctypes.create_string_buffer(pages)
-    return _MINCORE(start, size, there) == 0 and pages - there.raw.count(b"\0") >= _DENSE * pages
+def _is_dense(pages: BinaryIO, start: int, size: int) -> bool:
+    """The highest bit of each entry is set where the page is in memory."""
+    count = size // mmap.PAGESIZE
+    pages.seek(start // mmap.PAGESIZE * _ENTRY)
+    entries = pages.read(count * _ENTRY)
+    return sum(octet >> 7 for octet in entries[_ENTRY - 1 :: _ENTRY]) >= _DENSE * count
