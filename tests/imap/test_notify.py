@@ -199,6 +199,26 @@ async def test_other_mailboxes_are_told_by_status() -> None:
         assert (await one.line()).startswith(b"* STATUS Junk (MESSAGES 2 ")
 
 
+async def test_ones_own_messages_are_told_once_where_selected_and_by_status_elsewhere() -> None:
+    """RFC 5465 5 would rather not have them told at all; but a client shows the counts of others, and Dovecot, asked
+    the same, tells them. Of the selected mailbox neither sends a STATUS."""
+    async with World() as world, selected(world) as one:
+        await one.ok(b"NOTIFY SET (selected %b) (personal %b)" % (MESSAGES, MESSAGES))
+        lines = await one.ok(b"APPEND INBOX {%d+}\r\n%b" % (len(MAIL), MAIL))
+        assert [line for line in lines if not line.startswith(b"a OK")] == [b"* 1 EXISTS"]
+        assert await one.ok(b"STORE 1 +FLAGS (\\Seen)") == [
+            b"* 1 FETCH (FLAGS (\\Seen))",
+            b"a OK STORE completed",
+        ]
+        await one.ok(b"COPY 1 Archive")
+        assert (await one.line()).startswith(b"* STATUS Archive (MESSAGES 1 ")
+        lines = await one.ok(b"MOVE 1 Archive")
+        assert [line for line in lines if b"EXPUNGE" in line or b"STATUS INBOX" in line] == [b"* 1 EXPUNGE"]
+        assert (await one.line()).startswith(b"* STATUS Archive (MESSAGES 2 ")
+        await one.ok(b"CREATE Autre")  # whatever else was due would come before its answer
+        assert await one.ok(b"NOOP") == [b"a OK NOOP completed"]
+
+
 async def test_highestmodseq_is_told_to_those_who_follow_it() -> None:
     async with World() as world:
         one = await world.login()

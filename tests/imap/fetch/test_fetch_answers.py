@@ -80,6 +80,14 @@ async def test_rfc9051_the_empty_line_of_a_subset_is_the_messages_own(raw: bytes
     assert await one_body(raw, b"HEADER.FIELDS.NOT (From)") == wanted
 
 
+@pytest.mark.parametrize("raw", [b"From: a@a.test\r\nX-Odd: 1\r\n", b"From: a@a.test\r\nX-Odd: 1\r\nno field\r\n"])
+async def test_fields_that_are_asked_for_end_with_an_empty_line_even_where_the_message_has_none(raw: bytes) -> None:
+    """As Dovecot's do (its answers to these two are the same): the index, which gives them, holds fields only."""
+    assert await one_body(raw, b"HEADER.FIELDS (From)") == b"From: a@a.test\r\n\r\n"
+    assert await one_body(raw, b"HEADER.FIELDS (X-None)") == b"\r\n"
+    assert await one_body(raw, b"HEADER") == raw
+
+
 @pytest.mark.parametrize(
     ("section", "octets"),
     [
