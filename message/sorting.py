@@ -82,16 +82,20 @@ def wanted(pattern: str) -> str:
     return searchable(one_line(pattern))
 
 
+def texts(value: bytes, *, addresses: bool, most: int = LIMITS.addresses_per_field) -> list[str]:
+    """What is searched of a value: itself, and of `addresses` each that is written with comments or blanks inside as
+    ENVELOPE tells it, for RFC 9051 6.4.4 searches "the envelope structure's" field; `most` of one value."""
+    found = [decode.words(value)]
+    if addresses and _UNTIDY.search(value):
+        found += [_written(entry) for entry in parse(value, room=most) if entry.kind is Kind.ADDRESS]
+    return found
+
+
 def _line(values: Sequence[bytes], most: int) -> str:
-    """An address that is written with comments or blanks inside is added as ENVELOPE tells it, for RFC 9051 6.4.4
-    searches "the envelope structure's" field; `most`: addresses of one value."""
     forms = []
     for value in values:
-        form = searchable(decode.words(value))
-        forms.append(form)
-        if most and _UNTIDY.search(value):
-            told = (searchable(_written(entry)) for entry in parse(value, room=most) if entry.kind is Kind.ADDRESS)
-            forms += [each for each in told if each not in form]
+        form, *told = map(searchable, texts(value, addresses=most > 0, most=most))
+        forms += [form, *(each for each in told if each not in form)]
     return "".join(["\r" + form for form in forms])
 
 

@@ -32,9 +32,9 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b
 
 
 class Kind(Enum):
-    """TEXT: of a part, cut anywhere. LINES: a header as it was sent, unfolded and decoded, names and all, cut between
-    its fields. FIELD: one value in one line, as people read it. BLANKS: likewise, but nothing but white space differs
-    from LINES. NAME: of an attachment."""
+    """TEXT: of a part, cut anywhere. LINES: a header as it was sent, unfolded and decoded, names and all. FIELD: one
+    value in one line, as people read it. BLANKS: likewise, and only white space differs from LINES. NAME: of an
+    attachment."""
 
     TEXT = "text"
     LINES = "lines"
@@ -43,12 +43,10 @@ class Kind(Enum):
     NAME = "name"
 
 
-RUNNING = frozenset((Kind.TEXT, Kind.LINES))  # pieces of one part and kind that follow each other are one text
-
-
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of text. `part` is the part's index; `header`: TEXT looks in it and BODY does not."""
+    """A run of text. `part` is the part's index: those of the kind TEXT that follow each other are one text. `header`:
+    TEXT looks in it and BODY does not."""
 
     text: str
     part: int
@@ -89,17 +87,21 @@ def _head(content: Content, part: Part, limits: Limits) -> Head:
 
 def _header(head: Head, index: int, *, text: bool) -> Iterator[Piece]:
     """`text`: of a message inside, whose values are part of the text of the outer one."""
-    shown: list[Piece] = []
+    lines, shown = list[str](), list[Piece]()
     for field in head.fields:
         sent = decode.unfolded(field.unfolded)
+        lines.append(sent)
+        if not text and "  " not in sent and sent.isprintable():  # mostly: it is shown as it was sent
+            continue
         value = charset.shown(sent.partition(":")[2])
-        yield Piece(f"{sent}\r\n", index, Kind.LINES, header=True)
         if text and value:
             shown.append(Piece(value, index, Kind.FIELD))
         elif value not in sent:
             words = value.split()
             kind = Kind.BLANKS if sent.split()[-len(words) :] == words else Kind.FIELD
             shown.append(Piece(value, index, kind, header=True))
+    if lines:
+        yield Piece("\r\n".join([*lines, ""]), index, Kind.LINES, header=True)
     yield from shown
 
 
@@ -143,7 +145,7 @@ def contains(
         if body_only and piece.header:
             continue
         text = fold(piece.text)
-        if (piece.part, piece.kind) == last and piece.kind in RUNNING:
+        if (piece.part, piece.kind) == last and piece.kind is Kind.TEXT:
             text = tail + text
         if wanted in text:
             return True

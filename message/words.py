@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from message.collation import searchable
-from message.text import RUNNING, Kind, Piece
+from message.text import Kind, Piece
 
 WORD = re.compile(r"[^\W_]+")
 GRAM = 3
@@ -57,8 +57,7 @@ class Words:
 
 def gather(pieces: Iterable[Piece]) -> Words:
     """From `message.text.pieces`."""
-    found, room = Words(), MAX_TEXT
-    held, header, run = "", False, (-1, Kind.TEXT)
+    found, held, part, room = Words(), "", -1, MAX_TEXT
     for piece in pieces:
         if piece.kind is Kind.BLANKS:  # its words are known
             continue
@@ -66,21 +65,21 @@ def gather(pieces: Iterable[Piece]) -> Words:
         if room < 0 or len(found.head) + len(found.body) > MAX_WORDS or len(held) > MAX_TEXT // 4:
             found.whole = False
             break
-        if piece.kind not in RUNNING:
+        if piece.kind is not Kind.TEXT:
             found.add(piece.text, header=piece.header)
             continue
-        if (piece.part, piece.kind) != run:
-            found.add(held, header=header)
-            held, header, run = "", piece.header, (piece.part, piece.kind)
-        held = _all_but_last_word(found, held + piece.text, header=header)
-    found.add(held, header=header)
+        if piece.part != part:
+            found.add(held, header=False)
+            held, part = "", piece.part
+        held = _all_but_last_word(found, held + piece.text)
+    found.add(held, header=False)
     return found
 
 
-def _all_but_last_word(found: Words, text: str, *, header: bool) -> str:
+def _all_but_last_word(found: Words, text: str) -> str:
     """Blocks stay short, so that nobody waits long for the interpreter; what may go on is given back."""
     if len(text) < _BLOCK:
         return text
     cut = max(text.rfind(" "), text.rfind("\n"))
-    found.add(text[: cut + 1], header=header)
+    found.add(text[: cut + 1], header=False)
     return text[cut + 1 :]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from message import decode, fields, sorting
+from message import fields, sorting
 from message.collation import casemap, one_line
 from store.catalog import FolderRow
 from store.index import Connection
@@ -50,6 +50,7 @@ def _exact(db: Connection, folder: FolderRow, uids: Sequence[int], name: bytes, 
     for (first, _), uid in zip(keys_within(folder, [(uid, uid) for uid in uids]), uids, strict=True):
         head = db.value(_HEAD, (first,))
         values = [fields.value(raw) for field, raw in fields.walk(bytes(head or b"")) if field == name]
-        if any(form in casemap(one_line(decode.words(value))) for value in values):
+        texts = [text for value in values for text in sorting.texts(value, addresses=name != b"subject")]
+        if any(form in casemap(one_line(text)) for text in texts):
             found.append(uid)
     return found

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.interop
 
 MESSAGES, QUERIES = 30, 150
 SEEDS = (1, 2, 9)
+PEOPLE = ("FROM", "TO", "CC", "BCC")
 NAMES = ("Content-Type", "Subject", "From", "X-Odd", "Message-ID", "Content-Disposition", "MIME-Version", "X-None")
 
 
@@ -45,8 +46,12 @@ def pattern(dice: random.Random, raw: bytes) -> str:
 def queries(dice: random.Random, raw: list[bytes]) -> Iterator[tuple[str, str]]:
     """(key, pattern)."""
     for _ in range(QUERIES):
-        key = dice.choice(("TEXT", "TEXT", "BODY", "HEADER"))
-        yield f"HEADER {dice.choice(NAMES)}" if key == "HEADER" else key, pattern(dice, dice.choice(raw))
+        key = dice.choice(("TEXT", "TEXT", "BODY", "HEADER", "HEADER", dice.choice((*PEOPLE, "SUBJECT"))))
+        wanted = pattern(dice, dice.choice(raw))
+        if key in PEOPLE:  # what stands between the words of an address is Dovecot's own there: it writes it anew
+            wanted = re.sub(r"[^\w.@+'-].*", "", wanted.lstrip())
+        if wanted:
+            yield f"HEADER {dice.choice(NAMES)}" if key == "HEADER" else key, wanted
 
 
 def found(session: Session, query: str) -> frozenset[int]:
@@ -57,10 +62,10 @@ def found(session: Session, query: str) -> frozenset[int]:
 
 
 def beyond(raw: bytes, wanted: str, key: str) -> bool:
-    """Whether it may be found here and not in Dovecot: by BODY as said above, by TEXT in header fields, whose blanks
-    count here as they were sent and as single ones (by HEADER as single ones alone), and there in a third way."""
+    """Whether it may be found here and not in Dovecot: by BODY as said above, by the others in header fields, whose
+    blanks count in TEXT as they were sent and as single ones, else as single ones, and there in a third way."""
     texts = list[str]()
-    if key.startswith("HEADER"):
+    if key not in ("TEXT", "BODY"):
         wanted = re.sub(r"\s+", " ", wanted)
     for part in email.message_from_string(raw.decode("utf-8")).walk():
         inside = part.get_payload() if part.get_content_type() == "message/rfc822" else []

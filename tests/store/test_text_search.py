@@ -340,6 +340,21 @@ async def test_accents_may_be_made_to_count(data: Path, clock: ManualClock) -> N
     await store.close()
 
 
+async def test_addresses_are_found_as_the_envelope_tells_them_where_accents_count_too(
+    data: Path, clock: ManualClock
+) -> None:
+    store = MaildirStore(data, clock=clock, fold_accents=False)
+    await store.open()
+    head = "To: <maire (one)@ (two) exemple.test> (Zoé), bob . b @ a.test\r\nSubject: x (one)@ y\r\n\r\n"
+    await put(store, [head.encode()])
+    inbox = await inbox_of(store)
+    for pattern in ("maire@EXEMPLE.test", "(one)@ (two)", "zoé", "bob.b@a.test", "bob . b @"):
+        assert await inbox.search_field(WHOLE, "TO", pattern) == [1]
+    assert await inbox.search_field(WHOLE, "TO", "zoe)") == []
+    assert await inbox.search_field(WHOLE, "SUBJECT", "x@y") == []
+    await store.close()
+
+
 async def test_a_file_that_got_another_name_is_found(store: MaildirStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Flag letters are written behind our back between the name's reading and the file's opening."""
     await put(store, MESSAGES[:3])
