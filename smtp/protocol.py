@@ -297,7 +297,11 @@ class SmtpProtocol(SMTP):
         (RFC 2920 3.2)."""
         if status is None or self.source.closed:
             return
-        self._held += _stock(status) if isinstance(status, str) else status.encode()
+        if isinstance(status, str):
+            self._held += _stock(status)
+            self.expect()  # behind the session's back
+        else:
+            self._held += status.encode()
         if not self.source.line_waiting or len(self._held) >= GATHERED:
             await self.send()
 

@@ -117,6 +117,7 @@ class Session:
                 self._link.end(error.reply, "bad-line")
             else:
                 await self._answer(Step(error.reply, blame=Blame.ERROR))
+                self._link.expect()
             return
         log.exception("smtp-bug", peer=self.talk.peer.address)
         self.talk.reset()

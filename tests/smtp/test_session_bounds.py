@@ -167,6 +167,18 @@ async def test_an_idle_session_is_told_and_closed() -> None:
         assert await wire.closed()
 
 
+@pytest.mark.parametrize("line", ["", "NO\x01OP", "NO SUCH"])
+async def test_a_bad_line_is_a_sign_of_life_like_any_other(line: str) -> None:
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        [session] = server._sessions
+        before = session._deadline
+        await asyncio.sleep(0.01)
+        assert (await wire.say(line)).startswith("50")
+        assert before < session._deadline < float("inf")
+        wire.close()
+
+
 async def test_h036_dripping_octets_of_a_command_do_not_buy_time() -> None:
     async with running(service(limits={"idle_before_mail": 0.4})) as server:
         wire = await Wire.connect(server)
