@@ -18,6 +18,7 @@ import ctypes
 import mmap
 import time
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,10 +51,10 @@ def release(buffer: memoryview) -> None:
         _MADVISE(first, whole, mmap.MADV_DONTNEED)
 
 
-def gather(seconds: float = 1.0) -> int:
+def gather(seconds: float = 2.0) -> int:
     """Blocking. Move what this process holds of memory of its own into large pages, where they would be mostly full;
     how many octets went there. 0 where the system has none or none to spare; nothing else changes then. Nothing more is
-    begun after `seconds`: each call waits until every processor was free for a moment."""
+    begun after `seconds`: where the processors are busy with others each octet takes ten times as long."""
     until = time.monotonic() + seconds
     moved = 0
     try:
@@ -70,7 +71,7 @@ def gather(seconds: float = 1.0) -> int:
 
 
 def _dense_runs(size: int) -> list[tuple[int, int]]:
-    """Address and length of what blocks of `size` octets that are mostly there make together."""
+    """Address and length of what blocks of `size` octets that are mostly there make together, the longest first."""
     runs: list[tuple[int, int]] = []
     with open("/proc/self/pagemap", "rb", buffering=0) as pages:
         for start in _own_blocks(size):
@@ -80,7 +81,7 @@ def _dense_runs(size: int) -> list[tuple[int, int]]:
                 runs[-1] = (runs[-1][0], runs[-1][1] + size)
             else:
                 runs.append((start, size))
-    return runs
+    return sorted(runs, key=itemgetter(1), reverse=True)
 
 
 def _own_blocks(size: int) -> Iterator[int]:
