@@ -210,11 +210,13 @@ class Accounts:
             raise
         return handle
 
-    def rebuilt_handle(self, ref: AccountRef, readers: ReadingAhead | None, wait: float) -> Handle:
+    def rebuilt_handle(
+        self, ref: AccountRef, readers: ReadingAhead | None, indexed: Callable[[int], None], wait: float
+    ) -> Handle:
         """Blocking: like `open_handle`, with an index that was made again from the files, all of which are read. The
         account is locked while the new one takes the old one's place: what was read by then is worth a longer wait in
         this thread. Raises StorageError."""
-        handle = self.open_handle(ref, readers=readers, wait=wait)
+        handle = self.open_handle(ref, replace(self._tools, readers=readers, indexed=indexed), wait=wait)
         try:
             with whole():
                 _load_fresh(handle)
@@ -228,10 +230,10 @@ class Accounts:
             raise
         return handle
 
-    def open_handle(self, ref: AccountRef, *, readers: ReadingAhead | None = None, wait: float = WAIT) -> Handle:
-        """Blocking: the directory (made at first use), the index made true. `readers` are for whoever makes another.
-        Raises StorageError."""
-        tools = replace(self._tools, readers=readers)
+    def open_handle(self, ref: AccountRef, tools: Tools | None = None, *, wait: float = WAIT) -> Handle:
+        """Blocking: the directory (made at first use), the index made true. `tools` of his own are for whoever makes
+        another. Raises StorageError."""
+        tools = tools or self._tools
         with whole():
             now = int(tools.clock.now())
             root = layout.open_account(

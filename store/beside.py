@@ -153,6 +153,7 @@ class _Builder:
         )
         self._db.run("COMMIT")
         self._done.update(each.made.uid for each, _ in found)
+        self._handle.tools.indexed(len(found))
 
     def _record(self, file: _File, prepared: Prepared, told: Journal) -> Record:
         made = file.made

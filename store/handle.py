@@ -60,6 +60,7 @@ class Tools:
     fold_accents: bool = True  # in searches: what differs in accents only is found too
     standard: Mapping[str, str] = field(default_factory=lambda: STANDARD)
     readers: ReadingAhead | None = None  # other processes that read messages for this one
+    indexed: Callable[[int], None] = lambda _: None  # told of messages that an index made beside has, in a thread
 
 
 class Descriptors:

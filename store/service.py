@@ -356,7 +356,7 @@ class MaildirStore:
         found = await self._in_thread(self._found, domain)
         for done, ref in enumerate(found):
             if progress is not None:
-                progress(done, len(found))
+                progress(done, len(found), 0)
             try:
                 faults += await self._open_accounts.patiently(partial(self._verify, ref))
             except LockKeptError as error:  # the others are looked at all the same
@@ -366,18 +366,28 @@ class MaildirStore:
     async def rebuild(self, domain: str | None, progress: Progress | None = None) -> int:
         """Accounts go on meanwhile; other processes go over to the new index at their next step. Several accounts at
         once, so that the reading processes always have something to do."""
-        turns = asyncio.Semaphore(REBUILT_TOGETHER)
+        turns, loop = asyncio.Semaphore(REBUILT_TOGETHER), asyncio.get_running_loop()
         with contextlib.closing(Readers(self._tools.limits)) as readers:
             found = await self._in_thread(self._found, domain)
-            waiting = len(found)
+            waiting, messages = len(found), 0
+            ahead = readers if self._scans_plainly else None
+
+            def tell(more: int = 0) -> None:
+                nonlocal messages
+                messages += more
+                if progress is not None:
+                    progress(len(found) - waiting, len(found), messages)
+
+            def indexed(count: int) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and this thread not yet
+                    loop.call_soon_threadsafe(tell, count)
 
             async def rebuilt(ref: AccountRef) -> int | MailError:
                 nonlocal waiting
                 async with turns:
-                    if progress is not None:
-                        progress(len(found) - waiting, len(found))
+                    tell()
                     try:
-                        work = partial(self._rebuild, ref, readers if self._scans_plainly else None)
+                        work = partial(self._rebuild, ref, ahead, indexed)
                         return int(await self._open_accounts.patiently(work))
                     except MailError as error:  # the others are made again all the same
                         return error
@@ -426,8 +436,8 @@ class MaildirStore:
         finally:
             handle.close()
 
-    def _rebuild(self, ref: AccountRef, readers: Readers | None, wait: float) -> int:
-        handle = self._open_accounts.rebuilt_handle(ref, readers, wait)
+    def _rebuild(self, ref: AccountRef, readers: Readers | None, indexed: Callable[[int], None], wait: float) -> int:
+        handle = self._open_accounts.rebuilt_handle(ref, readers, indexed, wait)
         try:
             return int(handle.writer.value("SELECT messages FROM state"))
         finally:

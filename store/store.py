@@ -39,7 +39,7 @@ from store.types import (
 )
 
 UidRanges = Sequence[tuple[int, int]]  # inclusive pairs, ascending, disjoint: ((1, 3), (7, 7))
-Progress = Callable[[int, int], None]  # accounts done, of all
+Progress = Callable[[int, int, int], None]  # accounts done, of all; messages read so far (rebuild alone counts them)
 LARGEST_SMALL = 64 * 1024  # octets of a message that `Mailbox.small` reads
 
 

@@ -27,17 +27,19 @@ class Progress:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._done = self._all = 0
+        self._done = self._all = self._messages = 0
 
-    def tell(self, done: int, total: int) -> None:
-        self._done, self._all = done, total
+    def tell(self, done: int, total: int, messages: int) -> None:
+        """Accounts done, of all; messages so far, 0 where they are not counted."""
+        self._done, self._all, self._messages = done, total, messages
 
     async def show(self) -> None:
         """Until cancelled."""
         while True:
             await asyncio.sleep(EVERY)
             passed = round(time.monotonic() - self._began)
-            sys.stderr.write(f"{CLEAR}{self._done} of {self._all} accounts, {passed} s")
+            messages = f"{self._messages:,} messages, " if self._messages else ""
+            sys.stderr.write(f"{CLEAR}{self._done} of {self._all} accounts, {messages}{passed} s")
             sys.stderr.flush()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from beffroi.cli import lengthy
 from beffroi.installation import initialise
 from beffroi.rooms import open_directory, open_store
 from core.address import parse
@@ -128,6 +129,23 @@ def test_f144_ctrl_c_in_the_middle_of_a_rebuild_leaves_the_account_sound_and_no_
         until(lambda: not command.others())
     assert beffroi("--config", str(config), "store", "verify").out == "no fault found\n"
     assert beffroi("--config", str(config), "store", "rebuild").out == f"{MANY} messages indexed\n"
+
+
+async def test_messages_are_told_where_they_are_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lengthy, "EVERY", 0.0)
+    progress = lengthy.Progress()
+    for figures, shown in (
+        ((1, 7, 0), "1 of 7 accounts, 0 s"),
+        ((1, 7, 12345), "1 of 7 accounts, 12,345 messages, 0 s"),
+    ):
+        progress.tell(*figures)
+        showing = asyncio.create_task(progress.show())
+        while not (err := capsys.readouterr().err):
+            await asyncio.sleep(0)
+        showing.cancel()
+        assert err.split("\x1b[K")[1] == shown
 
 
 def test_there_is_no_progress_in_a_pipe_nor_with_json(config: Path) -> None:

@@ -36,6 +36,24 @@ async def test_rebuild_and_verify_as_the_operator_runs_them(data: Path, clock: M
     await store.close()
 
 
+async def test_a_rebuild_tells_how_many_messages_it_has_read_while_it_reads(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: of one large mailbox it told "0 of 1 accounts" for minutes."""
+    monkeypatch.setattr("store.beside.TOGETHER", 2)
+    store = await opened(data, clock)
+    for ref, count in ((MAIRIE, 5), (VOISIN, 3)):
+        for number in range(count):
+            await deliver(store, ref, number)
+    told: list[tuple[int, int, int]] = []
+    assert await store.rebuild(None, lambda *figures: told.append(figures)) == 8
+    assert told[0] == (0, 2, 0)
+    assert [messages for *_, messages in told] == sorted(messages for *_, messages in told)
+    assert told[-1][2] == 8
+    assert any(0 < messages < 8 for done, _, messages in told if done < 2)
+    await store.close()
+
+
 async def test_verify_tells_what_is_wrong(data: Path, clock: ManualClock) -> None:
     store = await opened(data, clock)
     await fill(store)

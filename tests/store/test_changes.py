@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
+from store import changes, records
 from store import mailbox as mailbox_module
-from store import records
 from store.service import MaildirStore
 from store.types import Column, Flag, Hint
 from tests.store.helpers import MAIRIE, VOISIN, deliver, inbox_of
@@ -71,7 +71,10 @@ async def test_a_process_that_gets_no_socket_looks_by_itself_and_leaks_none(
     await deaf.close()
 
 
-async def test_another_process_is_told(store: MaildirStore, data: Path, clock: ManualClock) -> None:
+async def test_another_process_is_told(
+    store: MaildirStore, data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "LOOK_EVERY", 60.0)  # a look would find it, too
     other = MaildirStore(data, clock=clock)
     await other.open()
     hints: list[Hint] = []
