@@ -40,7 +40,24 @@ async def test_f154_an_account_opened_while_all_others_are_busy_stays_open_for_i
         await asyncio.sleep(0.1)
         assert entry.handle.is_current()
         assert store._open_accounts.opened(third) is entry
+        assert len(store._open_accounts) == 3  # who is at work keeps his, too
     await store.close()
+
+
+async def test_an_account_that_is_let_go_stays_open_for_who_works_with_it(store: MaildirStore) -> None:
+    """A message that is being staged is written to a directory whose descriptor must not become another's."""
+    await deliver(store, MAIRIE, 1)
+    accounts_, entry = store._open_accounts, store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    with entry.handle.pinned():
+        letting_go = asyncio.create_task(accounts_.release(MAIRIE))
+        done, _ = await asyncio.wait([letting_go], timeout=0.1)
+        assert not done
+        assert accounts_.opened(MAIRIE) is None
+        assert await entry.writer.submit(lambda transaction: transaction.held()) == 1
+    await letting_go
+    assert not entry.handle.is_current()
+    assert len(await all_rows(await inbox_of(store))) == 1
 
 
 async def test_a_spool_whose_writer_was_cancelled_is_closed_after_its_write(store: MaildirStore) -> None:
