@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
-from store import journal
+from store import journal, structure
 from store.fsops import FileSystem
+from store.handle import Handle
+from store.index import Connection
 from store.service import MaildirStore
 from store.types import AccountRef, Flag, Placement, Uid
 from tests.fakes.mail import mail
@@ -471,3 +473,28 @@ async def test_h110_a_directory_that_tells_another_folder_s_name_is_left_alone(
     assert any(repr(how) in fault for fault in await store.verify(None))
     assert {path.name for path in root.glob(".*") if path.name == how} == {how}
     await store.close()
+
+
+async def test_h110_folders_are_compared_after_a_change_alone(
+    store: MaildirStore, data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[bool] = []
+    real = structure._compared
+
+    def counted(handle: Handle, db: Connection) -> bool:
+        compared.append(real(handle, db))
+        return compared[-1]
+
+    monkeypatch.setattr(structure, "_compared", counted)
+    await deliver(store, MAIRIE, 1)  # it raises the floors, whose file lies beside the folders
+    for _ in range(3):
+        await names_of(store)
+        clock.advance(1.0)
+    assert compared
+    compared.clear()
+    for number in range(2, 5):
+        await names_of(store)
+        await deliver(store, MAIRIE, number)
+    assert compared == []
+    (data / "domains/mairie.test/maire/.Archive").rename(data / "domains/mairie.test/maire/.Alt")
+    assert "Alt" in await names_of(store)
