@@ -148,3 +148,15 @@ def test_who_may_only_read_is_locked_out_and_locks_out(make: Make) -> None:
         pass
     with reader.held():
         assert not writer.try_acquire()
+
+
+def test_a_lock_file_that_was_deleted_by_hand_locks_out_nobody_and_is_not_taken_for_one(
+    make: Make, tmp_path: Path
+) -> None:
+    """Who had it open would else write beside those who made it anew."""
+    mine = make()
+    (tmp_path / LOCK_FILE).unlink()
+    assert not mine.try_acquire()
+    with mine.held(0.0):
+        assert (tmp_path / LOCK_FILE).exists()
+        assert not make().try_acquire()
