@@ -33,6 +33,7 @@ from store.types import (
     Snapshot,
     SortCriterion,
     Stretch,
+    Table,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
@@ -108,6 +109,10 @@ class GuardedMailbox:
     ) -> AsyncIterator[Sequence[Message]]:
         async for batch in (await self._readable()).rows(ranges, columns, blank=blank):
             yield batch
+
+    async def tables(self, ranges: UidRanges, fields: tuple[str, ...]) -> AsyncIterator[Table]:
+        async for table in (await self._readable()).tables(ranges, fields):
+            yield table
 
     async def stretch(self, first: int, last: int) -> Stretch:
         return await (await self._readable()).stretch(first, last)

@@ -124,32 +124,30 @@ def _plain_list(bits: int) -> bytes:
     return encode.parenthesised([name for flag, name in FLAG_NAMES if flag & bits])
 
 
-_RECENT = b"\\Recent"
 PLAIN_LISTS = tuple(_plain_list(bits) for bits in range(ALL_FLAGS + 1))  # most lists there are, made once
 
 
-def _with_recent(listed: bytes) -> bytes:
-    return b"(%b)" % b" ".join(filter(None, (listed[1:-1], _RECENT)))
+def _listed(names: bytes, keywords: Iterable[str]) -> bytes:
+    """`names`: those of flags, with a blank between two."""
+    words = [keyword.encode("ascii", "replace") for keyword in keywords]
+    return encode.parenthesised([names, *words] if names else words)
 
 
-def flag_list(flags: Flag, keywords: Collection[str] = (), *, wildcard: bool = False) -> bytes:
-    """The parenthesised list; `wildcard` adds \\* (new keywords are allowed, PERMANENTFLAGS)."""
+_NAMES = tuple(listed[1:-1] for listed in PLAIN_LISTS)
+_RECENT_NAMES = tuple(b" ".join(filter(None, (names, b"\\Recent"))) for names in _NAMES)
+RECENT_LISTS = tuple(_listed(names, ()) for names in _RECENT_NAMES)
+
+
+def flag_list(flags: int, keywords: Collection[str] = (), *, wildcard: bool = False) -> bytes:
+    """The parenthesised list of a `Flag`'s bits; `wildcard` adds \\* (new keywords are allowed, PERMANENTFLAGS)."""
     if not (keywords or wildcard):
         return PLAIN_LISTS[flags]
-    names = [name for flag, name in FLAG_NAMES if flag in flags]
-    names += [keyword.encode("ascii", "replace") for keyword in keywords]
-    return encode.parenthesised([*names, b"\\*"] if wildcard else names)
+    return _listed(_NAMES[flags], (*keywords, "\\*") if wildcard else keywords)
 
 
-_RECENT_LISTS = tuple(_with_recent(each) for each in PLAIN_LISTS)
-
-
-def recent_flag_list(flags: Flag, keywords: Collection[str] = ()) -> bytes:
+def recent_flag_list(flags: int, keywords: Collection[str] = ()) -> bytes:
     """The same with \\Recent (RFC 3501 2.3.2)."""
-    if not keywords:
-        return _RECENT_LISTS[flags]
-    names = [name for flag, name in FLAG_NAMES if flag in flags]
-    return encode.parenthesised([*names, _RECENT, *(keyword.encode("ascii", "replace") for keyword in keywords)])
+    return _listed(_RECENT_NAMES[flags], keywords) if keywords else RECENT_LISTS[flags]
 
 
 def flags(keywords: Collection[str]) -> bytes:

@@ -66,6 +66,7 @@ from store.types import (
     Snapshot,
     SortCriterion,
     Stretch,
+    Table,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
@@ -131,7 +132,13 @@ class FolderView:
         return await self._read_by_size(records.gaps_to_read, ask)
 
     def rows(self, ranges: UidRanges, columns: Column, *, blank: bool = False) -> AsyncIterator[Sequence[Message]]:
-        return Rows(self._accounts, self._ref, self._id, columns, blank=blank).batches(ranges)
+        read = partial(records.batch, columns=columns)
+        return Rows(self._accounts, self._ref, self._id, columns, read, blank=blank).batches(ranges)
+
+    async def tables(self, ranges: UidRanges, fields: tuple[str, ...]) -> AsyncIterator[Table]:
+        columns, read = records.columns_of(fields), partial(records.narrow, names=fields)
+        async for batch in Rows(self._accounts, self._ref, self._id, columns, read).batches(ranges):
+            yield records.table(batch, fields)
 
     async def stretch(self, first: int, last: int) -> Stretch:
         return await self._read(partial(stretches.read, first=first, last=last))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from operator import itemgetter
 
 from core.frozen import dataclass
 from core.ids import base32
@@ -17,11 +19,12 @@ from store.catalog import Extent, FolderRow
 from store.index import Connection, Row
 from store.keys import SORT_ROW, sort_row
 from store.schema import CONTENT_TABLES, UID_MASK, key, signed, unsigned
-from store.types import Column, Flag, Message, Uid
+from store.types import Column, Flag, Message, Table, Uid
 
 BATCH = 512  # rows read at once
 _UNASKED = tuple(Message(Uid(0), Flag(0)))[4:]  # the fields that `Column.NONE` does not bring
 _FLAGS = tuple(Flag(bits) for bits in range(32))
+_KEYWORDS = itemgetter(2)  # of a row
 MAX_LOOKUPS = 10
 _FEW = 1000  # messages counted one by one: some 20 µs
 _TOGETHER = 500  # threads asked for in one question
@@ -244,45 +247,79 @@ _ORDER = (
 )
 _EMPTY = {"preview": "''", "email_id": "''", "thread_id": "''"}
 _EMPTY |= dict.fromkeys(("internal_date", "save_date", "size", "sent_date"), "0")
-_statements: dict[tuple[Column, str], str] = {}
+_PLACES = {name: (flag, table) for flag, (table, names) in _COLUMNS.items() for name in names}
 
 
-_BETWEEN = "BETWEEN ? AND ?"
-_AMONG = "IN (SELECT value FROM json_each(?))"
+Which = tuple[str, tuple[object, ...]]  # messages: what follows their key in a question, and what it is asked with
 
 
+def between(folder: FolderRow, first: int, last: int) -> Which:
+    """UIDs `first` to `last`."""
+    return "BETWEEN ? AND ?", (key(folder.number, first), key(folder.number, last))
+
+
+def among(folder: FolderRow, uids: Iterable[int]) -> Which:
+    """At most `BATCH` UIDs. A question for each took 60 µs."""
+    keys = ",".join([str(key(folder.number, uid)) for uid in uids])
+    return "IN (SELECT value FROM json_each(?))", (f"[{keys}]",)
+
+
+@cache
 def _statement(columns: Column, which: str) -> str:
     """SELECT whose row is exactly a `Message`'s fields, what was not asked for is a constant; without columns its first
     four fields only."""
-    if (columns, which) not in _statements:
-        wanted = {name: table for flag, (table, names) in _COLUMNS.items() if columns & flag for name in names}
-        chosen = [f"{wanted[name]}.{name}" if name in wanted else _EMPTY.get(name, "x''") for name in _ORDER]
-        named = f", {', '.join(chosen)}" if columns else ""
-        joins = "".join(_JOINS[table] for table in sorted(set(wanted.values())) if table in _JOINS)
-        _statements[columns, which] = (
-            f"SELECT m.key & {UID_MASK}, m.flags, m.keywords, m.modseq{named} FROM messages m{joins} "  # noqa: S608 - constants
-            f"WHERE m.key {which} ORDER BY m.key LIMIT {BATCH}"
-        )
-    return _statements[columns, which]
+    asked = {name: table for name, (flag, table) in _PLACES.items() if columns & flag}
+    chosen = [f"{asked[name]}.{name}" if name in asked else _EMPTY.get(name, "x''") for name in _ORDER]
+    return _select("m.flags, m.keywords", chosen if columns else (), asked.values(), which)
 
 
-def batch(db: Connection, folder: FolderRow, first: int, last: int, columns: Column) -> list[Message]:
-    """At most `BATCH` messages with UIDs `first` to `last`, ascending."""
-    span = key(folder.number, first), key(folder.number, last)
-    return _messages(folder, columns, db.all(_statement(columns, _BETWEEN), span))
+@lru_cache(256)
+def _narrow_statement(names: tuple[str, ...], which: str) -> str:
+    """SELECT of a `Message`'s first four fields and these; without keywords there is NULL."""
+    chosen = [f"{_PLACES[name][1]}.{name}" for name in names]
+    return _select("m.flags & 31, nullif(m.keywords, 0)", chosen, [_PLACES[name][1] for name in names], which)
 
 
-def among(db: Connection, folder: FolderRow, uids: Iterable[int], columns: Column) -> list[Message]:
-    """Those of at most `BATCH` UIDs that are there, ascending. A question for each took 60 µs."""
-    keys = ",".join([str(key(folder.number, uid)) for uid in uids])
-    return _messages(folder, columns, db.all(_statement(columns, _AMONG), (f"[{keys}]",)))
+def _select(told: str, chosen: Sequence[str], tables: Collection[str], which: str) -> str:
+    joins = "".join(_JOINS[table] for table in sorted(set(tables)) if table in _JOINS)
+    return (
+        f"SELECT m.key & {UID_MASK}, {', '.join((told, 'm.modseq', *chosen))} FROM messages m{joins} "  # noqa: S608 - constants
+        f"WHERE m.key {which} ORDER BY m.key LIMIT {BATCH}"
+    )
 
 
-def _messages(folder: FolderRow, columns: Column, rows: Sequence[Row]) -> list[Message]:
+def batch(db: Connection, folder: FolderRow, which: Which, columns: Column) -> list[Message]:
+    """At most `BATCH` messages, ascending."""
+    question, values = which
+    rows = db.all(_statement(columns, question), values)
     words, made, flags = _Words(folder), tuple.__new__, _FLAGS  # `Message._make` without its checks
     if not columns:
         return [made(Message, (uid, flags[f & 31], words[bits], seq, *_UNASKED)) for uid, f, bits, seq in rows]
     return [made(Message, (uid, flags[f & 31], words[bits], *rest)) for uid, f, bits, *rest in rows]
+
+
+def narrow(db: Connection, folder: FolderRow, which: Which, names: tuple[str, ...]) -> list[Row]:
+    """The same messages with what goes into a `Table` alone: flags are bits, keywords None where there are none, then
+    the fields of these names."""
+    question, values = which
+    rows = db.all(_narrow_statement(names, question), values)
+    if any(map(_KEYWORDS, rows)):
+        words = _Words(folder)
+        return [(uid, flags, bits and words[bits], *rest) for uid, flags, bits, *rest in rows]
+    return rows
+
+
+def table(rows: Sequence[Row], names: tuple[str, ...]) -> Table:
+    """Of one `narrow` message at least."""
+    return dict(zip((*Message._fields[:4], *names), zip(*rows, strict=True), strict=True))
+
+
+def columns_of(names: Iterable[str]) -> Column:
+    """Which bring these fields."""
+    found = Column.NONE
+    for name in names:
+        found |= _PLACES[name][0]
+    return found
 
 
 class _Words(dict[int, tuple[str, ...]]):

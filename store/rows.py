@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from core.errors import UnreadableError
 from core.errors import unreadable as unreadable_text
@@ -19,31 +19,42 @@ from store import joining, records, unreadable, unscanned
 from store.accounts import Accounts
 from store.catalog import FolderRow
 from store.catching_up import Ahead
-from store.index import Connection
+from store.index import Connection, Row
 from store.schema import UID_MASK
 from store.store import UidRanges
-from store.types import AccountRef, Column, Message
+from store.types import AccountRef, Column
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Row)  # of a message, its UID first
+Reader = Callable[[Connection, FolderRow, records.Which], list[R]]  # what the index tells of some
 _NONE: frozenset[int] = frozenset()
 ASKED_AGAIN = 30.0  # seconds after which a file that could not be read is tried again for who asks for it
 
 
-class Rows:
-    """For one question, which `batches` answers: `store.store.Mailbox.rows`."""
+class Rows(Generic[R]):
+    """For one question, which `batches` answers: `store.store.Mailbox.rows`. `read` brings `columns`."""
 
-    __slots__ = ("_accounts", "_ahead", "_blank", "_columns", "_id", "_passed", "_ref")
+    __slots__ = ("_accounts", "_ahead", "_blank", "_columns", "_id", "_passed", "_read_rows", "_ref")
 
-    def __init__(self, accounts: Accounts, ref: AccountRef, folder_id: str, columns: Column, *, blank: bool) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        ref: AccountRef,
+        folder_id: str,
+        columns: Column,
+        read: Reader[R],
+        *,
+        blank: bool = False,
+    ) -> None:
         self._accounts, self._ref, self._id = accounts, ref, folder_id
-        self._columns, self._blank = columns, blank
+        self._columns, self._read_rows, self._blank = columns, read, blank
         self._ahead = Ahead(accounts, ref, folder_id)
         self._passed = 0
 
-    async def batches(self, ranges: UidRanges) -> AsyncIterator[Sequence[Message]]:
+    async def batches(self, ranges: UidRanges) -> AsyncIterator[Sequence[R]]:
         try:
             for run in _runs(ranges):
-                together = partial(_fragments, run=run, columns=self._columns)
+                together = partial(_fragments, run=run, columns=self._columns, read=self._read_rows)
                 rows = await self._read(together) if len(run) > 1 else None
                 if rows is None:
                     for first, last in run:
@@ -58,15 +69,16 @@ class Rows:
         if self._passed:
             raise UnreadableError(unreadable_text(self._passed), messages=self._passed)
 
-    async def _range(self, start: int, last: int) -> AsyncIterator[Sequence[Message]]:
+    async def _range(self, start: int, last: int) -> AsyncIterator[Sequence[R]]:
         while start <= last:
-            batch, unread, odd = await self._read(partial(_batch, first=start, last=last, columns=self._columns))
+            span = partial(_batch, first=start, last=last, columns=self._columns, read=self._read_rows)
+            batch, unread, odd = await self._read(span)
             if batch:
                 if await self._known_now(batch, odd):
                     continue
                 if told := self._told(batch, odd):
                     yield told
-                start = batch[-1].uid + 1
+                start = batch[-1][0] + 1
             if len(batch) < records.BATCH:
                 if not unread:
                     if not batch:  # nobody else gives the loop a turn, and there may be many such ranges
@@ -75,17 +87,17 @@ class Rows:
                 await self._ahead.read(unread, last)
             await asyncio.sleep(0)
 
-    async def _known_now(self, batch: Sequence[Message], odd: Collection[int]) -> bool:
+    async def _known_now(self, batch: Sequence[R], odd: Collection[int]) -> bool:
         """Whether more was found out about some of them, so that they are to be asked for again."""
-        if self._columns & Column.IDS and await self._joined(batch[0].uid, batch[-1].uid):
+        if self._columns & Column.IDS and await self._joined(batch[0][0], batch[-1][0]):
             return True
         return bool(odd) and not self._blank and await self._tried_again(odd)
 
-    def _told(self, batch: Sequence[Message], odd: Collection[int]) -> Sequence[Message]:
+    def _told(self, batch: Sequence[R], odd: Collection[int]) -> Sequence[R]:
         if not odd or self._blank:
             return batch
         self._passed += len(odd)
-        return [row for row in batch if row.uid not in odd]
+        return [row for row in batch if row[0] not in odd]
 
     async def _joined(self, first: int, last: int) -> bool:
         """Whether any of them had to wait for its thread: it has it now, for all messages of the account are read."""
@@ -135,7 +147,7 @@ def _runs(ranges: UidRanges) -> Iterator[UidRanges]:
         yield run
 
 
-def _fragments(db: Connection, row: FolderRow, run: UidRanges, columns: Column) -> Sequence[Message] | None:
+def _fragments(db: Connection, row: FolderRow, run: UidRanges, columns: Column, read: Reader[R]) -> list[R] | None:
     """All messages of a run at once. None: not all that is asked of them may be known, and each range is for itself."""
     first, last = run[0][0], min(run[-1][1], UID_MASK)
     if columns & unscanned.COLUMNS and (
@@ -145,17 +157,17 @@ def _fragments(db: Connection, row: FolderRow, run: UidRanges, columns: Column) 
     if columns & Column.IDS and joining.within(db, row, first, last):
         return None
     uids = chain.from_iterable(range(low, min(high, UID_MASK) + 1) for low, high in run)
-    return records.among(db, row, uids, columns)
+    return read(db, row, records.among(row, uids))
 
 
 def _batch(
-    db: Connection, row: FolderRow, first: int, last: int, columns: Column
-) -> tuple[list[Message], int, frozenset[int]]:
+    db: Connection, row: FolderRow, first: int, last: int, columns: Column, read: Reader[R]
+) -> tuple[list[R], int, frozenset[int]]:
     """The next messages, the UID of the one whose file must be read before any further can be told (0: none), and the
     UIDs of those that could not be read."""
     if not columns & unscanned.COLUMNS:
-        return records.batch(db, row, first, last, columns), 0, _NONE
+        return read(db, row, records.between(row, first, last)), 0, _NONE
     unread = unscanned.first(db, row, first, last)
-    found = records.batch(db, row, first, unread - 1 if unread else last, columns)
-    odd = unreadable.among(db, row, found[0].uid, found[-1].uid) if found else ()
+    found = read(db, row, records.between(row, first, unread - 1 if unread else last))
+    odd = unreadable.among(db, row, found[0][0], found[-1][0]) if found else ()
     return found, unread, frozenset(odd) if odd else _NONE

@@ -33,6 +33,7 @@ from store.types import (
     Snapshot,
     SortCriterion,
     Stretch,
+    Table,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
@@ -109,6 +110,9 @@ class Mailbox(Protocol):
         """The messages present in these UIDs, ascending, in bounded batches; no cursor survives a batch. Those whose
         files cannot be read are left out where `columns` asks for what only files tell; after all others
         UnreadableError tells how many. `blank`: they come with empty columns instead (searches, RFC 5256 2.2)."""
+
+    def tables(self, ranges: UidRanges, fields: tuple[str, ...]) -> AsyncIterator[Table]:
+        """The same messages as `rows`, with these fields of `Message`, in batches that are never empty."""
 
     async def stretch(self, first: int, last: int) -> Stretch:
         """The flags of the messages present from UID `first` to `last`: some thousands at most, for they are read in

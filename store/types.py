@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import Enum, IntFlag
-from typing import NamedTuple, NewType
+from typing import Any, NamedTuple, NewType
 
 from core.frozen import dataclass
 from directory.types import Account
@@ -118,6 +118,11 @@ class Stretch(NamedTuple):
     modseq: int = 0
     flags: bytes = b""
     keywords: tuple[str, ...] | None = ()
+
+
+# Messages column by column, by the names of `Message`'s fields, ascending by UID: what is quick to make of very many.
+# Always there are "uid", "flags" (bits of `Flag`), "keywords" (None or () where a message has none) and "modseq".
+Table = Mapping[str, Sequence[Any]]
 
 
 class Column(IntFlag):

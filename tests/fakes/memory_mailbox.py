@@ -31,6 +31,7 @@ from store.types import (
     Snapshot,
     SortCriterion,
     Stretch,
+    Table,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
@@ -44,6 +45,10 @@ def stretch_of(rows: Sequence[Message]) -> Stretch:
         return Stretch(len(rows), max(row.modseq for row in rows), keywords=None)
     modseq = max((row.modseq for row in rows), default=ModSeq(0))
     return Stretch(len(rows), modseq, bytes(int(row.flags) for row in rows), rows[0].keywords if rows else ())
+
+
+def table_of(rows: Sequence[Message], fields: tuple[str, ...]) -> Table:
+    return {name: [getattr(row, name) for row in rows] for name in (*Message._fields[:4], *fields)}
 
 
 @dataclass
@@ -146,6 +151,11 @@ class MemoryMailbox:
         for start in range(0, len(wanted), self.batch):
             present = [uid for uid in wanted[start : start + self.batch] if uid in self.messages]
             yield [only(self.messages[uid], columns) for uid in present]
+
+    async def tables(self, ranges: UidRanges, fields: tuple[str, ...]) -> AsyncIterator[Table]:
+        async for rows in self.rows(ranges, columns_of(fields)):
+            if rows:
+                yield table_of(rows, fields)
 
     async def stretch(self, first: int, last: int) -> Stretch:
         return stretch_of([self.messages[uid] for uid in sorted(self.messages) if first <= uid <= last])
@@ -251,6 +261,11 @@ _COLUMNS: dict[Column, tuple[str, ...]] = {
     Column.PREVIEW: ("preview",),
     Column.SENT: ("sent_date",),
 }
+
+
+def columns_of(fields: Iterable[str]) -> Column:
+    """Which bring these fields."""
+    return Column(sum(column for column, names in _COLUMNS.items() if not set(names).isdisjoint(fields)))
 
 
 def only(row: Message, columns: Column) -> Message:

@@ -35,12 +35,13 @@ from store.types import (
     Snapshot,
     SortCriterion,
     Stretch,
+    Table,
     ThreadAlgorithm,
     ThreadNode,
     Uid,
 )
 from tests.fakes import ordering
-from tests.fakes.memory_mailbox import MemoryFile, only, stretch_of, vocabulary
+from tests.fakes.memory_mailbox import MemoryFile, columns_of, only, stretch_of, table_of, vocabulary
 
 USES = ("Archive", "Drafts", "Junk", "Sent", "Trash")
 STANDARD = {INBOX: ""} | {name: f"\\{name}" for name in USES}
@@ -132,6 +133,11 @@ class MemoryBox:
         for uid in self._live().among(ranges):
             if uid in self._box.messages:
                 yield [only(self._box.messages[uid], columns)]
+
+    async def tables(self, ranges: UidRanges, fields: tuple[str, ...]) -> AsyncIterator[Table]:
+        async for rows in self.rows(ranges, columns_of(fields)):
+            if rows:
+                yield table_of(rows, fields)
 
     async def stretch(self, first: int, last: int) -> Stretch:
         box = self._live()

@@ -65,4 +65,19 @@ def test_a_picker_chooses_what_chosen_chooses() -> None:
         ]  # fmt: skip
         head = b"".join(each for name, each in fields.walk(b"".join(raw)))
         for names in ({b"to"}, {b"to", b"from", b"x-to"}, {b"none"}):
-            assert fields.picker(names)(head) == fields.chosen(head, names), (head, names)
+            picked = b"\r" + fields.picker(names)(head) + b"\n"
+            assert picked == b"\r\n" + fields.chosen(head, names), (head, names)
+
+
+@pytest.mark.parametrize("last", [b"To: a", b"To: a\r", b"To: a\r\n b", b"To: a\r\n ", b"To: a\n"])
+def test_a_picker_ends_a_last_field_that_has_no_end(last: bytes) -> None:
+    picked = fields.picker({b"to"})(b"From: b\r\n" + last)
+    assert picked == b"\n" + last + b"\r"
+    assert fields.picker({b"from"})(b"From: b\r\n" + last) == b"\nFrom: b\r"
+
+
+@pytest.mark.parametrize("unit", [b"\r", b"\r\n", b"\n", b"\r\n ", b"\r\nt", b"\r\nTo ", b"\r\nTo:", b"To:\r\n "])
+def test_a_picker_is_linear_in_every_shape(unit: bytes) -> None:
+    began = time.process_time()
+    fields.picker({b"to", b"from"})(unit * (2**20 // len(unit)))
+    assert time.process_time() - began < 2

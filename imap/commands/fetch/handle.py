@@ -7,6 +7,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import compress
+from typing import TypeVar
 
 from core import log
 from core.errors import ForbiddenError, NotFoundError, StorageError, UnreadableError, unreadable
@@ -16,7 +18,7 @@ from imap.commands.fetch import small, stretches
 from imap.commands.fetch.answer import Answer
 from imap.commands.fetch.binary import UnknownEncodingError
 from imap.commands.fetch.items import FLAGS, MOD_SEQ, RECENT_FLAGS, UID, Attribute
-from imap.commands.fetch.lines import Lines, pieces
+from imap.commands.fetch.lines import UNASKED, Lines, pieces
 from imap.commands.fetch.parse import NO_MODIFIERS, FetchArgs, parse
 from imap.commands.fetch.plan import Plan, plan
 from imap.commands.fetch.source import Source
@@ -30,8 +32,9 @@ from imap.session import Selected, Session
 from imap.types import Feature, Ranges, contains, merge, ranges_of, spans
 from imap.updates import announce_keywords
 from imap.view import View
-from store.types import Column, Flag, Message
+from store.types import Column, Flag, Message, Table
 
+B = TypeVar("B")
 _log = log.get(__name__)
 
 MOST_UNREADABLE = 100  # messages that cannot be read before a FETCH gives up
@@ -222,14 +225,20 @@ class _Run:
         return True
 
     async def rows(self, ranges: Sequence[tuple[int, int]]) -> None:
-        batches = self._selected.mailbox.rows(ranges, self._columns)
+        mailbox, lines = self._selected.mailbox, self._lines
         try:
-            while (batch := await self._next(batches)) is not None:
-                await self.batch(batch)
+            if lines is None or self._together:
+                rows = mailbox.rows(ranges, self._columns)
+                while (batch := await self._next(rows)) is not None:
+                    await self.batch(batch)
+            else:
+                tables = mailbox.tables(ranges, lines.fields)
+                while (table := await self._next(tables)) is not None:
+                    await self._at_once(lines, table)
         except UnreadableError as error:
             self.unreadable += error.messages
 
-    async def _next(self, batches: AsyncIterator[Sequence[Message]]) -> Sequence[Message] | None:
+    async def _next(self, batches: AsyncIterator[B]) -> B | None:
         """None at the end. What the index knows by names alone is read first, which may take long."""
         try:
             with self._signs(lambda: (self.answered, self._wanted)):
@@ -251,10 +260,8 @@ class _Run:
     async def batch(self, rows: Sequence[Message]) -> None:
         if self._lines is None:
             await self._alone(rows)
-        elif self._together:
-            await self._small(self._lines, rows)
         else:
-            await self._at_once(self._lines, rows)
+            await self._small(self._lines, rows)
         # Rows may come without suspending; other sessions of this process get their turn here (promise P7).
         await asyncio.sleep(0)
 
@@ -267,15 +274,16 @@ class _Run:
 
     async def _small(self, lines: Lines, rows: Sequence[Message]) -> None:
         """Whole small messages; what is none, or cannot be read with the others, is opened alone."""
-        numbers, rows = lines.known(rows)
+        numbers, known = lines.numbered([row.uid for row in rows])
+        rows = rows if known is None else list(compress(rows, known))
         for start, stop in small.runs(rows):
             done = start
-            if stop - start >= small.LEAST:
-                texts = await self._texts(rows[start:stop])
+            if stop - start >= small.LEAST and (texts := await self._texts(rows[start:stop])):
                 done += len(texts)
-                self._all_flags_told(rows[start:done])
+                table = small.table(rows[start:done], texts)
+                self._all_flags_told(table)
                 self.answered += len(texts)
-                await self._answer.pieces(lines.filled(numbers[start:done], rows[start:done], small.literals(texts)))
+                await self._answer.pieces(lines.filled(numbers[start:done], table))
             await self._alone(rows[done:stop])
 
     async def _texts(self, rows: Sequence[Message]) -> Sequence[bytes]:
@@ -284,19 +292,21 @@ class _Run:
         except NotFoundError:  # the folder is gone, and every message with it
             return ()
 
-    def _all_flags_told(self, rows: Sequence[Message]) -> None:
-        if FLAGS in self._todo.attributes:
-            for row in rows:
-                if row.modseq > self._view.modseq or row.keywords:
-                    self._flags_told(row, with_modseq=MOD_SEQ in self._todo.attributes)
+    def _all_flags_told(self, table: Table) -> None:
+        if FLAGS not in self._todo.attributes:
+            return
+        if any(table["keywords"]) or max(table["modseq"]) > self._view.modseq:
+            for uid, flags, words, modseq in zip(*(table[name] for name in UNASKED), strict=True):
+                row = Message(uid, Flag(flags), words or (), modseq)
+                self._flags_told(row, with_modseq=MOD_SEQ in self._todo.attributes)
 
-    async def _at_once(self, lines: Lines, rows: Sequence[Message]) -> None:
-        self._all_flags_told(rows)
-        for start in range(0, len(rows), TURN_LINES):
-            count, made = lines.of(rows[start : start + TURN_LINES])
-            self.answered += count
-            await self._answer.pieces(made)
-            await asyncio.sleep(0)
+    async def _at_once(self, lines: Lines, table: Table) -> None:
+        self._all_flags_told(table)
+        count, made = lines.of(table)
+        self.answered += count
+        await self._answer.pieces(made)
+        # Rows may come without suspending; other sessions of this process get their turn here (promise P7).
+        await asyncio.sleep(0)
 
     async def _row(self, row: Message) -> bool:
         known = self._view.number_of(row.uid)

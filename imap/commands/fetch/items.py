@@ -6,8 +6,9 @@ index value looks on the wire; refuses to know sections (`section`) and sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from imap import responses
 from imap.commands.fetch.binary import Decoded
@@ -18,11 +19,28 @@ from store.types import Column, Message
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An item whose value is in the index: `render` makes the value as the wire wants it, without the name."""
+    """An item whose value is one `field` of a message's row. `form`: the value as the wire wants it, without the name;
+    `shown` makes of the field what goes into it (None: it does itself)."""
 
     name: bytes
     columns: Column
-    render: Callable[[Message], bytes]
+    field: str
+    form: bytes = b"%b"
+    shown: Callable[[Any], bytes] | None = None  # of the field's type, which only the row knows
+
+    def render(self, row: Message) -> bytes:
+        value = getattr(row, self.field)
+        return self.form % (value if self.shown is None else self.shown(value))
+
+
+@dataclass(frozen=True, slots=True)
+class FlagList(Attribute):
+    """Flags and keywords in one list, made by `listed`."""
+
+    listed: Callable[[int, Collection[str]], bytes] = responses.flag_list
+
+    def render(self, row: Message) -> bytes:
+        return self.listed(row.flags, row.keywords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +70,33 @@ Octets = Body | Decoded  # items made of message text
 Item = Attribute | Octets
 
 
-def _mod_seq(row: Message) -> bytes:
-    return b"(%d)" % row.modseq  # RFC 7162 3.1.4.2
+def _ascii(text: str) -> bytes:
+    return text.encode("ascii")
 
 
-def _email_id(row: Message) -> bytes:
-    return b"(%b)" % row.email_id.encode("ascii")  # RFC 8474 5.1
+def _thread_id(thread: str) -> bytes:
+    return b"(%b)" % thread.encode("ascii") if thread else b"NIL"  # RFC 8474 5.2
 
 
-def _thread_id(row: Message) -> bytes:
-    return b"(%b)" % row.thread_id.encode("ascii") if row.thread_id else b"NIL"  # RFC 8474 5.2
+def _save_date(seconds: int) -> bytes:
+    return dates.encode_date_time(seconds) if seconds else b"NIL"  # RFC 8514 4.2
 
 
-def _save_date(row: Message) -> bytes:
-    return dates.encode_date_time(row.save_date) if row.save_date else b"NIL"  # RFC 8514 4.2
+def _preview(text: str) -> bytes:
+    return encode.string(text.encode("utf-8"))  # RFC 8970 3.1: UTF-8; "" is "no text in this message"
 
 
-def _preview(row: Message) -> bytes:
-    return encode.string(row.preview.encode("utf-8"))  # RFC 8970 3.1: UTF-8; "" is "no text in this message"
-
-
-def _internal_date(row: Message) -> bytes:
-    return dates.encode_date_time(row.internal_date)
-
-
-UID = Attribute(b"UID", Column.NONE, lambda row: b"%d" % row.uid)
-FLAGS = Attribute(b"FLAGS", Column.NONE, lambda row: responses.flag_list(row.flags, row.keywords))
-RECENT_FLAGS = Attribute(
-    b"FLAGS", Column.NONE, lambda row: responses.recent_flag_list(row.flags, row.keywords)
+UID = Attribute(b"UID", Column.NONE, "uid", b"%d")
+FLAGS = FlagList(b"FLAGS", Column.NONE, "flags")
+RECENT_FLAGS = FlagList(
+    b"FLAGS", Column.NONE, "flags", listed=responses.recent_flag_list
 )  # in the place of FLAGS where the message is recent (RFC 3501 2.3.2)
-DATE = Attribute(b"INTERNALDATE", Column.DATES, _internal_date)
-SIZE = Attribute(b"RFC822.SIZE", Column.DATES, lambda row: b"%d" % row.size)
-ENVELOPE = Attribute(b"ENVELOPE", Column.ENVELOPE, lambda row: row.envelope)
-STRUCTURE = Attribute(b"BODY", Column.STRUCTURE, lambda row: row.body)  # without extension data
+DATE = Attribute(b"INTERNALDATE", Column.DATES, "internal_date", shown=dates.encode_date_time)
+SIZE = Attribute(b"RFC822.SIZE", Column.DATES, "size", b"%d")
+ENVELOPE = Attribute(b"ENVELOPE", Column.ENVELOPE, "envelope")
+STRUCTURE = Attribute(b"BODY", Column.STRUCTURE, "body")  # without extension data
 
-MOD_SEQ = Attribute(b"MODSEQ", Column.NONE, _mod_seq)
+MOD_SEQ = Attribute(b"MODSEQ", Column.NONE, "modseq", b"(%d)")  # RFC 7162 3.1.4.2
 
 ATTRIBUTES: Mapping[bytes, Attribute] = {
     item.name: item
@@ -97,12 +107,12 @@ ATTRIBUTES: Mapping[bytes, Attribute] = {
         SIZE,
         ENVELOPE,
         STRUCTURE,
-        Attribute(b"BODYSTRUCTURE", Column.STRUCTURE, lambda row: row.bodystructure),
+        Attribute(b"BODYSTRUCTURE", Column.STRUCTURE, "bodystructure"),
         MOD_SEQ,
-        Attribute(b"EMAILID", Column.IDS, _email_id),
-        Attribute(b"THREADID", Column.IDS, _thread_id),
-        Attribute(b"SAVEDATE", Column.DATES, _save_date),
-        Attribute(b"PREVIEW", Column.PREVIEW, _preview),
+        Attribute(b"EMAILID", Column.IDS, "email_id", b"(%b)", _ascii),  # RFC 8474 5.1
+        Attribute(b"THREADID", Column.IDS, "thread_id", shown=_thread_id),
+        Attribute(b"SAVEDATE", Column.DATES, "save_date", shown=_save_date),
+        Attribute(b"PREVIEW", Column.PREVIEW, "preview", shown=_preview),
     )
 }
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from imap.commands.fetch.items import Body
+from imap.commands.fetch.lines import TEXT
 from imap.commands.fetch.plan import Plan
 from imap.commands.fetch.section import Text
 from imap.wire import encode
 from message.content import BLOCK
 from store.store import LARGEST_SMALL
-from store.types import Column, Message
+from store.types import Column, Message, Table
 
 COLUMNS = Column.DATES  # sizes
 LEAST = 8  # fewer are as quick one by one
@@ -48,5 +49,7 @@ def runs(rows: Sequence[Message]) -> Iterator[tuple[int, int]]:
         yield start, len(rows)
 
 
-def literals(texts: Sequence[bytes]) -> list[bytes]:
-    return [encode.literal(text) for text in texts]
+def table(rows: Sequence[Message], texts: Sequence[bytes]) -> Table:
+    """Of messages, one at least, and all their octets."""
+    columns = zip(Message._fields, zip(*rows, strict=True), strict=True)
+    return dict(columns) | {TEXT: [encode.literal(text) for text in texts]}

@@ -94,11 +94,14 @@ class Source:
 
 def subset(head: bytes, section: Section) -> bytes:
     """The fields a header-list keeps, in the message's order, and the empty line (RFC 9051 6.4.5.1). A message without
-    one and without a body has none behind HEADER.FIELDS.NOT either; HEADER.FIELDS always ends with one, as in the index
-    and in Dovecot."""
+    one and without a body has none behind HEADER.FIELDS.NOT either; HEADER.FIELDS always ends with one, and a last line
+    without its end gets it, as in the index and in Dovecot."""
     keep = section.text is Text.FIELDS
     ended = keep or len(head) >= MAX_HEADER or head.endswith(b"\r\n\r\n") or head == b"\r\n"
-    return fields.chosen(head, section.wanted, keep=keep) + (b"\r\n" if ended else b"")
+    found = fields.chosen(head, section.wanted, keep=keep)
+    if keep and found and not found.endswith(b"\r\n"):
+        found += b"\r\n"
+    return found + (b"\r\n" if ended else b"")
 
 
 def _of(body: Body, octets: bytes) -> bytes:

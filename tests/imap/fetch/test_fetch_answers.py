@@ -67,6 +67,19 @@ async def one_body(raw: bytes, section: bytes) -> bytes | None:
     return octets
 
 
+@pytest.mark.parametrize("section", [b"HEADER.FIELDS (Subject)", b"HEADER.FIELDS (Subject X-Never)"])
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\n\r\n", b"\r\n\r\nbody"])
+async def test_a_subset_ends_with_an_empty_line_whatever_the_header_ends_with(section: bytes, end: bytes) -> None:
+    """As Dovecot has it, from the index and from the file."""
+    assert await one_body(b"From: a@a.test\r\nSubject: one\r\n two" + end, section) == b"Subject: one\r\n two\r\n\r\n"
+
+
+@pytest.mark.parametrize("section", [b"HEADER.FIELDS (Subject)", b"HEADER.FIELDS (Subject X-Never)"])
+async def test_rfc9051_a_literal_holds_no_nul(section: bytes) -> None:
+    """RFC 9051 4.3.1; the number of octets stays."""
+    assert await one_body(b"Subject: a\0b\r\n\r\n", section) == b"Subject: a?b\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("raw", "wanted"),
     [

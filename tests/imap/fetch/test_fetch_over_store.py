@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import email
 import imaplib
+import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import TypeVar
 import pytest
 
 from message.content import BytesContent
+from message.facts import KEPT_FIELDS
 from store.service import MaildirStore, initialise
 from store.types import AccountRef, Flag, Placement
 from tests.fakes.imap_world import PASSWORD, World
@@ -136,6 +138,26 @@ async def test_header_subsets_from_the_index_and_from_the_file_agree(world: Worl
             kept = octets(client.fetch(str(number), "(BODY.PEEK[HEADER.FIELDS (From Subject)])")[1])
             filed = octets(client.fetch(str(number), "(BODY.PEEK[HEADER.FIELDS (From Subject X-Never)])")[1])
             assert kept == filed
+
+    await imap(world, work)
+
+
+async def test_any_kept_fields_of_all_messages_are_those_of_their_files(world: World) -> None:
+    """The index answers when all the names are kept there (`message.facts`); X-Never has the files read."""
+    dice, names = random.Random(9051), sorted(name.decode() for name in KEPT_FIELDS)
+
+    def asked(client: imaplib.IMAP4, fields: Sequence[str], end: str) -> list[bytes]:
+        items = f"(FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS ({' '.join(fields)})]{end})"
+        answer = client.uid("FETCH", "1:*", items)[1]
+        return [b"".join(part).partition(b"{")[2] for part in answer if isinstance(part, tuple)]
+
+    def work(client: imaplib.IMAP4) -> None:
+        for count in (1, 2, 5, 10, len(names)):
+            for end in ("", "<3.20>"):
+                some = [dice.choice((name, name.upper(), name.title())) for name in dice.sample(names, count)]
+                kept = asked(client, some, end)
+                assert len(kept) == len(MESSAGES) + 1
+                assert kept == asked(client, [*some, "X-Never"], end)
 
     await imap(world, work)
 
