@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from core.clock import ManualClock
 from store import catalog, journal, records
 from store.fsops import Call, FileSystem
-from store.lockfile import State, Word
+from store.lockfile import AccountLock, State, Word
 from store.names import FileName
 from store.service import MaildirStore
 from store.types import Flag
@@ -325,3 +326,23 @@ async def test_a_lost_side_file_is_restored_from_the_index(data: Path, clock: Ma
     store = await opened(data, clock)
     assert await picture(store) == before
     await store.close()
+
+
+async def test_p2_flags_that_wait_while_the_index_goes_are_in_the_one_that_comes(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    """What is written into a file that nobody else can open any more is answered, and then gone."""
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    handle = (await store._open_accounts.use(MAIRIE)).handle
+    lock = AccountLock(FileSystem(), handle.root)
+    with lock.held():
+        waiting = asyncio.create_task(inbox.store_flags([(1, 1)], add=Flag.FLAGGED))
+        done, _ = await asyncio.wait([waiting], timeout=0.1)
+        assert not done
+        handle.discard_files()
+    lock.close()
+    await waiting
+    other = await opened(data, clock)
+    assert (await all_rows(await inbox_of(other)))[0].flags & Flag.FLAGGED
+    await other.close()
