@@ -204,7 +204,7 @@ class Selected:
     snapshot: Snapshot
     read_only: bool
     view: View
-    keywords: set[str] = field(default_factory=set)  # in the FLAGS the client was told
+    keywords: frozenset[str] = frozenset()  # in the FLAGS the client was told
     rights: Right = ALL  # when it was opened
     examined: bool = False  # by EXAMINE: read-only whatever the rights
     contexts: dict[str, Context] = field(default_factory=dict)  # by tag (RFC 5267 4.3)
@@ -214,7 +214,7 @@ class Selected:
     @staticmethod
     def begin(name: str, mailbox: Mailbox, snapshot: Snapshot, *, read_only: bool) -> Selected:
         rights = mailbox.opened_with if isinstance(mailbox, GuardedMailbox) else ALL
-        return Selected(name, mailbox, snapshot, read_only, View(snapshot), set(snapshot.keywords), rights)
+        return Selected(name, mailbox, snapshot, read_only, View(snapshot), frozenset(snapshot.keywords), rights)
 
     def permanent_flags(self, keywords: Collection[str]) -> bytes:
         """PERMANENTFLAGS as they are this moment."""
@@ -278,7 +278,7 @@ class Session:
         self._selected: Selected | None = None
         self.notices: Notices | None = None
         self.wanted = EVERYTHING
-        self.mine: set[int] = set()  # UIDs that this client put into the selected mailbox and was not told of
+        self.mine: frozenset[int] = frozenset()  # UIDs that this client put into the selected mailbox, not told yet
         self.annotations: Annotated | None = None  # once METADATA is enabled (RFC 5464 4.4)
         self.withheld: frozenset[str] = frozenset()  # capabilities this client is not offered
         self._withhold()
@@ -379,7 +379,7 @@ class Session:
     def made(self, folder_id: str, uids: Iterable[int]) -> None:
         """RFC 5465 5.2: of messages that the client makes itself nothing is fetched unasked."""
         if self.wanted.fetch is not None and self._selected and self._selected.mailbox.folder_id == folder_id:
-            self.mine.update(uids)
+            self.mine = self.mine.union(uids)
 
     @property
     def tells(self) -> bool:
@@ -387,7 +387,7 @@ class Session:
         return self.wanted.messages or bool(self._selected and self._selected.contexts)
 
     def unselect(self) -> None:
-        self.mine.clear()
+        self.mine = frozenset()
         if self._selected is not None:
             self._selected = None
             self.state = State.AUTHENTICATED

@@ -58,8 +58,8 @@ async def tell(session: Session, *, expunge: bool) -> None:
 
 async def _fetch_new(session: Session, selected: Selected, first: int) -> None:
     """What NOTIFY promised of each message that came (RFC 5465 5.2), but for the client's own."""
-    mine, fetch = session.mine.copy(), session.wanted.fetch
-    session.mine.clear()
+    mine, fetch = session.mine, session.wanted.fetch
+    session.mine = frozenset()
     if fetch is not None:
         view = await selected.numbered()
         new = [uid for uid in view.known(((first, view.uidnext - 1),)) if uid not in mine]

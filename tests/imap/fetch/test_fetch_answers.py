@@ -174,7 +174,7 @@ async def test_index_items_open_no_file() -> None:
     mailbox = MemoryMailbox()
     mailbox.put(SIMPLE, Flag.SEEN | Flag.FLAGGED, "$Label1")
     at = await desk(mailbox, TABLE)
-    at.session.selected.keywords.add("$Label1")
+    at.session.selected.keywords |= {"$Label1"}
     at.session.features |= Feature.CONDSTORE
     answer = await at.ask(
         b"1 FETCH 1 (UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ EMAILID THREADID SAVEDATE PREVIEW"
