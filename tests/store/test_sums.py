@@ -11,9 +11,10 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import QuotaError
+from store.accounts import FLUSH_EVERY
 from store.fsops import FileSystem
 from store.service import MaildirStore
-from store.sums import Sums
+from store.sums import KEPT, Sums
 from store.types import AccountRef, Placement, Uid
 from tests.fakes.mail import content, mail
 from tests.store.helpers import AUTRE, MAIRIE, VOISIN, deliver, inbox_of
@@ -79,6 +80,22 @@ async def test_another_process_s_mail_is_counted(store: MaildirStore, data: Path
     await other.close()
     fresh(store)
     assert await store.administration.organisation_octets("org1") == ONE + len(mail(2))
+
+
+async def test_a_sum_is_at_most_five_seconds_late(store: MaildirStore, data: Path, clock: ManualClock) -> None:
+    """A second until the flusher publishes it, and as long as a sum is believed; on a machine that has time."""
+    assert FLUSH_EVERY + KEPT < 5
+    other = MaildirStore(data, clock=clock)
+    await other.open()
+    await deliver(other, VOISIN, 1)
+    async with asyncio.timeout(20):
+        while await store.administration.organisation_octets("org1") != ONE:
+            await asyncio.sleep(0.02)
+    await deliver(other, VOISIN, 2)
+    async with asyncio.timeout(20):
+        while await store.administration.organisation_octets("org1") == ONE:
+            await asyncio.sleep(0.02)
+    await other.close()
 
 
 async def test_an_account_that_never_published_is_measured_once(store: MaildirStore, data: Path) -> None:
