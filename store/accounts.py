@@ -38,7 +38,7 @@ from store.writer import IN_THREAD, Writer
 log = core.log.get(__name__)
 
 LONG_READS = 2  # at once
-IDLE_AFTER = 60.0  # seconds without a use; then an account is closed: an open index takes 200 KiB
+IDLE_AFTER = 60.0  # seconds without a use; then an account is closed: an open index takes 390 KiB
 RETIRED_TOGETHER = 50  # in one turn of the flusher; closing what was written to syncs
 MEASURE_WAIT = 0.1  # seconds for the lock of one whose octets are counted for the first time
 CLOSE_WAIT = 5.0  # seconds for the lock of one that is closed; else the next opening finds what is left

@@ -30,13 +30,6 @@ CACHE_KIB = 1024
 CHECKPOINT_PAGES = 1000
 BULK_CACHE_KIB = 16 * 1024
 
-# SQLite gives each connection more than a hundred KiB at once, for small pieces to come: half of what an open account
-# took. A tenth serves as well (none at all made short reads slower by a quarter). It is told before the first
-# connection or not at all (c3ref/c_config_covering_index_scan.html, SQLITE_CONFIG_LOOKASIDE).
-LOOKASIDE = 1200, 10  # octets of a piece, pieces
-apsw.shutdown()
-apsw.config(apsw.SQLITE_CONFIG_LOOKASIDE, *LOOKASIDE)
-
 _Identity = tuple[tuple[int, int] | None, ...]  # device and inode of `SHARED_FILES`
 Row = tuple[Any, ...]  # what SQLite gives: a seam
 

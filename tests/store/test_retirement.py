@@ -8,14 +8,12 @@ import threading
 import weakref
 from pathlib import Path
 
-import apsw
 import pytest
 
 from core import heap
 from core.clock import ManualClock
 from store import accounts, flusher, service
 from store.handle import Handle
-from store.index import LOOKASIDE
 from store.lockfile import State
 from store.search import filler
 from store.service import MaildirStore
@@ -129,17 +127,6 @@ async def test_an_account_in_use_or_not_yet_filled_stays_open(store: MaildirStor
         assert store._open_accounts.retire(lambda _: True) == 1
     assert store._open_accounts.opened(MAIRIE) is entry
     assert store._open_accounts.opened(VOISIN) is None
-
-
-async def test_an_open_account_takes_little_memory_in_advance(store: MaildirStore) -> None:
-    """For pieces of 1200 octets or less each of its two connections had room for a hundred, and more smaller ones."""
-    await deliver(store, MAIRIE, 1)
-    (entry,) = store._open_accounts.entries()
-    for connection in (entry.handle.reader, entry.handle.writer):
-        connection.one("SELECT " + " + ".join(f"cast({number} AS TEXT)" for number in range(400)))
-        most = connection._raw.status(apsw.SQLITE_DBSTATUS_LOOKASIDE_USED)[1]
-        smallest = 128  # octets (SQLite, LOOKASIDE_SMALL)
-        assert 0 < most <= LOOKASIDE[0] * LOOKASIDE[1] // smallest
 
 
 @pytest.mark.usefixtures("at_once")
