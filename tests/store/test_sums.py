@@ -11,7 +11,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import QuotaError
-from store.accounts import FLUSH_EVERY
+from store.flusher import FLUSH_EVERY
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.sums import KEPT, Sums
