@@ -100,8 +100,7 @@ class Scheduler:
         (RFC 5321 4.5.3.2.6), and would be sent again."""
         self._means = means
         self._destinations.next_hop = means.routes.next_hop
-        self._heard = True
-        self._wake.set()
+        self._hinted(owed=False)
         return tuple(self._jobs)
 
     def _judge(self, message: StoredMessage, recipient: StoredRecipient, result: Result) -> Outcome:
@@ -398,5 +397,4 @@ def _unreached(result: Result) -> bool:
 def _crowded(result: Result) -> bool:
     """The server ended the session (421, whatever it was asked), or has too much to do: fewer at a time is what it asks
     for (RFC 5321 3.8). It is not away: what others wait to send is not put off for that."""
-    status = result.status
-    return result.kind is ResultKind.DEFERRED and (status.code == 421 or status.enhanced in _CONGESTED)
+    return result.kind is ResultKind.DEFERRED and (result.status.code == 421 or result.status.enhanced in _CONGESTED)
