@@ -217,7 +217,7 @@ def hold(
 def release(
     queue_ids: QueueIds = None, sender: Sender = None, domain: To = None, held: Held = None, all_: All = False
 ) -> None:
-    """Undo `hold`, and whatever else holds it."""
+    """Undo `hold`; of a message that is named also a lock or a suspension."""
     _act("release", "released", queue_ids, picked(sender, domain, held), all_)
 
 

@@ -110,7 +110,7 @@ class Administration:
         last = await self._database.read(picking.last)  # what enters meanwhile is not meant, or there were no end
 
         def one(connection: Connection) -> tuple[list[str], list[tuple[str, str, str, str]]]:
-            ids = picking.part(connection, organisation_id, picked, after, last)
+            ids = picking.part(connection, organisation_id, picked, action, after, last)
             return ids, picking.act(connection, organisation_id, picked, ids, action, now) if ids else []
 
         while True:

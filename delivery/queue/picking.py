@@ -45,11 +45,23 @@ def last(connection: Connection) -> str:
     return str(connection.execute(select(func.max(message.c.queue_id))).scalar() or "")
 
 
-def part(connection: Connection, organisation_id: str | None, picked: Picked, after: str, last: str) -> list[str]:
+def part(
+    connection: Connection, organisation_id: str | None, picked: Picked, action: Action, after: str, last: str
+) -> list[str]:
     """The next messages behind `after` and up to `last` that have somebody who is meant."""
-    meant = which(organisation_id, picked) & OPEN & (recipient.c.queue_id > after) & (recipient.c.queue_id <= last)
+    meant = _meant(organisation_id, picked, action) & OPEN
+    meant &= (recipient.c.queue_id > after) & (recipient.c.queue_id <= last)
     ids = select(recipient.c.queue_id).where(meant).distinct().order_by(recipient.c.queue_id).limit(PART)
     return list(connection.execute(ids).scalars())
+
+
+def _meant(organisation_id: str | None, picked: Picked, action: Action) -> ColumnElement[bool]:
+    """Many are released from what an administrator held. What a lock, a suspension or a removal holds is a hijacked
+    account's, perhaps: it leaves when that is taken back, or when somebody has looked at it and names it."""
+    meant = which(organisation_id, picked)
+    if action == "release":
+        meant &= recipient.c.holds.bitwise_and(Hold.ADMINISTRATOR.value) != 0
+    return meant
 
 
 def act(
@@ -62,7 +74,7 @@ def act(
 ) -> list[tuple[str, str, str, str]]:
     """What is done to one message, to those of these that are meant. Of who waited and was dropped: queue id, sender,
     address and organisation."""
-    meant = which(organisation_id, picked) & recipient.c.queue_id.in_(queue_ids)
+    meant = _meant(organisation_id, picked, action) & recipient.c.queue_id.in_(queue_ids)
     if action == "drop":
         columns = (recipient.c.queue_id, message.c.sender, recipient.c.address, recipient.c.organisation_id)
         beside = message.c.queue_id == recipient.c.queue_id
@@ -81,7 +93,7 @@ def _values(action: Action, now: float) -> dict[str, object]:
     if action == "hold":
         return held_by(Hold.ADMINISTRATOR)
     due: dict[str, object] = {"next_attempt": soon(now)}
-    return due if action == "retry" else {**freed_of(), **due}
+    return due if action == "retry" else {**freed_of(Hold.ADMINISTRATOR), **due}
 
 
 def shape(connection: Connection, organisation_id: str | None, by: str, now: float) -> list[QueueShape]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, update
 
 from core.address import parse
 from core.clock import ManualClock
@@ -15,8 +15,10 @@ from core.envelope import Schedule
 from core.errors import NotFoundError
 from core.status import accepted, deferred
 from delivery.queue.administration import _list
+from delivery.queue.holds import Hold, held_by
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
+from delivery.queue.schema import recipient
 from delivery.types import EVERYTHING, Picked, QueuedMessage, Result, ResultKind
 from message.content import BytesContent
 from tests.delivery.queue_alone import HEAD, everything, judge, new
@@ -86,6 +88,23 @@ async def test_the_list_is_told_in_parts(queue: Queue) -> None:
     assert await ids(queue, sender="nobody@one.test") == []
 
 
+async def test_many_released_at_once_are_not_those_that_a_lock_holds_of_an_account(queue: Queue) -> None:
+    await several(queue)
+
+    def lock(connection: Connection) -> None:
+        connection.execute(update(recipient).where(recipient.c.queue_id.in_(["q1", "q2"])).values(held_by(Hold.LOCK)))
+
+    await queue._database.write(lock)
+    assert await queue.administration.act(None, Picked(domain="dead.test"), "hold") == 2
+    assert await queue.administration.act(None, EVERYTHING, "release") == 3
+    assert [
+        (each.queue_id, each.held_by) for each in await queue.administration.list(None, picked=Picked(held=True))
+    ] == [("q1", ("lock",)), ("q2", ("lock",))]
+    assert await queue.administration.act(None, Picked(held=True), "release") == 0
+    await queue.administration.release(None, "q2")  # somebody has looked at it
+    assert await ids(queue, held=True) == ["q1"]
+
+
 async def test_many_are_handled_at_once_and_only_those_that_are_meant(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +118,7 @@ async def test_many_are_handled_at_once_and_only_those_that_are_meant(
     assert await ids(queue, held=True) == ["q1", "q3"]
     assert await queue.administration.act(None, Picked(domain="dead.test"), "drop") == 2
     assert await ids(queue) == ["q1", "q3", "q4"]
-    assert await queue.administration.act(None, EVERYTHING, "release") == 3
+    assert await queue.administration.act(None, EVERYTHING, "release") == 1
     assert await ids(queue, held=True) == []
     dropped = [entry for entry in await queue.administration.trace(None, "b@dead.test") if entry.event == "dropped"]
     assert [(entry.queue_id, entry.recipient) for entry in dropped] == [("q1", "b@dead.test"), ("q2", "b@dead.test")]

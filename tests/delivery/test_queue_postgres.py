@@ -134,7 +134,9 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
         await run(lambda c: administration._show(c, "o2", "q1"))
     newest = await run(picking.last)
     assert newest == "r1"
-    assert await run(lambda c: picking.part(c, "o1", Picked(domain="late.test", held=False), "", newest)) == ["q1"]
+    assert await run(lambda c: picking.part(c, "o1", Picked(domain="late.test", held=False), "drop", "", newest)) == [
+        "q1"
+    ]
     for action in ("hold", "retry", "release", "drop"):
         gone = await run(lambda c, a=action: picking.act(c, None, Picked(domain="late.test"), ["q1"], a, NOW))  # type: ignore[misc]  # bound here
     assert gone == [("q1", "a@one.test", "x@late.test", "o1")]
