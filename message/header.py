@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from core.config import Limits
 from core.frozen import dataclass
+from message.lines import has_bare
 
 LIMITS = Limits()
 
@@ -180,8 +181,7 @@ def _block_end(data: bytes) -> tuple[int, int]:
 
 def _has_lone(data: bytes, end: int) -> bool:
     """Whether any CR, LF or NUL before `end` stands alone; mostly none does, and no field need be searched for one."""
-    pairs = data.count(b"\r\n", 0, end)
-    return data.count(b"\r", 0, end) != pairs or data.count(b"\n", 0, end) != pairs or data.find(b"\0", 0, end) >= 0
+    return has_bare(data[:end]) or data.find(b"\0", 0, end) >= 0
 
 
 def _all_sound(data: bytes, end: int, limits: Limits) -> tuple[Field, ...] | None:

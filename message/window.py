@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from message.content import BLOCK, Content
+from message.lines import count_line_ends
 
 
 class Window:
@@ -49,6 +50,6 @@ class Window:
         while start < min(stop, self.size):
             data, base = self.at(start, 1)
             end = min(len(data), stop - base)
-            lines += data.count(b"\n", start - base, end)
+            lines += count_line_ends(data[start - base : end])
             start = base + end
         return lines

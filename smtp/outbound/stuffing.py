@@ -6,6 +6,8 @@ octets went out; the connection is then cut before the final dot, and nobody has
 
 from __future__ import annotations
 
+from message.lines import has_bare
+
 
 class BareLineEnd(Exception):
     """The content holds a CR or LF outside a CR LF pair."""
@@ -26,8 +28,7 @@ class DotStuffer:
             data = data[:-1]
         if not data:
             return b""
-        pairs = data.count(b"\r\n")
-        if data.count(b"\n") != pairs or data.count(b"\r") != pairs:
+        if has_bare(data):
             raise BareLineEnd
         first = b"." if self._line_start and data.startswith(b".") else b""
         self._line_start = data.endswith(b"\n")

@@ -127,11 +127,21 @@ def test_a_text_is_searched_in_linear_time() -> None:
     linear(work, SMALL // 4, LARGE // 4)
 
 
+def _times_faster(data: bytes) -> float:
+    ours = min(spent(lambda _: facts.gather(BytesContent(data)), 0) for _ in range(3))
+    return min(spent(lambda _: email.message_from_bytes(data), 0) for _ in range(2)) / ours
+
+
 def test_ten_megabytes_take_a_tenth_of_the_stdlib(record_property: Callable[[str, object], None]) -> None:
     line = b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3ODkw\r\n"
     attachment = b"--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     data = multipart(b"--b\r\n\r\nBonjour\r\n" + attachment + line * (10_000_000 // len(line)) + b"\r\n--b--\r\n")
-    ours = min(spent(lambda _: facts.gather(BytesContent(data)), 0) for _ in range(3))
-    theirs = min(spent(lambda _: email.message_from_bytes(data), 0) for _ in range(2))
-    record_property("times_faster", round(theirs / ours, 1))
-    assert theirs >= 10 * ours
+    times = _times_faster(data)
+    record_property("times_faster", round(times, 1))
+    assert times >= 10
+
+
+def test_ten_megabytes_of_one_text_take_a_tenth_of_the_stdlib() -> None:
+    line = b"Le conseil municipal approuve le compte rendu de la derni\xc3\xa8re s\xc3\xa9ance.\r\n"
+    data = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    assert _times_faster(data + line * (10_000_000 // len(line))) >= 10
