@@ -20,6 +20,8 @@ class Utf7Error(ValueError):
 
 def encode(name: str) -> bytes:
     """Unicode to modified UTF-7. Raises `Utf7Error` for unpaired surrogates."""
+    if _PRINTABLE_RUN.fullmatch(name):
+        return name.encode("ascii")
     out = bytearray()
     position = 0
     while position < len(name):
@@ -50,6 +52,8 @@ def _shift(text: str) -> bytes:
 def decode(data: bytes) -> str:
     """Modified UTF-7 to Unicode. Raises `Utf7Error` for anything that `encode` would not have written, and for
     control characters (NUL among them)."""
+    if _DIRECT.fullmatch(data):  # most names: nothing to decode, and no other spelling
+        return data.decode("ascii")
     parts: list[str] = []
     position = 0
     while position < len(data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from core.errors import ForbiddenError, NotFoundError
 from directory.rights import Right
@@ -31,6 +32,7 @@ class Place:
     own: bool
 
 
+@lru_cache(maxsize=64)  # each step with an enum's members takes as long as a look at the index
 def allowed_flags(rights: Right) -> Flag:
     """RFC 4314 4: \\Seen needs s, \\Deleted t, all others w, keywords too."""
     allowed = NO_FLAGS

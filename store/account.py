@@ -76,7 +76,7 @@ class Account:
             wanted = folder_name(name)
         except InvalidError:  # a name that cannot exist does not
             return None
-        row = await self._read(lambda db: catalog.by_name(db, wanted))
+        row = await self._accounts.read(self._ref, lambda handle: catalog.by_name(handle.reader, wanted), once=True)
         if row is None and await self._agreed():
             row = await self._read(lambda db: catalog.by_name(db, wanted))
         return None if row is None else row.value()

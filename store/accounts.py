@@ -44,6 +44,8 @@ MEASURE_WAIT = 0.1  # seconds for the lock of one whose octets are counted for t
 CLOSE_WAIT = 5.0  # seconds for the lock of one that is closed; else the next opening finds what is left
 OPEN_AGAIN = 0.2  # seconds between looks at the lock of an account that is to be opened
 
+_ITSELF = contextlib.nullcontext()
+
 T = TypeVar("T")
 
 
@@ -100,13 +102,14 @@ class Accounts:
         if self._open.get(key) is entry:
             self._let_go(key)
 
-    async def read(self, ref: AccountRef, ask: Callable[[Handle], T]) -> T:
+    async def read(self, ref: AccountRef, ask: Callable[[Handle], T], *, once: bool = False) -> T:
         """One consistent view of the index; `ask` runs on the loop, is short and does not suspend. A damaged index is
-        made again once, one whose files are deleted meanwhile is left for the next. Raises StorageError."""
+        made again once, one whose files are deleted meanwhile is left for the next. `once`: it is one question, of
+        which SQLite makes a transaction by itself. Raises StorageError."""
         for _ in range(batch.TRIES):
             entry = await self.use(ref)
             try:
-                with translated(), entry.handle.reader.reading():
+                with translated(), _ITSELF if once else entry.handle.reader.reading():
                     return ask(entry.handle)
             except IndexDamagedError as error:
                 log.error("store-index-damaged", account=ref.id, cause=str(error))

@@ -18,6 +18,7 @@ COLUMNS = (
     "subscribed, keywords, messages, unseen, deleted, size, changed"
 )
 _SELECT = f"SELECT {COLUMNS} FROM folders"  # noqa: S608 - constant text
+_NAMED, _KNOWN = f"{_SELECT} WHERE name = ?", f"{_SELECT} WHERE id = ?"
 _BY_NAME = "ORDER BY name <> 'INBOX', name"
 _VALUES = (
     "SELECT id, name, uidvalidity, uidnext, modseq, messages, unseen, deleted, size, special_use, subscribed "
@@ -157,12 +158,12 @@ def fresh(file: FolderFile, name: str, directory: str) -> FolderRow:
 
 
 def by_name(db: Connection, name: str) -> FolderRow | None:
-    row = db.one(f"{_SELECT} WHERE name = ?", (name,))
+    row = db.one(_NAMED, (name,))
     return None if row is None else _row(row)
 
 
 def by_id(db: Connection, folder_id: str) -> FolderRow | None:
-    row = db.one(f"{_SELECT} WHERE id = ?", (folder_id,))
+    row = db.one(_KNOWN, (folder_id,))
     return None if row is None else _row(row)
 
 

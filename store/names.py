@@ -57,6 +57,8 @@ def account_local(directory: str) -> str:
 @lru_cache(maxsize=1024)
 def folder_name(name: str) -> str:
     """The one spelling of a folder name: NFC, INBOX in capitals at the first level. Raises InvalidError (row 97)."""
+    if name == INBOX:  # asked for most
+        return INBOX
     text = unicodedata.normalize("NFC", name)
     levels = text.split(DELIMITER)
     if levels[0].upper() == INBOX:

@@ -14,6 +14,12 @@ from store.transaction import Transaction
 from store.trust import Trust
 
 
+def untouched(handle: Handle, row: FolderRow) -> bool:
+    """True: nobody else changed the files before this look, which comes after `row` was read. False says nothing: a
+    writer may be at work, or have committed since; `found` tells."""
+    return not row.changed or _changed(handle, row) == row.changed
+
+
 def suspicious(handle: Handle, folder_id: str) -> bool:
     """On the loop thread. Asked in an order that makes a commit in between look suspicious rather than innocent."""
     changed = found(handle, folder_id)
