@@ -185,6 +185,11 @@ def places(db: Connection) -> dict[str, str]:
     return dict(db.all("SELECT id, directory FROM folders"))
 
 
+def unopened(db: Connection) -> list[str]:
+    """The directories of folders that could not be read."""
+    return [directory for (directory,) in db.all("SELECT directory FROM folders WHERE changed < -1")]
+
+
 def names(db: Connection) -> set[str]:
     """Of all folders."""
     return {name for (name,) in db.all("SELECT name FROM folders")}

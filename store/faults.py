@@ -38,6 +38,15 @@ _OF_A_FILE = frozenset(
 )
 
 
+class UnopenedError(OSError):
+    """A folder's directory, side file or journal could not be read, and nothing of it was changed."""
+
+
+def is_no_directory(error: OSError) -> bool:
+    """There is none: absent, another kind of file, a symbolic link."""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
 def of_a_file(error: OSError) -> bool:
     """Others may be read all the same."""
     return error.errno in _OF_A_FILE
@@ -75,6 +84,17 @@ class translated:
             raise IndexDamagedError(str(error)) from error
         if isinstance(error, OSError | apsw.Error):
             raise storage_error(error) from error
+
+
+@contextlib.contextmanager
+def before_changes() -> Iterator[None]:
+    """Around reading what a folder is. Raises UnopenedError where that folder alone cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        if not of_a_file(error):
+            raise
+        raise UnopenedError(error.errno, str(error)) from error
 
 
 _GONE = apsw.CantOpenError | apsw.IOError | apsw.ReadOnlyError | apsw.SQLError

@@ -11,8 +11,12 @@ from store.lockfile import State, Word
 
 
 def settle(handle: Handle) -> None:
-    """Under the account lock, with an index that was just made true (`store.writer.ready`)."""
+    """Under the account lock, with an index that was just made true (`store.writer.ready`). Where a folder could not be
+    read, this is no clean stop: whoever comes next believes no more than after a kill."""
     db = handle.writer
+    if catalog.unopened(db):  # a floor that may be too low is not written
+        handle.touched = False
+        return
     inexact = [row for row in catalog.everything(db) if (row.uid_floor, row.modseq_floor) != (row.uidnext, row.modseq)]
     generation = int(db.value("SELECT generation FROM state")) + 1
     with db.durable():

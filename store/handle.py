@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,14 +128,19 @@ class _Pin:
             self._handle.unpinned.set()
 
 
+AGAIN = 5.0  # seconds after which a folder that could not be read is tried again
+
+
 @dataclass(slots=True)
 class Looked:
     """When the account's directory was compared with the index (`store.structure`): the time it had, and when that was,
-    by the clock; `settled`: it had it long enough to show any change."""
+    by the clock; `settled`: it had it long enough to show any change; `again`: when it is compared all the same, for a
+    folder could not be read."""
 
     time: int = -1
     at: float = 0.0
     settled: int = -1
+    again: float = math.inf
 
 
 class Handle:

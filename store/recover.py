@@ -10,19 +10,19 @@ nothing again (promise P5).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import core.log
 from core.frozen import dataclass
 from store import catalog, contents, folders, journal, layout, leftovers, sidefile
 from store.catalog import FolderRow
-from store.faults import IndexDamagedError, consistent
-from store.handle import Handle, folder_directory
+from store.faults import IndexDamagedError, UnopenedError, before_changes, consistent, is_no_directory, of_a_file
+from store.handle import AGAIN, Handle, Looked, folder_directory
 from store.lockfile import ALL, State, Word
 from store.names import LONG, directory_folder
 from store.names import folder_directory as folder_directory_name
 from store.scan import scan_folder
-from store.schema import NEW_LIFE
+from store.schema import NEW_LIFE, UNOPENED, UNOPENED_OLD
 from store.sidefile import FolderFile
 from store.transaction import Transaction
 from store.trust import Trust, judge
@@ -63,6 +63,8 @@ def agree(handle: Handle, *, found: bool = True) -> Standing:
     if now.trust is Trust.ROWS:
         _refuse_damage(handle)
     touched = word.folders if word is not None and now.trust is Trust.TOUCHED else (ALL,)
+    if not _are_there(handle, touched):
+        touched = (ALL,)
     generation = 1 + max(now.generation, word.generation if word else 0)
     if word is not None and word.boot == handle.tools.boot and word.state is State.BUSY:
         _make_durable(handle, touched)
@@ -84,6 +86,19 @@ def doubt(handle: Handle, now: Standing) -> None:
     handle.lock.write(Word(handle.tools.boot, now.generation, State.BUSY, (ALL,)))
 
 
+def _are_there(handle: Handle, touched: tuple[str, ...]) -> bool:
+    """False: one was taken away by hand meanwhile, and would keep the account shut."""
+    for row in catalog.everything(handle.writer) if ALL not in touched else ():
+        if str(row.number) in touched:
+            try:
+                if not handle.fs.exists(handle.root, f"{row.directory or '.'}/cur"):
+                    return False
+            except OSError as error:
+                if is_no_directory(error):
+                    return False
+    return True
+
+
 def _make_durable(handle: Handle, touched: tuple[str, ...]) -> None:
     """A writer that was killed may have left names, lines and side files that no sync has covered. They are about to be
     believed, told, and acknowledged to whoever delivers again: a power loss must not take them any more."""
@@ -95,11 +110,18 @@ def _make_durable(handle: Handle, touched: tuple[str, ...]) -> None:
         numbers = [int(number) for number in touched]
         known = [row.directory for row in catalog.everything(handle.writer) if row.number in numbers]
     for directory in known:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), folder_directory(fs, root, directory) as fd:
-            journal.make_durable(fs, fd)
+        with contextlib.ExitStack() as opened:
+            try:
+                fd = opened.enter_context(folder_directory(fs, root, directory))
+                cur = opened.enter_context(folder_directory(fs, fd, "cur"))
+            except OSError as error:
+                if is_no_directory(error) or of_a_file(error):  # nor is it believed, then
+                    continue
+                raise
+            with contextlib.suppress(FileNotFoundError):
+                journal.make_durable(fs, fd)
             fs.sync(fd)
-            with folder_directory(fs, fd, "cur") as cur:
-                fs.sync(cur)
+            fs.sync(cur)
 
 
 def _refuse_damage(handle: Handle) -> None:
@@ -120,13 +142,13 @@ def _reconcile(handle: Handle, trust: Trust, touched: tuple[str, ...], generatio
         _new_life(handle, trust)
         if trust is Trust.ROWS:
             contents.mend(handle.writer)
+        unread = frozenset[str]()
         if ALL in touched:
             _finish_rename(handle)
-            _agree_on_folders(transaction, trust)
+            unread = _agree_on_folders(transaction, trust)
         for row in catalog.everything(handle.writer):
-            if ALL in touched or str(row.number) in touched:
-                _take_words(transaction, row)
-                scan_folder(transaction, row.id, trust)
+            if row.id not in unread and (ALL in touched or str(row.number) in touched):
+                _look(transaction, row, trust)
         _count_account(transaction)
         handle.writer.run("UPDATE state SET generation = ?, clean = 0", (generation,))
         _new_life(handle, trust)
@@ -137,6 +159,30 @@ def _reconcile(handle: Handle, trust: Trust, touched: tuple[str, ...], generatio
         if handle.writer.in_transaction:
             handle.writer.run("ROLLBACK")
         raise
+
+
+def _look(transaction: Transaction, row: FolderRow, trust: Trust) -> None:
+    """One folder. One that cannot be read keeps what the index tells of it, and nobody else waits for it."""
+    try:
+        _take_words(transaction, row)
+        scan_folder(transaction, row.id, _believed(row, trust))
+    except UnopenedError as error:
+        _keep(transaction, row, trust, error)
+
+
+def _believed(row: FolderRow, trust: Trust) -> Trust:
+    """A folder that could not be read when no row was believed is still to be looked at so."""
+    return Trust.ROWS if row.changed == UNOPENED_OLD and trust is Trust.TOUCHED else trust
+
+
+def _keep(transaction: Transaction, row: FolderRow, trust: Trust, error: OSError) -> None:
+    """The folder cannot be read: its row says so, and it is refused until it can (`Transaction.refuse_unopened`)."""
+    handle = transaction.handle
+    handle.tell_once("store-folder-unread", row.directory, folder=row.id, directory=row.directory, cause=str(error))
+    row.changed = UNOPENED if _believed(row, trust) is Trust.TOUCHED else UNOPENED_OLD
+    catalog.update(transaction.db, row)
+    transaction.forget_rows()
+    handle.structure = Looked(again=handle.tools.clock.monotonic() + AGAIN)
 
 
 def _new_life(handle: Handle, trust: Trust) -> None:
@@ -173,12 +219,17 @@ class _Found:
     name: str
 
 
-def _agree_on_folders(transaction: Transaction, trust: Trust) -> None:
-    """Rows for the folders that are there, none for those that are not; identity as the side files tell it."""
+def _agree_on_folders(transaction: Transaction, trust: Trust) -> frozenset[str]:
+    """Rows for the folders that are there, none for those that are not; identity as the side files tell it. The ids of
+    those whose directories cannot be read: they stay as they are."""
     known = {row.id: row for row in catalog.everything(transaction.db)}
-    found = {item.file.id: item for item in _folders_on_disk(transaction)}
+    items, errors = _folders_on_disk(transaction)
+    unread = {row.id: row for row in known.values() if row.directory in errors}
+    found = {item.file.id: item for item in _distinct(transaction, items, unread)}
     for row in known.values():
-        if row.id not in found:
+        if row.id in unread:
+            _keep(transaction, row, trust, errors[row.directory])
+        elif row.id not in found:
             catalog.delete(transaction.db, row)
     # Names and directories are unique: those that changed step aside before they take their new places.
     for row in known.values():
@@ -187,43 +238,51 @@ def _agree_on_folders(transaction: Transaction, trust: Trust) -> None:
             catalog.rename(transaction.db, row)
     for item in found.values():
         row = known.get(item.file.id) or _new_row(transaction, item)
-        _take_identity(row, item, trust)
+        _take_identity(row, item, _believed(row, trust))
         catalog.rename(transaction.db, row)
         catalog.update(transaction.db, row)
     transaction.forget_rows()
     leftovers.sweep(transaction.fs, transaction.handle.root, transaction.now)
+    return frozenset(unread)
 
 
-def _folders_on_disk(transaction: Transaction) -> list[_Found]:
+def _folders_on_disk(transaction: Transaction) -> tuple[list[_Found], dict[str, OSError]]:
+    """And the directories that cannot be read."""
     fs, root = transaction.fs, transaction.handle.root
     items: list[_Found] = []
+    errors: dict[str, OSError] = {}
     swept = False
     for directory in ["", *sorted(name for name in fs.names(root) if name.startswith("."))]:
         if directory.startswith(layout.MAKING):
             layout.remove_tree(fs, root, directory)
             swept = True
             continue
-        item = _folder_at(transaction, directory)
+        try:
+            with before_changes():
+                item = _folder_at(transaction, directory)
+        except UnopenedError as error:
+            errors[directory] = error
+            continue
         if item is not None:
             items.append(item)
     if swept:  # after a clean stop nobody looks again for what a power loss may bring back
         fs.sync(root)
-    return _distinct(transaction, items)
+    return items, errors
 
 
-def _distinct(transaction: Transaction, items: Sequence[_Found]) -> list[_Found]:
+def _distinct(transaction: Transaction, items: Sequence[_Found], unread: Mapping[str, FolderRow]) -> list[_Found]:
     """A directory copied by hand becomes a folder of its own: the copy is the one that the index does not know. One
-    that tells the name of another (".%41" beside ".A") is left alone."""
+    that tells the name of another (".%41" beside ".A") is left alone. `unread` by their ids keep theirs, and names."""
     places = catalog.places(transaction.db)
     found: dict[str, _Found] = {}
-    taken = set[str]()
+    taken = {row.name for row in unread.values()}
     for each in sorted(items, key=lambda item: (places.get(item.file.id) != item.directory, not _is_usual(item))):
         if each.name in taken:
             ref = transaction.handle.ref.id
             log.warning("store-odd-folder", account=ref, directory=each.directory, cause="another folder has its name")
             continue
         taken.add(each.name)
-        item = _with_new_identity(transaction, each) if each.file.id in found else each
+        item = _with_new_identity(transaction, each) if each.file.id in found or each.file.id in unread else each
         found[item.file.id] = item
     return list(found.values())
 
@@ -234,13 +293,16 @@ def _is_usual(item: _Found) -> bool:
 
 
 def _folder_at(transaction: Transaction, directory: str) -> _Found | None:
-    """None for what is no folder: a symbolic link, a directory without cur/, a name that tells nothing."""
+    """None for what is no folder: a symbolic link, a directory without cur/, a name that tells nothing. Raises OSError
+    where that cannot be read."""
     try:
         with folder_directory(transaction.fs, transaction.handle.root, directory) as fd:
             if not transaction.fs.exists(fd, "cur"):
                 return None
             file = sidefile.read_folder(transaction.fs, fd)
     except OSError as error:
+        if not is_no_directory(error):
+            raise
         log.warning("store-odd-folder", account=transaction.handle.ref.id, directory=directory, cause=str(error))
         return None
     name = directory_folder(directory) or (file.name if file else "")
@@ -272,7 +334,9 @@ def _with_new_identity(transaction: Transaction, item: _Found) -> _Found:
 
 
 def _new_row(transaction: Transaction, item: _Found) -> FolderRow:
+    """It is looked at as if its rows were not believed: its messages have UIDs below its floor, and keep them."""
     row = catalog.fresh(item.file, item.name, item.directory)
+    row.changed = UNOPENED_OLD
     catalog.insert(transaction.db, row)
     return row
 
@@ -292,7 +356,7 @@ def _take_words(transaction: Transaction, row: FolderRow) -> None:
     """What the side file tells beside identity and floors: letters in file names mean its keywords, and a writer that
     died had written them before it could tell the index."""
     try:
-        with folder_directory(transaction.fs, transaction.handle.root, row.directory) as fd:
+        with before_changes(), folder_directory(transaction.fs, transaction.handle.root, row.directory) as fd:
             file = sidefile.read_folder(transaction.fs, fd)
     except FileNotFoundError:
         return

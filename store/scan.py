@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from store import adopt, catalog, contents, journal, odd, records, stage
 from store.catalog import FolderRow
-from store.faults import of_a_file
+from store.faults import before_changes, of_a_file
 from store.journal import Journal
 from store.names import KEYWORD_LETTERS, FileName, believed, is_delivery, parse, unique_of
 from store.records import Prepared, Record
@@ -43,10 +43,13 @@ class _Known:
 
 
 def scan_folder(transaction: Transaction, folder_id: str, trust: Trust) -> None:
-    """Every name in cur/ and new/ against the rows and the journal."""
+    """Every name in cur/ and new/ against the rows and the journal. Raises UnopenedError."""
     row = transaction.folder(folder_id)
-    with transaction.directory(row) as fd:
-        told = journal.read(transaction.fs, fd)
+    transaction.refuse_unopened(row)
+    with before_changes():
+        with transaction.directory(row) as fd:
+            told = journal.read(transaction.fs, fd)
+        names = set(transaction.fs.names(transaction.cur(row)))
     known = _rows(transaction, row)
     doomed = {
         name
@@ -54,7 +57,6 @@ def scan_folder(transaction: Transaction, folder_id: str, trust: Trust) -> None:
             "SELECT name FROM doomed WHERE key BETWEEN ? AND ?", (key(row.number, 0), key(row.number, UID_MASK))
         )
     }
-    names = set(transaction.fs.names(transaction.cur(row)))
     octets, messages = transaction.octets - row.size, transaction.messages - row.messages
     scan = _Scan(transaction, row, told, known, trust)
     scan.match(names - doomed)

@@ -11,6 +11,7 @@ VERSION = 5  # PRAGMA user_version; older ones are brought up (`store.migrate`),
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 CONTENT_TABLES = ("summaries", "heads", "sorting")  # one row in each for what messages share (`store.contents`)
+UNOPENED, UNOPENED_OLD = -2, -3  # in `folders.changed`: it could not be read; its rows are not believed either
 SEEN, DELETED = 1, 8  # bits of `messages.flags` that are counted; plain integers, which cost a tenth of Flag's
 
 SORTING = """CREATE TABLE sorting (

@@ -6,9 +6,12 @@ the index. Who finds a difference has the folders agreed on anew (`recover.doubt
 
 from __future__ import annotations
 
-from store import catalog, sidefile
+import math
+
+from store import catalog, journal, sidefile
+from store.faults import is_no_directory
 from store.fsops import FileSystem
-from store.handle import Handle, folder_directory
+from store.handle import AGAIN, Handle, folder_directory
 from store.index import TICK, Connection
 from store.layout import MAKING
 from store.names import directory_folder
@@ -19,14 +22,21 @@ def differs(handle: Handle, db: Connection) -> bool:
     change that is under way. Where one cannot look, it is looked again the next time."""
     seen = handle.structure
     time = handle.fs.status(handle.root).st_ctime_ns
-    if time == seen.settled:
+    now = handle.tools.clock.monotonic()
+    if time == seen.settled and now < seen.again:
         return False
     try:
-        if _compared(handle, db):
-            return True
+        due = seen.again == math.inf or now >= seen.again
+        found = _compared(handle, db, tried=due)
     except OSError:
         return False
-    now = handle.tools.clock.monotonic()
+    if found:
+        seen.settled = -1  # who holds the lock finds it, too
+        return True
+    if found is False:
+        seen.again = math.inf
+    elif due:
+        seen.again = now + AGAIN
     if time != seen.time:
         seen.time, seen.at = time, now
     elif now - seen.at > TICK:
@@ -34,15 +44,43 @@ def differs(handle: Handle, db: Connection) -> bool:
     return False
 
 
-def _compared(handle: Handle, db: Connection) -> bool:
+def _compared(handle: Handle, db: Connection, *, tried: bool) -> bool | None:
+    """None: no difference is found, and one of them cannot be read. `tried`: whether those are that could not be."""
     fs, root = handle.fs, handle.root
     names = directories(fs, root)
     places = catalog.places(db)
     known = {directory for directory in places.values() if directory}
     if known - names:
         return True
+    unread = False
+    for directory in catalog.unopened(db):
+        if tried and _opens(fs, root, directory):
+            return True
+        unread = True
     told = catalog.names(db)
-    return any(name not in told for name in (name_of(fs, root, each) for each in names - known) if name)
+    for each in names - known:
+        try:
+            name = name_of(fs, root, each)
+        except OSError:
+            unread = True
+            continue
+        if name and name not in told:
+            return True
+    return None if unread else False
+
+
+def _opens(fs: FileSystem, root: int, directory: str) -> bool:
+    """All that is read before anything is changed (`store.scan`)."""
+    try:
+        with folder_directory(fs, root, directory) as fd:
+            fs.exists(fd, "cur")
+            sidefile.read_folder(fs, fd)
+            journal.read(fs, fd)
+            with folder_directory(fs, fd, "cur") as cur:
+                fs.names(cur)
+    except OSError as error:
+        return is_no_directory(error)
+    return True
 
 
 def directories(fs: FileSystem, root: int) -> set[str]:
@@ -51,12 +89,14 @@ def directories(fs: FileSystem, root: int) -> set[str]:
 
 
 def name_of(fs: FileSystem, root: int, directory: str) -> str:
-    """The folder's; "" for what is no folder, as recovery sees it."""
+    """The folder's; "" for what is no folder, as recovery sees it. Raises OSError where that cannot be read."""
     try:
         with folder_directory(fs, root, directory) as fd:
             if not fs.exists(fd, "cur"):
                 return ""
             file = sidefile.read_folder(fs, fd)
-    except OSError:
-        return ""
+    except OSError as error:
+        if is_no_directory(error):
+            return ""
+        raise
     return directory_folder(directory) or (file.name if file else "")

@@ -11,12 +11,13 @@ must be seen on one page.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import core.log
-from core.errors import InvalidError
+from core.errors import InvalidError, StorageError
 from store import catalog, contents, journal, records, sidefile, stage
 from store.catalog import FolderRow
 from store.handle import Handle, folder_directory
@@ -266,8 +267,17 @@ class Transaction:
         row = catalog.by_name(self.db, name)
         return None if row is None else self._folders.setdefault(row.id, row)
 
+    def refuse_unopened(self, row: FolderRow) -> None:
+        """What the files of a folder tell that could not be read is not known: no UID or mod-sequence is given there
+        before somebody has looked (`store.structure`). Raises StorageError."""
+        if row.changed < -1 and not self._quiet:
+            seen = self.handle.structure
+            seen.again = 0.0 if seen.again == math.inf else seen.again  # another process may have been the one
+            raise StorageError("the folder cannot be read for now", code="storage-folder")
+
     def touch(self, row: FolderRow) -> None:
         """Say, before anything on disk changes, which folder the next writer must look at if we die."""
+        self.refuse_unopened(row)
         self._touch(str(row.number))
 
     def touch_structure(self) -> None:
@@ -324,6 +334,7 @@ class Transaction:
 
     def allocate(self, row: FolderRow, count: int) -> int:
         """The first of `count` new UIDs."""
+        self.refuse_unopened(row)
         first = row.uidnext
         if first + count > UID_MASK:
             raise InvalidError("the folder has no UIDs left", code="uids-exhausted")
@@ -339,6 +350,7 @@ class Transaction:
 
     def next_modseq(self, row: FolderRow) -> int:
         """One higher than any before in this folder."""
+        self.refuse_unopened(row)
         if row.modseq + 1 >= row.modseq_floor:  # strictly below: what recovery tells must be news to everybody
             self._raise_floors(row, uid_floor=row.uid_floor, modseq_floor=row.modseq + MODSEQ_BLOCK)
         row.modseq += 1

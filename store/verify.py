@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from store import catalog, contents, copies, journal, odd, records, sidefile, structure, unreadable
 from store.catalog import FolderRow
+from store.faults import of_a_file
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import INDEX_FILE
@@ -112,8 +113,13 @@ def verify_account(handle: Handle) -> list[str]:
     rows = catalog.everything(handle.writer)
     faults = [f"{label}: {fault}" for fault in _verify_structure(handle, rows)]
     for row in rows:
-        if _has_cur(handle, row):
-            faults += [f"{label} {row.name}: {fault}" for fault in _verify_folder(handle, row)]
+        try:
+            if _has_cur(handle, row):
+                faults += [f"{label} {row.name}: {fault}" for fault in _verify_folder(handle, row)]
+        except OSError as error:
+            if not of_a_file(error):
+                raise
+            faults.append(f"{label} {row.name}: the folder cannot be read: {error.strerror}")
     answer = handle.writer.value("PRAGMA quick_check")
     if answer != "ok":
         faults.append(f"{label}: index is damaged: {answer}")
@@ -124,13 +130,18 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
     """Folders both ways, the quota's sums, the tables that go with `messages`, a rename cut off."""
     on_disk = {folder.directory: folder for folder in copies.folders(handle.fs, handle.root)}
     known = {row.directory: row for row in rows}
-    yield from (_without_folder(handle, row) for row in rows if row.directory not in on_disk)
+    unopened = catalog.unopened(handle.writer)
+    yield from (_without_folder(handle, row) for row in rows if row.directory not in {*on_disk, *unopened})
     for directory, folder in on_disk.items():
         if directory in known and known[directory].name != folder.name:
             yield f"directory {directory!r} is {folder.name!r}, the index tells {known[directory].name!r}"
     names = {row.name for row in rows}
     for directory in sorted(structure.directories(handle.fs, handle.root) - known.keys()):
-        name = structure.name_of(handle.fs, handle.root, directory)
+        try:
+            name = structure.name_of(handle.fs, handle.root, directory)
+        except OSError as error:
+            yield f"directory {directory!r} cannot be read: {error.strerror}"
+            continue
         if name in names:
             yield f"directory {directory!r} tells {name!r}, which another folder is called; it is left alone"
         elif name:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
-from store import journal, structure
+from store import catalog, journal, structure
 from store.fsops import FileSystem
 from store.handle import Handle
 from store.index import Connection
+from store.lockfile import State, Word
 from store.service import MaildirStore
-from store.types import AccountRef, Flag, Placement, Uid
+from store.types import AccountRef, Flag, ModSeq, Placement, Uid
 from tests.fakes.mail import mail
 from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, by_hand, cur, deliver, inbox_of, read
 from tests.store.picture import delete, fill, opened, picture
@@ -478,11 +479,11 @@ async def test_h110_a_directory_that_tells_another_folder_s_name_is_left_alone(
 async def test_h110_folders_are_compared_after_a_change_alone(
     store: MaildirStore, data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compared: list[bool] = []
+    compared: list[bool | None] = []
     real = structure._compared
 
-    def counted(handle: Handle, db: Connection) -> bool:
-        compared.append(real(handle, db))
+    def counted(handle: Handle, db: Connection, *, tried: bool) -> bool | None:
+        compared.append(real(handle, db, tried=tried))
         return compared[-1]
 
     monkeypatch.setattr(structure, "_compared", counted)
@@ -498,3 +499,49 @@ async def test_h110_folders_are_compared_after_a_change_alone(
     assert compared == []
     (data / "domains/mairie.test/maire/.Archive").rename(data / "domains/mairie.test/maire/.Alt")
     assert "Alt" in await names_of(store)
+
+
+async def test_h110_a_folder_taken_away_by_hand_and_put_back_keeps_its_uids(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    """Cause: its messages got new UIDs, and programs loaded them all again."""
+    account = await store.account(MAIRIE)
+    for number in range(3):
+        await deliver(store, MAIRIE, number, Placement("Archive", Flag.FLAGGED))
+    before = await account.folder("Archive")
+    assert before is not None
+    rows = [row._replace(modseq=ModSeq(0)) for row in await all_rows(await account.mailbox("Archive"))]
+    await store.flush()
+    root = data / "domains/mairie.test/maire"
+    (root / ".Archive").rename(data / "elsewhere")
+    assert "Archive" not in await names_of(store)
+    (data / "elsewhere").rename(root / ".Archive")
+    assert "Archive" in await names_of(store)
+    after = await account.folder("Archive")
+    assert after is not None
+    assert (after.id, after.uidvalidity, after.messages) == (before.id, before.uidvalidity, 3)
+    assert after.uidnext >= before.uidnext
+    assert after.highest_modseq > before.highest_modseq
+    found = await all_rows(await account.mailbox("Archive"))
+    assert [row._replace(modseq=ModSeq(0)) for row in found] == rows
+    assert (await deliver(store, MAIRIE, 4, Placement("Archive"))).uid >= after.uidnext
+    assert await store.verify(None) == []
+
+
+async def test_h110_a_folder_removed_by_hand_while_a_writer_that_died_had_touched_it(
+    data: Path, clock: ManualClock
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.flush()
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    row = catalog.by_name(entry.handle.reader, "Archive")
+    word = entry.handle.lock.read()
+    assert row is not None
+    assert word is not None
+    entry.handle.lock.write(Word(word.boot, word.generation, State.BUSY, (str(row.number),)))
+    shutil.rmtree(data / "domains/mairie.test/maire/.Archive")
+    assert (await deliver(store, MAIRIE, 9)).uid
+    assert "Archive" not in await names_of(store)
+    await store.close()
