@@ -88,6 +88,14 @@ def mailbox_id_code(folder_id: str) -> str:
     return f"MAILBOXID ({folder_id})"
 
 
+def selected(*, uidnext: int, uidvalidity: int, modseq: int, folder_id: str) -> bytes:
+    """The numbers of a mailbox that is opened, in one piece (RFC 9051 6.3.2)."""
+    return (
+        f"* OK [UIDNEXT {uidnext}] next UID\r\n* OK [UIDVALIDITY {uidvalidity}] UIDs are valid\r\n"
+        f"* OK [{highest_modseq_code(modseq)}] highest\r\n* OK [{mailbox_id_code(folder_id)}] this mailbox\r\n"
+    ).encode("ascii")
+
+
 def modified_code(numbers: Iterable[int]) -> str:
     """MODIFIED, RFC 7162 3.1.3: the messages that failed UNCHANGEDSINCE, by UID or number as the command."""
     return f"MODIFIED {sequence.encode_numbers(numbers).decode('ascii')}"

@@ -34,6 +34,22 @@ _Identity = tuple[tuple[int, int] | None, ...]  # device and inode of `SHARED_FI
 Row = tuple[Any, ...]  # what SQLite gives: a seam
 
 
+class _Reading:
+    """A class, because each command comes through one."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: apsw.Connection) -> None:
+        self._raw = raw
+
+    def __enter__(self) -> None:
+        self._raw.execute("BEGIN")
+
+    def __exit__(self, *_: object) -> None:
+        if self._raw.in_transaction:
+            self._raw.execute("COMMIT")
+
+
 class Connection:
     """Our few words over one apsw connection."""
 
@@ -87,15 +103,9 @@ class Connection:
             self._raw.set_busy_timeout(BUSY_MS)
         return True
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> _Reading:
         """One consistent view over several questions; no await may happen inside."""
-        self._raw.execute("BEGIN")
-        try:
-            yield
-        finally:
-            if self._raw.in_transaction:
-                self._raw.execute("COMMIT")
+        return _Reading(self._raw)
 
     @contextlib.contextmanager
     def durable(self) -> Iterator[None]:

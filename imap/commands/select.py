@@ -152,10 +152,9 @@ def _describe(session: Session, snapshot: Snapshot) -> bytes:
         responses.flags(snapshot.keywords),
         responses.exists(snapshot.messages),
         selected.permanent_flags(snapshot.keywords),
-        responses.untagged("OK", "next UID", f"UIDNEXT {snapshot.uidnext}"),
-        responses.untagged("OK", "UIDs are valid", f"UIDVALIDITY {snapshot.uidvalidity}"),
-        responses.untagged("OK", "highest", responses.highest_modseq_code(snapshot.modseq)),
-        responses.untagged("OK", "this mailbox", responses.mailbox_id_code(folder.id)),
+        responses.selected(
+            uidnext=snapshot.uidnext, uidvalidity=snapshot.uidvalidity, modseq=snapshot.modseq, folder_id=folder.id
+        ),
     ]
     if session.rev2:
         uses = [folder.special_use] if folder.special_use else []
