@@ -1,6 +1,7 @@
 """What is done behind the answers: flag letters into file names, unlinking of expunged files, journals kept small.
 
-At most so much per turn, so that nobody waits long for the account. Everything here may be cut off at any point.
+At most so much per turn, so that nobody waits long for the account. A folder that could not be read is left alone.
+Everything here may be cut off at any point.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from store import catalog, folders, journal, sums
 from store.catalog import FolderRow
 from store.names import KEYWORD_LETTERS, with_letters
 from store.scan import scan_folder
-from store.schema import UID_BITS, UID_MASK, unsigned
+from store.schema import UID_BITS, UID_MASK, UNOPENED, unsigned
 from store.transaction import Transaction
 from store.trust import Trust
 
@@ -41,14 +42,16 @@ def _compact_journals(transaction: Transaction) -> None:
     if not transaction.has_journalled:
         while grown:
             with contextlib.suppress(NotFoundError):  # deleted meanwhile
-                folders.compact_journal(transaction, transaction.folder(grown.pop()))
+                row = transaction.folder(grown.pop())
+                if row.changed > UNOPENED:
+                    folders.compact_journal(transaction, row)
 
 
 def _write_letters(transaction: Transaction) -> bool:
     rows = transaction.db.all(
         "SELECT m.key, m.name, m.flags, m.keywords FROM folders f JOIN messages m INDEXED BY messages_unwritten "
-        "ON m.folder = f.number AND m.unwritten LIMIT ?",
-        (LETTERS_PER_TURN,),
+        "ON m.folder = f.number AND m.unwritten WHERE f.changed > ? LIMIT ?",
+        (UNOPENED, LETTERS_PER_TURN),
     )
     by_folder: dict[int, list[_Waiting]] = defaultdict(list)
     for key, name, flags, bits in rows:
@@ -95,7 +98,11 @@ def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Wai
 
 
 def _unlink(transaction: Transaction) -> bool:
-    rows = transaction.db.all("SELECT key, name FROM doomed LIMIT ?", (UNLINKS_PER_TURN,))
+    rows = transaction.db.all(
+        f"SELECT key, name FROM doomed WHERE key >> {UID_BITS} NOT IN "  # noqa: S608 - a constant
+        "(SELECT number FROM folders WHERE changed <= ?) LIMIT ?",
+        (UNOPENED, UNLINKS_PER_TURN),
+    )
     known = {row.number: row for row in catalog.everything(transaction.db)} if rows else {}
     shrunk: set[str] = set()
     for key, name in rows:

@@ -3,6 +3,7 @@ can be read; nobody else waits for it."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ from core.errors import StorageError
 from store.fsops import FileSystem
 from store.lockfile import LOCK_FILE
 from store.types import Flag, Placement
-from tests.store.helpers import MAIRIE, all_rows, deliver, read
+from tests.store.helpers import MAIRIE, all_rows, cur, deliver, read
 from tests.store.picture import delete, fill, numbers, opened, picture
 
 
@@ -178,6 +179,37 @@ async def test_h110_folders_changed_by_hand_while_another_cannot_be_read(
     assert (await archive.snapshot()).messages == 3 + (first == "deliver")
     assert (await all_rows(archive))[:3] == rows
     assert await read(archive, 1)
+    await store.close()
+
+
+@pytest.mark.faults
+async def test_h109_what_is_done_behind_goes_on_beside_a_folder_that_cannot_be_read(
+    data: Path, clock: ManualClock
+) -> None:
+    disk = Disk()
+    store = await opened(data, clock, fs=disk)
+    account = await store.account(MAIRIE)
+    for name in ("INBOX", "Archive"):
+        for number in range(2):
+            await deliver(store, MAIRIE, number, Placement(name))
+    await store.flush()
+    boxes = [await account.mailbox(name) for name in ("INBOX", "Archive")]
+    disk.bad = ".Archive"
+    for box in boxes:
+        with contextlib.suppress(StorageError):
+            await box.store_flags([(1, 1)], add=Flag.FLAGGED)
+        with contextlib.suppress(StorageError):
+            await box.expunge([(2, 2)], only_deleted=False)
+    (data / "domains/mairie.test/maire/.Junk").rename(data / "domains/mairie.test/maire/.Alt")
+    await account.folders()
+    await store.flush()
+    (left,) = cur(data, MAIRIE)
+    assert left.name.endswith(":2,F")
+    disk.bad = "nothing"
+    clock.advance(6.0)
+    assert (await boxes[1].snapshot()).messages
+    await store.flush()
+    assert sorted(path.name.partition(":2,")[2] for path in cur(data, MAIRIE, ".Archive")) == ["", "F"]
     await store.close()
 
 
