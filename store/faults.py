@@ -94,7 +94,7 @@ def before_changes() -> Iterator[None]:
     except OSError as error:
         if not of_a_file(error):
             raise
-        raise UnopenedError(error.errno, str(error)) from error
+        raise UnopenedError(error.errno, error.strerror or "", error.filename) from error
 
 
 _GONE = apsw.CantOpenError | apsw.IOError | apsw.ReadOnlyError | apsw.SQLError

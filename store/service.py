@@ -310,11 +310,13 @@ class MaildirStore:
     async def _examine(self, handle: Handle, submit: Callable[..., Coroutine[Any, Any, None]]) -> None:
         with whole():
             if structure.differs(handle, handle.reader):
-                await submit(lambda _transaction: None)  # before any change they agree
+                with contextlib.suppress(StorageError):
+                    await submit(lambda _transaction: None)  # before any change they agree
             rows = catalog.everything(handle.reader)
             odd = [row.id for row in rows if outside.suspicious(handle, row.id)]
         for folder_id in odd:
-            await submit(lambda transaction, odd_id=folder_id: outside.examine(transaction, odd_id))
+            with contextlib.suppress(StorageError):  # of the others is told all the same; who asks for it is refused
+                await submit(lambda transaction, odd_id=folder_id: outside.examine(transaction, odd_id))
 
     def _word(self, ref: AccountRef) -> Word | None:
         """The lock file's word of an account that is not open here."""

@@ -214,6 +214,28 @@ async def test_h109_what_is_done_behind_goes_on_beside_a_folder_that_cannot_be_r
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("known", [False, True])
+async def test_h109_who_idles_is_told_of_others_beside_a_folder_that_cannot_be_read(
+    data: Path, clock: ManualClock, *, known: bool
+) -> None:
+    """Cause: the look for changes by other processes ended at the first folder that could not be looked at."""
+    disk = Disk()
+    store = await opened(data, clock, fs=disk)
+    other = await opened(data, clock)
+    await deliver(store, MAIRIE, 1)
+    await store._look(MAIRIE)
+    disk.bad = ".Archive"
+    if known:
+        (data / "domains/mairie.test/maire/.Junk").rename(data / "domains/mairie.test/maire/.Alt")
+        await (await store.account(MAIRIE)).folders()
+    for number in (2, 3):
+        told = await deliver(other, MAIRIE, number)
+        assert (told.folder_id, told.modseq) in {(hint.folder_id, hint.modseq) for hint in await store._look(MAIRIE)}
+    await other.close()
+    await store.close()
+
+
+@pytest.mark.faults
 async def test_h109_too_few_descriptors_lose_no_folder(data: Path, clock: ManualClock) -> None:
     """Cause: each folder that could not be opened for want of one was taken for none."""
     disk = Disk()
