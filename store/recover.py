@@ -10,6 +10,7 @@ nothing again (promise P5).
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Mapping, Sequence
 
 import core.log
@@ -29,6 +30,7 @@ from store.trust import Trust, judge
 from store.types import INBOX
 
 log = core.log.get(__name__)
+NO_CUR = "INBOX has no cur/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,9 @@ def doubt(handle: Handle, now: Standing) -> None:
 def _are_there(handle: Handle, touched: tuple[str, ...]) -> bool:
     """False: one was taken away by hand meanwhile, and would keep the account shut."""
     for row in catalog.everything(handle.writer) if ALL not in touched else ():
-        if str(row.number) in touched:
+        if str(row.number) in touched and row.directory:  # an account without INBOX is nobody's wish
             try:
-                if not handle.fs.exists(handle.root, f"{row.directory or '.'}/cur"):
+                if not handle.fs.exists(handle.root, f"{row.directory}/cur"):
                     return False
             except OSError as error:
                 if is_no_directory(error):
@@ -165,6 +167,8 @@ def _look(transaction: Transaction, row: FolderRow, trust: Trust) -> None:
     """One folder. One that cannot be read keeps what the index tells of it, and nobody else waits for it."""
     try:
         _take_words(transaction, row)
+        if not row.directory and not transaction.fs.exists(transaction.handle.root, "cur"):
+            raise UnopenedError(errno.EIO, NO_CUR)
         scan_folder(transaction, row.id, _believed(row, trust))
     except UnopenedError as error:
         _keep(transaction, row, trust, error)
@@ -225,6 +229,8 @@ def _agree_on_folders(transaction: Transaction, trust: Trust) -> frozenset[str]:
     known = {row.id: row for row in catalog.everything(transaction.db)}
     items, errors = _folders_on_disk(transaction)
     unread = {row.id: row for row in known.values() if row.directory in errors}
+    if "" in errors and all(row.directory for row in unread.values()):
+        raise errors[""]
     found = {item.file.id: item for item in _distinct(transaction, items, unread)}
     for row in known.values():
         if row.id in unread:
@@ -298,6 +304,8 @@ def _folder_at(transaction: Transaction, directory: str) -> _Found | None:
     try:
         with folder_directory(transaction.fs, transaction.handle.root, directory) as fd:
             if not transaction.fs.exists(fd, "cur"):
+                if not directory:  # as fsck leaves it: without INBOX mail would be refused for good
+                    raise UnopenedError(errno.EIO, NO_CUR)
                 return None
             file = sidefile.read_folder(transaction.fs, fd)
     except OSError as error:

@@ -73,13 +73,14 @@ def _opens(fs: FileSystem, root: int, directory: str) -> bool:
     """All that is read before anything is changed (`store.scan`)."""
     try:
         with folder_directory(fs, root, directory) as fd:
-            fs.exists(fd, "cur")
+            if not fs.exists(fd, "cur"):
+                return bool(directory)  # an account without INBOX is nobody's wish
             sidefile.read_folder(fs, fd)
             journal.read(fs, fd)
             with folder_directory(fs, fd, "cur") as cur:
                 fs.names(cur)
     except OSError as error:
-        return is_no_directory(error)
+        return bool(directory) and is_no_directory(error)
     return True
 
 

@@ -236,6 +236,40 @@ async def test_h109_who_idles_is_told_of_others_beside_a_folder_that_cannot_be_r
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("lost", ["believed", "power", "index"])
+async def test_h109_an_inbox_whose_directory_is_lost_refuses_no_mail_for_good(
+    data: Path, clock: ManualClock, lost: str
+) -> None:
+    """Cause: after a power loss, as when fsck moved cur/ to lost+found, there was no INBOX, and its mail bounced."""
+    store = await opened(data, clock)
+    await fill(store)
+    await store.flush()
+    before = await picture(store)
+    await store.close()
+    inbox = data / "domains/mairie.test/maire/cur"
+    inbox.rename(data / "found")
+    if lost == "power":
+        lose_power(data)
+    elif lost == "index":
+        delete(data)
+    store = await opened(data, clock)
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            await deliver(store, MAIRIE, 9)
+        clock.advance(6.0)
+    if lost != "index":
+        await deliver(store, MAIRIE, 9, Placement("Junk"))
+        await (await (await store.account(MAIRIE)).mailbox("Junk")).expunge(None, only_deleted=False)
+    (data / "found").rename(inbox)
+    await (await store.account(MAIRIE)).folders()
+    clock.advance(6.0)
+    await (await (await store.account(MAIRIE)).mailbox("INBOX")).snapshot()
+    assert await picture(store) == before
+    assert await store.verify(None) == []
+    await store.close()
+
+
+@pytest.mark.faults
 async def test_h109_too_few_descriptors_lose_no_folder(data: Path, clock: ManualClock) -> None:
     """Cause: each folder that could not be opened for want of one was taken for none."""
     disk = Disk()
