@@ -26,7 +26,7 @@ def serving(installation: Suite, output: int) -> Iterator[subprocess.Popen[bytes
     command = [BEFFROI, "serve", "--config", str(installation.config)]
     process = subprocess.Popen(command, stdout=output, stderr=output, cwd="/")
     try:
-        wait_until(lambda: installation.cli("status").returncode == 0, timeout=60, what="all doors to answer")
+        wait_until(lambda: installation.cli("status").returncode == 0, timeout=120, what="all doors to answer")
         yield process
     finally:
         if process.poll() is None:
@@ -63,7 +63,7 @@ def test_f169_mail_flows_and_workers_come_back_without_a_log(log: str) -> None:
                 if number == 1:
                     (front,) = _fronts(process.pid)
                     os.kill(front, signal.SIGKILL)  # the supervisor has something to tell
-                    wait_until(lambda: installation.cli("status").returncode == 0, timeout=60, what="the front")
+                    wait_until(lambda: installation.cli("status").returncode == 0, timeout=120, what="the front")
             assert _fronts(process.pid) != [front]
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
