@@ -52,7 +52,7 @@ def _create_one(transaction: Transaction, name: str, special_use: str, subscribe
     new = NewFolder(name, transaction.tools.ids.object_id(), next_uidvalidity(transaction), special_use, subscribed)
     directory = folder_directory(name, new.id)
     if fs.exists(root, directory):
-        structure.name_of(fs, root, directory)  # where it cannot be read, it may be this folder: nobody's mail bounces
+        structure.name_of(fs, root, directory)  # raises where it cannot be read: it may be this folder
         raise ConflictError("folder exists", code="folder-exists")
     layout.make_folder(fs, root, new, f"{layout.MAKING}{new.id}")
     transaction.on_failure(partial(layout.take_away, fs, root, directory, f"{layout.MAKING}{new.id}"), root)

@@ -304,7 +304,7 @@ def _folder_at(transaction: Transaction, directory: str) -> _Found | None:
     try:
         with folder_directory(transaction.fs, transaction.handle.root, directory) as fd:
             if not transaction.fs.exists(fd, "cur"):
-                if not directory:  # as fsck leaves it: without INBOX mail would be refused for good
+                if not directory:  # as fsck may leave it: INBOX is not forgotten
                     raise UnopenedError(errno.EIO, NO_CUR)
                 return None
             file = sidefile.read_folder(transaction.fs, fd)

@@ -237,10 +237,10 @@ async def test_h109_who_idles_is_told_of_others_beside_a_folder_that_cannot_be_r
 
 @pytest.mark.faults
 @pytest.mark.parametrize("lost", ["believed", "power", "index"])
-async def test_h109_an_inbox_whose_directory_is_lost_refuses_no_mail_for_good(
+async def test_h109_an_inbox_whose_directory_is_lost_is_not_forgotten(
     data: Path, clock: ManualClock, lost: str
 ) -> None:
-    """Cause: after a power loss, as when fsck moved cur/ to lost+found, there was no INBOX, and its mail bounced."""
+    """Cause: after a power loss, as when fsck moved cur/ to lost+found, INBOX was forgotten with all its messages."""
     store = await opened(data, clock)
     await fill(store)
     await store.flush()
