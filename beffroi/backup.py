@@ -24,7 +24,8 @@ MARKER = "backup.beffroi"
 
 
 def run(config: Config, config_path: Path, target: Path) -> Copied:
-    """Raises `ConfigError` when `target` is something else than an earlier backup, `StorageError`."""
+    """Raises `ConfigError` when `target` is something else than an earlier backup, `StorageError`. What the disk does
+    not give is told in the result, and all else is copied."""
     _prepare(config, target)
     try:
         _databases(config, target)
@@ -32,7 +33,9 @@ def run(config: Config, config_path: Path, target: Path) -> Copied:
         copied = _mail(config, target)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"the backup is not complete: {error}", code="backup") from error
-    (target / MARKER).write_text(f"backup of {config.hostname}, {time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
+    missing = len(copied.left_out) + copied.more_left_out
+    state = f"without {missing} that could not be read, " if missing else ""
+    (target / MARKER).write_text(f"backup of {config.hostname}, {state}{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
     return copied
 
 

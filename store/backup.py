@@ -5,22 +5,24 @@ side files. So the copy is one moment of the account, and nobody waits longer th
 
 Numbers in the copy's side files are raised: after a restore no UID and no mod-sequence comes back that was given after
 the backup, so mail programs never take one message for another (fault 167, promise P4) and need no new UIDVALIDITY.
-A second backup into the same directory copies what is new. Blocking: for a worker thread.
+A second backup into the same directory copies what is new. What the source's disk does not give is left out by name, an
+earlier copy of it stays, and everything else is copied. Blocking: for a worker thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import core.log
 from store import layout, sidefile
 from store.fsops import FileSystem
 from store.handle import folder_directory
 from store.journal import JOURNAL
-from store.lockfile import AccountLock
+from store.lockfile import AccountLock, LockKeptError
 from store.names import parse
 from store.sidefile import ACCOUNT_FILE, FolderFile
 
@@ -31,15 +33,21 @@ MODSEQS_AHEAD = 1_000_000_000
 UID_LAST = 0xFFFFFFFF
 LOOKS = 5  # at a folder whose files change under us
 SIDE_LIMIT = 64 * 1024 * 1024
+NAMED = 1000  # at most, of what is left out
+UNGIVEN = (errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EUCLEAN, errno.EBADMSG)
+NO_FILES = (errno.ELOOP, errno.ENXIO)  # of opening a link, or a socket
 
 
 @dataclass(slots=True)
 class Copied:
-    """What a run did: `messages` in the copy now, `new` of them copied in this run."""
+    """What a run did: `messages` in the copy now, `new` of them copied in this run. `left_out`: why, by the path below
+    the data directory of a file, folder or account; past `NAMED` they are only counted."""
 
     accounts: int = 0
     messages: int = 0
     new: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    more_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Backup:
 
     def __init__(self, fs: FileSystem, source: int, target: int) -> None:
         self._fs, self._source, self._target = fs, source, target
+        self._where = ""  # the account's path below the data directory
+        self._unread: set[str] = set()  # folders of it
         self.copied = Copied()
 
     def run(self) -> Copied:
@@ -86,11 +96,13 @@ class Backup:
             outer_names = _directories(fs, source)
             for outer in outer_names:
                 self._directory(target, outer)
-                with _pair(fs, source, target, outer) as (inner, copy):
-                    self._file(inner, copy, ACCOUNT_FILE)
+                with self._each(f"{name}/{outer}"), _pair(fs, source, target, outer) as (inner, copy):
+                    with self._each(f"{name}/{outer}/{ACCOUNT_FILE}"):
+                        self._file(inner, copy, ACCOUNT_FILE)
                     present = _directories(fs, inner)
                     for entry in present:
-                        with contextlib.suppress(FileNotFoundError):  # moved away under us
+                        self._where, self._unread = f"{name}/{outer}/{entry}", set()
+                        with contextlib.suppress(FileNotFoundError), self._each(self._where):  # moved away under us
                             self._account(inner, copy, entry, live=live)
                     self._drop(copy, set(_directories(fs, copy)) - set(present))
             self._drop(target, set(_directories(fs, target)) - set(outer_names))
@@ -116,7 +128,7 @@ class Backup:
         self._all_messages(root, copy)
         sides = {}
         for directory in _folders(fs, root):
-            with folder_directory(fs, root, directory) as fd:
+            with self._each_folder(directory), folder_directory(fs, root, directory) as fd:
                 sides[directory] = _Side(self._read(fd, JOURNAL), sidefile.read_folder(fs, fd))
         sides[""] = replace(sides[""], account=self._read(root, ACCOUNT_FILE)) if "" in sides else _Side()
         return sides
@@ -131,13 +143,14 @@ class Backup:
                 if side.file is not None and raised(side.file) != sidefile.read_folder(fs, fd):
                     sidefile.write_folder(fs, fd, raised(side.file))
                 self.copied.messages += _count(fs, fd)
-        self._drop(copy, set(_folders(fs, copy)) - set(sides))
+        self._drop(copy, set(_folders(fs, copy)) - set(sides) - self._unread)
         self._directory(copy, "tmp")
 
     def _all_messages(self, root: int, copy: int) -> None:
         fs = self._fs
         for directory in _folders(fs, root):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # renamed or deleted under us
+            # The first: renamed or deleted under us.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._each_folder(directory):
                 self._folder(root, copy, directory)
 
     def _folder(self, root: int, copy: int, directory: str) -> None:
@@ -149,9 +162,9 @@ class Backup:
                 self._directory(target, name)
             for name in ("cur", "new"):
                 with _pair(fs, source, target, name) as (files, copies):
-                    self._messages(files, copies)
+                    self._messages(files, copies, "/".join(part for part in (self._where, directory, name) if part))
 
-    def _messages(self, source: int, target: int) -> None:
+    def _messages(self, source: int, target: int, where: str) -> None:
         """Until a look finds nothing new; a file may get another name, or go, while it is copied."""
         fs = self._fs
         for _ in range(LOOKS):
@@ -164,7 +177,8 @@ class Backup:
                 if old is not None:  # other flags by now
                     fs.rename(target, old, target, name)
                 else:
-                    missed |= not self._message(source, target, name)
+                    with self._each(f"{where}/{name}"):
+                        missed |= not self._message(source, target, name)
             for gone in by_base.values():
                 fs.unlink(target, gone)
             if not missed:
@@ -175,27 +189,70 @@ class Backup:
         fs = self._fs
         try:
             fd = fs.open_to_read(source, name)
-        except OSError:
-            return fs.exists(source, name)  # a link planted there is not copied
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno in NO_FILES:  # planted there: it is not copied
+                return True
+            raise
         try:
             status = fs.status(fd)
             if not fs.is_plain(status):
                 return True
-            temporary = f".{name}"[:200]
-            with contextlib.suppress(FileNotFoundError):
-                fs.unlink(target, temporary)
-            made = fs.create(target, temporary)
-            try:
-                if status.st_size:
-                    fs.copy_range(fd, 0, status.st_size, made, 0)
-                fs.set_time(made, int(status.st_mtime))
-            finally:
-                fs.close(made)
-            fs.rename(target, temporary, target, name)
+            self._copy(fd, status, target, name)
         finally:
             fs.close(fd)
         self.copied.new += 1
         return True
+
+    def _copy(self, fd: int, status: os.stat_result, target: int, name: str) -> None:
+        fs, temporary = self._fs, f".{name}"[:200]
+        with contextlib.suppress(FileNotFoundError):
+            fs.unlink(target, temporary)
+        made = fs.create(target, temporary)
+        try:
+            if status.st_size:
+                fs.copy_range(fd, 0, status.st_size, made, 0)
+            fs.set_time(made, int(status.st_mtime))
+        except OSError:
+            fs.unlink(target, temporary)
+            raise
+        finally:
+            fs.close(made)
+        fs.rename(target, temporary, target, name)
+
+    # -- what the disk does not give -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _each(self, where: str) -> Iterator[None]:
+        """It is left out, and nobody else; an account, too, whose lock somebody keeps all the time. What the target
+        refuses, or a process without descriptors, ends the run."""
+        try:
+            yield
+        except LockKeptError as error:
+            self._leave_out(where, str(error))
+        except OSError as error:
+            if error.errno not in UNGIVEN:
+                raise
+            self._leave_out(where, error.strerror or str(error))
+
+    @contextlib.contextmanager
+    def _each_folder(self, directory: str) -> Iterator[None]:
+        done = False
+        with self._each(f"{self._where}/{directory}".rstrip("/")):
+            yield
+            done = True
+        if not done:
+            self._unread.add(directory)
+
+    def _leave_out(self, where: str, cause: str) -> None:
+        if where in self.copied.left_out:
+            return
+        log.error("backup-left-out", path=where, cause=cause)
+        if len(self.copied.left_out) < NAMED:
+            self.copied.left_out[where] = cause
+        else:
+            self.copied.more_left_out += 1
 
     # -- small things ----------------------------------------------------------------------------------------------
 
@@ -269,10 +326,14 @@ def _count(fs: FileSystem, folder: int) -> int:
 
 
 def _is_directory(fs: FileSystem, parent: int, name: str) -> bool:
+    """Or cannot be looked at: whoever opens it is told, and what an earlier run copied of it is not dropped."""
     try:
         fs.close(fs.open_directory(parent, name))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        if error.errno not in UNGIVEN:
+            raise
     return True
 
 

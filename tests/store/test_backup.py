@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -17,13 +18,14 @@ from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.types import Flag, Placement
 from tests.fakes.mail import content, mail
+from tests.fakes.odd_disk import Disk
 from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of, read
 from tests.store.picture import opened
 
 
-def back_up(data: Path, target: Path) -> Copied:
+def back_up(data: Path, target: Path, fs: FileSystem | None = None) -> Copied:
     target.mkdir(exist_ok=True)
-    fs = FileSystem()
+    fs = fs or FileSystem()
     source, copy = fs.open_root(str(data)), fs.open_root(str(target))
     try:
         return Backup(fs, source, copy).run()
@@ -222,3 +224,75 @@ async def test_an_account_that_fails_keeps_no_other_from_its_new_numbers(
     assert told.value.public == "maire@mairie.test: storage failed: [Errno 5] Input/output error"
     assert (await deliver(store, VOISIN, 11)).uid > last.uid + 1000
     assert await store.verify(None) == []
+
+
+class _Bad(Disk):
+    """Directories, too, whose names are `directory` cannot be opened."""
+
+    directory = "nothing"
+
+    def open_directory(self, parent: int, name: str) -> int:
+        if name == self.directory:
+            raise OSError(self.error, os.strerror(self.error))
+        return super().open_directory(parent, name)
+
+    def copy_range(self, source: int, start: int, size: int, target: int, offset: int) -> None:
+        self._refuse(source, start + size)
+        super().copy_range(source, start, size, target, offset)
+
+
+def _files(target: Path) -> set[str]:
+    return {str(path.relative_to(target)) for path in (target / "domains").rglob("*") if path.parent.name == "cur"}
+
+
+@pytest.mark.parametrize("at_open", [True, False], ids=["opening it", "reading it"])
+async def test_f151_a_message_that_cannot_be_read_is_named_and_all_others_are_copied(
+    store: MaildirStore, data: Path, tmp_path: Path, at_open: bool
+) -> None:
+    await _fill(store)
+    odd = sorted(path.name for path in (data / "domains").rglob("cur/*"))[1]
+    fs = _Bad()
+    fs.part, fs.at_open = odd, at_open
+    done = back_up(data, tmp_path / "copy", fs)
+    [(path, cause)] = done.left_out.items()
+    assert (data / path).name == odd
+    assert cause == os.strerror(errno.EIO)
+    assert (done.accounts, done.messages, done.new) == (2, 4, 4)
+    assert _files(tmp_path / "copy") == _files(data) - {path}
+    assert back_up(data, tmp_path / "copy").left_out == {}  # once the disk gives it again
+    assert _files(tmp_path / "copy") == _files(data)
+
+
+@pytest.mark.parametrize(
+    "directory", ["", "cur", MAIRIE.local, MAIRIE.domain], ids=["a folder", "every cur", "an account", "a domain"]
+)
+async def test_f151_what_an_earlier_run_copied_of_what_cannot_be_read_stays(
+    store: MaildirStore, data: Path, tmp_path: Path, directory: str
+) -> None:
+    await _fill(store)
+    await store.flush()
+    target = tmp_path / "copy"
+    back_up(data, target)
+    before = _files(target)
+    fs = _Bad()
+    fs.directory = directory or next(path.parent.name for path in (data / "domains").rglob(".*/cur"))
+    done = back_up(data, target, fs)
+    assert done.left_out
+    assert set(done.left_out.values()) == {os.strerror(errno.EIO)}
+    assert all((data / path).is_dir() for path in done.left_out)
+    assert _files(target) == before
+    assert back_up(data, target).left_out == {}
+
+
+async def test_f154_without_descriptors_a_backup_ends_and_drops_nothing(
+    store: MaildirStore, data: Path, tmp_path: Path
+) -> None:
+    await _fill(store)
+    target = tmp_path / "copy"
+    back_up(data, target)
+    before = _files(target)
+    fs = _Bad()
+    fs.directory, fs.error = MAIRIE.local, errno.EMFILE
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        back_up(data, target, fs)
+    assert _files(target) == before
