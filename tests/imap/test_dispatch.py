@@ -76,8 +76,8 @@ CAUSES = {
     "LIMIT": {"too-many-keywords", "too-many-folders", "uids-exhausted"},
     "OVERQUOTA": {"organisation-over-quota", "over-quota", "too-many-messages"},
     "UNAVAILABLE": {
-        "storage", "storage-busy", "storage-full", "storage-index", "storage-missing", "storage-odd-file",
-        "storage-owner", "storage-unread",
+        "storage", "storage-busy", "storage-folder", "storage-full", "storage-index", "storage-missing",
+        "storage-odd-file", "storage-owner", "storage-unread",
     },
 }  # fmt: skip
 
