@@ -33,8 +33,7 @@ def run(config: Config, config_path: Path, target: Path) -> Copied:
         copied = _mail(config, target)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"the backup is not complete: {error}", code="backup") from error
-    missing = len(copied.left_out) + copied.more_left_out
-    state = f"without {missing} that could not be read, " if missing else ""
+    state = "without what could not be read, " if copied.left_out else ""
     (target / MARKER).write_text(f"backup of {config.hostname}, {state}{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
     return copied
 

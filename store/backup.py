@@ -41,13 +41,13 @@ NO_FILES = (errno.ELOOP, errno.ENXIO)  # of opening a link, or a socket
 @dataclass(slots=True)
 class Copied:
     """What a run did: `messages` in the copy now, `new` of them copied in this run. `left_out`: why, by the path below
-    the data directory of a file, folder or account; past `NAMED` they are only counted."""
+    the data directory of a file, folder or account; past `NAMED` they stand in the log alone."""
 
     accounts: int = 0
     messages: int = 0
     new: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
-    more_left_out: int = 0
+    more_left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class Backup:
         if len(self.copied.left_out) < NAMED:
             self.copied.left_out[where] = cause
         else:
-            self.copied.more_left_out += 1
+            self.copied.more_left_out = True
 
     # -- small things ----------------------------------------------------------------------------------------------
 

@@ -30,5 +30,5 @@ def backup(directory: Path) -> None:
     if done.left_out:
         lines = [f"not copied: {path}: {cause}" for path, cause in done.left_out.items()]
         if done.more_left_out:
-            lines.append(f"not copied: {done.more_left_out} more")
+            lines.append("not copied: more, which the log names (backup-left-out)")
         refuse("\n".join(lines))

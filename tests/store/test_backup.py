@@ -284,6 +284,18 @@ async def test_f151_what_an_earlier_run_copied_of_what_cannot_be_read_stays(
     assert back_up(data, target).left_out == {}
 
 
+async def test_f151_past_a_bound_what_is_left_out_is_named_in_the_log_alone(
+    store: MaildirStore, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _fill(store)
+    fs = _Bad()
+    fs.part, fs.at_open = ",S=", True
+    for bound, more in ((5, False), (4, True)):
+        monkeypatch.setattr("store.backup.NAMED", bound)
+        done = back_up(data, tmp_path / f"copy{bound}", fs)
+        assert (len(done.left_out), done.more_left_out) == (bound, more)
+
+
 async def test_f154_without_descriptors_a_backup_ends_and_drops_nothing(
     store: MaildirStore, data: Path, tmp_path: Path
 ) -> None:

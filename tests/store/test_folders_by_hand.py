@@ -1,0 +1,193 @@
+"""Folders that hands made, renamed, copied or took away, while the suite serves and while it does not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock
+from store import catalog, structure
+from store.handle import Handle
+from store.index import Connection
+from store.lockfile import State, Word
+from store.service import MaildirStore
+from store.types import Flag, ModSeq, Placement
+from tests.fakes.mail import mail
+from tests.store.helpers import MAIRIE, all_rows, deliver, read
+from tests.store.picture import delete, fill, opened
+
+
+async def names_of(store: MaildirStore) -> list[str]:
+    return [folder.name for folder in await (await store.account(MAIRIE)).folders()]
+
+
+@pytest.mark.parametrize("first", ["list", "select", "deliver", "status"])
+async def test_h110_a_folder_renamed_by_hand_is_known_by_its_new_name_at_once(
+    store: MaildirStore, data: Path, clock: ManualClock, first: str
+) -> None:
+    """Cause: it was refused until `store verify --repair`, and listed under its old name."""
+    account = await store.account(MAIRIE)
+    await deliver(store, MAIRIE, 1, Placement("Archive", Flag.FLAGGED))
+    before = await account.folder("Archive")
+    archive = await account.mailbox("Archive")
+    rows = await all_rows(archive)
+    assert before is not None
+    root = data / "domains/mairie.test/maire"
+    (root / ".Archive").rename(root / ".Alt")
+    if first == "select":
+        assert (await archive.snapshot()).messages == 1
+    elif first == "deliver":
+        await deliver(store, MAIRIE, 2)
+    elif first == "status":
+        assert await account.folder("Alt") is not None
+    assert "Archive" not in await names_of(store)
+    after = await account.folder("Alt")
+    assert after is not None
+    assert (after.id, after.uidvalidity, after.messages) == (before.id, before.uidvalidity, 1)
+    found = await all_rows(await account.mailbox("Alt"))
+    assert [(row.uid, row.flags, row.email_id) for row in found] == [(row.uid, row.flags, row.email_id) for row in rows]
+    assert await read(await account.mailbox("Alt"), found[0].uid) == mail(1)
+    assert await store.verify(None) == []
+
+
+async def test_h110_folders_made_copied_and_removed_by_hand_are_known_at_once(store: MaildirStore, data: Path) -> None:
+    account = await store.account(MAIRIE)
+    for number in range(3):
+        await deliver(store, MAIRIE, number, Placement("Archive"))
+    await deliver(store, MAIRIE, 3, Placement("Junk"))
+    await store.flush()
+    gone = await account.mailbox("Junk")
+    root = data / "domains/mairie.test/maire"
+    shutil.copytree(root / ".Archive", root / ".Copie")
+    shutil.rmtree(root / ".Junk")
+    for name in ("cur", "new", "tmp"):
+        (root / ".Neuf" / name).mkdir(parents=True)
+    (root / ".Neuf/cur/foreign").write_bytes(mail(9))
+    names = await names_of(store)
+    assert {"Copie", "Neuf"} <= set(names)
+    assert "Junk" not in names
+    assert (await gone.changes(0, 1)).gone
+    archive, copy = await account.folder("Archive"), await account.folder("Copie")
+    assert archive is not None
+    assert copy is not None
+    assert (archive.messages, copy.messages, archive.id == copy.id) == (3, 3, False)
+    assert (await (await account.mailbox("Neuf")).snapshot()).messages == 1
+    assert await account.usage() == (3 * 2 * len(mail(1)) + len(mail(9)), 7)
+    assert await store.verify(None) == []
+
+
+async def test_h110_folders_changed_by_hand_while_nobody_served_are_known_at_the_next_start(
+    data: Path, clock: ManualClock
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.close()
+    root = data / "domains/mairie.test/maire"
+    (root / ".Archive").rename(root / ".Alt")
+    store = await opened(data, clock)
+    assert "folder 'Archive' has no directory" in (await store.verify(None))[0]
+    assert "Alt" in await names_of(store)
+    assert await store.verify(None) == []
+    await store.close()
+
+
+@pytest.mark.parametrize("how", [".INBOX", ".%41rchive", ".#copied"])
+@pytest.mark.parametrize("lost", [False, True])
+async def test_h110_a_directory_that_tells_another_folder_s_name_is_left_alone(
+    data: Path, clock: ManualClock, how: str, *, lost: bool
+) -> None:
+    """Cause: the names of folders are unique in the index, which was thrown away as damaged, and made again, and so on:
+    nobody could log in, and no mail came in."""
+    store = await opened(data, clock)
+    await fill(store)
+    account = await store.account(MAIRIE)
+    await account.create("L" * 240)
+    expected = await names_of(store)
+    await store.close()
+    root = data / "domains/mairie.test/maire"
+    if how == ".INBOX":
+        (root / how / "cur").mkdir(parents=True)
+    else:
+        shutil.copytree(root / ".Archive" if "%" in how else next(root.glob(".#*")), root / how)
+    if lost:
+        delete(data)
+    store = await opened(data, clock)
+    for _ in range(2):
+        assert await names_of(store) == expected
+        await deliver(store, MAIRIE, 9, Placement("Archive"))
+    assert any(repr(how) in fault for fault in await store.verify(None))
+    assert {path.name for path in root.glob(".*") if path.name == how} == {how}
+    await store.close()
+
+
+async def test_h110_folders_are_compared_after_a_change_alone(
+    store: MaildirStore, data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[bool | None] = []
+    real = structure._compared
+
+    def counted(handle: Handle, db: Connection, *, tried: bool) -> bool | None:
+        compared.append(real(handle, db, tried=tried))
+        return compared[-1]
+
+    monkeypatch.setattr(structure, "_compared", counted)
+    await deliver(store, MAIRIE, 1)  # it raises the floors, whose file lies beside the folders
+    for _ in range(3):
+        await names_of(store)
+        clock.advance(1.0)
+    assert compared
+    compared.clear()
+    for number in range(2, 5):
+        await names_of(store)
+        await deliver(store, MAIRIE, number)
+    assert compared == []
+    (data / "domains/mairie.test/maire/.Archive").rename(data / "domains/mairie.test/maire/.Alt")
+    assert "Alt" in await names_of(store)
+
+
+async def test_h110_a_folder_taken_away_by_hand_and_put_back_keeps_its_uids(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    """Cause: its messages got new UIDs, and programs loaded them all again."""
+    account = await store.account(MAIRIE)
+    for number in range(3):
+        await deliver(store, MAIRIE, number, Placement("Archive", Flag.FLAGGED))
+    before = await account.folder("Archive")
+    assert before is not None
+    rows = [row._replace(modseq=ModSeq(0)) for row in await all_rows(await account.mailbox("Archive"))]
+    await store.flush()
+    root = data / "domains/mairie.test/maire"
+    (root / ".Archive").rename(data / "elsewhere")
+    assert "Archive" not in await names_of(store)
+    (data / "elsewhere").rename(root / ".Archive")
+    assert "Archive" in await names_of(store)
+    after = await account.folder("Archive")
+    assert after is not None
+    assert (after.id, after.uidvalidity, after.messages) == (before.id, before.uidvalidity, 3)
+    assert after.uidnext >= before.uidnext
+    assert after.highest_modseq > before.highest_modseq
+    found = await all_rows(await account.mailbox("Archive"))
+    assert [row._replace(modseq=ModSeq(0)) for row in found] == rows
+    assert (await deliver(store, MAIRIE, 4, Placement("Archive"))).uid >= after.uidnext
+    assert await store.verify(None) == []
+
+
+async def test_h110_a_folder_removed_by_hand_while_a_writer_that_died_had_touched_it(
+    data: Path, clock: ManualClock
+) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.flush()
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    row = catalog.by_name(entry.handle.reader, "Archive")
+    word = entry.handle.lock.read()
+    assert row is not None
+    assert word is not None
+    entry.handle.lock.write(Word(word.boot, word.generation, State.BUSY, (str(row.number),)))
+    shutil.rmtree(data / "domains/mairie.test/maire/.Archive")
+    assert (await deliver(store, MAIRIE, 9)).uid
+    assert "Archive" not in await names_of(store)
+    await store.close()
