@@ -53,7 +53,9 @@ class Watch:
         now, changes = session.services.clock.monotonic(), session.services.directory.changes()
         if now < self._again and changes == self._changes:
             return
-        self._again, self._changes = now + EVERY, changes
+        # Steps of a grid: counted from this look, the second beat of a timer with this period would come too early.
+        self._again += EVERY * (1 + (now - self._again) // EVERY)
+        self._changes = changes
         folders = await self._folders(session)
         found = await self._read(session, folders)
         before, self._known = self._known, found

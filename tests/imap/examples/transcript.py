@@ -131,6 +131,7 @@ class Player:
             client = await self._client(match["who"] or "1")
             answer = await client.ask(self._filled(match["text"].encode()), b"setup")
             assert answer[-1].startswith(b"setup OK"), (line, answer)
+            self._world.directory.ring()  # as the directory does once it was written to
         else:
             raise ValueError(f"not understood: {line}")
 
