@@ -48,7 +48,8 @@ _log = log.get(__name__)
 
 _BROKEN = deferred("local error in processing", "agent-error")
 _AWAY = frozenset({"4.4.0", "4.4.1", "4.4.3"})
-_CONGESTED = frozenset({"4.3.2", "4.4.5"})  # RFC 3463: no messages taken now, congestion
+# RFC 3463: no messages taken now, congestion; TLS that is not what is demanded, or none (X.7.5, RFC 5248's X.7.10)
+_FEWER = frozenset({"4.3.2", "4.4.5", "4.7.5", "4.7.10"})
 _TOO_LONG = deferred("delivery took too long", "agent-timeout", "4.4.2")
 
 
@@ -396,5 +397,6 @@ def _unreached(result: Result) -> bool:
 
 def _crowded(result: Result) -> bool:
     """The server ended the session (421, whatever it was asked), or has too much to do: fewer at a time is what it asks
-    for (RFC 5321 3.8). It is not away: what others wait to send is not put off for that."""
-    return result.kind is ResultKind.DEFERRED and (result.status.code == 421 or result.status.enhanced in _CONGESTED)
+    for (RFC 5321 3.8). It is not away: what others wait to send is not put off for that. Neither is it where its TLS is
+    not trusted: what one message requires, and what another waives (RFC 8689), is not every message's."""
+    return result.kind is ResultKind.DEFERRED and (result.status.code == 421 or result.status.enhanced in _FEWER)

@@ -164,7 +164,7 @@ class SmtpAgent:
         try:
             connection = await self._connect(progress.job, target, policy)
         except Broken as error:
-            progress.all(recipients, unreachable(target.host, target.address, error.reason), target.host)
+            progress.all(recipients, unreachable(target.host, target.address, error.reason, tls=error.tls), target.host)
         except Refused as error:
             progress.all(recipients, session_refused(error.reply), target.host)
         except NoTls:

@@ -32,9 +32,11 @@ def from_status(recipient: JobRecipient, status: Status, host: str = "") -> Resu
     return Result(recipient.id, _KINDS[status.code // 100], status, remote=host)
 
 
-def unreachable(host: str, address: str, reason: str) -> Status:
-    """Nobody there, or somebody who broke off: always worth another try."""
-    enhanced = "4.4.2" if reason.startswith("timeout") or reason == "connection-lost" else "4.4.1"
+def unreachable(host: str, address: str, reason: str, *, tls: bool = False) -> Status:
+    """Nobody there, somebody who broke off, or (`tls`) somebody whose TLS is not what is demanded (RFC 3463 3.8:
+    X.7.5; the host did answer): always worth another try."""
+    lost = reason.startswith("timeout") or reason == "connection-lost"
+    enhanced = "4.7.5" if tls else "4.4.2" if lost else "4.4.1"
     return deferred(printable(f"{host} [{address}]: {reason.replace('-', ' ')}"), reason, enhanced)
 
 

@@ -71,15 +71,15 @@ class TlsReporter:
         await self._https.close()
 
     async def run(self) -> None:
-        """Until cancelled; then the counts are brought home."""
+        """Until cancelled; then the counts are brought home. What came due while nothing ran leaves at once."""
         looked = float("-inf")
         try:
             while True:
-                await asyncio.sleep(FLUSH)
                 await self._counts.flush()
                 if self._clock.monotonic() - looked >= LOOK:
                     looked = self._clock.monotonic()
                     await self._look()
+                await asyncio.sleep(FLUSH)
         finally:
             await self._counts.flush()
 

@@ -123,6 +123,8 @@ async def test_f148_a_reload_cuts_nothing_off_and_what_begins_after_it_goes_by_t
         (Status(421, "4.0.0", "closing", "remote-deferred"), 2),
         (Status(451, "4.3.2", "busy", "remote-deferred"), 2),
         (Status(450, "4.4.5", "congestion", "remote-deferred"), 2),
+        (Status(451, "4.7.5", "certificate not trusted", "certificate-not-trusted"), 2),
+        (Status(451, "4.7.10", "no TLS", "no-tls"), 2),
         (Status(450, "4.2.0", "greylisted", "remote-deferred"), 5),
         (Status(451, "4.4.2", "lost", "connection-lost"), 5),
     ],
@@ -130,7 +132,8 @@ async def test_f148_a_reload_cuts_nothing_off_and_what_begins_after_it_goes_by_t
 async def test_a_server_that_ends_the_session_or_has_too_much_to_do_gets_fewer_at_a_time(
     world: World, said: Status, limit: int
 ) -> None:
-    """At MAIL, RCPT or behind the dot as at its greeting. What others have for it is not put off."""
+    """At MAIL, RCPT or behind the dot as at its greeting; TLS that is not trusted, too, which one message may require
+    and another waive (RFC 8689). What others have for it is not put off."""
     world.remote = ScriptedAgent(answers(far=deferral(said, "mx.far.test")))
     scheduler = world.scheduler()
     async with running(scheduler):

@@ -33,7 +33,8 @@ class Settings:
     workers: int = 2
     exempt: list[str] = field(default_factory=lambda: ["127.0.0.0/8"])
     routes: dict[str, str] = field(default_factory=dict)
-    extra: str = ""
+    extra: str = ""  # lines of [limits], and further tables
+    delivery: str = ""  # lines of [delivery]
     retry: str = "2s, 4s"
 
     def toml(self, ports: dict[str, int]) -> str:
@@ -52,6 +53,7 @@ port = {self.partner_port}
 allow_private = true
 retry = "{self.retry}"
 routes = {{ {routes} }}
+{self.delivery}
 [antispam]
 rspamd = "{self.rspamd}"
 [limits]

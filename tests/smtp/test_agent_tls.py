@@ -87,6 +87,7 @@ async def test_h026_require_tls_is_verified_or_deferred(issued: tuple[trustme.CA
     assert heard[3].endswith(" REQUIRETLS")
     (result,), heard = await deliver(work, script)
     assert (result.kind, result.status.reason) == (ResultKind.DEFERRED, "certificate-not-trusted")
+    assert result.status.enhanced == "4.7.5", "RFC 3463 3.8: not 4.4.1, somebody did answer"
     (result,), heard = await deliver(work, good, ca_file=str(ca_file))
     assert (result.kind, result.status.enhanced) == (ResultKind.DEFERRED, "4.7.10")
     assert not any(line.startswith("MAIL") for line in heard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import gzip
@@ -259,6 +260,22 @@ async def test_a_report_leaves_some_time_after_midnight_and_each_day_has_its_own
         _, attached = mail.iter_parts()
         ids.add(json.loads(gzip.decompress(attached.get_content()))["report-id"])
     assert len(ids) == 2
+
+
+async def test_what_came_due_while_nothing_ran_leaves_at_once(place: Place) -> None:
+    place.rua("mailto:tls@r.test")
+    place.note()
+    await place.counts.flush()
+    place.clock.advance(DAY + 5 * 3600)
+    running = asyncio.create_task(place.reporter.run())
+    try:
+        async with asyncio.timeout(10):
+            while await place.queue.tls_days(10**6):
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert len(await place.queued()) == 1
 
 
 async def test_an_address_of_a_report_is_read_as_a_uri(place: Place) -> None:
