@@ -63,6 +63,19 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "L'envoi au nom d'une boîte ne s'accorde qu'à des personnes.",
         "Sending in a mailbox's name is granted to persons only.",
     ),
+    "set-quota-for-anyone": (
+        "Fixer le quota d'une boîte ne s'accorde qu'à des personnes.",
+        "Setting a mailbox's quota is granted to persons only.",
+    ),
+    "set-quota-needs-manage": (
+        "Pour fixer le quota d'une boîte, il faut le droit de la gérer (manage).",
+        "Who may set a mailbox's quota needs the right to manage it.",
+    ),
+    "quota-not-granted": ("Les quotas sont fixés par les administrateurs.", "Quotas are set by the administrators."),
+    "quota-over-ceiling": (
+        "Aucune boîte ne peut contenir plus que son organisation.",
+        "No mailbox may hold more than its organisation.",
+    ),
     "grant-across-organisations": (
         "Un droit ne s'accorde qu'au sein d'une même organisation.",
         "A grant stays within one organisation.",

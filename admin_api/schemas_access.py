@@ -67,6 +67,11 @@ class AppPasswordCreated(AppPasswordOut):
 class ShareIn(Model):
     rights: Rights
     send_as: bool = Field(default=False, description="May they also send in its name?")
+    set_quota: bool = Field(
+        default=False,
+        description="May they also set its quota from a mail program (RFC 9208 SETQUOTA), up to what the organisation "
+        "has? Needs the right a, as manage has it.",
+    )
 
 
 class ShareOut(Model):
@@ -74,10 +79,11 @@ class ShareOut(Model):
     grantee: str = Field(description='An address, or "anyone": everybody of the organisation.')
     rights: str
     send_as: bool
+    set_quota: bool
 
     @staticmethod
     def of(value: Share) -> ShareOut:
         return ShareOut(
             owner=str(value.owner), grantee=str(value.grantee or "anyone"), rights=rights.letters(value.rights),
-            send_as=value.send_as,
+            send_as=value.send_as, set_quota=value.set_quota,
         )  # fmt: skip

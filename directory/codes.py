@@ -47,10 +47,15 @@ CODES: dict[str, tuple[type[RefusedError], str]] = {
     "acl-of-owner": (InvalidError, "the owner of a mailbox always has every right"),
     "invalid-rights": (InvalidError, "rights are read, write, manage, or letters of lrswipkxtea"),
     "send-as-for-anyone": (InvalidError, "sending in a mailbox's name is granted to persons only"),
+    "set-quota-for-anyone": (InvalidError, "setting a mailbox's quota is granted to persons only"),
+    "set-quota-needs-manage": (InvalidError, "who may set a mailbox's quota needs the right to manage it"),
     "invalid-scope": (InvalidError, "an app password is for mail, imap, submission or send-only"),
     "invalid-network": (InvalidError, "networks are written like 192.0.2.0/24, 20 at most"),
     "invalid-expiry": (InvalidError, "an end lies in the future"),
     "bare-lines-need-send-only": (InvalidError, "bare line ends are forgiven to send-only app passwords alone"),
+    # what whoever may set a quota may not
+    "quota-not-granted": (ForbiddenError, "quotas are set by the administrators"),
+    "quota-over-ceiling": (ForbiddenError, "no mailbox may hold more than its organisation"),
     # no room left
     "acl-full": (QuotaError, "an access list has 200 entries at most"),
     "annotation-too-big": (QuotaError, "the annotation is too large"),

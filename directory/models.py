@@ -116,7 +116,8 @@ class AliasTargetRow(Base):
 
 
 class GrantRow(Base):
-    """`grantee` may do `kind` ("send-as") in the name of `owner`; both of one organisation (checked by the service)."""
+    """`grantee` may send in the name of `owner` (`kind` "send-as"), or set its quota ("set-quota"); both of one
+    organisation (checked by the service)."""
 
     __tablename__ = "send_grant"
 

@@ -7,7 +7,7 @@ rename changes no right.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +19,13 @@ from directory.database import Database
 from directory.news import News
 from directory.repositories.acl import WHOLE, AccessLists
 from directory.repositories.annotations import Annotations
+from directory.repositories.grants import SET_QUOTA, Grants
 from directory.rights import NEGATIVE, Right
 from directory.services import annotations as annotation_services
+from directory.services import quotas
 from directory.services import sharing as services
 from directory.types import Account, AclEntry, Actor, Change, Role, Share
+from directory.work import Work
 
 FRESH = 2.0  # seconds that rights are believed; another process may have taken them back
 
@@ -81,10 +84,25 @@ class Sharing(Protocol):
 
     async def subscribe(self, reader: Account, owner: Account, folder_id: str, subscribed: bool) -> None: ...
 
+    async def quotas_of(self, by: Account) -> Collection[str]:
+        """The ids of the accounts whose quota `by` was granted to set."""
+
+    async def set_quota(self, by: Account, owner: Account, quota: int) -> Account:
+        """In octets, 0 unlimited; the account as it is then. ForbiddenError without the grant, and for more than the
+        organisation's ceiling. The right "a" is the caller's to check."""
+
     async def share(
-        self, actor: Actor, owner: Address, grantee: Address | None, rights: Right, *, send_as: bool
+        self,
+        actor: Actor,
+        owner: Address,
+        grantee: Address | None,
+        rights: Right,
+        *,
+        send_as: bool,
+        set_quota: bool = False,
     ) -> Share:
-        """What an administrator gives at once: `rights` in all folders, and with `send_as` the grant to send."""
+        """What an administrator gives at once: `rights` in all folders, with `send_as` the grant to send, with
+        `set_quota` the one to set how much it may hold."""
 
     async def unshare(self, actor: Actor, owner: Address, grantee: Address | None) -> None: ...
 
@@ -100,9 +118,11 @@ class SqlSharing:
         self._news = news
         # By time, too, and not by the directory's version: nobody asks for that between two commands of a session.
         self._seen: Cache[tuple[Shared, ...]] = Cache(clock, ttl=FRESH)
+        self._quotas: Cache[Mapping[str, frozenset[str]]] = Cache(clock, ttl=FRESH)  # of all: every login asks
 
     def forget(self) -> None:
         self._seen.clear()
+        self._quotas.clear()
 
     async def shared_with(self, reader: Account) -> Sequence[Shared]:
         self._news.heed()
@@ -152,12 +172,33 @@ class SqlSharing:
             _holder(reader), lambda work: services.subscribe(work, reader, owner, folder_id, subscribed)
         )
 
+    async def quotas_of(self, by: Account) -> Collection[str]:
+        self._news.heed()
+        kept, epoch = self._quotas.get(SET_QUOTA), self._quotas.epoch
+        if kept is None:
+            async with self._database.read() as session:
+                kept = await Grants(session).owners(SET_QUOTA)
+            self._quotas.put(SET_QUOTA, kept, epoch)
+        return kept.get(by.id, frozenset())
+
+    async def set_quota(self, by: Account, owner: Account, quota: int) -> Account:
+        actor = _holder(by)
+        return await self._boundary.write(actor, lambda work: quotas.set_granted(work, actor, by, owner, quota))
+
     async def share(
-        self, actor: Actor, owner: Address, grantee: Address | None, rights: Right, *, send_as: bool
+        self,
+        actor: Actor,
+        owner: Address,
+        grantee: Address | None,
+        rights: Right,
+        *,
+        send_as: bool,
+        set_quota: bool = False,
     ) -> Share:
-        return await self._boundary.write(
-            actor, lambda work: services.share(work, actor, owner, grantee, rights, send_as=send_as)
-        )
+        def operation(work: Work) -> Awaitable[Share]:
+            return services.share(work, actor, owner, grantee, rights, send_as=send_as, set_quota=set_quota)
+
+        return await self._boundary.write(actor, operation)
 
     async def unshare(self, actor: Actor, owner: Address, grantee: Address | None) -> None:
         await self._boundary.write(actor, lambda work: services.unshare(work, actor, owner, grantee))

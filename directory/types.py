@@ -223,12 +223,14 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """`grantee` (None: everybody of the organisation) has these rights in all folders of `owner`."""
+    """`grantee` (None: everybody of the organisation) has these rights in all folders of `owner`. `set_quota`: and may
+    set how much it may hold (RFC 9208 4.1.3)."""
 
     owner: Address
     grantee: Address | None
     rights: Right
     send_as: bool
+    set_quota: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ MAIL = (
     "QRESYNC",
     "UIDONLY",  # RFC 9586
     "UIDBATCHES",  # RFC 10022
-    "QUOTA",  # RFC 9208; QUOTASET is not ours to offer
+    "QUOTA",  # RFC 9208
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
     "ACL",  # RFC 4314
@@ -70,7 +70,10 @@ MAIL = (
     "UNAUTHENTICATE",  # RFC 8437
     "NOTIFY",  # RFC 5465
 )
-LOGGED_IN = ("COMPRESS=DEFLATE",)  # RFC 4978; not before login: a password's length is nobody's business
+LOGGED_IN = (
+    "QUOTASET",  # RFC 9208 4.1.3, to whom it was granted
+    "COMPRESS=DEFLATE",  # RFC 4978; not before login: a password's length is nobody's business
+)
 MECHANISMS = tuple(sasl.MECHANISMS)  # all there are; which of them are offered, the directory says
 
 
@@ -98,6 +101,7 @@ COMMANDS: dict[str, frozenset[str]] = {
     "NAMESPACE": frozenset({"NAMESPACE"}),
     "NOTIFY": frozenset({"NOTIFY"}),
     "QUOTA": frozenset({"GETQUOTA", "GETQUOTAROOT", "SETQUOTA"}),
+    "QUOTASET": frozenset({"SETQUOTA"}),
     "REPLACE": frozenset({"REPLACE", "UID REPLACE"}),
     "SORT": frozenset({"SORT", "UID SORT"}),
     "UIDBATCHES": frozenset({"UIDBATCHES"}),
@@ -125,6 +129,10 @@ def _told(name: str, session: Session) -> str:
     return "LITERAL-" if name == "LITERAL+" and session.services.settings.literal_minus else name
 
 
+def _offered(name: str, session: Session) -> bool:
+    return session.sets_quotas if name == "QUOTASET" else not session.link.compressed
+
+
 def names(session: Session) -> list[str]:
     """The capabilities of this moment, in a stable order."""
     told = [_told(name, session) for name in (*BASE, *MAIL) if name not in session.withheld]
@@ -136,6 +144,6 @@ def names(session: Session) -> list[str]:
             listed += [f"AUTH={mechanism}" for mechanism in mechanisms(session)]
         else:
             listed.append("LOGINDISABLED")
-    elif not session.link.compressed:
-        listed += [name for name in LOGGED_IN if name not in session.withheld]
+    else:
+        listed += [name for name in LOGGED_IN if name not in session.withheld and _offered(name, session)]
     return listed

@@ -6,8 +6,10 @@ logs it too, without what is no address: people type passwords into the name fie
 
 from __future__ import annotations
 
+from core.errors import TemporaryError
 from core.log import Secret
-from directory.types import LoggedIn, LoginRefused, LoginResult, LoginUnavailable
+from directory.sharing import Sharing
+from directory.types import Account, LoggedIn, LoginRefused, LoginResult, LoginUnavailable
 from imap import capability, responses
 from imap.errors import Bye, Code, No
 from imap.places import Places
@@ -37,12 +39,21 @@ async def opened(session: Session, result: LoginResult) -> Ok:
         case LoggedIn():
             own = await services.store.account(AccountRef.of(result.account))
             sharing = services.directory.sharing
-            session.logged_in(result, Places(own, result.account, services.store, sharing, services.namespaces))
+            places = Places(own, result.account, services.store, sharing, services.namespaces)
+            session.logged_in(result, places, sets_quotas=await _sets_quotas(sharing, result.account))
             return Ok("logged in", responses.capability_code(capability.names(session)))
         case LoginUnavailable():
             raise No("login is not possible at the moment", Code.UNAVAILABLE)
         case LoginRefused():
             raise failed(session)
+
+
+async def _sets_quotas(sharing: Sharing, account: Account) -> bool:
+    """A directory that is away now keeps nobody out who could be let in without it."""
+    try:
+        return bool(await sharing.quotas_of(account))
+    except TemporaryError:
+        return False
 
 
 def failed(session: Session) -> No | Bye:

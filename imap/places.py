@@ -103,6 +103,26 @@ class Places:
                 return shared.rights(folder_id)
         return Right.NONE
 
+    async def quota_roots(self) -> Mapping[str, Account]:
+        """Accounts of others whose quota one may set, by address: an administrator granted it, and one has the right
+        "a" in all of the account (RFC 9208 6)."""
+        granted = await self._sharing.quotas_of(self._account)
+        if not granted:
+            return {}
+        return {
+            str(shared.account.address): shared.account
+            for shared in await self._sharing.shared_with(self._account)
+            if shared.account.id in granted and Right.ADMINISTER in shared.rights(WHOLE)
+        }
+
+    async def set_quota(self, owner: Account, quota: int) -> Account:
+        """Of one of `quota_roots`, in octets; the account as it is then."""
+        return await self._sharing.set_quota(self._account, owner, quota)
+
+    async def usage_of(self, owner: Account) -> tuple[int, int]:
+        """Octets and messages that one of `quota_roots` holds."""
+        return await (await self._store.account(AccountRef.of(owner))).usage()
+
     def listed_rights(self, folder: Folder) -> Right:
         """Of a folder that the last `folders` gave; one of somebody else's that is no longer among them: none."""
         if folder.id in self._listed:

@@ -252,6 +252,7 @@ class Session:
         "mine",
         "notices",
         "services",
+        "sets_quotas",
         "state",
         "tag",
         "waiting",
@@ -274,6 +275,7 @@ class Session:
         self.client_id: Sequence[tuple[str, str]] = ()
         self.after_answer: Callable[[], Awaitable[None]] | None = None  # STARTTLS: what follows the tagged OK
         self.login: LoggedIn | None = None
+        self.sets_quotas = False  # of mailboxes of others, as was granted: QUOTASET is announced
         self._store: Places | None = None
         self._selected: Selected | None = None
         self.notices: Notices | None = None
@@ -362,8 +364,8 @@ class Session:
         if self.condstore and not before and self._selected is not None:
             self.writer.write(responses.highest_modseq(self._selected.view.settled))
 
-    def logged_in(self, login: LoggedIn, store: Places) -> None:
-        self.login, self._store = login, store
+    def logged_in(self, login: LoggedIn, store: Places, *, sets_quotas: bool = False) -> None:
+        self.login, self._store, self.sets_quotas = login, store, sets_quotas
         self.state = State.AUTHENTICATED
         self._withhold()
         self.link.logged_in(login.account)
@@ -415,6 +417,7 @@ class Session:
         self.annotations = None
         self.unselect()
         self.login = self._store = None
+        self.sets_quotas = False
         self.features = Feature.NONE
         self.identify(())
         self.state = State.NOT_AUTHENTICATED

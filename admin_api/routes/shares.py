@@ -34,13 +34,15 @@ async def list_shares(address: AddressPath, actor: AnyAdministrator, rooms: Room
 async def share(
     address: AddressPath, grantee: Grantee, wanted: ShareIn, actor: AnyAdministrator, rooms: Rooms
 ) -> ShareOut:
-    """Gives these rights in all folders, in place of those they had; `send_as` gives or takes sending, too."""
+    """Gives these rights in all folders, in place of those they had; `send_as` gives or takes sending, too, and
+    `set_quota` setting how much it may hold."""
     granted = rights.bundle(wanted.rights)
     sharing = rooms.directory.sharing
-    return ShareOut.of(await sharing.share(actor, address_of(address), grantee, granted, send_as=wanted.send_as))
+    owner, send_as, set_quota = address_of(address), wanted.send_as, wanted.set_quota
+    return ShareOut.of(await sharing.share(actor, owner, grantee, granted, send_as=send_as, set_quota=set_quota))
 
 
 @router.delete("/mailboxes/{address}/shares/{grantee}", status_code=status.HTTP_204_NO_CONTENT)
 async def unshare(address: AddressPath, grantee: Grantee, actor: AnyAdministrator, rooms: Rooms) -> None:
-    """Everything they had there, sending included."""
+    """Everything they had there, sending and its quota included."""
     await rooms.directory.sharing.unshare(actor, address_of(address), grantee)

@@ -1,4 +1,4 @@
-"""`beffroi share add OWNER GRANTEE --rights write [--send-as] | list OWNER | remove OWNER GRANTEE`."""
+"""`beffroi share add OWNER GRANTEE --rights write [--send-as] [--set-quota] | list OWNER | remove OWNER GRANTEE`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def view(item: Share) -> dict[str, object]:
         "grantee": str(item.grantee or ANYONE),
         "rights": rights.letters(item.rights),
         "send_as": item.send_as,
+        "set_quota": item.set_quota,
     }
 
 
@@ -35,6 +36,7 @@ def add(
     grantee: str = typer.Argument(help='An address, or "anyone": everybody of the commune.'),
     wanted: str = typer.Option("write", "--rights", help="read, write, manage, or letters of lrswipkxtea."),
     send_as: bool = typer.Option(False, "--send-as", help="They may also send in its name."),
+    set_quota: bool = typer.Option(False, "--set-quota", help="They may also set its quota by IMAP; needs manage."),
 ) -> None:
     """Share all folders of a mailbox; replaces what they had there."""
     target, other = address_argument(owner), _grantee(grantee)
@@ -45,7 +47,9 @@ def add(
 
     async def operation(config: Config) -> Share:
         async with open_directory(config) as directory:
-            return await directory.sharing.share(Actor.console(), target, other, granted, send_as=send_as)
+            return await directory.sharing.share(
+                Actor.console(), target, other, granted, send_as=send_as, set_quota=set_quota
+            )
 
     shared = run(operation)
     console.answer(view(shared), f"{shared.owner} is shared with {shared.grantee or ANYONE}")
@@ -60,7 +64,7 @@ def list_(owner: str) -> None:
         async with open_directory(config) as directory:
             return list(await directory.sharing.shares(Actor.console(), target))
 
-    console.table([view(item) for item in run(operation)], ("owner", "grantee", "rights", "send_as"))
+    console.table([view(item) for item in run(operation)], ("owner", "grantee", "rights", "send_as", "set_quota"))
 
 
 @app.command("remove")

@@ -1,8 +1,8 @@
-"""SQL of grants: who may send in whose name."""
+"""SQL of grants: who may send in whose name, and who may set whose quota."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,32 +12,41 @@ from core.address import Address
 from directory.models import AccountRow, AddressRow, DomainRow, GrantRow
 from directory.types import Grant
 
-SEND_AS = "send-as"
+SEND_AS, SET_QUOTA = "send-as", "set-quota"  # kinds of a grant
 
 
 class Grants:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, owner_id: str, grantee_id: str, *, created_ms: int) -> None:
+    async def add(self, owner_id: str, grantee_id: str, *, created_ms: int, kind: str = SEND_AS) -> None:
         await self._session.execute(
-            insert(GrantRow).values(owner_id=owner_id, grantee_id=grantee_id, kind=SEND_AS, created_ms=created_ms)
+            insert(GrantRow).values(owner_id=owner_id, grantee_id=grantee_id, kind=kind, created_ms=created_ms)
         )
 
-    async def exists(self, owner_id: str, grantee_id: str) -> bool:
+    async def exists(self, owner_id: str, grantee_id: str, kind: str = SEND_AS) -> bool:
         condition = exists().where(
-            GrantRow.owner_id == owner_id, GrantRow.grantee_id == grantee_id, GrantRow.kind == SEND_AS
+            GrantRow.owner_id == owner_id, GrantRow.grantee_id == grantee_id, GrantRow.kind == kind
         )
         return bool(await self._session.scalar(select(condition)))
 
-    async def remove(self, owner_id: str, grantee_id: str) -> None:
+    async def remove(self, owner_id: str, grantee_id: str, kind: str = SEND_AS) -> None:
         await self._session.execute(
             delete(GrantRow).where(
-                GrantRow.owner_id == owner_id, GrantRow.grantee_id == grantee_id, GrantRow.kind == SEND_AS
+                GrantRow.owner_id == owner_id, GrantRow.grantee_id == grantee_id, GrantRow.kind == kind
             )
         )
 
+    async def owners(self, kind: str) -> Mapping[str, frozenset[str]]:
+        """Of all grants of a kind: the ids of the owners, by the grantee's."""
+        found: dict[str, set[str]] = {}
+        query = select(GrantRow.grantee_id, GrantRow.owner_id).where(GrantRow.kind == kind)
+        for grantee_id, owner_id in await self._session.execute(query):
+            found.setdefault(grantee_id, set()).add(owner_id)
+        return {grantee_id: frozenset(owner_ids) for grantee_id, owner_ids in found.items()}
+
     async def all(self, bound: str | None) -> Sequence[Grant]:
+        """Those to send."""
         owner, owner_address, owner_domain = aliased(AccountRow), aliased(AddressRow), aliased(DomainRow)
         grantee, grantee_address, grantee_domain = aliased(AccountRow), aliased(AddressRow), aliased(DomainRow)
         query = (
@@ -49,6 +58,7 @@ class Grants:
             .join(grantee, GrantRow.grantee_id == grantee.id)
             .join(grantee_address, grantee.address_id == grantee_address.id)
             .join(grantee_domain, grantee_address.domain_id == grantee_domain.id)
+            .where(GrantRow.kind == SEND_AS)
             .order_by(owner_address.key, grantee_address.key)
         )
         if bound is not None:

@@ -12,6 +12,7 @@ from core.address import Address
 from directory import scope
 from directory.codes import refusal
 from directory.repositories.acl import WHOLE, Stored
+from directory.repositories.grants import SEND_AS, SET_QUOTA
 from directory.rights import ANYONE, NEGATIVE, Right, letters
 from directory.types import Account, AclEntry, Actor, Change, Share
 from directory.work import Work
@@ -45,35 +46,57 @@ async def set_entry(
 
 
 async def share(
-    work: Work, actor: Actor, owner: Address, grantee: Address | None, rights: Right, *, send_as: bool
+    work: Work,
+    actor: Actor,
+    owner: Address,
+    grantee: Address | None,
+    rights: Right,
+    *,
+    send_as: bool,
+    set_quota: bool = False,
 ) -> Share:
-    """The whole account, folder by folder exceptions forgotten; `send_as` also gives or takes that grant."""
+    """The whole account, folder by folder exceptions forgotten; `send_as` and `set_quota` also give or take those
+    grants. RFC 9208 6: to set a quota needs the right "a", too."""
     account = (await scope.account(work, actor, owner)).own
     subject = await _subject(work, actor, account, grantee)
     if grantee is None and send_as:
         raise refusal("send-as-for-anyone")
+    if grantee is None and set_quota:
+        raise refusal("set-quota-for-anyone")
+    if set_quota and Right.ADMINISTER not in rights:
+        raise refusal("set-quota-needs-manage")
     await work.acl.remove_subject(account.id, subject)
     entry = Stored("", WHOLE, subject, grantee, rights)
     await work.acl.add(work.new_id(), account.id, entry, created_ms=work.now_ms())
-    if grantee is not None and send_as != await work.grants.exists(account.id, subject):
-        if send_as:
-            await work.grants.add(account.id, subject, created_ms=work.now_ms())
-        else:
-            await work.grants.remove(account.id, subject)
-    told = f"{account.address}: {grantee or ANYONE} {letters(rights)}{' send-as' if send_as else ''}"
-    work.tell("mailbox-shared", told, account.organisation_id)
-    return Share(account.address, grantee, rights, send_as)
+    if grantee is not None:
+        await _grant(work, account.id, subject, SEND_AS, send_as)
+        await _grant(work, account.id, subject, SET_QUOTA, set_quota)
+    granted = f"{' send-as' if send_as else ''}{' set-quota' if set_quota else ''}"
+    work.tell(
+        "mailbox-shared", f"{account.address}: {grantee or ANYONE} {letters(rights)}{granted}", account.organisation_id
+    )
+    return Share(account.address, grantee, rights, send_as, set_quota)
+
+
+async def _grant(work: Work, owner_id: str, grantee_id: str, kind: str, wanted: bool) -> None:
+    if wanted == await work.grants.exists(owner_id, grantee_id, kind):
+        return
+    if wanted:
+        await work.grants.add(owner_id, grantee_id, created_ms=work.now_ms(), kind=kind)
+    else:
+        await work.grants.remove(owner_id, grantee_id, kind)
 
 
 async def unshare(work: Work, actor: Actor, owner: Address, grantee: Address | None) -> None:
-    """Everything that `grantee` was granted there, sending included."""
+    """Everything that `grantee` was granted there, sending and its quota included."""
     account = (await scope.account(work, actor, owner)).own
     subject = await _subject(work, actor, account, grantee)
     if await work.acl.find(account.id, WHOLE, subject) is None:
         raise refusal("unknown-share")
     await work.acl.remove_subject(account.id, subject)
     if grantee is not None:
-        await work.grants.remove(account.id, subject)
+        await work.grants.remove(account.id, subject, SEND_AS)
+        await work.grants.remove(account.id, subject, SET_QUOTA)
     work.tell("mailbox-unshared", f"{account.address}: {grantee or ANYONE}", account.organisation_id)
 
 
@@ -82,8 +105,9 @@ async def shares(work: Work, actor: Actor, owner: Address) -> Sequence[Share]:
     account = (await scope.account(work, actor, owner)).own
     found = []
     for entry in await work.acl.of(account.id, WHOLE):
-        send_as = entry.address is not None and await work.grants.exists(account.id, entry.subject)
-        found.append(Share(account.address, entry.address, entry.rights, send_as))
+        send_as = entry.address is not None and await work.grants.exists(account.id, entry.subject, SEND_AS)
+        set_quota = entry.address is not None and await work.grants.exists(account.id, entry.subject, SET_QUOTA)
+        found.append(Share(account.address, entry.address, entry.rights, send_as, set_quota))
     return found
 
 

@@ -61,6 +61,7 @@ async def test_one_call_shares_a_mailbox(api: Api) -> None:
     given = await api.call("PUT", f"{path}/{lea}", api.a, json={"rights": "write", "send_as": True})
     assert given.json() == {
         "owner": "urbanisme@commune-a.test", "grantee": lea, "rights": "lrswipkxte", "send_as": True,
+        "set_quota": False,
     }  # fmt: skip
     await api.call("PUT", f"{path}/anyone", api.a, json={"rights": "read"})
     assert [item["grantee"] for item in (await api.call("GET", path, api.a)).json()] == [lea, "anyone"]
@@ -75,6 +76,24 @@ async def test_one_call_shares_a_mailbox(api: Api) -> None:
     assert (await api.call("GET", path, api.a)).json() == []
     changed = await api.call("PATCH", "/mailboxes/urbanisme@commune-a.test", api.a, json={"shared": False})
     assert changed.json()["shared"] is False
+
+
+async def test_who_manages_a_mailbox_may_be_let_set_its_quota(api: Api) -> None:
+    await commune(api)
+    accueil, lea = await mailbox(api, "accueil"), await mailbox(api, "lea")
+    path = f"/mailboxes/{accueil}/shares"
+    given = await api.call("PUT", f"{path}/{lea}", api.a, json={"rights": "manage", "set_quota": True})
+    assert given.json()["set_quota"] is True
+    assert [item["set_quota"] for item in (await api.call("GET", path, api.a)).json()] == [True]
+    assert (await api.call("GET", "/grants", api.a)).json() == []  # those are to send
+    for grantee, rights, code in (
+        (lea, "write", "set-quota-needs-manage"),
+        ("anyone", "manage", "set-quota-for-anyone"),
+    ):
+        refused = await api.call("PUT", f"{path}/{grantee}", api.a, json={"rights": rights, "set_quota": True})
+        assert (refused.status_code, refused.json()["code"]) == (422, code)
+    again = await api.call("PUT", f"{path}/{lea}", api.a, json={"rights": "manage"})
+    assert again.json()["set_quota"] is False
 
 
 async def test_h121_nothing_is_shared_across_communes(api: Api) -> None:

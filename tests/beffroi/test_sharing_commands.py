@@ -35,8 +35,16 @@ def test_a_shared_mailbox_and_a_copiers_password(tmp_path: Path) -> None:
         return forked("--config", str(config), *arguments)
 
     shared = run("--json", "share", "add", "mairie@brou.test", "lea@brou.test", "--rights", "read", "--send-as").json
-    assert shared == {"owner": "mairie@brou.test", "grantee": "lea@brou.test", "rights": "lr", "send_as": True}
-    assert run("share", "list", "mairie@brou.test").out == "mairie@brou.test\tlea@brou.test\tlr\tTrue\n"
+    assert shared == {
+        "owner": "mairie@brou.test",
+        "grantee": "lea@brou.test",
+        "rights": "lr",
+        "send_as": True,
+        "set_quota": False,
+    }
+    assert run("share", "list", "mairie@brou.test").out == "mairie@brou.test\tlea@brou.test\tlr\tTrue\tFalse\n"
+    needs = run("share", "add", "mairie@brou.test", "lea@brou.test", "--rights", "read", "--set-quota")
+    assert needs.refusal == "who may set a mailbox's quota needs the right to manage it"
     assert run("share", "add", "mairie@brou.test", "anyone", "--rights", "q").refusal.startswith("q: unknown right")
     assert run("share", "remove", "mairie@brou.test", "anyone").refusal == "this mailbox is not shared with them"
     made = run("--json", "app-password", "add", "lea@brou.test", "Copieur", "--scope", "send-only").json

@@ -6,7 +6,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.config import Limits
-from core.errors import MailError, NotFoundError
+from core.errors import ForbiddenError, MailError, NotFoundError
 from core.ids import RandomIds
 from directory.rights import ALL, Right, for_clients, letters, parse
 from directory.service import SqlDirectory
@@ -73,6 +73,37 @@ async def test_one_call_shares_a_mailbox_with_sending_and_one_takes_it_back(both
     assert not await both.may_send_as(lea, mairie.address)
     with pytest.raises(NotFoundError):
         await both.sharing.unshare(OPERATOR, mairie.address, lea.address)
+
+
+async def test_who_was_granted_it_sets_a_quota_as_an_administrator_does(both: SqlDirectory) -> None:
+    """RFC 9208 4.1.3, of the mailbox that the grant names and of no other; taken back with the share."""
+    mairie, lea, eve = await town(both)
+    await both.sharing.share(OPERATOR, mairie.address, lea.address, ALL, send_as=False, set_quota=True)
+    assert set(await both.sharing.quotas_of(lea)) == {mairie.id}
+    assert not await both.may_send_as(lea, mairie.address)
+    assert (await both.sharing.set_quota(lea, mairie, 4096)).quota == 4096
+    assert (await both.account(CONSOLE, mairie.address)).quota == 4096
+    entry = (await both.audit(OPERATOR, limit=1))[0]
+    assert (entry.actor, entry.action, entry.target) == ("lea@brou.test", "mailbox-quota-set", "mairie@brou.test")
+    for by, owner in ((mairie, mairie), (mairie, lea), (eve, mairie)):
+        with pytest.raises(MailError):
+            await both.sharing.set_quota(by, owner, 1)
+    await both.sharing.unshare(OPERATOR, mairie.address, lea.address)
+    assert not await both.sharing.quotas_of(lea)
+    with pytest.raises(ForbiddenError) as refused:
+        await both.sharing.set_quota(lea, mairie, 1)
+    assert refused.value.code == "quota-not-granted"
+
+
+async def test_a_quota_that_is_set_by_grant_stays_below_the_communes(both: SqlDirectory) -> None:
+    mairie, lea, _ = await town(both)
+    await both.sharing.share(OPERATOR, mairie.address, lea.address, ALL, send_as=False, set_quota=True)
+    await both.set_organisation_quota(OPERATOR, "Brou", 10_000)
+    assert (await both.sharing.set_quota(lea, mairie, 10_000)).quota == 10_000
+    for more in (10_001, 0):
+        with pytest.raises(ForbiddenError) as refused:
+            await both.sharing.set_quota(lea, mairie, more)
+        assert refused.value.code == "quota-over-ceiling"
 
 
 async def test_anyone_is_everybody_of_the_commune_and_nobody_else(both: SqlDirectory) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 
 from core.address import Address
-from core.errors import InvalidError, NotFoundError, QuotaError
+from core.errors import ForbiddenError, InvalidError, NotFoundError, QuotaError
 from directory.rights import ANYONE, NEGATIVE, Right
 from directory.sharing import WHOLE, Shared
 from directory.types import Account, AclEntry, Change
@@ -14,8 +15,9 @@ from directory.types import Account, AclEntry, Change
 class MemorySharing:
     """`accounts`: those of the directory, by address key. Bounded to one organisation as the real one is."""
 
-    def __init__(self, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, accounts: MutableMapping[str, Account]) -> None:
         self.accounts = accounts
+        self.quota_setters: set[tuple[str, str]] = set()  # ids of who may set, and whose quota
         self.lists: dict[tuple[str, str], dict[str, Right]] = {}
         self.hidden: dict[str, set[str]] = {}
 
@@ -78,6 +80,15 @@ class MemorySharing:
     async def subscribe(self, reader: Account, owner: Account, folder_id: str, subscribed: bool) -> None:
         hidden = self.hidden.setdefault(reader.id, set())
         (hidden.discard if subscribed else hidden.add)(folder_id)
+
+    async def quotas_of(self, by: Account) -> Collection[str]:
+        return {owner_id for setter_id, owner_id in self.quota_setters if setter_id == by.id}
+
+    async def set_quota(self, by: Account, owner: Account, quota: int) -> Account:
+        if owner.organisation_quota and not 0 < quota <= owner.organisation_quota:
+            raise ForbiddenError("no mailbox may hold more than its organisation", code="quota-over-ceiling")
+        self.accounts[owner.address.key] = changed = replace(owner, quota=quota)
+        return changed
 
 
 class MemoryAnnotations:

@@ -69,6 +69,7 @@ IMAP_CAPABILITIES = {
     "QRESYNC": ("7162", "QRESYNC"),
     "QUOTA": ("9208", "QUOTA"),
     "QUOTA=RES-STORAGE": ("9208", "QUOTA=RES-STORAGE"),
+    "QUOTASET": ("9208", "QUOTASET"),
     "QUOTA=RES-MESSAGE": ("9208", "QUOTA=RES-MESSAGE"),
     "ACL": ("4314", "ACL"),
     "RIGHTS=texk": ("4314", "RIGHTS=texk"),

@@ -43,14 +43,6 @@ async def test_an_account_without_limit_has_no_root() -> None:
         assert await client.ask(b'GETQUOTA ""') == [b"a NO [NONEXISTENT] no such quota root"]
 
 
-async def test_setquota_is_for_administrators() -> None:
-    async with World(quota=1000) as world:
-        client = await world.login()
-        assert (await client.ask(b'SETQUOTA "" (STORAGE 512)'))[-1].startswith(b"a NO [NOPERM]")
-        assert (await client.ask(b'SETQUOTA "" (STORAGE)'))[-1].startswith(b"a BAD")
-        assert b" QUOTASET" not in (await client.ok(b"CAPABILITY"))[0]
-
-
 async def test_status_tells_what_expunge_would_free() -> None:
     async with World() as world:
         account = await world.account()

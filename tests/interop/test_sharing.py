@@ -67,6 +67,25 @@ def test_a_function_mailbox_is_shared_by_one_call(world: World) -> None:
             assert other.select(BOX)[0] == "NO"
 
 
+def test_who_was_let_sets_the_quota_of_a_shared_mailbox(world: World) -> None:
+    """RFC 9208 4.1.3, by imaplib."""
+    api = world.suite.api
+    owner, maire = f"elections@{AUBIN}", f"maire@{AUBIN}"
+    api("POST", "/mailboxes", {"address": owner, "shared": True})
+    path = f"/mailboxes/{owner}/shares/{maire}"
+    api("PUT", path, {"rights": "manage", "set_quota": True})
+    client = imap(world, maire)
+    with hung_up(client):
+        assert b"QUOTASET" in done(client.capability())
+        assert owner.encode() in done(client.getquotaroot(f"Shared/{owner}/INBOX"))
+        assert b"STORAGE 0 2048" in done(client.setquota(owner, "(STORAGE 2048)"))
+        kept = api("GET", f"/mailboxes/{owner}")
+        assert isinstance(kept, dict)
+        assert kept["quota"] == 2048 * 1024
+        api("PUT", path, {"rights": "manage"})
+        wait_until(lambda: client.setquota(owner, "(STORAGE 4096)")[0] == "NO", timeout=20)
+
+
 def lost(client: imaplib.IMAP4) -> bool:
     """The right to read is gone, and the session with it."""
     try:

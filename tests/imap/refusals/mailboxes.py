@@ -17,6 +17,14 @@ def granted(letters: str) -> Before:
     return run
 
 
+async def _quota_setter(table: Table) -> None:
+    """Alice may set the quota of the mairie's mailbox, which she manages."""
+    directory = table.world.directory
+    mairie = directory.add("mairie", shared=True)
+    directory.sharing.grant(mairie, table.world.alice, parse("lrswipkxtea"))
+    directory.sharing.quota_setters.add((table.world.alice.id, mairie.id))
+
+
 def annotated(code: str) -> Before:
     async def run(table: Table) -> None:
         async def refuse(*_: object) -> None:
@@ -75,6 +83,17 @@ FOLDERS = (
     Row(b'LIST "" * RETURN (ODD)', bug(b"unknown LIST option")),
     Row(b'LIST (RECURSIVEMATCH) "" *', bug(b"RECURSIVEMATCH needs another selection option")),
     Row(b'SETQUOTA "" (STORAGE 1)', b"NO [NOPERM] quotas are set by the administrators"),
+    Row(b"SETQUOTA mairie@mairie.test (STORAGE 1)", b"NO [NONEXISTENT] no such quota root"),
+    *(
+        Row(b"SETQUOTA mairie@mairie.test (%b)" % limits, says, _quota_setter)
+        for limits, says in (
+            (b"STORAGE 0", b"NO [CANNOT] a mailbox that may hold nothing is suspended by an administrator"),
+            (b"STORAGE 99999999999999", b"NO [LIMIT] a quota is not as large as that"),
+            (b"MESSAGE 5", b"NO [CANNOT] the number of messages is a limit of the system"),
+            (b"MAILBOX 5", b"NO [CANNOT] only STORAGE can be limited"),
+            (b"STORAGE 1 STORAGE 1", bug(b"a resource is named twice")),
+        )
+    ),
     Row(b"GETQUOTA other", b"NO [NONEXISTENT] no such quota root"),
 )
 
