@@ -5,9 +5,10 @@ Bounded by `Terms.entries`: when it is full, what is over goes first, then what 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from antispam.greylist import Greylisting, Memory, Terms, judge
+from delivery.queue.once import insert_once
 from delivery.queue.schema import greylist
 
 ROOM = 50  # one part of so many is made free at a time
@@ -22,7 +23,8 @@ def ask(connection: Connection, key: str, now: float, terms: Terms) -> Greylisti
     values = {"first": after.first, "last": after.last, "returned": after.returned}
     if before is None:
         _make_room(connection, now, terms)
-        connection.execute(insert(greylist).values(digest=key, **values))
+        # Who comes to two instances at once is new to both: the row of either will do.
+        insert_once(connection, greylist, {"digest": key, **values})
     elif after is not before:
         connection.execute(update(greylist).where(mine).values(**values))
     return outcome

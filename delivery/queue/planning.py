@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, case, insert, select, update
+from sqlalchemy import Connection, and_, case, select, update
 
+from delivery.queue.once import insert_once
 from delivery.queue.schema import State, about, message, recipient
 
 HELD_MOST = 366 * 86_400.0  # seconds; what is held longer was planned by a clock that ran ahead
@@ -37,7 +38,7 @@ def replan(connection: Connection, stand: Stand, now: float) -> float:
     boot, _, ahead = str(known or "").partition(" ")
     back = float(ahead) - stand.ahead if boot == stand.boot else 0.0
     if known is None:
-        connection.execute(insert(about).values(key=key, value=told))
+        insert_once(connection, about, {"key": key, "value": told})  # or another worker of this machine did
     elif boot != stand.boot or abs(back) > NOTICED:
         mine = update(about).where(about.c.key == key, about.c.value == known).values(value=told)
         if connection.execute(mine).rowcount == 0:

@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from core.errors import ConflictError
 from delivery.queue.entering import enqueue
 from delivery.queue.leases import NONE
+from delivery.queue.once import insert_once
 from delivery.queue.rows import NewMessage
 from delivery.queue.schema import tls
 
@@ -41,23 +42,27 @@ class TlsKey:
 
 
 def add(connection: Connection, counts: Mapping[TlsKey, int]) -> None:
-    for key, sessions in counts.items():
+    """In one order, so that two workers who count the same things do not wait for each other."""
+    for key, sessions in sorted(counts.items(), key=lambda item: item[0].digest):
         here = (tls.c.day == key.day) & (tls.c.domain == key.domain) & (tls.c.key == key.digest)
-        if not connection.execute(update(tls).where(here).values(sessions=tls.c.sessions + sessions)).rowcount:
-            connection.execute(
-                insert(tls).values(
-                    day=key.day,
-                    domain=key.domain,
-                    key=key.digest,
-                    policy=key.policy,
-                    host=key.host,
-                    address=key.address,
-                    source=key.source,
-                    failure=key.failure,
-                    reason=key.reason,
-                    sessions=sessions,
-                )
-            )
+        more = update(tls).where(here).values(sessions=tls.c.sessions + sessions)
+        if connection.execute(more).rowcount == 0 and not insert_once(connection, tls, _values(key, sessions)):
+            connection.execute(more)  # another worker counted the first of its kind at the same moment
+
+
+def _values(key: TlsKey, sessions: int) -> dict[str, object]:
+    return {
+        "day": key.day,
+        "domain": key.domain,
+        "key": key.digest,
+        "policy": key.policy,
+        "host": key.host,
+        "address": key.address,
+        "source": key.source,
+        "failure": key.failure,
+        "reason": key.reason,
+        "sessions": sessions,
+    }
 
 
 def days(connection: Connection, before: int) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from delivery.queue.once import insert_once
 from delivery.queue.rows import Row
 from delivery.queue.schema import vacation, vacation_told
 from delivery.types import Vacation
@@ -45,11 +46,10 @@ def tell_once(connection: Connection, account_id: str, sender_key: str, now: flo
     at = connection.execute(select(vacation_told.c.at).where(mine)).scalar()
     if at is not None and now - AGAIN < at <= now:
         return False
-    if at is None:
-        connection.execute(insert(vacation_told).values(account_id=account_id, digest=digest, at=now))
-    else:
-        connection.execute(update(vacation_told).where(mine).values(at=now))
-    return True
+    if at is None:  # two of his messages may be answered side by side
+        return insert_once(connection, vacation_told, {"account_id": account_id, "digest": digest, "at": now})
+    still = vacation_told.c.at == at
+    return connection.execute(update(vacation_told).where(mine, still).values(at=now)).rowcount == 1
 
 
 def _value(row: Row) -> Vacation:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from antispam.greylist import Greylisting, Terms
 from core.address import parse
 from core.database import create_engine
 from core.errors import NotFoundError
@@ -24,6 +25,7 @@ from delivery.queue import (
     claims,
     content,
     entering,
+    greylist,
     holds,
     leases,
     orphans,
@@ -32,6 +34,8 @@ from delivery.queue import (
     reports,
     results,
     schema,
+    tls_counts,
+    vacations,
 )
 from delivery.queue import backlog as backlogs
 from delivery.queue.backlog import Backlog
@@ -179,6 +183,35 @@ def suspends(connection: Connection) -> None:
 async def shown(engine: AsyncEngine) -> QueuedMessage:
     async with engine.begin() as connection:
         return await connection.run_sync(lambda c: administration._show(c, None, "q1"))
+
+
+TERMS = Terms(300.0, 3600.0, 86_400.0, 100)
+STAND = planning.Stand("m", "b", 50.0)
+TLS_KEY = tls_counts.TlsKey(1, "r.test", "{}", "", "", "", "", "")
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (lambda c: planning.replan(c, STAND, NOW), (0.0, 0.0)),
+        (lambda c: tls_counts.add(c, {TLS_KEY: 2}), (None, None)),
+        (lambda c: greylist.ask(c, "k", NOW, TERMS), (Greylisting.NEW, Greylisting.NEW)),
+        (lambda c: vacations.tell_once(c, "acc", "x@one.test", NOW), (True, False)),
+    ],
+    ids=["clock", "tls", "greylist", "vacation"],
+)
+async def test_two_who_make_the_same_row_at_the_same_moment(
+    engine: AsyncEngine, act: Callable[[Connection], object], told: tuple[object, object]
+) -> None:
+    """Two workers that start together for the first time, say: the second's operation failed as a whole."""
+    heard: list[object] = []
+    async with engine.begin() as connection:
+        await connection.run_sync(schema.metadata.create_all)
+    await meanwhile(engine, lambda c: heard.append(act(c)), lambda c: heard.append(act(c)))
+    assert tuple(heard) == told
+    async with engine.begin() as connection:
+        counts = await connection.run_sync(lambda c: tls_counts.counts(c, 1, "r.test"))
+    assert sum(counts.values()) in (0, 4)
 
 
 async def test_a_message_that_enters_while_its_account_is_suspended_is_held(engine: AsyncEngine) -> None:
