@@ -182,15 +182,19 @@ class RestoreIn(Model):
 
 
 class RestoredOut(Model):
-    """`folder`: the one above all that came back; empty when the mailbox is as it was."""
+    """`folder`: the one above all that came back; empty when the mailbox is as it was. `left_out`: what of it could not
+    be read, and why; it stays where it is."""
 
     folder: str
     folders: int
     messages: int
+    left_out: list[str]
 
     @staticmethod
     def of(value: Restored) -> RestoredOut:
-        return RestoredOut(folder=value.folder, folders=value.folders, messages=value.messages)
+        return RestoredOut(
+            folder=value.folder, folders=value.folders, messages=value.messages, left_out=list(value.left_out)
+        )
 
 
 class AliasIn(Model):

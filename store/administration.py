@@ -21,7 +21,7 @@ from store import backup, copies, layout, recycle, sidefile, verify
 from store.accounts import Accounts
 from store.dovecot import source
 from store.dovecot.convert import Conversion
-from store.faults import of_accounts, whole
+from store.faults import is_no_directory, line_of, of_a_file, storage_error, whole
 from store.handle import Tools, folder_directory
 from store.names import account_directory
 from store.restore import Restoration, Source, opened_copy
@@ -79,6 +79,7 @@ class Administration:
         return [item for item in found if organisation_id in (None, item.organisation_id)]
 
     async def restore(self, ref: AccountRef, items: Sequence[Recycled]) -> Restored:
+        restoration = self._restoration(ref)
         with contextlib.ExitStack() as stack:
             sources = []
             for item in items:
@@ -86,9 +87,14 @@ class Administration:
                 try:
                     fd = stack.enter_context(recycle.entry(self._tools.fs, self._places.recycle, item))
                 except OSError as error:
-                    raise NotFoundError("no such item in the recycle bin", code="no-item") from error
+                    if is_no_directory(error):
+                        raise NotFoundError("no such item in the recycle bin", code="no-item") from error
+                    if not of_a_file(error):
+                        raise storage_error(error) from error
+                    restoration.leave_out(item.id, error)
+                    continue
                 sources.append(Source(fd, single=bool(item.folder), ours=True))
-            return await self._restoration(ref).run(await self._account(ref), sources, None)
+            return await restoration.run(await self._account(ref), sources, None)
 
     async def restore_copy(self, ref: AccountRef, data: Path, folder: str | None = None) -> Restored:
         with opened_copy(self._tools.fs, str(data), ref, account_directory(ref.local)) as source:
@@ -181,7 +187,7 @@ class Administration:
 
     async def on_disk(self, domain: str | None = None) -> Sequence[AccountRef]:
         fs, domains = self._tools.fs, self._places.domains
-        return await self._in_thread(lambda: list(verify.accounts_on_disk(fs, domains, domain)))
+        return await self._in_thread(lambda: list(verify.accounts_on_disk(fs, domains, domain, passing=True)))
 
     async def left_alone(self, domain: str | None) -> Sequence[str]:
         found = list[str]()
@@ -200,30 +206,37 @@ class Administration:
     async def leftover(self, domain: str, local: str) -> AccountRef | None:
         return next((ref for ref in await self.on_disk(domain) if ref.local == local.casefold()), None)
 
-    async def raise_numbers(self, domain: str | None) -> int:
-        refs = await self.on_disk(domain)
-        failed = list[tuple[AccountRef, MailError]]()
-        for ref in refs:
+    async def raise_numbers(self, domain: str | None) -> tuple[int, Sequence[str]]:
+        left_out, done = list(await self._in_thread(partial(self._nameless, domain))), 0
+        for ref in await self.on_disk(domain):
             try:
                 await self._accounts.release(ref)
-                await self._patiently(partial(self._raise_numbers, ref))
+                unread = await self._patiently(partial(self._raise_numbers, ref))
                 await self._account(ref)  # its index is made again
             except MailError as error:  # the others need it all the same
-                failed.append((ref, error))
-        if failed:
-            raise of_accounts(failed)
-        return len(refs)
+                left_out.append(line_of(ref, error))
+            else:
+                left_out += unread
+                done += 1
+        return done, left_out
 
-    def _raise_numbers(self, ref: AccountRef, wait: float) -> None:
+    def _nameless(self, domain: str | None) -> list[str]:
+        return list(verify.nameless(self._tools.fs, self._places.domains, domain))
+
+    def _raise_numbers(self, ref: AccountRef, wait: float) -> list[str]:
+        """A line for each folder that keeps its numbers, because it cannot be read or written."""
         handle = self._accounts.open_handle(ref, wait=wait)
+        unread: list[str] = []
         try:
             with handle.lock.held(wait):
-                for folder in copies.folders(handle.fs, handle.root):
-                    with folder_directory(handle.fs, handle.root, folder.directory) as fd:
-                        sidefile.write_folder(handle.fs, fd, backup.raised(folder.file))
+                fs, root = handle.fs, handle.root
+                for folder in copies.folders(fs, root, lambda *told: unread.append(verify.unopened(ref, *told))):
+                    with folder_directory(fs, root, folder.directory) as fd:
+                        sidefile.write_folder(fs, fd, backup.raised(folder.file))
                 handle.discard_files()
         finally:
             handle.close()
+        return unread
 
     # -- the purge ----------------------------------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ def _distinct(handle: Handle) -> Iterator[CopiedFolder]:
     places = dict[str, str]()
     with contextlib.suppress(apsw.Error):  # it may be damaged
         places = catalog.places(handle.reader)
-    found = copies.folders(handle.fs, handle.root)
+    found = copies.folders(handle.fs, handle.root, copies.told_elsewhere)
     for folder in sorted(found, key=lambda each: places.get(each.file.id) != each.directory):
         if folder.file.id not in ids and folder.name not in names:
             yield folder

@@ -6,11 +6,11 @@ changed. Symbolic links are not followed.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from store import journal, sidefile
+from store.faults import is_no_directory, of_a_file
 from store.fsops import FileSystem
 from store.handle import folder_directory
 from store.layout import MAKING
@@ -19,6 +19,7 @@ from store.sidefile import FolderFile
 from store.types import INBOX, Flag
 
 _NAMED_BITS = (1 << KEYWORD_LETTERS) - 1
+Unread = Callable[[str, OSError], None]  # hears of a folder's directory within the account's, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +41,46 @@ class CopiedMessage:
     keywords: tuple[str, ...]
 
 
-def folders(fs: FileSystem, root: int) -> Iterator[CopiedFolder]:
+def folders(fs: FileSystem, root: int, unread: Unread, *, single: bool = False) -> Iterator[CopiedFolder]:
     """Every folder of an account's directory, INBOX first; not what a making that failed has left there, which the
-    next recovery sweeps."""
-    names = [name for name in fs.names(root) if name.startswith(".") and not name.startswith(MAKING)]
+    next recovery sweeps. `single`: it is that of a deleted folder. `unread` hears of each that cannot be read. Raises
+    OSError where the machine is the cause."""
+    names = [] if single else [name for name in fs.names(root) if name.startswith(".") and not name.startswith(MAKING)]
     for directory in ["", *sorted(names)]:
-        found = folder(fs, root, directory)
+        try:
+            found = folder(fs, root, directory)
+        except OSError as error:
+            if not of_a_file(error):
+                raise
+            unread(directory, error)
+            continue
         if found is not None:
             yield found
 
 
 def folder(fs: FileSystem, root: int, directory: str) -> CopiedFolder | None:
-    """None for what is no folder of ours."""
-    with contextlib.suppress(OSError), folder_directory(fs, root, directory) as fd:
-        file = sidefile.read_folder(fs, fd)
-        if file is not None and fs.exists(fd, "cur"):
-            # A deleted folder is looked at by itself: then its side file tells its name, else its directory does.
-            name = (directory_folder(directory) or file.name) if directory else file.name or INBOX
-            return CopiedFolder(directory, name, file) if name else None
-    return None
+    """None for what is no folder of ours. Raises OSError where that cannot be read."""
+    try:
+        with folder_directory(fs, root, directory) as fd:
+            file = sidefile.read_folder(fs, fd)
+            if file is None or not fs.exists(fd, "cur"):
+                return None
+    except OSError as error:
+        if is_no_directory(error):
+            return None
+        raise
+    # A deleted folder is looked at by itself: then its side file tells its name, else its directory does.
+    name = (directory_folder(directory) or file.name) if directory else file.name or INBOX
+    return CopiedFolder(directory, name, file) if name else None
+
+
+def told_elsewhere(_directory: str, _error: OSError) -> None:
+    """For whoever has another that tells of folders that cannot be read."""
+
+
+def label(directory: str) -> str:
+    """What a folder that cannot be read is called, as far as its directory tells."""
+    return (directory_folder(directory) or directory) if directory else INBOX
 
 
 def messages(fs: FileSystem, root: int, copied: CopiedFolder) -> list[CopiedMessage]:

@@ -66,12 +66,14 @@ def storage_error(error: OSError | apsw.Error) -> StorageError:
 
 def of_accounts(failed: Sequence[tuple[AccountRef, MailError]]) -> StorageError:
     """What an operator asked for of many accounts, and some of them failed: a line for each."""
-    told = [
-        f"{ref.local}@{ref.domain}: {error.public}{f': {error.__cause__}' if error.__cause__ else ''}"
-        for ref, error in failed[:TOLD]
-    ]
+    told = [line_of(ref, error) for ref, error in failed[:TOLD]]
     more = [f"and {len(failed) - TOLD} more"] if len(failed) > TOLD else []
     return StorageError("\n".join([*told, *more]), code=failed[0][1].code)
+
+
+def line_of(ref: AccountRef, error: MailError) -> str:
+    """What an operator is told of one account that failed."""
+    return f"{ref.address}: {error.public}{f': {error.__cause__}' if error.__cause__ else ''}"
 
 
 class translated:

@@ -13,6 +13,8 @@ from dataclasses import replace
 
 import core.log
 from store import copies, layout, sidefile
+from store.copies import CopiedMessage
+from store.faults import is_no_directory
 from store.fsops import FileSystem
 from store.handle import Handle
 from store.names import account_directory, encode
@@ -24,6 +26,7 @@ log = core.log.get(__name__)
 REMOVED = "removed."  # before the account's id in the side file of a removed account
 FOLDER, ACCOUNT = "folder.", "account."
 EMPTY = "empty."  # what an account held before its removed mail came back: nothing
+UNKNOWN = "?"  # a deleted folder that cannot be read
 GONE = ".gone."  # being unlinked
 QUIET = 86_400  # seconds without a change before an empty bin is removed
 
@@ -92,31 +95,43 @@ def contents(fs: FileSystem, recycle: int) -> list[Recycled]:
 
 
 def _item(fs: FileSystem, directory: int, bin_name: str, entry: str, owner: AccountFile | None) -> Recycled | None:
-    """None for what is no entry: a side file, one that is just being unlinked."""
+    """None for what is no entry: a side file, one that is just being unlinked. One that cannot be read is there all the
+    same, with what can be read of it; the log tells the rest."""
     removed_at = _time(entry)
     if removed_at is None or not entry.startswith((FOLDER, ACCOUNT)):
         return None
-    with contextlib.suppress(OSError), _directory(fs, directory, entry) as fd:
-        if entry.startswith(ACCOUNT):
-            file = sidefile.read_account(fs, fd) or owner
-            name, told = "", [copies.messages(fs, fd, folder) for folder in copies.folders(fs, fd)]
-        else:
-            file, folder = owner, copies.folder(fs, fd, "")
-            if folder is None:
-                return None
-            name, told = folder.name, [copies.messages(fs, fd, folder)]
-        messages = [message for folder_messages in told for message in folder_messages]
-        return Recycled(
-            id=f"{bin_name}/{entry}",
-            account_id=owner.id if owner else "",
-            organisation_id=file.organisation if file else "",
-            address=file.address if file else "",
-            folder=name,
-            removed_at=removed_at,
-            messages=len(messages),
-            octets=sum(message.size for message in messages),
-        )
-    return None
+    single, file, name = entry.startswith(FOLDER), owner, ""
+    messages: list[CopiedMessage] = []
+    unread: list[str] = []
+
+    def tell(directory: str, error: OSError) -> None:
+        unread.append(directory)
+        log.error("store-recycled-unread", item=f"{bin_name}/{entry}", folder=directory, cause=str(error))
+
+    try:
+        with _directory(fs, directory, entry) as fd:
+            file = (None if single else sidefile.read_account(fs, fd)) or owner
+            for folder in copies.folders(fs, fd, tell, single=single):
+                name = folder.name if single else ""
+                messages += copies.messages(fs, fd, folder)
+    except OSError as error:
+        if is_no_directory(error):  # on its way out
+            return None
+        tell("", error)
+    if single and not name:
+        if not unread:
+            return None
+        name = UNKNOWN
+    return Recycled(
+        id=f"{bin_name}/{entry}",
+        account_id=owner.id if owner else "",
+        organisation_id=file.organisation if file else "",
+        address=file.address if file else "",
+        folder=name,
+        removed_at=removed_at,
+        messages=len(messages),
+        octets=sum(message.size for message in messages),
+    )
 
 
 @contextlib.contextmanager

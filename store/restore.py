@@ -2,7 +2,8 @@
 
 It comes into folders below a new one ("Restauration 2026-11-22/Sent"), as APPEND would bring it: nothing that is there
 is touched, flags, keywords and dates are kept, the quota holds, UIDs are new. A file of the recycle bin gets a second
-name; a file of a copy is copied, because somebody else may change it. The source stays as it is.
+name; a file of a copy is copied, because somebody else may change it. The source stays as it is. What the disk does not
+give of it is left out by name, and everything else comes.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from itertools import count
 
 import core.log
 from core.errors import ConflictError, InvalidError, NotFoundError, QuotaError
-from store import adopt, copies, place, records, stage
+from store import adopt, copies, place, records, stage, unreadable
 from store.accounts import Accounts
 from store.copies import CopiedFolder, CopiedMessage
 from store.delivery import discarded
 from store.ending import through
 from store.entry import Entry
-from store.faults import whole
+from store.faults import is_no_directory, of_a_file, whole
 from store.fsops import FileSystem
 from store.records import Prepared
 from store.stage import TemporaryFile
@@ -34,6 +35,7 @@ log = core.log.get(__name__)
 
 TOGETHER = 64  # messages a commit
 TOLD = 50  # names of folders in a refusal
+NAMED = 1000  # of what is left out; the log has the rest
 OCTETS_TOGETHER = 16 * 1024 * 1024
 
 
@@ -62,12 +64,13 @@ class Restoration:
     def __init__(self, accounts: Accounts, pool: Executor, fs: FileSystem, ref: AccountRef, date: str) -> None:
         self._accounts, self._pool, self._fs, self._ref = accounts, pool, fs, ref
         self._date = date
+        self._left_out: list[str] = []
 
     async def run(self, account: AccountStore, sources: Sequence[Source], wanted: str | None) -> Restored:
         """`wanted`: only this folder and what is below it; None: all."""
         parts = await asyncio.get_running_loop().run_in_executor(self._pool, self._parts, sources, wanted)
         if not parts:  # nothing to make a folder for
-            return Restored("", 0, 0)
+            return Restored("", 0, 0, tuple(self._left_out))
         octets = sum(message.size for part in parts for message in part.messages)
         used, _ = await account.usage()
         room = await self._accounts.sums.room(self._ref)
@@ -80,25 +83,45 @@ class Restoration:
             for chunk in _chunks(part.messages):
                 restored += await self._bring(part, name, chunk)
         log.info("store-restored", account=self._ref.id, folders=len(parts), messages=restored)
-        return Restored(top, len(parts), restored)
+        return Restored(top, len(parts), restored, tuple(self._left_out))
 
     def _parts(self, sources: Sequence[Source], wanted: str | None) -> list[_Part]:
         found: list[_Part] = []
         with whole():
             for source in sources:
-                one = copies.folder(self._fs, source.root, "") if source.single else None
-                folders = [one] if one else [] if source.single else list(copies.folders(self._fs, source.root))
-                chosen = [
-                    folder
-                    for folder in folders
-                    if wanted is None or folder.name == wanted or folder.name.startswith(wanted + DELIMITER)
-                ]
-                if wanted is not None and not chosen:
+                folders = self._folders(source, wanted)
+                chosen = [folder for folder in folders if _is_wanted(folder.name, wanted)]
+                if wanted is not None and not chosen and not self._left_out:
                     names = ", ".join(folder.name for folder in folders[:TOLD])
                     raise NotFoundError(f"the copy holds no folder {wanted}; it has {names}", code="no-folder")
-                found += [_Part(source, folder, copies.messages(self._fs, source.root, folder)) for folder in chosen]
+                found += [_Part(source, folder, self._messages(source, folder)) for folder in chosen]
         # An empty folder that nobody made is not worth a name, and an account has six of them.
         return [part for part in found if part.messages or part.source.single]
+
+    def _folders(self, source: Source, wanted: str | None) -> list[CopiedFolder]:
+        def unread(directory: str, error: OSError) -> None:
+            name = copies.label(directory)
+            if _is_wanted(name, wanted) or name == directory:  # one of a long name may be any
+                self.leave_out(name, error)
+
+        return list(copies.folders(self._fs, source.root, unread, single=source.single))
+
+    def _messages(self, source: Source, folder: CopiedFolder) -> Sequence[CopiedMessage]:
+        try:
+            return copies.messages(self._fs, source.root, folder)
+        except OSError as error:
+            if not (of_a_file(error) or is_no_directory(error)):
+                raise
+            self.leave_out(folder.name, error)
+            return []
+
+    def leave_out(self, what: str, error: OSError | str) -> None:
+        cause = error if isinstance(error, str) else error.strerror or str(error)
+        log.warning("store-not-restored", account=self._ref.id, what=what, cause=cause)
+        if len(self._left_out) < NAMED:
+            self._left_out.append(f"{what}: {cause}")
+        elif len(self._left_out) == NAMED:
+            self._left_out.append("more, which the log names (store-not-restored)")
 
     async def _top(self, account: AccountStore) -> str:
         for number in count(1):
@@ -144,7 +167,7 @@ class Restoration:
         with whole(), _opened(self._fs, part.source.root, path) as cur:
             try:
                 for message in chunk:
-                    file = self._open(entry, part.source, cur, message)
+                    file = self._readable(entry, part, cur, message)
                     if file is not None:
                         files.append((file, message))
             except BaseException:
@@ -153,19 +176,37 @@ class Restoration:
                 raise
         return files
 
-    def _open(self, entry: Entry, source: Source, cur: int, message: CopiedMessage) -> TemporaryFile | None:
-        """None for what is no message: a link planted there, a file cut short."""
-        fs, tools = self._fs, entry.handle.tools
+    def _readable(self, entry: Entry, part: _Part, cur: int, message: CopiedMessage) -> TemporaryFile | None:
+        """None for what is no message (a link planted there, a file cut short), is gone, or cannot be read."""
+        what = f"{part.folder.name}: file {message.name!r}"
         try:
-            fd = fs.open_to_read(cur, message.name)
+            return self._open(entry, part.source, cur, message, what)
         except OSError as error:
-            log.warning("store-odd-file", account=self._ref.id, cause=str(error))
-            return None
+            cause = self._cause(cur, message)
+            if cause is None:  # it is our own disk that fails
+                raise
+            self.leave_out(what, cause)
+            log.debug("store-restore-failed", cause=str(error))
+        return None
+
+    def _cause(self, cur: int, message: CopiedMessage) -> OSError | None:
+        """Why its file cannot be read; None where it can."""
+        try:
+            unreadable.try_file(self._fs, cur, message.name, message.size)
+        except OSError as error:
+            if not (of_a_file(error) or is_no_directory(error)):
+                raise
+            return error
+        return None
+
+    def _open(self, entry: Entry, source: Source, cur: int, message: CopiedMessage, what: str) -> TemporaryFile | None:
+        fs, tools = self._fs, entry.handle.tools
+        fd = fs.open_to_read(cur, message.name)
         keep = False
         try:
             status = fs.status(fd)
             if not fs.is_plain(status) or status.st_size != message.size:
-                log.warning("store-odd-file", account=self._ref.id, size=status.st_size)
+                self.leave_out(what, f"it has {status.st_size} octets, and {message.size} by its name")
                 return None
             date = stage.sane_date(status.st_mtime)
             content = stage.file_content(fs, fd, message.size)
@@ -180,6 +221,10 @@ class Restoration:
         finally:
             if not keep:
                 fs.close(fd)
+
+
+def _is_wanted(name: str, wanted: str | None) -> bool:
+    return wanted is None or name == wanted or name.startswith(wanted + DELIMITER)
 
 
 def _placement(target: str, message: CopiedMessage, file: TemporaryFile) -> Placement:

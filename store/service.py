@@ -344,8 +344,8 @@ class MaildirStore:
     def _remove(self, ref: AccountRef, wait: float) -> None:
         with whole():
             convert.forget(self._fs, self._domains, ref)
-        if ref.id not in {found.id for found in verify.accounts_on_disk(self._fs, self._domains, ref.domain)}:
-            return
+            if ref.id not in {found.id for found in verify.accounts_on_disk(self._fs, self._domains, ref.domain)}:
+                return
         handle = self._open_accounts.open_handle(ref, wait=wait)
         try:
             with handle.lock.held(wait), whole():
@@ -407,7 +407,7 @@ class MaildirStore:
 
     def _found(self, domain: str | None) -> list[AccountRef]:
         with whole():
-            return list(verify.accounts_on_disk(self._fs, self._domains, domain))
+            return list(verify.accounts_on_disk(self._fs, self._domains, domain, passing=True))
 
     def _nameless(self, domain: str | None) -> list[str]:
         with whole():

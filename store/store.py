@@ -265,13 +265,14 @@ class StoreAdministration(Protocol):
     async def on_disk(self, domain: str | None = None) -> Sequence[AccountRef]:
         """Every account that has a directory, as its side file names it (quotas are the directory's to know)."""
 
-    async def raise_numbers(self, domain: str | None) -> int:
+    async def raise_numbers(self, domain: str | None) -> tuple[int, Sequence[str]]:
         """After files were brought back from an older copy: go on with UIDs and mod-sequences that nobody was given
-        (fault 167). The number of accounts. Raises StorageError, which names those that failed, after all others."""
+        (fault 167). How many accounts do, and a line for each account and folder that does not, because it cannot be
+        read or written: all others do."""
 
     async def left_alone(self, domain: str | None) -> Sequence[str]:
-        """One line for each file in a folder that can be no message (a link, another user's file): nobody is served
-        it."""
+        """One line for each file in a folder that can be no message (a link, another user's file), and each folder that
+        cannot be read: nobody is served it."""
 
     async def leftover(self, domain: str, local: str) -> AccountRef | None:
         """The account whose mail lies at an address on disk, whoever the directory knows there."""

@@ -269,11 +269,13 @@ class Recycled:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Mail that came back: `folder` is the one above all that was made, "" when the account is as it was."""
+    """Mail that came back: `folder` is the one above all that was made, "" when the account is as it was. `left_out`:
+    a line for each folder and file that could not be read, with the cause."""
 
     folder: str
     folders: int
     messages: int
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

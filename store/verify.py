@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from store import catalog, contents, copies, journal, odd, records, sidefile, structure, unreadable
 from store.catalog import FolderRow
-from store.faults import of_a_file
+from store.faults import is_no_directory, of_a_file
 from store.fsops import FileSystem
 from store.handle import Handle, folder_directory
 from store.index import INDEX_FILE
@@ -20,9 +20,12 @@ from store.sidefile import FOLDER_FILE
 from store.types import AccountRef
 
 
-def accounts_on_disk(fs: FileSystem, domains: int, domain: str | None) -> Iterator[AccountRef]:
-    """Every account directory, as its side file names it; `domain` None: all domains."""
-    for _, _, _, ref in _entries(fs, domains, domain):
+def accounts_on_disk(
+    fs: FileSystem, domains: int, domain: str | None, *, passing: bool = False
+) -> Iterator[AccountRef]:
+    """Every account directory, as its side file names it; `domain` None: all domains. `passing`: by those that cannot
+    be read, which `nameless` names. Raises OSError."""
+    for _, _, _, ref in _entries(fs, domains, domain, passing=passing):
         if ref is not None:
             yield ref
 
@@ -31,55 +34,63 @@ def nameless(fs: FileSystem, domains: int, domain: str | None) -> Iterator[str]:
     """Mail that `accounts_on_disk` does not tell of, because the side file that names its account is lost: one line for
     each."""
     yield from _closed(fs, domains, domain)
-    for fd, name, entry, ref in _entries(fs, domains, domain):
+    for fd, name, entry, ref in _entries(fs, domains, domain, passing=True):
         if ref is None:
             try:
-                if fs.exists(fd, f"{entry}/cur"):
-                    yield f"{name}/{entry}: beffroi-account is missing or damaged, or the directory is a symbolic link"
-            except PermissionError as error:
-                yield f"{name}/{entry}: {error.strerror}; its mail serves nobody"
+                with folder_directory(fs, fd, entry) as root:
+                    sidefile.read_account(fs, root)
+            except OSError as error:
+                if not is_no_directory(error):
+                    yield f"{name}/{entry}: {error.strerror}; its mail serves nobody"
+                    continue
+            if _holds_mail(fs, fd, entry):
+                yield f"{name}/{entry}: beffroi-account is missing or damaged, or the directory is a symbolic link"
+
+
+def _holds_mail(fs: FileSystem, domain: int, entry: str) -> bool:
+    with contextlib.suppress(NotADirectoryError):
+        return fs.exists(domain, f"{entry}/cur")
+    return False
 
 
 def _closed(fs: FileSystem, domains: int, domain: str | None) -> Iterator[str]:
-    """Domains that belong to another user."""
+    """Domains that belong to another user, or that the disk does not give."""
     for name in sorted(fs.names(domains)) if domain is None else [domain]:
         try:
             with folder_directory(fs, domains, name) as fd:
                 fs.names(fd)
-        except PermissionError as error:
-            yield f"{name}: {error.strerror}; its mail serves nobody"
-        except OSError:
-            continue
+        except OSError as error:
+            if of_a_file(error) and not is_no_directory(error):
+                yield f"{name}: {error.strerror}; its mail serves nobody"
 
 
-def _entries(fs: FileSystem, domains: int, domain: str | None) -> Iterator[tuple[int, str, str, AccountRef | None]]:
+def _entries(
+    fs: FileSystem, domains: int, domain: str | None, *, passing: bool
+) -> Iterator[tuple[int, str, str, AccountRef | None]]:
     """The domain's directory (open until the next is asked for) and name, and what lies in it: its name, and the
-    account that its side file names."""
+    account that its side file names. `passing`: by what cannot be read."""
     for name in sorted(fs.names(domains)) if domain is None else [domain]:
         try:
-            fd = fs.open_directory(domains, name)
-        except (NotADirectoryError, FileNotFoundError, PermissionError):
-            continue
-        try:
-            for entry in sorted(fs.names(fd)):
-                if not entry.startswith("."):
-                    yield fd, name, entry, _ref(fs, fd, name, entry)
-        finally:
-            fs.close(fd)
+            with folder_directory(fs, domains, name) as fd:
+                entries = [entry for entry in sorted(fs.names(fd)) if not entry.startswith(".")]
+                for entry in entries:
+                    yield fd, name, entry, _ref(fs, fd, name, entry, passing=passing)
+        except OSError as error:
+            if not is_no_directory(error) and not (passing and of_a_file(error)):
+                raise
 
 
-def _ref(fs: FileSystem, domain: int, domain_name: str, entry: str) -> AccountRef | None:
+def _ref(fs: FileSystem, domain: int, domain_name: str, entry: str, *, passing: bool) -> AccountRef | None:
     try:
-        root = fs.open_directory(domain, entry)
-    except OSError:
-        return None
-    try:
-        file = sidefile.read_account(fs, root)
+        with folder_directory(fs, domain, entry) as root:
+            file = sidefile.read_account(fs, root)
         return AccountRef(file.id, file.organisation, domain_name, account_local(entry)) if file else None
     except ValueError:
         return None
-    finally:
-        fs.close(root)
+    except OSError as error:
+        if not is_no_directory(error) and not (passing and of_a_file(error)):
+            raise
+        return None
 
 
 def has_index(fs: FileSystem, root: int) -> bool:
@@ -87,12 +98,20 @@ def has_index(fs: FileSystem, root: int) -> bool:
 
 
 def left_alone(fs: FileSystem, root: int, ref: AccountRef, largest: int) -> Iterator[str]:
-    """One line for each file in an account's folders that can be no message; needs no index. Raises OSError."""
+    """One line for each file in an account's folders that can be no message, and for each folder that cannot be read;
+    needs no index. Raises OSError."""
     owner = fs.status(root).st_uid
-    for folder in copies.folders(fs, root):
+    unread: list[str] = []
+    for folder in copies.folders(fs, root, lambda *told: unread.append(unopened(ref, *told))):
         with folder_directory(fs, root, folder.directory) as fd:
             for where in ("cur", "new"):
                 yield from (f"{ref.address} {folder.name}: {line}" for line in _odd(fs, fd, where, owner, largest))
+    yield from unread
+
+
+def unopened(ref: AccountRef, directory: str, error: OSError) -> str:
+    """What is told of a folder whose directory, side file or journal cannot be read."""
+    return f"{ref.address} {copies.label(directory)}: the folder cannot be read: {error.strerror}"
 
 
 def _odd(fs: FileSystem, folder: int, where: str, owner: int, largest: int) -> Iterator[str]:
@@ -128,7 +147,7 @@ def verify_account(handle: Handle) -> list[str]:
 
 def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str]:
     """Folders both ways, the quota's sums, the tables that go with `messages`, a rename cut off."""
-    on_disk = {folder.directory: folder for folder in copies.folders(handle.fs, handle.root)}
+    on_disk = {folder.directory: folder for folder in copies.folders(handle.fs, handle.root, copies.told_elsewhere)}
     known = {row.directory: row for row in rows}
     unopened = catalog.unopened(handle.writer)
     yield from (_without_folder(handle, row) for row in rows if row.directory not in {*on_disk, *unopened})

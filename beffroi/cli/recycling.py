@@ -52,7 +52,8 @@ def restore(
     folder: str = FOLDER,
     in_place: bool = IN_PLACE,
 ) -> None:
-    """Bring mail back beside what the mailbox has, in folders below "Restauration <date>"."""
+    """Bring mail back beside what the mailbox has, in folders below "Restauration <date>". Exit code 1 when some of it
+    could not be read: it is named, and everything else comes."""
     from store.custody import restore_items
 
     if (from_ is not None and (item or in_place)) or (folder and from_ is None):
@@ -67,7 +68,10 @@ def restore(
             return await restore_items(store.administration, ref, item, in_place=in_place)
 
     done = run(operation)
-    value = {"address": str(target), "folder": done.folder, "folders": done.folders, "messages": done.messages}
+    value: dict[str, object] = {"address": str(target), "folder": done.folder, "folders": done.folders}
+    value |= {"messages": done.messages, "left_out": list(done.left_out)}
     console.answer(
         value, f"{target}: {done.messages} messages restored" + (f" to {done.folder}" if done.folder else "")
     )
+    if done.left_out:
+        refuse("\n".join(f"not restored: {line}" for line in done.left_out))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from beffroi.cli.console import console, run
+from beffroi.cli.console import console, refuse, run
 from beffroi.cli.lengthy import lengthy
 from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_store
@@ -65,14 +65,19 @@ def rebuild(domain: str = typer.Argument("")) -> None:
 
 @app.command("restored")
 def restored(domain: str = typer.Argument("")) -> None:
-    """After files came back from a copy that `beffroi backup` did not make: no UID is given twice."""
+    """After files came back from a copy that `beffroi backup` did not make: no UID is given twice. Exit code 1 when a
+    folder or an account could not be read: it is named, and all others go on."""
 
-    async def operation(config: Config) -> int:
+    async def operation(config: Config) -> tuple[int, Sequence[str]]:
         async with open_store(config) as store:
             return await store.administration.raise_numbers(await _known(config, store, domain))
 
-    count = run(operation)
-    console.answer({"accounts": count}, f"{count} accounts go on with new numbers")
+    count, left_out = run(operation)
+    value = {"accounts": count, "left_out": list(left_out)}
+    console.answer(value, f"{count} accounts go on with new numbers")
+    if left_out:
+        told = [f"no new numbers: {line}" for line in left_out]
+        refuse("\n".join([*told, "run it again once these can be read"]))
 
 
 async def _known(config: Config, store: Store, domain: str) -> str | None:

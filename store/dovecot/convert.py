@@ -46,6 +46,10 @@ USUAL = {
 }
 
 
+def _unread(_directory: str, error: OSError) -> None:
+    raise error
+
+
 def special_uses(names: Sequence[str]) -> dict[str, str]:
     """Folder name > special use."""
     found = {}
@@ -91,7 +95,7 @@ class Conversion:
         found = list(source.folders(self._fs, self._origin, self._label))
         subscribed = source.subscriptions(self._fs, self._origin)
         uses = special_uses([folder.name for folder in found])
-        before = {item.name: item for item in copies.folders(self._fs, root)}
+        before = {item.name: item for item in copies.folders(self._fs, root, _unread)}
         highest = now = int(self._tools.clock.now())
         for number, folder in enumerate(found):
             old = before.pop(folder.name, None)
