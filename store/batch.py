@@ -52,8 +52,11 @@ Batch = Sequence[Operation[Any]]
 
 def ready(handle: Handle) -> Standing:
     """The index is the one we opened, the last writer ended well, and a clean stop is not claimed any longer. Under the
-    account lock."""
+    account lock. Raises StorageError where its directory is not the account's any more: whoever comes next opens the
+    one that is (`Accounts.use`)."""
     if not handle.is_current():
+        if handle.is_displaced():
+            raise StorageError("the mailbox was moved", code="storage-moved")
         reload(handle)
     now = recover.agree(handle)
     if structure.differs(handle, handle.writer):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,27 +66,45 @@ class Tools:
 
 
 class Descriptors:
-    """The cur/ directories of an account's folders, by folder id (so that a rename changes nothing)."""
+    """The cur/ directories of an account's folders, by folder id (so that a rename changes nothing). One that hands put
+    another in the place of is the folder's no more, and what is put there is lost: so between two `trim`s each is
+    compared once with what has its name."""
 
     def __init__(self, fs: FileSystem, root: int) -> None:
         self._fs, self._root = fs, root
         self._open: OrderedDict[str, int] = OrderedDict()
+        self._compared = set[str]()
+        self._replaced: list[int] = []  # may still be in use
 
     def cur(self, folder_id: str, directory: str) -> int:
-        fd = self._open.get(folder_id)
-        if fd is None:
-            fd = open_cur(self._fs, self._root, directory)
-            self._open[folder_id] = fd
-        else:
-            self._open.move_to_end(folder_id)
+        """Raises OSError."""
+        if folder_id in self._compared:
+            return self._open[folder_id]
+        fd = self._open.pop(folder_id, None)
+        if fd is not None and not self._is_there(fd, directory):
+            self._replaced.append(fd)
+            fd = None
+        fd = self._open[folder_id] = open_cur(self._fs, self._root, directory) if fd is None else fd
+        self._compared.add(folder_id)
         return fd
+
+    def _is_there(self, fd: int, directory: str) -> bool:
+        try:
+            found = self._fs.stat(self._root, f"{directory}/cur" if directory else "cur")
+        except OSError:  # who opens it is told
+            return False
+        return os.path.samestat(found, self._fs.status(fd))
 
     def trim(self) -> None:
         """Close the longest unused ones past the bound; only where no descriptor given out is still in use."""
+        self._compared.clear()
+        while self._replaced:
+            self._fs.close(self._replaced.pop())
         while len(self._open) > OPEN_FOLDERS:
             self._fs.close(self._open.popitem(last=False)[1])
 
     def close(self) -> None:
+        self.trim()
         while self._open:
             self._fs.close(self._open.popitem()[1])
 
@@ -209,6 +228,10 @@ class Handle:
 
     def is_current(self) -> bool:
         return self._index is not None and self._index.is_current()
+
+    def is_displaced(self) -> bool:
+        """Hands moved the account's directory away: what is written here is not found under its name."""
+        return self._index is not None and not self._index.is_in_place()
 
     def is_torn(self) -> bool:
         """Some of its files are gone, and it must not be used any more, by anybody."""

@@ -8,6 +8,7 @@ dirty WAL at least every second. No live database file is ever opened by plain `
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -168,6 +169,7 @@ class Index:
         self.writer = Connection(f"{path}/{INDEX_FILE}", create=True)
         self.reader: Connection | None = None
         self._path = path
+        self._place = fs.status(root)
         self._clock = clock
         self._identity: _Identity = (None,)
         self._trusted = self._seen = -1  # times of the directory: with the first, our files are there
@@ -219,8 +221,12 @@ class Index:
 
     def is_current(self) -> bool:
         """False once a file was deleted or replaced under us. Whoever does that changes the directory's time, so it is
-        enough to look at that; but not before it is so old that a change would give another."""
-        time = self._fs.status(self._root).st_ctime_ns  # which nobody can set back, as rsync does with mtime
+        enough to look at that; but not before it is so old that a change would give another. By its name: hands may
+        have put another directory in its place, or its domain's."""
+        found = self._found()
+        if found is None:
+            return False
+        time = found.st_ctime_ns  # which nobody can set back, as rsync does with mtime
         if time == self._trusted:
             return True
         if self._files() != self._identity:
@@ -231,6 +237,17 @@ class Index:
         elif now - self._seen_at > TICK:
             self._trusted = time
         return True
+
+    def is_in_place(self) -> bool:
+        """What has the account's name is the directory that we opened."""
+        return self._found() is not None
+
+    def _found(self) -> os.stat_result | None:
+        try:
+            found = self._fs.stat(self._root, self._path)
+        except OSError:  # who opens it is told
+            return None
+        return found if os.path.samestat(found, self._place) else None
 
     def is_torn(self) -> bool:
         """The file is there, and what SQLite keeps beside it is not: others would write what we do not see."""

@@ -10,6 +10,7 @@ from store.catalog import FolderRow
 from store.handle import Handle
 from store.lockfile import State
 from store.scan import scan_folder
+from store.schema import EARLIEST
 from store.transaction import Transaction
 from store.trust import Trust
 
@@ -49,7 +50,7 @@ def _changed(handle: Handle, row: FolderRow) -> int:
         prefix = f"{row.directory}/" if row.directory else ""
         if not handle.fs.is_empty(handle.root, f"{prefix}new"):
             return -1
-        return handle.fs.stat(handle.root, f"{prefix}cur").st_mtime_ns
+        return max(EARLIEST, handle.fs.stat(handle.root, f"{prefix}cur").st_mtime_ns)
     except OSError:
         return -1
 

@@ -322,8 +322,7 @@ class _Scan:
         row.messages, row.unseen, row.deleted, row.size, highest = records.counted(self.transaction.db, row)
         row.uidnext = max(row.uidnext, highest + 1)
         self.transaction.cover(row)
-        status = self.transaction.fs.status(self.transaction.cur(row))
-        row.changed = status.st_mtime_ns
+        self.transaction.looked_at(row)
 
 
 def _in_order(values: Collection[T]) -> Iterable[T]:

@@ -12,6 +12,7 @@ UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 CONTENT_TABLES = ("summaries", "heads", "sorting")  # one row in each for what messages share (`store.contents`)
 UNOPENED, UNOPENED_OLD = -2, -3  # in `folders.changed`: it could not be read; its rows are not believed either
+EARLIEST = 1  # in `folders.changed`: 0 is not known, and what tools set before 1970 would be called unreadable
 SEEN, DELETED = 1, 8  # bits of `messages.flags` that are counted; plain integers, which cost a tenth of Flag's
 
 SORTING = """CREATE TABLE sorting (

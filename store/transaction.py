@@ -25,7 +25,7 @@ from store.index import Connection
 from store.layout import MODSEQ_BLOCK, UID_BLOCK
 from store.lockfile import ALL, State, Word
 from store.records import Record
-from store.schema import DELETED, SEEN, UID_MASK, key
+from store.schema import DELETED, EARLIEST, SEEN, UID_MASK, key
 from store.stage import TemporaryFile
 from store.types import Hint
 
@@ -90,6 +90,7 @@ class Transaction:
         self._unsaved = False  # rows of folders wait for the commit
         self._lost: OSError | None = None  # the first sync that failed
         self._touched: list[str] = []
+        self._foreign = set[str]()  # of these, what somebody else changed before
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -133,6 +134,7 @@ class Transaction:
         self._undoing.clear()
         self._taken_back.clear()
         self._touched.clear()
+        self._foreign.clear()
         self.committed()
         try:
             self._tell(State.IDLE, self._generation + 1)
@@ -159,6 +161,7 @@ class Transaction:
                 self._tell(State.BUSY, self._generation)
             elif self._touched:
                 self._touched.clear()
+                self._foreign.clear()
                 self._tell(State.IDLE, self._generation)
 
     def take_back(self) -> bool:
@@ -276,9 +279,19 @@ class Transaction:
             raise StorageError("the folder cannot be read for now", code="storage-folder")
 
     def touch(self, row: FolderRow) -> None:
-        """Say, before anything on disk changes, which folder the next writer must look at if we die."""
+        """Say, before anything on disk changes, which folder the next writer must look at if we die. What somebody else
+        changed there before us stays to be found."""
         self.refuse_unopened(row)
-        self._touch(str(row.number))
+        number = str(row.number)
+        known = self._quiet or number in self._touched or not row.changed
+        if not known and self._time(row.id, row.directory) != row.changed:
+            self._foreign.add(number)
+        self._touch(number)
+
+    def looked_at(self, row: FolderRow) -> None:
+        """Its files and the index agree."""
+        self._foreign.discard(str(row.number))
+        row.changed = self._time(row.id, row.directory)
 
     def touch_structure(self) -> None:
         self._may_wait()
@@ -310,9 +323,12 @@ class Transaction:
             catalog.update(self.db, row)
 
     def _remember_times(self) -> None:
-        """The time of each cur/ we changed: another value later is somebody else's change."""
+        """The time of each cur/ we changed: another value later is somebody else's change. Where there was one already
+        the old time stays, so that the next look at it finds that."""
         unsaved = {str(row.number): row for row in self._folders.values()} if self._unsaved else {}
         for number in self._touched:
+            if number in self._foreign:
+                continue
             if number in unsaved:
                 row = unsaved[number]
                 row.changed = self._time(row.id, row.directory)
@@ -320,7 +336,7 @@ class Transaction:
                 self._remember_time(int(number))
 
     def _time(self, folder_id: str, directory: str) -> int:
-        return self.fs.status(self.handle.writing.cur(folder_id, directory)).st_mtime_ns
+        return max(EARLIEST, self.fs.status(self.handle.writing.cur(folder_id, directory)).st_mtime_ns)
 
     def _remember_time(self, number: int) -> None:
         row = self.db.one("SELECT id, directory FROM folders WHERE number = ?", (number,))

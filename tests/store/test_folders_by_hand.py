@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from core.clock import ManualClock
+from core.errors import StorageError
 from store import catalog, structure
 from store.handle import Handle
 from store.index import Connection
@@ -191,3 +193,63 @@ async def test_h110_a_folder_removed_by_hand_while_a_writer_that_died_had_touche
     assert (await deliver(store, MAIRIE, 9)).uid
     assert "Archive" not in await names_of(store)
     await store.close()
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["selected-first", "delivered-first"])
+@pytest.mark.parametrize("moved", ["cur", ".Archive", ".Archive/cur", "../maire", "../../mairie.test"])
+async def test_h110_a_directory_that_another_was_put_in_the_place_of_gets_no_mail(
+    store: MaildirStore, data: Path, moved: str, looked: bool
+) -> None:
+    """Cause: its descriptor stayed open, and mail that was acknowledged lay in what had been moved away."""
+    name = "Archive" if "Archive" in moved else "INBOX"
+    await deliver(store, MAIRIE, 1, Placement(name))
+    await store.flush()
+    folder = await (await store.account(MAIRIE)).mailbox(name)
+    assert (await folder.snapshot()).messages == 1
+    assert await read(folder, 1) == mail(1)
+    old = (data / "domains/mairie.test/maire" / moved).resolve()
+    away = data / "away"
+    old.rename(away)
+    shutil.copytree(away, old)
+    if looked:
+        assert (await folder.snapshot()).messages == 1
+    await deliver(store, MAIRIE, 2, Placement(name))
+    rows = await all_rows(folder)
+    assert [await read(folder, row.uid) for row in rows] == [mail(1), mail(2)]
+    assert (await folder.snapshot()).messages == 2
+    await store.flush()
+    assert len(list(data.glob("domains/**/*,U=*"))) == 2
+    assert len(list(away.rglob("*,U=*"))) == 1
+    assert await store.verify(None) == []
+
+
+async def test_h110_mail_waits_while_cur_is_taken_away_by_hand(store: MaildirStore, data: Path) -> None:
+    await deliver(store, MAIRIE, 1)
+    cur, away = data / "domains/mairie.test/maire/cur", data / "away"
+    cur.rename(away)
+    with pytest.raises(StorageError):
+        await deliver(store, MAIRIE, 2)
+    assert len(list(away.iterdir())) == 1
+    away.rename(cur)
+    await deliver(store, MAIRIE, 3)
+    inbox = await (await store.account(MAIRIE)).mailbox("INBOX")
+    assert [await read(inbox, row.uid) for row in await all_rows(inbox)] == [mail(1), mail(3)]
+
+
+@pytest.mark.parametrize("nanoseconds", [-3600 * 10**9, -2, 0])
+async def test_h110_times_of_before_1970_keep_nobody_from_a_folder(
+    store: MaildirStore, data: Path, nanoseconds: int
+) -> None:
+    """Cause: what stands for the folder's time told below zero that it could not be read, for ever, and at zero that
+    nothing was known of it."""
+    await deliver(store, MAIRIE, 1)
+    inbox = await (await store.account(MAIRIE)).mailbox("INBOX")
+    cur = data / "domains/mairie.test/maire/cur"
+    os.utime(cur, ns=(nanoseconds, nanoseconds))
+    assert (await inbox.snapshot()).messages == 1
+    (cur / "1.hote:2,S").write_bytes(mail(2))
+    assert (await inbox.snapshot()).messages == 2
+    os.utime(cur, ns=(nanoseconds, nanoseconds))
+    assert (await inbox.snapshot()).messages == 2
+    await deliver(store, MAIRIE, 3)
+    assert (await inbox.snapshot()).messages == 3

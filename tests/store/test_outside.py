@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from store import catalog, outside
+from store import catalog, outside, records
 from store.catalog import FolderRow
 from store.handle import Handle
 from store.index import Connection
 from store.lockfile import State, Word
 from store.service import MaildirStore
-from tests.fakes.mail import mail
-from tests.store.helpers import MAIRIE, by_hand, deliver, inbox_of, read
+from store.types import Flag, Placement
+from tests.fakes.mail import content, mail
+from tests.store.helpers import MAIRIE, all_rows, by_hand, deliver, inbox_of, read
 
 
 async def test_h110_a_file_put_there_once_the_folder_was_read_is_found_by_the_same_look(
@@ -81,3 +83,37 @@ async def test_a_folder_that_nobody_touched_is_looked_at_once(
     assert (await inbox.snapshot(take_recent=True)).recent == 1
     assert (await inbox.snapshot(take_recent=True)).recent == 0
     assert len(looks) == 2
+
+
+@pytest.mark.parametrize("act", ["deliver", "flags", "expunge", "append"])
+async def test_h110_what_was_put_there_before_our_own_change_is_found_after_it(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """Cause: the time that our commit noted stood for both, and the file was found by a rebuild alone."""
+    await deliver(store, MAIRIE, 1)
+    await store.flush()
+    inbox = await inbox_of(store)
+    cur = data / "domains/mairie.test/maire/cur"
+    (cur / "1.hote:2,S").write_bytes(mail(7))
+    by_hand(cur)
+    if act == "deliver":
+        await deliver(store, MAIRIE, 2)
+    elif act == "append":
+        await (await store.account(MAIRIE)).append([(content(2), Placement("INBOX"))])
+    elif act == "flags":
+        await inbox.store_flags([(1, 1)], add=Flag.SEEN)
+    else:
+        await inbox.expunge([(1, 1)], only_deleted=False)
+    await store.flush()
+    assert (await inbox.snapshot()).messages == {"flags": 2, "expunge": 1}.get(act, 3)
+    assert [row.email_id for row in await all_rows(inbox)].count(records.email_id(sha256(mail(7)).digest())) == 1
+    await store.flush()
+    await inbox.snapshot()  # what was adopted goes once its copy is committed, and changes the time again
+    looks = list[str]()
+    monkeypatch.setattr(outside, "examine", lambda _, folder_id: looks.append(folder_id))
+    await deliver(store, MAIRIE, 3)
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    assert not outside.suspicious(entry.handle, inbox.folder_id)
+    await inbox.snapshot()
+    assert not looks
