@@ -16,6 +16,7 @@ BASE = (
     "SASL-IR",  # RFC 4959
     "ID",  # RFC 2971
     "ENABLE",  # RFC 5161
+    "LANGUAGE",  # RFC 5255
 )
 MAIL = (
     "IDLE",  # RFC 2177
@@ -95,6 +96,7 @@ COMMANDS: dict[str, frozenset[str]] = {
     "ENABLE": frozenset({"ENABLE"}),
     "ID": frozenset({"ID"}),
     "IDLE": frozenset({"IDLE"}),
+    "LANGUAGE": frozenset({"LANGUAGE"}),
     "METADATA": frozenset({"GETMETADATA", "SETMETADATA"}),
     "MOVE": frozenset({"MOVE", "UID MOVE"}),
     "MULTISEARCH": frozenset({"ESEARCH", "UID ESEARCH"}),

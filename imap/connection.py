@@ -19,6 +19,7 @@ from directory.types import Account
 from imap import capability, dispatch, responses
 from imap.channel import HIGH_INPUT, Channel
 from imap.errors import Bad, Bye, Code
+from imap.language import DEFAULT
 from imap.notify import tell_or_give_up
 from imap.seats import Admission
 from imap.session import Notices, Services, Session
@@ -131,7 +132,7 @@ class Connection:
                 if fatal:
                     raise Bye(error.text, error.code)
                 status = "BAD" if isinstance(error, Bad) else "NO"
-                self._writer.write(responses.tagged(tag, status, error.text, error.code))
+                self._writer.write(responses.tagged(tag, status, self.session.words(error.text), error.code))
                 await self._writer.drain()
                 self._count(True)
             case Continue():
@@ -155,7 +156,7 @@ class Connection:
 
     async def _say_bye(self, bye: Bye) -> None:
         try:
-            self._writer.write(responses.untagged("BYE", bye.text, bye.code))
+            self._writer.write(responses.untagged("BYE", self.session.words(bye.text), bye.code))
             self._writer.flush()
         except OSError:
             return
@@ -337,6 +338,7 @@ class Connection:
         # Nothing said in the clear counts any more (RFC 9051 6.2.1, security.md row 22).
         self._framer = Framer(self._framer.bounds)
         self.session.identify(())
+        self.session.language = DEFAULT  # RFC 5255 7
 
     @property
     def compressed(self) -> bool:

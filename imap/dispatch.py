@@ -56,10 +56,10 @@ async def run(session: Session, table: Table, data: bytes) -> Answer | None:
     for earlier, theirs, spelling in before:
         if theirs.status == "OK":
             spelling()
-        session.writer.write(responses.tagged(earlier, theirs.status, theirs.text, theirs.code))
+        session.writer.write(responses.tagged(earlier, theirs.status, session.words(theirs.text), theirs.code))
     if answer.status == "OK":
         _tell_spelling(session, command, scanner)
-    session.writer.write(responses.tagged(tag, answer.status, answer.text, answer.code))
+    session.writer.write(responses.tagged(tag, answer.status, session.words(answer.text), answer.code))
     await session.writer.drain()
     if parting is not None:
         raise parting

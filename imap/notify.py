@@ -302,4 +302,4 @@ async def tell_or_give_up(session: Session, notices: Notices, *, idle: bool = Fa
         log.warning("imap-notify-ended", reason=error.code)
         session.notify(None)
         session.wanted = NOTHING
-        session.writer.write(responses.untagged("OK", "ask again", "NOTIFICATIONOVERFLOW"))
+        session.say("OK", "ask again", "NOTIFICATIONOVERFLOW")

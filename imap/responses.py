@@ -46,12 +46,12 @@ _DELIMITER = DELIMITER.encode("ascii")
 
 def tagged(tag: str, status: str, text: str, code: str = "") -> bytes:
     """resp-cond-state after a tag: `status` is OK, NO or BAD."""
-    return f"{tag} {status} {_code(code)}{text}\r\n".encode("ascii")
+    return f"{tag} {status} {_code(code)}{text}\r\n".encode()
 
 
 def untagged(status: str, text: str, code: str = "") -> bytes:
     """`status` is OK, NO, BAD, PREAUTH or BYE."""
-    return f"* {status} {_code(code)}{text}\r\n".encode("ascii")
+    return f"* {status} {_code(code)}{text}\r\n".encode()
 
 
 def _code(code: str) -> str:
@@ -270,6 +270,11 @@ def capability(names: Sequence[str]) -> bytes:
 
 def enabled(names: Sequence[str]) -> bytes:
     return f"* {' '.join(('ENABLED', *names))}\r\n".encode("ascii")
+
+
+def languages(names: Sequence[str]) -> bytes:
+    """LANGUAGE, RFC 5255 3.3: the one that is spoken now, or all there are."""
+    return f"* LANGUAGE ({' '.join(names)})\r\n".encode("ascii")
 
 
 def server_id(fields: Sequence[tuple[str, str]]) -> bytes:

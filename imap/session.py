@@ -24,6 +24,7 @@ from directory.types import Account, LoggedIn
 from imap import responses
 from imap.contexts import Context
 from imap.guarded import GuardedMailbox
+from imap.language import DEFAULT, said
 from imap.namespaces import NAMESPACES, Namespaces
 from imap.places import Places
 from imap.responses import Ok
@@ -247,6 +248,7 @@ class Session:
         "failed_logins",
         "features",
         "keep_numbers",
+        "language",
         "link",
         "login",
         "mine",
@@ -267,6 +269,7 @@ class Session:
         self.writer = writer
         self.state = State.NOT_AUTHENTICATED
         self.features = Feature.NONE
+        self.language = DEFAULT  # in which people are spoken to (RFC 5255 3)
         self.tag = ""  # of the command that runs: ESEARCH repeats it (RFC 4731 3.1)
         self.keep_numbers = False  # the command that runs named messages by number after all: EXPUNGE stays owed
         # Tags of what was read and is done with what comes next, and what tells the names it was given.
@@ -312,6 +315,14 @@ class Session:
     def save_limit(self) -> int:
         """The same for COPY and APPEND."""
         return self.message_limit or (0 if "SAVELIMIT" in self.withheld else self.limits.imap_saved_messages)
+
+    def words(self, text: str) -> str:
+        """`text` in the language of this session."""
+        return text if self.language == DEFAULT else said(self.language, text)
+
+    def say(self, status: str, text: str, code: str = "") -> None:
+        """An untagged status response."""
+        self.writer.write(responses.untagged(status, self.words(text), code))
 
     @property
     def utf8(self) -> bool:
@@ -418,6 +429,7 @@ class Session:
         self.unselect()
         self.login = self._store = None
         self.sets_quotas = False
+        self.language = DEFAULT
         self.features = Feature.NONE
         self.identify(())
         self.state = State.NOT_AUTHENTICATED

@@ -86,11 +86,10 @@ async def _tell_rights(session: Session, selected: Selected) -> None:
         return
     before, selected.rights = selected.read_only, rights
     selected.read_only = selected.examined or not rights & CHANGES
-    writer = session.writer
     if selected.read_only is not before:
         code = Code.READ_ONLY if selected.read_only else Code.READ_WRITE
-        writer.write(responses.untagged("OK", "your rights have changed", code))
-    writer.write(selected.permanent_flags(sorted(selected.keywords)))
+        session.say("OK", "your rights have changed", code)
+    session.writer.write(selected.permanent_flags(sorted(selected.keywords)))
 
 
 async def _contexts(selected: Selected) -> list[Change]:

@@ -92,7 +92,7 @@ async def _move(session: Session, asked: Transfer) -> Ok:
         await junk.moved(session, selected, asked.target, moved)
         if pairs:
             code = responses.copy_uid(moved.uidvalidity, pairs)
-            session.writer.write(responses.untagged("OK", "moved", code))
+            session.say("OK", "moved", code)
     return partly(session, Ok("MOVE completed", await highest_if_qresync(session, bool(pairs))), part.code)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from core.errors import NotFoundError
 from directory.rights import Right
-from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.errors import Code, No
 from imap.permits import Place, demand
@@ -43,7 +42,7 @@ def _leave(session: Session, place: Place) -> None:
     selected = session.selection
     if selected is not None and selected.mailbox.folder_id == place.folder.id:
         session.unselect()
-        session.writer.write(responses.untagged("OK", "mailbox closed", Code.CLOSED))
+        session.say("OK", "mailbox closed", Code.CLOSED)
 
 
 DELETE = Command("DELETE", AFTER_LOGIN, _parse, _handle, tells_spelling=(("\\NonExistent",),))

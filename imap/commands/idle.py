@@ -44,7 +44,7 @@ async def _handle(session: Session, _: None) -> Ok:
             ear.wake.clear()
             looked = await _told(session)
             while (line := await session.link.idle_line(ear.wake, STILL_HERE)) is None and not ear.wake.is_set():
-                session.writer.write(responses.untagged("OK", "still here"))
+                session.say("OK", "still here")
                 await session.writer.drain()
                 if not _all_is_hinted(session):
                     break

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from imap import responses
 from imap.command import ANY, Command, no_arguments
 from imap.responses import Ok
 from imap.session import Session
 
 
 async def _handle(session: Session, _: None) -> Ok:
-    session.writer.write(responses.untagged("BYE", "logging out"))
+    session.say("BYE", "logging out")
     return session.log_out()
 
 

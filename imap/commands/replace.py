@@ -59,7 +59,7 @@ async def _handle(session: Session, asked: Replace) -> Ok:
     session.made(appended.folder_id, [appended.uid])
     # RFC 8508 3.4: before the EXPUNGE, which the updates that follow tell.
     code = responses.append_uid(appended.uidvalidity, [appended.uid])
-    session.writer.write(responses.untagged("OK", "replacement ready", code))
+    session.say("OK", "replacement ready", code)
     return Ok("REPLACE completed", await highest_if_qresync(session, True))
 
 

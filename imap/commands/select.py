@@ -124,7 +124,7 @@ async def _open(session: Session, asked: Select, *, examined: bool) -> None:
         raise Bad("no message numbers once UIDONLY is enabled", Code.UIDREQUIRED)  # RFC 9586 3
     if session.selection is not None:
         session.unselect()
-        session.writer.write(responses.untagged("OK", "previous mailbox closed", Code.CLOSED))
+        session.say("OK", "previous mailbox closed", Code.CLOSED)
     if asked.condstore:
         session.enable(Feature.CONDSTORE)
     mailbox = await session.store.mailbox(asked.name)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imap import responses
 from imap.errors import Code, No
 from imap.responses import Ok
 from imap.session import Session
@@ -71,4 +70,4 @@ def partly(session: Session, done: Ok, code: str) -> Ok:
 def tell_partly(session: Session, code: str) -> None:
     """Beside another code, or before a NO."""
     if code:
-        session.writer.write(responses.untagged("NO", "completed for the newest messages only", code))
+        session.say("NO", "completed for the newest messages only", code)

@@ -22,6 +22,7 @@ from imap.commands.expunge import EXPUNGE, UID_EXPUNGE
 from imap.commands.fetch.handle import FETCH, UID_FETCH
 from imap.commands.id import ID
 from imap.commands.idle import IDLE
+from imap.commands.language import LANGUAGE
 from imap.commands.list import LIST, LSUB
 from imap.commands.login import LOGIN
 from imap.commands.logout import LOGOUT
@@ -48,6 +49,7 @@ _ROWS: tuple[Command[Any], ...] = (
     CAPABILITY,
     NOOP,
     LOGOUT,
+    LANGUAGE,
     ID,
     # before login
     STARTTLS,

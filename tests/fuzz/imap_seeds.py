@@ -20,6 +20,7 @@ COMMANDS: tuple[str, ...] = (
     "LISTRIGHTS INBOX anyone\nMYRIGHTS INBOX",
     'SETMETADATA INBOX (/private/comment "x" /shared/a NIL /private/b ~{3+}\na\0b)\n'
     'GETMETADATA (MAXSIZE 9 DEPTH infinity) "" (/private /shared/comment)\nGETMETADATA INBOX (DEPTH 1) /private/a /b',
+    'LANGUAGE\nLANGUAGE fr-CA "de" i-default\nLANGUAGE MUL',
     "ENABLE CONDSTORE QRESYNC UTF8=ACCEPT IMAP4rev2 X\nCOMPRESS DEFLATE\nUNAUTHENTICATE",
     "NOTIFY NONE\nNOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange))\n"
     "IDLE\nDONE",

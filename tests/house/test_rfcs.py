@@ -31,6 +31,7 @@ IMAP_CAPABILITIES = {
     "SASL-IR": ("4959", "SASL-IR"),
     "ID": ("2971", "ID"),
     "ENABLE": ("5161", "ENABLE"),
+    "LANGUAGE": ("5255", "LANGUAGE"),
     "IDLE": ("2177", "IDLE"),
     "NAMESPACE": ("2342", "NAMESPACE"),
     "UIDPLUS": ("4315", "UIDPLUS"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from imap import responses
 from imap.commands.fetch.handle import fetch_unasked
 from imap.commands.fetch.items import Item
 from imap.commands.fetch.parse import FetchArgs
@@ -44,7 +43,7 @@ def keep_up(
         return
     selected = session.selected
     if fuzzy or not has_room(selected.contexts.values(), found):
-        session.writer.write(responses.untagged("NO", "this result is not kept up", f'NOUPDATE "{session.tag}"'))
+        session.say("NO", "this result is not kept up", f'NOUPDATE "{session.tag}"')
         return
 
     exact = session.services.exact_collation

@@ -45,6 +45,8 @@ WAYS_IN = (
     Row(b"LOGIN a c", b"NO [UNAVAILABLE] login is not possible at the moment", _unavailable, who=""),
     Row(b"STARTTLS", bug(b"TLS is already on or not available"), _tls, who=""),
     Row(b"COMPRESS LZMA", bug(b"unknown compression algorithm")),
+    Row(b"LANGUAGE MUL", b"NO [CANNOT] this language is not spoken here", who=""),
+    Row(b"LANGUAGE" + b" xx" * 21, bug(b"too many languages"), title="LANGUAGE of 21 ranges"),
     Row(b"ID (" + b" ".join([b'"a" "b"'] * 31) + b")", bug(b"too many ID fields"), title="ID of 31 fields"),
     Row(b'ID ("a" "%b")' % (b"x" * 1025), bug(b"ID field too long"), title="ID of 1025 octets"),
 )
