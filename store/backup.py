@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import core.log
@@ -24,7 +24,7 @@ from store.handle import folder_directory
 from store.journal import JOURNAL
 from store.lockfile import AccountLock, LockKeptError
 from store.names import parse
-from store.sidefile import ACCOUNT_FILE, FolderFile
+from store.sidefile import ACCOUNT_FILE, FOLDER_FILE, FolderFile
 
 log = core.log.get(__name__)
 
@@ -127,7 +127,11 @@ class Backup:
         fs = self._fs
         self._all_messages(root, copy)
         sides = {}
-        for directory in _folders(fs, root):
+        present = _folders(fs, root)
+        for directory in _lost(fs, root, present):
+            self._leave_out(f"{self._where}/{directory}".rstrip("/"), "it has no cur/")
+            self._unread.add(directory)
+        for directory in dict.fromkeys(("", *present)):
             with self._each_folder(directory), folder_directory(fs, root, directory) as fd:
                 sides[directory] = _Side(self._read(fd, JOURNAL), sidefile.read_folder(fs, fd))
         sides[""] = replace(sides[""], account=self._read(root, ACCOUNT_FILE)) if "" in sides else _Side()
@@ -142,7 +146,8 @@ class Backup:
                         fs.replace_file(fd, name, data)
                 if side.file is not None and raised(side.file) != sidefile.read_folder(fs, fd):
                     sidefile.write_folder(fs, fd, raised(side.file))
-                self.copied.messages += _count(fs, fd)
+                if _is_directory(fs, fd, "cur"):
+                    self.copied.messages += _count(fs, fd)
         self._drop(copy, set(_folders(fs, copy)) - set(sides) - self._unread)
         self._directory(copy, "tmp")
 
@@ -315,6 +320,17 @@ def _folders(fs: FileSystem, root: int) -> list[str]:
     """The directories of an account's folders, INBOX's ("") first; not those that are being made."""
     names = [name for name in fs.names(root) if name.startswith(".") and not name.startswith(layout.MAKING)]
     return [name for name in ["", *sorted(names)] if _is_directory(fs, root, f"{name}/cur" if name else "cur")]
+
+
+def _lost(fs: FileSystem, root: int, present: Sequence[str]) -> list[str]:
+    """Folders that have a side file and no cur/, as fsck may leave them: nothing of them can be copied, and what an
+    earlier run copied stays."""
+    lost = [] if "" in present or not fs.exists(root, ACCOUNT_FILE) else [""]
+    for name in fs.names(root):
+        if name.startswith(".") and not name.startswith(layout.MAKING) and name not in present:
+            with contextlib.suppress(NotADirectoryError):
+                lost += [name] if fs.exists(root, f"{name}/{FOLDER_FILE}") else []
+    return lost
 
 
 def _count(fs: FileSystem, folder: int) -> int:

@@ -36,7 +36,7 @@ def replan(connection: Connection, stand: Stand, now: float) -> float:
     known = connection.execute(select(about.c.value).where(about.c.key == key)).scalar()
     told = f"{stand.boot} {stand.ahead:.3f}"
     boot, _, ahead = str(known or "").partition(" ")
-    back = float(ahead) - stand.ahead if boot == stand.boot else 0.0
+    back = float(ahead) - stand.ahead if ahead and boot == stand.boot else 0.0
     if known is None:
         insert_once(connection, about, {"key": key, "value": told})  # or another worker of this machine did
     elif boot != stand.boot or abs(back) > NOTICED:

@@ -216,6 +216,7 @@ async def test_f163_a_clock_that_goes_forward_or_starts_anew_moves_nothing(
     await queue.enqueue(new("q1", "b@two.test", wait=7200.0))
     await queue.pull_back(86400)
     due = await queue.next_due()
+    assert due is not None
     for ahead, ticks, boot in ((1.0, 0.0, "one"), (-1.9, 0.0, "one"), (900.0, 0.0, "one"), (0.0, 9000.0, "two")):
         clock.at += ahead
         clock.ticks += ticks  # of another start of the machine: no jump
@@ -224,7 +225,20 @@ async def test_f163_a_clock_that_goes_forward_or_starts_anew_moves_nothing(
         assert await queue.next_due() == due
     clock.at -= 60.0  # of the 15 minutes that it went ahead
     await queue.pull_back(86400)
+    assert await queue.next_due() == due - 60
+
+
+async def test_f163_where_nobody_can_tell_one_start_of_the_machine_from_another(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: without /proc the first look failed, and every one after it."""
+    monkeypatch.setattr("delivery.queue.queue.boot", lambda: "")
+    await queue.enqueue(new("q1", "b@two.test", wait=7200.0))
+    await queue.pull_back(86400)
+    due = await queue.next_due()
     assert due is not None
+    clock.at -= 60.0
+    await queue.pull_back(86400)
     assert await queue.next_due() == due - 60
 
 

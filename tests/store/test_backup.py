@@ -283,6 +283,35 @@ async def test_f151_what_an_earlier_run_copied_of_what_cannot_be_read_stays(
     assert back_up(data, target).left_out == {}
 
 
+@pytest.mark.parametrize("inbox", [True, False], ids=["INBOX", "another folder"])
+async def test_f151_a_folder_that_lost_its_cur_is_named_and_keeps_what_an_earlier_run_copied(
+    store: MaildirStore, data: Path, clock: ManualClock, tmp_path: Path, inbox: bool
+) -> None:
+    """Cause: nobody was told; without INBOX's the account's own file was missing from a first copy, and of any other
+    folder the earlier copy was removed."""
+    await _fill(store)
+    await deliver(store, MAIRIE, 7)
+    await store.flush()
+    root = data / f"domains/{MAIRIE.domain}/{MAIRIE.local}"
+    folder = root if inbox else next(path.parent for path in root.glob(".*/cur") if any(path.iterdir()))
+    kept = tmp_path / "kept"
+    back_up(data, kept)
+    before = _files(kept)
+    shutil.rmtree(folder / "cur")
+    where = str(folder.relative_to(data))
+    for target in (kept, tmp_path / "first"):
+        done = back_up(data, target)
+        assert done.left_out == {where: "it has no cur/"}
+        assert done.accounts == 2
+        assert (target / f"domains/{MAIRIE.domain}/{MAIRIE.local}/beffroi-account").exists()
+    assert _files(kept) == before
+    (data / "domains" / MAIRIE.domain / "notes").mkdir()
+    assert back_up(data, kept).left_out == {where: "it has no cur/"}
+    again = await opened(kept, clock)
+    assert len(await all_rows(await inbox_of(again, MAIRIE))) == 1
+    await again.close()
+
+
 async def test_f151_past_a_bound_what_is_left_out_is_named_in_the_log_alone(
     store: MaildirStore, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
