@@ -18,13 +18,13 @@ from typing import TypeVar
 
 import core.log
 from core.errors import MailError, StorageError
-from store import batch, beside, catalog, floors, layout, leftovers, newcomers, outside, records, unreadable, unscanned
+from store import batch, catalog, floors, layout, leftovers, newcomers, outside, records
 from store.catalog import FolderRow
 from store.entry import Entry, Key
 from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.flusher import Flusher
-from store.handle import Handle, ReadingAhead, Tools
+from store.handle import Handle, Tools
 from store.index import Connection
 from store.lockfile import WAIT, AccountLock, LockKeptError
 from store.readers import Readers
@@ -64,7 +64,7 @@ class Accounts:
         removed: Callable[[AccountRef], bool],
         make_helpers: Callable[[], Readers | None] = lambda: None,
     ) -> None:
-        self._tools, self._domains, self._pool = tools, domains, pool
+        self.tools, self._domains, self._pool = tools, domains, pool
         self.syncs = syncs
         self._publish, self._limit = publish, limit
         self._removed = removed
@@ -206,28 +206,8 @@ class Accounts:
         handle = self.open_handle(ref, wait=wait)
         try:
             with contextlib.suppress(OSError):  # nobody waits for it: a read-only disk is served all the same
-                leftovers.sweep(handle.fs, handle.root, self._tools.clock.now())
+                leftovers.sweep(handle.fs, handle.root, self.tools.clock.now())
             _prepare(handle)
-        except BaseException:
-            handle.close()
-            raise
-        return handle
-
-    def rebuilt_handle(
-        self, ref: AccountRef, readers: ReadingAhead | None, indexed: Callable[[int], None], wait: float
-    ) -> Handle:
-        """Blocking: like `open_handle`, with an index that was made again from the files, all of which are read. The
-        account is locked while the new one takes the old one's place: what was read by then is worth a longer wait in
-        this thread. Raises StorageError."""
-        handle = self.open_handle(ref, replace(self._tools, readers=readers, indexed=indexed), wait=wait)
-        try:
-            with whole():
-                _load_fresh(handle)
-                with handle.lock.held():
-                    _scan_rest(handle)
-        except LockKeptError as error:  # not to be begun again
-            handle.close()
-            raise StorageError(error.public, code=error.code) from error
         except BaseException:
             handle.close()
             raise
@@ -236,7 +216,7 @@ class Accounts:
     def open_handle(self, ref: AccountRef, tools: Tools | None = None, *, wait: float = WAIT) -> Handle:
         """Blocking: the directory (made at first use), the index made true. `tools` of his own are for whoever makes
         another. Raises StorageError."""
-        tools = tools or self._tools
+        tools = tools or self.tools
         with whole():
             now = int(tools.clock.now())
             root = layout.open_account(
@@ -364,30 +344,12 @@ def _condemn(handle: Handle, wait: float) -> None:
             lock.close()
 
 
-def _load_fresh(handle: Handle) -> None:
-    """The index made again from the files: read while the account goes on; then what only the old one knows (flags not
-    yet in file names) is written down, the new one takes its place, and what happened meanwhile is caught up with."""
-    name = beside.build(handle)
-    try:
-        with handle.lock.held():
-            try:
-                with translated():
-                    _last_flush(handle, batch.ready(handle).generation)
-            except IndexDamagedError as error:
-                log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
-            beside.install(handle, name)
-            batch.reload(handle)
-    except BaseException:
-        beside.discard(handle, name)
-        raise
-
-
 def _close_handle(handle: Handle) -> None:
     """A clean stop when something was written; whatever fails then is found by the next opening."""
     try:
         if handle.touched and handle.is_current():
             with handle.lock.held(CLOSE_WAIT), translated():
-                _last_flush(handle, batch.ready(handle).generation)
+                last_flush(handle, batch.ready(handle).generation)
                 floors.settle(handle)
     except (MailError, OSError, IndexDamagedError) as error:
         log.warning("store-close-failed", account=handle.ref.id, cause=str(error))
@@ -395,30 +357,19 @@ def _close_handle(handle: Handle) -> None:
         handle.close()
 
 
-def _last_flush(handle: Handle, generation: int) -> None:
+def last_flush(handle: Handle, generation: int) -> None:
+    """All that waits to be written into names. Under the account lock."""
+
     def work(transaction: Transaction) -> bool:
         flush(transaction)
         forget_deliveries(transaction)
         return transaction.unfinished
 
-    while _performed(handle, generation, work):
+    while performed(handle, generation, work):
         generation += 1
 
 
-def _scan_rest(handle: Handle) -> None:
-    """What came while the new index was made, and what could not be read then. Raises StorageError."""
-    place: unscanned.Place | None = unscanned.START
-    with translated():
-        while place is not None:
-            place = _performed(handle, batch.ready(handle).generation, partial(unscanned.scan_behind, place=place))
-        if unread := unscanned.count(handle.writer) + unreadable.count(handle.writer):
-            raise StorageError(
-                f"{unread} message files cannot be read, all others are known again; store verify names them",
-                code="storage-unread",
-            )
-
-
-def _performed(handle: Handle, generation: int, work: Callable[[Transaction], T]) -> T:
+def performed(handle: Handle, generation: int, work: Callable[[Transaction], T]) -> T:
     """One operation, under the account lock."""
     transaction = Transaction(handle)
     transaction.begin(generation)

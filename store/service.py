@@ -40,6 +40,7 @@ from store.handle import Handle, Tools
 from store.lockfile import LOCK_FILE, WORD_SIZE, LockKeptError, State, Word
 from store.names import account_directory
 from store.readers import Readers
+from store.rebuilding import Rebuilding
 from store.search.filler import Filler
 from store.spool import SpoolFile
 from store.store import AccountStore, Progress, Spool, Staged
@@ -389,8 +390,7 @@ class MaildirStore:
                 async with turns:
                     tell()
                     try:
-                        work = partial(self._rebuild, ref, ahead, indexed)
-                        return int(await self._open_accounts.patiently(work))
+                        return await self._rebuild(Rebuilding(self._open_accounts, ref, ahead, indexed))
                     except MailError as error:  # the others are made again all the same
                         return error
                     except Exception as error:
@@ -438,12 +438,17 @@ class MaildirStore:
         finally:
             handle.close()
 
-    def _rebuild(self, ref: AccountRef, readers: Readers | None, indexed: Callable[[int], None], wait: float) -> int:
-        handle = self._open_accounts.rebuilt_handle(ref, readers, indexed, wait)
+    async def _rebuild(self, rebuilding: Rebuilding) -> int:
+        accounts = self._open_accounts
         try:
-            return int(handle.writer.value("SELECT messages FROM state"))
+            await accounts.patiently(rebuilding.read)
+            await accounts.patiently(rebuilding.install)
+            return await accounts.patiently(rebuilding.catch_up)
         finally:
-            handle.close()
+            closing = asyncio.get_running_loop().run_in_executor(self._pool, rebuilding.close)
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # else a step may go on for long: it is closed behind it
+                await closing
 
 
 def _what(data: Path, error: OSError) -> str:

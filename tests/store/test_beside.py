@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import threading
@@ -23,7 +24,7 @@ from store.handle import Handle
 from store.index import Connection, Index
 from store.service import MaildirStore
 from store.types import AccountRef, Flag, Placement, SortCriterion, SortKey, Uid
-from tests.store.helpers import AUTRE, MAIRIE, WHOLE, all_rows, cur, deliver, inbox_of, read
+from tests.store.helpers import AUTRE, MAIRIE, VOISIN, WHOLE, all_rows, cur, deliver, inbox_of, read
 
 COUNT = 12
 STOP_AT = 5  # messages read
@@ -343,3 +344,44 @@ async def test_a_long_look_that_meets_an_index_in_the_making_is_repeated(
     monkeypatch.setattr(Index, "another", meeting)
     uids = list(range(1, COUNT + 1))
     assert await inbox.sort(uids, [SortCriterion(SortKey.ARRIVAL)]) == uids
+
+
+@pytest.mark.parametrize("let_go", [True, False])
+async def test_f156_a_rebuild_that_meets_a_kept_lock_waits_without_a_thread(
+    data: Path,
+    clock: ManualClock,
+    served: MaildirStore,
+    scanner: Scanner,
+    monkeypatch: pytest.MonkeyPatch,
+    let_go: bool,
+) -> None:
+    """Cause: it had read everything, and kept one of its process's threads for half a minute. What was read is not read
+    again; where the lock is kept for too long it is refused, and leaves nothing."""
+    for name, value in (("IN_THREAD", 0.05), ("OPEN_AGAIN", 0.01), ("WAIT", 20.0 if let_go else 0.3)):
+        monkeypatch.setattr(f"store.accounts.{name}", value)
+    monkeypatch.setattr("store.service.THREADS", 1)
+    await served.flush()
+    operator = MaildirStore(data, clock=clock, gather=scanner)
+    await operator.open()
+    scanner.armed = True
+    rebuilding = asyncio.create_task(operator.rebuild(None))
+    await scanner.stopped()
+    with (data / "domains/mairie.test/maire/beffroi.lock").open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        scanner.armed = True  # goes on counting
+        scanner.go_on.set()
+        async with asyncio.timeout(PATIENCE):
+            while scanner.seen < COUNT:
+                await asyncio.sleep(0.005)
+        await asyncio.wait_for(deliver(operator, VOISIN, 100), 10)
+        if not let_go:
+            with pytest.raises(StorageError, match=r"^maire@mairie\.test: the mailbox is busy$"):
+                await asyncio.wait_for(rebuilding, PATIENCE)
+        else:
+            assert not rebuilding.done()
+    if let_go:
+        assert await asyncio.wait_for(rebuilding, PATIENCE) == COUNT
+    assert scanner.seen == COUNT
+    await operator.close()
+    assert not list((data / "domains").rglob("tmp/*"))
+    assert await served.verify(None) == []
