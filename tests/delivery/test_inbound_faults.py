@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -79,9 +80,14 @@ async def test_f170_a_disk_that_is_read_only_or_broken_is_451_and_not_called_ful
     assert (await world.send(world.inbound(), MAIL, "maire@ville.test")).ok
 
 
-@pytest.mark.parametrize(("number", "answer"), [(errno.ENOSPC, (452, "4.3.1")), (errno.EROFS, (451, "4.3.0"))])
-def test_f149_the_queues_disk_is_called_full_only_when_it_is(number: int, answer: tuple[int, str]) -> None:
-    status = refusal(_translated(OSError(number, os.strerror(number))))
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [(errno.ENOSPC, (452, "4.3.1")), (errno.EDQUOT, (452, "4.3.1")), (errno.EROFS, (451, "4.3.0"))],
+)
+def test_f149_f150_the_queues_disk_is_called_full_only_when_it_is(
+    tmp_path: Path, number: int, answer: tuple[int, str]
+) -> None:
+    status = refusal(_translated(OSError(number, os.strerror(number)), tmp_path))
     assert (status.code, status.enhanced) == answer
 
 

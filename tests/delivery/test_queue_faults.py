@@ -109,6 +109,68 @@ async def test_f149_a_full_disk_is_a_storage_error_and_the_queue_recovers(queue:
     assert [item.queue_id for item in await queue.administration.list(None)] == ["small"]
 
 
+REFUSED = """
+import asyncio, sys
+from pathlib import Path
+from core.clock import ManualClock
+from core.errors import StorageError
+from delivery.commit import refusal
+from tests.delivery.queue_alone import another, new
+
+async def main():
+    queue = await another(Path(sys.argv[1]), ManualClock())
+    try:
+        await queue.enqueue(new("q2", "b@two.test"))
+    except StorageError as error:
+        print(refusal(error), error.code, len(await queue.administration.list(None)))
+
+asyncio.run(main())
+"""
+
+
+async def refused(place: Path, error: str) -> tuple[str, str]:
+    """What a process says, and complains, for which every write of SQLite's fails."""
+    fails = ("strace", "-f", "-q", "--seccomp-bpf", "-o", "/dev/null", "-e", f"inject=pwrite64,fallocate:error={error}")
+    pipe = asyncio.subprocess.PIPE
+    command = (*fails, sys.executable, "-c", REFUSED, str(place))
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    output, complaint = await asyncio.wait_for(process.communicate(), 60)
+    return output.decode(), complaint.decode()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("ENOSPC", "452 4.3.1 insufficient system storage queue-full 1"),
+        ("EDQUOT", "452 4.3.1 insufficient system storage queue-full 1"),
+        ("EIO", "451 4.3.0 try again later queue-storage 1"),
+    ],
+)
+async def test_f149_f150_no_room_and_no_quota_for_the_queues_database_are_told_as_a_full_disk(
+    tmp_path: Path, queue: Queue, error: str, said: str
+) -> None:
+    """At the system calls of SQLite itself; it knows one of them by name. This process keeps the database open, so that
+    the other's first write is that of its message. Who reads goes on."""
+    await queue.enqueue(new("q1", "b@two.test"))
+    output, _ = await refused(tmp_path, error)
+    assert output.splitlines()[-1] == said
+    assert [item.queue_id for item in await queue.administration.list(None)] == ["q1"]
+    await queue.enqueue(new("q3", "b@two.test"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [("EDQUOT", "the queue's disk is full"), ("EIO", "cannot be opened: disk I/O error")]
+)
+async def test_f149_a_queue_that_cannot_be_opened_because_of_its_disk_is_not_called_damaged(
+    tmp_path: Path, clock: ManualClock, error: str, said: str
+) -> None:
+    """Who reads "restore it or move it away" does, and mail is gone."""
+    await (await another(tmp_path, clock)).close()
+    _, complaint = await refused(tmp_path, error)
+    assert said in complaint
+    assert "move it away" not in complaint
+
+
 async def test_a_cancelled_caller_waits_for_the_write_that_still_reads_its_bytes(queue: Queue) -> None:
     begun, gate = threading.Event(), threading.Event()
 

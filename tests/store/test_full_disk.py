@@ -279,7 +279,7 @@ async def deliver_long(store: MaildirStore) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["nameless", "scratch", "link_open", "write"])
+@pytest.mark.parametrize("call", ["nameless", "scratch", "link_open", "reserve", "write"])
 async def test_f150_no_inode_and_no_quota_are_told_as_a_full_disk(
     store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
