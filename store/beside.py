@@ -15,6 +15,7 @@ from itertools import islice
 
 import apsw
 
+from core.errors import StorageError
 from store import adopt, catalog, copies, journal, leftovers, records
 from store.copies import CopiedFolder
 from store.faults import of_a_file
@@ -42,7 +43,7 @@ class _File:
 
 def build(handle: Handle) -> str:
     """The name, in the account's tmp/, of an index of what lies on disk now; whole, synced and closed. Needs no lock.
-    Raises OSError, `apsw` errors; nothing is left then."""
+    Raises OSError, `apsw` errors, StorageError where a folder cannot be read; nothing is left then."""
     name = f"{INDEX}{handle.tools.ids.object_id()}.db"
     try:
         leftovers.sweep(handle.fs, handle.root, handle.tools.clock.now())
@@ -51,7 +52,12 @@ def build(handle: Handle) -> str:
             make_empty(db, handle.ref.id)
             with db.bulk():
                 for folder in _distinct(handle):
-                    _Builder(handle, db, folder).run()
+                    try:
+                        _Builder(handle, db, folder).run()
+                    except OSError as error:
+                        if of_a_file(error):
+                            _refuse(folder.directory, error)
+                        raise
         finally:
             db.settle()
     except BaseException:
@@ -62,17 +68,26 @@ def build(handle: Handle) -> str:
 
 def _distinct(handle: Handle) -> Iterator[CopiedFolder]:
     """A directory that was copied by hand tells its original's identity: the look under the lock gives it its own. The
-    original is the one that the present index knows."""
+    original is the one that the present index knows. Raises StorageError, which names folders that cannot be read."""
     ids, names = set[str](), set[str]()
     places = dict[str, str]()
     with contextlib.suppress(apsw.Error):  # it may be damaged
         places = catalog.places(handle.reader)
-    found = copies.folders(handle.fs, handle.root, copies.told_elsewhere)
+    found = list(copies.folders(handle.fs, handle.root, _refuse))
     for folder in sorted(found, key=lambda each: places.get(each.file.id) != each.directory):
         if folder.file.id not in ids and folder.name not in names:
             yield folder
         ids.add(folder.file.id)
         names.add(folder.name)
+
+
+def _refuse(directory: str, error: OSError) -> None:
+    """The present index alone knows its rows, and flags that are not in names yet; mail programs would take it for
+    deleted."""
+    raise StorageError(
+        f"folder {copies.label(directory)} cannot be read ({error.strerror}); the index stays as it is until it can",
+        code="storage-unread",
+    ) from error
 
 
 def discard(handle: Handle, name: str) -> None:

@@ -15,7 +15,7 @@ from core.errors import StorageError
 from store.fsops import FileSystem
 from store.lockfile import LOCK_FILE
 from store.types import Flag, Placement
-from tests.store.helpers import MAIRIE, all_rows, cur, deliver, read
+from tests.store.helpers import MAIRIE, VOISIN, all_rows, cur, deliver, read
 from tests.store.picture import delete, fill, numbers, opened, picture
 
 
@@ -285,4 +285,36 @@ async def test_h109_too_few_descriptors_lose_no_folder(data: Path, clock: Manual
         await store.account(MAIRIE)
     disk.bad = "nothing"
     assert await picture(store) == before
+    await store.close()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("how", HOWS)
+async def test_h109_a_rebuild_beside_a_folder_that_cannot_be_read_forgets_nothing_of_it(
+    data: Path, clock: ManualClock, how: str
+) -> None:
+    """Cause: the new index did not have it, so that programs took it for deleted, and flags that were not in file names
+    yet were lost."""
+    disk = Disk()
+    store = await opened(data, clock, fs=disk)
+    account = await store.account(MAIRIE)
+    await account.create("Cadastre")
+    for ref, place in ((MAIRIE, "Cadastre"), (MAIRIE, "INBOX"), (VOISIN, "INBOX")):
+        await deliver(store, ref, 1, Placement(place))
+    await store.flush()
+    await (await account.mailbox("Cadastre")).store_flags([(1, 1)], add=Flag.FLAGGED)
+    before = await picture(store)
+    disk.bad, disk.how = ".Cadastre", how
+    with pytest.raises(StorageError) as told:
+        await store.rebuild(None)
+    assert told.value.public.partition(": [Errno")[0] == (
+        "maire@mairie.test: folder Cadastre cannot be read (Input/output error); the index stays as it is until it can"
+    )
+    assert "Cadastre" in {item.name for item in await account.folders()}
+    assert not list((data / "domains").rglob("tmp/*"))
+    disk.bad = "nothing"
+    clock.advance(6.0)
+    assert await store.rebuild(None) == 3
+    assert await picture(store) == before
+    assert await store.verify(None) == []
     await store.close()
