@@ -20,6 +20,7 @@ import core.log
 from core.errors import InvalidError, StorageError
 from store import catalog, contents, journal, records, sidefile, stage
 from store.catalog import FolderRow
+from store.faults import IndexDamagedError, translated
 from store.handle import Handle, folder_directory
 from store.index import Connection
 from store.layout import MODSEQ_BLOCK, UID_BLOCK
@@ -133,9 +134,11 @@ class Transaction:
         self._journalled.clear()
         self._undoing.clear()
         self._taken_back.clear()
+        again = self._own() if self._later else []
         self._touched.clear()
         self._foreign.clear()
         self.committed()
+        self._note_times(again)
         try:
             self._tell(State.IDLE, self._generation + 1)
         except OSError as error:  # what is visible is not refused (promise P2); the next writer looks where we were
@@ -160,6 +163,7 @@ class Transaction:
             if not (whole and again):
                 self._tell(State.BUSY, self._generation)
             elif self._touched:
+                self._note_times(self._own())
                 self._touched.clear()
                 self._foreign.clear()
                 self._tell(State.IDLE, self._generation)
@@ -326,14 +330,30 @@ class Transaction:
         """The time of each cur/ we changed: another value later is somebody else's change. Where there was one already
         the old time stays, so that the next look at it finds that."""
         unsaved = {str(row.number): row for row in self._folders.values()} if self._unsaved else {}
-        for number in self._touched:
-            if number in self._foreign:
-                continue
+        for number in self._own():
             if number in unsaved:
                 row = unsaved[number]
                 row.changed = self._time(row.id, row.directory)
-            elif number != ALL:
+            else:
                 self._remember_time(int(number))
+
+    def _own(self) -> list[str]:
+        """Folders we changed that nobody else had."""
+        return [number for number in self._touched if number != ALL and number not in self._foreign]
+
+    def _note_times(self, numbers: Sequence[str]) -> None:
+        """In a transaction of its own: names taken back, or removed behind the commit, are nobody else's change. Where
+        that cannot be noted the folder is looked at once for nothing."""
+        with contextlib.suppress(StorageError, IndexDamagedError), translated():
+            if not numbers or not self.db.begin_at_once():
+                return
+            try:
+                for number in numbers:
+                    self._remember_time(int(number))
+                self.db.run("COMMIT")
+            finally:
+                if self.db.in_transaction:
+                    self.db.run("ROLLBACK")
 
     def _time(self, folder_id: str, directory: str) -> int:
         return max(EARLIEST, self.fs.status(self.handle.writing.cur(folder_id, directory)).st_mtime_ns)
