@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imap.commands.fetch import handle, small, stretches
+from imap.commands.fetch import small, stretches
+from imap.commands.fetch.lines import Lines
 from tests.fakes.imap_world import Client
 from tests.imap.fetch.test_fetch_small import filled
 
@@ -80,6 +81,6 @@ async def _told(path: Path, seed: int) -> list[list[bytes]]:
 @pytest.mark.parametrize("seed", range(6))
 async def test_every_way_tells_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     quick = await _told(tmp_path / "quick", seed)
-    for where, name in ((small, "fits"), (stretches, "fits"), (handle.Lines, "fits")):
+    for where, name in ((small, "fits"), (stretches, "fits"), (Lines, "fits")):
         monkeypatch.setattr(where, name, lambda *_: False)
     assert quick == await _told(tmp_path / "slow", seed)
