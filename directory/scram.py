@@ -8,18 +8,27 @@ export keys under TLS 1.3 (security.md, Decided).
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scramp import ScramException, ScramMechanism
-from scramp.core import ScramServer
+from scramp import ScramMechanism
 
 MECHANISM = "SCRAM-SHA-256"
 ITERATIONS = 4096  # RFC 7677 4; more would protect weak passwords, and there are none here
 MAX_NONCE = 256
-_FIRST = re.compile(r"[ny],(?:a=(?P<authorization>[^,\0]+))?,n=(?P<user>[^,\0]+),r=(?P<nonce>[!-+\--~]+)")
+_FIRST = re.compile(
+    r"(?P<header>[ny],(?:a=(?P<authorization>[^,\0]+))?,)(?P<bare>n=(?P<user>[^,\0]+),r=(?P<nonce>[!-+\--~]+)"
+    r"(?:,[A-Za-ln-z]=[^,\0]+)*)"
+)
+# The proof has 32 octets. Attributes that nobody defined may stand before it (RFC 5802 5.1); "m" is never ignored.
+_FINAL = re.compile(
+    rb"(?P<bare>c=(?P<binding>[A-Za-z0-9+/=]+),r=(?P<nonce>[!-+\--~]+)(?:,[A-Za-ln-z]=[^,\0]+)*)"
+    rb",p=(?P<proof>[A-Za-z0-9+/]{43}=)"
+)
 _SASLNAME = {"=2C": ",", "=3D": "="}
 
 
@@ -41,11 +50,14 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """The client's first message: `user` as the client wrote it; `authorization` "" or another name to act as."""
+    """The client's first message, in two parts as they stand: `header` (GS2) and `bare`. `user` as the client meant it;
+    `authorization` "" or a name to act as."""
 
-    message: str
+    header: str
+    bare: str
     user: str
     authorization: str
+    nonce: str
 
 
 def salt_of(key: str) -> bytes:
@@ -71,40 +83,39 @@ def read_first(message: bytes) -> First | None:
         for escape, char in _SASLNAME.items():
             name = name.replace(escape, char)
         names[index] = name
-    return First(match[0], names[0], names[1])
+    return First(match["header"], match["bare"], names[0], names[1], match["nonce"])
 
 
 class Exchange:
-    """One exchange against all candidates. `nonce`: ours, random, printable without comma."""
+    """One exchange against all candidates. `nonce`: ours, random, printable without comma. The server's side is ours:
+    scramp's knows no authorization identity, which mutt and whatever else uses GNU SASL sends, its own name."""
 
     def __init__(self, first: First, key: str, candidates: Mapping[str, Keys], nonce: str) -> None:
         """`candidates` by the id of their app password; none at all is answered like one that does not match."""
-        nobody = Keys(bytes(32), bytes(32))
-        self._servers: dict[str, ScramServer] = {
-            name: _server(first, key, keys, nonce) for name, keys in (candidates or {"": nobody}).items()
-        }
-        firsts = [server.get_server_first() for server in self._servers.values()]
-        self.challenge: bytes = firsts[0].encode("ascii")
+        self._candidates = candidates or {"": Keys(bytes(32), bytes(32))}
+        salt = base64.b64encode(salt_of(key)).decode("ascii")
+        self._first = first
+        self._nonce = first.nonce + nonce
+        self.challenge: bytes = f"r={self._nonce},s={salt},i={ITERATIONS}".encode("ascii")
 
     def finish(self, message: bytes) -> tuple[str, bytes] | None:
-        """The app password that was proved and our own proof; None when none was."""
-        text = message.decode("utf-8", "replace")
-        for name, server in self._servers.items():
-            try:
-                server.set_client_final(text)
-                if name:
-                    return name, str(server.get_server_final()).encode("ascii")
-            except ScramException:
-                continue
+        """The app password that was proved and our own proof; None when none was (RFC 5802 3, 5.1)."""
+        match = _FINAL.fullmatch(message)
+        if match is None or match["nonce"] != self._nonce.encode("ascii"):
+            return None
+        if match["binding"] != base64.b64encode(self._first.header.encode("utf-8")):
+            return None  # 6: what was said of channel binding and of the identity was changed on the way
+        said = b",".join((self._first.bare.encode("utf-8"), self.challenge, match["bare"]))
+        for name, keys in self._candidates.items():
+            if _proves(keys.stored, said, base64.b64decode(match["proof"])) and name:
+                return name, b"v=" + base64.b64encode(hmac.digest(keys.server, said, "sha256"))
         return None
 
 
-def _server(first: First, key: str, keys: Keys, nonce: str) -> ScramServer:
-    server = ScramMechanism(MECHANISM).make_server(
-        lambda _: (salt_of(key), keys.stored, keys.server, ITERATIONS), s_nonce=nonce
-    )
-    server.set_client_first(first.message)
-    return server
+def _proves(stored: bytes, said: bytes, proof: bytes) -> bool:
+    signature = hmac.digest(stored, said, "sha256")
+    client = bytes(one ^ other for one, other in zip(signature, proof, strict=True))
+    return hmac.compare_digest(hashlib.sha256(client).digest(), stored)
 
 
 __all__ = ["MECHANISM", "Exchange", "First", "Keys", "make_keys", "read_first", "salt_of"]

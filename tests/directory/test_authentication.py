@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 from collections.abc import Awaitable, Callable
 
@@ -224,7 +226,8 @@ async def test_h055_scram_does_not_tell_who_exists(sqlite_url: str, clock: Manua
 
 
 def test_scram_first_messages() -> None:
-    assert scram.read_first(b"n,,n=a=2Cb=3Dc,r=x") == scram.First("n,,n=a=2Cb=3Dc,r=x", "a,b=c", "")
+    assert scram.read_first(b"n,,n=a=2Cb=3Dc,r=x") == scram.First("n,,", "n=a=2Cb=3Dc,r=x", "a,b=c", "", "x")
+    assert scram.read_first(b"y,a=b,n=b,r=x,z=1") == scram.First("y,a=b,", "n=b,r=x,z=1", "b", "b", "x")
     for bad in (
         b"", b"p=tls-unique,,n=a,r=x", b"n,,n=,r=x", b"n,,n=a", b"n,,n=a=2,r=x", b"n,,m=x,n=a,r=x", b"\xff",
         b"n,,n=a,r=" + b"x" * 257,
@@ -232,6 +235,46 @@ def test_scram_first_messages() -> None:
         assert scram.read_first(bad) is None, bad
     words = base64.b64encode(b"n,a=other,n=anne,r=x")
     assert sasl.start(scram.MECHANISM, words) == sasl.Failed("authorization")
+
+
+def test_rfc7677_3_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scram, "salt_of", lambda _: base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="))
+    first = scram.read_first(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO")
+    assert first
+    keys = scram.make_keys("pencil", "user")
+    exchange = scram.Exchange(first, "user", {"app": keys}, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0")
+    nonce = b"rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    assert exchange.challenge == b"r=" + nonce + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    final = b"c=biws,r=" + nonce + b",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    assert exchange.finish(final) == ("app", b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+    for torn in (final.replace(b",p=d", b",p=e"), final.replace(b"biws", b"eSws"), final.replace(b"$k0", b"$k1"),
+                 final.replace(b",p=", b",m=x,p="), final + b",z=1", final[:-2] + b"=="):  # fmt: skip
+        assert exchange.finish(torn) is None, torn
+
+
+@pytest.mark.parametrize("header", ["n,,", "y,,", "n,a=Anne@brou.test,"])
+async def test_scram_with_ones_own_name_as_identity_and_unknown_attributes(
+    sqlite_url: str, clock: ManualClock, header: str
+) -> None:
+    """As mutt says it, whose SASL is the GNU library's: it was an internal error. What follows is signed, too."""
+    directory = await open_with(sqlite_url, clock, Means(scram=True))
+    account = await anne(directory)
+    app, clear = await add(directory)
+    bare = f"n={ANNE},r=clientnonce,z=whatever"
+    exchange = Authentication(directory, IMAP)
+    outcome = await exchange.settle(exchange.start(scram.MECHANISM, base64.b64encode((header + bare).encode())))
+    assert isinstance(outcome, sasl.Challenge)
+    told = base64.b64decode(outcome.text).decode()
+    nonce, salt, _ = (part[2:] for part in told.split(",", 2))
+    final = f"c={base64.b64encode(header.encode()).decode()},r={nonce},x=1"
+    salted = hashlib.pbkdf2_hmac("sha256", clear.encode(), base64.b64decode(salt), 4096)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    signed = hmac.digest(hashlib.sha256(client).digest(), f"{bare},{told},{final}".encode(), "sha256")
+    proof = base64.b64encode(bytes(one ^ two for one, two in zip(client, signed, strict=True))).decode()
+    outcome = await exchange.settle(outcome.respond(base64.b64encode(f"{final},p={proof}".encode())))
+    assert isinstance(outcome, sasl.Challenge)
+    assert await exchange.settle(outcome.respond(b"")) == LoggedIn(account, app)
+    await directory.close()
 
 
 async def test_a_torn_exchange_is_only_a_failed_login(sqlite_url: str, clock: ManualClock) -> None:

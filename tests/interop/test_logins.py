@@ -1,10 +1,13 @@
-"""Who has no password logs in from outside: access tokens and client certificates, by curl at the suite's own doors."""
+"""Who sends no password logs in from outside, at the suite's own doors: access tokens and client certificates by curl,
+SCRAM by mutt (whose SASL is the GNU library's: curl has none in Debian)."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -29,6 +32,7 @@ DENIED = 67  # curl(1): the user name, password, or similar was not accepted
 AUTH = """[auth]
 introspection = "http://127.0.0.1:{port}/introspect"
 client_ca = "{authority}"
+scram = true
 """
 
 
@@ -142,3 +146,85 @@ def test_certificates_of_strangers_and_of_nobody_here_are_refused(doors: Doors, 
         stranger = doors.person(USER, trustme.CA())
         assert doors.curl(door, path, *sent, *stranger, stdin=b"x\r\n").returncode != 0, door
     assert not doors.suite.tracebacks()
+
+
+# --- SCRAM (RFC 5802, RFC 7677) --------------------------------------------------------------------------------------
+
+MUTTRC = """set from="{user}"
+set folder="{imap}"
+set spoolfile="+INBOX"
+set imap_user="{user}"
+set imap_pass="{password}"
+set imap_authenticators="scram-sha-256"
+set smtp_url="{smtp}"
+set smtp_pass="{password}"
+set smtp_authenticators="scram-sha-256"
+set ssl_starttls=yes
+set ssl_force_tls=yes
+set certificate_file="{certificate}"
+set ssl_verify_host=no
+set copy=no
+set use_envelope_from=yes
+set envelope_from_address="{user}"
+set wait_key=no
+set quit=yes
+set move=no
+set confirmappend=no
+"""
+
+
+def mutt(doors: Doors, password: str, base: Path, secure: bool, *arguments: str, rc: str = "") -> tuple[int, str]:
+    """Its exit code and what it said, on a terminal of its own."""
+    s = "s" if secure else ""
+    user = USER.replace("@", "%40")
+    doors_of = {name: doors.suite.ports[f"{name}{s}"] for name in ("imap", "submission")}
+    (base / "muttrc").write_text(
+        MUTTRC.format(
+            user=USER,
+            password=password,
+            imap=f"imap{s}://127.0.0.1:{doors_of['imap']}/",
+            smtp=f"smtp{s}://{user}@127.0.0.1:{doors_of['submission']}/",
+            certificate=doors.suite.data / "tls/certificate.pem",
+        )
+        + rc
+    )
+    command = shlex.join([program("mutt", "mutt"), "-n", "-F", str(base / "muttrc"), *arguments])
+    done = subprocess.run(
+        ["script", "-qec", f"{command} < {base / 'text'}" if arguments else command, "/dev/null"],
+        capture_output=True, timeout=60, env={"TERM": "vt100", "HOME": str(base), "PATH": "/usr/bin:/bin"},
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def app_password(doors: Doors) -> str:
+    made = doors.suite.api("POST", f"/mailboxes/{USER}/app-passwords", {"label": "mutt"})
+    assert isinstance(made, dict)
+    return str(made["password"])
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_an_app_password_sends_and_reads_without_being_sent(doors: Doors, tmp_path: Path, secure: bool) -> None:
+    """SCRAM-SHA-256 at both doors, by STARTTLS and under TLS from the first octet; the client checks that the server
+    knew the password, too, and answers a lie with an end."""
+    password, mark = app_password(doors), uuid.uuid4().hex
+    (tmp_path / "text").write_text(f"Bonjour {mark}\n")
+    code, said = mutt(doors, password, tmp_path, secure, "-s", mark, "--", USER)
+    assert code == 0, said
+    saved = 'push "<tag-pattern>~s{mark}<enter><tag-prefix><copy-message>{box}<enter>y<exit><quit>"\n'
+    box = tmp_path / "box"
+
+    def read() -> bool:
+        mutt(doors, password, tmp_path, secure, rc=saved.format(mark=mark, box=box))
+        return box.exists() and mark in box.read_text()
+
+    wait_until(read, what="the message in mutt's hands", timeout=60)
+    assert not doors.suite.tracebacks()
+
+
+def test_a_wrong_app_password_is_refused_by_scram(doors: Doors, tmp_path: Path) -> None:
+    app_password(doors)
+    (tmp_path / "text").write_text("Bonjour\n")
+    code, said = mutt(doors, "aaaa-bbbb-cccc-dddd", tmp_path, True, "-s", "x", "--", USER)
+    assert code != 0
+    assert "SASL" in said or "uthentication" in said, said
