@@ -133,6 +133,7 @@ def contains(
     body_only: bool,
     structure: mime.Structure | None = None,
     fold: Callable[[str], str] = searchable,
+    limits: Limits = LIMITS,
 ) -> bool:
     """Whether the text holds `pattern`, both in the form `fold` gives them (RFC 9051 6.4.4), across the cuts between
     pieces.
@@ -141,7 +142,7 @@ def contains(
     """
     wanted = fold(pattern)
     tail, last = "", (-1, Kind.NAME)
-    for piece in pieces(content, structure):
+    for piece in pieces(content, structure, limits=limits):
         if body_only and piece.header:
             continue
         text = fold(piece.text)

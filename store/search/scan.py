@@ -61,6 +61,7 @@ def _matches(handle: Handle, cur: int, name: str, question: Question) -> bool:
     fd = fs.open_to_read(cur, name)
     try:
         content = in_memory(stage.file_content(fs, fd, fs.status(fd).st_size))
-        return contains(content, question.pattern, body_only=question.body_only, fold=question.fold)
+        limits = handle.tools.limits  # those of the text index, or the two would disagree
+        return contains(content, question.pattern, body_only=question.body_only, fold=question.fold, limits=limits)
     finally:
         fs.close(fd)

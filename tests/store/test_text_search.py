@@ -12,6 +12,7 @@ import apsw
 import pytest
 
 from core.clock import ManualClock
+from core.config import Limits
 from message import text
 from message.content import BytesContent
 from store.search import fill, scan
@@ -395,3 +396,31 @@ def _is_filled(data: Path) -> bool:
         return places(data) == (24, 24, 24)
     except (apsw.CantOpenError, apsw.SQLError):  # not made yet
         return False
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_message_longer_than_is_indexed_is_looked_at_whenever_texts_are_searched(
+    store: MaildirStore, reads: list[int], monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    monkeypatch.setattr("message.words.MAX_TEXT", 1000)
+    head = "Subject: long\r\n"
+    await put(
+        store, [(head + "\r\n" + "a " * 490 + "fin" + "." * (1000 - len(head) - 983 + more)).encode(), MESSAGES[0]]
+    )
+    await store.fill_text(None)
+    inbox = await inbox_of(store)
+    assert await inbox.search_text(WHOLE, "fin", body_only=True) == [1]
+    assert sum(reads) == more
+
+
+async def test_the_bound_of_a_header_is_the_same_with_and_without_the_index(data: Path, clock: ManualClock) -> None:
+    """One word ends with the last octet that is looked at, the other goes one past it."""
+    store = MaildirStore(data, clock=clock, limits=Limits(header_block=300))
+    await store.open()
+    long = [b"X-A: " + b"y" * (300 - 5 - 4 + more) + b" fin\r\n\r\ntexte\r\n" for more in (0, 1)]
+    await put(store, long)
+    inbox = await inbox_of(store)
+    for _ in range(2):
+        assert await inbox.search_text(WHOLE, "fin", body_only=False) == [1]
+        await store.fill_text(None)
+    await store.close()
