@@ -39,6 +39,19 @@ _LIST = re.compile(rb'\* (LIST|LSUB) \(([^)]*)\) "?([^" ]*)"? ("[^"]*"|[^ ]+)(.*
 _STATUS = re.compile(rb"\* STATUS (\"[^\"]*\"|[^ ]+) \(([^)]*)\)")
 
 
+Listed = dict[tuple[bytes, bytes], tuple[frozenset[str], bool]]
+
+
+def lowest(listed: Listed) -> Listed:
+    """Without names that are told for their children alone, above others that are."""
+    above = {name for (_, name), (words, children) in listed.items() if children and "\\Subscribed" not in words}
+    return {
+        (verb, name): told
+        for (verb, name), told in listed.items()
+        if name not in above or not any(other.startswith(name + b"/") for other in above)
+    }
+
+
 @dataclass
 class Pair:
     dovecot: DovecotImap
@@ -47,14 +60,19 @@ class Pair:
     delimiter: str
 
     def both(self, command: str) -> tuple[object, object]:
+        """Of several levels above a match Dovecot tells the lowest alone where each matches a pattern of its own (RFC
+        5258 3.3: all of them), so the others are not compared."""
         theirs = self.dovecot.ask(command.replace("/", self.delimiter).encode())
         mine = self.run.run(self.ours.ask(command.encode(), b"q0"))
         extended = command.startswith("LIST (") or "RETURN" in command or '" (' in command
         without = UNCOMPARED | CHILDREN if extended and "CHILDREN" not in command else UNCOMPARED
-        return self._seen(theirs.split(b"\r\n"), self.delimiter, without), self._seen(mine, "/", without)
+        told = [self._seen(theirs.split(b"\r\n"), self.delimiter, without), self._seen(mine, "/", without)]
+        if "RECURSIVEMATCH" in command and '" (' in command:
+            told = [(verdict, lowest(listed), counts) for verdict, listed, counts in told]
+        return told[0], told[1]
 
     @staticmethod
-    def _seen(lines: list[bytes], delimiter: str, without: frozenset[str]) -> object:
+    def _seen(lines: list[bytes], delimiter: str, without: frozenset[str]) -> tuple[bytes, Listed, object]:
         """(verdict, names with attributes and child info, counts)"""
         listed, counts, verdict = {}, {}, b""
         for line in lines:

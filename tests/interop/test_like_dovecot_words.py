@@ -171,15 +171,17 @@ def _uids(dice: random.Random) -> str:
 
 
 def _known(dice: random.Random, marks: int) -> str:
-    """QRESYNC with the right UIDVALIDITY or another one, with known UIDs, with match data."""
+    """QRESYNC with the right UIDVALIDITY or another one, with known UIDs, with match data. A pair of it is true only
+    where nothing below was removed: else Dovecot tells removals that the client knows of (RFC 7162 3.2.5.2), as long as
+    it remembers them; here they are left out, as in the example there."""
     if dice.random() < 0.15:
         return dice.choice(("", " (CONDSTORE)"))
     validity = "{validity}" if dice.random() < 0.9 else "17"
     known = f" {dice.randint(1, 20)}:{dice.randint(21, 60)}" if dice.random() < 0.5 else ""
     match = ""
     if known and dice.random() < 0.5:
-        numbers = sorted(dice.sample(range(1, MOST), 3))
-        uids = sorted(dice.sample(range(1, MOST), 3)) if dice.random() < 0.5 else numbers
+        numbers = sorted(dice.sample(range(2, MOST), 3))
+        uids = [number - 1 for number in numbers] if dice.random() < 0.5 else numbers
         match = f" ({','.join(map(str, numbers))} {','.join(map(str, uids))})"
     return f" (QRESYNC ({validity} {{mark{dice.randrange(marks)}}}{known}{match}))"
 
