@@ -17,7 +17,7 @@ async def test_who_waits_is_woken_and_waits_again_after_a_clear() -> None:
         assert not waiting.done()
         wake.set()
         wake.set()  # twice before he runs is once
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 10)
         assert wake.is_set()
         wake.clear()
         assert not wake.is_set()
@@ -26,7 +26,7 @@ async def test_who_waits_is_woken_and_waits_again_after_a_clear() -> None:
 async def test_a_word_before_the_wait_is_not_lost() -> None:
     wake = Wake()
     wake.set()
-    await asyncio.wait_for(wake.wait(), 1)
+    await asyncio.wait_for(wake.wait(), 10)
 
 
 async def test_a_word_that_is_taken_back_has_woken_all_the_same() -> None:
@@ -35,7 +35,7 @@ async def test_a_word_that_is_taken_back_has_woken_all_the_same() -> None:
     await asyncio.sleep(0)
     wake.set()
     wake.clear()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 10)
 
 
 async def test_who_gave_up_leaves_nothing_behind() -> None:
@@ -45,7 +45,7 @@ async def test_who_gave_up_leaves_nothing_behind() -> None:
             await wake.wait()
     wake.set()
     assert wake.is_set()
-    await asyncio.wait_for(wake.wait(), 1)
+    await asyncio.wait_for(wake.wait(), 10)
 
 
 async def waited(alarms: Alarms, wake: Wake, seconds: float) -> None:
@@ -81,6 +81,6 @@ async def test_who_was_given_the_word_is_not_waited_for_any_longer() -> None:
         waiting = asyncio.create_task(waited(alarms, wake, 60))
         await asyncio.sleep(0)
         wake.set()
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 10)
         wake.clear()
     await asyncio.wait_for(waited(alarms, wake, 0.01), 5)  # the timer that was set for another serves him, too

@@ -26,7 +26,7 @@ from store.types import AccountRef
 from tests.fakes.memory_store import MemoryAccount, MemoryStore
 from tests.fakes.sharing import MemoryAnnotations, MemorySharing
 
-PATIENCE = 10.0  # seconds a test waits for what must come
+PATIENCE = 30.0  # seconds a test waits for what must come; a loaded machine needs its time
 PASSWORD = "correct horse battery"
 _CA = trustme.CA()
 

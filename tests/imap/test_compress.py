@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import zlib
 
 import pytest
@@ -12,6 +13,7 @@ from core.config import Limits
 from imap.deflate import MOST, Deflate, DeflateError
 from tests.fakes.imap_world import PATIENCE, Client, World
 
+TAGGED = re.compile(rb"^a [^\r]*\r\n", re.MULTILINE)
 MAIL = b"Subject: one\r\n\r\nbody\r\n"
 
 
@@ -29,18 +31,23 @@ class Squeezed:
 
     async def until(self, end: bytes) -> bytes:
         while end not in self.text:
-            async with asyncio.timeout(PATIENCE):
-                data = await self.client.reader.read(65536)
-            assert data, self.text
-            self.text += self.back.decompress(data)
+            await self._more()
         found, _, self.text = self.text.partition(end)
         return found + end
 
+    async def _more(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            data = await self.client.reader.read(65536)
+        assert data, self.text
+        self.text += self.back.decompress(data)
+
     async def ask(self, command: bytes) -> bytes:
         await self.client.raw(self.pack(b"a " + command + b"\r\n"))
-        answer = b""
-        while not answer.startswith(b"a ") and b"\r\na " not in answer:
-            answer += await self.until(b"\r\n")
+        looked = 0
+        while not (match := TAGGED.search(self.text, looked)):
+            looked = max(self.text.rfind(b"\r\n"), 0)
+            await self._more()
+        answer, self.text = self.text[: match.end()], self.text[match.end() :]
         return answer
 
 

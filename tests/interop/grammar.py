@@ -69,10 +69,10 @@ def _body(dice: random.Random) -> bytes:
 # What Dovecot 2.3 gets wrong when it simplifies a search, and what is therefore not asked. OR of two flags that are not
 # set means to it neither: "OR NOT DRAFT UNSEEN" does not find what is seen and no draft.
 NEGATIVE = re.compile(r"\(*(NOT|UN[A-Z]+)\b", re.IGNORECASE)
-# Of two dates of one kind below NOT it keeps the wrong one: "NOT (SINCE 1-Jan-2023 SINCE 1-Jan-2024)", "NOT BEFORE ...
-# NOT BEFORE ...".
-_DATED = "((?:SENT)?(?:BEFORE|ON|SINCE)|OLDER|YOUNGER)"
-TWICE = re.compile(rf"\b{_DATED} .*\bNOT\b.*\b\1 |\bNOT\b.*\b{_DATED} .*\b\2 ", re.IGNORECASE)
+# Of two dates or sizes of one kind below NOT it keeps the wrong one: "NOT (SINCE 1-Jan-2023 SINCE 1-Jan-2024)", "NOT
+# BEFORE ... NOT BEFORE ...", "NOT SMALLER 392 NOT SMALLER 191".
+_BOUND = "((?:SENT)?(?:BEFORE|ON|SINCE)|OLDER|YOUNGER|LARGER|SMALLER)"
+TWICE = re.compile(rf"\b{_BOUND} .*\bNOT\b.*\b\1 |\bNOT\b.*\b{_BOUND} .*\b\2 ", re.IGNORECASE | re.DOTALL)
 
 
 def sound(asked: str) -> bool:
