@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterable, Iterator
-from itertools import groupby
 
 # A field ends at the first CRLF that no white space follows; a lone CR or LF is data. What follows a repetition is
 # optional, so nothing is tried twice. No group is possessive: before Python 3.11.5 one that fails in the middle of a
@@ -18,7 +17,7 @@ from itertools import groupby
 _REST = rb"[^\r]*+(?:\r\n(?![ \t])|(?:\r(?!\n(?![ \t]))[^\r]*+)*(?:\r\n)?)"
 _FIELD = re.compile(rb"(?:([!-9;-~]++)[ \t]*+:)?" + _REST)
 # The same up to its last CR, which must be there.
-_UP_TO_CR = rb"[^\r]*+(?:\r(?!\n(?![ \t]))[^\r]*+)*\r"
+_UP_TO_CR = rb"[^\r]*+\r(?:(?=\n(?![ \t]))|(?:(?!\n(?![ \t]))[^\r]*+\r)*)"
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 
 
@@ -44,14 +43,11 @@ def picker(names: Iterable[bytes]) -> Callable[[bytes], bytes]:
     fields, b"" where there are none. A last field without a CRLF gets one.
 
     Lines are looked at, not fields: what a pattern begins with is found at no cost, and the first letter tells of most
-    lines that they are not wanted."""
+    lines that they are not wanted. Fields that follow each other are found as one."""
     wanted = sorted(names)
-    letters = b"".join(_either(name) for name in wanted)
-    spelt = b"|".join(
-        b"[%b](?i:%b)" % (letter, b"|".join(re.escape(name[1:]) for name in some))
-        for letter, some in groupby(wanted, _either)
-    )
-    pattern = re.compile(rb"\n(?<=\r\n)(?=[%b])(?:%b)[ \t]*+:%b" % (letters, spelt, _UP_TO_CR))
+    letter = b"(?=[%b])" % b"".join(_either(name) for name in wanted)
+    field = rb"(?i:%b)[ \t]*+:%b" % (b"|".join(map(re.escape, wanted)), _UP_TO_CR)
+    pattern = re.compile(rb"\n%b(?<=\r\n)%b(?:\n%b%b)*" % (letter, field, letter, field))
     find, join = pattern.findall, b"".join
     return lambda head: join(find(b"\r\n" + head if head.endswith(b"\r\n") else b"\r\n%b\r\n" % head))
 

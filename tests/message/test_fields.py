@@ -76,7 +76,9 @@ def test_a_picker_ends_a_last_field_that_has_no_end(last: bytes) -> None:
     assert fields.picker({b"from"})(b"From: b\r\n" + last) == b"\nFrom: b\r"
 
 
-@pytest.mark.parametrize("unit", [b"\r", b"\r\n", b"\n", b"\r\n ", b"\r\nt", b"\r\nTo ", b"\r\nTo:", b"To:\r\n "])
+@pytest.mark.parametrize(
+    "unit", [b"\r", b"\r\n", b"\n", b"\r\n ", b"\r\nt", b"\r\nTo ", b"\r\nTo:", b"To:\r\n ", b"To: a\r\n"]
+)
 def test_a_picker_is_linear_in_every_shape(unit: bytes) -> None:
     began = time.process_time()
     fields.picker({b"to", b"from"})(unit * (2**20 // len(unit)))
