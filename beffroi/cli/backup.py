@@ -25,7 +25,7 @@ def backup(directory: Path) -> None:
 
     done = run(operation)
     value: dict[str, object] = {"directory": str(target), "accounts": done.accounts, "messages": done.messages}
-    value |= {"copied": done.new, "left_out": done.left_out}
+    value |= {"copied": done.new, "left_out": done.left_out, "more_left_out": done.more_left_out}
     console.answer(value, f"{target}: {done.messages} messages of {done.accounts} accounts, {done.new} copied now")
     if done.left_out:
         lines = [f"not copied: {path}: {cause}" for path, cause in done.left_out.items()]

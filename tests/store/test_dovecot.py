@@ -96,6 +96,26 @@ async def test_uids_flags_keywords_and_dates_are_kept_and_line_ends_are_crlf(
     assert not [path for path in (data / "domains/mairie.test").iterdir() if path.name.startswith(".")]
 
 
+async def test_a_front_that_has_the_empty_mailbox_open_delivers_into_the_adopted_one(
+    store: MaildirStore, data: Path, maildir: Path
+) -> None:
+    """`mailbox adopt` is another process, and moves what the front has open into the recycle bin."""
+    inbox = await inbox_of(store)
+    await deliver(store, MAIRIE, 1)
+    await inbox.expunge([(1, 1)], only_deleted=False)
+    await store.flush()
+    assert (await inbox.snapshot()).messages == 0
+    operator = MaildirStore(data)
+    await operator.open()
+    await _adopt(operator, maildir)
+    await operator.close()
+    await deliver(store, MAIRIE, 2)
+    adopted = await inbox_of(store)
+    texts = [await read(adopted, row.uid) for row in await all_rows(adopted)]
+    assert sorted(texts) == sorted([mail(2), mail(3), mail(7), mail(9)])
+    assert not list((data / "recycle").rglob("*,U=2,*"))
+
+
 async def test_a_run_is_repeated_until_dovecot_has_stopped(store: MaildirStore, maildir: Path) -> None:
     first = await _adopt(store, maildir, finish=False)
     assert first.copied == 5
