@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from core.errors import NotFoundError
 from store import contents
 from store.index import Connection, Row
+from store.names import LONG
 from store.sidefile import FolderFile
 from store.types import INBOX, Folder
 
@@ -123,6 +124,19 @@ class FolderRow:
             size=self.size,
             special_use=self.special_use,
             subscribed=self.subscribed,
+        )
+
+    def side(self) -> FolderFile:
+        """What its side file tells, for one that hands or a disk took away."""
+        return FolderFile(
+            self.id,
+            self.uidvalidity,
+            self.uid_floor,
+            self.modseq_floor,
+            self.special_use,
+            self.subscribed,
+            self.keywords,
+            self.name if self.directory.startswith(LONG) else "",
         )
 
     def words(self, bits: int) -> tuple[str, ...]:

@@ -27,6 +27,6 @@ def settle(handle: Handle) -> None:
     db.shrink()
     for row in inexact:
         with folder_directory(handle.fs, handle.root, row.directory) as fd:
-            sidefile.update_folder(handle.fs, fd, uid_floor=row.uidnext, modseq_floor=row.modseq)
+            sidefile.update_folder(handle.fs, fd, row.side(), uid_floor=row.uidnext, modseq_floor=row.modseq)
     handle.lock.write(Word(handle.tools.boot, generation, State.CLEAN), sync=True)
     handle.touched = False

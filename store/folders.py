@@ -158,7 +158,7 @@ def delete(transaction: Transaction, name: str, opened_bin: Callable[[], Abstrac
     transaction.touch_structure()
     fs, root = transaction.fs, transaction.handle.root
     with transaction.directory(row) as fd:  # in the bin the directory's name no longer tells the folder's
-        sidefile.update_folder(fs, fd, name=row.name)
+        sidefile.update_folder(fs, fd, row.side(), name=row.name)
     if row.subscribed:
         subscribed_before(transaction, row.name, add=True)
     binned = f"folder.{transaction.now}.{row.id}"

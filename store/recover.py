@@ -313,10 +313,15 @@ def _folder_at(transaction: Transaction, directory: str) -> _Found | None:
             raise
         log.warning("store-odd-folder", account=transaction.handle.ref.id, directory=directory, cause=str(error))
         return None
-    name = directory_folder(directory) or (file.name if file else "")
+    name = directory_folder(directory) or (file.name if file else _known_name(transaction, directory))
     if file is None and name:
         return _with_new_identity(transaction, _Found(directory, _blank(), name))
     return _Found(directory, file, name) if file and name else None
+
+
+def _known_name(transaction: Transaction, directory: str) -> str:
+    """Of a directory that does not tell it, as the index has it."""
+    return next((row.name for row in catalog.everything(transaction.db) if row.directory == directory), "")
 
 
 def _blank() -> FolderFile:
@@ -328,10 +333,7 @@ def _with_new_identity(transaction: Transaction, item: _Found) -> _Found:
     before (RFC 9051 2.3.1.1)."""
     known = [row for row in catalog.everything(transaction.db) if row.directory == item.directory and not item.file.id]
     if known:
-        row = known[0]
-        file = FolderFile(
-            row.id, row.uidvalidity, row.uid_floor, row.modseq_floor, row.special_use, row.subscribed, row.keywords
-        )
+        file = known[0].side()
     else:
         uidvalidity = folders.next_uidvalidity(transaction)
         use = (layout.STANDARD | dict(transaction.tools.standard)).get(item.name, "")

@@ -81,9 +81,10 @@ def write_folder(fs: FileSystem, directory: int, file: FolderFile) -> None:
     _write(fs, directory, FOLDER_FILE, {name: getattr(file, name) for name in FolderFile.__slots__})
 
 
-def update_folder(fs: FileSystem, directory: int, **changes: Any) -> FolderFile:
-    """Read, change, write. Raises FileNotFoundError when there is none. Called under the account's lock only."""
-    file = read_folder(fs, directory)
+def update_folder(fs: FileSystem, directory: int, known: FolderFile | None = None, **changes: Any) -> FolderFile:
+    """Read, change, write; `known` where it was lost. Raises FileNotFoundError when there is neither. Called under the
+    account's lock only."""
+    file = read_folder(fs, directory) or known
     if file is None:
         raise FileNotFoundError(FOLDER_FILE)
     changed = replace(file, **changes)

@@ -401,7 +401,7 @@ class Transaction:
         if row.modseq_floor == row.modseq:
             modseq_floor = max(modseq_floor, row.modseq + MODSEQ_BLOCK)
         with self.directory(row) as fd:
-            sidefile.update_folder(self.fs, fd, uid_floor=uid_floor, modseq_floor=modseq_floor)
+            sidefile.update_folder(self.fs, fd, row.side(), uid_floor=uid_floor, modseq_floor=modseq_floor)
         row.uid_floor, row.modseq_floor = uid_floor, modseq_floor
 
     def keyword_bits(self, row: FolderRow, words: Sequence[str]) -> int:
@@ -432,7 +432,7 @@ class Transaction:
                 self.on_failure(
                     partial(self._tell_back, row.directory, {name: getattr(file, name) for name in changes})
                 )
-            sidefile.update_folder(self.fs, fd, **changes)
+            sidefile.update_folder(self.fs, fd, row.side(), **changes)
 
     def _tell_back(self, directory: str, changes: Mapping[str, object]) -> None:
         with folder_directory(self.fs, self.handle.root, directory) as fd:

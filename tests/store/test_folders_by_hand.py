@@ -253,3 +253,41 @@ async def test_h110_times_of_before_1970_keep_nobody_from_a_folder(
     assert (await inbox.snapshot()).messages == 2
     await deliver(store, MAIRIE, 3)
     assert (await inbox.snapshot()).messages == 3
+
+
+@pytest.mark.parametrize("name", ["INBOX", "Archive", "Très long " + "é" * 150], ids=["INBOX", "short", "long"])
+@pytest.mark.parametrize("served", [True, False], ids=["while it serves", "while nobody served"])
+async def test_h110_a_side_file_taken_away_by_hand_is_made_again(
+    data: Path, clock: ManualClock, name: str, served: bool
+) -> None:
+    """Cause: nothing that it should tell could be written any more, mail neither, once a thousand had come; a folder
+    with a long name was forgotten."""
+    store = await opened(data, clock)
+    account = await store.account(MAIRIE)
+    if await account.folder(name) is None:
+        await account.create(name)
+    await deliver(store, MAIRIE, 1, Placement(name))
+    folder = await account.mailbox(name)
+    before = (await folder.snapshot()).folder
+    [side] = [
+        path
+        for path in (data / "domains/mairie.test/maire").rglob("beffroi-folder")
+        if before.id in path.read_text(encoding="utf-8")
+    ]
+    if not served:
+        await store.close()
+        (data / "domains/mairie.test/maire/beffroi.lock").write_bytes(b"")
+    side.unlink()
+    if not served:
+        store = await opened(data, clock)
+        folder = await (await store.account(MAIRIE)).mailbox(name)
+    await folder.store_flags([(1, 1)], add_keywords=["neu"])
+    after = (await folder.snapshot()).folder
+    assert (after.id, after.uidvalidity, after.name, after.messages) == (before.id, before.uidvalidity, name, 1)
+    assert side.exists()
+    assert await store.verify(None) == []
+    await store.rebuild(None)
+    again = (await (await (await store.account(MAIRIE)).mailbox(name)).snapshot()).folder
+    assert (again.id, again.uidvalidity, again.name) == (before.id, before.uidvalidity, name)
+    assert again.uidnext >= after.uidnext
+    await store.close()
