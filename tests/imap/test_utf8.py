@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.fakes.imap_world import World
+from tests.imap.test_real_store import real
 
 NAME = "Délibérations"
 
@@ -75,3 +78,25 @@ async def test_append_with_utf8_data() -> None:
         assert (await client.until(b"a"))[-1].startswith(b"a OK [APPENDUID 1001 2:3]")
         assert (await client.ask(b"APPEND INBOX UTF8 ({3}"))[-1].startswith(b"a BAD")  # not a literal8
         assert (await world.account()).boxes["INBOX"].raw == {1: raw, 2: raw, 3: b"x\r\n"}
+
+
+async def test_who_has_not_enabled_it_gets_eight_bits_in_literals() -> None:
+    """RFC 6855 3: never in quoted strings; RFC 6855 7: the message as it is."""
+    async with World() as world:
+        client = await world.login()
+        message = "Subject: Réunion\r\nFrom: Zoé <zoe@b.test>\r\n\r\nbody\r\n".encode()
+        await client.append(b"INBOX", message)
+        await client.ok(b"SELECT INBOX")
+        (envelope, _) = await client.ok(b"FETCH 1 ENVELOPE")
+        assert "(NIL {8}\r\nRéunion (({4}\r\nZoé NIL ".encode() in envelope
+        (body, _) = await client.ok(b"FETCH 1 BODY.PEEK[]")
+        assert message in body
+
+
+async def test_rfc6855_3_names_are_net_unicode_without_controls(tmp_path: Path) -> None:
+    async with real(tmp_path) as (world, _):
+        client = await world.login()
+        await client.ok(b"ENABLE UTF8=ACCEPT")
+        for wrong in ("a\u2028b", "a\u2029b", "a\u0085b", "a\u007fb"):
+            assert (await client.ask(b'CREATE "%b"' % wrong.encode()))[-1].startswith(b"a NO [CANNOT]"), repr(wrong)
+        assert (await client.ask(b'CREATE "\xff"'))[-1].startswith(b"a BAD")
