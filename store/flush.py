@@ -28,11 +28,23 @@ _Waiting = tuple[int, str, int, int]  # key, file name, flags, keywords
 
 
 def flush(transaction: Transaction) -> None:
-    """One turn; `transaction.unfinished` tells that another is needed."""
+    """One turn; `transaction.unfinished` tells that another is needed. On the event loop where the index is only to be
+    synced, as after deliveries (`store.light`)."""
+    if transaction.handle.grown or _something_waits(transaction):
+        transaction.may_wait()
     _compact_journals(transaction)
     letters, files = _write_letters(transaction), _unlink(transaction)
     transaction.handle.lock.publish(sums.packed(transaction.used()))
     transaction.unfinished = transaction.unfinished or letters or files
+
+
+def _something_waits(transaction: Transaction) -> bool:
+    return bool(
+        transaction.db.value(
+            "SELECT EXISTS (SELECT 1 FROM messages INDEXED BY messages_unwritten WHERE unwritten) "
+            "OR EXISTS (SELECT 1 FROM doomed)"
+        )
+    )
 
 
 def _compact_journals(transaction: Transaction) -> None:

@@ -97,7 +97,7 @@ class Flusher:
             if self._entries.get(key) is not entry:  # let go meanwhile: closing it flushes
                 return
             entry.handle.dirty = entry.handle.behind = False
-            await entry.writer.submit(flush, durable=True, patience=FLUSH_PATIENCE)
+            await entry.writer.submit(flush, durable=True, small=True, patience=FLUSH_PATIENCE)
             if not entry.handle.behind:
                 return
 

@@ -1,14 +1,19 @@
 """A batch of small deliveries on the event loop: only its syncs wait, in threads of their own.
 
+So does the flusher's turn after deliveries, which has nothing to do but to sync the index: its commit waits in such a
+thread. As a whole in a thread it waited for the interpreter two dozen times, with the account's lock in hand.
+
 Measured: in a worker thread each of the thirty short calls of a delivery waits for the interpreter, which took more
-time than the calls themselves. Whatever would make the loop wait (somebody else's lock, an index that must be made
-true, a floor or a journal to be synced) gives the batch to a worker thread (`NeedsThreadError`), with nothing done. The
-transaction stays open while the folder is synced: it is the writer connection's, under the account lock, and readers
-use another.
+time than the calls themselves. Whatever would make the loop wait (a lock that is kept for long, an index that must be
+made true, a floor or a journal to be synced) gives the batch to a worker thread (`NeedsThreadError`), with nothing
+done. The transaction stays open while the folder is synced: it is the writer connection's, under the account lock, and
+readers use another.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import core.log
@@ -16,6 +21,7 @@ from store import recover, structure
 from store.batch import Batch, committed, fail_all, perform
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle
+from store.lockfile import LOOK, AccountLock
 from store.syncs import Syncing, Syncs
 from store.transaction import NeedsThreadError, Transaction
 from store.trust import Trust
@@ -24,6 +30,7 @@ from store.types import Hint
 log = core.log.get(__name__)
 
 MOST = 16  # operations, for the sake of everybody else on the loop
+SOON = 0.1  # seconds a lock is looked at before a thread waits for it
 
 
 def fits(batch: Batch) -> bool:
@@ -44,7 +51,7 @@ async def run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint] | No
 
 
 async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
-    if not handle.lock.try_acquire():
+    if not handle.lock.try_acquire() and not await _let_go(handle.lock):
         raise NeedsThreadError
     try:
         now = recover.standing(handle) if handle.is_current() else None
@@ -55,8 +62,30 @@ async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
         handle.lock.release()
 
 
+async def _let_go(lock: AccountLock) -> bool:
+    """Another process is at the account, most often for as long as a sync takes: it is waited for here, where nothing
+    is begun yet. True: the lock is ours."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SOON
+    with lock.waiting() as say:
+        while loop.time() < until:
+            say()
+            await asyncio.sleep(LOOK)
+            if lock.try_acquire():
+                return True
+    return False
+
+
 async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int) -> Sequence[Hint]:
     """A single operation's folder is synced from its link on, while its rows are written; several share one sync."""
+    durable = any(operation.durable for operation in batch)
+    with handle.writer.durable() if durable else contextlib.nullcontext():
+        transaction = await _committed(handle, batch, syncs, generation, durable=durable)
+    committed(handle, batch, transaction)
+    return tuple(transaction.hints.values())
+
+
+async def _committed(handle: Handle, batch: Batch, syncs: Syncs, generation: int, *, durable: bool) -> Transaction:
     alone = len(batch) == 1
     begun: list[Syncing] = []
     early = (lambda directory: begun.append(syncs.begin((directory,)))) if alone else None
@@ -73,7 +102,12 @@ async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int)
                 await sync.over()  # a caller that is cancelled meanwhile leaves afterwards
         for sync in begun:
             sync.result()
-        transaction.finish()
+        transaction.seal()
+        if durable:
+            await syncs.beside(transaction.keep)
+        else:
+            transaction.keep()
+        transaction.settle()
     except NeedsThreadError:
         lost = next((error for sync in begun if (error := sync.exception())), None)
         lost = await _taken_back(transaction, syncs, again=lost is None) or lost
@@ -83,8 +117,7 @@ async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int)
     except BaseException:
         await _taken_back(transaction, syncs, again=False)
         raise
-    committed(handle, batch, transaction)
-    return tuple(transaction.hints.values())
+    return transaction
 
 
 async def _taken_back(transaction: Transaction, syncs: Syncs, *, again: bool) -> BaseException | None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from store.ending import through
 from store.fsops import FileSystem
 from store.kernel_sync import KernelSync
 
@@ -56,6 +57,13 @@ class Syncs:
         if self._kernel is None or len(wanted) > 1 or not self._kernel.begin(wanted[0], partial(self._told, syncing)):
             loop.run_in_executor(self._pool, self._sync, wanted).add_done_callback(partial(_ended, syncing))
         return syncing
+
+    async def beside(self, work: Callable[[], None]) -> None:
+        """`work`, which waits for the disk, in a thread. To its end, whatever becomes of whoever waits; its error is
+        raised."""
+        working = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        await through(working)
+        working.result()
 
     def _told(self, syncing: Syncing, code: int) -> None:
         """By the kernel: 0, or what went wrong."""

@@ -67,8 +67,9 @@ class Transaction:
         placed: Callable[[int], None] | None = None,
     ) -> None:
         """`quiet`: leave the lock's word alone (recovery, which begins again when it is cut off). `light`: on the event
-        loop, where every sync inside an operation raises `NeedsThreadError` (`store.light`). `placed` is told of each
-        folder's directory as soon as it has a new name, and has it synced; without, that is asked for at the end."""
+        loop, where `may_wait` and every sync inside an operation raise `NeedsThreadError` (`store.light`). `placed` is
+        told of each folder's directory as soon as it has a new name, and has it synced; without, that is asked for at
+        the end."""
         self.handle = handle
         self._quiet = quiet
         self._light = light
@@ -107,7 +108,7 @@ class Transaction:
         neither on the event loop nor with the turn in hand, which other accounts want (promise P7)."""
         if self.db.begin_at_once():
             return
-        self._may_wait()
+        self.may_wait()
         with self.fs.turn.given():
             self.db.begin()
 
@@ -118,6 +119,12 @@ class Transaction:
 
     def finish(self) -> None:
         """The commit alone, when all that was linked is synced."""
+        self.seal()
+        self.keep()
+        self.settle()
+
+    def seal(self) -> None:
+        """All that comes before the commit."""
         if self._lost is not None:  # final, though another operation met it: never retried and trusted (promise P3)
             raise self._lost
         self._remember_times()
@@ -129,7 +136,13 @@ class Transaction:
             "UPDATE state SET generation = generation + 1, octets = octets + ?, messages = messages + ?",
             (self.octets, self.messages),
         )
+
+    def keep(self) -> None:
+        """The commit. Where the index is synced with it, this waits for the disk."""
         self.db.run("COMMIT")
+
+    def settle(self) -> None:
+        """What was kept is not taken back any more."""
         self._linked.clear()
         self._journalled.clear()
         self._undoing.clear()
@@ -298,7 +311,7 @@ class Transaction:
         row.changed = self._time(row.id, row.directory)
 
     def touch_structure(self) -> None:
-        self._may_wait()
+        self.may_wait()
         self._touch(ALL)
 
     def _touch(self, what: str) -> None:
@@ -395,7 +408,7 @@ class Transaction:
 
     def _raise_floors(self, row: FolderRow, *, uid_floor: int, modseq_floor: int) -> None:
         """Durable before the first use. A folder's first block raises both, for one sync instead of two."""
-        self._may_wait()
+        self.may_wait()
         if row.uid_floor == row.uidnext:
             uid_floor = max(uid_floor, row.uidnext + UID_BLOCK)
         if row.modseq_floor == row.modseq:
@@ -418,7 +431,7 @@ class Transaction:
         words = row.keywords + fresh
         if len(words) > min(self.tools.limits.keywords, KEYWORD_BITS):
             raise InvalidError("too many keywords in this folder", code="too-many-keywords")
-        self._may_wait()
+        self.may_wait()
         self.tell(row, keywords=words)
         row.keywords = words
 
@@ -451,7 +464,7 @@ class Transaction:
         self._placed(directory, new)
 
     def _place_copy(self, file: TemporaryFile, directory: int, new: str) -> None:
-        self._may_wait()
+        self.may_wait()
         copied = stage.copy(self.tools, file, self.handle.root, file.prepared.internal_date)
         try:
             stage.link(self.fs, copied, directory, new)
@@ -521,14 +534,15 @@ class Transaction:
         self._unsynced.clear()
         return unsynced
 
-    def _may_wait(self) -> None:
+    def may_wait(self) -> None:
+        """Said before anything that a message's way on the event loop must not wait for."""
         if self._light:
             raise NeedsThreadError
 
     def sync(self, directory: int) -> None:
         """The names in a directory. The kernel tells a failure once, and they may be another operation's: the whole
         batch is lost with it."""
-        self._may_wait()
+        self.may_wait()
         try:
             self.fs.sync(directory)
         except OSError as error:
@@ -537,7 +551,7 @@ class Transaction:
 
     def journal(self, row: FolderRow, lines: list[str]) -> None:
         """Durable when it returns; cut off again when the operation or the batch fails."""
-        self._may_wait()
+        self.may_wait()
         self.touch(row)
         self.handle.grown.add(row.id)
         with self.directory(row) as fd:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import stat
 import threading
 from collections.abc import AsyncIterator
@@ -226,6 +228,83 @@ async def test_p7_a_refused_operation_does_not_wait_for_such_an_index_either(sto
     assert tries[:3] == [True, True, False]
     await deliver(store, MAIRIE, 3)
     assert len(await all_rows(await inbox_of(store))) == 2
+
+
+async def test_after_deliveries_the_index_is_synced_without_a_thread_but_for_the_sync(store: MaildirStore) -> None:
+    kept: list[tuple[int, bool]] = []
+    keep = Transaction.keep
+
+    def noted(transaction: Transaction) -> None:
+        kept.append((transaction.db.value("PRAGMA synchronous"), threading.current_thread() is threading.main_thread()))
+        keep(transaction)
+
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    await store._open_accounts.flusher.flush_all()
+    with patch.object(Transaction, "keep", noted), patch.object(entry.writer, "_run", side_effect=AssertionError):
+        await deliver(store, MAIRIE, 2)
+        await store._open_accounts.flusher.flush_all()
+    assert kept[:2] == [(1, True), (2, False)]  # NORMAL on the loop, FULL beside it
+    assert not entry.handle.dirty
+    assert entry.handle.writer.value("PRAGMA synchronous") == 1
+
+
+async def test_letters_that_wait_are_written_in_a_thread(store: MaildirStore, data: Path) -> None:
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    await store._open_accounts.flusher.flush_all()
+    begin, tries = Transaction._begin, []
+
+    def begun(transaction: Transaction) -> None:
+        tries.append(transaction._light)
+        begin(transaction)
+
+    await (await inbox_of(store)).store_flags([(1, 1)], add=Flag.SEEN)
+    with patch.object(Transaction, "_begin", begun):
+        await store._open_accounts.flusher.flush_all()
+    assert tries[:3] == [True, True, False]
+    assert [str(name).endswith(":2,S") for name in cur(data, MAIRIE)] == [True]
+
+
+async def test_a_commit_that_the_disk_refuses_is_the_flushers_to_tell_and_to_repeat(store: MaildirStore) -> None:
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    await store._open_accounts.flusher.flush_all()
+    await deliver(store, MAIRIE, 2)
+    with patch.object(Transaction, "keep", side_effect=apsw.FullError("disk is full")):
+        await store._open_accounts.flusher.flush_all()
+    assert entry.handle.dirty
+    assert not entry.handle.writer.in_transaction
+    await store._open_accounts.flusher.flush_everything()
+    await deliver(store, MAIRIE, 3)
+    assert len(await all_rows(await inbox_of(store))) == 3
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_a_lock_that_another_process_has_for_a_moment_needs_no_thread(
+    store: MaildirStore, data: Path, *, leaves: bool
+) -> None:
+    """One in twenty-five deliveries of two busy processes went through a thread, at twice the CPU."""
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    await store._open_accounts.flusher.flush_all()
+    other = os.open(data / "domains/mairie.test/maire/beffroi.lock", os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with patch.object(entry.writer, "_run", side_effect=AssertionError):
+        delivering = asyncio.create_task(deliver(store, MAIRIE, 2))
+        async with asyncio.timeout(20):
+            while entry.writer._running is None:
+                await asyncio.sleep(0.001)
+        if leaves:
+            delivering.cancel()
+            await asyncio.wait((delivering,), timeout=20)
+            assert delivering.cancelled()
+        os.close(other)
+        if not leaves:
+            assert (await delivering).uid == 2
+    await deliver(store, MAIRIE, 3)
+    assert len(await all_rows(await inbox_of(store))) == 2 if leaves else 3
+    assert len(cur(data, MAIRIE)) == (2 if leaves else 3)
 
 
 def test_h042_a_header_that_may_take_long_is_not_scanned_on_the_loop() -> None:
