@@ -144,7 +144,8 @@ class Account:
         with entry.handle.pinned():
             try:
                 flat = [item for items in commands for item in items]
-                await stage_all(self._pool, self._accounts.syncs, entry, flat, staged)
+                together = max(map(len, commands))  # of one command
+                await stage_all(self._pool, self._accounts.syncs, entry, flat, staged, together=together)
                 files = iter(staged)
                 submitted = [
                     self._submit(entry, [(next(files), placement) for _, placement in items], room)

@@ -18,12 +18,15 @@ from store.ending import through
 from store.entry import Entry
 from store.faults import whole
 from store.handle import Tools
+from store.records import Prepared
 from store.stage import TemporaryFile
 from store.syncs import Syncing, Syncs
 from store.types import AccountRef, Appended, Placement
 
+_Prepare = Callable[[Tools, bytes, int], Prepared]
 FileKey = tuple[str, int, int]  # organisation, internal date, device: who shares an inode
 UNDER_WAY = 64  # syncs of one command at once: others' mail finds room among those that the kernel takes
+LATER = 64  # messages of one command that are not read before it is answered, but within two seconds: an import
 TURN = 4  # messages written or scanned in one turn of the loop: some 2 ms
 TURN_OCTETS = 16 * 1024  # and no more octets than these, past the last one's: an odd header costs 8 µs for each
 QUICK = 16 * 1024  # a longer header is scanned in a thread: 60 KB of quoted backslashes take half a second
@@ -165,11 +168,13 @@ async def stage_all(
     entry: Entry,
     items: Sequence[tuple[Content, Placement]],
     staged: list[TemporaryFile],
+    *,
+    together: int,
 ) -> None:
     """`stage_appended` for each, into `staged`, which its owner discards whatever happens. Small ones are written and
-    scanned on the loop, in bunches. All syncs are over when this returns or raises, and every one went well when it
-    returns."""
-    bunch = _Bunch(entry, syncs, staged)
+    scanned on the loop, in bunches; where so many come `together` that it is an import, they are scanned behind
+    (`store.unscanned`). All syncs are over when this returns or raises, and every one went well when it returns."""
+    bunch = _Bunch(entry, syncs, staged, stage.related if together >= LATER else stage.prepared)
     try:
         with whole():
             for content, placement in items:
@@ -186,44 +191,54 @@ async def stage_all(
 
 
 class _Bunch:
-    """Small messages of one command that are written together, then synced together while they are scanned: a file made
-    while syncs are under way waits for the commits of the file system's journal, each time."""
+    """Small messages of one command: all are written, then synced while they are scanned, so many at a time. A file
+    made while syncs are under way waits for the commits of the file system's journal, each time."""
 
-    def __init__(self, entry: Entry, syncs: Syncs, staged: list[TemporaryFile]) -> None:
-        self._entry, self._syncs, self._staged = entry, syncs, staged
+    def __init__(self, entry: Entry, syncs: Syncs, staged: list[TemporaryFile], prepare: _Prepare) -> None:
+        self._entry, self._syncs, self._staged, self._prepare = entry, syncs, staged, prepare
         self._written: deque[tuple[int, bytes, int]] = deque()  # descriptor, octets, date
-        self._begun: list[Syncing] = []
+        self._unsynced: deque[int] = deque()
+        self._begun: deque[Syncing] = deque()
 
     def write(self, data: bytes, date: int) -> bool:
         """False: the file system wants another way."""
         fd = stage.write_unsynced(self._entry.handle.tools, self._entry.handle.root, data, date)
         if fd is not None:
             self._written.append((fd, data, date))
+            self._unsynced.append(fd)
         return fd is not None
 
     async def written(self) -> None:
         """After each."""
-        if len(self._written) == UNDER_WAY:
-            await self.end()
-        elif len(self._written) % TURN == 0:
+        if len(self._written) % TURN == 0:
             await asyncio.sleep(0)
 
     async def end(self) -> None:
         """All that was written is synced, scanned, and `staged`. Raises OSError."""
-        for fd, _, _ in self._written:
-            self._begun.append(self._syncs.begin((fd,)))
+        self._begin()
         count = octets = 0
         while self._written:
             fd, data, date = self._written[0]
-            self._staged.append(TemporaryFile(fd, stage.prepared(self._entry.handle.tools, data, date)))
+            self._staged.append(TemporaryFile(fd, self._prepare(self._entry.handle.tools, data, date)))
             self._written.popleft()
             count, octets = count + 1, octets + len(data)
             if count == TURN or octets >= TURN_OCTETS:
                 count = octets = 0
                 await asyncio.sleep(0)  # a thousand messages keep nobody waiting (promise P7)
+                while self._begun and self._begun[0].done():
+                    await self._over()
         while self._begun:
-            await self._begun[-1]
-            self._begun.pop()
+            await self._over()
+
+    def _begin(self) -> None:
+        while self._unsynced and len(self._begun) < UNDER_WAY:
+            self._begun.append(self._syncs.begin((self._unsynced.popleft(),)))
+
+    async def _over(self) -> None:
+        """The first that is under way; others take its place."""
+        await self._begun[0]
+        self._begun.popleft()
+        self._begin()
 
     async def given_up(self) -> None:
         """What is not `staged` is closed, once no sync uses it any more."""

@@ -133,14 +133,18 @@ def _thread(
     threads: records.Threads | None,
 ) -> str:
     """The thread's id; journalled with the keywords past 26 where the file cannot tell them. "" when it has to wait
-    (`store.joining`)."""
+    (`store.joining`), or where only the octets of a message that is not read yet can tell it."""
     facts = file.prepared.facts
     derived = records.derived_thread(facts, file.prepared.email_id)
     known = records.known_thread(transaction.db, facts) if threads is None else threads.of(facts)
-    thread = "" if not known and facts.references and joining.must_wait(transaction) else known or derived
-    if threads is not None and thread:
+    if not known and facts.references and joining.must_wait(transaction):
+        thread, told = "" if file.prepared.email_id else records.WAITING, False
+    else:
+        thread = known or derived
+        told = bool(thread)
+    if threads is not None and told:
         threads.learn(facts, thread)
-    lines = [] if thread in ("", derived) else [journal.thread(uid, thread)]
+    lines = [journal.thread(uid, thread)] if told and thread != derived else []
     if bits >> KEYWORD_LETTERS:
         lines.append(journal.keywords(uid, bits))
     if lines:

@@ -32,7 +32,8 @@ _TOGETHER = 500  # threads asked for in one question
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A message whose file is written and synced: what the index will hold of it."""
+    """A message whose file is written and synced: what the index will hold of it. Without email id it is not read yet
+    (`store.unscanned`), and `facts` tell at most what it is related to."""
 
     size: int
     email_id: str
@@ -55,6 +56,7 @@ class Record:
     unwritten: bool = False
 
 
+WAITING = "?"  # the thread of a message that is not read yet, and has to wait for others once it is (`store.joining`)
 _MESSAGE = "INSERT INTO messages VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?1)"
 _TELL = "SET sent_date = ?1, email_id = ?2, thread_id = ?3 WHERE"
 _SUMMARY = "INSERT INTO summaries VALUES (?,?,?,?)"
@@ -73,16 +75,15 @@ def insert(db: Connection, folder: FolderRow, record: Record) -> None:
         db.run(_THREAD, (_hashed(facts.message_id), record.thread_id))
 
 
-def insert_all(db: Connection, folder: FolderRow, found: Sequence[Record]) -> None:
-    """The same for many messages, a statement a table: it takes half as long."""
-    keyed = [(key(folder.number, record.uid), record, record.prepared.facts) for record in found]
-    db.many(_MESSAGE, [_message_row(row_key, folder.number, record) for row_key, record, _ in keyed])
-    _insert_contents(db, [(row_key, record.thread_id, facts) for row_key, record, facts in keyed])
-
-
-def insert_named(db: Connection, folder: FolderRow, found: Sequence[Record]) -> None:
-    """Messages whose files are not read yet (`store.unscanned`): what their names tell."""
-    db.many(_MESSAGE, [_message_row(key(folder.number, record.uid), folder.number, record) for record in found])
+def insert_all(db: Connection, folder: FolderRow, found: Sequence[Record]) -> bool:
+    """The same for many messages, a statement a table: it takes half as long. Whether some of them are not read yet
+    (`store.unscanned`): then there is what their names tell, and their threads."""
+    keyed = [(key(folder.number, record.uid), record) for record in found]
+    db.many(_MESSAGE, [_message_row(row_key, folder.number, record) for row_key, record in keyed])
+    told = [(row_key, record.prepared.facts) for row_key, record in keyed if record.prepared.email_id]
+    _insert_contents(db, told)
+    _insert_threads(db, [(record.thread_id, record.prepared.facts) for record in found])
+    return len(told) < len(found)
 
 
 def some_named(db: Connection) -> bool:
@@ -94,12 +95,17 @@ def complete(db: Connection, read: Mapping[int, tuple[str, Prepared]]) -> None:
     """The rest of their rows, by content (`store.contents`): thread or "", and what the file told. Copies that were
     made before it was read tell of the same content."""
     told = [
-        (made.facts.sent_date or 0, made.email_id, thread or derived_thread(made.facts, made.email_id), content)
+        (made.facts.sent_date or 0, made.email_id, _thread_of(thread, made), content)
         for content, (thread, made) in read.items()
     ]
     db.many(f"UPDATE messages {_TELL} key = ?4 AND content = key", told)
     db.many(f"UPDATE messages INDEXED BY messages_borrowed {_TELL} content = ?4 AND content <> key", told)
-    _insert_contents(db, [(content, thread, read[content][1].facts) for _, _, thread, content in told])
+    _insert_contents(db, [(content, made.facts) for content, (_, made) in read.items()])
+    _insert_threads(db, [(thread, read[content][1].facts) for _, _, thread, content in told])
+
+
+def _thread_of(told: str, made: Prepared) -> str:
+    return "" if told == WAITING else told or derived_thread(made.facts, made.email_id)
 
 
 def mark(db: Connection, contents: Sequence[int], told: Facts) -> None:
@@ -107,7 +113,7 @@ def mark(db: Connection, contents: Sequence[int], told: Facts) -> None:
     db.many("UPDATE messages SET email_id = '?' WHERE key = ?1 AND content = key", [(each,) for each in contents])
     borrowed = "UPDATE messages INDEXED BY messages_borrowed SET email_id = '?' WHERE content = ? AND content <> key"
     db.many(borrowed, [(each,) for each in contents])
-    _insert_contents(db, [(each, "", told) for each in contents])
+    _insert_contents(db, [(each, told) for each in contents])
 
 
 def unmark(db: Connection, contents: Sequence[int]) -> None:
@@ -123,12 +129,16 @@ def join(db: Connection, message: int, told: Relations, thread: str) -> None:
         db.run(_THREAD, (_hashed(told.message_id), thread))
 
 
-def _insert_contents(db: Connection, keyed: Sequence[tuple[int, str, Facts]]) -> None:
-    """Key, thread and facts of each."""
-    db.many(_SUMMARY, [(row_key, facts.envelope, facts.bodystructure, facts.body) for row_key, _, facts in keyed])
-    db.many(_HEAD, [(row_key, facts.headers, facts.parts, _text(facts.preview)) for row_key, _, facts in keyed])
-    db.many(SORT_ROW, [(row_key, *sort_row(facts.keys)) for row_key, _, facts in keyed])
-    db.many(_THREAD, [(_hashed(facts.message_id), thread) for _, thread, facts in keyed if facts.message_id and thread])
+def _insert_contents(db: Connection, keyed: Sequence[tuple[int, Facts]]) -> None:
+    db.many(_SUMMARY, [(row_key, facts.envelope, facts.bodystructure, facts.body) for row_key, facts in keyed])
+    db.many(_HEAD, [(row_key, facts.headers, facts.parts, _text(facts.preview)) for row_key, facts in keyed])
+    db.many(SORT_ROW, [(row_key, *sort_row(facts.keys)) for row_key, facts in keyed])
+
+
+def _insert_threads(db: Connection, found: Sequence[tuple[str, Facts]]) -> None:
+    """Those that are known, of messages that others can name."""
+    known = [(thread, facts) for thread, facts in found if facts.message_id and thread not in ("", WAITING)]
+    db.many(_THREAD, [(_hashed(facts.message_id), thread) for thread, facts in known])
 
 
 def _message_row(row_key: int, folder: int, record: Record) -> tuple[object, ...]:
@@ -170,11 +180,12 @@ def email_id(digest: bytes) -> str:
 def derived_thread(facts: Facts | Relations, email: str) -> str:
     """THREADID as the octets alone tell it: by the root of References, else by Message-ID, else by itself.
 
-    `references` is In-Reply-To before References, so the root is second when both are there.
+    `references` is In-Reply-To before References, so the root is second when both are there. "" without a root and
+    without `email`, which is not known of what is not read yet.
     """
     root = facts.references[:2][-1] if facts.references else facts.message_id
     if not root:
-        return "T" + email[1:]
+        return email and "T" + email[1:]
     return "T" + base32(int.from_bytes(hashlib.sha256(root.encode("utf-8", "surrogatepass")).digest()[:13]) >> 4, 20)
 
 

@@ -182,10 +182,7 @@ class _Scan:
 
     def _insert(self, found: Sequence[Record]) -> None:
         """What was read, and what is known by its name."""
-        db, read = self.transaction.db, [each for each in found if each.prepared.email_id]
-        records.insert_all(db, self.row, read)
-        if len(read) < len(found):
-            records.insert_named(db, self.row, [each for each in found if not each.prepared.email_id])
+        if records.insert_all(self.transaction.db, self.row, found):
             self.transaction.handle.unscanned = True
 
     def _record(self, made: FileName, name: str) -> Record | None:

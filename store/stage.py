@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from core.frozen import dataclass
 from message.content import BytesContent, Content, head_length
-from message.facts import Facts
+from message.facts import Facts, relations
+from message.header import split
 from message.sorting import SortKeys
 from store.fsops import BLOCK, FileSystem
 from store.handle import Tools
@@ -86,6 +87,12 @@ def write_unsynced(tools: Tools, root: int, data: bytes, date: int) -> int | Non
 
 def prepared(tools: Tools, data: bytes, date: int) -> Prepared:
     return Prepared(len(data), email_id(hashlib.sha256(data).digest()), date, tools.gather(BytesContent(data)))
+
+
+def related(tools: Tools, data: bytes, date: int) -> Prepared:
+    """Of a message that is read later: what tells its thread."""
+    told = relations(split(data[: tools.limits.header_block + 4], tools.limits))
+    return Prepared(len(data), "", date, replace(NO_FACTS, message_id=told.message_id, references=told.references))
 
 
 def _create(tools: Tools, directory: int, date: int) -> tuple[int, str]:

@@ -565,11 +565,15 @@ class Transaction:
     # -- rows ----------------------------------------------------------------------------------------------------------
 
     def insert(self, row: FolderRow, record: Record) -> None:
+        if not record.prepared.email_id:  # it came with many others
+            self.insert_all(row, [record])
+            return
         records.insert(self.db, row, record)
         self.count(row, record.flags, record.prepared.size, 1)
 
     def insert_all(self, row: FolderRow, found: Sequence[Record]) -> None:
-        records.insert_all(self.db, row, found)
+        if records.insert_all(self.db, row, found):
+            self.handle.unscanned = True  # somebody reads them behind
         for record in found:
             self.count(row, record.flags, record.prepared.size, 1)
 

@@ -19,7 +19,7 @@ import apsw
 
 from message.content import BytesContent
 from message.facts import gather
-from store.records import derived_thread, email_id
+from store.records import WAITING, derived_thread, email_id
 from store.schema import UID_BITS, UID_MASK
 from tests.torture.disk import Change, Disk
 
@@ -129,6 +129,8 @@ def _from_octets(disk: Disk, path: str, thread: str) -> tuple[str, str]:
     if file is None:
         return "", thread
     email = email_id(hashlib.sha256(file.data).digest())
+    if thread == WAITING:
+        return email, ""
     return email, thread or derived_thread(gather(BytesContent(file.data)), email)
 
 

@@ -51,6 +51,9 @@ SMALL = {
     "store.index.CHECKPOINT_PAGES": 60,
     "store.journal.COMPACT_AT": 200,
     "store.service.THREADS": 2,
+    "store.delivery.UNDER_WAY": 2,
+    "store.delivery.LATER": 3,
+    "store.place.MANY": 2,
 }
 
 
