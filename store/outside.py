@@ -5,6 +5,8 @@ Two questions to the kernel: the time of cur/, which our own commits note down, 
 
 from __future__ import annotations
 
+import contextlib
+
 from store import catalog
 from store.catalog import FolderRow
 from store.handle import Handle
@@ -47,12 +49,28 @@ def differs(row: FolderRow, changed: int | None) -> bool:
 def _changed(handle: Handle, row: FolderRow) -> int:
     """The time of cur/ in nanoseconds; -1 when new/ holds something or the folder is not there."""
     try:
-        prefix = f"{row.directory}/" if row.directory else ""
-        if not handle.fs.is_empty(handle.root, f"{prefix}new"):
+        if _has_new(handle, row):
             return -1
-        return max(EARLIEST, handle.fs.stat(handle.root, f"{prefix}cur").st_mtime_ns)
+        return max(EARLIEST, handle.fs.stat(handle.root, _path(row, "cur")).st_mtime_ns)
     except OSError:
         return -1
+
+
+def _path(row: FolderRow, name: str) -> str:
+    return f"{row.directory}/{name}" if row.directory else name
+
+
+def _has_new(handle: Handle, row: FolderRow) -> bool:
+    """A folder without new/ has none, and what is left alone there is not looked at again before something comes."""
+    new = _path(row, "new")
+    try:
+        return not handle.fs.is_empty(handle.root, new) and _time_of_new(handle, new) != handle.left_in_new.get(row.id)
+    except FileNotFoundError:
+        return False
+
+
+def _time_of_new(handle: Handle, new: str) -> int:
+    return handle.fs.stat(handle.root, new).st_mtime_ns
 
 
 def examine(transaction: Transaction, folder_id: str) -> None:
@@ -60,4 +78,9 @@ def examine(transaction: Transaction, folder_id: str) -> None:
     row = transaction.folder(folder_id)
     if _changed(transaction.handle, row) != row.changed:
         transaction.touch(row)
+        handle, seen = transaction.handle, None
+        with contextlib.suppress(OSError):
+            seen = _time_of_new(handle, _path(row, "new"))
         scan_folder(transaction, folder_id, Trust.WHOLE)
+        if seen is not None:
+            handle.left_in_new[folder_id] = seen

@@ -140,3 +140,50 @@ async def test_what_is_taken_back_and_begun_again_in_a_thread_is_nobody_elses_ch
     entry = store._open_accounts.opened(MAIRIE)
     assert entry is not None
     assert not outside.suspicious(entry.handle, inbox.folder_id)
+
+
+async def test_h110_a_new_that_was_taken_away_is_looked_for_once(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: each SELECT compared the whole folder with its files."""
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    (data / "domains/mairie.test/maire/new").rmdir()
+    await inbox.snapshot()
+    looks = list[str]()
+    monkeypatch.setattr(outside, "examine", lambda _, folder_id: looks.append(folder_id))
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    assert not outside.suspicious(entry.handle, inbox.folder_id)
+    assert (await inbox.snapshot()).messages == 1
+    assert not looks
+
+
+@pytest.mark.parametrize("kind", ["directory", "link"])
+async def test_h110_what_is_left_alone_in_new_is_looked_at_once(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Cause: as long as it lay there each SELECT compared the whole folder with its files."""
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    new = data / "domains/mairie.test/maire/new"
+    if kind == "directory":
+        (new / "odd").mkdir()
+    else:
+        (new / "odd").symlink_to("/etc/hostname")
+    for _ in range(3):
+        await inbox.snapshot()
+    looks = list[str]()
+    examine = outside.examine
+
+    def counted(transaction: Transaction, folder_id: str) -> None:
+        looks.append(folder_id)
+        examine(transaction, folder_id)
+
+    monkeypatch.setattr(outside, "examine", counted)
+    assert (await inbox.snapshot()).messages == 1
+    assert not looks
+    (new / "1.hote").write_bytes(mail(5))
+    by_hand(new)
+    assert (await inbox.snapshot()).messages == 2
+    assert looks
