@@ -4,12 +4,13 @@ server. The server refuses for now until it is told otherwise, so that there is 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.interop.mail import Marked, find, marked
+from tests.interop.mail import Marked, await_mark, body, find, marked, parsed, seven_bit
 from tests.interop.ways import HOME, Ways
 from tests.peers.process import wait_until
 from tests.peers.suite import ApiError
@@ -127,3 +128,38 @@ def test_where_is_my_message_is_answered_by_every_handle_it_has(place: Ways, act
     told = json.loads(place.suite.run("--json", "queue", "trace", f"<{message.mark}@test>"))
     assert [item["event"] for item in told] == events(queue_id)
     assert all("4.7.1" in item["status"] for item in told if item["event"] == "deferred")
+
+
+# --- what a sender wishes of the queue (RFC 4865, RFC 2852, RFC 6710) -------------------------------------------------
+
+
+def test_what_is_to_be_kept_back_leaves_at_its_time(place: Ways) -> None:
+    message = seven_bit(WRITER, "bob@plain.test")
+    begun = time.time()
+    place.submit(["bob@plain.test"], message.raw, mail=("HOLDFOR=3",))
+    [waiting] = place.waiting("bob@plain.test")
+    assert 2.0 < waiting["recipients"][0]["next_attempt"] - begun < 4.5
+    [raw] = place.await_received("@plain.test", message)
+    assert time.time() >= begun + 3
+    assert body(raw) == body(message.raw)
+
+
+def test_a_time_limit_that_the_next_server_cannot_keep_returns_the_message_at_once(place: Ways) -> None:
+    """Postfix offers no DELIVERBY."""
+    returned, told = seven_bit(WRITER, "bob@plain.test"), seven_bit(WRITER, "bob@plain.test")
+    place.submit(["bob@plain.test"], returned.raw, mail=("BY=600;R",))
+    report = await_mark(place, WRITER, returned.mark)
+    assert b"Status: 5.4.7" in report
+    assert b"Deliver-By-Date:" in report
+    place.submit(["bob@plain.test"], told.raw, mail=("BY=600;N",))
+    assert b"Action: relayed" in await_mark(place, WRITER, told.mark)
+    assert len(place.await_received("@plain.test", told)) == 1
+    assert not place.received("@plain.test", returned)
+
+
+def test_the_priority_that_was_given_stands_in_the_trace(place: Ways) -> None:
+    message = seven_bit(WRITER, "bob@plain.test")
+    place.submit(["bob@plain.test"], message.raw, mail=("MT-PRIORITY=-3",))
+    [raw] = place.await_received("@plain.test", message)
+    ours = [field for field in map(str, parsed(raw).get_all("Received", [])) if "by mx.dept.test" in field]
+    assert "PRIORITY -3" in " ".join(ours)

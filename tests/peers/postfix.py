@@ -72,6 +72,7 @@ flush     unix  n - n 1000? 0 flush
 proxymap  unix  - - n - - proxymap
 smtp      unix  - - {chroot} - - smtp
 relay     unix  - - n - - smtp
+lmtp      unix  - - n - - lmtp
 showq     unix  n - n - - showq
 error     unix  - - n - - error
 retry     unix  - - n - - error
@@ -83,7 +84,7 @@ postlog   unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    """One instance for `domain`; `routes` maps foreign domains to "host:port" next hops."""
+    """One instance for `domain`; `routes` maps foreign domains to next hops, see `_transport`."""
 
     def __init__(self, base: Path, domain: str) -> None:
         self.base, self.domain, self.port = base, domain, free_port()
@@ -121,7 +122,7 @@ class Postfix:
         (self._etc / "main.cf").write_text(last_of_each(MAIN.format(**values)))
         (self._etc / "master.cf").write_text(MASTER.format(**values) + self._doors(doors or {}))
         self._table("mailboxes", {user if "@" in user else f"{user}@{self.domain}": f"{user}/" for user in users})
-        self._table("transport", {domain: f"smtp:{_hop(hop)}" for domain, hop in routes.items()})
+        self._table("transport", {domain: _transport(hop) for domain, hop in routes.items()})
         for name, entries in (tables or {}).items():
             self._table(name, entries)
         self._run("postfix", "start")
@@ -181,12 +182,15 @@ class Postfix:
         )  # fmt: skip
 
 
-def _hop(hop: str) -> str:
-    """ "host:port" as it stands; "mx:domain:port" asks for the domain's MX."""
-    if hop.startswith("mx:"):
-        return hop[3:]
+def _transport(hop: str) -> str:
+    """ "host:port" as it stands; "mx:domain:port" asks for the domain's MX; "lmtp:host:port" speaks LMTP there."""
+    way, _, rest = hop.partition(":")
+    if way == "mx":
+        return f"smtp:{rest}"
+    if way == "lmtp":
+        return f"lmtp:inet:{rest}"
     host, _, port = hop.rpartition(":")
-    return f"[{host}]:{port}"
+    return f"smtp:[{host}]:{port}"
 
 
 def last_of_each(text: str) -> str:

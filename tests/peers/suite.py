@@ -20,7 +20,7 @@ from tests.peers.process import Process, children, copy_tree, free_ports, peer_d
 
 HOSTNAME = "mx.dept.test"
 BEFFROI = str(Path(sys.executable).with_name("beffroi"))
-DOORS = ("mx", "submission", "submissions", "imap", "imaps", "api", "metrics")
+DOORS = ("mx", "submission", "submissions", "lmtp", "imap", "imaps", "api", "metrics")
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Settings:
     routes: dict[str, str] = field(default_factory=dict)
     extra: str = ""  # lines of [limits], and further tables
     delivery: str = ""  # lines of [delivery]
+    listen: str = ""  # lines of [listen]
     retry: str = "2s, 4s"
 
     def toml(self, ports: dict[str, int]) -> str:
@@ -46,6 +47,7 @@ workers = {self.workers}
 allow_root = true
 [listen]
 {listen}
+{self.listen}
 [dns]
 resolvers = ["{self.resolver}"]
 [delivery]
