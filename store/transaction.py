@@ -449,7 +449,7 @@ class Transaction:
 
     def _tell_back(self, directory: str, changes: Mapping[str, object]) -> None:
         with folder_directory(self.fs, self.handle.root, directory) as fd:
-            sidefile.update_folder(self.fs, fd, **changes)
+            sidefile.update_folder(self.fs, fd, None, **changes)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
