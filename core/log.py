@@ -25,7 +25,6 @@ _CONTEXT: ContextVar[Mapping[str, object]] = ContextVar("beffroi_log", default=M
 _SILENT = "_silent"  # in the context: see `silence`
 _JSON = json.JSONEncoder(default=str, ensure_ascii=True)
 _UNCOUNTED = contextlib.suppress(Exception)  # a figure that cannot be counted stops neither the line nor the mail
-_UNHEARD = contextlib.suppress(OSError, ValueError)
 
 
 class Secret:
@@ -177,8 +176,10 @@ class _Stream:
         self._stream = stream
 
     def msg(self, line: str) -> None:
-        with _UNHEARD:
+        try:
             self._stream.write(line + "\n")
             self._stream.flush()
+        except (OSError, ValueError):
+            return
 
     debug = info = warning = error = critical = exception = msg

@@ -26,6 +26,8 @@ WAYS = 8
 # key, bucket of the window, count of this bucket, count of the one before, unused, Unix time
 SLOT = Struct("<QIIIId")
 SET = WAYS * SLOT.size
+COUNT, COUNT_AT = Struct("<I"), 12  # the count of this bucket, by itself
+HELD = 1024  # gauges whose slot and count we know without looking
 # table > sets of it in a region
 GAUGES, EVENTS, MARKS = range(3)
 SETS = (2048, 4096, 4096)
@@ -54,6 +56,7 @@ class Tally:
         self._clock = clock
         self._key = lru_cache(maxsize=512)(self._hashed)  # a connection asks for the same few names again and again
         self._beyond: Counter[str] = Counter()  # gauges that found no slot: counted for this process alone
+        self._held: dict[str, tuple[int, int]] = {}  # gauges of our region, which nobody else writes: slot and count
 
     @classmethod
     def private(cls, clock: Clock) -> Tally:
@@ -78,11 +81,24 @@ class Tally:
         self._step(name, -1)
 
     def inside(self, name: str) -> int:
-        key = self._key(name)
-        found = sum(slot[2] for slot in self._slots(GAUGES, key))
-        return found + self._beyond.get(name, 0)
+        key, memory, found = self._key(name), self._memory, self._beyond.get(name, 0)
+        for region in range(self._mapped.regions):
+            at = self._find(region, GAUGES, key)
+            if at >= 0:
+                found += COUNT.unpack_from(memory, at + COUNT_AT)[0]
+        return found
 
     def _step(self, name: str, by: int) -> None:
+        """Every connection takes eight of these; who is not the first nor the last of a name costs one write."""
+        held = self._held.get(name)
+        if held is None or held[1] + by <= 0:
+            self._sought(name, by)
+            return
+        at, count = held[0], held[1] + by
+        COUNT.pack_into(self._memory, at + COUNT_AT, count)
+        self._held[name] = (at, count)
+
+    def _sought(self, name: str, by: int) -> None:
         key = self._key(name)
         at = self._find(self._mapped.region, GAUGES, key)
         if at < 0 and by > 0 and name not in self._beyond:
@@ -95,11 +111,23 @@ class Tally:
         count = max(SLOT.unpack_from(self._memory, at)[2] + by, 0)
         # An empty gauge gives its slot back.
         SLOT.pack_into(self._memory, at, key.number if count else 0, 0, count, 0, 0, 0.0)
+        if not count:
+            self._held.pop(name, None)
+        elif len(self._held) < HELD:
+            self._held[name] = (at, count)
 
     # --- events: how often within a time -----------------------------------------------------------------------------
 
     def add(self, name: str, window: float, amount: int = 1) -> int:
         """Count, and tell how many there were within the last `window` seconds (to within a window's share)."""
+        key, now = self._counted(name, window, amount)
+        return self._seen(key, window, now)
+
+    def count(self, name: str, window: float) -> None:
+        """As `add`, for who does not ask how many."""
+        self._counted(name, window, 1)
+
+    def _counted(self, name: str, window: float, amount: int) -> tuple[Key, float]:
         key, now = self._key(name), self._clock.now()
         at = self._find(self._mapped.region, EVENTS, key)
         if at < 0:
@@ -109,7 +137,7 @@ class Tally:
         if bucket != here:
             current, previous = 0, current if bucket == here - 1 else 0
         SLOT.pack_into(self._memory, at, key.number, here, current + amount, previous, 0, now)
-        return self._seen(key, window, now)
+        return key, now
 
     def seen(self, name: str, window: float) -> int:
         """`window` is the one that `add` was told."""

@@ -11,7 +11,7 @@ from core.frozen import dataclass
 from core.status import Status
 from delivery.commit import Target
 from delivery.queue.rows import NewRecipient
-from delivery.routing import RELAY, UNKNOWN, Addresses, route
+from delivery.routing import RELAY, UNKNOWN, Addresses, Route, route
 
 SILENT = Dsn(frozenset({"NEVER"}))
 
@@ -62,6 +62,11 @@ def _is_address(original: str) -> bool:
         return False
 
 
+def _itself(found: Route, address: Address) -> bool:
+    """Whether a recipient is an account's own address and nothing else: it is not replaced."""
+    return len(found.accounts) == 1 and not found.forwards and found.accounts[0].address.key == address.key
+
+
 def _outdoes(later: Dsn, earlier: Dsn) -> bool:
     """Of two recipients that lead to one place the first counts, unless only the other asks to hear of success."""
     return "SUCCESS" in later.notify and "SUCCESS" not in earlier.notify
@@ -83,7 +88,7 @@ async def spread(
             owner = await directory.hosted_domain(address.domain)
             lost.append((NewRecipient(address, owner.organisation_id if owner else "", dsn, local=True), found))
         else:
-            asked = with_original(dsn, address)
+            asked = dsn if _itself(found, address) else with_original(dsn, address)
             if len(found.accounts) + len(found.forwards) > 1 and "SUCCESS" in dsn.notify:
                 # RFC 3461 5.2.7.3 (c): one notice for the list, none for each of its members.
                 owner = await directory.hosted_domain(address.domain)  # the list's: its members lie anywhere (P8)
@@ -91,8 +96,7 @@ async def spread(
                 outgoing[f"list {address.key}"] = NewRecipient(address, of, dsn, expanded=True)
                 asked = without_success(asked)
             for account in found.accounts:
-                itself = account.address.key == address.key
-                target = Target(account, address, dsn if itself else asked)
+                target = Target(account, address, dsn if account.address.key == address.key else asked)
                 if _outdoes(target.dsn, targets.setdefault(account.id, target).dsn):
                     targets[account.id] = target
             for to in found.forwards:

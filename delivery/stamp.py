@@ -7,6 +7,7 @@ mailboxes. Return-Path is not here: it belongs to the final delivery alone (RFC 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from antispam.authentication import results
 from antispam.types import Result, Unscanned, Verdict
@@ -20,6 +21,9 @@ from message import compose, trace
 from message.header import Head
 
 MAX_SYMBOLS = 40
+KEPT = 256  # spam fields that are remembered, of some 50 octets: few differ, and each message has three
+
+_field = lru_cache(maxsize=KEPT)(compose.raw_field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +71,16 @@ def _contradictions(head: Head) -> list[bytes]:
 def spam_fields(scan: Verdict | Unscanned, decision: Decision) -> list[bytes]:
     """What mail clients and users' filters read. Unscanned mail says so (promise P6)."""
     junk = decision.disposition is Disposition.JUNK
-    fields = [compose.raw_field("X-Spam-Flag", "YES" if junk else "NO")]
+    fields = [_field("X-Spam-Flag", "YES" if junk else "NO")]
     answer = "Yes" if junk else "No"
     if isinstance(scan, Unscanned):
-        fields.append(compose.raw_field("X-Spam-Status", f"{answer}, unscanned={scan.reason}"))
+        fields.append(_field("X-Spam-Status", f"{answer}, unscanned={scan.reason}"))
     else:
         symbols = ",".join(scan.symbols[:MAX_SYMBOLS]) or "none"
         status = f"{answer}, score={scan.score:.2f} required={scan.required:.2f} tests={symbols.replace(',', ', ')}"
         fields.append(compose.raw_field("X-Spam-Status", status))
-        fields.append(compose.raw_field("X-Spam-Score", f"{scan.score:.2f}"))
-    fields.append(compose.raw_field("X-Beffroi-Reason", decision.reason))
+        fields.append(_field("X-Spam-Score", f"{scan.score:.2f}"))
+    fields.append(_field("X-Beffroi-Reason", decision.reason))
     return fields
 
 

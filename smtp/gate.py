@@ -8,6 +8,7 @@ so that a flood of strangers does not shut out the operator's partners.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import Protocol
 
 from core import reputation
@@ -86,7 +87,6 @@ class TallyGate:
     def __init__(self, limits: Limits, tally: Tally | None = None) -> None:
         self._limits = limits
         self._tally = tally or Tally.private(SystemClock())
-        self._stressed = False
 
     def use(self, limits: Limits) -> None:
         """The bounds from now on: a reload's. Who is in stays in."""
@@ -94,20 +94,20 @@ class TallyGate:
 
     @property
     def stressed(self) -> bool:
-        return self._stressed
+        return self._tally.inside(EVERYBODY) > STRESS * self._limits.smtp_connections
 
     def enter(self, address: str) -> Refusal | None:
         refusal = None if within(address, self._limits.exempt_networks) else self._refusal(address)
         if refusal is None:
-            for name in (EVERYBODY, *self._names(address)):
+            self._tally.enter(EVERYBODY)
+            for name in _names(address):
                 self._tally.enter(name)
-            self._judge_stress()
         return refusal
 
     def leave(self, address: str) -> None:
-        for name in (EVERYBODY, *self._names(address)):
+        self._tally.leave(EVERYBODY)
+        for name in _names(address):
             self._tally.leave(name)
-        self._judge_stress()
 
     def seat(self, account_id: str, address: str, *, instead_of: str = "") -> bool:
         if account_id == instead_of:
@@ -127,9 +127,10 @@ class TallyGate:
 
     def recipient(self, address: str, *, known: bool) -> bool:
         host = circles(address).host
-        asked = self._tally.add(f"rcpt {host}", HARVEST_WINDOW)
         if known:
+            self._tally.count(f"rcpt {host}", HARVEST_WINDOW)
             return False
+        asked = self._tally.add(f"rcpt {host}", HARVEST_WINDOW)
         unknown = self._tally.add(f"rcpt-unknown {host}", HARVEST_WINDOW)
         if unknown <= HARVEST_MINIMUM or unknown <= HARVEST_SHARE * asked or self.trusted(address):
             return False
@@ -141,7 +142,7 @@ class TallyGate:
 
     def _refusal(self, address: str) -> Refusal | None:
         limits, tally = self._limits, self._tally
-        names = self._names(address)
+        names = _names(address)
         most = (limits.connections_per_address, limits.connections_per_network, limits.connections_per_region)
         rates = (limits.connection_rate_address, limits.connection_rate_network, limits.connection_rate_region)
         # Each attempt counts, refused ones too: who goes on knocking stays outside.
@@ -154,9 +155,7 @@ class TallyGate:
             return Refusal.CONNECTIONS
         return Refusal.FULL if tally.inside(EVERYBODY) >= limits.smtp_connections else None
 
-    def _judge_stress(self) -> None:
-        self._stressed = self._tally.inside(EVERYBODY) > STRESS * self._limits.smtp_connections
 
-    @staticmethod
-    def _names(address: str) -> list[str]:
-        return [f"smtp {circle}" for circle in circles(address)]
+@lru_cache(maxsize=4096)  # asked when a connection begins and when it ends
+def _names(address: str) -> tuple[str, ...]:
+    return tuple([f"smtp {circle}" for circle in circles(address)])

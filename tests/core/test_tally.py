@@ -92,6 +92,28 @@ def test_gauges_count_up_and_down_and_never_below_nothing(clock: ManualClock) ->
     assert (tally.inside("a"), tally.inside("b")) == (1, 1)
 
 
+def test_what_is_counted_without_looking_is_seen_by_others_and_its_slot_given_back(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    ours, other = (Tally.shared(tmp_path, clock) for _ in range(2))
+    seen = []
+    for step in (ours.enter, ours.enter, other.enter, ours.enter, ours.leave, ours.leave, ours.leave, ours.leave):
+        step("a")
+        seen.append((ours.inside("a"), other.inside("a")))
+    assert seen == [(count, count) for count in (1, 2, 3, 4, 3, 2, 1, 1)]
+    assert not ours._held
+    ours.enter("a")
+    assert other.inside("a") == 2
+    for tally in (ours, other):
+        tally.close()
+
+
+def test_an_event_that_is_counted_unasked_counts(clock: ManualClock) -> None:
+    tally = Tally.private(clock)
+    tally.count("a", 60.0)
+    assert tally.add("a", 60.0) == 2
+
+
 def test_more_gauges_than_slots_are_still_all_counted(clock: ManualClock) -> None:
     tally = Tally.private(clock)
     names = [f"peer {number}" for number in range(2 * SETS[0] * WAYS)]
