@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 WRITER = f"secretariat@{HOME}"
 PATH = "/.well-known/mta-sts.txt"
 REPORTED = "reports.test"  # where the reports of all these domains go
+POSTED = "sts.test"  # whose report is posted, too
 # Domain > (mail host's address, whether its certificate names it, TLSA of which key, mode of its MTA-STS policy).
 OFFERS, CLEAR, HEARD, HEARD_CLEAR = "127.0.0.41", "127.0.0.42", "127.0.0.43", "127.0.0.44"
 DOMAINS: dict[str, tuple[str, bool, str, str]] = {
@@ -74,10 +75,11 @@ class Reported(Sender):
         return b"".join((*self.heard.heard, *self.heard_clear.heard))
 
 
-def zones(port: int, public: bytes) -> dict[str, str]:
+def zones(port: int, public: bytes, posted: str) -> dict[str, str]:
     found = {"dept.test": "mx IN A 127.0.0.1\n", HOME: f"@ IN MX 10 {HOSTNAME}.\n"}
     for domain, (address, _, key, mode) in DOMAINS.items():
-        lines = [f'_smtp._tls IN TXT "v=TLSRPTv1; rua=mailto:tls@{REPORTED}"']
+        also = f",{posted}" if domain == POSTED else ""
+        lines = [f'_smtp._tls IN TXT "v=TLSRPTv1; rua=mailto:tls@{REPORTED}{also}"']
         if key:
             digest = sha256(public if key == "right" else b"else").hexdigest()
             lines.append(f"_{port}._tcp.mx IN TLSA 3 1 1 {digest}")
@@ -105,8 +107,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
         enter = stack.enter_context
         extra = EXTRA.format(domains=" ".join(DOMAINS), chain=base / "chain.pem")
         partner = enter(postfix(REPORTED, [f"@{domain}" for domain in DOMAINS], {}, doors=doors, extra=extra))
-        dns = enter(unbound(zones(partner.port, public)))
         pages_at = enter(web(pages, authority, *(host for host, _ in pages)))
+        posted = f"https://mta-sts.{POSTED}:{pages_at.port}/tlsrpt"
+        dns = enter(unbound(zones(partner.port, public, posted)))
         heard = enter(cutter((HEARD, partner.port), (OFFERS, partner.port)))
         heard_clear = enter(cutter((HEARD_CLEAR, partner.port), (CLEAR, partner.port)))
         delivery = DELIVERY.format(port=pages_at.port, authority=base / "authority.pem")
@@ -199,10 +202,11 @@ def test_the_report_of_the_day_counts_these_sessions_and_goes_to_who_asked(place
         "sts-testing.test": ("no-policy-found", "certificate-host-mismatch"),
     }
     for domain in expected:  # this test alone has its sessions, too
+        before = len(place.attempts(f"bob@{domain}"))
         place.sent(domain)
-        place.await_attempts(f"bob@{domain}", 1)
-    tried = {domain: len(place.attempts(f"bob@{domain}")) for domain in expected}
+        place.await_attempts(f"bob@{domain}", 1, before)
     place.suite.stop()
+    tried = {domain: len(place.attempts(f"bob@{domain}")) for domain in expected}
     with contextlib.closing(sqlite3.connect(place.suite.data / "queue/queue.db")) as database, database:
         database.execute("UPDATE queue_tls SET day = day - 2")
     place.suite.start()
@@ -215,4 +219,7 @@ def test_the_report_of_the_day_counts_these_sessions_and_goes_to_who_asked(place
         assert set(failed) == ({failure} - {""}), domain
         assert 1 <= sum((well or failed).values()) <= tried[domain], (domain, found[domain])
         assert found[domain]["organization-name"] == HOSTNAME
+    [(host, path, data)] = place.web.posts
+    assert (host, path) == (f"mta-sts.{POSTED}", "/tlsrpt")
+    assert json.loads(gzip.decompress(data)) == found[POSTED]
     assert not place.suite.tracebacks()
