@@ -6,6 +6,7 @@ Judged by what the server was asked and holds, and by what Thunderbird shows and
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -147,6 +148,7 @@ def test_a_day_with_thunderbird(house: House, tmp_path: Path) -> None:
     with thunderbird(profile) as client:
         client.run(SET_UP, house.world.tls_port, "alice@mairie.test", PASSWORD, authority())
         it_shows_the_folders_and_their_uses(client)
+        it_asks_for_its_users_language(house)
         it_downloads_everything(client, profile)
         it_hears_of_changes(client, house)
         what_is_read_here_is_read_there(client, house)
@@ -162,6 +164,11 @@ def it_shows_the_folders_and_their_uses(client: Thunderbird) -> None:
     uses = {"Trash": "Trash", "Junk": "Junk", "SentMail": "Sent", "Drafts": "Drafts", "Archive": "Archive"}
     for flag, name in uses.items():
         client.wait("return online(flagged(arguments[0])) == arguments[1]", flag, name, what=f"{name} as {flag}")
+
+
+def it_asks_for_its_users_language(house: House) -> None:
+    """RFC 5255 3.2: a person is shown what a NO says."""
+    assert any(re.fullmatch(r"\d+ LANGUAGE [\w-]+", command) for command in house.commands), house.commands
 
 
 def it_downloads_everything(client: Thunderbird, profile: Path) -> None:
