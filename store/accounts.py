@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -65,6 +66,7 @@ class Accounts:
         make_helpers: Callable[[], Readers | None] = lambda: None,
     ) -> None:
         self.tools, self._domains, self._pool = tools, domains, pool
+        self._place = tools.fs.real_path(domains)
         self.syncs = syncs
         self._publish, self._limit = publish, limit
         self._removed = removed
@@ -218,6 +220,7 @@ class Accounts:
         another. Raises StorageError."""
         tools = tools or self.tools
         with whole():
+            self._check_place()
             now = int(tools.clock.now())
             root = layout.open_account(
                 tools.fs, self._domains, ref, tools.ids, now, removed=self._removed, standard=tools.standard
@@ -230,6 +233,17 @@ class Accounts:
                 handle.close()
                 raise
             return handle
+
+    def _check_place(self) -> None:
+        """Hands that exchange DATA/domains while we serve: what is written into the one that we hold open is not found
+        any more. Raises StorageError until we are started again."""
+        fs = self.tools.fs
+        try:
+            there = os.path.samestat(fs.stat(self._domains, self._place), fs.status(self._domains))
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise StorageError("the store was moved", code="storage-moved", path=self._place)
 
     def _measured(self, ref: AccountRef) -> int:
         """Blocking: what an account holds that never published it; it has then. Raises LockKeptError: nobody waits long

@@ -223,6 +223,26 @@ async def test_h110_a_directory_that_another_was_put_in_the_place_of_gets_no_mai
     assert await store.verify(None) == []
 
 
+async def test_h110_mail_waits_for_a_start_where_the_whole_store_was_exchanged(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    """Cause: what came meanwhile lay in the store that had been moved away."""
+    await deliver(store, MAIRIE, 1)
+    (data / "domains").rename(data / "domains.old")
+    with pytest.raises(StorageError):
+        await deliver(store, MAIRIE, 2)
+    shutil.copytree(data / "domains.old", data / "domains")
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            await deliver(store, MAIRIE, 3)
+    again = await opened(data, clock)
+    await deliver(again, MAIRIE, 4)
+    inbox = await (await again.account(MAIRIE)).mailbox("INBOX")
+    assert [await read(inbox, row.uid) for row in await all_rows(inbox)] == [mail(1), mail(4)]
+    assert len(list((data / "domains.old").rglob("*,U=*"))) == 1
+    await again.close()
+
+
 async def test_h110_mail_waits_while_cur_is_taken_away_by_hand(store: MaildirStore, data: Path) -> None:
     await deliver(store, MAIRIE, 1)
     cur, away = data / "domains/mairie.test/maire/cur", data / "away"
