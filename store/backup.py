@@ -40,8 +40,9 @@ NO_FILES = (errno.ELOOP, errno.ENXIO)  # of opening a link, or a socket
 
 @dataclass(slots=True)
 class Copied:
-    """What a run did: `messages` in the copy now, `new` of them copied in this run. `left_out`: why, by the path below
-    the data directory of a file, folder or account; past `NAMED` they stand in the log alone."""
+    """What a run did: `accounts`, but for the recycle bin; `messages` in the copy now, with those in it; `new` of them
+    copied in this run. `left_out`: why, by the path below the data directory of a file, folder or account; past `NAMED`
+    they stand in the log alone."""
 
     accounts: int = 0
     messages: int = 0
@@ -119,7 +120,7 @@ class Backup:
             else:
                 sides = self._look(root, copy)
             self._write(copy, sides)
-        self.copied.accounts += 1
+        self.copied.accounts += live
 
     def _look(self, root: int, copy: int) -> dict[str, _Side]:
         """One moment of the account: what the first pass left, and what the side files say. Short, when there was a

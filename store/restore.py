@@ -78,7 +78,8 @@ class Restoration:
             raise QuotaError("what is to be restored does not fit into the quota", needed=octets)
         top = await self._top(account)
         restored = 0
-        for part in parts:
+        # What is above comes first: mail programs delete folders from below, and each making makes what is above it.
+        for part in sorted(parts, key=lambda part: part.folder.name.split(DELIMITER)):
             name = await self._folder_for(account, top, part.folder)
             for chunk in _chunks(part.messages):
                 restored += await self._bring(part, name, chunk)
@@ -131,9 +132,10 @@ class Restoration:
         raise AssertionError("count() ends")
 
     async def _folder_for(self, account: AccountStore, top: str, folder: CopiedFolder) -> str:
-        """Below `top`; a name that is too deep or too long there becomes its last level, or its id."""
+        """Below `top`; a name that is there already gets a number, one that is too deep or too long there becomes its
+        last level, or its id."""
         last = folder.name.rpartition(DELIMITER)[2]
-        for name in (folder.name, last, folder.file.id):
+        for name in (folder.name, *(f"{folder.name} ({number})" for number in range(2, 10)), last, folder.file.id):
             with contextlib.suppress(ConflictError, InvalidError):
                 return (await account.create(f"{top}{DELIMITER}{name}")).name
         return (await account.create(f"{top}{DELIMITER}{folder.file.id}.2")).name

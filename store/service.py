@@ -33,11 +33,11 @@ from store.administration import Administration, Places
 from store.changes import ChangeHub
 from store.delivery import StagedMessage
 from store.dovecot import convert
-from store.faults import of_accounts, whole
+from store.faults import IndexDamagedError, line_of, of_accounts, translated, whole
 from store.flusher import FLUSH_EVERY
 from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
-from store.lockfile import LOCK_FILE, WORD_SIZE, LockKeptError, State, Word
+from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
 from store.names import account_directory
 from store.readers import Readers
 from store.rebuilding import Rebuilding
@@ -362,8 +362,8 @@ class MaildirStore:
                 progress(done, len(found), 0)
             try:
                 faults += await self._open_accounts.patiently(partial(self._verify, ref))
-            except LockKeptError as error:  # the others are looked at all the same
-                faults.append(f"{ref.local}@{ref.domain}: {error.public}")
+            except MailError as error:  # the others are looked at all the same
+                faults.append(line_of(ref, error))
         return faults
 
     async def rebuild(self, domain: str | None, progress: Progress | None = None) -> int:
@@ -422,19 +422,12 @@ class MaildirStore:
                 self._fs.close(root)
         if missing:
             return [f"{ref.local}@{ref.domain}: index is missing"]
+        handle = self._open_accounts.open_handle(ref, wait=wait)
         try:
-            handle = self._open_accounts.open_handle(ref, wait=wait)
-        except LockKeptError:
-            raise
-        except StorageError as error:
-            return [f"{ref.local}@{ref.domain}: {error.public}"]
-        try:
-            with handle.lock.held(wait), whole():
+            with handle.lock.held(wait), translated():
                 return verify.verify_account(handle)
-        except LockKeptError:
-            raise
-        except StorageError as error:  # the others are looked at all the same
-            return [f"{ref.local}@{ref.domain}: {error.public}: {error.__cause__ or error.code}"]
+        except IndexDamagedError as error:
+            return [f"{ref.address}: index is damaged: {error}"]
         finally:
             handle.close()
 

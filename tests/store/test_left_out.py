@@ -9,11 +9,13 @@ import os
 import shutil
 from pathlib import Path
 
+import apsw
 import pytest
 
 from core.clock import ManualClock
 from core.errors import NotFoundError, StorageError
-from store import recycle, restore
+from store import recycle, restore, verify
+from store.handle import Handle
 from store.types import AccountRef, Flag, Placement, Recycled
 from tests.fakes.mail import content, mail
 from tests.fakes.odd_disk import Disk as OddFiles
@@ -251,3 +253,27 @@ async def test_one_more_than_may_be_named_is_in_the_log(
     told = await _restored(data, clock, 5, monkeypatch)
     assert len(told) == 5
     assert told[-1] == "more, which the log names (store-not-restored)"
+
+
+@pytest.mark.faults
+async def test_f157_verify_tells_that_an_index_is_damaged_and_looks_at_the_others(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only looking at all of it tells. Cause: it was told as a storage that failed."""
+    store = await opened(data, clock)
+    for ref in (MAIRIE, VOISIN):
+        await deliver(store, ref, 1)
+    (cur(data, VOISIN)[0]).unlink()
+    real = verify.verify_account
+
+    def meeting_damage(handle: Handle) -> list[str]:
+        if handle.ref.id == MAIRIE.id:
+            raise apsw.CorruptError("database disk image is malformed")
+        return real(handle)
+
+    monkeypatch.setattr(verify, "verify_account", meeting_damage)
+    assert await store.verify(None) == [
+        "maire@mairie.test: index is damaged: database disk image is malformed",
+        "secretariat@mairie.test INBOX: UID 1 has no file",
+    ]
+    await store.close()

@@ -227,3 +227,27 @@ async def test_a_folder_deleted_by_hand_inside_the_bin_is_not_offered(filled: Ma
     assert await filled.administration.recycled() == []
     with pytest.raises(NotFoundError):
         await filled.administration.restore(MAIRIE, [item])
+
+
+async def test_folders_that_a_mail_program_deleted_from_below_come_back_under_their_names(
+    filled: MaildirStore, clock: ManualClock
+) -> None:
+    """Cause: the child's making made what is above it, whose own mail then came back under an id. One that was deleted
+    twice comes back twice."""
+    account = await filled.account(MAIRIE)
+    for number in (5, 6):
+        for name in ("Urbanisme/Permis", "Urbanisme"):
+            await account.delete(name)
+            clock.advance(60)
+        await account.create("Urbanisme/Permis")
+        await account.append([(content(number), Placement("Urbanisme"))])
+    items = await filled.administration.recycled()
+    done = await filled.administration.restore(MAIRIE, items)
+    assert await _bodies(filled, MAIRIE, f"{done.folder}/Urbanisme") == [mail(1), mail(2)]
+    assert await _bodies(filled, MAIRIE, f"{done.folder}/Urbanisme (2)") == [mail(5)]
+    assert await _bodies(filled, MAIRIE, f"{done.folder}/Urbanisme/Permis") == [mail(3)]
+    names = {folder.name for folder in await account.folders() if folder.name.startswith(done.folder)}
+    assert names == {done.folder, *(f"{done.folder}/{name}" for name in NAMES)}
+
+
+NAMES = ("Urbanisme", "Urbanisme (2)", "Urbanisme/Permis", "Urbanisme/Permis (2)")
