@@ -11,6 +11,7 @@ from core.log import Secret
 from directory.sharing import Sharing
 from directory.types import Account, LoggedIn, LoginRefused, LoginResult, LoginUnavailable
 from imap import capability, responses
+from imap.ahead import look_ahead
 from imap.errors import Bye, Code, No
 from imap.places import Places
 from imap.responses import Ok
@@ -37,10 +38,14 @@ async def opened(session: Session, result: LoginResult) -> Ok:
     services = session.services
     match result:
         case LoggedIn():
-            own = await services.store.account(AccountRef.of(result.account))
+            ref = AccountRef.of(result.account)
+            anew = services.store.opens_alone(ref)
+            own = await services.store.account(ref)
             sharing = services.directory.sharing
             places = Places(own, result.account, services.store, sharing, services.namespaces)
             session.logged_in(result, places, sets_quotas=await _sets_quotas(sharing, result.account))
+            if anew:
+                await look_ahead(session)
             return Ok("logged in", responses.capability_code(capability.names(session)))
         case LoginUnavailable():
             raise No("login is not possible at the moment", Code.UNAVAILABLE)

@@ -170,6 +170,11 @@ class Accounts:
         """The account if it is open already."""
         return self._open.get((ref.domain, ref.local))
 
+    @property
+    def opening(self) -> bool:
+        """Some are being opened."""
+        return bool(self._opening)
+
     async def _opened(self, key: Key, ref: AccountRef) -> Entry:
         future = self._opening.get(key)
         if future is None:

@@ -104,15 +104,20 @@ class FolderView:
     async def snapshot(self, *, take_recent: bool = False) -> Snapshot:
         """What somebody else did to the files is found first: the row that is read for the answer tells (`outside`).
         Nearly always nobody did anything, and one look is enough."""
+        told = await self._glanced(take_recent=take_recent)
+        return await self._judged(take_recent=take_recent) if told is None else told
 
+    async def glance(self) -> Snapshot | None:
+        return await self._glanced(take_recent=False)
+
+    async def _glanced(self, *, take_recent: bool) -> Snapshot | None:
         def ask(handle: Handle) -> Snapshot | None:
             row = self._row(handle)
             if not outside.untouched(handle, row):
                 return None
             return _snapshot(handle.reader, row, _recent_from(handle, row, row.uidnext, take=take_recent))
 
-        told = await self._accounts.read(self._ref, ask)
-        return await self._judged(take_recent=take_recent) if told is None else told
+        return await self._accounts.read(self._ref, ask)
 
     async def _judged(self, *, take_recent: bool) -> Snapshot:
         entry = await self._entry()

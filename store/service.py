@@ -271,6 +271,9 @@ class MaildirStore:
         await self._open_accounts.use(ref)
         return Account(self._open_accounts, self._open_hub, self._tools, self._pool, ref, self._recycle)
 
+    def opens_alone(self, ref: AccountRef) -> bool:
+        return not self._open_accounts.opening and self._open_accounts.opened(ref) is None
+
     def spool(self, *, limit: int, declared: int = 0) -> Spool:
         return SpoolFile(self._fs, self._spool, self._pool, limit=limit, declared=declared)
 

@@ -100,6 +100,9 @@ class Mailbox(Protocol):
         """What SELECT answers from; O(1) in the number of messages when the index is present. `take_recent`: what is
         recent in it is so for nobody else from now on (RFC 3501 2.3.2)."""
 
+    async def glance(self) -> Snapshot | None:
+        """The same where nothing has to be waited for; None: somebody may have changed the files, `snapshot` looks."""
+
     async def recent_from(self, uidnext: int, *, take: bool) -> int:
         """What lies below `uidnext`, and from the answer on, is recent; with `take` for nobody else from now on."""
 
@@ -296,6 +299,9 @@ class Store(Protocol):
 
     async def account(self, ref: AccountRef) -> AccountStore:
         """Open (made at first use); cheap when it is in the LRU."""
+
+    def opens_alone(self, ref: AccountRef) -> bool:
+        """Whether `account` would open it now, and nobody waits for another to be opened."""
 
     def spool(self, *, limit: int, declared: int = 0) -> Spool: ...
 

@@ -44,7 +44,7 @@ class Select:
     resync: Resync | None = None
 
 
-def _parse(scanner: Scanner) -> Select:
+def parse(scanner: Scanner) -> Select:
     """select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"] (RFC 4466 2.1)"""
     scanner.space()
     name = scanner.mailbox()
@@ -130,24 +130,29 @@ async def _open(session: Session, asked: Select, *, examined: bool) -> None:
     mailbox = await session.store.mailbox(asked.name)
     read_only = examined or not mailbox.opened_with & CHANGES
     snapshot = await mailbox.snapshot(take_recent=not read_only)  # RFC 3501 6.3.2: EXAMINE leaves it to others
-    selected = Selected.begin(asked.name, mailbox, snapshot, read_only=read_only)
-    selected.most_keywords = session.limits.keywords
-    selected.examined = examined
-    if session.rev2:
-        selected.view.forget_recent()
+    selected = begun(session, Selected.begin(asked.name, mailbox, snapshot, read_only=read_only), examined=examined)
     missed = NOTHING
     # RFC 7162 3.2.5: known UIDs of another UIDVALIDITY mean nothing.
     if (known := asked.resync) and known.uidvalidity == snapshot.uidvalidity:
         missed = await since(selected, known.modseq, known.known, known.match, untold=True)
     session.select(selected)
-    session.writer.write(_describe(session, selected.view.snapshot))
+    session.writer.write(describe(session, selected, selected.view.snapshot))
     await _tell_missed(session, missed)
 
 
-def _describe(session: Session, snapshot: Snapshot) -> bytes:
+def begun(session: Session, selected: Selected, *, examined: bool) -> Selected:
+    """As this session selects it."""
+    selected.most_keywords = session.limits.keywords
+    selected.examined = examined
+    if session.rev2:
+        selected.view.forget_recent()
+    return selected
+
+
+def describe(session: Session, selected: Selected, snapshot: Snapshot) -> bytes:
     """With the LIST response that IMAP4rev2 asks for and without what it dropped, once that is enabled (RFC 9051
     6.3.2, appendix E)."""
-    selected, folder = session.selected, snapshot.folder
+    folder = snapshot.folder
     parts = [
         responses.flags(snapshot.keywords),
         responses.exists(snapshot.messages),
@@ -188,5 +193,5 @@ def _told(view: View, number: SeqNum, row: Message, *, uid_only: bool) -> bytes:
     return responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq, uid_only=uid_only)
 
 
-SELECT = Command("SELECT", AFTER_LOGIN, _parse, _select, tells_updates=False, tells_spelling=((),))
-EXAMINE = Command("EXAMINE", AFTER_LOGIN, _parse, _examine, tells_updates=False, tells_spelling=((),))
+SELECT = Command("SELECT", AFTER_LOGIN, parse, _select, tells_updates=False, tells_spelling=((),))
+EXAMINE = Command("EXAMINE", AFTER_LOGIN, parse, _examine, tells_updates=False, tells_spelling=((),))

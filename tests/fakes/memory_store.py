@@ -123,6 +123,9 @@ class MemoryBox:
         folder = box.folder(True)
         return Snapshot(folder, box.uidvalidity, box.uidnext, box.modseq, len(rows), unseen, keywords)
 
+    async def glance(self) -> Snapshot | None:
+        return await self.snapshot()
+
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
         gone = [uid for uid, modseq in self._box.vanished.items() if modseq > snapshot.modseq]
         return sorted(uid for uid in [*self._box.messages, *gone] if uid < snapshot.uidnext)
@@ -425,6 +428,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self.accounts: dict[str, MemoryAccount] = {}
         self.spools: list[MemorySpool] = []
+
+    def opens_alone(self, ref: AccountRef) -> bool:
+        return ref.id not in self.accounts
 
     async def account(self, ref: AccountRef) -> MemoryAccount:
         return self.accounts.setdefault(ref.id, MemoryAccount(ref))
