@@ -56,15 +56,23 @@ REBUILT_TOGETHER = 2  # accounts
 MOST_OPEN = 1_000
 WORTH_GIVING_BACK = 50  # closed accounts after which freed memory goes back to the system at once
 QUIET = 3  # turns without a closing after which that of a few does: else those behind a wave keep 17 MiB
+CHANGES = "changes"  # in run/: made when a store is first opened
 _MARKER_TEXT = b"beffroi store, format 1\n"
 
 
 def initialise(data: Path) -> None:
-    """Make `data` a store: directories and the marker files without which no process starts. Harmless when repeated."""
+    """Make `data` a store: directories and the marker files without which no process starts. Harmless when repeated.
+    Raises StorageError where one that was in use lacks its mail: a disk that is not mounted (fault 170)."""
     fs = FileSystem()
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     root = fs.open_root(str(data))
     try:
+        in_use = fs.exists(root, layout.MARKER) and fs.exists(root, f"run/{CHANGES}")
+        if in_use and not fs.exists(root, f"{layout.DOMAINS}/{layout.MARKER}"):
+            raise StorageError(
+                f"{data / layout.DOMAINS}: the marker file {layout.MARKER} is missing (is its disk mounted?)",
+                code="storage-missing",
+            )
         for name in (layout.DOMAINS, layout.RECYCLE, layout.SPOOL, "run"):
             with contextlib.suppress(FileExistsError):
                 fs.make_directory(root, name)
@@ -211,8 +219,8 @@ class MaildirStore:
             _check_directory(fs, self._domains, self._data / layout.DOMAINS)
             run = self._keep(fs.open_directory(root, "run"))
             with contextlib.suppress(FileExistsError):
-                fs.make_directory(run, "changes")
-            self._changes = self._keep(fs.open_directory(run, "changes"))
+                fs.make_directory(run, CHANGES)
+            self._changes = self._keep(fs.open_directory(run, CHANGES))
             fs.close(fs.scratch(self._spool))  # a read-only disk is told now
         except OSError as error:
             self._directories.close()
@@ -448,10 +456,13 @@ class MaildirStore:
 
 
 def _what(data: Path, error: OSError) -> str:
-    """Why it cannot be opened, and what to do about it: only one that is missing is made by `init`."""
+    """Why it cannot be opened, and what to do about it: `init` makes a new one, and never what one lacks."""
     where = data / os.fsdecode(error.filename or "")
+    if isinstance(error, FileNotFoundError):
+        new = "; a new installation: beffroi init" if where == data else ""
+        return f"{where}: {error.strerror} (is its disk mounted?{new})"
     if not isinstance(error, PermissionError):
-        return f"{error.strerror}; `beffroi init` makes one, and a disk may not be mounted"
+        return f"{where}: {error.strerror}"
     try:
         owner = f" (it belongs to user number {where.stat().st_uid}; we are {os.geteuid()})"
     except OSError:
@@ -462,7 +473,7 @@ def _what(data: Path, error: OSError) -> str:
 def _check_directory(fs: FileSystem, directory: int, path: Path) -> None:
     """Ours by its marker, writable by us alone, on a file system that tells "a" from "A" (row 112)."""
     if not fs.exists(directory, layout.MARKER):
-        raise FileNotFoundError(2, f"the marker file {layout.MARKER} is missing")
+        raise FileNotFoundError(2, f"the marker file {layout.MARKER} is missing", str(path))
     if fs.exists(directory, layout.MARKER.upper()):
         raise OSError(22, "the file system does not tell upper from lower case")
     status = fs.status(directory)

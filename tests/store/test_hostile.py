@@ -114,6 +114,29 @@ async def test_f170_a_missing_mount_is_refused_and_nothing_is_made(data: Path, c
         await store.account(MAIRIE)
 
 
+async def test_f170_who_makes_a_store_anew_makes_nothing_over_a_missing_mount(data: Path, clock: ManualClock) -> None:
+    """Cause: the refusal advised `init`, which put its marker over the mount point; then everybody got an empty
+    mailbox."""
+    store = MaildirStore(data, clock=clock)
+    await store.open()
+    await store.close()
+    (data / "domains").rename(data / "away")
+    for there in (False, True):
+        if there:
+            (data / "domains").mkdir()
+        with pytest.raises(StorageError, match=r"domains: the marker file .* \(is its disk mounted\?\)$"):
+            initialise(data)
+        with pytest.raises(StorageError) as refused:
+            await MaildirStore(data, clock=clock).open()
+        assert "init" not in refused.value.public
+        assert "/domains: " in refused.value.public
+        assert (data / "domains").exists() == there
+        assert not list(data.glob("domains/*"))
+    (data / "domains").rmdir()
+    (data / "away").rename(data / "domains")
+    initialise(data)
+
+
 async def test_f170_no_directory_at_all(tmp_path: Path) -> None:
     store = MaildirStore(tmp_path / "absent")
     with pytest.raises(StorageError):
