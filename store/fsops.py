@@ -164,12 +164,12 @@ class FileSystem:
         finally:
             os.close(own)
 
-    def is_empty(self, parent: int, name: str) -> bool:
-        """A directory that is looked into often. The look leaves no trace: to write down its time the kernel would wait
-        for a journal that others have filled."""
+    def names_below(self, parent: int, name: str) -> list[str]:
+        """Of a directory that is looked into often. The look leaves no trace: to write down its time the kernel would
+        wait for a journal that others have filled."""
         own = _open_quietly(name, DIRECTORY, parent)
         try:
-            return not os.listdir(own)
+            return os.listdir(own)
         finally:
             os.close(own)
 
@@ -191,7 +191,7 @@ class FileSystem:
         return fd
 
     def open_to_read(self, directory: int, name: str) -> int:
-        """Without a trace, as `is_empty`."""
+        """Without a trace, as `names_below`."""
         return _open_quietly(name, READ, directory)
 
     def open_to_update(self, directory: int, name: str) -> int:

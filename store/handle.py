@@ -183,9 +183,7 @@ class Handle:
         self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
         self.compacted: dict[str, int] = {}  # octets of a journal after it was written again
         self.structure = Looked()
-        self.left_in_new: dict[
-            str, int
-        ] = {}  # by a folder's id: the time of its new/ before what is there was looked at
+        self.left_in_new: dict[str, object] = {}  # by a folder's id: what its new/ was before a look (`store.outside`)
         self.unscanned = True  # the index may know messages by their names alone
         self.try_asked = self.try_behind = 0.0  # when files that could not be read are tried next, by the loop's time
         self.touched = False  # something was written since the last clean stop

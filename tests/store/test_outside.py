@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from message.content import BytesContent
-from store import catalog, outside, records
+from store import catalog, odd, outside, records
 from store.catalog import FolderRow
 from store.handle import Handle
 from store.index import Connection
@@ -187,3 +187,31 @@ async def test_h110_what_is_left_alone_in_new_is_looked_at_once(
     by_hand(new)
     assert (await inbox.snapshot()).messages == 2
     assert looks
+
+
+@pytest.mark.parametrize("kind", ["empty", "many", "permission"])
+async def test_h110_what_was_left_alone_in_new_and_is_a_message_now_is_found(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Cause: a file that was looked at before its writer had filled it, or before it was given to us, changes no time
+    of new/, and was not looked at again."""
+    inbox = await inbox_of(store)
+    new = data / "domains/mairie.test/maire/new"
+    if kind == "many":
+        monkeypatch.setattr(outside, "LOOKED_AT", 2)
+        for number in range(3):
+            (new / f"zz{number}").mkdir()
+    octets = mail(5) if kind == "permission" else b""
+    (new / "1.hote").write_bytes(octets)
+    if kind == "permission":
+        monkeypatch.setattr(odd, "stranger", lambda _status, _owner: "is another's")
+    for _ in range(3):
+        assert (await inbox.snapshot()).messages == 0
+    time = new.stat().st_mtime_ns
+    if kind == "permission":
+        monkeypatch.undo()
+        (new / "1.hote").chmod(0o600)
+    else:
+        (new / "1.hote").write_bytes(mail(5))
+    assert new.stat().st_mtime_ns == time
+    assert (await inbox.snapshot()).messages == 1

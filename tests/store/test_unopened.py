@@ -47,9 +47,9 @@ class Disk(FileSystem):
         self._refuse(directory in self._bad or name.startswith(f"{self.bad}/"), "stat")
         return super().stat(directory, name)
 
-    def is_empty(self, parent: int, name: str) -> bool:
+    def names_below(self, parent: int, name: str) -> list[str]:
         self._refuse(name.startswith(f"{self.bad}/"), "open")
-        return super().is_empty(parent, name)
+        return super().names_below(parent, name)
 
     def read_file(self, directory: int, name: str, limit: int) -> bytes:
         self._refuse(directory in self._bad, "read")
