@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import trustme
@@ -27,6 +28,7 @@ from tests.interop.sender import HOME, PASSWORD, Sender
 from tests.peers.cutter import Cutter, cutter
 from tests.peers.dns import mail_zone, unbound
 from tests.peers.postfix import postfix
+from tests.peers.sasl import sasl
 from tests.peers.suite import HOSTNAME, Settings, suite
 from tests.peers.web import Web, web
 
@@ -38,6 +40,8 @@ REPORTED = "reports.test"  # where the reports of all these domains go
 POSTED = "sts.test"  # whose report is posted, too
 # Domain > (mail host's address, whether its certificate names it, TLSA of which key, mode of its MTA-STS policy).
 OFFERS, CLEAR, HEARD, HEARD_CLEAR = "127.0.0.41", "127.0.0.42", "127.0.0.43", "127.0.0.44"
+SMART = "127.0.0.45"
+SECRET = "un secret: à l'envers"
 DOMAINS: dict[str, tuple[str, bool, str, str]] = {
     "dane.test": (OFFERS, False, "right", ""),
     "dane-wrong.test": (HEARD, True, "wrong", ""),
@@ -47,6 +51,7 @@ DOMAINS: dict[str, tuple[str, bool, str, str]] = {
     "sts-clear.test": (HEARD_CLEAR, True, "", "enforce"),
     "sts-testing.test": (OFFERS, False, "", "testing"),
     REPORTED: (OFFERS, True, "", ""),
+    "smart.test": (SMART, True, "", ""),  # reached by a route, with a login
 }
 EXTRA = """virtual_mailbox_domains = {domains}
 smtpd_tls_chain_files = {chain}
@@ -89,6 +94,14 @@ def zones(port: int, public: bytes, posted: str) -> dict[str, str]:
     return found
 
 
+def login(port: int) -> dict[str, str]:
+    """Settings of a door that takes nothing from who shows no password."""
+    return {
+        "smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": f"inet:127.0.0.1:{port}",
+        "smtpd_tls_auth_only": "yes", "smtpd_recipient_restrictions": "permit_sasl_authenticated reject",
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
     base, authority = tmp_path_factory.mktemp("sending"), trustme.CA()
@@ -102,9 +115,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
         for domain, (*_, mode) in DOMAINS.items()
         if mode
     }
-    doors = {OFFERS: {}, CLEAR: {"smtpd_tls_security_level": "none"}}
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
+        doors = {OFFERS: {}, CLEAR: {"smtpd_tls_security_level": "none"}, SMART: login(enter(sasl({"us": SECRET})))}
         extra = EXTRA.format(domains=" ".join(DOMAINS), chain=base / "chain.pem")
         partner = enter(postfix(REPORTED, [f"@{domain}" for domain in DOMAINS], {}, doors=doors, extra=extra))
         pages_at = enter(web(pages, authority, *(host for host, _ in pages)))
@@ -114,6 +127,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
         heard_clear = enter(cutter((HEARD_CLEAR, partner.port), (CLEAR, partner.port)))
         delivery = DELIVERY.format(port=pages_at.port, authority=base / "authority.pem")
         settings = Settings(dns.endpoint, partner.port, workers=1, delivery=delivery, retry="1s, 300s")
+        hop = f"@mx.smart.test:{partner.port}"
+        settings.routes = {
+            "smart.test": f"smtp://us:{quote(SECRET)}{hop}",
+            "smart-wrong.test": f"smtp://them:faux{hop}",
+        }
         running = enter(suite(settings))
         running.api("POST", "/organisations", {"name": "Commune"})
         running.api("POST", "/domains", {"name": HOME, "organisation": "Commune"})
@@ -167,6 +185,19 @@ def test_what_requires_tls_comes_back_from_who_does_not_carry_that_on(place: Rep
     assert body(message.raw)[:40] not in raw
     assert len(find(place, WRITER, message.mark)) == 1
     assert not place.received("@dane.test", message)
+
+
+def test_a_smarthost_gets_our_login_over_verified_tls_and_nobody_hears_the_password(place: Reported) -> None:
+    message, held = place.sent("smart.test"), place.sent("smart-wrong.test")
+    [raw] = place.await_received("@smart.test", message)
+    assert " with ESMTPSA " in str(parsed(raw).get_all("Received", [])[0])
+    assert "sasl_username=us" in place.postfix.log()
+    [tried] = place.await_attempts("bob@smart-wrong.test", 1)[:1]
+    assert (tried["outcome"], tried["reason"]) == ("waiting", "session-refused")
+    assert "535 5.7.8" in str(tried["status"])
+    assert not place.received("@smart.test", held)
+    said = place.suite.log() + str(place.waiting("bob@smart-wrong.test"))
+    assert not [secret for secret in (SECRET, quote(SECRET), "faux") if secret in said]
 
 
 def counted(report: dict[str, Any]) -> tuple[Counter[str], Counter[str]]:
