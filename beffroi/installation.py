@@ -118,6 +118,10 @@ def check_routes(config: Config) -> None:
             Routes({name: hop})
         except ValueError as error:
             raise ConfigError(f'delivery.routes "{name}": {error}') from error
+    try:
+        Routes(config.delivery.routes)
+    except ValueError as error:
+        raise ConfigError(f"delivery.routes: {error}") from error
 
 
 def warnings(config: Config) -> list[str]:

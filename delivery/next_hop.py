@@ -99,7 +99,11 @@ class Routes:
         self._default = parsed.get("*")
         self._exact = {to_ascii(name): hop for name, hop in parsed.items() if name != "*" and not name.startswith(".")}
         self._below = {to_ascii(name[1:]): hop for name, hop in parsed.items() if name.startswith(".")}
-        self._named = {route.name: route for route in parsed.values()}
+        self._named: dict[str, Route] = {}
+        for route in parsed.values():  # jobs know a route by its name, which holds no secret
+            known = self._named.setdefault(route.name, route)
+            if known != route or known.password.reveal() != route.password.reveal():
+                raise ValueError(f"two routes to {route.name} differ in their passwords or in ?tls=")
 
     def next_hop(self, domain: str) -> NextHop:
         if domain == HERE:

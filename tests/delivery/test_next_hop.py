@@ -31,3 +31,14 @@ def test_a_smarthost_takes_the_rest_but_never_what_is_delivered_here() -> None:
     assert routes.next_hop("any.test") == NextHop("smart.test:587", static=True)
     assert routes.next_hop(to_ascii("écoles.test")) == NextHop("192.0.2.9:25", static=True)
     assert routes.next_hop(HERE) == NextHop(HERE)
+
+
+@pytest.mark.parametrize("other", ["smtp://us:b@smart.test:587", "smtp://us:a@smart.test:587?tls=encrypt"])
+def test_two_routes_to_one_login_are_one(other: str) -> None:
+    """Jobs know a route by its name, without the secret: whichever stood last was shown to both."""
+    first = "smtp://us:a@smart.test:587"
+    assert Routes({"a.test": first, "b.test": first}).next_hop("b.test").static
+    with pytest.raises(ValueError, match="differ") as caught:
+        Routes({"a.test": first, "b.test": other})
+    assert ":a@" not in str(caught.value)
+    assert ":b@" not in str(caught.value)
