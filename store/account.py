@@ -19,6 +19,7 @@ from store.delivery import discarded, stage_all
 from store.entry import Entry
 from store.faults import whole
 from store.handle import Handle, Tools
+from store.importing import Unread
 from store.index import Connection
 from store.mailbox import FolderView
 from store.names import folder_name
@@ -151,9 +152,32 @@ class Account:
                     self._submit(entry, [(next(files), placement) for _, placement in items], room)
                     for items in commands
                 ]
-                return await _outcomes(submitted)
+                outcomes = await _outcomes(submitted)
             finally:
                 await discarded(self._pool, self._tools, staged)
+            self._scan_behind(entry, commands, staged, outcomes)
+            return outcomes
+
+    def _scan_behind(
+        self,
+        entry: Entry,
+        commands: Sequence[Sequence[tuple[Content, Placement]]],
+        staged: Sequence[TemporaryFile],
+        outcomes: Sequence[Sequence[Appended] | MailError],
+    ) -> None:
+        """What was acknowledged unread is at hand still."""
+        files = iter(staged)
+        for items, outcome in zip(commands, outcomes, strict=True):
+            mine = [next(files) for _ in items]
+            if isinstance(outcome, MailError):
+                continue
+            unread = [
+                Unread(made.uid, content.read(0, content.size), file.prepared.internal_date)
+                for (content, _), file, made in zip(items, mine, outcome, strict=True)
+                if not file.prepared.email_id and made.folder_id == outcome[0].folder_id
+            ]
+            if unread:
+                self._accounts.imports.begin(entry, outcome[0].folder_id, unread)
 
     @staticmethod
     async def _submit(entry: Entry, pairs: Sequence[tuple[TemporaryFile, Placement]], room: Room) -> Sequence[Appended]:

@@ -26,6 +26,7 @@ from store.faults import IndexDamagedError, translated, whole
 from store.flush import flush, forget_deliveries
 from store.flusher import Flusher
 from store.handle import Handle, Tools
+from store.importing import Imports
 from store.index import Connection
 from store.lockfile import WAIT, AccountLock, LockKeptError
 from store.readers import Readers
@@ -79,6 +80,7 @@ class Accounts:
         self._closing: set[asyncio.Task[None]] = set()
         self.flusher = Flusher(self._open)
         self.recent = Recent()  # of all of them
+        self.imports = Imports()
         # Searches, orders and threads of big folders: deliveries do not queue behind them (promise P7).
         self.long_reads = ThreadPoolExecutor(LONG_READS, thread_name_prefix="read")
 
@@ -313,6 +315,7 @@ class Accounts:
 
     async def close(self) -> None:
         """All of them, cleanly."""
+        await self.imports.close()
         while self._opening:
             await asyncio.wait(set(self._opening.values()))
         for key in list(self._open):

@@ -33,6 +33,8 @@ async def catch_up(accounts: Accounts, ref: AccountRef, folder_id: str, unread: 
     async with contextlib.AsyncExitStack() as stack:
         helpers: Readers | None = None
         while missing := await unread(CHUNK):
+            if await accounts.imports.over(ref):
+                continue
             if helpers is None and len(missing) == CHUNK and await _left(accounts, ref, folder_id) >= WORTH:
                 helpers = await stack.enter_async_context(accounts.helpers())
             if helpers is None:
@@ -51,6 +53,8 @@ class Ahead:
 
     async def read(self, first: int, last: int) -> None:
         """The one with UID `first`, which is not read yet, at least; none past `last`. Raises StorageError."""
+        if await self._accounts.imports.over(self._ref):  # it may be read now: who asks looks again
+            return
         if self._stack is None:
             self._stack = contextlib.AsyncExitStack()
             if last - first >= WORTH and await _left(self._accounts, self._ref, self._id) >= WORTH:

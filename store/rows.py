@@ -103,6 +103,7 @@ class Rows(Generic[R]):
         """Whether any of them had to wait for its thread: it has it now, for all messages of the account are read."""
         if not await self._read(partial(joining.within, first=first, last=last)):
             return False
+        await self._accounts.imports.over(self._ref)
         place: unscanned.Place | None = unscanned.START
         while place is not None:  # the account may be opened again in between
             entry = await self._accounts.use(self._ref)

@@ -66,6 +66,7 @@ class Filler:
         else:
             handle.unscanned = False  # whoever adds such messages meanwhile says so
         try:
+            await accounts.imports.over(handle.ref)
             if again:  # this look is no use of the account, or it would stay open
                 with translated():
                     some = unreadable.some(handle.reader)

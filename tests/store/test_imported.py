@@ -4,7 +4,8 @@ their names tell them, with their threads; the rest is read behind, or for whoev
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from core.clock import ManualClock
 from message import facts
 from message.content import BytesContent, Content
 from message.facts import Facts
-from store import delivery, place, unscanned
+from store import delivery, importing, place, unscanned
+from store.entry import Entry
+from store.fsops import FileSystem
+from store.importing import Imports, Unread
 from store.service import MaildirStore
 from store.stage import SMALL
-from store.types import NO_FLAGS, AccountRef, Column, Flag, Message, Placement
+from store.types import NO_FLAGS, AccountRef, Column, Flag, Message, Placement, SortCriterion, SortKey
 from tests.store.helpers import AUTRE, MAIRIE, all_rows, inbox_of, read
 from tests.store.picture import delete, opened
 
@@ -47,6 +51,16 @@ class Scanner:
         return facts.gather(content)
 
 
+class Disk(FileSystem):
+    """Counts the messages that are opened."""
+
+    opened = 0
+
+    def open_to_read(self, directory: int, name: str) -> int:
+        self.opened += ",U=" in name
+        return super().open_to_read(directory, name)
+
+
 @pytest.fixture
 def scanner() -> Scanner:
     return Scanner()
@@ -55,11 +69,24 @@ def scanner() -> Scanner:
 @pytest.fixture(autouse=True)
 def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "LATER", MANY)
+    monkeypatch.setattr(importing, "SOON", 0)
+    monkeypatch.setattr(importing, "WRITTEN", 4)
 
 
 @pytest.fixture
-async def store(data: Path, clock: ManualClock, scanner: Scanner) -> AsyncIterator[MaildirStore]:
-    store = await opened(data, clock, gather=scanner)
+def only_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if others were being scanned, or the process had been stopped."""
+    monkeypatch.setattr(Imports, "begin", lambda *_: None)
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+async def store(data: Path, clock: ManualClock, scanner: Scanner, disk: Disk) -> AsyncIterator[MaildirStore]:
+    store = await opened(data, clock, gather=scanner, fs=disk)
     yield store
     await store.close()
 
@@ -87,6 +114,7 @@ async def rows(store: MaildirStore, ref: AccountRef = MAIRIE) -> list[Message]:
     return await all_rows(await inbox_of(store, ref, "Sent"))
 
 
+@pytest.mark.usefixtures("only_files")
 async def test_they_are_read_behind_and_then_as_if_they_had_been_read_at_once(
     store: MaildirStore, scanner: Scanner
 ) -> None:
@@ -106,6 +134,7 @@ async def test_they_are_read_behind_and_then_as_if_they_had_been_read_at_once(
     assert await store.verify(None) == []
 
 
+@pytest.mark.usefixtures("only_files")
 @pytest.mark.parametrize("column", [Column.IDS, Column.ENVELOPE, Column.SENT])
 async def test_who_asks_has_them_read_first_and_flags_wait_for_nothing(
     store: MaildirStore, scanner: Scanner, column: Column
@@ -126,6 +155,7 @@ async def test_fewer_are_read_before_they_are_acknowledged(store: MaildirStore, 
     assert (scanner.read, left(store)) == (MANY - 1, 0)
 
 
+@pytest.mark.usefixtures("only_files")
 async def test_what_answers_one_that_is_not_read_yet_is_in_its_thread(store: MaildirStore) -> None:
     """By delivery, which waits for no file, and in the next command of many."""
     await begin(store)
@@ -142,6 +172,7 @@ async def test_what_answers_one_that_is_not_read_yet_is_in_its_thread(store: Mai
     assert set(found[MANY + 1 :]) == {found[1 + HEADS.index(b"Message-ID: <f@x>\r\nIn-Reply-To: <e@x>")]}
 
 
+@pytest.mark.usefixtures("only_files")
 async def test_p5_their_threads_are_the_same_whenever_the_index_is_lost(data: Path, clock: ManualClock) -> None:
     store = await opened(data, clock)
     await begin(store)
@@ -158,6 +189,7 @@ async def test_p5_their_threads_are_the_same_whenever_the_index_is_lost(data: Pa
     await again.close()
 
 
+@pytest.mark.usefixtures("only_files")
 async def test_an_answer_to_what_may_not_be_read_yet_waits_for_its_thread(
     data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,3 +216,83 @@ async def test_an_answer_to_what_may_not_be_read_yet_waits_for_its_thread(
     assert found[0] == found[1]
     assert found[0][0][0] == found[0][0][4]
     await store.close()
+
+
+async def test_what_is_in_memory_still_is_scanned_from_there(store: MaildirStore, scanner: Scanner, disk: Disk) -> None:
+    for ref in (MAIRIE, AUTRE):
+        await begin(store, ref)
+    for item in items():
+        await (await store.account(AUTRE)).append([item])
+    scanner.read = 0
+    await (await store.account(MAIRIE)).append(items())
+    assert left(store) == MANY - 1
+    assert await store._open_accounts.imports.over(MAIRIE)
+    assert (scanner.read, left(store), disk.opened) == (MANY, 0, 0)
+    assert not await store._open_accounts.imports.over(MAIRIE)
+    assert await rows(store) == await rows(store, AUTRE)
+    assert await store.verify(None) == []
+
+
+async def test_who_asks_meanwhile_waits_and_none_is_scanned_twice(
+    store: MaildirStore, scanner: Scanner, disk: Disk
+) -> None:
+    await (await store.account(MAIRIE)).append(items())
+    sent = await inbox_of(store, name="Sent")
+    assert len(await sent.sort(range(1, MANY + 1), [SortCriterion(SortKey.SUBJECT)])) == MANY
+    await (await store.account(MAIRIE)).append(items())
+    assert len(await rows(store)) == 2 * MANY
+    await store._filler._look(store._open_accounts)
+    assert (scanner.read, disk.opened) == (2 * MANY, 0)
+
+
+async def test_what_comes_while_others_are_scanned_and_what_a_stop_cuts_off_is_read_from_the_files(
+    scanner: Scanner, data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, scan = asyncio.Event(), importing._read
+
+    async def scanned_later(entry: Entry, folder_id: str, messages: Sequence[Unread]) -> None:
+        await gate.wait()
+        await scan(entry, folder_id, messages)
+
+    monkeypatch.setattr(importing, "_read", scanned_later)
+    store = await opened(data, clock, gather=scanner)
+    await (await store.account(MAIRIE)).append(items())
+    await (await store.account(AUTRE)).append(items())
+    assert left(store) == left(store, AUTRE) == MANY - 1
+    gate.set()
+    await store._filler._look(store._open_accounts)
+    assert (scanner.read, left(store), left(store, AUTRE)) == (2 * MANY, 0, 0)
+    gate.clear()
+    await (await store.account(AUTRE)).append(items())
+    await store.close()
+    assert scanner.read == 2 * MANY + 1  # the large one
+    store = await opened(data, clock, gather=scanner)
+    whole = await rows(store, AUTRE)
+    assert scanner.read == 3 * MANY
+    assert [row.internal_date for row in whole] == 2 * list(range(MANY))
+    assert [row.thread_id for row in whole[:MANY]] == [row.thread_id for row in await rows(store)]
+    await store.close()
+
+
+async def test_messages_that_go_or_get_other_names_before_they_are_scanned(store: MaildirStore) -> None:
+    await (await store.account(MAIRIE)).append(items())
+    sent = await inbox_of(store, name="Sent")
+    await sent.expunge(((1, 1), (5, 5)), only_deleted=False)
+    await sent.store_flags(((2, 3),), add=Flag.FLAGGED)
+    await store.flush()
+    await sent.move(((4, 4),), "Archive")
+    await store._open_accounts.imports.over(MAIRIE)
+    await store._filler._look(store._open_accounts)
+    assert left(store) == 0
+    assert [row.uid for row in await rows(store)] == [2, 3, *range(6, MANY + 1)]
+    assert len(await all_rows(await inbox_of(store, name="Archive"))) == 1
+    assert await store.verify(None) == []
+
+
+async def test_an_import_whose_folder_is_deleted_meanwhile_ends_without_a_word(store: MaildirStore) -> None:
+    account = await store.account(MAIRIE)
+    await account.create("Reprise")
+    await account.append([(content, Placement("Reprise")) for content, _ in items()])
+    await account.delete("Reprise")
+    assert await store._open_accounts.imports.over(MAIRIE)
+    assert left(store) == 0
