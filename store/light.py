@@ -64,15 +64,18 @@ async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
 
 async def _let_go(lock: AccountLock) -> bool:
     """Another process is at the account, most often for as long as a sync takes: it is waited for here, where nothing
-    is begun yet. True: the lock is ours."""
+    is begun yet. Who had it just now lets others go first, and says only then that he waits: else he would leave it to
+    himself, and nobody had it meanwhile. True: the lock is ours."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + SOON
+    until, ours = loop.time() + SOON, False
     with lock.waiting() as say:
         while loop.time() < until:
-            say()
-            await asyncio.sleep(LOOK)
-            if lock.try_acquire():
+            ours = ours or not lock.leaves_it()
+            if ours and lock.try_acquire(waited=True):
                 return True
+            if ours:
+                say()
+            await asyncio.sleep(LOOK)
     return False
 
 

@@ -95,10 +95,10 @@ class AccountLock:
         finally:
             self.release()
 
-    def try_acquire(self) -> bool:
-        """Without waiting; False also where somebody else is to go first, and where the lock file was deleted by hand
-        (`held` mends that)."""
-        if self._leaves_it() or not self._fs.try_lock(self._fd):
+    def try_acquire(self, *, waited: bool = False) -> bool:
+        """Without waiting; False also where somebody else is to go first (`waited`: it is our turn, who said so by
+        `waiting`), and where the lock file was deleted by hand (`held` mends that)."""
+        if (not waited and self.leaves_it()) or not self._fs.try_lock(self._fd):
             return False
         if self._fs.status(self._fd).st_nlink == 0:
             self.release()
@@ -125,7 +125,7 @@ class AccountLock:
 
     def _acquire(self, wait: float) -> None:
         since = time.monotonic()
-        while self._leaves_it():
+        while self.leaves_it():
             time.sleep(LOOK)
         if self._taken():
             return
@@ -146,8 +146,8 @@ class AccountLock:
             self._fd = fd
         return False
 
-    def _leaves_it(self) -> bool:
-        """We had it just now, and somebody waits for it."""
+    def leaves_it(self) -> bool:
+        """We had it just now, and somebody waits for it: that may be us, who said so."""
         if time.monotonic() - self._released >= COURTESY:
             return False
         try:

@@ -16,6 +16,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import NotFoundError, StorageError
+from store import lockfile
 from store.catalog import FolderRow
 from store.delivery import QUICK, _quick
 from store.fsops import FileSystem
@@ -305,6 +306,26 @@ async def test_a_lock_that_another_process_has_for_a_moment_needs_no_thread(
     await deliver(store, MAIRIE, 3)
     assert len(await all_rows(await inbox_of(store))) == 2 if leaves else 3
     assert len(cur(data, MAIRIE)) == (2 if leaves else 3)
+
+
+async def test_who_waits_for_a_lock_that_he_had_just_now_does_not_leave_it_to_himself(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: who looks whether somebody waits found himself. Of two processes that delivered without a pause neither
+    had the lock for half of the time."""
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    monkeypatch.setattr(lockfile, "COURTESY", 60.0)
+    await store._open_accounts.flusher.flush_all()
+    other = os.open(data / "domains/mairie.test/maire/beffroi.lock", os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with patch.object(entry.writer, "_run", side_effect=AssertionError):
+        delivering = asyncio.create_task(deliver(store, MAIRIE, 2))
+        async with asyncio.timeout(20):
+            while entry.writer._running is None:
+                await asyncio.sleep(0.001)
+        os.close(other)
+        assert (await delivering).uid == 2
 
 
 def test_h042_a_header_that_may_take_long_is_not_scanned_on_the_loop() -> None:
