@@ -68,7 +68,8 @@ def agree(handle: Handle, *, found: bool = True) -> Standing:
     if not _are_there(handle, touched):
         touched = (ALL,)
     generation = 1 + max(now.generation, word.generation if word else 0)
-    if word is not None and word.boot == handle.tools.boot and word.state is State.BUSY:
+    # Floors are raised before the word says "busy": where no index knows them, side files are believed besides.
+    if word is not None and word.boot == handle.tools.boot and (word.state is State.BUSY or ALL in touched):
         _make_durable(handle, touched)
     with handle.writer.durable(), consistent():
         _reconcile(handle, now.trust, touched, generation)

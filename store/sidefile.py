@@ -82,14 +82,16 @@ def write_folder(fs: FileSystem, directory: int, file: FolderFile) -> None:
 
 
 def update_folder(fs: FileSystem, directory: int, known: FolderFile | None = None, **changes: Any) -> FolderFile:
-    """Read, change, write; `known` where it was lost. Raises FileNotFoundError when there is neither. Called under the
-    account's lock only."""
+    """Read, change, write; `known` where it was lost. Durable when this returns. Raises FileNotFoundError when there is
+    neither. Called under the account's lock only."""
     file = read_folder(fs, directory) or known
     if file is None:
         raise FileNotFoundError(FOLDER_FILE)
     changed = replace(file, **changes)
     if changed != file:
         write_folder(fs, directory, changed)
+    else:
+        fs.sync(directory)  # whoever wrote it may have been killed between its rename and its sync
     return changed
 
 

@@ -77,7 +77,7 @@ CAUSES = {
     "OVERQUOTA": {"organisation-over-quota", "over-quota", "too-many-messages"},
     "UNAVAILABLE": {
         "storage", "storage-busy", "storage-folder", "storage-full", "storage-index", "storage-missing",
-        "storage-odd-file", "storage-owner", "storage-unread",
+        "storage-moved", "storage-odd-file", "storage-owner", "storage-unread",
     },
 }  # fmt: skip
 

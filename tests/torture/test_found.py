@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import random
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -550,3 +551,59 @@ class Place(random.Random):
 
     def choice(self, seq: Any) -> Any:
         return "everything" if "everything" in seq else seq[min(self.number, len(seq) - 1)]
+
+
+@pytest.mark.parametrize("index", ["kept", "lost"])
+async def test_f144_f155_floors_of_a_killed_writer_are_durable_before_they_are_believed(
+    recorded: Recorded, index: str
+) -> None:
+    """Killed between the rename of a side file and its sync, before anything said "busy"; the next one delivers by the
+    floors that it finds there, and the power goes."""
+    with small_blocks():
+        vfs = RecordingVfs(recorded.tape)
+        store = await recorded.opened()
+        for number in range(1, 11):
+            await deliver(store, MAIRIE, number)
+        renamed = [
+            n
+            for n, event in enumerate(recorded.tape.events)
+            if isinstance(event, Call)
+            and event.name == "rename"
+            and event.path.endswith(f"{ACCOUNT}/.beffroi-folder.new")
+        ]
+        await store.close()
+        vfs.unregister()
+        assert len(renamed) > 2  # the first makes the account
+        for place in renamed[1:3]:
+            killed = recorded.replay(place + 1)
+            if index == "lost":
+                names = killed.now.directories[killed.now.find(ACCOUNT) or 0]
+                for name in [name for name in names if name.startswith("index.db")]:
+                    del names[name]
+            data = recorded.data.with_name(f"killed{place}")
+            killed.now.write_to(data)
+            found = json.loads((data / ACCOUNT / "beffroi-folder").read_bytes())
+            pending = [change for _, change in killed.pending]
+            again = Delivery(MAIRIE, "again", mail(11))
+            left = dict.fromkeys(FLOORS, 0)
+            for back in range(1, 100):  # the earliest place where they were believed: no clean stop has begun there
+                first = First(data, killed.now, killed.durable, pending, "one", recorded.clock.now())
+                between = await interrupted(first, MAIRIE, [again], Before(back))
+                if not (between.told if index == "lost" else between.acked):
+                    break
+                left = json.loads((data / ACCOUNT / "beffroi-folder").read_bytes())
+                shutil.rmtree(data)
+                killed.now.write_to(data)
+            assert [left[name] >= found[name] for name in FLOORS] == [True, True]
+            shutil.rmtree(data)
+
+
+class Before(random.Random):
+    """So many places before the end, and nothing survives."""
+
+    def __init__(self, back: int) -> None:
+        super().__init__(0)
+        self._back = back
+
+    def choice(self, seq: Any) -> Any:
+        return "nothing" if "nothing" in seq else seq[-self._back]
