@@ -21,6 +21,7 @@ from imap.wire import dates, sequence
 from store.types import DELIMITER, INBOX, NO_FLAGS, Flag
 
 T = TypeVar("T")
+LONGEST_NAME = 16 * 1024  # octets of a mailbox name or pattern; no folder's name comes near: taking one apart is 10 ms
 
 # atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials / resp-specials
 _ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
@@ -260,6 +261,8 @@ class Scanner:
             return None
 
     def _name(self, text: bytes) -> str:
+        if len(text) > LONGEST_NAME:
+            raise No("folder name is too long", Code.CANNOT)
         if self._utf8:
             return self._composed(_utf8(text))
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
+from imap.wire.scanner import LONGEST_NAME
 from store.types import Flag
 from tests.fakes.imap_world import World, selected
 
@@ -83,6 +84,17 @@ async def test_list_extended_with_status() -> None:
             b'""',
         ):
             assert (await client.ask(b"LIST " + bad))[-1].startswith(b"a BAD"), bad
+
+
+async def test_a_name_longer_than_any_folders_is_not_taken_apart() -> None:
+    """Cause: a literal of 1 MiB held everybody's connections for a third of a second."""
+    async with World() as world:
+        client = await world.login()
+        for octets, refused in ((LONGEST_NAME, "no such mailbox"), (LONGEST_NAME + 1, "folder name is too long")):
+            name = b"&AOk-a" * (octets // 6) + b"a" * (octets % 6)
+            told = await client.ask(b"STATUS {%d+}\r\n%b (MESSAGES)" % (octets, name))
+            assert refused.encode() in told[-1]
+            assert await client.ok(b'LIST "" {%d+}\r\n%b' % (octets, name)) == [b"a OK LIST completed"]
 
 
 async def test_names_outside_ascii_travel_as_modified_utf7() -> None:
