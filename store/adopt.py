@@ -65,6 +65,8 @@ def _adopt(transaction: Transaction, row: FolderRow, directory: int, name: str, 
         handle.tell_once(
             "store-odd-file", f"{row.id}/{where}/{name}", folder=row.id, file=f"{where}/{name}", reason=why
         )
+        if where == "cur":
+            handle.leave_in_cur(row.id, name, status)
         return
     # The same file makes the same unique part, as a delivery told again does: a copy that was made before we were cut
     # off is recognised, and only the original is left to go.

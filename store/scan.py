@@ -50,6 +50,7 @@ def scan_folder(transaction: Transaction, folder_id: str, trust: Trust) -> None:
         with transaction.directory(row) as fd:
             told = journal.read(transaction.fs, fd)
         names = set(transaction.fs.names(transaction.cur(row)))
+    transaction.handle.left_in_cur.pop(row.id, None)
     known = _rows(transaction, row)
     doomed = {
         name
@@ -233,6 +234,7 @@ class _Scan:
         why = odd.stranger(status, transaction.handle.owner)
         if why:
             self._leave(made, name, why)
+            transaction.handle.leave_in_cur(self.row.id, name, status)
             return None
         if status.st_size != made.size:
             self._foreign.append(name)

@@ -198,7 +198,7 @@ async def test_h110_what_was_left_alone_in_new_and_is_a_message_now_is_found(
     inbox = await inbox_of(store)
     new = data / "domains/mairie.test/maire/new"
     if kind == "many":
-        monkeypatch.setattr(outside, "LOOKED_AT", 2)
+        monkeypatch.setattr(outside, "MOST_LEFT", 2)
         for number in range(3):
             (new / f"zz{number}").mkdir()
     octets = mail(5) if kind == "permission" else b""
@@ -215,3 +215,39 @@ async def test_h110_what_was_left_alone_in_new_and_is_a_message_now_is_found(
         (new / "1.hote").write_bytes(mail(5))
     assert new.stat().st_mtime_ns == time
     assert (await inbox.snapshot()).messages == 1
+
+
+@pytest.mark.parametrize("name", ["1.hote", "1.hote:2,S", "ours"])
+async def test_h110_what_root_put_into_cur_is_found_once_it_is_given_to_us(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Cause: giving it changes no time of cur/, and it was looked at before: it stayed invisible until a rebuild."""
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    folder = data / "domains/mairie.test/maire/cur"
+    if name == "ours":  # from a copy of the mailbox
+        (message,) = folder.iterdir()
+        name = message.name.replace("U=1:", "U=7:").replace("U=1,", "U=7,")
+    (folder / name).write_bytes(mail(1))
+    by_hand(folder)
+    stranger = odd.stranger
+    monkeypatch.setattr(odd, "stranger", lambda status, owner: "is root's" if status.st_nlink == 1 else "")
+    for _ in range(3):
+        assert (await inbox.snapshot()).messages == 1
+    await deliver(store, MAIRIE, 2)
+    looks = list[str]()
+    examine = outside.examine
+
+    def counted(transaction: Transaction, folder_id: str) -> None:
+        looks.append(folder_id)
+        examine(transaction, folder_id)
+
+    monkeypatch.setattr(outside, "examine", counted)
+    assert (await inbox.snapshot()).messages == 2
+    assert not looks
+    monkeypatch.setattr(odd, "stranger", stranger)
+    time = folder.stat().st_mtime_ns
+    (folder / name).chmod(0o640)  # as chown does, its time
+    assert folder.stat().st_mtime_ns == time
+    assert (await inbox.snapshot()).messages == 3
+    assert looks
