@@ -68,14 +68,13 @@ def cut(fs: FileSystem, directory: int, length: int) -> None:
         fs.close(fd)
 
 
-def make_durable(fs: FileSystem, directory: int) -> None:
-    """What somebody appended who may have died before its sync."""
-    if fs.exists(directory, JOURNAL):
-        fd = fs.open_to_update(directory, JOURNAL)
-        try:
-            fs.sync_data(fd)
-        finally:
-            fs.close(fd)
+def opened_to_sync(fs: FileSystem, directory: int) -> int | None:
+    """For what somebody appended who may have died before his sync: as `read` opens it, so that nothing is read that
+    could not be synced. None without a journal. Raises OSError."""
+    try:
+        return fs.open_to_read(directory, JOURNAL)
+    except FileNotFoundError:
+        return None
 
 
 def read(fs: FileSystem, directory: int) -> Journal:

@@ -117,12 +117,14 @@ def _make_durable(handle: Handle, touched: tuple[str, ...]) -> None:
             try:
                 fd = opened.enter_context(folder_directory(fs, root, directory))
                 cur = opened.enter_context(folder_directory(fs, fd, "cur"))
+                lines = journal.opened_to_sync(fs, fd)
             except OSError as error:
                 if is_no_directory(error) or of_a_file(error):  # nor is it believed, then
                     continue
                 raise
-            with contextlib.suppress(FileNotFoundError):
-                journal.make_durable(fs, fd)
+            if lines is not None:
+                opened.callback(fs.close, lines)
+                fs.sync_data(lines)
             fs.sync(fd)
             fs.sync(cur)
 
