@@ -19,6 +19,7 @@ from directory.types import Account
 from imap import dispatch
 from imap.commands.table import TABLE
 from imap.errors import Bye
+from imap.language import DEFAULT
 from imap.session import Services, Session
 from imap.types import Feature
 from imap.wire.framing import Bounds, Complete, Framer, Streamed
@@ -42,6 +43,7 @@ STATES: dict[str, tuple[bytes, ...]] = {
     "examined": (LOGIN, b"a EXAMINE INBOX", b"a NOTIFY SET (selected (MessageNew MessageExpunge))"),
 }
 _ANSWER = re.compile(rb"^[^ *+\r\n]+ (?:OK|NO|BAD) |^\* BAD ", re.MULTILINE)
+_SPOKEN = re.compile(rb"^(?:[^ *+\r\n]+|\*) (?:OK|NO|BAD|BYE) [^\r\n]*", re.MULTILINE)  # to people
 _CONTROL = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
 _runner = asyncio.Runner()
 
@@ -100,6 +102,7 @@ async def _session(before: tuple[bytes, ...], data: bytes) -> None:
         await dispatch.run(session, TABLE, command)
     for command in _commands(data):
         outlet.data.clear()
+        language = session.language
         try:
             await dispatch.run(session, TABLE, command)
         except (Bye, ConnectionError):
@@ -107,6 +110,8 @@ async def _session(before: tuple[bytes, ...], data: bytes) -> None:
         said = bytes(outlet.data)
         if b"[SERVERBUG]" in said or len(_ANSWER.findall(_without_literals(said))) != 1 or _CONTROL.search(said):
             raise AssertionError(f"{before}: {command!r}: {said!r}")
+        if {language, session.language} != {DEFAULT}:  # RFC 5255 3.2: what is said to people is UTF-8 from then on
+            said = _SPOKEN.sub(lambda line: line[0].decode("utf-8").encode("ascii", "replace"), said)
         if Feature.UTF8 not in session.features and Feature.REV2 not in session.features and not said.isascii():
             raise AssertionError(f"{before}: {command!r}: {said!r}")
 
