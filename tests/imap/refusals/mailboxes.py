@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.errors import QuotaError
 from directory.rights import parse
+from imap.wire.scanner import LONGEST_NAME
 from tests.imap.refusals.row import Before, Row, Table, after, bug, read
 
 SHARED = b"Shared/mairie@mairie.test/INBOX"
@@ -68,6 +69,7 @@ FOLDERS = (
     Row(b"STATUS %b (MESSAGES)" % SHARED, b"NO [NOPERM] your rights do not allow this", granted("l")),
     Row(b"SELECT %b" % SHARED, b"NO [NONEXISTENT] no such folder"),
     Row(b'SELECT ""', b"NO [CANNOT] empty mailbox name"),
+    Row(b"SELECT " + b"a" * (LONGEST_NAME + 1), b"NO [CANNOT] folder name is too long"),
     Row(b"SELECT &xx", b"NO [CANNOT] mailbox name is not valid modified UTF-7"),
     Row(b"SELECT INBOX (ODD)", bug(b"unknown SELECT parameter")),
     Row(b"SELECT INBOX (QRESYNC (1 1 1:2 (1:2 1)))", bug(b"sets of different size"), after(b"ENABLE QRESYNC")),
