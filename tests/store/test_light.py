@@ -304,7 +304,7 @@ async def test_a_lock_that_another_process_has_for_a_moment_needs_no_thread(
         if not leaves:
             assert (await delivering).uid == 2
     await deliver(store, MAIRIE, 3)
-    assert len(await all_rows(await inbox_of(store))) == 2 if leaves else 3
+    assert len(await all_rows(await inbox_of(store))) == (2 if leaves else 3)
     assert len(cur(data, MAIRIE)) == (2 if leaves else 3)
 
 
