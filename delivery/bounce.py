@@ -72,7 +72,7 @@ def _report(item: StoredRecipient, action: dsn.Action, retry_until: float) -> ds
         remote=item.remote,
         diagnostic=item.diagnostic,
         original=item.dsn.original.replace("+", "+2B"),  # kept decoded; the report takes xtext (RFC 3461 4)
-        last_attempt=item.last_attempt,
+        last_attempt=item.last_attempt or None,  # nobody tried to deliver to a list, or before time was up
         retry_until=retry_until,
     )
 

@@ -81,6 +81,8 @@ def write(notice: Notice, original: Content, *, ids: Ids, now: float) -> bytes:
     return b"".join(
         (
             _head(notice, boundary, ids, now),
+            # RFC 2045 6.4: a multipart says what its parts hold; 7bit would be the default
+            b"" if all(part.isascii() for part in parts) else compose.raw_field("Content-Transfer-Encoding", "8bit"),
             b"\r\nThis is a delivery status notification in MIME format.\r\n",
             *(separator + part for part in parts),
             f"\r\n--{boundary}--\r\n".encode(),

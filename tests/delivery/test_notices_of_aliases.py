@@ -53,6 +53,7 @@ async def test_a_list_has_one_notice_and_its_members_none(world: World, asked: s
     assert notice["Action"] == "expanded"
     assert notice["Final-Recipient"].replace(" ", "") == "rfc822;equipe@ville.test"
     assert notice["Status"] == "2.1.5"
+    assert "Last-Attempt-Date" not in notice  # nobody tried (it said 1970)
     [sent] = world.remote.jobs
     assert sent.recipients[0].dsn == Dsn(frozenset(left), "rfc822;equipe@ville.test")
     for member in MEMBERS[:2]:

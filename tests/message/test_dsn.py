@@ -93,6 +93,26 @@ def test_the_human_part_is_french_then_english() -> None:
     assert text.count("x@y.test") == 2
 
 
+def test_rfc2045_6_4_a_notice_that_returns_eight_bits_says_so_at_its_head() -> None:
+    """A multipart without the field is 7bit, and a server of seven bits would be given it."""
+    assert split(written(report())).value(b"content-transfer-encoding") is None
+    for data in (written(report("r\u00e9mi@y.test")), written(report(), original=ORIGINAL + b"caf\xc3\xa9\r\n")):
+        assert split(data).value(b"content-transfer-encoding") == b"8bit"
+
+
+def test_why_a_server_refused_us_stands_in_the_human_part() -> None:
+    """What it said when it greeted us is no answer about a recipient; a person wants to read it all the same."""
+    refusal = "Session refused: 554 5.7.1 listed at example.test"
+    waiting = report(action=Action.DELAYED, status=deferred(refusal, "x", "4.4.0"), remote="mx.y.test")
+    over = report(status=refused(f"delivery time expired (last answer: 451 4.4.0 {refusal})", "expired", "5.4.7"))
+    for item in (waiting, over):
+        message = email.message_from_bytes(written(item)).get_payload(0)
+        assert isinstance(message, email.message.Message)
+        payload = message.get_payload(decode=True)
+        assert isinstance(payload, bytes)
+        assert payload.decode().count(refusal) == 2
+
+
 def test_it_is_read_back() -> None:
     data = written(
         report(diagnostic="550 no", remote="mx.y.test"),
