@@ -46,11 +46,11 @@ packages:
 $(VENV)/.venv:
 	@deploy/venv.sh $(VENV) $(PYTHON)
 
-$(VENV)/.run: $(VENV)/.venv requirements/run.lock pyproject.toml
+$(VENV)/.run: $(VENV)/.venv requirements/run.lock requirements/build.lock pyproject.toml
 	@deploy/install.sh $(VENV) requirements/run.lock
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.venv requirements/test.lock pyproject.toml
+$(VENV)/.test: $(VENV)/.venv requirements/test.lock requirements/build.lock pyproject.toml
 	@deploy/install.sh $(VENV) requirements/test.lock
 	@touch $@ $(VENV)/.run
 
