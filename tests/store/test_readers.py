@@ -88,13 +88,15 @@ async def test_who_waits_for_very_many_has_them_read_by_other_processes_for_as_l
     monkeypatch.setattr(catching_up, "WORTH", 100)
     monkeypatch.setattr(catching_up, "TOGETHER", 10)
     store, before = await _unread(data, clock)
-    inbox, taken = await inbox_of(store), list[int]()
+    inbox, takes, taken = await inbox_of(store), 0, set[int]()
     real = unscanned.take
 
     def take(transaction: Transaction, folder_id: str, read: Mapping[int, tuple[str, Prepared | None]]) -> list[int]:
+        nonlocal takes
         left = real(transaction, folder_id, read)
-        taken.append(len(read) - len(left))
-        if len(taken) == 2 and (helpers := store._open_accounts._helpers) is not None and helpers._pool is not None:
+        takes += 1
+        taken.update(read.keys() - left)  # some by both who wait
+        if takes == 2 and (helpers := store._open_accounts._helpers) is not None and helpers._pool is not None:
             for pid in list(helpers._pool._processes):  # they may die
                 os.kill(pid, signal.SIGKILL)
         return left
@@ -108,7 +110,7 @@ async def test_who_waits_for_very_many_has_them_read_by_other_processes_for_as_l
         inbox.sort(everyone, [SortCriterion(SortKey.SUBJECT)]), inbox.search_field(WHOLE, "SUBJECT", "Demande")
     )
     assert sorted(found[0]) == list(found[1]) == everyone
-    assert 0 < sum(taken) < COUNT
+    assert 0 < len(taken) < len(everyone)
     assert store._open_accounts._helpers is None
     after = await all_rows(inbox)
     told = [(row.uid, row.email_id, row.thread_id, row.envelope, row.internal_date) for row in after]
