@@ -31,7 +31,8 @@ class Stand:
 
 def replan(connection: Connection, stand: Stand, now: float) -> float:
     """Bring forward what waits by the seconds that the wall clock went back since the last look, which are returned
-    (0.0: it did not); at the latest it is due when it was to be. What a sender wants held until a time stays."""
+    (0.0: it did not); at the latest it is due when it was to be, and not before the time until which its sender wants
+    it held, however often that came already: the clock that said so was wrong."""
     key = f"clock-{stand.machine}"[:32]
     known = connection.execute(select(about.c.value).where(about.c.key == key)).scalar()
     told = f"{stand.boot} {stand.ahead:.3f}"
@@ -45,12 +46,23 @@ def replan(connection: Connection, stand: Stand, now: float) -> float:
             return 0.0  # another worker of this machine noticed it at the same moment
     if back <= NOTICED:
         return 0.0
-    wished = select(message.c.queue_id).where(message.c.release_at > now)
+    _count_again(connection, back, now)
     waits = and_(recipient.c.state == State.WAITING.value, recipient.c.next_attempt > now)
     earlier = recipient.c.next_attempt - back
-    due = case((earlier > now, earlier), else_=now)
-    connection.execute(update(recipient).where(waits, recipient.c.queue_id.not_in(wished)).values(next_attempt=due))
+    soonest = case((earlier > now, earlier), else_=now)
+    wish = select(message.c.release_at).where(message.c.queue_id == recipient.c.queue_id).scalar_subquery()
+    connection.execute(update(recipient).where(waits).values(next_attempt=case((wish > soonest, wish), else_=soonest)))
     return back
+
+
+def _count_again(connection: Connection, back: float, now: float) -> None:
+    """Seconds that a sender counted (HOLDFOR of RFC 4865, the time limit of RFC 2852) were counted from the clock that
+    ran ahead where the message came by that clock; an hour of the day (HOLDUNTIL) is one on any clock."""
+    ahead = message.c.created > now
+    counted = ahead & message.c.hold.like("for;%") & (message.c.release_at > now)
+    connection.execute(update(message).where(counted).values(release_at=message.c.release_at - back))
+    limited = ahead & (message.c.deliver_by > 0)
+    connection.execute(update(message).where(limited).values(deliver_by=message.c.deliver_by - back))
 
 
 def pull_back(connection: Connection, *, now: float, horizon: float) -> int:

@@ -168,7 +168,7 @@ async def test_f163_what_waits_waits_no_longer_when_the_clock_goes_back(
         new("now", "b@two.test"),
     )
     await queue.enqueue(new("later", "b@two.test", wait=7200.0))
-    wished = Schedule(release_at=clock.now() + 7200, hold="for;7200")
+    wished = Schedule(release_at=clock.now() + 7200, hold="until;2026-11-22T15:43:36Z")
     await queue.enqueue(replace(new("wished", "b@two.test"), schedule=wished))
     await queue.pull_back(86400)
     clock.advance(600)
@@ -185,6 +185,45 @@ async def test_f163_what_waits_waits_no_longer_when_the_clock_goes_back(
     clock.advance(3600)
     assert [job.message.queue_id for job in await other.claim(everything)] == ["wished"]
     await other.close()
+
+
+async def test_f163_seconds_that_a_sender_counted_are_counted_anew_when_the_clock_goes_back(
+    queue: Queue, clock: ManualClock
+) -> None:
+    """They were counted by the clock that ran ahead; those of a message that came before that clock did stay."""
+    start = clock.now()
+    held = Schedule(release_at=start + 8000, hold="for;8000")
+    await queue.enqueue(replace(new("before", "b@two.test"), schedule=held))
+    await queue.pull_back(86400)
+    clock.at += 3600
+    await queue.pull_back(86400)
+    limited = Schedule(release_at=clock.now() + 600, hold="for;600", deliver_by=clock.now() + 900, by_mode="R")
+    await queue.enqueue(replace(new("ahead", "b@two.test"), schedule=limited))
+    clock.advance(60)
+    clock.at -= 3600
+    await queue.pull_back(86400)
+    shown = {item.queue_id: item for item in await queue.administration.list(None)}
+    assert shown["ahead"].schedule.deliver_by == start + 900
+    for name, due in (("ahead", start + 600), ("before", start + 8000)):
+        assert shown[name].schedule.release_at == due
+        assert [item.next_attempt for item in shown[name].recipients] == [due]
+
+
+async def test_f163_what_left_its_sender_and_was_put_off_waits_for_its_hour_and_not_for_the_next_attempt(
+    queue: Queue, clock: ManualClock
+) -> None:
+    """HOLDUNTIL came and a server was busy; then the clock that ran ahead by three hours was set right."""
+    hour = clock.now() + 3600
+    await queue.enqueue(replace(new("q1", "b@two.test", wait=3600 + 14400.0),
+                                schedule=Schedule(release_at=hour, hold="until;")))  # fmt: skip
+    clock.advance(3601)
+    await queue.pull_back(86400)
+    for back, due in ((600, hour + 13800), (10800, hour + 3000), (7200, hour)):
+        clock.at -= back
+        await queue.pull_back(86400)
+        assert await queue.next_due() == due
+    clock.at = hour + 1
+    assert len(await queue.claim(everything)) == 1
 
 
 async def test_f158_a_claim_of_unknown_end_is_undone_though_all_was_renewed_before_that_was_known(
