@@ -12,13 +12,14 @@ from admin_api.access import AnyAdministrator, Rooms
 from admin_api.routes.paths import AddressPath
 from admin_api.schemas import Model, address_of
 from core.errors import NotFoundError
+from delivery import absence
 from delivery.types import Vacation
 
 router = APIRouter(tags=["sending"])
 
 
 def _plain(text: str) -> str:
-    if not all(c.isprintable() or c in "\r\n\t" for c in text):
+    if not absence.is_plain(text):
         raise ValueError("control characters are not allowed")
     return text
 
@@ -32,9 +33,11 @@ def _line(text: str) -> str:
 class VacationModel(Model):
     """From `starts` until `ends`, each with its time zone."""
 
-    text: Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_plain)]
+    text: Annotated[str, Field(min_length=1, max_length=absence.MAX_TEXT), AfterValidator(_plain)]
     subject: Annotated[
-        str, Field(max_length=200, description="Empty: made of the message's own."), AfterValidator(_line)
+        str,
+        Field(max_length=absence.MAX_SUBJECT, description="Empty: made of the message's own."),
+        AfterValidator(_line),
     ] = ""
     starts: AwareDatetime
     ends: AwareDatetime

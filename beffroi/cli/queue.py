@@ -190,7 +190,8 @@ def _act(action: Action, done: str, queue_ids: Sequence[str] | None, wanted: Pic
 def _act_on(queue_id: str, action: Action, done: str) -> None:
     async def operation(config: Config) -> None:
         async with open_queue_administration(config) as queue, open_directory(config) as directory:
-            await getattr(queue, action)(None, queue_id)
+            ways = {"retry": queue.retry, "hold": queue.hold, "release": queue.release, "drop": queue.drop}
+            await ways[action](None, queue_id)
             await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", queue_id)
 
     run(operation)

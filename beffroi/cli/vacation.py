@@ -11,6 +11,7 @@ from beffroi.cli.console import console, refuse, run
 from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_queue
 from core.config import Config
+from delivery import absence
 from delivery.types import Vacation
 from directory.types import Actor
 
@@ -19,7 +20,6 @@ SUBJECT = typer.Option("", "--subject", help="Empty: made of the message's own."
 START = typer.Option("", "--from", help="The first day, as 2026-12-24; today when left out.")
 END = typer.Option("", "--until", help="The last day, as 2027-01-03.")
 OFF = typer.Option(False, "--off", help="Take the notice back.")
-MAX_TEXT = 10_000
 
 
 def vacation(
@@ -33,7 +33,7 @@ def vacation(
 ) -> None:
     """Set, show (without text and options) or take back (--off) what senders are told while somebody is away."""
     target = address_argument(address)
-    told = file.read_text(encoding="utf-8") if file is not None else text
+    told = _read(file) if file is not None else text
     wanted = _wanted(told, subject, start, until) if told and not off else None
 
     async def operation(config: Config) -> Vacation | None:
@@ -54,6 +54,15 @@ def vacation(
     )
 
 
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        refuse(f"{file}: {error.strerror}")
+    except UnicodeDecodeError:
+        refuse(f"{file}: no text in UTF-8")
+
+
 def _wanted(text: str, subject: str, start: str, until: str) -> Vacation:
     """Whole days of this machine's time zone; the last one counts."""
     first = _day(start) if start else datetime.date.today()
@@ -62,9 +71,12 @@ def _wanted(text: str, subject: str, start: str, until: str) -> Vacation:
     last = _day(until)
     if last < first:
         refuse("it ends before it begins")
-    if len(text) > MAX_TEXT or not all(c.isprintable() or c in "\r\n\t" for c in text) or not subject.isprintable():
-        refuse("the text is too long or holds control characters")
-    return Vacation(text, subject, _midnight(first), _midnight(last + datetime.timedelta(days=1)))
+    if not absence.fits(text, subject):
+        refuse("the text or the subject is too long, or holds control characters")
+    try:
+        return Vacation(text, subject, _midnight(first), _midnight(last + datetime.timedelta(days=1)))
+    except (OverflowError, ValueError):
+        refuse("such days are beyond the calendar")
 
 
 def _day(text: str) -> datetime.date:
