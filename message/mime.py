@@ -24,7 +24,7 @@ from message.window import Window
 
 _MAX_BOUNDARY = 2048  # octets; RFC 2046 5.1.1 allows 70
 _HEADER_BUDGET = 4  # times limits.header_block: header octets of all inner parts that are looked at
-_KNOWN, _SHORT = 256, 200  # header blocks of parts that are remembered, and their octets
+KNOWN, SHORT = 256, 200  # header blocks of parts that are remembered, and their octets
 _ENVELOPE_BUDGET = 512 * 1024  # octets of ENVELOPE of all messages inside; past it a message inside is opaque
 
 
@@ -186,7 +186,7 @@ class _Scanner:
             if self._budget < 0:
                 return None
         data = self._window.read(start, start + size)
-        if size <= _SHORT and limits.header_field >= _SHORT <= limits.header_fields:
+        if size <= SHORT and limits.header_field >= SHORT <= limits.header_fields:
             return _known(data, default is media.DIGEST, limits.mime_parameters)
         head = split(data, limits)
         return head, media.read(head, limits.mime_parameters, default)
@@ -217,7 +217,7 @@ class _Scanner:
         return part.kind is PartKind.MESSAGE or self._media[part.index].type == b"text"
 
 
-@lru_cache(_KNOWN)
+@lru_cache(KNOWN)
 def _known(data: bytes, digest: bool, parameters: int) -> tuple[Head, Media]:
     """A short header block. Those of parts are much the same in all mail of one program."""
     head = split(data)

@@ -12,7 +12,7 @@ from store.search import textfile
 log = core.log.get(__name__)
 
 _WIDE = 5  # letters longer or shorter than the word
-_MOST = 5000  # words with a common piece that are compared
+MOST = 5000  # words with a common piece that are compared, and as many that begin alike
 
 
 def similar(handle: Handle, word: str, most: int) -> tuple[tuple[str, float], ...]:
@@ -27,13 +27,13 @@ def similar(handle: Handle, word: str, most: int) -> tuple[tuple[str, float], ..
             rows = db.all(
                 "SELECT word FROM words WHERE id IN (SELECT rowid FROM grams WHERE grams MATCH ?) "
                 "AND length(word) BETWEEN ? AND ? LIMIT ?",
-                (either, len(word) - _WIDE, len(word) + _WIDE, _MOST),
+                (either, len(word) - _WIDE, len(word) + _WIDE, MOST),
             )
             # Two letters exchanged leave a short word no piece: what begins alike is compared, too.
             begin = word[:2]
             rows += db.all(
                 "SELECT word FROM words WHERE word BETWEEN ? AND ? AND length(word) BETWEEN ? AND ? LIMIT ?",
-                (begin, begin + chr(0x10FFFF), len(word) - 1, len(word) + 1, _MOST),
+                (begin, begin + chr(0x10FFFF), len(word) - 1, len(word) + 1, MOST),
             )
     except IndexDamagedError as error:
         log.warning("store-text-damaged", account=handle.ref.id, cause=str(error))
