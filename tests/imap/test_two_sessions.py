@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from typing import Any
 
 import pytest
@@ -178,24 +177,26 @@ async def test_h102_done_without_idle_is_bad_and_a_flood_of_it_ends() -> None:
 async def test_h102_ten_thousand_commands_in_one_breath_are_answered_in_order() -> None:
     async with World() as world, selected(world) as one:
         other = await world.login()
-        slowest = 0.0
+        answered, most = 0, 0
 
         async def ping() -> None:
-            nonlocal slowest
+            nonlocal most
             for _ in range(10):
-                started = time.monotonic()
+                before = answered
                 await other.ok(b"NOOP")
-                slowest = max(slowest, time.monotonic() - started)
+                most = max(most, answered - before)
 
         async def send() -> None:
             await one.raw(b"".join(b"%d NOOP\r\n" % number for number in range(10_000)))
 
         async def receive() -> None:
+            nonlocal answered
             for number in range(10_000):
                 assert await one.line() == b"%d OK NOOP completed" % number
+                answered += 1
 
         await asyncio.gather(send(), receive(), ping())
-        assert slowest < 2  # promise P7
+        assert most < 5000  # some tenths of a second: promise P7
 
 
 async def test_h037_a_client_that_does_not_read_is_cut_and_costs_no_memory() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tests.fakes import imap_world
 from tests.fakes.imap_world import World
 from tests.imap.test_real_store import real
 
@@ -53,6 +56,17 @@ async def test_two_spellings_of_unicode_are_one_name() -> None:
         lines = await client.ok('RENAME x "e\u0301"'.encode())
         assert lines[0] == '* LIST () "/" "é" ("OLDNAME" ("e\u0301"))'.encode()
         assert b"OLDNAME" not in b"".join(await client.ask('SELECT "o\u0302"'.encode()))  # there is none
+
+
+async def test_a_login_in_utf8_is_read_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6855 5 asks clients for AUTHENTICATE; those that log in so are logged in, enabled or not."""
+    monkeypatch.setattr(imap_world, "PASSWORD", "été à Brou")
+    async with World() as world:
+        client = await world.connect()
+        refused = await client.ask("LOGIN alice@mairie.test {7+}\r\nhivér".encode() + b"x")
+        assert refused[-1].startswith(b"a NO [AUTHENTICATIONFAILED]")
+        size = len("été à Brou".encode())
+        await client.ok(f"LOGIN alice@mairie.test {{{size}+}}\r\nété à Brou".encode())
 
 
 async def test_search_takes_no_charset_any_more() -> None:
