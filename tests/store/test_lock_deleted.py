@@ -107,8 +107,8 @@ def another(data: Path, number: int) -> Path:
 async def test_f164_a_lock_file_deleted_while_its_holder_stands_still_gives_no_uid_twice(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At every third call of a delivery (at all 30 it was seen to hold): SQLite's own lock, which cannot be deleted by a name of ours, is held wherever a UID
-    is chosen, and whoever comes then is told that the mailbox is busy."""
+    """At every third call of a delivery (at all 30 it was seen to hold): SQLite's own lock is held wherever a UID is
+    chosen, and whoever comes then is told that the mailbox is busy."""
     monkeypatch.setattr(index, "BUSY_MS", 20)
     stood = 0
     for place in range(1, PLACES, 3):
