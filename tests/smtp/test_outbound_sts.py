@@ -58,7 +58,7 @@ def test_a_policy_is_read() -> None:
         ("evil.test", False),
     ],
 )
-def test_patterns(host: str, allowed: bool) -> None:
+def test_h027_patterns(host: str, allowed: bool) -> None:
     assert read_policy("r.test", POLICY, "1", 0.0).allows(host) is allowed
 
 
@@ -89,12 +89,12 @@ def test_lines_may_end_in_lf_and_unknown_fields_and_repeats_do_no_harm() -> None
         POLICY + b"x: " + b"y" * (MAX_POLICY - len(POLICY) - 2),
     ],
 )
-def test_what_is_no_policy(text: bytes) -> None:
+def test_h027_what_is_no_policy(text: bytes) -> None:
     with pytest.raises(PolicyFault):
         read_policy("r.test", text, "1", 0.0)
 
 
-def test_a_policy_may_be_as_long_as_is_read() -> None:
+def test_h027_a_policy_may_be_as_long_as_is_read() -> None:
     text = POLICY + b"x: " + b"y" * (MAX_POLICY - len(POLICY) - 3)
     assert len(text) == MAX_POLICY
     assert read_policy("r.test", text, "1", 0.0).mode is Mode.ENFORCE
@@ -149,7 +149,7 @@ async def test_a_policy_is_fetched_once_and_kept(place: Place) -> None:
     assert place.web.urls == ["https://mta-sts.r.test:8443/.well-known/mta-sts.txt"]
 
 
-async def test_a_policy_survives_a_restart_and_the_blocking_of_dns_and_web(place: Place) -> None:
+async def test_h027_a_policy_survives_a_restart_and_the_blocking_of_dns_and_web(place: Place) -> None:
     await place.mode()
     place.restart()
     place.resolver.failing.add("_mta-sts.r.test")
@@ -163,13 +163,13 @@ async def test_a_policy_survives_a_restart_and_the_blocking_of_dns_and_web(place
     assert await place.mode() == "", "past its max_age"
 
 
-async def test_a_record_that_is_gone_ends_no_policy(place: Place) -> None:
+async def test_h027_a_record_that_is_gone_ends_no_policy(place: Place) -> None:
     await place.mode()
     place.resolver.zone.clear()
     assert await place.mode() == "enforce"
 
 
-async def test_a_new_id_is_fetched_and_none_ends_the_policy(place: Place) -> None:
+async def test_h027_a_new_id_is_fetched_and_none_ends_the_policy(place: Place) -> None:
     await place.mode()
     place.web.policy = b"version: STSv1\nmode: none\nmax_age: 86400"
     place.id("2")
@@ -195,7 +195,7 @@ async def test_a_policy_in_use_is_refreshed_and_so_lives_on(place: Place) -> Non
         ("certificate", "sts-webpki-invalid"),
     ],
 )
-async def test_a_failure_is_told_and_not_repeated_at_once(place: Place, reason: str, fault: str) -> None:
+async def test_h027_a_failure_is_told_and_not_repeated_at_once(place: Place, reason: str, fault: str) -> None:
     place.web.reason = reason
     for _ in range(3):
         state = await place.source.state("r.test")
@@ -209,7 +209,7 @@ async def test_a_failure_is_told_and_not_repeated_at_once(place: Place, reason: 
 @pytest.mark.parametrize(
     ("status", "media"), [(206, "text/plain"), (301, "text/plain"), (404, "text/plain"), (200, "text/html")]
 )
-async def test_only_a_plain_200_is_a_policy(place: Place, status: int, media: str) -> None:
+async def test_h027_only_a_plain_200_is_a_policy(place: Place, status: int, media: str) -> None:
     place.web.status, place.web.media = status, media
     state = await place.source.state("r.test")
     assert state.policy is None
@@ -237,7 +237,7 @@ async def test_a_kept_file_counts_for_its_own_domain_alone(place: Place) -> None
     assert await place.mode() == ""
 
 
-async def test_a_damaged_file_is_no_policy(place: Place) -> None:
+async def test_h027_a_damaged_file_is_no_policy(place: Place) -> None:
     await place.mode()
     for file in (place.directory / "sts").iterdir():
         file.write_text("[]")
