@@ -91,12 +91,13 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
         await _breathe(some)
     if asked.silent:
         # What others changed is told all the same (RFC 9051 6.4.6), also what they changed since the look: by the
-        # updates that follow. What nobody changed needs no new mod-sequence.
-        others = frozenset(changed.unseen)
+        # updates that follow. What nobody changed needs no new mod-sequence, unless the client asked for a condition:
+        # then each message that passed it is told (RFC 7162 3.1.3), also one that had the flags before (3.1.11).
+        others, every = frozenset(changed.unseen), asked.unchanged_since is not None
         told = tuple(
             row
             for row in changed.messages
-            if row.modseq > before and row.uid not in others and not view.owes_flags(row.uid)
+            if (every or row.modseq > before) and row.uid not in others and not view.owes_flags(row.uid)
         )
     else:
         told = changed.messages

@@ -104,6 +104,29 @@ async def test_a_store_fails_for_what_another_changed_and_says_which() -> None:
         assert lines[0].startswith(b"* 2 FETCH (UID 2 FLAGS (\\Flagged \\Seen) MODSEQ (")
 
 
+async def test_a_conditional_store_tells_who_passed_also_when_the_flags_were_there_before() -> None:
+    """RFC 7162 3.1.3: an untagged FETCH with MODSEQ, .SILENT or not; 3.1.11: the mod-sequence stays."""
+    async with World() as world, selected(world, MAIL, MAIL) as client:
+        (first, _) = modseqs(await client.ok(b"FETCH 1:2 MODSEQ"))
+        (seen,) = modseqs(await client.ok(b"STORE 1 +FLAGS.SILENT \\Seen"))
+        assert first < seen
+        assert untagged(await client.ok(b"STORE 1 (UNCHANGEDSINCE %d) +FLAGS.SILENT \\Seen" % seen)) == [
+            b"* 1 FETCH (UID 1 MODSEQ (%d))" % seen
+        ]
+        assert untagged(await client.ok(b"UID STORE 1:2 (UNCHANGEDSINCE %d) -FLAGS.SILENT \\Draft" % seen)) == [
+            b"* 1 FETCH (UID 1 MODSEQ (%d))" % seen,
+            b"* 2 FETCH (UID 2 MODSEQ (%d))" % (seen - 1),
+        ]
+        assert untagged(await client.ok(b"STORE 1 +FLAGS.SILENT \\Seen")) == []  # no condition, no news
+        other = await world.login()
+        await other.ok(b"SELECT INBOX")
+        await other.ok(b"STORE 2 +FLAGS.SILENT \\Flagged")  # what another changed is told with its flags, and once
+        flagged = highest(await other.ok(b"STATUS INBOX (HIGHESTMODSEQ)"))
+        assert untagged(await client.ok(b"STORE 2 (UNCHANGEDSINCE %d) +FLAGS.SILENT \\Flagged" % flagged)) == [
+            b"* 2 FETCH (UID 2 FLAGS (\\Flagged) MODSEQ (%d))" % flagged
+        ]
+
+
 async def test_a_conditional_store_on_what_is_gone_is_no_success() -> None:
     async with World() as world, selected(world, MAIL, MAIL, MAIL) as client:
         since = highest(await client.ok(b"FETCH 1 MODSEQ"))
