@@ -7,9 +7,12 @@ import time
 
 import pytest
 
+from core.config import Auth
+from core.envelope import Listener
 from core.status import accepted
 from message.content import BLOCK
 from tests.fakes.smtp_server import FakeAcceptor, Wire, running, service
+from tests.smtp.test_tls_wire import plain
 
 SMUGGLED = b"MAIL FROM:<x@y.fr>\r\nRCPT TO:<agent@mairie.test>\r\nDATA\r\nsecond\r\n.\r\n"
 
@@ -191,6 +194,33 @@ async def test_h036_drops_below_the_minimum_rate_end_the_session(monkeypatch: py
         task = asyncio.create_task(_drip(wire))
         assert (await wire.reply()).startswith("421 4.4.2 Data arrives too slowly")
         task.cancel()
+        wire.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"submission_stall": 0.3, "data_stall": 600}, "421 4.4.2 Timeout"),
+        ({"minimum_rate_submission": 100_000, "minimum_rate": 1}, "421 4.4.2 Data arrives too slowly"),
+    ],
+    ids=["stall", "rate"],
+)
+async def test_h036_on_submission_silence_and_slowness_have_bounds_of_their_own(
+    limits: dict[str, int], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smtp.guards.RATE_GRACE", 0.2)
+    acceptor, auth = FakeAcceptor(), Auth(plaintext_on_loopback=True)
+    async with running(service(Listener.SUBMISSION, auth=auth, acceptor=acceptor, limits=limits)) as server:
+        wire = await Wire.connect(server)
+        await wire.ehlo()
+        assert (await wire.say(f"AUTH PLAIN {plain()}")).startswith("235")
+        for line in ("MAIL FROM:<agent@mairie.test>", "RCPT TO:<x@mairie.test>", "DATA"):
+            assert (await wire.say(line))[0] in "23"
+        task = asyncio.create_task(_drip(wire)) if "minimum_rate" in limits else None
+        assert (await wire.reply()).startswith(said)
+        await _until(lambda: acceptor.receptions[0].ended == "aborted")
+        if task is not None:
+            task.cancel()
         wire.close()
 
 
