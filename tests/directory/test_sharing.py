@@ -242,6 +242,14 @@ async def test_annotations_are_private_or_shared_and_bounded(both: SqlDirectory)
             await notes.change(lea, mairie, "g", {"/private/first": b"1", **values})
         assert refused.value.code == code
         assert await notes.read(lea, mairie, ["g"]) == {}
+    await notes.change(lea, mairie, "g", {f"/private/{n}": b"x" for n in range(100)})  # as many as may be
+    with pytest.raises(MailError):
+        await notes.change(lea, mairie, "g", {"/private/one-more": b"x"})
+    left = 1048576 - len(b"mine\0") - 100
+    full = {f"/private/{n}": b"x" * 16384 for n in range(63)} | {"/private/rest": b"x" * (left - 63 * 16384)}
+    await notes.change(lea, mairie, "h", full)
+    with pytest.raises(MailError):
+        await notes.change(lea, mairie, "i", {"/private/one-more": b"x"})
     await notes.change(lea, mairie, "f", {"/private/comment": None, "/private/absent": None})
     assert await notes.read(lea, mairie, ["f"]) == {"f": {"/shared/comment": "é".encode()}}
 
