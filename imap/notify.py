@@ -103,7 +103,7 @@ class Notifier:
         self._others = [group for group in groups if group.where not in OF_SELECTED]
         self._selected = next((group for group in groups if group.where in OF_SELECTED), None)
         self._told: dict[str, Folder] = {}
-        self._closed: set[str] = set()  # ids of what may be looked up and not read
+        self._closed: dict[str, Folder] = {}  # by id: what may be looked up and not read
         self._stop: Callable[[], None] = lambda: None
         self._heard_of: tuple[str, ...] = ()  # accounts of others that are listened to
         events = frozenset[Event]().union(*(group.events for group in groups))
@@ -196,12 +196,12 @@ class Notifier:
     async def _folders(self, session: Session) -> list[Folder]:
         """All that may be looked up and read (RFC 5465 5). What may be looked up and not read is told to have no
         access, once, where a group is about its messages (RFC 5465 3.1, 5.9)."""
-        found, closed = [], set()
+        found, closed = [], dict[str, Folder]()
         for folder in await session.store.folders():
             if Right.READ in session.store.listed_rights(folder):
                 found.append(folder)
             elif self._events(session, folder):
-                closed.add(folder.id)
+                closed[folder.id] = folder
                 if folder.id not in self._closed:
                     self._write_name(session, folder, ["\\NoAccess"])
         self._closed = closed
@@ -232,7 +232,10 @@ class Notifier:
         before, now = self._told, {folder.id: folder for folder in await self._folders(session)}
         self._told = now
         above = {up for folder in now.values() for up in parents(folder.name)}
-        for opened in shut & now.keys():  # RFC 5465 5.9: monitored again, and told without \NoAccess
+        for lost in shut.keys() - now.keys() - self._closed.keys():  # RFC 5465 5.4: the right to look it up went, too
+            if Event.MAILBOX_NAME in self._events(session, shut[lost]):
+                self._write_name(session, shut[lost], ["\\NonExistent"])
+        for opened in shut.keys() & now.keys():  # RFC 5465 5.9: monitored again, and told without \NoAccess
             self._write_name(session, now[opened], state(now[opened], above))
             before = {**before, opened: now[opened]}
         named = {each: folder for each, folder in before.items() if each not in self._closed}

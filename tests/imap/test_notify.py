@@ -406,6 +406,19 @@ async def test_what_may_be_looked_up_and_not_read_has_no_access(quickly: None) -
         assert await one.line() == b'* LIST (\\NoAccess) "/" %b' % BOX
 
 
+async def test_what_could_be_looked_up_alone_is_gone_when_that_right_goes_too(quickly: None) -> None:
+    """RFC 5465 5.4: losing the right to look it up counts as a deletion, also of what had no access before."""
+    async with World() as world:
+        await mairie(world, "lr")
+        one = await world.login()
+        await one.ok(b"NOTIFY SET (mailboxes %b (MessageNew MessageExpunge MailboxName))" % BOX)
+        await mairie(world, "l")
+        assert await one.line() == b'* LIST (\\NoAccess) "/" %b' % BOX
+        await mairie(world, "")
+        assert await one.line() == b'* LIST (\\NonExistent) "/" %b' % BOX
+        assert await one.ok(b"NOOP") == [b"a OK NOOP completed"]
+
+
 async def test_h106_what_may_not_be_looked_up_is_ignored(quickly: None) -> None:
     async with World() as world:
         box = await mairie(world, "r")
