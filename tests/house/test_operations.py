@@ -8,8 +8,10 @@ from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
+from typer.main import get_group
 
 from beffroi.cli.app import COMMANDS, FAMILIES
+from beffroi.cli.app import app as program
 from core.config import Config
 from tests.house.test_imports import PACKAGES
 
@@ -53,6 +55,23 @@ def commands() -> set[str]:
 
 def test_every_command_is_on_the_page_and_no_other() -> None:
     assert documented_commands() == commands()
+
+
+def options() -> set[str]:
+    return {
+        word
+        for family in (program, *(family for _, family in FAMILIES))
+        for command in get_group(family).commands.values()
+        for parameter in command.params
+        for word in (*parameter.opts, *parameter.secondary_opts)
+        if word.startswith("--")
+    }
+
+
+def test_every_option_is_on_the_page() -> None:
+    text = "\n".join(cells[0] + cells[1] for cells in section("Commands"))
+    told = {word for quote in quoted(text) for word in re.findall(r"--[a-z][a-z-]*", quote)}
+    assert options() - told == set()
 
 
 def documented_keys() -> set[str]:
