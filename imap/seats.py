@@ -9,7 +9,7 @@ from core.clock import SystemClock
 from core.config import Limits
 from core.networks import circles, within
 from core.tally import Tally
-from imap.session import Seats
+from imap.doors import Seats
 
 
 class Admission:

@@ -8,7 +8,8 @@ from typing import cast
 from core.clock import SystemClock
 from core.config import Imap, Limits
 from imap import dispatch
-from imap.session import Link, Selected, Services, Session
+from imap.doors import Link
+from imap.session import Selected, Services, Session
 from imap.writer import Writer
 from store.store import Mailbox
 

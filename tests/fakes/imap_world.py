@@ -18,9 +18,10 @@ from core.config import Imap, Limits
 from core.log import Secret
 from directory.directory import Directory
 from directory.types import Account, LoggedIn, LoginRefused, LoginResult, LoginUnavailable, State
+from imap.doors import Teacher
 from imap.listeners import Mode, Server
 from imap.seats import TallySeats
-from imap.session import Services, Teacher
+from imap.session import Services
 from store.store import Store
 from store.types import AccountRef
 from tests.fakes.memory_store import MemoryAccount, MemoryStore
