@@ -245,9 +245,9 @@ def _numbers(text: bytes) -> Iterator[int]:
 
 @contextmanager
 def side_by_side(
-    data: Path, *, fold_accents: bool = True, exact_collation: bool = False, extra: str = ""
+    data: Path, *, fold_accents: bool = True, exact_collation: bool = False, shared: bool = False
 ) -> Iterator[Pair]:
-    """Both servers with nothing in them, a client at each. `extra`: of Dovecot's configuration."""
+    """Both servers with nothing in them, a client at each. `shared`: Dovecot has METADATA and ACL, too."""
 
     async def begin() -> tuple[MaildirStore, World]:
         initialise(data)
@@ -262,7 +262,7 @@ def side_by_side(
         await world.__aexit__()
         await store.close()
 
-    with dovecot_imap(extra=extra) as dovecot, asyncio.Runner() as run:
+    with dovecot_imap(shared=shared) as dovecot, asyncio.Runner() as run:
         store, world = run.run(begin())
         try:
             yield Session(run.run(world.login()), None, run, store=store), Session(None, dovecot, run)

@@ -20,19 +20,11 @@ pytestmark = pytest.mark.interop
 
 STEPS = 250
 SEEDS = (1, 2, 3)
-EXTRA = """mail_plugins = acl imap_acl
-imap_metadata = yes
-mail_attribute_dict = file:{base}/attributes
-plugin {
-  acl = vfile
-  acl_anyone = allow
-}
-"""
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    with side_by_side(tmp_path / "data", extra=EXTRA) as both:
+    with side_by_side(tmp_path / "data", shared=True) as both:
         yield both
 
 

@@ -1,4 +1,7 @@
-"""Dovecot's IMAP process alone, on a pipe: an independent answer to the same messages, without ports or passwords."""
+"""Dovecot's IMAP process alone, on a pipe: an independent answer to the same messages, without ports or passwords.
+
+2.3 (Debian 12) and 2.4 (Debian 13) name their settings differently.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,57 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from tests.peers.process import MissingPackage, peer_directory
+from tests.peers.process import MissingPackage, peer_directory, program
 
 PROGRAM = Path("/usr/lib/dovecot/imap")
 PATIENCE = 20.0  # seconds an answer may take
+COMMON = """log_path = {base}/run/log
+base_dir = {base}/run
+state_dir = {base}/run
+ssl = no
+first_valid_uid = 1
+first_valid_gid = 1
+mail_plugins = {plugins}
+"""
+MAIL_2_3 = "mail_location = maildir:{base}/mail\n"
+MAIL_2_4 = """dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+mail_driver = maildir
+mail_path = {base}/mail
+"""
+# Rights that hold for anyone, and annotations, kept in a file.
+SHARED_2_3 = """imap_metadata = yes
+mail_attribute_dict = file:{base}/run/attributes
+plugin {{
+  acl = vfile
+  acl_anyone = allow
+}}
+"""
+SHARED_2_4 = """imap_metadata = yes
+mail_attribute {{
+  dict file {{
+    path = {base}/run/attributes
+  }}
+}}
+acl_driver = vfile
+imap_acl_allow_anyone = yes
+"""
+
+
+@cache
+def modern() -> bool:
+    """2.4 or later."""
+    told = subprocess.run([program("dovecot", "dovecot-core"), "--version"], capture_output=True, text=True).stdout
+    major, minor, *_ = told.split(".")
+    return (int(major), int(minor)) >= (2, 4)
+
+
+def _settings(*, shared: bool) -> str:
+    mail, more = (MAIL_2_4, SHARED_2_4) if modern() else (MAIL_2_3, SHARED_2_3)
+    return mail + COMMON + (more if shared else "")  # 2.4 wants its version on the first line
 
 
 class DovecotImap:
@@ -56,9 +104,9 @@ class DovecotImap:
 
 
 @contextlib.contextmanager
-def dovecot_imap(*, crlf: bool = True, extra: str = "") -> Iterator[DovecotImap]:
+def dovecot_imap(*, crlf: bool = True, shared: bool = False) -> Iterator[DovecotImap]:
     """A logged-in session on an empty Maildir that keeps CRLF, as ours does; without `crlf` it keeps LF, as most do.
-    `extra`: more of its configuration, "{base}" in it a directory that it may write to."""
+    `shared`: with METADATA and ACL, and rights may be given to anyone."""
     if not PROGRAM.exists():
         raise MissingPackage(f"{PROGRAM} is not installed: apt-get install dovecot-imapd")
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
@@ -68,19 +116,20 @@ def dovecot_imap(*, crlf: bool = True, extra: str = "") -> Iterator[DovecotImap]
             os.chown(base / name, user.pw_uid, user.pw_gid)
         config = base / "dovecot.conf"
         config.write_text(
-            f"mail_location = maildir:{base}/mail\nlog_path = {base}/run/log\nbase_dir = {base}/run\n"
-            f"state_dir = {base}/run\nssl = no\nfirst_valid_uid = 1\nfirst_valid_gid = 1\n"
-            f"mail_uid = {user.pw_uid}\nmail_gid = {user.pw_gid}\n"
-            f"mail_save_crlf = {'yes' if crlf else 'no'}\n{extra.replace('{base}', f'{base}/run')}"
+            _settings(shared=shared).format(base=base, plugins="acl imap_acl" if shared else "")
+            + f"mail_uid = {user.pw_uid}\nmail_gid = {user.pw_gid}\nmail_save_crlf = {'yes' if crlf else 'no'}\n"
         )
+        given = {"USER": user.pw_name, "HOME": str(base / "mail"), "TZ": "UTC"}
+        given["DOVECOT_PRESERVE_ENVS"] = " ".join(given)  # 2.4 reads its configuration in a process without them
         identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
         process = subprocess.Popen(
             [str(PROGRAM), "-c", str(config)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env={"USER": user.pw_name, "HOME": str(base / "mail"), "TZ": "UTC"},
+            stderr=subprocess.DEVNULL, env=given,
             **identity,  # type: ignore[call-overload]  # the keywords depend on being root
         )  # fmt: skip
         become = f"setpriv --reuid {user.pw_uid} --regid {user.pw_gid} --clear-groups " if os.geteuid() == 0 else ""
-        tunnel = f"{become}env USER={user.pw_name} HOME={base}/mail TZ=UTC {PROGRAM} -c {config} 2>/dev/null"
+        words = " ".join(f"{name}='{value}'" for name, value in given.items())
+        tunnel = f"{become}env {words} {PROGRAM} -c {config} 2>/dev/null"
         try:
             yield DovecotImap(process, base / "mail", tunnel)
         finally:
