@@ -43,6 +43,11 @@ thunderbird: $(VENV)/.test
 packages:
 	@deploy/packages.sh
 
+# After an upgrade of the system its Python finds none of the packages that were installed for the one before.
+ifneq ($(shell $(BIN)/python -c 'import pip; print(1)' 2>/dev/null),1)
+.PHONY: $(VENV)/.venv
+endif
+
 $(VENV)/.venv:
 	@deploy/venv.sh $(VENV) $(PYTHON)
 

@@ -32,5 +32,5 @@ makes_venvs "$python" || install_venv || {
     echo "This Python has no venv module. Run: sudo apt-get install python3-venv" >&2
     exit 1
 }
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+"$venv/bin/python" -c 'import pip' 2>/dev/null || "$python" -m venv --clear "$venv"
 touch "$venv/.venv"
