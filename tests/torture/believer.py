@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_NUMBERED = re.compile(rb"\* (\d+) (EXISTS|EXPUNGE|FETCH)(?: \((.*)\))?", re.DOTALL)
+_NUMBERED = re.compile(rb"\* (\d+) (EXISTS|EXPUNGE|FETCH|UIDFETCH)(?: \((.*)\))?", re.DOTALL)
 _VANISHED = re.compile(rb"\* VANISHED (\(EARLIER\) )?([0-9:,]+)")
 _HIGHEST = re.compile(rb"\[HIGHESTMODSEQ (\d+)\]")
 _CODE = re.compile(rb"\[([A-Z-]+) ([^]]*)\]")
@@ -43,10 +43,12 @@ def numbers(text: bytes) -> list[int]:
 
 @dataclass
 class Believer:
-    """`messages` by number; `highest` is the mod-sequence a client may come back with (RFC 7162 6)."""
+    """`messages` by number; `highest` is the mod-sequence a client may come back with (RFC 7162 6). `uid_only`: numbers
+    are never told (RFC 9586), the nameless stand behind the others then."""
 
     name: str
     qresync: bool = False
+    uid_only: bool = False
     messages: list[Known] = field(default_factory=list)
     selected: bool = False
     selecting: bool = False
@@ -60,15 +62,17 @@ class Believer:
     _heard: int = 0
     _settled: int | None = None
     _back: dict[int, Known] | None = None
+    _partly: bool = False
 
     # --- what the client does ------------------------------------------------------------------------------------
 
-    def begin_select(self, *, back: bool) -> None:
-        """`back`: with QRESYNC, so that what was known stays known unless it vanished."""
+    def begin_select(self, *, back: bool, partly: bool = False) -> None:
+        """`back`: with QRESYNC, so that what was known stays known unless it vanished. `partly`: of known UIDs alone,
+        so that what is new is only counted (RFC 7162 3.2.5.1)."""
         known = {each.uid: each for each in self.messages if each.uid} if back else None
         self.messages, self.told = [], set()
         self.selected = self.selecting = True
-        self._back = known
+        self._back, self._partly = known, partly
 
     def finish_select(self) -> None:
         """RFC 7162 3.2.5: what was known and did not vanish is there, in the order of its UIDs, then what is new."""
@@ -78,11 +82,13 @@ class Believer:
             for uid, each in self._back.items():
                 fresh.setdefault(uid, each)
             there = [fresh[uid] for uid in sorted(fresh)]
+            if self._partly and len(there) < len(self.messages):
+                there += [Known() for _ in range(len(self.messages) - len(there))]
             if len(there) != len(self.messages):
                 self._fault(f"{len(there)} messages after QRESYNC, told {len(self.messages)}")
             for place, each in enumerate(there):
                 if place < len(self.messages):
-                    if self.messages[place].uid not in (0, each.uid):
+                    if not self.uid_only and self.messages[place].uid not in (0, each.uid):
                         self._fault(f"QRESYNC: number {place + 1} is UID {self.messages[place].uid}, not {each.uid}")
                     self.messages[place] = each
             self._back = None
@@ -131,6 +137,10 @@ class Believer:
             self.messages += [Known() for _ in range(number - len(self.messages))]
         elif what == b"EXPUNGE":
             self._expunge(number, command)
+        elif (what == b"UIDFETCH") != self.uid_only:
+            self._fault(f"{number} {what.decode()}")
+        elif self.uid_only:
+            self._fetched_by_uid(number, items)
         else:
             self._fetched(number, items)
 
@@ -175,6 +185,21 @@ class Believer:
         known = self.messages[number - 1]
         if match := _UID.search(items):
             self._named(number, known, int(match[1]))
+        self._told_of(known, items)
+
+    def _fetched_by_uid(self, uid: int, items: bytes) -> None:
+        known = next((each for each in self.messages if each.uid == uid), None)
+        if known is None:
+            known = next((each for each in self.messages if not each.uid), None)
+            if known is None:
+                self._fault(f"UIDFETCH {uid}, which is not there")
+                return
+            known.uid = uid
+            self.told.add(uid)
+            self.messages.sort(key=lambda each: (not each.uid, each.uid))
+        self._told_of(known, items)
+
+    def _told_of(self, known: Known, items: bytes) -> None:
         match = _SUBJECT.search(items)
         if match and known.uid and self.subjects.setdefault(known.uid, match[1]) != match[1]:
             self._fault(f"UID {known.uid} is {match[1]!r}, was {self.subjects[known.uid]!r}")
