@@ -1,4 +1,5 @@
-"""What one delivery result means for one recipient: done, again later, or over; and what its sender is told.
+"""What one delivery result means for one recipient: done, again later, or over; and what its sender is told. What it
+means for others of its destination.
 
 Pure: time and chance are arguments. RFC 5321 4.5.4.1 (retry), RFC 3461 4.1 and 5.2 (NOTIFY), RFC 3464 2.3.3,
 RFC 2852 4.1 (a time limit of the sender's).
@@ -21,6 +22,10 @@ JITTER = 0.2  # of an interval: what failed together must not come back together
 EXPIRED = refused("delivery time expired", "expired", "5.4.7")
 LATE = deferred("not delivered yet within the time that its sender wished", "deliver-by", "4.4.7")
 TOO_LATE = refused("not delivered within the time that its sender allowed", "deliver-by", "5.4.7")
+
+_AWAY = frozenset({"4.4.0", "4.4.1", "4.4.3"})
+# RFC 3463: no messages taken now, congestion; TLS that is not what is demanded, or none (X.7.5, RFC 5248's X.7.10)
+_FEWER = frozenset({"4.3.2", "4.4.5", "4.7.5", "4.7.10"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +124,16 @@ def _traced(message: StoredMessage, recipient: StoredRecipient, result: Result) 
     schedule = message.schedule
     asked = schedule.by_trace or (schedule.by_mode == "N" and not result.relayed_by)
     return asked and message.sender is not None and "NEVER" not in recipient.dsn.notify
+
+
+def unreached(result: Result) -> bool:
+    """The destination itself is away: no host answers or serves us now, or its DNS fails (RFC 3463 3.5). A connection
+    lost on the way (4.4.2) is not: one poisonous message must not hold up the others."""
+    return result.kind is ResultKind.DEFERRED and result.status.enhanced in _AWAY
+
+
+def asks_for_fewer(result: Result) -> bool:
+    """The server ended the session (421, whatever it was asked), or has too much to do: fewer at a time is what it asks
+    for (RFC 5321 3.8). It is not away: what others wait to send is not put off for that. Neither is it where its TLS is
+    not trusted: what one message requires, and what another waives (RFC 8689), is not every message's."""
+    return result.kind is ResultKind.DEFERRED and (result.status.code == 421 or result.status.enhanced in _FEWER)

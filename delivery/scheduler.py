@@ -22,7 +22,7 @@ from delivery.agents import Agents
 from delivery.destinations import Destinations
 from delivery.ledger import Beat, Ledger
 from delivery.next_hop import HERE, NextHop, Routes
-from delivery.outcome import TOO_LATE, Rules, overdue
+from delivery.outcome import TOO_LATE, Rules, asks_for_fewer, overdue, unreached
 from delivery.queue.backlog import Backlog
 from delivery.queue.claims import Claimed
 from delivery.queue.hints import HintListener
@@ -47,9 +47,6 @@ BACKLOG_WAIT = 1800.0  # longest time a domain's backlog is put off by one faile
 _log = log.get(__name__)
 
 _BROKEN = deferred("local error in processing", "agent-error")
-_AWAY = frozenset({"4.4.0", "4.4.1", "4.4.3"})
-# RFC 3463: no messages taken now, congestion; TLS that is not what is demanded, or none (X.7.5, RFC 5248's X.7.10)
-_FEWER = frozenset({"4.3.2", "4.4.5", "4.7.5", "4.7.10"})
 _TOO_LONG = deferred("delivery took too long", "agent-timeout", "4.4.2")
 
 
@@ -211,8 +208,8 @@ class Scheduler:
             results = await self._deliver(claimed, hop, agent)
             if not _cancelled():
                 results = _complete(claimed, results)
-            reached = hop.name == HERE or not all(map(_unreached, results))
-            crowded = any(map(_crowded, results))
+            reached = hop.name == HERE or not all(map(unreached, results))
+            crowded = any(map(asks_for_fewer, results))
             await self._write(claimed, results)
             if not reached and self._destinations.unreached(hop.name):
                 await self._put_off(claimed, results[0])
@@ -387,16 +384,3 @@ def _cancelled() -> bool:
     """The job's task was: what its agent did not name is given back, as if it had not been tried."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _unreached(result: Result) -> bool:
-    """The destination itself is away: no host answers or serves us now, or its DNS fails (RFC 3463 3.5). A connection
-    lost on the way (4.4.2) is not: one poisonous message must not hold up the others."""
-    return result.kind is ResultKind.DEFERRED and result.status.enhanced in _AWAY
-
-
-def _crowded(result: Result) -> bool:
-    """The server ended the session (421, whatever it was asked), or has too much to do: fewer at a time is what it asks
-    for (RFC 5321 3.8). It is not away: what others wait to send is not put off for that. Neither is it where its TLS is
-    not trusted: what one message requires, and what another waives (RFC 8689), is not every message's."""
-    return result.kind is ResultKind.DEFERRED and (result.status.code == 421 or result.status.enhanced in _FEWER)

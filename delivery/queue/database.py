@@ -11,12 +11,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import errno
 import fcntl
 import os
 import queue
-import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +28,7 @@ from core import log
 from core.database import keep_to_file
 from core.errors import ConflictError, MailError, StorageError, TemporaryError
 from delivery.queue import schema
+from delivery.queue.faults import FULL, not_its_fault, translated
 from delivery.queue.prepared import driven
 
 T = TypeVar("T")
@@ -39,12 +37,8 @@ GROUP = 64  # operations in one commit
 VACUUM = 512  # pages given back at a time
 QUIET = 60.0  # seconds between two lines that tell of the same failure
 UNSYNCED = 1.0  # seconds that a commit that is not durable by itself may stay so
-FULL = "queue-full"  # code of an error
-PROBE = 65_536  # octets that a disk with room has
 BUSY = 5.0  # seconds a write waits for another process before it is refused with 4xx (fault 156)
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_NOT_ITS_FAULT = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY)
 _INCREMENTAL = 2  # PRAGMA auto_vacuum
 # Another value each time: SQLite writes no page for the value that is there, and syncs nothing for no page.
 _TOUCH = text(
@@ -117,7 +111,7 @@ class Database:
             with self._readers.begin() as connection:
                 return look(connection)
         except (SQLAlchemyError, OSError) as error:  # OSError: the file is gone
-            raise _translated(error, self._file.parent) from error
+            raise translated(error, self._file.parent) from error
 
     async def write(self, run: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Returns after the commit, whose outcome is never unknown here. An operation that waited longer than the bound
@@ -202,7 +196,7 @@ class Database:
                 operation.future.set_exception(refusal)
 
     def _fail(self, group: list[_Operation[Any]], error: Exception) -> None:
-        failure = _translated(error, self._file.parent)
+        failure = translated(error, self._file.parent)
         reason = str(error.orig if isinstance(error, DBAPIError) else error)
         told, when = self._failing
         if reason != told or time.monotonic() >= when + QUIET:  # some who are refused come again each second
@@ -253,10 +247,10 @@ class Database:
             with self._exclusive(), self._writing() as connection:
                 schema.check_version(connection)
         except SQLAlchemyError as error:
-            failure = _translated(error, self._file.parent)
+            failure = translated(error, self._file.parent)
             if failure.code == FULL:
                 raise failure from error
-            if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in _NOT_ITS_FAULT:  # nothing is to be moved away
+            if not_its_fault(error.__cause__):  # nothing is to be moved away
                 told = f"the queue {self._file} cannot be opened: {error.__cause__}"
                 raise StorageError(told, code="queue-unreadable", error=str(error)) from error
             raise StorageError(
@@ -368,34 +362,6 @@ def _engine(file: Path, begin: str, busy: float) -> Engine:
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", start)
     return engine
-
-
-def _translated(error: Exception, directory: Path) -> MailError:
-    """The first cause decides: after a full disk SQLite has no savepoint left, and that complaint hides the cause."""
-    cause: BaseException = error
-    while cause.__context__ is not None and not isinstance(cause, MailError):
-        cause = cause.__context__
-    if isinstance(cause, MailError):
-        return cause
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    full = code == sqlite3.SQLITE_FULL or (isinstance(cause, OSError) and cause.errno in _NO_ROOM)
-    if full or (code == sqlite3.SQLITE_IOERR and not _has_room(directory)):
-        return StorageError("the queue's disk is full", code=FULL, error=str(cause))
-    if isinstance(cause, OSError) or code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT):
-        return StorageError("the queue cannot be written", code="queue-storage", error=str(cause))
-    return TemporaryError("the queue is unavailable", code="queue-unavailable", error=str(cause))
-
-
-def _has_room(directory: Path) -> bool:
-    """SQLite calls a disk full for ENOSPC at a write alone: a quota that is used up (EDQUOT), no room for its shared
-    memory, or none at a sync, are I/O errors to it (faults 149, 150). So the disk is asked."""
-    try:
-        with tempfile.TemporaryFile(dir=directory) as file:
-            os.posix_fallocate(file.fileno(), 0, PROBE)
-            os.fsync(file.fileno())
-    except OSError as error:
-        return error.errno not in _NO_ROOM
-    return True
 
 
 async def _settled(waiter: asyncio.Future[Any]) -> None:

@@ -15,7 +15,7 @@ from core.config import Antispam, Limits
 from core.envelope import Dsn
 from core.errors import ConflictError, QuotaError, StorageError, TemporaryError
 from delivery.commit import refusal
-from delivery.queue.database import _translated
+from delivery.queue.faults import translated
 from delivery.queue.results import Settled
 from delivery.types import MailParameters, Transaction
 from store.faults import storage_error
@@ -87,7 +87,7 @@ async def test_f170_a_disk_that_is_read_only_or_broken_is_451_and_not_called_ful
 def test_f149_f150_the_queues_disk_is_called_full_only_when_it_is(
     tmp_path: Path, number: int, answer: tuple[int, str]
 ) -> None:
-    status = refusal(_translated(OSError(number, os.strerror(number)), tmp_path))
+    status = refusal(translated(OSError(number, os.strerror(number)), tmp_path))
     assert (status.code, status.enhanced) == answer
 
 
