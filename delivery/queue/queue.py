@@ -314,6 +314,13 @@ class Queue:
     async def tls_counts(self, day: int, domain: str) -> dict[TlsKey, int]:
         return await self._database.read(lambda c: tls_counts.counts(c, day, domain))
 
+    async def claim_tls(self, day: int, domain: str, term: float) -> frozenset[str] | None:
+        now = self._clock.now()
+        return await self._database.write(lambda c: tls_counts.claim(c, day, domain, now=now, term=term))
+
+    async def posted_tls(self, day: int, domain: str, done: Collection[str]) -> None:
+        await self._database.write(lambda c: tls_counts.posted(c, day, domain, done))
+
     async def settle_tls(self, day: int, domain: str, mails: Sequence[NewMessage]) -> None:
         """`ConflictError` when another worker was quicker; then nothing was done."""
         now = self._clock.now()

@@ -1,13 +1,14 @@
 """Counts of TLS sessions, kept by day and domain until their report is made (RFC 8460 4). Numbers and words only.
 
 A day's counts of a domain leave in the same transaction in which the mail that reports them enters the queue: whichever
-worker does it first, there is one report (compare `reports`).
+worker does it first, there is one report (compare `reports`). What is posted leaves nothing in the queue: who posts
+takes the report for himself first, and says what was taken of him.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from sqlalchemy import Connection, delete, select, update
@@ -17,7 +18,7 @@ from delivery.queue.entering import enqueue
 from delivery.queue.leases import NONE
 from delivery.queue.once import insert_once
 from delivery.queue.rows import NewMessage
-from delivery.queue.schema import tls
+from delivery.queue.schema import about, tls
 
 PAGE = 1000  # domains of a day handled at a time
 ROWS = 2000  # of one domain and day in a report; what is past them is dropped: someone varies names or addresses
@@ -93,10 +94,44 @@ def counts(connection: Connection, day: int, domain: str) -> dict[TlsKey, int]:
     }  # fmt: skip
 
 
+def claim(connection: Connection, day: int, domain: str, *, now: float, term: float) -> frozenset[str] | None:
+    """Who may post a report for `term` seconds, and where it was posted already (`posted`); None: another worker does
+    so now, or it is settled. Who dies over it leaves it to others when its time is over."""
+    key = _claimed(day, domain)
+    known = connection.execute(select(about.c.value).where(about.c.key == key)).scalar()
+    until, *done = str(known or "0").split()
+    if now < float(until) <= now + term:  # further away: of a clock that ran ahead
+        return None
+    value = " ".join((f"{now + term:.0f}", *done))
+    if known is None:
+        mine = insert_once(connection, about, {"key": key, "value": value})
+    else:
+        taken = update(about).where(about.c.key == key, about.c.value == known).values(value=value)
+        mine = connection.execute(taken).rowcount == 1
+    if not mine:
+        return None
+    here = (tls.c.day == day) & (tls.c.domain == domain)
+    if connection.execute(select(tls.c.key).where(here).limit(1)).first() is None:
+        connection.execute(delete(about).where(about.c.key == key))
+        return None
+    return frozenset(done)
+
+
+def posted(connection: Connection, day: int, domain: str, done: Iterable[str]) -> None:
+    """Give up the claim; `done`: words, without blanks, for where the report need not be posted again."""
+    value = " ".join(("0", *sorted(done)))
+    connection.execute(update(about).where(about.c.key == _claimed(day, domain)).values(value=value))
+
+
+def _claimed(day: int, domain: str) -> str:
+    return f"tls-{hashlib.sha256(f'{day} {domain}'.encode()).hexdigest()[:28]}"
+
+
 def settle(connection: Connection, day: int, domain: str, mails: Sequence[NewMessage], *, now: float) -> None:
     """Forget a day's counts and queue what reports them. `ConflictError` when another worker was quicker."""
     gone = connection.execute(delete(tls).where(tls.c.day == day, tls.c.domain == domain)).rowcount
     if not gone:
         raise ConflictError("the report is already on its way", code="report-sent")
+    connection.execute(delete(about).where(about.c.key == _claimed(day, domain)))
     for mail in mails:
         enqueue(connection, mail, now=now, lease=NONE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -30,6 +30,7 @@ from smtp.outbound.tls_report import MEDIA, TlsReport, build, destinations, mail
 FLUSH = 60.0  # seconds between two flushes of the counts
 LOOK = 3600.0  # between two looks for reports that are due
 SPREAD = 4 * 3600  # reports leave within so long after midnight, each domain's at its own time (RFC 8460 5.5)
+CLAIM = 900.0  # seconds for which one worker alone posts a report
 GIVE_UP = 2  # days after which a report that cannot be posted is dropped
 
 _log = get(__name__)
@@ -47,6 +48,10 @@ class TlsLedger(Protocol):
     async def tls_days(self, before: int) -> list[tuple[int, str]]: ...
 
     async def tls_counts(self, day: int, domain: str) -> dict[TlsKey, int]: ...
+
+    async def claim_tls(self, day: int, domain: str, term: float) -> frozenset[str] | None: ...
+
+    async def posted_tls(self, day: int, domain: str, done: Collection[str]) -> None: ...
 
     async def settle_tls(self, day: int, domain: str, mails: Sequence[NewMessage]) -> None: ...
 
@@ -113,28 +118,39 @@ class TlsReporter:
             sender, signers = await self._sender()
             counts = await self._queue.tls_counts(day, domain)
             report = build(day, domain, counts, submitter=self._hostname, contact=f"postmaster@{self._hostname}")
-            if not await self._posted(report, uris) and not last:
+            if not await self._posted(report, [uri for uri in uris if uri.lower().startswith("https:")], last=last):
                 return
             mails = [await self._mail(report, sender, signers, to) for to in _addresses(uris)]
             _log.info("tls-report", domain=domain, day=day, sessions=report.sessions, failures=report.failures)
         await self._queue.settle_tls(day, domain, mails)
 
-    async def _posted(self, report: TlsReport, uris: Sequence[str]) -> bool:
-        """RFC 8460 5.4; whether there is nothing left to post."""
-        done = True
-        for uri in uris:
-            if not uri.lower().startswith("https:"):
-                continue
-            try:
-                reply = await self._https.post(uri, report.data, MEDIA)
-                good = 200 <= reply.status < 300
-                cause = str(reply.status)
-            except HttpsFailed as error:
-                good, cause = False, error.reason
-            if not good:
-                _log.warning("tls-report-not-posted", domain=report.domain, cause=cause)
-            done = done and good
-        return done
+    async def _posted(self, report: TlsReport, uris: Sequence[str], *, last: bool) -> bool:
+        """RFC 8460 5.4; whether nothing is left to post, or nothing will be (`last`). By one worker at a time, and to
+        each place once: the same report twice would be counted twice."""
+        if not uris:
+            return True
+        taken = await self._queue.claim_tls(report.day, report.domain, CLAIM)
+        if taken is None:
+            return False  # another worker posts it
+        done = set(taken)
+        try:
+            for uri in uris:
+                if _short(uri) not in done and await self._posted_to(uri, report):
+                    done.add(_short(uri))
+        finally:
+            await self._queue.posted_tls(report.day, report.domain, done)
+        return last or done.issuperset(map(_short, uris))
+
+    async def _posted_to(self, uri: str, report: TlsReport) -> bool:
+        try:
+            reply = await self._https.post(uri, report.data, MEDIA)
+            cause = str(reply.status)
+            if 200 <= reply.status < 300:
+                return True
+        except HttpsFailed as error:
+            cause = error.reason
+        _log.warning("tls-report-not-posted", domain=report.domain, cause=cause)
+        return False
 
     async def _sender(self) -> tuple[Address, tuple[Signer, ...]]:
         for name in parents(self._hostname):
@@ -160,6 +176,10 @@ def _addresses(uris: Sequence[str]) -> list[Address]:
             except AddressError:
                 continue
     return found
+
+
+def _short(uri: str) -> str:
+    return hashlib.sha256(uri.encode()).hexdigest()[:12]
 
 
 def _delay(domain: str) -> float:

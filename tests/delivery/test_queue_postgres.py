@@ -195,10 +195,11 @@ TLS_KEY = tls_counts.TlsKey(1, "r.test", "{}", "", "", "", "", "")
     [
         (lambda c: planning.replan(c, STAND, NOW), (0.0, 0.0)),
         (lambda c: tls_counts.add(c, {TLS_KEY: 2}), (None, None)),
+        (lambda c: tls_counts.claim(c, 1, "r.test", now=NOW, term=9.0), (None, None)),  # there are no counts
         (lambda c: greylist.ask(c, "k", NOW, TERMS), (Greylisting.NEW, Greylisting.NEW)),
         (lambda c: vacations.tell_once(c, "acc", "x@one.test", NOW), (True, False)),
     ],
-    ids=["clock", "tls", "greylist", "vacation"],
+    ids=["clock", "tls", "claim", "greylist", "vacation"],
 )
 async def test_two_who_make_the_same_row_at_the_same_moment(
     engine: AsyncEngine, act: Callable[[Connection], object], told: tuple[object, object]

@@ -54,12 +54,15 @@ def test_where_reports_go(records: list[bytes], expected: tuple[str, ...]) -> No
 
 class Web:
     def __init__(self) -> None:
-        self.status, self.reason = 201, ""
+        self.status, self.reason, self.refused = 201, "", ""
         self.posts: list[tuple[str, bytes, str]] = []
 
     async def post(self, url: str, body: bytes, media: str) -> HttpsReply:
+        await asyncio.sleep(0)  # others run meanwhile
         if self.reason:
             raise HttpsFailed(self.reason)
+        if url == self.refused:
+            return HttpsReply(500, "", b"")
         self.posts.append((url, body, media))
         return HttpsReply(self.status, "", b"")
 
@@ -328,6 +331,46 @@ async def test_a_report_is_posted_and_tried_again_for_a_day(place: Place) -> Non
     assert (url, media) == ("https://r.test/tls", "application/tlsrpt+gzip")
     assert json.loads(gzip.decompress(data))["report-id"].endswith("@mx.dept.test")
     assert len(await place.queued()) == 1
+
+
+async def test_a_report_is_posted_by_one_worker_of_several_that_look_at_once(place: Place) -> None:
+    place.rua("https://r.test/tls,mailto:tls@r.test")
+    place.note()
+    await place.counts.flush()
+    place.clock.advance(DAY + 5 * 3600)
+    [(day, domain)] = await place.queue.tls_days(10**6)
+    await asyncio.gather(*(place.reporter.report_due() for _ in range(4)))
+    await place.reporter.report_due()
+    assert len(place.web.posts) == 1
+    assert len(await place.queued()) == 1
+    assert await place.queue.claim_tls(day, domain, 900) is None  # who read the list before it was settled
+
+
+async def test_a_report_is_not_posted_again_where_it_was_taken(place: Place) -> None:
+    place.rua("https://good.test/tls,https://bad.test/tls,mailto:tls@r.test")
+    place.note()
+    place.web.refused = "https://bad.test/tls"
+    await place.next_day()
+    await place.reporter.report_due()
+    assert await place.queued() == []
+    place.web.refused = ""
+    await place.reporter.report_due()
+    assert [url for url, _, _ in place.web.posts] == ["https://good.test/tls", "https://bad.test/tls"]
+    assert len(await place.queued()) == 1
+
+
+async def test_what_a_worker_wanted_to_post_when_it_was_killed_is_posted_by_another(place: Place) -> None:
+    place.rua("https://r.test/tls")
+    place.note()
+    await place.counts.flush()
+    place.clock.advance(DAY + 5 * 3600)
+    [(day, domain)] = await place.queue.tls_days(10**6)
+    assert await place.queue.claim_tls(day, domain, 900) == frozenset()
+    await place.reporter.report_due()
+    assert place.web.posts == []
+    place.clock.advance(901)
+    await place.reporter.report_due()
+    assert len(place.web.posts) == 1
 
 
 async def test_a_report_nobody_takes_is_given_up(place: Place) -> None:
