@@ -1,9 +1,12 @@
 # Two doors: `make run` (a demonstration) and `make test` (everything the tests need, and the tests).
 PYTHON ?=
+RELEASE ?= trixie
+TARGET ?= test
+ROOT ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench fuzz torture thunderbird unit interop faults packages clean
+.PHONY: run test test-debian check bench fuzz torture thunderbird unit interop faults packages clean
 
 run: $(VENV)/.run
 	@$(BIN)/beffroi demo
@@ -39,6 +42,10 @@ fuzz: $(VENV)/.fuzz
 thunderbird: $(VENV)/.test
 	@deploy/packages.sh thunderbird xvfb
 	$(BIN)/pytest -q tests/thunderbird/day.py
+
+# Everything again in a Debian of another release; apart from `make test` for the system that is installed for it.
+test-debian:
+	@deploy/debian.sh $(RELEASE) $(TARGET) $(ROOT)
 
 packages:
 	@deploy/packages.sh
