@@ -49,6 +49,8 @@ _BULK = frozenset({b"bulk", b"list", b"junk"})
 _SUPPRESS, _SUPPRESSED = b"x-auto-response-suppress", frozenset({b"all", b"oof", b"autoreply"})
 _ADDRESSED = (b"to", b"cc", b"resent-to", b"resent-cc")
 
+_COMMENT = re.compile(rb"\([^()]*\)")
+
 _log = log.get(__name__)
 
 
@@ -78,7 +80,8 @@ def withheld(
 
 
 def _word(field: Field) -> bytes:
-    return field.value.partition(b";")[0].strip().lower()
+    """RFC 3834 5: comments may stand around the word, parameters behind it."""
+    return _COMMENT.sub(b" ", field.value).partition(b";")[0].strip().lower()
 
 
 def _named(head: Head, limits: Limits) -> set[str]:

@@ -154,6 +154,8 @@ def reason(
     [
         ([], ""),
         ([b"Auto-Submitted: no"], ""),
+        ([b"Auto-Submitted: (said by) no (a person)"], ""),
+        ([b"Auto-Submitted: (no) auto-replied"], "auto-submitted"),
         ([b"Auto-Submitted: auto-generated"], "auto-submitted"),
         ([b"Auto-Submitted: auto-replied; owner-email=x"], "auto-submitted"),
         ([b"Precedence: bulk"], "bulk"),
