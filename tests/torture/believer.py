@@ -44,11 +44,13 @@ def numbers(text: bytes) -> list[int]:
 @dataclass
 class Believer:
     """`messages` by number; `highest` is the mod-sequence a client may come back with (RFC 7162 6). `uid_only`: numbers
-    are never told (RFC 9586), the nameless stand behind the others then."""
+    are never told (RFC 9586), the nameless stand behind the others then. `any_time`: removals may be told
+    whenever they happen (RFC 5465)."""
 
     name: str
     qresync: bool = False
     uid_only: bool = False
+    any_time: bool = False
     messages: list[Known] = field(default_factory=list)
     selected: bool = False
     selecting: bool = False
@@ -144,9 +146,13 @@ class Believer:
         else:
             self._fetched(number, items)
 
+    def _may_remove(self, what: str, command: str) -> None:
+        withheld = not self.any_time and (not command or command in BY_NUMBER)
+        if withheld or self.selecting:
+            self._fault(f"{what} during {command or 'nothing'}")
+
     def _expunge(self, number: int, command: str) -> None:
-        if not command or command in BY_NUMBER or self.selecting:
-            self._fault(f"EXPUNGE during {command or 'nothing'}")
+        self._may_remove("EXPUNGE", command)
         if self.qresync:
             self._fault("EXPUNGE where VANISHED is due")
         if not 1 <= number <= len(self.messages):
@@ -164,8 +170,7 @@ class Believer:
             elif still := [each.uid for each in self.messages if each.uid in uids]:
                 self._fault(f"VANISHED (EARLIER) of what is there: {still}")
             return
-        if not command or command in BY_NUMBER or self.selecting:
-            self._fault(f"VANISHED during {command or 'nothing'}")
+        self._may_remove("VANISHED", command)
         gone = set(uids)
         there = [each for each in self.messages if each.uid in gone]
         unknown = gone - {each.uid for each in there}

@@ -124,7 +124,7 @@ async def run(ports: list[int], seed: int, seconds: float, each: int) -> Counted
     return counted
 
 
-def torture(room: Path, seed: int, seconds: float, processes: int = 2, each: int = 5) -> Counted:
+def torture(room: Path, seed: int, seconds: float, processes: int = 2, each: int = 6) -> Counted:
     data = room / f"clients{seed}"
     initialise(data)
     with servers(data, processes) as ports:

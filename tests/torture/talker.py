@@ -14,10 +14,12 @@ from tests.torture.believer import Believer, numbers
 FLAGS = (b"\\Seen", b"\\Flagged", b"\\Answered", b"\\Draft", b"$Work", b"Later")
 TARGET = b"Archive"
 FEW = 8  # messages below which the clients append rather than remove
-ENABLES = {"qresync": b"QRESYNC", "rev2": b"IMAP4rev2", "uid-only": b"QRESYNC UIDONLY"}
-COME_BACK = ("qresync", "uid-only")
+ENABLES = {"qresync": b"QRESYNC", "rev2": b"IMAP4rev2", "uid-only": b"QRESYNC UIDONLY", "notify": b"QRESYNC"}
+COME_BACK = ("qresync", "uid-only", "notify")
 WITH_MODSEQ = ("condstore", *COME_BACK)
-KINDS = ("plain", "qresync", "condstore", "rev2", "uid-only")
+BY_UID = ("uid-only", "notify")  # whose numbers may change at any time (RFC 5465 5.3), or are never told
+KINDS = ("plain", "qresync", "condstore", "rev2", "uid-only", "notify")
+NOTIFY = b"NOTIFY SET (selected (MessageNew (UID FLAGS MODSEQ) MessageExpunge FlagChange))"
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Talker:
         shared: Shared,
     ) -> None:
         self.client, self.again, self.kind, self.dice, self.shared = client, again, kind, dice, shared
-        self.view = Believer(name, qresync=kind in COME_BACK, uid_only=kind == "uid-only")
+        self.view = Believer(name, qresync=kind in COME_BACK, uid_only=kind == "uid-only", any_time=kind == "notify")
         self.commands = 0
 
     # --- the wire --------------------------------------------------------------------------------------------------
@@ -56,15 +58,19 @@ class Talker:
 
     async def _answered(self, kind: str) -> bytes:
         while True:
-            line = await self.client.line()
+            line = await self._line()
             if line.startswith(b"t "):
                 self.view.end(line)
                 if line.startswith(b"t BAD") or b"SERVERBUG" in line:
                     self.view.faults.append(f"{self.view.name}: {kind}: {line!r}")
                 return line
-            if not line or line.startswith(b"* BYE"):
-                raise AssertionError(f"{self.view.name}: the connection ended: {line!r}")
             self.view.hear(line, kind)
+
+    async def _line(self) -> bytes:
+        line = await self.client.line()
+        if not line or line.startswith(b"* BYE"):
+            raise AssertionError(f"{self.view.name}: the connection ended: {line!r}")
+        return line
 
     async def begin(self) -> None:
         await self._enable()
@@ -73,6 +79,8 @@ class Talker:
     async def _enable(self) -> None:
         if self.kind in ENABLES:
             await self.ask(b"ENABLE " + ENABLES[self.kind])
+        if self.kind == "notify":
+            await self.ask(NOTIFY)
 
     async def select(self, *, back: bool) -> None:
         view, known = self.view, b" (CONDSTORE)" if self.kind == "condstore" else b""
@@ -98,7 +106,7 @@ class Talker:
 
     async def catch_up(self) -> None:
         """UIDs and flags of what is not known yet, as a client does after EXISTS; again, when more comes meanwhile."""
-        while self.kind == "uid-only" and any(each.flags is None for each in self.view.messages):
+        while self.kind in BY_UID and any(each.flags is None or not each.uid for each in self.view.messages):
             await self.ask(b"UID FETCH 1:* (FLAGS MODSEQ)", "UID")
         while first := next((place for place, each in enumerate(self.view.messages, 1) if each.flags is None), 0):
             items = b"(UID FLAGS MODSEQ)" if self.kind in WITH_MODSEQ else b"(UID FLAGS)"
@@ -124,7 +132,7 @@ class Talker:
         low, high = sorted(self.dice.choices(range(1, count + 1), k=2))
         high = min(high, low + 5)
         uids = [each.uid for each in self.view.messages[low - 1 : high]]
-        if self.kind != "uid-only" and self.dice.random() < 0.5:
+        if self.kind not in BY_UID and self.dice.random() < 0.5:
             return b"%d:%d" % (low, high), uids, False
         return b"%d:%d" % (uids[0], uids[-1]), uids, True
 
@@ -148,7 +156,8 @@ class Talker:
 
     async def idle(self) -> None:
         await self.client.raw(b"t IDLE\r\n")
-        assert (await self.client.line()).startswith(b"+")
+        while not (line := await self._line()).startswith(b"+"):
+            self.view.hear(line, "IDLE")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.dice.random() / 20):
                 while True:
@@ -157,7 +166,7 @@ class Talker:
         await self._answered("IDLE")
 
     async def search(self) -> None:
-        uid = b"UID " if self.kind == "uid-only" else b""
+        uid = b"UID " if self.kind in BY_UID else b""
         keys = (b"SEARCH UNSEEN", b"SEARCH RETURN (ALL) UID 1:*", b"SORT (ARRIVAL) UTF-8 ALL")
         await self.ask(uid + self.dice.choice(keys))
 
