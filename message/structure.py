@@ -5,11 +5,52 @@ Nesting is bounded by `limits.mime_depth`, so is the recursion here.
 
 from __future__ import annotations
 
+import re
+
 from message.media import Media
 from message.mime import Structure
 from message.parameters import Pairs
 from message.parts import Part, PartKind
 from message.wire import nstring, string
+
+_TOKEN = re.compile(rb'\(|\)|"(?:[^"\\]|\\.)*"|\{(\d+)\}\r\n|[^ ()"{]+|\x20', re.DOTALL)
+_GLOBAL = b'("message" "global" '
+_FIELDS, _INSIDE = 7, 10  # elements of a part: of every one, up to its octets; with envelope, body and lines
+
+
+def of_rev1(wire: bytes) -> bytes:
+    """A form that `forms` made, for clients of RFC 3501: their grammar knows a message in MESSAGE/RFC822 alone, so that
+    MESSAGE/GLOBAL, which came with RFC 9051, is a body-type-basic, without the envelope and the body inside."""
+    if _GLOBAL not in wire:
+        return wire
+    kept, at = [], 0
+    for start, end in _insides(wire):
+        if start >= at:  # else within one that is left out
+            kept.append(wire[at:start])
+            at = end
+    return b"".join((*kept, wire[at:]))
+
+
+def _insides(wire: bytes) -> list[tuple[int, int]]:
+    """Where envelope, body and lines of each MESSAGE/GLOBAL stand, in the order of their beginnings."""
+    found: list[tuple[int, int]] = []
+    open_lists: list[tuple[int, list[int]]] = []  # where each began, and where its elements end
+    at = 0
+    while at < len(wire) and (token := _TOKEN.match(wire, at)):
+        at = token.end() + int(token[1] or 0)
+        if token[0] == b"(":
+            open_lists.append((token.start(), []))
+            continue
+        if token[0] == b" ":
+            continue
+        if token[0] == b")":
+            start, ends = open_lists.pop()
+            # Under a transfer encoding it has no envelope: what follows its octets is no list.
+            if wire.startswith(_GLOBAL, start) and wire.startswith(b" (", ends[_FIELDS - 1]):
+                found.append((ends[_FIELDS - 1], ends[_INSIDE - 1]))
+        if open_lists:
+            open_lists[-1][1].append(at)
+    return sorted(found)
 
 
 def forms(structure: Structure) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from core.errors import NotFoundError
 from imap.commands.fetch.items import Body
@@ -32,7 +32,7 @@ _URL = re.compile(
     r"(?:/;SECTION=(?P<section>[^;]+?))?(?:/;PARTIAL=(?P<start>[0-9]{1,19})(?:\.(?P<length>[1-9][0-9]{0,18}))?)?",
     re.IGNORECASE,
 )
-_TELLABLE = re.compile(r"[!-\\^-~]+")  # resp-text-code: printable, no "]"
+_TELLABLE = "!\"#$%&'()*+,/:;<=>?@[\\^`{|}"  # beside letters, digits and "_.-~", which always are
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,6 @@ def _body(match: re.Match[str], url: bytes) -> Body:
 
 
 def _bad(url: bytes) -> No:
-    """RFC 4469 4: the URL is told when it can be told (promise P9)."""
-    text = url.decode("ascii", "replace")
-    told = f"BADURL {text}" if len(text) <= MAX_URL and _TELLABLE.fullmatch(text) else "BADURL"
-    return No("this URL names nothing here", told)
+    """RFC 4469 4, 5: the URL is always told. What a response code cannot hold, "]", and what nothing of ours may
+    (promise P9), stands percent-encoded there; of one that is too long the beginning."""
+    return No("this URL names nothing here", f"BADURL {quote(url[:MAX_URL], safe=_TELLABLE)}")

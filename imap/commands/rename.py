@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from core.errors import MailError
 from core.log import get
+from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.commands.guards import check_new_name
 from imap.commands.metadata import reader
@@ -20,8 +21,11 @@ log = get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rename:
+    """`told`: the former name as the client wrote it, when it or the new one is another spelling."""
+
     old: str
     new: str
+    told: str = ""
 
 
 def _parse(scanner: Scanner) -> Rename:
@@ -31,7 +35,8 @@ def _parse(scanner: Scanner) -> Rename:
     scanner.space()
     new = scanner.mailbox()
     scanner.end()
-    return Rename(old, new)
+    (_, spelt), (_, other) = scanner.names
+    return Rename(old, new, spelt or (old if other else ""))
 
 
 async def _handle(session: Session, rename: Rename) -> Ok:
@@ -44,6 +49,8 @@ async def _handle(session: Session, rename: Rename) -> Ok:
     if rename.old == INBOX:
         await _copy_annotations(session, new)
     await session.named(rename.old, new)
+    if rename.told and session.utf8:  # RFC 9051 6.3.6: the new name as it is, OLDNAME as it was supplied
+        session.writer.write(responses.listed("LIST", [], new, utf8=True, old_name=rename.told))
     return Ok("RENAME completed")
 
 
@@ -60,4 +67,4 @@ async def _copy_annotations(session: Session, new: str) -> None:
         log.warning("annotations-not-copied", reason=error.code)
 
 
-RENAME = Command("RENAME", AFTER_LOGIN, _parse, _handle, tells_spelling=(("\\NonExistent",), ()))
+RENAME = Command("RENAME", AFTER_LOGIN, _parse, _handle)

@@ -39,20 +39,24 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Select:
+    """`spelt`: the name as the client wrote it, when it is another spelling."""
+
     name: str
     condstore: bool = False
     resync: Resync | None = None
+    spelt: str = ""
 
 
 def parse(scanner: Scanner) -> Select:
     """select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"] (RFC 4466 2.1)"""
     scanner.space()
     name = scanner.mailbox()
+    spelt = scanner.names[-1][1]
     params: dict[str, Resync | None] = {}
     if scanner.try_space():
         params = dict(scanner.parenthesised(lambda: _param(scanner)))
     scanner.end()
-    return Select(name, "CONDSTORE" in params, params.get("QRESYNC"))
+    return Select(name, "CONDSTORE" in params, params.get("QRESYNC"), spelt)
 
 
 def _param(scanner: Scanner) -> tuple[str, Resync | None]:
@@ -136,7 +140,7 @@ async def _open(session: Session, asked: Select, *, examined: bool) -> None:
     if (known := asked.resync) and known.uidvalidity == snapshot.uidvalidity:
         missed = await since(selected, known.modseq, known.known, known.match, untold=True)
     session.select(selected)
-    session.writer.write(describe(session, selected, selected.view.snapshot))
+    session.writer.write(describe(session, selected, selected.view.snapshot, asked.spelt))
     await _tell_missed(session, missed)
 
 
@@ -149,9 +153,9 @@ def begun(session: Session, selected: Selected, *, examined: bool) -> Selected:
     return selected
 
 
-def describe(session: Session, selected: Selected, snapshot: Snapshot) -> bytes:
+def describe(session: Session, selected: Selected, snapshot: Snapshot, spelt: str = "") -> bytes:
     """With the LIST response that IMAP4rev2 asks for and without what it dropped, once that is enabled (RFC 9051
-    6.3.2, appendix E)."""
+    6.3.2, appendix E). One LIST only (6.3.9.3), with OLDNAME where the client wrote `spelt`."""
     folder = snapshot.folder
     parts = [
         responses.flags(snapshot.keywords),
@@ -161,9 +165,10 @@ def describe(session: Session, selected: Selected, snapshot: Snapshot) -> bytes:
             uidnext=snapshot.uidnext, uidvalidity=snapshot.uidvalidity, modseq=snapshot.modseq, folder_id=folder.id
         ),
     ]
-    if session.rev2:
+    if session.rev2 or (session.utf8 and spelt):
         uses = [folder.special_use] if folder.special_use else []
-        parts.append(responses.listed("LIST", uses, selected.name, utf8=True))
+        parts.append(responses.listed("LIST", uses, selected.name, utf8=True, old_name=spelt))
+    if session.rev2:
         return b"".join(parts)
     parts.insert(2, responses.recent(snapshot.recent))
     if snapshot.first_unseen and not session.uid_only:  # a message number
@@ -193,5 +198,5 @@ def _told(view: View, number: SeqNum, row: Message, *, uid_only: bool) -> bytes:
     return responses.fetch_flags(number, have, uid=row.uid, modseq=row.modseq, uid_only=uid_only)
 
 
-SELECT = Command("SELECT", AFTER_LOGIN, parse, _select, tells_updates=False, tells_spelling=((),))
-EXAMINE = Command("EXAMINE", AFTER_LOGIN, parse, _examine, tells_updates=False, tells_spelling=((),))
+SELECT = Command("SELECT", AFTER_LOGIN, parse, _select, tells_updates=False)
+EXAMINE = Command("EXAMINE", AFTER_LOGIN, parse, _examine, tells_updates=False)

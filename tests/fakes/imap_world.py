@@ -26,6 +26,7 @@ from store.store import Store
 from store.types import AccountRef
 from tests.fakes.memory_store import MemoryAccount, MemoryStore
 from tests.fakes.sharing import MemoryAnnotations, MemorySharing
+from tests.imap.syntax import responses as syntax
 
 PATIENCE = 30.0  # seconds a test waits for what must come; a loaded machine needs its time
 PASSWORD = "correct horse battery"
@@ -111,11 +112,12 @@ def client_context() -> ssl.SSLContext:
 
 
 class Client:
-    """One connection. Every wait has a deadline."""
+    """One connection. Every wait has a deadline, and every response is read as a strict client would."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.greeting = b""
+        self.mode = syntax.Mode()
 
     async def raw(self, data: bytes) -> None:
         self.writer.write(data)
@@ -129,6 +131,9 @@ class Client:
             while line.endswith(b"}\r\n"):
                 size = int(line[line.rindex(b"{") + 1 : -3])
                 line += await self.reader.readexactly(size) + await self.reader.readline()
+        if line:
+            syntax.check(line, self.mode)
+            self.mode = syntax.after(line, self.mode)
         return line.removesuffix(b"\r\n")
 
     async def until(self, tag: bytes) -> list[bytes]:
@@ -142,7 +147,10 @@ class Client:
 
     async def ask(self, command: bytes, tag: bytes = b"a") -> list[bytes]:
         await self.raw(tag + b" " + command + b"\r\n")
-        return await self.until(tag)
+        lines = await self.until(tag)
+        if command.upper() == b"UNAUTHENTICATE" and lines[-1].startswith(tag + b" OK"):
+            self.mode = syntax.Mode()  # RFC 8437 3
+        return lines
 
     async def ok(self, command: bytes) -> list[bytes]:
         """`ask`, and it must be OK."""

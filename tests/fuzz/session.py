@@ -1,6 +1,7 @@
 """Whole commands of a stranger, and of somebody logged in, in each state of an IMAP session, over a store in memory.
 
-One tagged answer for each command, no bug (SERVERBUG), no control character in what is said.
+One tagged answer for each command, no bug (SERVERBUG), no control character in what is said, and nothing that the
+grammar of responses does not admit.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from store.types import AccountRef
 from tests.fakes.imap_session import MemoryOutlet
 from tests.fakes.imap_world import PASSWORD, MemoryDirectory
 from tests.fakes.memory_store import MemoryStore
+from tests.imap.syntax import responses as syntax
 
 BOUNDS = Bounds(line=4096, literals=4096, discard=1 << 16, stream=True)
 MAIL = b"Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"
@@ -110,10 +112,19 @@ async def _session(before: tuple[bytes, ...], data: bytes) -> None:
         said = bytes(outlet.data)
         if b"[SERVERBUG]" in said or len(_ANSWER.findall(_without_literals(said))) != 1 or _CONTROL.search(said):
             raise AssertionError(f"{before}: {command!r}: {said!r}")
+        _read(session, said, translated={language, session.language} != {DEFAULT})
         if {language, session.language} != {DEFAULT}:  # RFC 5255 3.2: what is said to people is UTF-8 from then on
             said = _SPOKEN.sub(lambda line: line[0].decode("utf-8").encode("ascii", "replace"), said)
         if Feature.UTF8 not in session.features and Feature.REV2 not in session.features and not said.isascii():
             raise AssertionError(f"{before}: {command!r}: {said!r}")
+
+
+def _read(session: Session, said: bytes, *, translated: bool) -> None:
+    """As a strict client of this session would. Raises `Ungrammatical`."""
+    rev2 = Feature.REV2 in session.features
+    mode = syntax.Mode(utf8=rev2 or Feature.UTF8 in session.features, rev2=rev2, language=translated)
+    for response in syntax.split(said):
+        syntax.check(response, mode)
 
 
 def _commands(data: bytes) -> list[bytes]:

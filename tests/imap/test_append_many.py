@@ -245,8 +245,9 @@ async def test_catenate_of_nothing_and_of_too_much() -> None:
         assert (await many(client, b" CATENATE (FOO x)")).startswith(b"a BAD")
         twice = b' CATENATE (URL "/INBOX/;UID=1" URL "/INBOX/;UID=1")'
         assert (await many(client, twice)).startswith(b"a NO [TOOBIG]")
-        for url in (b"/INBOX/;UID=1\x01", b"/IN]BOX/;UID=1"):  # promise P9
-            assert b"[BADURL] " in await many(client, b' CATENATE (URL "%b")' % url)
+        # Promise P9; RFC 4469 5: BADURL has its URL always
+        for url, told in ((b"/INBOX/;UID=1\x01", b"/INBOX/;UID=1%01"), (b"/IN]BOX/;UID=1", b"/IN%5DBOX/;UID=1")):
+            assert b"[BADURL %b] " % told in await many(client, b' CATENATE (URL "%b")' % url)
 
 
 async def test_literal8_is_a_literal_without_nul() -> None:

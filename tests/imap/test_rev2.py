@@ -51,6 +51,21 @@ async def test_names_are_utf8_and_searches_are_esearches() -> None:
         assert (await client.ok(b"STATUS INBOX (MESSAGES DELETED SIZE)"))[0].startswith(b"* STATUS INBOX (")
 
 
+async def test_rfc9051_7_2_2_a_message_global_has_its_structure_once_imap4rev2_is_enabled() -> None:
+    """Until then RFC 3501 binds, whose grammar has no envelope in it. For one message and for many."""
+    mail = b"Content-Type: message/global\r\n\r\nSubject: x\r\n\r\n\r\n"
+    async with World() as world, selected(world, mail, mail) as client:
+        first = b'("message" "global" NIL NIL NIL "7bit" 16'
+        expected = [b"* %d FETCH (BODYSTRUCTURE %b NIL NIL NIL NIL))" % (n, first) for n in (1, 2)]
+        assert (await client.ok(b"FETCH 1:* BODYSTRUCTURE"))[:-1] == expected
+        assert (await client.ok(b"FETCH 1 (BODY UID)"))[:-1] == [b"* 1 FETCH (BODY %b) UID 1)" % first]
+        await client.ok(b"ENABLE IMAP4rev2")
+        inside = b' (NIL "x" NIL NIL NIL NIL NIL NIL NIL NIL) ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 2 1'
+        told = b"%b%b) 3) UID 1)" % (first, inside)
+        assert (await client.ok(b"FETCH 1 (BODY UID)"))[:-1] == [b"* 1 FETCH (BODY " + told]
+        assert all(inside in line for line in (await client.ok(b"FETCH 1:* BODYSTRUCTURE"))[:-1])
+
+
 async def test_what_it_kept_is_as_before() -> None:
     async with World() as world:
         (await world.account()).deliver(MAIL, "INBOX", Flag.SEEN)

@@ -46,15 +46,18 @@ async def test_two_spellings_of_unicode_are_one_name() -> None:
         await client.ok(b"CREATE x")
         gone, odd = b"\\NonExistent".decode(), "o\u0302"
         await client.ok('CREATE "ô"'.encode())
-        assert (await client.ok(f'RENAME "{odd}" "u\u0302"'.encode()))[:2] == [
-            f'* LIST ({gone}) "/" "ô" ("OLDNAME" ("{odd}"))'.encode(),
-            '* LIST () "/" "û" ("OLDNAME" ("u\u0302"))'.encode(),
+        # RFC 9051 6.3.6: OLDNAME is the existing name as it was supplied, the name the new one as it is.
+        assert (await client.ok(f'RENAME "{odd}" "u\u0302"'.encode()))[:-1] == [
+            f'* LIST () "/" "û" ("OLDNAME" ("{odd}"))'.encode()
         ]
         assert (await client.ok('DELETE "u\u0302"'.encode()))[0] == (
             f'* LIST ({gone}) "/" "û" ("OLDNAME" ("u\u0302"))'.encode()
         )
         lines = await client.ok('RENAME x "e\u0301"'.encode())
-        assert lines[0] == '* LIST () "/" "é" ("OLDNAME" ("e\u0301"))'.encode()
+        assert lines[:-1] == ['* LIST () "/" "é" ("OLDNAME" (x))'.encode()]
+        lines = await client.ok('RENAME "e\u0301" y'.encode())
+        assert lines[:-1] == ['* LIST () "/" y ("OLDNAME" ("e\u0301"))'.encode()]
+        assert await client.ok(b"RENAME y z") == [b"a OK RENAME completed"]
         assert b"OLDNAME" not in b"".join(await client.ask('SELECT "o\u0302"'.encode()))  # there is none
 
 
@@ -67,6 +70,16 @@ async def test_a_login_in_utf8_is_read_like_any_other(monkeypatch: pytest.Monkey
         assert refused[-1].startswith(b"a NO [AUTHENTICATIONFAILED]")
         size = len("été à Brou".encode())
         await client.ok(f"LOGIN alice@mairie.test {{{size}+}}\r\nété à Brou".encode())
+
+
+async def test_rfc9051_6_3_2_select_lists_the_mailbox_once_with_what_it_was_called() -> None:
+    async with World() as world:
+        client = await world.login()
+        await client.ok(b"ENABLE IMAP4rev2")
+        await client.ok('CREATE "é"'.encode())
+        for command in ('SELECT "e\u0301"', 'EXAMINE "e\u0301"'):
+            listed = [line for line in await client.ok(command.encode()) if line.startswith(b"* LIST")]
+            assert listed == ['* LIST () "/" "é" ("OLDNAME" ("e\u0301"))'.encode()], command
 
 
 async def test_search_takes_no_charset_any_more() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from message import header, mime, structure, summary, wire
 from message.content import BytesContent
+from message.structure import of_rev1
 
 
 def envelope(lines: bytes) -> bytes:
@@ -116,6 +117,35 @@ def test_message_global_is_a_message() -> None:
         + base64.encodebytes("Subject: Été\n\nçà\n".encode()).replace(b"\n", b"\r\n")
     )
     assert b"Subject" not in encoded
+
+
+def test_rfc3501_9_message_global_is_a_basic_part_before_imap4rev2() -> None:
+    inner = b'Content-Type: message/global\r\n\r\nSubject: \\ ("message" "global"\xc3\xa9\r\n\r\nx\r\n'
+    part = b"--b\r\nContent-Type: message/global\r\nContent-Disposition: inline\r\n\r\n"
+    encoded = b"--b\r\nContent-Type: message/global\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==\r\n"
+    full, plain = bodies(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+        b"--b\r\n\r\nx\r\n" + part + inner + b"\r\n" + encoded + b"--b\r\nContent-Type: text/html\r\n\r\ny\r\n--b--\r\n"
+    )
+    assert full.count(b'("message" "global"') == 4  # one of them in the literal of the subject
+    assert b"{" in full
+    text = b'("text" "%b" ("charset" "us-ascii") NIL NIL "7bit" 1 0%b)'
+    message = b'("message" "global" NIL NIL NIL "%b" %d%b)'
+    size = len(inner)
+    assert of_rev1(full) == b'(%b%b%b%b "mixed" ("boundary" "b") NIL NIL NIL)' % (
+        text % (b"plain", b" NIL NIL NIL NIL"),
+        message % (b"7bit", size, b' NIL ("inline" NIL) NIL NIL'),
+        message % (b"base64", 4, b" NIL NIL NIL NIL"),
+        text % (b"html", b" NIL NIL NIL NIL"),
+    )
+    assert of_rev1(plain) == b'(%b%b%b%b "mixed")' % (
+        text % (b"plain", b""),
+        message % (b"7bit", size, b""),
+        message % (b"base64", 4, b""),
+        text % (b"html", b""),
+    )
+    usual = bodies(b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\nx\r\n")[0]
+    assert of_rev1(usual) is usual
 
 
 def test_groups_stand_in_from_and_sender() -> None:

@@ -85,6 +85,7 @@ async def _fetch(session: Session, args: FetchArgs, *, by_uid: bool, unasked: bo
         by_uid=by_uid and not session.uid_only,  # the number is the UID (RFC 9586 3)
         read_only=selected.read_only,
         with_modseq=modifiers.changed_since is not None or (unasked and session.condstore),
+        rev2=session.rev2,
     )
     if modifiers.window:  # before CHANGEDSINCE, which chooses among what lies in the window (RFC 9394 3.4)
         ranges = spans(modifiers.window.cut(await known(view, ranges)), view.uids, bridge=0)

@@ -7,13 +7,14 @@ index value looks on the wire; refuses to know sections (`section`) and sockets.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imap import responses
 from imap.commands.fetch.binary import Decoded
 from imap.commands.fetch.section import Partial, Section, Text
 from imap.wire import dates, encode
+from message.structure import of_rev1
 from store.types import Column, Message
 
 
@@ -95,6 +96,9 @@ DATE = Attribute(b"INTERNALDATE", Column.DATES, "internal_date", shown=dates.enc
 SIZE = Attribute(b"RFC822.SIZE", Column.DATES, "size", b"%d")
 ENVELOPE = Attribute(b"ENVELOPE", Column.ENVELOPE, "envelope")
 STRUCTURE = Attribute(b"BODY", Column.STRUCTURE, "body")  # without extension data
+EXTENDED = Attribute(b"BODYSTRUCTURE", Column.STRUCTURE, "bodystructure")
+# In their place until IMAP4rev2 is enabled, for RFC 3501 binds until then (RFC 9051 7.2.2).
+OF_REV1 = {item: replace(item, shown=of_rev1) for item in (STRUCTURE, EXTENDED)}
 
 MOD_SEQ = Attribute(b"MODSEQ", Column.NONE, "modseq", b"(%d)")  # RFC 7162 3.1.4.2
 
@@ -107,7 +111,7 @@ ATTRIBUTES: Mapping[bytes, Attribute] = {
         SIZE,
         ENVELOPE,
         STRUCTURE,
-        Attribute(b"BODYSTRUCTURE", Column.STRUCTURE, "bodystructure"),
+        EXTENDED,
         MOD_SEQ,
         Attribute(b"EMAILID", Column.IDS, "email_id", b"(%b)", _ascii),  # RFC 8474 5.1
         Attribute(b"THREADID", Column.IDS, "thread_id", shown=_thread_id),

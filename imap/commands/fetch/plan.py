@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imap.commands.fetch.binary import Decoded
-from imap.commands.fetch.items import MOD_SEQ, UID, Attribute, Body, Item, Octets
+from imap.commands.fetch.items import MOD_SEQ, OF_REV1, UID, Attribute, Body, Item, Octets
 from imap.commands.fetch.section import Text
 from store.types import Column
 
@@ -21,10 +21,12 @@ class Plan:
     marks_seen: bool
 
 
-def plan(items: tuple[Item, ...], *, by_uid: bool, read_only: bool, with_modseq: bool = False) -> Plan:
+def plan(
+    items: tuple[Item, ...], *, by_uid: bool, read_only: bool, with_modseq: bool = False, rev2: bool = False
+) -> Plan:
     """RFC 9051 6.4.9: answers to UID FETCH carry the UID. 6.3.3: EXAMINE never sets \\Seen. `with_modseq`: answers
     to CHANGEDSINCE carry the mod-sequence (RFC 7162 3.1.4.1)."""
-    attributes = tuple(item for item in items if isinstance(item, Attribute))
+    attributes = tuple(item if rev2 else OF_REV1.get(item, item) for item in items if isinstance(item, Attribute))
     if with_modseq and MOD_SEQ not in attributes:
         attributes = (*attributes, MOD_SEQ)
     bodies = tuple(item for item in items if isinstance(item, Body | Decoded))
