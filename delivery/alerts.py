@@ -53,6 +53,8 @@ LOCKED = Alert(
 
 
 class Alerts:
+    """Makes the mail of an alert and hands it to the queue."""
+
     def __init__(self, queue: Queue, clock: Clock, ids: Ids, hostname: str) -> None:
         self._queue = queue
         self._clock = clock

@@ -55,6 +55,8 @@ class Attempt:
 
 
 class Login:
+    """Logins with passwords, of mailboxes and of app passwords. Never raises for a refusal: each ends in a value."""
+
     def __init__(
         self, database: Database, lookups: Lookups, passwords: Passwords, clock: Clock, attempts: Attempts
     ) -> None:
@@ -67,6 +69,8 @@ class Login:
         self._under_way: dict[bytes, asyncio.Task[bool]] = {}
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
+        """`identity` as it was sent; `protocol` "imap" or "smtp"; `remote` an address. `LoginUnavailable` when the
+        database is away or too many wait for their hash."""
         try:
             result = await self._login(identity, secret, protocol, remote)
         except TemporaryError as error:

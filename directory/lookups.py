@@ -45,12 +45,13 @@ from directory.types import (
 # RFC 5321 4.5.1 demands postmaster of every domain, RFC 2142 asks for abuse (security.md row 56).
 ALWAYS = frozenset({"postmaster", "abuse"})
 CATCH_ALL = "*"  # the alias of a domain that gets what nobody else of it gets
-
-
 LOOK_EVERY = 2.0  # seconds that an answer may be behind another process's change
 
 
 class Lookups:
+    """Implements the lookups of `directory.directory.Directory`, whose methods say what is answered. They raise
+    `TemporaryError` when the database is away; answers are at most `LOOK_EVERY` behind another process."""
+
     def __init__(
         self, database: Database, clock: Clock, limits: Limits, hostname: str = "", news: News | None = None
     ) -> None:

@@ -37,6 +37,8 @@ class Means:
 
 
 class Proving:
+    """One method for each means; all answer like `login.Login.login`, and are refused where `means` lacks them."""
+
     def __init__(self, database: Database, attempts: Attempts, clock: Clock, means: Means) -> None:
         self._database = database
         self._attempts = attempts

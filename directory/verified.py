@@ -20,6 +20,8 @@ WRONG_EACH = 8  # different wrong passwords remembered for one pair
 
 
 class Proofs:
+    """Bounded: the oldest go. A right proof is known for `TTL` seconds, a wrong one as long as there is room."""
+
     def __init__(self, key: bytes, clock: Clock) -> None:
         """`key`: 32 random octets."""
         self._key = key

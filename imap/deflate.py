@@ -24,6 +24,8 @@ class DeflateError(ConnectionError):
 
 
 class Deflate:
+    """Both directions of one connection, from COMPRESS to its end or to UNAUTHENTICATE."""
+
     __slots__ = ("_behind", "_compressor", "_ended", "_full", "_inflater", "_waiting")
 
     def __init__(self) -> None:

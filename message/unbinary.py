@@ -43,27 +43,19 @@ class _Piece:
 class Converted:
     """Implements `message.content.Content` over another one."""
 
-    __slots__ = ("_content", "_head", "_pieces", "_size", "_starts")
+    __slots__ = ("_content", "_pieces", "_starts", "head", "size")
 
     def __init__(self, content: Content, pieces: list[_Piece]) -> None:
         self._content = content
         self._pieces = pieces
         self._starts = [piece.at for piece in pieces]
-        self._size = pieces[-1].at + pieces[-1].size if pieces else 0
+        self.size = pieces[-1].at + pieces[-1].size if pieces else 0
         first = pieces[0] if pieces else None
-        self._head = first.literal if first is not None and first.literal else content.head
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    @property
-    def head(self) -> bytes:
-        return self._head
+        self.head = first.literal if first is not None and first.literal else content.head
 
     def read(self, start: int, stop: int) -> bytes:
         found = []
-        stop = min(stop, self._size)
+        stop = min(stop, self.size)
         for index in range(max(bisect_right(self._starts, start) - 1, 0), len(self._pieces)):
             piece = self._pieces[index]
             if piece.at >= stop:

@@ -26,6 +26,8 @@ class _Kept:
 
 
 class Recent:
+    """`most`: messages of all answers together; past it the answer that was used longest ago goes."""
+
     def __init__(self, most: int = MOST) -> None:
         self._most, self._held = most, 0
         self._answers: OrderedDict[Question, _Kept] = OrderedDict()

@@ -22,21 +22,13 @@ RESERVE = 4 * 1024 * 1024  # reserved at once when the client declared no size
 class FileContent:
     """An open file as a `message.content.Content`; who opened it closes it."""
 
-    __slots__ = ("_fs", "_head", "_size", "fd")
+    __slots__ = ("_fs", "fd", "head", "size")
 
     def __init__(self, fs: FileSystem, fd: int, size: int, head: bytes) -> None:
-        self._fs, self.fd, self._size, self._head = fs, fd, size, head
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    @property
-    def head(self) -> bytes:
-        return self._head
+        self._fs, self.fd, self.size, self.head = fs, fd, size, head
 
     def read(self, start: int, stop: int) -> bytes:
-        return self._fs.read(self.fd, start, min(stop, self._size))
+        return self._fs.read(self.fd, start, min(stop, self.size))
 
 
 class SpooledContent(FileContent):

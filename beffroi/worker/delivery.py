@@ -27,6 +27,8 @@ _log = log.get(__name__)
 
 
 class Runner:
+    """Owns the tasks of this process: the scheduler, TLS reports, the directory's changes, keys that wait."""
+
     def __init__(self, config: Config, rooms: Rooms, stack: AsyncExitStack) -> None:
         self._rooms = rooms
         self._stack = stack

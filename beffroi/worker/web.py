@@ -61,6 +61,8 @@ class _Server(uvicorn.Server):
 
 
 class Web:
+    """The doors of this process, each with a server of its own: REST, the sites of MTA-STS, metrics."""
+
     def __init__(self, config: Config, rooms: Rooms, stack: AsyncExitStack) -> None:
         self._rooms = rooms
         self._stack = stack

@@ -18,22 +18,14 @@ class QueuedContent:
     def __init__(self, database: QueueStore, queue_id: str, size: int, head: bytes) -> None:
         self._database = database
         self._queue_id = queue_id
-        self._size = size
-        self._head = head
+        self.size = size
+        self.head = head
         self._kept: tuple[int, bytes] = (-1, b"")
 
-    @property
-    def size(self) -> int:
-        return self._size
-
-    @property
-    def head(self) -> bytes:
-        return self._head
-
     def read(self, start: int, stop: int) -> bytes:
-        stop = min(stop, self._size)
-        if stop <= len(self._head):
-            return self._head[start:stop]
+        stop = min(stop, self.size)
+        if stop <= len(self.head):
+            return self.head[start:stop]
         pieces = []
         while start < stop:
             number, offset = divmod(start, CHUNK)
