@@ -1,9 +1,9 @@
 """The server session on a socket: aiosmtpd's skeleton with what must differ (aiosmtpd is touched here only).
 
-aiosmtpd 1.4.6 brings the stream protocol, the command loop and its last resort. Replaced, because of what it lacks:
-the reader (strict, bounded lines), the command table, replies, timers (reset in DATA, 421 before closing), STARTTLS
-(through `loop.start_tls`, which is uvloop's own), DATA (whole blocks), and the end of a connection: nothing is
-cancelled because a peer left; what arrived whole is delivered (security.md row 20). Decisions live in `session`.
+aiosmtpd 1.4.6 brings the command loop and its last resort. Replaced, because of what it lacks: the reader (strict,
+bounded lines), the command table, replies, timers (reset in DATA, 421 before closing), STARTTLS (through
+`loop.start_tls`, which is uvloop's own), DATA (whole blocks), and the end of a connection: nothing is cancelled because
+a peer left; what arrived whole is delivered (security.md row 20). Decisions live in `session`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from smtp.gate import Refusal
 from smtp.guards import STRESSED_PATIENCE
 from smtp.replies import Reply
 from smtp.session import Session
-from smtp.stream import READ, Hangup, PeerReader
+from smtp.stream import Hangup, PeerReader
 from smtp.tls import facts
 
 if TYPE_CHECKING:
@@ -59,13 +59,6 @@ def _unsaid(*_: object) -> None:
 aiosmtpd.smtp.sanitized_log = _unsaid  # type: ignore[assignment]  # whose two uses ask nothing of it
 
 
-class _Unbounded(dict[str, int]):
-    """aiosmtpd's table of line lengths, one for all connections and grown by each: `PeerReader` has the bounds."""
-
-    def __missing__(self, key: str) -> int:
-        return 1 << 30
-
-
 class _Table(dict[str, Any]):
     """Our command table in the shape that aiosmtpd's loop asks: `get(verb)` gives what to await with the argument."""
 
@@ -78,22 +71,28 @@ class _Table(dict[str, Any]):
         return lambda argument: self._session.run(command, argument or "")
 
 
-class _Hookless:
-    """In the place of aiosmtpd's handler, which it would search for hooks, once per connection."""
+class _Unknown:
+    """In the place of aiosmtpd's session: `Session` knows who speaks, and says it to the log."""
 
-    def __dir__(self) -> list[str]:
-        return []
-
-
-_HOOKLESS = _Hookless()
+    peer = None
+    extended_smtp = False  # `command_size_limit` holds for every command
 
 
 class SmtpProtocol(SMTP):
-    """One connection, the `Link` of its session. `server` owns it until the session task has ended."""
+    """One connection, the `Link` of its session. `server` owns it until the session task has ended.
 
-    line_length_limit = READ
-    command_size_limit = 1 << 30
-    command_size_limits = _Unbounded()
+    What aiosmtpd's constructor and `connection_made` make for each connection is not made: they search for handlers,
+    and make a stream, a writer, a session and an envelope, of which its loop asks only what stands here as attributes
+    of the class. Measured: that was a tenth of what a session costs."""
+
+    command_size_limit = 1 << 30  # `PeerReader` has the bounds
+    enable_SMTPUTF8 = True
+    require_starttls = False
+    session = _Unknown()  # type: ignore[assignment]  # all that its loop asks of one
+    _tls_handshake_okay = True
+    _tls_protocol = None
+    _proxy_timeout = None
+    _enforce_call_limit = False
 
     source: PeerReader  # from `connection_made` on
 
@@ -106,14 +105,12 @@ class SmtpProtocol(SMTP):
         counted: tuple[str, int] | None = None,
     ) -> None:
         """`counted`: the peer that the gate let in already, itself or behind a balancer."""
-        super().__init__(
-            _HOOKLESS,
-            data_size_limit=None,
-            enable_SMTPUTF8=True,
-            hostname=service.hostname,
-            ident=LMTP_BANNER if service.role is Listener.LMTP else BANNER,
-            loop=loop,
-        )
+        self.loop = loop
+        self.hostname = service.hostname
+        self.__ident__ = LMTP_BANNER if service.role is Listener.LMTP else BANNER
+        self.transport = None
+        self._handler_coroutine = None
+        self._timeout_handle = None
         self.reason = "peer-left"
         self.stopping = False
         self._counted = counted
@@ -124,14 +121,10 @@ class SmtpProtocol(SMTP):
         self._encrypted = False
         self._held = bytearray()
         self._choked = False  # the peer does not read
+        self._drained: asyncio.Future[None] | None = None  # of a session that waits until it does
         self._deadline = FOREVER
         self._alarm = FOREVER  # when the timer fires; uvloop's handles do not say it when that is at once
         self._cut: asyncio.TimerHandle | None = None
-
-    def __dir__(self) -> list[str]:
-        """aiosmtpd looks for handlers by the prefix of their names, once per connection and at a fifth of its whole
-        cost; our tables take the place of all it would find."""
-        return []
 
     # --- connection ------------------------------------------------------------------------------------------------
 
@@ -151,20 +144,18 @@ class SmtpProtocol(SMTP):
         self._dialogue = Session(Conversation(self._service, who, certificate=client_certificate(session)), self)
         self._smtp_methods = _Table(self._dialogue)
         self._owner.add(self)
-        super().connection_made(transport)
+        self.transport = link
+        self.source = PeerReader(link, self._service.limits, self.expect)
+        # The loop of aiosmtpd asks its reader for nothing but `readuntil()`, and its writer for `close()`.
+        self._reader = self.source  # type: ignore[assignment]
+        self._writer = link  # type: ignore[assignment]
+        self.expect()
+        self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def _turn_away(self, transport: asyncio.Transport, address: str, refusal: Refusal) -> None:
         log.warning("smtp-turned-away", peer=address, listener=self._service.role.value, reason=refusal.value)
         transport.write(replies.TURNED_AWAY[refusal].encode())
         transport.close()
-
-    def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """aiosmtpd's stream is left empty: `PeerReader` gets what comes, without a second buffer."""
-        assert self._link is not None
-        self.source = PeerReader(self._link, self._service.limits)
-        # The loop of aiosmtpd asks its reader for nothing but `readuntil()`.
-        self._reader = self.source  # type: ignore[assignment]  # all that it asks
-        self._writer = writer
 
     def data_received(self, data: bytes) -> None:
         if self._link is not None:
@@ -179,7 +170,7 @@ class SmtpProtocol(SMTP):
         if self._link is not None:
             self._link = None
             self.source.ended(error)
-            super(SMTP, self).connection_lost(error)
+            self.resume_writing()
 
     def eof_received(self) -> bool | None:
         """A peer that only stopped sending still gets its answers; TLS cannot be half closed."""
@@ -230,9 +221,7 @@ class SmtpProtocol(SMTP):
         self._deadline = FOREVER
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        """aiosmtpd's, at the beginning and before each command; the session sets every time after the first itself."""
-        if self._dialogue is None or not self._dialogue.talk.commands:
-            self.expect(duration)
+        """aiosmtpd's, before each command: what is waited for has its time where it is waited for."""
 
     def _arm(self) -> None:
         self._disarm()
@@ -287,8 +276,7 @@ class SmtpProtocol(SMTP):
         """Of all that holds us, too: a session's memory is free at its end, and the collector, whose look at some
         hundreds of them took 7 ms, has nothing to look for."""
         self._dialogue = None
-        for circle in ("_smtp_methods", "_writer", "_client_connected_cb"):
-            del vars(self)[circle]
+        del self._smtp_methods, self.source.expect
 
     # --- replies ---------------------------------------------------------------------------------------------------
 
@@ -297,36 +285,31 @@ class SmtpProtocol(SMTP):
         (RFC 2920 3.2)."""
         if status is None or self.source.closed:
             return
-        if isinstance(status, str):
-            self._held += _stock(status)
-            self.expect()  # behind the session's back
-        else:
-            self._held += status.encode()
+        self._held += _stock(status) if isinstance(status, str) else status.encode()
         if not self.source.line_waiting or len(self._held) >= GATHERED:
             await self.send()
 
     async def send(self) -> None:
         """A peer that does not read its replies has as long as one that does not speak (row 37)."""
         self._flush()
-        if self._link is not None and not self._choked:
-            return
-        self.expect()
-        try:
-            await self._writer.drain()
-        except OSError as error:
-            raise Hangup from error
+        if self._link is not None and self._choked:
+            self.expect()
+            self._drained = self.loop.create_future()
+            await self._drained
+        if self._link is None:
+            raise Hangup
 
     def pause_writing(self) -> None:
         self._choked = True
-        super().pause_writing()
 
     def resume_writing(self) -> None:
         self._choked = False
-        super().resume_writing()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def _flush(self) -> None:
         if self._held and self._link is not None:
-            self._writer.write(bytes(self._held))
+            self._link.write(bytes(self._held))
         self._held.clear()
 
     def end(self, reply: Reply | None, reason: str) -> None:
@@ -340,6 +323,7 @@ class SmtpProtocol(SMTP):
 
     def _close(self) -> None:
         self.source.closed = True
+        self.transport = None  # so aiosmtpd's loop ends, without an exception where nobody waits for a line
         if self._link is not None and self._cut is None:
             self._link.close()
             # A peer that never reads would keep the last reply, and us, for ever (row 37).
@@ -353,7 +337,7 @@ class SmtpProtocol(SMTP):
         assert self._link is not None
         assert self._dialogue is not None
         self.rest()
-        self._writer.write(first)
+        self._link.write(first)
         # From the caller's look at the buffer to the switch of protocols nothing is awaited; what is in the buffer
         # afterwards came under TLS, maybe together with the end of the handshake.
         self.source.forget()
@@ -378,11 +362,10 @@ class SmtpProtocol(SMTP):
         return True
 
     def _adopt(self, transport: asyncio.Transport) -> None:
-        """Python 3.11's streams have no public way to change the transport of a server's writer."""
-        self.transport = self._link = self._transport = transport
-        self._over_ssl = self._encrypted = True
+        self.transport = self._link = transport
+        self._writer = transport  # type: ignore[assignment]  # as above
+        self._encrypted = True
         self.source.moved(transport)
-        vars(self._writer)["_transport"] = transport
 
 
 def _log_end(session: Session, received: int, reason: str) -> None:

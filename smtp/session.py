@@ -102,10 +102,9 @@ class Session:
             return
         self._link.rest()
         step = await perform(self.talk, command, argument)
-        if not self.talk.chunking:
+        if self._chunks is not None and not self.talk.chunking:
             await self.close()
         await self._follow(step)
-        self._link.expect()
         if self.talk.commands % BREATH == 0:
             await asyncio.sleep(0)
 
@@ -117,11 +116,9 @@ class Session:
                 self._link.end(error.reply, "bad-line")
             else:
                 await self._answer(Step(error.reply, blame=Blame.ERROR))
-                self._link.expect()
             return
         log.exception("smtp-bug", peer=self.talk.peer.address)
         self.talk.reset()
-        self._link.expect()
         await self._answer(Step(replies.INTERNAL, blame=Blame.ERROR))
 
     def _must_be_last(self, command: Command) -> bool:
@@ -197,7 +194,6 @@ class Session:
     async def _authenticate(self) -> None:
         """Lines of a SASL exchange until it ends; they are never logged."""
         while self.talk.exchange is not None:
-            self._link.expect()
             line = await self._link.source.auth_line()
             self._link.rest()
             await self._answer(await resume(self.talk, line))

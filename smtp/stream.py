@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 
 from core.acks import acknowledge
 from core.config import Limits
@@ -38,12 +39,25 @@ class Hangup(ConnectionResetError):
 
 
 class PeerReader:
-    """`transport` is replaced when TLS begins. `closed` is set by the session: then each read raises `Hangup`."""
+    """`transport` is replaced when TLS begins. `closed` is set by the session: then each read raises `Hangup`.
+    `expect` sets the peer's time, once for each line that is waited for; who reads blocks does it himself."""
 
-    __slots__ = ("_buffer", "_first", "_limits", "_over", "_paused", "_waiter", "closed", "received", "transport")
+    __slots__ = (
+        "_buffer",
+        "_first",
+        "_limits",
+        "_over",
+        "_paused",
+        "_waiter",
+        "closed",
+        "expect",
+        "received",
+        "transport",
+    )
 
-    def __init__(self, transport: asyncio.Transport, limits: Limits) -> None:
+    def __init__(self, transport: asyncio.Transport, limits: Limits, expect: Callable[[], None]) -> None:
         self.transport = transport
+        self.expect = expect
         self._limits = limits
         self._buffer = bytearray()
         self._first = True
@@ -134,6 +148,8 @@ class PeerReader:
         """Up to and with the next LF. Past `most` octets without one the peer is not talking SMTP."""
         if self.closed:
             raise Hangup
+        if b"\n" not in self._buffer:
+            self.expect()
         if self._first:
             await self._greeted()
         searched = 0

@@ -32,7 +32,7 @@ class Tap(asyncio.Transport):
 
 def reader() -> tuple[PeerReader, Tap]:
     tap = Tap()
-    return PeerReader(cast(asyncio.Transport, tap), Limits()), tap
+    return PeerReader(cast(asyncio.Transport, tap), Limits(), lambda: None), tap
 
 
 async def test_a_peer_that_is_not_read_waits_past_two_blocks() -> None:
