@@ -6,7 +6,6 @@ Pure. An IPv4 address inside IPv6 is that IPv4 address, a zone counts for nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
@@ -45,7 +44,8 @@ def circles(address: str) -> Circles:
     return Circles(*(str(ip_network((peer, prefix), strict=False)) for prefix in prefixes))
 
 
-def within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+@lru_cache(maxsize=4096)  # as above
+def within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
     """False for text that is no address."""
     try:
         peer = parsed(address)

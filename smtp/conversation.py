@@ -106,6 +106,9 @@ class Service:
     logins: Logins | None = None
     proxy_from: tuple[IPv4Network | IPv6Network, ...] = ()  # balancers that say who is behind them
     turns: Turns = field(default_factory=Turns)
+    greetings: dict[bool, Reply] = field(
+        default_factory=dict, init=False, compare=False
+    )  # to EHLO, with and without TLS
 
     @property
     def submission(self) -> bool:
@@ -182,7 +185,7 @@ class Conversation:
         """HELO and EHLO begin anew but for TLS and login (RFC 5321 4.1.4)."""
         self.reset()
         self.greeted = True
-        self.peer = replace(self.peer, helo=helo, extended=extended)
+        self.peer = self.peer.greeted(helo, extended=extended)
 
     def secured(self, tls: Tls | None, certificate: bytes = b"") -> None:
         """After STARTTLS nothing that was said before counts (RFC 3207 4.2; row 22)."""

@@ -89,8 +89,17 @@ async def ehlo(talk: Conversation, argument: str) -> Step:
     if name is None:
         return Step(replies.BAD_HELO, blame=Blame.ERROR)
     talk.greet(name, extended=True)
+    if talk.service.submission:  # what is offered there depends on the hour, the login and the certificate
+        return Step(_greeting(talk))
+    known, tls = talk.service.greetings, talk.peer.tls is not None
+    if tls not in known:
+        known[tls] = _greeting(talk)
+    return Step(known[tls])
+
+
+def _greeting(talk: Conversation) -> Reply:
     offered = [keyword if isinstance(keyword, str) else keyword(talk) for keyword in KEYWORDS]
-    return Step(Reply(250, (talk.service.hostname, *filter(None, offered))))
+    return Reply(250, (talk.service.hostname, *filter(None, offered)))
 
 
 async def lhlo(talk: Conversation, argument: str) -> Step:

@@ -7,6 +7,7 @@ every answer to HELO and EHLO (refusals, too), 334 and 354 carry no enhanced cod
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from core.frozen import dataclass
 from core.status import Status
@@ -29,11 +30,16 @@ class Reply:
         return self.code < 400
 
     def encode(self) -> bytes:
-        prefix = f"{self.enhanced} " if self.enhanced else ""
-        text = f"{self.code} {prefix}{self.lines[-1]}\r\n"
-        if len(self.lines) > 1:
-            text = "".join([f"{self.code}-{prefix}{line}\r\n" for line in self.lines[:-1]]) + text
-        return text.encode("ascii")
+        return _octets(self.code, self.lines, self.enhanced)
+
+
+@lru_cache(maxsize=256)  # few of the replies that a message gets are not those of the one before
+def _octets(code: int, lines: tuple[str, ...], enhanced: str) -> bytes:
+    prefix = f"{enhanced} " if enhanced else ""
+    text = f"{code} {prefix}{lines[-1]}\r\n"
+    if len(lines) > 1:
+        text = "".join([f"{code}-{prefix}{line}\r\n" for line in lines[:-1]]) + text
+    return text.encode("ascii")
 
 
 def reply(code: int, enhanced: str, text: str) -> Reply:
