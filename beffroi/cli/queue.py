@@ -69,7 +69,8 @@ def view(message: QueuedMessage) -> dict[str, object]:
         "held": message.held,
         "held_by": ", ".join(message.held_by),
         "priority": message.schedule.priority,
-        "recipients": [recipient.address for recipient in message.recipients],
+        # whom it still waits for, as mailq has it; "show" tells of everybody
+        "recipients": [recipient.address for recipient in waiting or message.recipients],
         "next_attempt": _next(waiting),
         "last_status": next((item.last_status for item in waiting if item.last_status), ""),
     }
