@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import random
 import re
-import time
 
 import dkim
 import pytest
@@ -30,6 +29,7 @@ from tests.antispam.dkim_tools import (
     signed,
     verify,
 )
+from tests.cost import cheap
 from tests.dkim_keys.keys import sign_whole, signer_and_record
 from tests.fakes.resolver import FakeResolver
 
@@ -361,13 +361,12 @@ async def test_a_duplicate_tag_is_no_signature() -> None:
 
 
 async def test_f144_a_signature_of_64_kib_is_read_in_no_time() -> None:
-    start = time.process_time()
-    for bomb in (
-        b"h=" + b"from:" * 12_000,
-        b";" * 60_000,
-        b"b=" + b" " * 60_000,
-        (b"a" * 50 + b"=1;") * 1000,
-        b" b" * 30_000,
-    ):
-        await verify(b"DKIM-Signature: v=1; " + bomb + b"\r\n" + MESSAGE, resolver())
-    assert time.process_time() - start < 2
+    with cheap(2):
+        for bomb in (
+            b"h=" + b"from:" * 12_000,
+            b";" * 60_000,
+            b"b=" + b" " * 60_000,
+            (b"a" * 50 + b"=1;") * 1000,
+            b" b" * 30_000,
+        ):
+            await verify(b"DKIM-Signature: v=1; " + bomb + b"\r\n" + MESSAGE, resolver())

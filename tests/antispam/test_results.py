@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 
 import pytest
 
 from antispam.authentication.results import Claim, compose, compose_login, parse
 from antispam.types import Authentication, Dkim, Dmarc, Iprev, Result, Spf
+from tests.cost import cheap
 
 CLEAN = Authentication(
     Spf(Result.PASS, "mailfrom", "x.test", "pass"),
@@ -132,12 +132,11 @@ def test_h084_what_cannot_be_read_is_absent(value: bytes) -> None:
 
 
 def test_f144_reading_is_bounded() -> None:
-    start = time.process_time()
-    for bomb in (
-        b"(" * 100_000,
-        b"mx; " + b"a=b;" * 20_000,
-        b"mx; x=" + b"(" * 90 + b")" * 90,
-        b"mx; " + b"\t" * 16_000,
-    ):
-        parse(bomb)
-    assert time.process_time() - start < 2
+    with cheap(2):
+        for bomb in (
+            b"(" * 100_000,
+            b"mx; " + b"a=b;" * 20_000,
+            b"mx; x=" + b"(" * 90 + b")" * 90,
+            b"mx; " + b"\t" * 16_000,
+        ):
+            parse(bomb)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from ipaddress import ip_network
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from antispam.authentication.spf_macro import MacroError, parse, parse_domain_spec, shorten
 from antispam.authentication.spf_record import Kind, SpfSyntaxError, parse_record, select
 from antispam.types import Result
+from tests.cost import cheap
 
 
 def test_every_mechanism_with_qualifiers_and_modifiers() -> None:
@@ -67,13 +67,12 @@ def test_h074_non_ascii_is_an_error() -> None:
 
 
 def test_h075_a_giant_record_is_an_error_at_once() -> None:
-    start = time.process_time()
-    with pytest.raises(SpfSyntaxError):
-        parse_record(b"v=spf1 " + b"a " * 40_000)
-    for bomb in (b"a:" + b"%{d}" * 16_000, b"a:" + b"." * 60_000, b"a:" + b"a/" * 30_000, b"m" * 60_000 + b"=%"):
+    with cheap(2):
         with pytest.raises(SpfSyntaxError):
-            parse_record(b"v=spf1 " + bomb + b" moo")
-    assert time.process_time() - start < 2
+            parse_record(b"v=spf1 " + b"a " * 40_000)
+        for bomb in (b"a:" + b"%{d}" * 16_000, b"a:" + b"." * 60_000, b"a:" + b"a/" * 30_000, b"m" * 60_000 + b"=%"):
+            with pytest.raises(SpfSyntaxError):
+                parse_record(b"v=spf1 " + bomb + b" moo")
 
 
 @pytest.mark.parametrize(
@@ -111,10 +110,9 @@ def test_h074_a_giant_macro_is_a_name_in_no_time() -> None:
     """Labels were removed one at a time from megabytes: one message held the process for minutes."""
     values = {"s": "a." * 31 + "a@b.test"}
     giant = parse_domain_spec("%{s}" * 16_000 + ".x.test")
-    start = time.process_time()
-    name = giant.name(values)
-    long = shorten("a." * 1_000_000 + "x.test")
-    assert time.process_time() - start < 0.5
+    with cheap(0.5):
+        name = giant.name(values)
+        long = shorten("a." * 1_000_000 + "x.test")
     assert len(name) <= 253
     assert name.endswith("a.a@b.test.x.test")
     assert len(long) <= 253

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-import time
 
 import pytest
 
 from imap.listing import Query, Row, Tree
 from imap.patterns import Pattern
 from store.types import Folder
+from tests.cost import cheap
 
 
 def folder(name: str, use: str = "") -> Folder:
@@ -67,10 +67,9 @@ def test_wildcards_agree_with_a_regular_expression() -> None:
 
 def test_no_pattern_is_slow() -> None:
     pattern = Pattern("", "*a%a" * 500)
-    started = time.process_time()
-    for _ in range(200):
-        assert not pattern.matches("a" * 255 + "b")
-    assert time.process_time() - started < 2
+    with cheap(2):
+        for _ in range(200):
+            assert not pattern.matches("a" * 255 + "b")
 
 
 def test_levels_without_a_folder_are_listed_as_not_selectable() -> None:

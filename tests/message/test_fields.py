@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 
 from core.config import Limits
 from message import fields, header
+from tests.cost import cheap
 
 WIDE = Limits(header_block=10**7, header_fields=10**6)
 TOKENS = [b"From", b":", b" ", b"\t", b"\r\n", b"\r", b"\n", b"x", b"\r\n\r\n", b"A-b", b"\0", b"\xe9", b"\r\r\n"]
@@ -33,9 +33,8 @@ def test_chosen_fields_keep_order_octets_and_repetitions() -> None:
 
 @pytest.mark.parametrize("unit", [b"\r", b"a:\r\n ", b"a", b" ", b"a ", b"\r\r\n ", b":", b"a:\r\n"])
 def test_it_is_linear_in_every_shape(unit: bytes) -> None:
-    began = time.process_time()
-    sum(len(raw) for _, raw in fields.walk(unit * (2**20 // len(unit))))
-    assert time.process_time() - began < 2
+    with cheap(2):
+        sum(len(raw) for _, raw in fields.walk(unit * (2**20 // len(unit))))
 
 
 def test_a_picker_chooses_what_chosen_chooses() -> None:
@@ -80,6 +79,5 @@ def test_a_picker_ends_a_last_field_that_has_no_end(last: bytes) -> None:
     "unit", [b"\r", b"\r\n", b"\n", b"\r\n ", b"\r\nt", b"\r\nTo ", b"\r\nTo:", b"To:\r\n ", b"To: a\r\n"]
 )
 def test_a_picker_is_linear_in_every_shape(unit: bytes) -> None:
-    began = time.process_time()
-    fields.picker({b"to", b"from"})(unit * (2**20 // len(unit)))
-    assert time.process_time() - began < 2
+    with cheap(2):
+        fields.picker({b"to", b"from"})(unit * (2**20 // len(unit)))
