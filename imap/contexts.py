@@ -40,22 +40,26 @@ class Context:
         (ascending) those of them that still exist."""
         known, matching = set(self.found), set(await self.find(alive)) if alive else set[int]()
         gone = {uid for uid in touched if uid in known and uid not in matching}
-        new = matching - known
+        new, expunged = matching - known, gone.difference(alive)
         arrived = tuple(sorted(uid for uid in new if touched.get(uid)))
         kept = [uid for uid in self.found if uid not in gone]
         if self.order is None:
             after: Sequence[int] = sorted([*kept, *new]) if new else kept
-            return Change(self, _unordered(gone), _unordered(new), after, arrived)
+            return Change(self, _unordered(expunged), _unordered(gone - expunged), _unordered(new), after, arrived)
         after = still_there(await self.order([*kept, *new]), kept) if new else kept
-        return Change(self, removals(self.found, gone), additions(after, new), after, arrived)
+        there = [uid for uid in self.found if uid not in expunged]
+        removed, left = removals(self.found, expunged), removals(there, gone)
+        return Change(self, removed, left, additions(after, new), after, arrived)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a context has to tell: `removed` before any EXPUNGE, `added` after EXISTS (RFC 5267 4.3.3, 4.3.4)."""
+    """What a context has to tell: `removed`, which is expunged, before any EXPUNGE; `left`, which matches no more,
+    after the FETCH that tells why (RFC 5465 5.1); then `added`, after EXISTS, too (RFC 5267 4.3.3, 4.3.4)."""
 
     context: Context
     removed: Places
+    left: Places
     added: Places
     after: Sequence[int]
     arrived: tuple[int, ...]  # those of the added that are new in the mailbox

@@ -50,6 +50,7 @@ async def tell(session: Session, *, expunge: bool) -> None:
     for change in changed:
         if change.context.fetch is not None and change.arrived:
             await change.context.fetch(ranges_of(change.arrived))
+        _tell_context(session, change, "REMOVEFROM", change.left)
         _tell_context(session, change, "ADDTO", change.added)
         change.context.keep(change.after)
     if first < view.uidnext:

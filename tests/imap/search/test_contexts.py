@@ -128,6 +128,27 @@ async def test_arrivals_are_told_behind_exists_and_removals_before_expunge() -> 
         ]
 
 
+async def test_what_leaves_by_its_flags_is_told_after_them_and_what_is_expunged_before_its_number_goes() -> None:
+    """RFC 5465 5.1: the FETCH precedes the ESEARCH; RFC 5267 4.3.4: REMOVEFROM precedes the EXPUNGE."""
+    async with World() as world, selected(world, *(mail(subject) for subject in (b"a", b"b", b"c", b"d"))) as client:
+        other = await second(world)
+        await client.ask(b"SEARCH RETURN (UPDATE) UNSEEN", b"n")
+        await client.ask(b"UID SORT RETURN (UPDATE) (REVERSE SUBJECT) UTF-8 UNSEEN", b"s")
+        await other.ok(b"STORE 3 +FLAGS.SILENT \\Deleted")
+        await client.ok(b"NOOP")
+        await other.ok(b"STORE 4 +FLAGS.SILENT \\Seen")
+        await other.ok(b"EXPUNGE")
+        assert await client.ok(b"NOOP") == [
+            b'* ESEARCH (TAG "n") REMOVEFROM (0 3)',
+            b'* ESEARCH (TAG "s") UID REMOVEFROM (2 3)',
+            b"* 3 EXPUNGE",
+            b"* 3 FETCH (UID 4 FLAGS (\\Seen))",
+            b'* ESEARCH (TAG "n") REMOVEFROM (0 3)',
+            b'* ESEARCH (TAG "s") UID REMOVEFROM (1 4)',
+            b"a OK NOOP completed",
+        ]
+
+
 async def test_an_expunge_that_is_withheld_is_told_to_who_keeps_up() -> None:
     """RFC 5267 A.3."""
     async with World() as world, selected(world, MAIL, MAIL) as client:
