@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from pathlib import Path
 
@@ -91,4 +92,7 @@ def _midnight(day: datetime.date) -> float:
 
 
 def _shown(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="minutes")
+    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    with contextlib.suppress(OverflowError):  # the last hours of the calendar, which REST takes
+        at = at.astimezone()
+    return at.isoformat(timespec="minutes")

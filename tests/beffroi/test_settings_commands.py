@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from beffroi.cli.vacation import _shown
 from delivery import absence
 from tests.beffroi.commands import Done, forked, initialise
 
@@ -92,6 +95,18 @@ def test_h066_what_cannot_be_a_notice_is_refused_in_one_line(run: Run, arguments
 def test_the_text_of_a_notice_has_a_bound(length: int, fits: bool) -> None:
     assert absence.fits("x" * length, "x" * absence.MAX_SUBJECT) is fits
     assert not absence.fits("x", "x" * (absence.MAX_SUBJECT + 1))
+
+
+def test_an_absence_until_the_end_of_the_calendar_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """REST takes it; here the hour of Paris was past the last year there is."""
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    time.tzset()
+    try:
+        last = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC).timestamp()
+        assert [_shown(at) for at in (0.0, last)] == ["1970-01-01T01:00+01:00", "9999-12-31T23:59+00:00"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_mailbox_whose_sending_is_not_locked_has_nothing_to_unlock(run: Run) -> None:
