@@ -26,6 +26,7 @@ from admin_api.routes import (
     shares,
 )
 from admin_api.services import Services
+from admin_api.welcome import welcome
 
 ROUTERS: tuple[APIRouter, ...] = (
     me.router,
@@ -45,7 +46,8 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 
 def create_app(services: Services, version: str) -> FastAPI:
-    """`/v1/…`, `/v1/openapi.json` (with a token, or from loopback: h132) and `/health`, which says nothing more."""
+    """`/v1/…`, `/v1/openapi.json` (with a token, or from loopback: h132), `/health`, which says nothing more, and a
+    page at `/` for browsers."""
     app = Described(
         title="Beffroi", version=version, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False,
     )  # fmt: skip
@@ -56,6 +58,7 @@ def create_app(services: Services, version: str) -> FastAPI:
         app.include_router(router, prefix="/v1", responses={"default": REFUSED})
     app.add_api_route("/v1/openapi.json", _openapi, include_in_schema=False)
     app.add_api_route("/health", _health, include_in_schema=False)
+    app.add_api_route("/", welcome, methods=["GET", "HEAD"], include_in_schema=False)
     return app
 
 

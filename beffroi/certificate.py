@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 LIFETIME = datetime.timedelta(days=825)
+SOON = datetime.timedelta(days=14)  # before its end: whoever renews by a timer has done it by then
 
 
 def write_self_signed(hostname: str, certificate: Path, key: Path, *, now: datetime.datetime) -> None:
@@ -42,6 +43,35 @@ def write_self_signed(hostname: str, certificate: Path, key: Path, *, now: datet
         0o600,
     )
     _write(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def certificate_notes(certificate: Path, hostname: str, *, now: datetime.datetime) -> list[str]:
+    """What mail programs and other servers will not like about a certificate that can be used; [] where it cannot."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError):
+        return []
+    begins, ends = found.not_valid_before_utc, found.not_valid_after_utc
+    notes = []
+    if now < begins:
+        notes.append(f"tls.certificate: not valid before {begins:%Y-%m-%d %H:%M} UTC; is the clock right?")
+    if now >= ends:
+        notes.append(f"tls.certificate: expired on {ends:%Y-%m-%d}: renew it, then SIGHUP")
+    elif now >= ends - SOON:
+        notes.append(f"tls.certificate: expires on {ends:%Y-%m-%d}: renew it, then SIGHUP")
+    if not _names(found, hostname):
+        notes.append(f"tls.certificate: is not for {hostname}: mail programs will refuse it or ask")
+    return notes
+
+
+def _names(certificate: x509.Certificate, hostname: str) -> bool:
+    """RFC 9525 6.3: a DNS name equal to it, or with a wildcard as its whole first label."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    told = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
+    return hostname in told or f"*.{hostname.partition('.')[2]}" in told
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

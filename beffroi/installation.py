@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import os
 import ssl
 from pathlib import Path
 
-from beffroi.certificate import write_self_signed
-from beffroi.supervisor.privileges import check_owner
-from core.config import Config, ConfigError, load
+from beffroi.certificate import certificate_notes, write_self_signed
+from beffroi.supervisor.privileges import check_owner, check_user, own_name, refuse_root
+from core.config import Config, ConfigError, load, unknown_variables
 from core.domain import DomainError, to_ascii
-from core.errors import MailError
+from core.errors import MailError, TemporaryError
 
 MARKER = "store.beffroi"  # of the store, `store.layout`
 
@@ -20,7 +21,7 @@ TEMPLATE = """\
 hostname = "{hostname}"
 data = "."
 workers = 2
-user = ""
+user = "{user}"
 
 [listen]
 mx = ["0.0.0.0:25"]
@@ -56,9 +57,10 @@ def initialise(data: Path, hostname: str) -> Path:
         raise ConfigError(f"hostname: {error}") from error
     data = data.absolute()
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    refuse_root(data)
     path = data / "beffroi.toml"
     if not path.exists():
-        path.write_text(TEMPLATE.format(hostname=name), encoding="utf-8")
+        path.write_text(TEMPLATE.format(hostname=name, user=own_name()), encoding="utf-8")
         path.chmod(0o600)
     config = load(path)
     for directory in (config.run_dir, config.keys_dir, config.spool_dir, config.queue_file.parent):
@@ -85,13 +87,16 @@ def check_data(config: Config) -> None:
 
 
 def check_installation(config: Config) -> None:
-    """Everything `serve` needs is there and readable. Raises `ConfigError` naming what is missing and what makes it."""
+    """Everything `serve` needs is there and readable. Raises `ConfigError` naming what is missing and what makes it,
+    `TemporaryError` when the database does not answer."""
     from migrations.runner import current, head
 
     check_data(config)
     check_certificate(config)
     try:
         present = current(config.database_url)
+    except TemporaryError:
+        raise
     except MailError as error:
         raise ConfigError(f"database: {error.public}") from error
     if present != head():
@@ -100,14 +105,31 @@ def check_installation(config: Config) -> None:
 
 def check_certificate(config: Config) -> None:
     """What a start and a reload both need: raises `ConfigError` when the two files are no certificate and key that
-    belong together, or a route is none."""
+    belong together, a file of authorities cannot be used, or a route is none."""
     check_routes(config)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(config.certificate_file, config.key_file)
     except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"tls.certificate {config.certificate_file}, tls.key {config.key_file}: {reason}") from error
+        told = f"tls.certificate {config.certificate_file}, tls.key {config.key_file}"
+        raise ConfigError(f"{told}: {_reason(error)}") from error
+    authorities = Path(config.delivery.ca_file) if config.delivery.ca_file else None
+    for key, file in (("delivery.ca_file", authorities), ("auth.client_ca", config.client_ca_file)):
+        try:
+            if file is not None:
+                context.load_verify_locations(file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"{key} {file}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    """In words: what OpenSSL says of a file is its own function's name."""
+    if not isinstance(error, ssl.SSLError):
+        return error.strerror or str(error)
+    return _OPENSSL.get(error.reason or "", f"no PEM file of this kind ({error.reason or error})")
+
+
+_OPENSSL = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
 
 
 def check_routes(config: Config) -> None:
@@ -124,9 +146,17 @@ def check_routes(config: Config) -> None:
         raise ConfigError(f"delivery.routes: {error}") from error
 
 
+def check_values(config: Config) -> None:
+    """For `check-config`: what `serve` would refuse of what the file names. Raises `ConfigError`."""
+    check_user(config)
+    check_data(config)
+    check_certificate(config)
+
+
 def warnings(config: Config) -> list[str]:
     """What is allowed but unwise; for `check-config`."""
-    notes = []
+    notes = [f"{name} in the environment: there is no such key" for name in unknown_variables(os.environ)]
+    notes += certificate_notes(config.certificate_file, config.hostname, now=datetime.datetime.now(datetime.UTC))
     if not config.antispam.rspamd:
         notes.append("antispam.rspamd is empty: only the built-in checks look at mail")
     if config.auth.plaintext_on_loopback:

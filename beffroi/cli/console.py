@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import NoReturn, TypeVar
 
 from core import log
 from core.config import Config, ConfigError, load
-from core.errors import MailError
+from core.errors import MailError, TemporaryError
 
 T = TypeVar("T")
 
+MAX_CAUSE = 300  # characters of a driver's own words
 DEFAULT_CONFIG = Path("/etc/beffroi/beffroi.toml")
 
 
@@ -109,29 +111,61 @@ def take_global_options(arguments: Sequence[str]) -> list[str]:
 
 def run(operation: Callable[[Config], Awaitable[T]]) -> T:
     """Run one operation with the configuration; a refusal ends the process with code 1 and one line."""
+    config = None
     try:
         config = console.config()
 
         async def go() -> T:
-            return await operation(config)
+            try:
+                return await operation(config)
+            finally:
+                await _settled()
 
         return asyncio.run(go())
-    except (ConfigError, MailError) as error:
-        refuse(error)
+    except (ConfigError, MailError, OSError) as error:
+        refuse(error, config)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None  # as a shell tells of SIGINT
 
 
-def refuse(error: Exception | str) -> NoReturn:
-    """One clear line on standard error for each fault (a JSON object with --json), exit code 1."""
-    text = error.public if isinstance(error, MailError) else str(error)
+async def _settled() -> None:
+    """aiosqlite's thread of a database that could not be opened ends a little later than its error comes: on a loop
+    that is closed by then it leaves a traceback."""
+    for _ in range(100):
+        if not any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
+            return
+        await asyncio.sleep(0.01)
+
+
+def refuse(error: Exception | str, config: Config | None = None) -> NoReturn:
+    """One clear line on standard error for each fault (a JSON object with --json), exit code 1. With `config` what
+    failed for now is looked into: the person on duty needs the place, not what SQLite calls it."""
+    text = error.public if isinstance(error, MailError) else told(error)
     code = error.code if isinstance(error, MailError) else "refused"
+    if config is not None and isinstance(error, TemporaryError | OSError):
+        text = "; ".join([text, *_causes(error, config)])
     lines = [json.dumps({"error": text, "code": code})]
     if not console.json:
         lines = [f"beffroi: {printable(line)}" for line in text.splitlines()] or [f"beffroi: {code}"]
     sys.stderr.write("\n".join(lines) + "\n")
     raise SystemExit(1)
+
+
+def told(error: Exception | str) -> str:
+    """An error of the system as its file and its reason, without the number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _causes(error: Exception, config: Config) -> list[str]:
+    from beffroi.ailments import ailments
+
+    found = ailments(config)
+    if not found and isinstance(error, MailError):
+        found = [str(error.fields[key])[:MAX_CAUSE] for key in ("cause", "error") if error.fields.get(key)]
+    return [" ".join(item.split()) for item in found]
 
 
 def printable(text: str) -> str:

@@ -33,13 +33,14 @@ def serve() -> None:
     from beffroi.supervisor.supervisor import serve as run_supervisor
 
     path = console.config_path
+    config = None
     try:
         config = load(path)
         log.configure(config.log_level, stream=sys.stderr)
         check_installation(config)
         code = run_supervisor(config, lambda: _checked(path))
-    except ConfigError as error:
-        refuse(error)
+    except (ConfigError, MailError, OSError) as error:
+        refuse(error, config)
     raise SystemExit(code)
 
 
@@ -53,11 +54,12 @@ def _checked(path: Path) -> Config:
 
 
 def check_config() -> None:
-    """Read the configuration and say what is wrong with it."""
-    from beffroi.installation import warnings
+    """Read the configuration and the files it names, and say what is wrong or unwise."""
+    from beffroi.installation import check_values, warnings
 
     try:
         config = load(console.config_path)
+        check_values(config)
     except ConfigError as error:
         refuse(error)
     notes = warnings(config)
@@ -76,8 +78,8 @@ def migrate() -> None:
         check_data(config)
         before = current(config.database_url)
         upgrade(config.database_url)
-    except (ConfigError, MailError) as error:
-        refuse(error)
+    except (ConfigError, MailError, OSError) as error:
+        refuse(error, config)
     console.answer({"from": before, "to": head()}, f"schema {before or 'empty'} > {head()}")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
+from pathlib import Path
 
 from core.config import Config, ConfigError
 
@@ -13,8 +15,20 @@ def check(config: Config) -> None:
     """Refuse to run as root for good, unless `allow_root` (tests, the demonstration)."""
     if os.geteuid() == 0 and not config.user and not config.allow_root:
         raise ConfigError("refusing to run as root: set `user` in the configuration (or allow_root for a test)")
+    check_user(config)
+
+
+def check_user(config: Config) -> None:
+    """Raises `ConfigError` when the system does not know `user`."""
     if config.user:
         _entry(config.user)
+
+
+def own_name() -> str:
+    """Who runs this, for the `user` of a new configuration; "" for root and for whom the system does not know."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() != 0 else ""
+    return ""
 
 
 def become(config: Config) -> None:
@@ -33,14 +47,30 @@ def become(config: Config) -> None:
 def check_owner(config: Config) -> None:
     """Before a file of it is opened, whose error tells less. Raises `ConfigError` where the data directory is another
     user's, whom it serves alone. Not asked whether it can be written: its disk may be read-only."""
-    try:
-        owner = config.data.stat().st_uid
-    except OSError:  # told by whoever needs it
+    if os.geteuid() == 0:
+        if not config.user and not config.allow_root:
+            refuse_root(config.data)
         return
-    if owner != os.geteuid() and not os.access(config.data, os.R_OK | os.X_OK):
-        raise ConfigError(
-            f"{config.data} belongs to {_name(owner)} and is closed to {_name(os.geteuid())}: run as {_name(owner)}"
-        )
+    owner = _owner(config.data)
+    if owner is not None and owner != os.geteuid() and not os.access(config.data, os.R_OK | os.X_OK):
+        name = _name(owner)
+        raise ConfigError(f"{config.data} belongs to {name} and is closed to {_name(os.geteuid())}: run as {name}")
+
+
+def refuse_root(data: Path) -> None:
+    """Root could use another user's directory, and would leave files there that the suite cannot open (a queue, locks).
+    Raises `ConfigError`."""
+    owner = _owner(data)
+    if os.geteuid() == 0 and owner:
+        name = _name(owner)
+        raise ConfigError(f'{data} belongs to {name}: run as {name}, or set user = "{name}" in the configuration')
+
+
+def _owner(data: Path) -> int | None:
+    try:
+        return data.stat().st_uid
+    except OSError:  # told by whoever needs it
+        return None
 
 
 def _name(number: int) -> str:

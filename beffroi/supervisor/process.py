@@ -14,10 +14,11 @@ from pathlib import Path
 
 from beffroi.supervisor.sockets import Door
 from core import log
+from core.errors import TemporaryError
 
 READY_TIMEOUT = 60.0  # seconds; a cold import of the web worker on a loaded machine takes several
 RESTART_DELAYS = (0.2, 1.0, 2.0, 5.0, 10.0)  # seconds; the last one repeats
-REFUSED = b"refused "  # what a worker writes instead of "ready", before the reason
+REFUSED = b"refused "  # what a worker writes instead of "ready", before a code and the reason
 STABLE_AFTER = 30.0  # seconds a worker must live for its restart delay to start over
 
 # glibc's allocator, told once at the start of a process (mallopt(3)). Left to itself it learns from the first password
@@ -54,7 +55,7 @@ class Worker:
         self.role = role
         self.ready = asyncio.Event()
         self.failed_start = False
-        self.refusal = ""  # why it could not start, when it could say so itself
+        self.refusal: TemporaryError | None = None  # why it could not start, when it could say so itself
         self._sockets = [(door.role, door.sockets[role.index]) for door in doors]
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
@@ -84,7 +85,13 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
                 return
-            await self._start(lifeline)
+            if not await self._start(lifeline):
+                self._tell()
+
+    def _tell(self) -> None:
+        """Of a worker that came back and may not start; of a first start the supervisor tells one refusal."""
+        if self.refusal is not None:
+            _log.error("worker-refused", worker=self.role.name, reason=self.refusal.code, why=self.refusal.public)
 
     async def _exit_code(self) -> int:
         assert self._process is not None
@@ -93,6 +100,7 @@ class Worker:
     async def _start(self, lifeline: int) -> bool:
         """False when it did not become ready. A machine out of processes or descriptors costs an attempt, never the
         supervisor (fault 154)."""
+        self.refusal = None
         try:
             reader = await self._execute(lifeline)
         except OSError as error:
@@ -156,7 +164,8 @@ class Worker:
             self.ready.set()
             return True
         if line.startswith(REFUSED):
-            self.refusal = line.removeprefix(REFUSED).decode("ascii", "replace").strip()
+            code, _, why = line.removeprefix(REFUSED).decode("ascii", "replace").strip().partition(" ")
+            self.refusal = TemporaryError(why, code=code)
         return False
 
     def signal(self, number: signal.Signals) -> None:
@@ -166,7 +175,8 @@ class Worker:
 
     def stop(self) -> None:
         self._stopping.set()
-        self.signal(signal.SIGTERM)
+        if not self.failed_start:  # it ends by itself; Popen would reap it before asyncio does, which then complains
+            self.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import dataclass
 
@@ -12,6 +13,13 @@ BACKLOG = 1024
 # Which kind of worker serves which keys of section `listen`; the one table of doors.
 FRONT_DOORS = ("mx", "submission", "submissions", "lmtp", "imap", "imaps")
 WEB_DOORS = ("api", "https", "metrics")
+
+
+_HINTS = {
+    errno.EACCES: " (ports below 1024 are root's: start it by deploy/beffroi.service, or as root with `user` set)",
+    errno.EADDRINUSE: " (by which program: ss -tlnp)",
+    errno.EADDRNOTAVAIL: " (no address of this machine: ip address)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,8 @@ def _bind(text: str, copies: int) -> tuple[socket.socket, ...]:
         _listening(family, host, port, shared=False).close()
         return tuple(_listening(family, host, port, shared=True) for _ in range(copies))
     except OSError as error:
-        raise ConfigError(f"cannot listen on {text}: {error.strerror}") from error
+        hint = _HINTS.get(error.errno or 0, "")
+        raise ConfigError(f"cannot listen on {text}: {error.strerror}{hint}") from error
 
 
 def _listening(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -> socket.socket:

@@ -13,11 +13,12 @@ from pathlib import Path
 from beffroi import metrics
 from beffroi.installation import warnings
 from beffroi.supervisor import privileges
-from beffroi.supervisor.instance import Instance
+from beffroi.supervisor.instance import Instance, running_pid
 from beffroi.supervisor.process import Role, Worker
 from beffroi.supervisor.sockets import FRONT_DOORS, WEB_DOORS, Door, open_doors
 from core import log
 from core.config import Config, ConfigError
+from core.errors import TemporaryError
 
 DRAIN = 35.0  # seconds; workers give their sessions 30 (fault 148)
 HELD = ("hostname", "data", "workers", "user", "listen", "database", "dns", "log_level")  # what only a restart changes
@@ -26,9 +27,11 @@ _log = log.get(__name__)
 
 
 def serve(config: Config, reload: Callable[[], Config]) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. `reload` reads the configuration again. Raises `ConfigError` before
-    anything is served."""
+    """Run until SIGTERM or SIGINT; the exit code. `reload` reads the configuration again. Raises `ConfigError`,
+    `MailError` or `OSError` before anything is served."""
     privileges.check(config)
+    if pid := running_pid(config.pid_file):  # before the doors, which it has
+        raise ConfigError(f"another instance (pid {pid}) already serves this data")
     doors = open_doors(config)
     try:
         privileges.become(config)
@@ -73,9 +76,13 @@ class _Supervisor:
             os.close(lifeline)
             os.close(held)
             self._settings.unlink(missing_ok=True)
-        if refusal := next((worker.refusal for worker in self._workers if worker.failed_start and worker.refusal), ""):
-            raise ConfigError(refusal)
+        if refusal := self._refusal():
+            raise refusal
         return 1 if any(worker.failed_start for worker in self._workers) else 0
+
+    def _refusal(self) -> TemporaryError | None:
+        """Of a start: workers that open the same rooms fail alike, and one sentence is told."""
+        return next((worker.refusal for worker in self._workers if worker.failed_start and worker.refusal), None)
 
     async def _announce(self) -> None:
         waits = [asyncio.ensure_future(worker.ready.wait()) for worker in self._workers]
@@ -88,7 +95,8 @@ class _Supervisor:
         for wait in waits:
             wait.cancel()
         if any(worker.failed_start for worker in self._workers):
-            _log.error("start-failed", workers=[w.role.name for w in self._workers if w.failed_start])
+            if self._refusal() is None:  # what a worker could say itself is the one line of a refused start
+                _log.error("start-failed", workers=[w.role.name for w in self._workers if w.failed_start])
             self._stop.set()
         elif not self._stop.is_set():
             for note in warnings(self._config):
@@ -99,7 +107,8 @@ class _Supervisor:
                 sys.stdout.flush()
 
     async def _drain(self) -> None:
-        _log.info("draining")
+        if not any(worker.failed_start for worker in self._workers):
+            _log.info("draining")
         for worker in self._workers:
             worker.stop()
         deadline = asyncio.get_running_loop().time() + DRAIN
@@ -122,6 +131,8 @@ class _Supervisor:
         _write_settings(self._settings, config)
         for worker in self._workers:
             worker.signal(signal.SIGHUP)
+        for note in warnings(config):
+            _log.warning("configuration-warning", note=note)
         _log.info("reloaded")
 
 

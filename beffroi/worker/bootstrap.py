@@ -19,7 +19,7 @@ import uvloop
 
 from beffroi import metrics
 from core import heap, log
-from core.config import Config
+from core.config import Config, ConfigError
 from core.errors import MailError
 
 DRAIN = 30.0  # seconds that running sessions and deliveries get after SIGTERM (fault 148)
@@ -105,9 +105,9 @@ async def _live(assignment: Assignment, config: Config, start: Start) -> None:
     loop.add_reader(assignment.lifeline, stop.set)  # end of file: the supervisor is gone
     try:
         running = await start(assignment, config)
-    except MailError as error:  # a room that cannot open says why in one sentence: the supervisor passes it on
-        _log.error("worker-refused", reason=error.code, why=error.public)
-        os.write(assignment.ready, b"refused " + error.public.encode("ascii", "backslashreplace") + b"\n")
+    except (MailError, ConfigError, OSError) as error:
+        # A room that cannot open says why in one sentence: the supervisor tells it, once.
+        os.write(assignment.ready, refusal(error).encode("ascii", "backslashreplace"))
         raise SystemExit(1) from None
     try:
         # What lives until the end is not worth looking at in every collection (pauses; design.md section 6).
@@ -129,6 +129,17 @@ async def _live(assignment: Assignment, config: Config, start: Start) -> None:
             await asyncio.wait_for(running.drain(), DRAIN)
     finally:
         await running.close()
+
+
+def refusal(error: Exception) -> str:
+    """A code and a sentence on one line. Certificates are read by OpenSSL, whose error names no file."""
+    if isinstance(error, MailError):
+        code, told = error.code, error.public
+    elif isinstance(error, OSError) and error.strerror:
+        code, told = "disk", f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        code, told = "configuration", str(error)
+    return f"refused {code} {' '.join(told.split())}\n"
 
 
 async def _obey_reloads(assignment: Assignment, running: Running, reload: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ an outside contract: they are added to, never renamed.
 from core.config.limits import Limits
 from core.config.quantities import parse_duration, parse_endpoint, parse_size
 from core.config.sections import Antispam, Auth, Delivery, Imap, Listen, MtaSts, TlsFiles
-from core.config.whole import Config, ConfigError, load
+from core.config.whole import Config, ConfigError, load, unknown_variables
 
 __all__ = [
     "Antispam",
@@ -24,4 +24,5 @@ __all__ = [
     "parse_duration",
     "parse_endpoint",
     "parse_size",
+    "unknown_variables",
 ]

@@ -98,6 +98,13 @@ class Limits(Section):
     # REST
     api_body: int = 1 * MIB
 
+    @field_validator("*")
+    @classmethod
+    def _bound(cls, value: object) -> object:
+        if isinstance(value, int | float) and not 0 <= value < float("inf"):  # nan neither
+            raise ValueError("a bound is not below 0, and it ends")
+        return value
+
     @field_validator("message_size")
     @classmethod
     def _size(cls, value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import ip_address
 
 KIB, MIB = 1024, 1024 * 1024
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -32,6 +33,31 @@ def parse_duration(text: str | int) -> int:
 def parse_endpoint(text: str) -> tuple[str, int]:
     """ "127.0.0.1:25" or "[::1]:25" > (address, port). Raises ValueError."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    odd = host.startswith("[") != host.endswith("]")
+    if not colon or odd or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"not an address and port: {text!r} (write 0.0.0.0:25 or [::]:25)")
     return host.strip("[]"), int(port)
+
+
+def parse_place(text: str, *, names: tuple[str, ...] = ()) -> tuple[str, int]:
+    """An endpoint of this machine or of a resolver: an address, or one of `names`. Raises ValueError."""
+    host, port = parse_endpoint(text)
+    if host not in names:
+        parse_address(host)
+    return host, port
+
+
+def parse_address(text: str) -> str:
+    """An IP address as it is written. Raises ValueError."""
+    try:
+        ip_address(text)
+    except ValueError:
+        raise ValueError(f"not an IP address: {text!r} (a name cannot stand here)") from None
+    return text
+
+
+def parse_web_address(text: str) -> str:
+    """ "http://…" or "https://…". Raises ValueError."""
+    if not re.fullmatch(r"https?://[!-~]+", text):
+        raise ValueError(f"not an address of the web: {text!r} (write http://127.0.0.1:11333 or https://…)")
+    return text

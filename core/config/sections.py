@@ -6,10 +6,11 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from core.config.quantities import parse_duration, parse_endpoint
+from core.config.quantities import parse_address, parse_duration, parse_place, parse_web_address
 from core.config.section import Section
+from core.domain import DomainError, to_ascii
 
 
 class Listen(Section):
@@ -41,7 +42,7 @@ class Listen(Section):
     @classmethod
     def _endpoints(cls, value: list[str]) -> list[str]:
         for item in value:
-            parse_endpoint(item)
+            parse_place(item, names=("localhost",))
         return value
 
 
@@ -77,6 +78,13 @@ class Database(Section):
     url: str = ""
     queue: str = ""
 
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite:", "postgresql:", "postgresql+asyncpg:", "postgres:")):
+            raise ValueError("sqlite:///FILE or postgresql://…, or empty for the file of its own")
+        return value
+
     @field_validator("queue")
     @classmethod
     def _postgres(cls, value: str) -> str:
@@ -87,12 +95,19 @@ class Database(Section):
 
 class Dns(Section):
     resolvers: list[str] = ["127.0.0.1:53"]
-    timeout: float = 5.0
+    timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+
+    @field_validator("resolvers")
+    @classmethod
+    def _places(cls, value: list[str]) -> list[str]:
+        for item in value:
+            parse_place(item)
+        return value
 
 
 class Delivery(Section):
-    port: int = 25
-    mta_sts_port: int = 443
+    port: int = Field(default=25, ge=1, le=65535)
+    mta_sts_port: int = Field(default=443, ge=1, le=65535)
     routes: dict[str, str] = {}
     allow_private: bool = False
     ca_file: str = ""
@@ -101,6 +116,11 @@ class Delivery(Section):
     lifetime: str = "5d"
     delay_notice: str = "4h"
     trace: str = "180d"
+
+    @field_validator("bind")
+    @classmethod
+    def _sources(cls, value: list[str]) -> list[str]:
+        return [parse_address(item) for item in value]
 
     @field_validator("retry")
     @classmethod
@@ -144,6 +164,19 @@ class Antispam(Section):
     greylist_keep: str = "36d"
     arc_trusted: list[str] = []
 
+    @field_validator("rspamd", "rspamd_controller")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return parse_web_address(value) if value else value
+
+    @field_validator("arc_trusted")
+    @classmethod
+    def _domains(cls, value: list[str]) -> list[str]:
+        try:
+            return [to_ascii(item) for item in value]
+        except DomainError as error:
+            raise ValueError(str(error)) from error
+
     @field_validator("greylist_wait", "greylist_window", "greylist_keep")
     @classmethod
     def _duration(cls, value: str) -> str:
@@ -181,9 +214,7 @@ class Auth(Section):
     @field_validator("introspection")
     @classmethod
     def _url(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https?://[!-~]+", value):
-            raise ValueError("not an address of the web: write https://…")
-        return value
+        return parse_web_address(value) if value else value
 
     @field_validator("client_certificates")
     @classmethod

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from core.config.limits import Limits
 from core.config.sections import Antispam, Auth, Database, Delivery, Dns, Imap, Listen, MtaSts, Search, TlsFiles
 from core.domain import DomainError, to_ascii
+
+PREFIX = "BEFFROI_"
+OTHER_VARIABLES = frozenset({"BEFFROI_CONFIG", "BEFFROI_WORKER", "BEFFROI_DEMO"})  # no keys
 
 
 class ConfigError(Exception):
@@ -24,7 +30,7 @@ class Config(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix="BEFFROI_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,
     )
@@ -130,17 +136,56 @@ def load(path: Path) -> Config:
         with path.open("rb") as file:
             values: dict[str, Any] = tomllib.load(file)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        away = f" (a link to {path.readlink()}: is the disk mounted?)" if path.is_symlink() else ""
+        raise ConfigError(f"{path}: {error.strerror}{away}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        told = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise ConfigError(f"{path}: {told}") from error
     if "data" in values:
         values["data"] = str((path.resolve().parent / str(values["data"])).resolve())
     try:
         return Config(**values)
     except ValidationError as error:
         raise ConfigError("\n".join(_fault(path, item) for item in error.errors())) from error
+    except SettingsError as error:  # pydantic tells the key of the first level alone
+        names = [name for name in sorted(os.environ) if name.startswith(PREFIX) and "__" in name]
+        told = f"{', '.join(names)}: one of them is no JSON: lists and tables are written so there"
+        raise ConfigError(f"environment: {told}") from error
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like keys of ours and are none: a misspelt one would be passed over in silence."""
+    known = {f"{PREFIX}{key.upper()}" for key in Config.model_fields} | OTHER_VARIABLES
+    return sorted(
+        name for name in environment if name.startswith(PREFIX) and name.partition("__")[0].upper() not in known
+    )
 
 
 def _fault(path: Path, item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    return f"{path}: {key or 'file'}: {item['msg']}"
+    keys = [str(part) for part in item["loc"]]
+    variable = PREFIX + "__".join(keys).upper()
+    where = variable if variable in os.environ else path
+    return f"{where}: {'.'.join(keys) or 'file'}: {_told(keys, item['type'], item['msg'])}"
+
+
+def _told(keys: Sequence[str], kind: str, message: str) -> str:
+    """pydantic's sentence, but for what operators mistype most."""
+    if kind == "missing":
+        return "is missing"
+    if kind != "extra_forbidden":
+        return message.removeprefix("Value error, ")
+    *sections, name = keys
+    if sections and name in Config.model_fields:
+        return f"there is no such key; {name} belongs before the first [section]"
+    near = difflib.get_close_matches(name, _keys(sections), 1)
+    return f"there is no such key; did you mean {near[0]}?" if near else "there is no such key"
+
+
+def _keys(sections: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Config
+    for name in sections:
+        field = model.model_fields.get(name)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)

@@ -214,12 +214,13 @@ def test_a_look_by_status_does_not_keep_an_instance_from_starting(tmp_path: Path
 async def test_f157_a_worker_that_cannot_start_passes_its_reason_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse = 'os.write(told["ready"], b"refused the queue is damaged\\n"); sys.exit(1)'
+    refuse = 'os.write(told["ready"], b"refused queue-storage the queue is damaged\\n"); sys.exit(1)'
     async with worker(tmp_path, monkeypatch, before=refuse) as made:
         async with asyncio.timeout(PATIENCE):
             await made.ready.wait()
         assert made.failed_start
-        assert made.refusal == "the queue is damaged"
+        assert made.refusal is not None
+        assert (made.refusal.code, made.refusal.public) == ("queue-storage", "the queue is damaged")
 
 
 @pytest.mark.parametrize(
@@ -227,9 +228,10 @@ async def test_f157_a_worker_that_cannot_start_passes_its_reason_on(
     [
         (lambda data: (data / "store.beffroi").unlink(), "store.beffroi: No such file"),  # another disk, or none
         (lambda data: (data / "queue/queue.db").write_bytes(b"no database" * 1000), "queue.db is damaged"),
+        (lambda data: (data / "keys/master.key").unlink(), "keys/master.key: No such file or directory"),
         (lambda data: (data / "directory.db").write_bytes(b"no database" * 1000), "directory's database is damaged"),
     ],
-    ids=["f170-no-store", "f157-queue", "f157-directory"],
+    ids=["f170-no-store", "f157-queue", "no-master-key", "f157-directory"],
 )
 def test_f157_f170_serve_refuses_with_one_clear_line(
     tmp_path: Path, harm: Callable[[Path], object], reason: str
@@ -243,7 +245,7 @@ def test_f157_f170_serve_refuses_with_one_clear_line(
     done = beffroi("serve", "--config", str(path))  # a traceback fails in there
     assert done.code == 1
     assert "ready" not in done.out
-    *_, line = done.err.splitlines()
+    (line,) = done.err.splitlines()  # each of four workers told it, too
     assert line.startswith("beffroi: ")
     assert reason in line
     assert sorted(tmp_path.rglob("domains/*")) == before
