@@ -92,7 +92,12 @@ def show(name: str) -> None:
             }
 
     value = run(operation)
-    console.answer(value, "\n".join(f"{key}: {item}" for key, item in value.items()))
+    console.answer(value, "\n".join(f"{key}: {_words(item)}" for key, item in value.items()))
+
+
+def _words(item: object) -> str:
+    """A list of keys as people read it."""
+    return "; ".join(" ".join(key.values()) for key in item) if isinstance(item, list) else str(item)
 
 
 @app.command("dns")
@@ -111,13 +116,17 @@ def dns(name: str) -> None:
 def check(name: str) -> None:
     """Compare the published records with the expected ones; exit code 1 when one is wrong."""
 
-    async def operation(config: Config) -> Sequence[RecordCheck]:
+    from dkim_keys.check import Status
+
+    async def operation(config: Config) -> tuple[Sequence[RecordCheck], list[str]]:
         async with open_directory(config) as directory:
             expected = await expected_records(config, directory, name)
             async with open_resolver(config) as resolver:
-                return await check_domain(resolver, expected)
+                return await check_domain(resolver, expected), config.dns.resolvers
 
-    checks = run(operation)
+    checks, resolvers = run(operation)
+    if any(item.status is Status.UNKNOWN for item in checks):
+        console.warn(f"no answer from the DNS for some; does a resolver answer at {', '.join(resolvers)}?")
     rows: list[dict[str, object]] = [
         {"name": c.record.name, "type": c.record.type, "status": c.status.value, "observed": list(c.observed)}
         for c in checks

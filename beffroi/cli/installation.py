@@ -55,6 +55,7 @@ def _checked(path: Path) -> Config:
 
 def check_config() -> None:
     """Read the configuration and the files it names, and say what is wrong or unwise."""
+    from beffroi.ailments import ailments
     from beffroi.installation import check_values, warnings
 
     try:
@@ -62,7 +63,7 @@ def check_config() -> None:
         check_values(config)
     except ConfigError as error:
         refuse(error)
-    notes = warnings(config)
+    notes = [*ailments(config), *warnings(config)]
     console.answer(
         {"valid": True, "warnings": notes}, "\n".join(["configuration is valid", *(f"warning: {n}" for n in notes)])
     )

@@ -80,6 +80,10 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert isinstance(check.json, list)
     assert check.code == 1  # nobody answers at the resolver
     assert {row["type"] for row in check.json} == {"MX", "TXT", "SRV"}
+    assert check.err.startswith("beffroi: warning: no answer from the DNS for some; does a resolver answer at 127.")
+    (keys,) = [line for line in run("domain", "show", "saint-aubin.test").out.splitlines() if "dkim" in line]
+    assert keys.endswith(" active")
+    assert not set("{}[]") & set(keys)
 
     address = "secretariat@saint-aubin.test"
     mailbox = run("mailbox", "add", address, "--password-stdin", "--quota", "5G", "--json", stdin=PASSWORD + "\n").json
