@@ -89,12 +89,13 @@ def check_data(config: Config) -> None:
 def check_installation(config: Config) -> None:
     """Everything `serve` needs is there and readable. Raises `ConfigError` naming what is missing and what makes it,
     `TemporaryError` when the database does not answer."""
-    from migrations.runner import current, head
+    from migrations.runner import check_known, current, head
 
     check_data(config)
     check_certificate(config)
     try:
         present = current(config.database_url)
+        check_known(present)  # `migrate` would be the wrong advice
     except TemporaryError:
         raise
     except MailError as error:

@@ -49,15 +49,19 @@ def upgrade(url: str, *, to: str = "head") -> None:
     asyncio.run(_run(url, lambda connection: _upgrade(connection, to)))
 
 
-def _upgrade(connection: Connection, to: str) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    found = _revision(connection)
+def check_known(found: str | None) -> None:
+    """Raises `SchemaError` for a version that this program has never heard of: a newer one made it."""
     if found is not None and found not in {script.revision for script in _script().walk_revisions()}:
         raise SchemaError(
             f"the directory has version {found}, made by a newer program than this one ({head()}); it was not touched",
             found=found,
         )
+
+
+def _upgrade(connection: Connection, to: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    check_known(_revision(connection))
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, to)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import io
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -223,6 +225,11 @@ async def test_f157_a_worker_that_cannot_start_passes_its_reason_on(
         assert (made.refusal.code, made.refusal.public) == ("queue-storage", "the queue is damaged")
 
 
+def _from_the_future(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
@@ -230,8 +237,9 @@ async def test_f157_a_worker_that_cannot_start_passes_its_reason_on(
         (lambda data: (data / "queue/queue.db").write_bytes(b"no database" * 1000), "queue.db is damaged"),
         (lambda data: (data / "keys/master.key").unlink(), "keys/master.key: No such file or directory"),
         (lambda data: (data / "directory.db").write_bytes(b"no database" * 1000), "directory's database is damaged"),
+        (lambda data: _from_the_future(data / "directory.db"), "version 9999, made by a newer program than this one"),
     ],
-    ids=["f170-no-store", "f157-queue", "no-master-key", "f157-directory"],
+    ids=["f170-no-store", "f157-queue", "no-master-key", "f157-directory", "f157-downgrade"],
 )
 def test_f157_f170_serve_refuses_with_one_clear_line(
     tmp_path: Path, harm: Callable[[Path], object], reason: str
