@@ -116,7 +116,10 @@ def _change(content: Content, part: Part, limits: Limits) -> Iterator[_Piece]:
     leaf = part.kind is PartKind.LEAF
     head = split(content.read(part.header_start, part.body_start), limits)
     name = b"base64" if leaf else b"8bit"
-    literal = bytes(head.replaced(_CTE, b"Content-Transfer-Encoding: " + name + b"\r\n"))
+    field = b"Content-Transfer-Encoding: " + name + b"\r\n"
+    if part.header_start == 0 and head.first(b"mime-version") is None:  # without it nobody need decode (RFC 2045 4)
+        field = b"MIME-Version: 1.0\r\n" + field
+    literal = bytes(head.replaced(_CTE, field))
     yield _Piece(0, len(literal), part.header_start, part.body_start, literal)
     if leaf and part.octets:
         yield _Piece(0, _encoded_size(part.octets), part.body_start, part.body_end, encoded=True)

@@ -16,7 +16,7 @@ ASKED = MailParameters(body=BINARY)
 
 
 def mail(octets: bytes = OCTETS, *fields: str) -> bytes:
-    lines = [f"From: {ME}", "Subject: Essai", "Content-Type: application/pdf", *fields]
+    lines = [f"From: {ME}", "Subject: Essai", "MIME-Version: 1.0", "Content-Type: application/pdf", *fields]
     return ("\r\n".join(lines) + "\r\nContent-Transfer-Encoding: binary\r\n\r\n").encode() + octets
 
 

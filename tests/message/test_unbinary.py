@@ -57,6 +57,16 @@ def test_a_message_that_is_one_binary_part(size: int) -> None:
     assert result.endswith(b"\r\n")
 
 
+def test_rfc2045_4_a_text_of_no_mime_that_is_encoded_becomes_one() -> None:
+    """A long line of a program that knows no MIME: whoever reads the field as the RFC has it showed base64."""
+    found = converted(BytesContent(b"From: a@b.fr\r\nSubject: x\r\n\r\n" + b"z" * 3000 + b"\r\n"), wrap=True)
+    assert found is not None
+    result = message_from_bytes(found.read(0, found.size))
+    assert result.get_all("MIME-Version") == ["1.0"]
+    assert result.get_payload(decode=True) == b"z" * 3000 + b"\r\n"
+    assert message_from_bytes(whole(message(leaf(b"x")))).get_all("MIME-Version") == ["1.0"]
+
+
 def test_parts_among_others_and_messages_inside() -> None:
     inner = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: binary\r\n\r\n" + message(leaf(ALL))
     text = leaf(b"l'\xe9t\xe9\r\n", encoding=b"8bit")
