@@ -147,8 +147,8 @@ class SmtpProtocol(SMTP):
         self.transport = link
         self.source = PeerReader(link, self._service.limits, self.expect)
         # The loop of aiosmtpd asks its reader for nothing but `readuntil()`, and its writer for `close()`.
-        self._reader = self.source  # type: ignore[assignment]
-        self._writer = link  # type: ignore[assignment]
+        self._reader = self.source  # type: ignore[assignment]  # all that it asks it has
+        self._writer = link  # type: ignore[assignment]  # likewise
         self.expect()
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
