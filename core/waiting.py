@@ -48,7 +48,7 @@ def _resumed(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, 
             except GeneratorExit:
                 work.close()
                 raise
-            except BaseException as error:
+            except BaseException as error:  # thrown into it, as "yield from" does
                 awaited = work.throw(error)
             else:
                 awaited = work.send(sent)

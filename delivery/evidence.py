@@ -120,7 +120,7 @@ async def _scanned(case: Case, scanner: Scanner, timeout: float) -> Verdict | Un
             return await scanner.scan(case.content, case.prefix, case.envelope, case.peer)
     except TimeoutError:
         return Unscanned("timeout")
-    except Exception:
+    except Exception:  # likewise: what nobody has scanned is told as such
         _log.exception("scan-failed", queue_id=case.envelope.queue_id)
         return Unscanned("unavailable")
 

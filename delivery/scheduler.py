@@ -236,7 +236,7 @@ class Scheduler:
             return _all(claimed, _TOO_LONG)
         except MailError as error:
             return _all(claimed, deferred(error.public, error.code))
-        except Exception:
+        except Exception:  # a bug of an agent: that job is tried again
             _log.exception("agent-failed", queue_id=claimed.message.queue_id, next_hop=hop.name)
             return _all(claimed, _BROKEN)
 

@@ -128,7 +128,7 @@ class Responder:
                     await self._answer(received, head, item, vacation)
         except MailError as error:
             _log.warning("vacation-failed", code=error.code)
-        except Exception:
+        except Exception:  # a bug in a notice costs no delivery
             _log.exception("vacation-failed", code="internal")
 
     async def _away(self) -> Mapping[str, Vacation]:

@@ -87,7 +87,7 @@ async def _together(session: Session) -> list[tuple[str, Answer, Callable[[], No
         answers = [_ok(outcome) if isinstance(outcome, Ok) else _refusal(outcome, session) for outcome in outcomes]
     except MailError as error:
         answers = [_refusal(error, session)] * len(waiting)
-    except Exception:
+    except Exception:  # as below, for all of them
         log.exception("imap-command-failed", command="together")
         answers = [_bug()] * len(waiting)
     finally:
@@ -186,6 +186,6 @@ async def _tell(session: Session, command: Command[Any]) -> Bye | None:
         return bye
     except ConnectionError:
         raise
-    except Exception:
+    except Exception:  # the answer itself is sent all the same
         log.exception("imap-updates-failed")
     return None

@@ -107,7 +107,7 @@ def perform(transaction: Transaction, operation: Operation[Any], *, alone: bool)
             operation.result = operation.work(transaction)
     except (IndexDamagedError, UndoFailedError, NeedsThreadError):
         raise
-    except Exception as error:
+    except Exception as error:  # it is that operation's answer
         operation.error = error
 
 

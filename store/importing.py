@@ -68,7 +68,7 @@ class Imports:
                 await _read(entry, folder_id, messages)
         except (MailError, IndexDamagedError) as error:  # the files are there, and are read like others
             log.info("store-import-unread", account=entry.handle.ref.id, cause=str(error))
-        except Exception:
+        except Exception:  # a bug costs no answer: it was given already
             log.exception("store-import-unread", account=entry.handle.ref.id)
         finally:
             self._task = None

@@ -45,7 +45,7 @@ async def run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint] | No
             return await _run(handle, batch, syncs)
     except (IndexDamagedError, NeedsThreadError):
         return None
-    except Exception as error:
+    except Exception as error:  # every caller hears it
         fail_all(batch, error, handle.ref.id)
         return ()
 

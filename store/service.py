@@ -404,7 +404,7 @@ class MaildirStore:
                         return await self._rebuild(Rebuilding(self._open_accounts, ref, ahead, indexed))
                     except MailError as error:  # the others are made again all the same
                         return error
-                    except Exception as error:
+                    except Exception as error:  # a bug met in one: likewise
                         log.exception("store-rebuild-failed", account=ref.id)
                         return of_one(error)
                     finally:

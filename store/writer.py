@@ -134,7 +134,7 @@ class Writer:
             return None
         except IndexDamagedError as error:
             return self._again(batch, error)
-        except Exception as error:
+        except Exception as error:  # every caller hears it
             fail_all(batch, error, self._handle.ref.id)
             return ()
 
@@ -150,7 +150,7 @@ class Writer:
             return None
         except IndexDamagedError as again:
             fail_all(batch, StorageError("storage failed", code="storage-index", cause=str(again)), self._handle.ref.id)
-        except Exception as again:
+        except Exception as again:  # likewise
             fail_all(batch, again, self._handle.ref.id)
         return ()
 

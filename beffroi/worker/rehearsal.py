@@ -31,7 +31,7 @@ async def rehearsed(services: Services, path: Path) -> None:
                 commands = await rehearse(services, store)
     except (OSError, TimeoutError, MailError) as error:
         _log.warning("rehearsal-failed", reason=type(error).__name__)
-    except Exception:
+    except Exception:  # a bug in a rehearsal keeps no process from its work
         _log.exception("rehearsal-failed")
     else:
         _log.debug("rehearsed", commands=commands, seconds=round(time.perf_counter() - began, 3))

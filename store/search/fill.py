@@ -192,7 +192,7 @@ class _Turn:
                 return _read(self._handle, cur, new.name)
         except OSError:
             return Words(whole=False)
-        except Exception:
+        except Exception:  # a bug met by one message must not keep the others from the index
             log.exception("store-text-unread", account=self._handle.ref.id, folder=row.id, uid=new.uid)
             return Words(whole=False)
 

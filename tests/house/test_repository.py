@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import subprocess
 import tokenize
 import tomllib
 from pathlib import Path
+
+from tests.house.test_imports import sources
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +71,23 @@ def test_what_silences_a_tool_names_one_rule_and_says_why() -> None:
         if len(WITH_REASON.findall(mark)) != len(MARK.findall(mark))
     ]
     assert not silent, "\n".join(silent)
+
+
+def takes_everything(handler: ast.ExceptHandler) -> bool:
+    """`except:`, `except Exception:`, `except BaseException:` that does not raise again."""
+    name = handler.type.id if isinstance(handler.type, ast.Name) else "" if handler.type else "BaseException"
+    raises = any(isinstance(node, ast.Raise) for each in handler.body for node in ast.walk(each))
+    return name in ("Exception", "BaseException") and not raises
+
+
+def test_what_takes_every_exception_says_why() -> None:
+    silent = []
+    for path in sources():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.ExceptHandler) and takes_everything(node) and "#" not in lines[node.lineno - 1]:
+                silent.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not silent
 
 
 def test_everything_is_under_strict_mypy() -> None:
