@@ -32,9 +32,9 @@ async def look_ahead(session: Session) -> None:
             scanner.space()
             scanner.keyword()
             name = parse(scanner).name
-            mailbox = await session.store.mailbox(name)
-            snapshot = await mailbox.glance()
-            if snapshot is not None:
+            glanced = await session.store.glance(name)
+            if glanced is not None:
+                mailbox, snapshot = glanced
                 selected = Selected.begin(name, mailbox, snapshot, read_only=not mailbox.opened_with & CHANGES)
                 describe(session, begun(session, selected, examined=False), snapshot)
     except (MailError, TimeoutError):

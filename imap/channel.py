@@ -143,15 +143,21 @@ class Channel(asyncio.Protocol):
         """Octets that the peer has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
-    async def read(self) -> bytes:
-        """All that has arrived, waiting for something; b"" at the end. Raises what `interrupt` was given, and
-        `ConnectionError` for compressed octets that are none."""
+    async def read(self, seconds: float) -> bytes:
+        """All that has arrived, waiting for something; b"" at the end. Raises `TimeoutError` after `seconds`, what
+        `interrupt` was given, and `ConnectionError` for compressed octets that are none."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
         while True:
             while not self.readable:
-                self._reader = asyncio.get_running_loop().create_future()
+                if loop.time() >= until:
+                    raise TimeoutError
+                self._reader = reader = loop.create_future()
+                timer = loop.call_at(until, _over, reader)  # each command waits once: a third of `asyncio.timeout`
                 try:
-                    await self._reader
+                    await reader
                 finally:
+                    timer.cancel()
                     self._reader = None
             if self._deflate is not None and self._deflate.pending:
                 await asyncio.sleep(0)  # octets that need no socket must not keep other connections waiting (P7)
@@ -263,3 +269,8 @@ class Channel(asyncio.Protocol):
         if self._transport is not None:
             with contextlib.suppress(RuntimeError):
                 self._transport.abort()
+
+
+def _over(reader: asyncio.Future[None]) -> None:
+    if not reader.done():
+        reader.set_exception(TimeoutError())

@@ -225,8 +225,7 @@ class Connection:
         if self._framer.midway and not self._channel.readable:
             self._channel.acknowledge()
         try:
-            async with asyncio.timeout(seconds):
-                data = await self._channel.read()
+            data = await self._channel.read(seconds)
         except TimeoutError as error:
             raise Bye("idle for too long", Code.NONE) from error
         if not data:

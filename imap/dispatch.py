@@ -6,11 +6,11 @@ The only place where errors become NO, BAD or BYE. A bug is answered NO [SERVERB
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from core.errors import MailError
+from core.frozen import dataclass
 from core.log import get
 from imap import capability, responses, updates
 from imap.command import Command, Waiting

@@ -98,9 +98,6 @@ class GuardedMailbox:
     async def snapshot(self, *, take_recent: bool = False) -> Snapshot:
         return await (await self._readable()).snapshot(take_recent=take_recent)
 
-    async def glance(self) -> Snapshot | None:
-        return await (await self._readable()).glance()
-
     async def recent_from(self, uidnext: int, *, take: bool) -> int:
         return await (await self._readable()).recent_from(uidnext, take=take)
 

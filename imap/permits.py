@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from core.errors import ForbiddenError, NotFoundError
+from core.frozen import dataclass
 from directory.rights import Right
 from directory.types import Account
 from store.store import AccountStore

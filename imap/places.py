@@ -21,7 +21,7 @@ from imap.namespaces import Namespaces
 from imap.permits import Place, absent, allowed_flags, demand, forbidden
 from message.content import Content
 from store.store import AccountStore, Mailbox, Spool, Store
-from store.types import DELIMITER, AccountRef, Appended, Folder, Hint, Placement
+from store.types import DELIMITER, AccountRef, Appended, Folder, Hint, Placement, Snapshot
 
 log = get(__name__)
 
@@ -196,6 +196,17 @@ class Places:
         place = await self.place(name)
         demand(place, Right.READ)
         return GuardedMailbox(self, place, place.store.opened(place.folder))
+
+    async def glance(self, name: str, *, take_recent: bool = False) -> tuple[GuardedMailbox, Snapshot] | None:
+        """`mailbox` and its `snapshot` in one look, of one's own alone. None: ask for one after the other."""
+        if self._namespaces.split(name) is not None:
+            return None
+        snapshot = await self._own.glance(name, take_recent=take_recent)
+        if snapshot is None:
+            return None
+        folder = snapshot.folder
+        place = Place(self._account, self._own, folder, folder.name, ALL, True)
+        return GuardedMailbox(self, place, self._own.opened(folder)), snapshot
 
     def opened(self, folder: Folder) -> Mailbox:
         """Of one's own: a folder of anybody else is not found in this account."""

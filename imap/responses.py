@@ -7,9 +7,9 @@ Knows the forms and no state. Text comes from us only; names, keywords and strin
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
+from core.frozen import dataclass
 from directory.rights import ALL, Right
 from imap.errors import Code
 from imap.namespaces import Namespaces
@@ -158,13 +158,15 @@ def recent_flag_list(flags: int, keywords: Collection[str] = ()) -> bytes:
     return _listed(_RECENT_NAMES[flags], keywords) if keywords else RECENT_LISTS[flags]
 
 
-def flags(keywords: Collection[str]) -> bytes:
+@lru_cache(maxsize=64)  # mailboxes mostly have the same few
+def flags(keywords: tuple[str, ...]) -> bytes:
     """FLAGS: all that this mailbox knows, RFC 9051 7.3.5."""
     return b"* FLAGS %b\r\n" % flag_list(ALL_FLAGS, keywords)
 
 
+@lru_cache(maxsize=64)
 def permanent_flags(
-    keywords: Collection[str], *, read_only: bool, rights: Right = ALL, most: int | None = None
+    keywords: tuple[str, ...], *, read_only: bool, rights: Right = ALL, most: int | None = None
 ) -> bytes:
     """What stays of what this client sets: RFC 4314 5.1.1 wants the rights in it. With `most` keywords there are no new
     ones to be made, which "\\*" would promise (RFC 9051 7.1)."""

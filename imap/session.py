@@ -127,7 +127,7 @@ class Selected:
         rights = mailbox.opened_with if isinstance(mailbox, GuardedMailbox) else ALL
         return Selected(name, mailbox, snapshot, read_only, View(snapshot), frozenset(snapshot.keywords), rights)
 
-    def permanent_flags(self, keywords: Collection[str]) -> bytes:
+    def permanent_flags(self, keywords: tuple[str, ...]) -> bytes:
         """PERMANENTFLAGS as they are this moment."""
         return responses.permanent_flags(
             keywords, read_only=self.read_only, rights=self.rights, most=self.most_keywords

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum, Flag
 from typing import NewType, TypeVar
 
+from core.frozen import dataclass
 from store.types import NO_FLAGS
 from store.types import Flag as SystemFlag
 

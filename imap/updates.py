@@ -90,7 +90,7 @@ async def _tell_rights(session: Session, selected: Selected) -> None:
     if selected.read_only is not before:
         code = Code.READ_ONLY if selected.read_only else Code.READ_WRITE
         session.say("OK", "your rights have changed", code)
-    session.writer.write(selected.permanent_flags(sorted(selected.keywords)))
+    session.writer.write(selected.permanent_flags(tuple(sorted(selected.keywords))))
 
 
 async def _contexts(selected: Selected) -> list[Change]:
@@ -181,6 +181,6 @@ def announce_keywords(writer: Writer, selected: Selected, keywords: Iterable[str
     new = set(keywords) - selected.keywords
     if new:
         selected.keywords |= new
-        listed = sorted(selected.keywords)
+        listed = tuple(sorted(selected.keywords))
         writer.write(responses.flags(listed))
         writer.write(selected.permanent_flags(listed))

@@ -12,9 +12,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
+from core.frozen import dataclass
 from imap.errors import Bad
 from imap.types import FEW, STAR, FlagSet, Ranges, SeqNum, SequenceSet, clip, contains, merge
 from store.types import Changes, Message, ModSeq, Snapshot, Uid

@@ -21,12 +21,12 @@ from store.faults import whole
 from store.handle import Handle, Tools
 from store.importing import Unread
 from store.index import Connection
-from store.mailbox import FolderView
+from store.mailbox import FolderView, glanced
 from store.names import folder_name
 from store.stage import SMALL, TemporaryFile
 from store.store import Mailbox
 from store.transaction import Transaction
-from store.types import INBOX, AccountRef, Appended, Folder, Hint, Placement, Room
+from store.types import INBOX, AccountRef, Appended, Folder, Hint, Placement, Room, Snapshot
 
 T = TypeVar("T")
 log = core.log.get(__name__)
@@ -96,6 +96,18 @@ class Account:
         if folder is None:
             raise NotFoundError("no such folder", code="no-folder")
         return self.opened(folder)
+
+    async def glance(self, name: str, *, take_recent: bool = False) -> Snapshot | None:
+        try:
+            wanted = folder_name(name)
+        except InvalidError:
+            return None
+
+        def ask(handle: Handle) -> Snapshot | None:
+            row = catalog.by_name(handle.reader, wanted)
+            return None if row is None else glanced(handle, row, take_recent=take_recent)
+
+        return await self._accounts.read(self._ref, ask)
 
     def opened(self, folder: Folder) -> Mailbox:
         return FolderView(self._accounts, self._ref, folder.id, self._pool)

@@ -185,6 +185,7 @@ class Handle:
         self.compacted: dict[str, int] = {}  # octets of a journal after it was written again
         self.structure = Looked()
         self.left_in_new: dict[str, object] = {}  # by a folder's id: what its new/ was before a look (`store.outside`)
+        self.empty_new: dict[str, tuple[int, int]] = {}  # likewise: one that was empty, its inode and ctime
         self.left_in_cur: dict[str, dict[str, int]] = {}  # likewise: names left alone in cur/, and their ctimes
         self.unscanned = True  # the index may know messages by their names alone
         self.try_asked = self.try_behind = 0.0  # when files that could not be read are tried next, by the loop's time

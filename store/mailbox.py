@@ -107,17 +107,10 @@ class FolderView:
         told = await self._glanced(take_recent=take_recent)
         return await self._judged(take_recent=take_recent) if told is None else told
 
-    async def glance(self) -> Snapshot | None:
-        return await self._glanced(take_recent=False)
-
     async def _glanced(self, *, take_recent: bool) -> Snapshot | None:
-        def ask(handle: Handle) -> Snapshot | None:
-            row = self._row(handle)
-            if not outside.untouched(handle, row):
-                return None
-            return _snapshot(handle.reader, row, _recent_from(handle, row, row.uidnext, take=take_recent))
-
-        return await self._accounts.read(self._ref, ask)
+        return await self._accounts.read(
+            self._ref, lambda handle: glanced(handle, self._row(handle), take_recent=take_recent)
+        )
 
     async def _judged(self, *, take_recent: bool) -> Snapshot:
         entry = await self._entry()
@@ -127,7 +120,7 @@ class FolderView:
             row = self._row(handle)
             if outside.differs(row, changed):
                 return None
-            return _snapshot(handle.reader, row, _recent_from(handle, row, row.uidnext, take=take_recent))
+            return _snapshot(handle, row, take_recent=take_recent)
 
         while (told := await self._accounts.read(self._ref, ask)) is None:
             await entry.writer.submit(lambda transaction: outside.examine(transaction, self._id))
@@ -222,9 +215,12 @@ class FolderView:
         self, size: Callable[[Connection, FolderRow], int], ask: Callable[[Connection, FolderRow], T]
     ) -> T:
         """On the loop when few rows are to be read, as `size` tells; many in a worker thread."""
-        if await self._read(lambda db, row: size(db, row) <= AT_HAND):
-            return await self._read(ask)
-        return await self._read_long(ask)
+
+        def at_hand(db: Connection, row: FolderRow) -> tuple[T] | None:
+            return (ask(db, row),) if size(db, row) <= AT_HAND else None
+
+        found = await self._read(at_hand)
+        return await self._read_long(ask) if found is None else found[0]
 
     async def _read_long(self, ask: Callable[[Connection, FolderRow], T]) -> T:
         """In a worker thread, with a connection of its own: the loop does not wait for it."""
@@ -400,7 +396,13 @@ def _recent_from(handle: Handle, row: FolderRow, uidnext: int, *, take: bool) ->
     return newcomers.take(fs, root, row, uidnext) if take and first < uidnext else first
 
 
-def _snapshot(db: Connection, row: FolderRow, recent_from: int) -> Snapshot:
+def glanced(handle: Handle, row: FolderRow, *, take_recent: bool) -> Snapshot | None:
+    """None: somebody may have changed the files of this folder, which was read just now."""
+    return _snapshot(handle, row, take_recent=take_recent) if outside.untouched(handle, row) else None
+
+
+def _snapshot(handle: Handle, row: FolderRow, *, take_recent: bool) -> Snapshot:
+    db, recent_from = handle.reader, _recent_from(handle, row, row.uidnext, take=take_recent)
     return Snapshot(
         folder=row.value(),
         uidvalidity=row.uidvalidity,

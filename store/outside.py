@@ -19,6 +19,8 @@ from store.schema import EARLIEST
 from store.transaction import Transaction
 from store.trust import Trust
 
+SETTLED = 10.0  # seconds: more than the clock of a disk that lies elsewhere may be behind ours
+
 
 def untouched(handle: Handle, row: FolderRow) -> bool:
     """True: nobody else changed the files before this look, which comes after `row` was read. False says nothing: a
@@ -65,12 +67,20 @@ def _path(row: FolderRow, name: str) -> str:
 
 def _has_new(handle: Handle, row: FolderRow) -> bool:
     """A folder without new/ has none, and what is left alone there is not looked at again before it changes: an empty
-    file that its writer fills, one that is given to us (neither of which changes the time of new/), or a new one."""
+    file that its writer fills, one that is given to us (neither of which changes the time of new/), or a new one. A
+    new/ that holds nothing, and has not changed for so long that any change gives it another time, is not read again
+    before it does: ten system calls are one."""
     new = _path(row, "new")
     try:
+        status = handle.fs.stat(handle.root, new)
+        seen = status.st_ino, status.st_ctime_ns  # which nobody can set back
+        if handle.empty_new.get(row.id) == seen:
+            return False
         names = handle.fs.names_below(handle.root, new)
     except FileNotFoundError:
         return False
+    if not names and handle.tools.clock.now() - status.st_ctime > SETTLED:
+        handle.empty_new[row.id] = seen
     return bool(names) and _left(handle, new, names) != handle.left_in_new.get(row.id)
 
 

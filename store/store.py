@@ -100,9 +100,6 @@ class Mailbox(Protocol):
         """What SELECT answers from; O(1) in the number of messages when the index is present. `take_recent`: what is
         recent in it is so for nobody else from now on (RFC 3501 2.3.2)."""
 
-    async def glance(self) -> Snapshot | None:
-        """The same where nothing has to be waited for; None: somebody may have changed the files, `snapshot` looks."""
-
     async def recent_from(self, uidnext: int, *, take: bool) -> int:
         """What lies below `uidnext`, and from the answer on, is recent; with `take` for nobody else from now on."""
 
@@ -201,6 +198,10 @@ class AccountStore(Protocol):
 
     async def mailbox(self, name: str) -> Mailbox:
         """Raises `NotFoundError`."""
+
+    async def glance(self, name: str, *, take_recent: bool = False) -> Snapshot | None:
+        """`mailbox` and its `snapshot` in one look, which is all that SELECT takes nearly always. None: there is no
+        such folder, or somebody may have changed its files; these two tell."""
 
     def opened(self, folder: Folder) -> Mailbox:
         """Of a folder that this account gave. Whether it is still there is told to whoever asks it something."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from core.frozen import dataclass
 from imap import responses
 from imap.command import AFTER_LOGIN, Command
 from imap.errors import Bad, BadSyntax, Code
@@ -131,17 +131,29 @@ async def _open(session: Session, asked: Select, *, examined: bool) -> None:
         session.say("OK", "previous mailbox closed", Code.CLOSED)
     if asked.condstore:
         session.enable(Feature.CONDSTORE)
-    mailbox = await session.store.mailbox(asked.name)
-    read_only = examined or not mailbox.opened_with & CHANGES
-    snapshot = await mailbox.snapshot(take_recent=not read_only)  # RFC 3501 6.3.2: EXAMINE leaves it to others
-    selected = begun(session, Selected.begin(asked.name, mailbox, snapshot, read_only=read_only), examined=examined)
+    selected = await _selected(session, asked.name, examined=examined)
+    snapshot = selected.snapshot
     missed = NOTHING
     # RFC 7162 3.2.5: known UIDs of another UIDVALIDITY mean nothing.
     if (known := asked.resync) and known.uidvalidity == snapshot.uidvalidity:
         missed = await since(selected, known.modseq, known.known, known.match, untold=True)
     session.select(selected)
     session.writer.write(describe(session, selected, selected.view.snapshot, asked.spelt))
-    await _tell_missed(session, missed)
+    if missed is not NOTHING:
+        await _tell_missed(session, missed)
+
+
+async def _selected(session: Session, name: str, *, examined: bool) -> Selected:
+    """EXAMINE leaves what is recent to others (RFC 3501 6.3.2)."""
+    glanced = await session.store.glance(name, take_recent=not examined)
+    if glanced is not None:
+        mailbox, snapshot = glanced
+        read_only = examined
+    else:
+        mailbox = await session.store.mailbox(name)
+        read_only = examined or not mailbox.opened_with & CHANGES
+        snapshot = await mailbox.snapshot(take_recent=not read_only)
+    return begun(session, Selected.begin(name, mailbox, snapshot, read_only=read_only), examined=examined)
 
 
 def begun(session: Session, selected: Selected, *, examined: bool) -> Selected:

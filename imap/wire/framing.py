@@ -13,9 +13,9 @@ instead; one that does not wait has the exact octets discarded, or is told BYE w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 
+from core.frozen import dataclass
 from imap.errors import Bad, Code, ImapError, No
 
 _LITERAL = re.compile(rb"\{([0-9]+)(\+?)\}\Z")

@@ -139,9 +139,6 @@ class MemoryMailbox:
         folder = Folder(self.folder_id, "INBOX", 7, self.uidnext, self.modseq, count, 0, 0, 0)
         return Snapshot(folder, 7, self.uidnext, self.modseq, count, 0)
 
-    async def glance(self) -> Snapshot | None:
-        return await self.snapshot()
-
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
         gone = [uid for uid, modseq in self.vanished.items() if modseq > snapshot.modseq]
         return sorted(uid for uid in [*self.messages, *gone] if uid < snapshot.uidnext)

@@ -123,9 +123,6 @@ class MemoryBox:
         folder = box.folder(True)
         return Snapshot(folder, box.uidvalidity, box.uidnext, box.modseq, len(rows), unseen, keywords)
 
-    async def glance(self) -> Snapshot | None:
-        return await self.snapshot()
-
     async def uids(self, snapshot: Snapshot) -> Sequence[int]:
         gone = [uid for uid, modseq in self._box.vanished.items() if modseq > snapshot.modseq]
         return sorted(uid for uid in [*self._box.messages, *gone] if uid < snapshot.uidnext)
@@ -300,6 +297,9 @@ class MemoryAccount:
 
     async def mailbox(self, name: str) -> MemoryBox:
         return MemoryBox(self, self.box(name))
+
+    async def glance(self, name: str, *, take_recent: bool = False) -> Snapshot | None:
+        return await MemoryBox(self, self.boxes[name]).snapshot(take_recent=take_recent) if name in self.boxes else None
 
     def opened(self, folder: Folder) -> MemoryBox:
         return MemoryBox(self, self.box(folder.name))

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from structlog.testing import capture_logs
 
 from core.errors import StorageError
-from store.mailbox import FolderView
+from store.account import Account
+from store.accounts import Accounts
+from store.handle import Handle
 from store.service import MaildirStore
 from store.types import AccountRef, Snapshot
 from tests.fakes.imap_world import World
 from tests.imap.test_real_store import MAIL, deliver, real
 
-Glance = Callable[[FolderView], Awaitable[Snapshot | None]]
+T = TypeVar("T")
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Snapshot | None]:
-    """What was told to those who looked ahead."""
+    """What was told to those who looked ahead: they take nothing, as SELECT does."""
     found: list[Snapshot | None] = []
-    glance = FolderView.glance
+    glance = Account.glance
 
-    async def noted(self: FolderView) -> Snapshot | None:
-        found.append(await glance(self))
-        return found[-1]
+    async def noted(self: Account, name: str, *, take_recent: bool = False) -> Snapshot | None:
+        told = await glance(self, name, take_recent=take_recent)
+        if not take_recent:
+            found.append(told)
+        return told
 
-    monkeypatch.setattr(FolderView, "glance", noted)
+    monkeypatch.setattr(Account, "glance", noted)
     return found
 
 
@@ -103,16 +108,59 @@ async def test_nobody_looks_ahead_in_an_open_account_or_in_a_wave_of_logins(
 async def test_whatever_goes_wrong_the_login_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
-    async def failing(_self: FolderView) -> Snapshot | None:
+    async def failing(_self: Account, _name: str, *, take_recent: bool = False) -> Snapshot | None:
+        if take_recent:
+            return None
         if error is not None:
             raise error
         never: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
         return await never
 
-    monkeypatch.setattr(FolderView, "glance", failing)
+    monkeypatch.setattr(Account, "glance", failing)
     async with real(tmp_path) as (world, store):
         await closed(world, store)
         with capture_logs() as logs:
             client = await world.login()
         assert ("imap-look-ahead-failed" in [entry["event"] for entry in logs]) is isinstance(error, ValueError)
         assert b"* 0 EXISTS" in await client.ok(b"SELECT INBOX")
+
+
+async def test_another_process_that_changes_the_mailbox_between_login_and_select_is_seen(
+    tmp_path: Path, told: list[Snapshot | None]
+) -> None:
+    async with real(tmp_path) as (world, store):
+        await deliver(store, world.services)
+        ref = await closed(world, store)
+        client = await world.login()
+        assert [snapshot and snapshot.messages for snapshot in told] == [1]
+        other = MaildirStore(tmp_path / "data", limits=world.services.limits)
+        await other.open()
+        try:
+            inbox = await (await other.account(ref)).mailbox("INBOX")
+            await inbox.store_flags([(1, 1)], add_keywords=["Urgent"])
+            await deliver(other, world.services)
+            await inbox.expunge([(1, 1)], only_deleted=False)
+        finally:
+            await other.close()
+        lines = await client.ok(b"SELECT INBOX")
+        assert lines[1:4] == [b"* 1 EXISTS", b"* 1 RECENT", b"* OK [UNSEEN 1] first unseen"]
+        assert b"* OK [UIDNEXT 3] next UID" in lines
+        assert any(line.startswith(b"* FLAGS") and b"Urgent" in line for line in lines)
+
+
+async def test_a_select_asks_the_index_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cause: the name was looked up in one transaction, and the folder it names read in another."""
+    async with real(tmp_path) as (world, _):
+        client = await world.login()
+        reads = list[object]()
+        read = Accounts.read
+
+        async def counted(self: Accounts, ref: AccountRef, ask: Callable[[Handle], T], *, once: bool = False) -> T:
+            reads.append(ask)
+            return await read(self, ref, ask, once=once)
+
+        monkeypatch.setattr(Accounts, "read", counted)
+        await client.ok(b"SELECT INBOX")
+        assert len(reads) == 1
+        await client.ok(b"NOOP")
+        assert len(reads) == 2

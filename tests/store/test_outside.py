@@ -251,3 +251,32 @@ async def test_h110_what_root_put_into_cur_is_found_once_it_is_given_to_us(
     assert folder.stat().st_mtime_ns == time
     assert (await inbox.snapshot()).messages == 3
     assert looks
+
+
+async def test_h110_a_new_that_stays_empty_is_read_once_and_again_when_it_changed(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deliver(store, MAIRIE, 1)
+    inbox = await inbox_of(store)
+    new = data / "domains/mairie.test/maire/new"
+    entry = store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    reads = list[str]()
+    names_below = entry.handle.fs.names_below
+
+    def counted(parent: int, name: str) -> list[str]:
+        reads.append(name)
+        return names_below(parent, name)
+
+    monkeypatch.setattr(entry.handle.fs, "names_below", counted)
+    for _ in range(2):  # just made: a file that comes this moment may leave it the time it has
+        await inbox.snapshot()
+    assert reads == ["new", "new"]
+    monkeypatch.setattr(outside, "SETTLED", -(10.0**10))
+    for _ in range(3):
+        await inbox.snapshot()
+    assert reads == ["new"] * 3
+    (new / "1.hote").write_bytes(mail(5))
+    by_hand(new)
+    assert (await inbox.snapshot()).messages == 2
+    assert await read(inbox, 2) == mail(5)
