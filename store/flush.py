@@ -78,7 +78,7 @@ def _row(transaction: Transaction, number: int) -> FolderRow:
 
 
 def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Waiting]) -> None:
-    """Journal what letters cannot say, rename, sync the folder, then tell the rows."""
+    """Journal what letters cannot say, rename, sync the folder, tell the rows, then journal how far the names go."""
     transaction.touch(row)
     lines = [
         journal.keywords(key & UID_MASK, bits)
@@ -107,6 +107,11 @@ def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Wai
     transaction.db.many("UPDATE messages SET name = ?, unwritten = 0 WHERE key = ?", done)
     if missing:  # somebody renamed or removed files under us
         scan_folder(transaction, row.id, Trust.WHOLE)
+        row = transaction.folder(row.id)
+    if not transaction.db.value("SELECT EXISTS (SELECT 1 FROM messages WHERE folder = ? AND unwritten)", (row.number,)):
+        # A flag that was set, taken back and set again leaves the name that it had: a row of the time between would
+        # count as newer than that name, were it brought back.
+        transaction.journal(row, [journal.named(row.modseq)])
 
 
 def _unlink(transaction: Transaction) -> bool:

@@ -1,4 +1,5 @@
-"""A folder's journal: what neither file names nor the side file can carry. Removals, thread ids, keywords past 26.
+"""A folder's journal: what neither file names nor the side file can carry. Removals, thread ids, keywords past 26, and
+up to which mod-sequence flags are in the names.
 
 Lines `<crc32> <kind> <payload>`, appended and synced before what they tell is acknowledged. A torn tail (or any line
 whose checksum is wrong) is ignored; every append starts on a new line, so it never heals into one. It is small: it is
@@ -17,16 +18,18 @@ JOURNAL = "beffroi-journal"
 MAX_OCTETS = 64 * 1024 * 1024
 COMPACT_AT = 256 * 1024
 
-REMOVED, THREAD, KEYWORDS = "E", "T", "K"
+REMOVED, THREAD, KEYWORDS, NAMED = "E", "T", "K", "N"
 
 
 @dataclass(slots=True)
 class Journal:
-    """What the lines add up to: UIDs removed (never to come back), thread ids by UID, keyword bits from 26 up."""
+    """What the lines add up to: UIDs removed (never to come back), thread ids by UID, keyword bits from 26 up, and the
+    mod-sequence up to which every flag was once in a file name (0: none is known)."""
 
     removed: set[int] = field(default_factory=set)
     threads: dict[int, str] = field(default_factory=dict)
     keywords: dict[int, int] = field(default_factory=dict)
+    named: int = 0
 
     @property
     def highest(self) -> int:
@@ -45,6 +48,10 @@ def thread(uid: int, thread_id: str) -> str:
 
 def keywords(uid: int, bits: int) -> str:
     return f"{KEYWORDS} {uid} {bits:x}"
+
+
+def named(modseq: int) -> str:
+    return f"{NAMED} {modseq}"
 
 
 def append(fs: FileSystem, directory: int, lines: Iterable[str]) -> None:
@@ -103,6 +110,7 @@ def compact(fs: FileSystem, directory: int, present: set[int], unlinked_later: s
     lines += [keywords(uid, bits) for uid, bits in journal.keywords.items() if uid in present and bits]
     pending = sorted(journal.removed & unlinked_later)
     lines += [removal(pending)] if pending else []
+    lines += [named(journal.named)] if journal.named else []
     fs.replace_file(directory, JOURNAL, b"".join(_line(line) for line in lines))
 
 
@@ -122,6 +130,8 @@ def _apply(journal: Journal, text: str) -> None:
     kind, _, payload = text.partition(" ")
     if kind == REMOVED:
         journal.removed.update(parse_ranges(payload))
+    elif kind == NAMED:
+        journal.named = max(journal.named, int(payload))
     elif kind in (THREAD, KEYWORDS):
         uid, _, value = payload.partition(" ")
         if kind == THREAD:

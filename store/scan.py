@@ -170,6 +170,7 @@ class _Scan:
             self._renumber(made, name)
         adopt.adopt_all(self.transaction, self.row, self._foreign)
         if not self._believes_rows:
+            self._take_named()
             self._take_journalled()
             self._forget_modseqs()
         self._recount()
@@ -297,6 +298,19 @@ class _Scan:
             keep = item.name if item.uid in self.told.removed and item.uid not in self._leftovers else ""
             self._forget_delivery(item)
             self.transaction.expunge_row(self.row, item.uid, keep, item.flags, item.size, self.modseq)
+
+    def _take_named(self) -> None:
+        """Flags that rows hold as newer than the names, and that were in the names long ago: the rows are older."""
+        rows = self.transaction.db.all(
+            f"SELECT key, name, keywords & {~_NAMED_BITS} FROM messages "  # noqa: S608 - constants
+            "WHERE folder = ? AND unwritten AND modseq <= ?",
+            (self.row.number, self.told.named),
+        )
+        told = [(made, others, row_key) for row_key, name, others in rows if (made := parse(name)) is not None]
+        self.transaction.db.many(
+            "UPDATE messages SET flags = ?, keywords = ?, unwritten = 0 WHERE key = ?",
+            [(made.flags, others | made.keywords & self._named, row_key) for made, others, row_key in told],
+        )
 
     def _take_journalled(self) -> None:
         """Keywords past 26 of rows that may be old: what no name tells the journal does, unless the row is newer."""
