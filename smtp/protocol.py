@@ -40,16 +40,15 @@ LINGER = 5.0  # seconds for the last reply to leave before the connection is cut
 GATHERED = 16 * 1024  # octets of replies held back while more commands wait
 FOREVER = float("inf")
 
-# What aiosmtpd's loop says itself, in our words.
-_STOCK = {"500 Error: bad syntax": replies.BAD_SYNTAX, "500 Command line too long": replies.LINE_TOO_LONG}
 _UNHANDLED = "500 Error: ("  # then the words of an exception
 
 
 def _stock(status: str) -> bytes:
     """Where even our last resort failed, aiosmtpd would have the sender give the message up, and tell him of our
     files."""
-    known = replies.INTERNAL if status.startswith(_UNHANDLED) else _STOCK.get(status)
-    return known.encode() if known else status.encode("ascii", "replace") + b"\r\n"
+    if status.startswith(_UNHANDLED):
+        return replies.INTERNAL.encode()
+    return status.encode("ascii", "replace") + b"\r\n"
 
 
 def _unsaid(*_: object) -> None:

@@ -20,6 +20,7 @@ from smtp.replies import Reply
 READ = 64 * 1024  # octets that may wait unread; at twice as many the peer waits, too
 # RFC 5321 4.1.2 and 2.4: printable characters and spaces; UTF-8 is judged by each command (RFC 6531 3.1).
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NO_VERB = re.compile(rb"\r\n|[^ ]*[\x80-\xff]")  # an empty line, or one that begins with a word of other letters
 _AUTH = re.compile(rb"AUTH ", re.IGNORECASE)
 # A computer's name may come in any octets; the command judges it (security.md row 18).
 _GREETING = re.compile(rb"(?:EHLO|HELO) ", re.IGNORECASE)
@@ -115,7 +116,9 @@ class PeerReader:
         auth = _AUTH.match(line) is not None
         if len(line) > (self._limits.auth_line if auth else self._limits.command_line):
             raise LineFault(replies.AUTH_LINE_TOO_LONG if auth else replies.LINE_TOO_LONG)
-        return self._checked(line)
+        if _NO_VERB.match(self._checked(line)):  # aiosmtpd's loop would answer it itself, and count nothing (row 15)
+            raise LineFault(replies.BAD_SYNTAX)
+        return line
 
     async def auth_line(self) -> bytes:
         """The next line of an authentication exchange, without CRLF."""

@@ -67,13 +67,15 @@ async def test_a_message_forgives_junk() -> None:
         wire.close()
 
 
-async def test_h015_errors_slow_down_and_end_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("line", ["FOO", "", "\xc9HLO x", "NO\x01OP"])
+async def test_h015_errors_slow_down_and_end_the_session(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty lines were answered for ever, and a flood of them let nobody else speak for seconds."""
     monkeypatch.setattr("smtp.guards.TARPIT", 0.01)
     async with running(service(limits={"errors_soft": 3, "errors_hard": 6})) as server:
         wire = await Wire.connect(server)
         for _ in range(5):
-            assert (await wire.say("FOO")).startswith("500")
-        assert (await wire.say("FOO")).startswith("500")
+            assert (await wire.say(line)).startswith("500")
+        assert (await wire.say(line)).startswith("500")
         assert (await wire.reply()).startswith("421 4.7.0")
         assert await wire.closed()
 
