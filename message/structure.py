@@ -45,12 +45,20 @@ def _insides(wire: bytes) -> list[tuple[int, int]]:
             continue
         if token[0] == b")":
             start, ends = open_lists.pop()
-            # Under a transfer encoding it has no envelope: what follows its octets is no list.
-            if wire.startswith(_GLOBAL, start) and wire.startswith(b" (", ends[_FIELDS - 1]):
+            if wire.startswith(_GLOBAL, start) and _holds_message(wire, ends):
                 found.append((ends[_FIELDS - 1], ends[_INSIDE - 1]))
         if open_lists:
             open_lists[-1][1].append(at)
     return sorted(found)
+
+
+def _holds_message(wire: bytes, ends: list[int]) -> bool:
+    """Under a transfer encoding it has no envelope: what follows its octets is no list. Parameters, languages and an
+    envelope may begin with these two words as well, and have no count of octets in the seventh place."""
+    if len(ends) < _INSIDE:
+        return False
+    octets = wire[ends[_FIELDS - 2] + 1 : ends[_FIELDS - 1]]
+    return octets.isdigit() and wire.startswith(b" (", ends[_FIELDS - 1])
 
 
 def forms(structure: Structure) -> tuple[bytes, bytes]:

@@ -148,6 +148,24 @@ def test_rfc3501_9_message_global_is_a_basic_part_before_imap4rev2() -> None:
     assert of_rev1(usual) is usual
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Content-Type: text/plain; message=global; charset=utf-8\r\n\r\nx\r\n",
+        b"Content-Type: text/plain; message=global; a=1; b=2; c=3; d=4; e=5\r\n\r\nx\r\n",
+        b"Content-Disposition: attachment; message=global; filename=x\r\n\r\nx\r\n",
+        b"Content-Language: message, global, fr\r\n\r\nx\r\n",
+        b"Content-Type: message/rfc822\r\n\r\nDate: message\r\nSubject: global\r\nCc: a@b\r\nBcc: a@b\r\n\r\nx\r\n",
+    ],
+    ids=["parameters", "many parameters", "disposition", "languages", "envelope"],
+)
+def test_words_of_a_sender_are_not_taken_for_a_message_global(data: bytes) -> None:
+    """One such message made every FETCH of its structure fail, or lost half of an envelope."""
+    full, plain = bodies(data)
+    assert b'("message" "global" ' in full
+    assert (of_rev1(full), of_rev1(plain)) == (full, plain)
+
+
 def test_groups_stand_in_from_and_sender() -> None:
     """RFC 6854 2, in ENVELOPE's form of a group (RFC 9051 7.5.2)."""
     found = envelope(b"From: Conseil: a@x.test, b@y.test;\r\nSender: Personne:;")
