@@ -373,6 +373,21 @@ async def test_what_a_worker_wanted_to_post_when_it_was_killed_is_posted_by_anot
     assert len(place.web.posts) == 1
 
 
+async def test_a_claim_holds_at_every_moment_of_its_second_and_by_a_clock_a_little_behind(place: Place) -> None:
+    """At half of all moments it was held for a claim of a clock that ran ahead, and two workers posted."""
+    place.rua("https://r.test/tls")
+    place.note()
+    await place.next_day()
+    place.clock.at = place.clock.now() // 1 + 0.6
+    [(day, domain)] = await place.queue.tls_days(10**6)
+    assert await place.queue.claim_tls(day, domain, 900) == frozenset()
+    assert await place.queue.claim_tls(day, domain, 900) is None
+    place.clock.at = place.clock.now() - 5
+    assert await place.queue.claim_tls(day, domain, 900) is None
+    place.clock.at = place.clock.now() - 3600  # it ran ahead by an hour
+    assert await place.queue.claim_tls(day, domain, 900) == frozenset()
+
+
 async def test_a_report_nobody_takes_is_given_up(place: Place) -> None:
     place.rua("https://r.test/tls")
     place.note()
