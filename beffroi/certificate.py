@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 LIFETIME = datetime.timedelta(days=825)
+_ODD = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 SOON = datetime.timedelta(days=14)  # before its end: whoever renews by a timer has done it by then
 
 
@@ -49,9 +50,9 @@ def certificate_notes(certificate: Path, hostname: str, *, now: datetime.datetim
     """What mail programs and other servers will not like about a certificate that can be used; [] where it cannot."""
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        begins, ends = found.not_valid_before_utc, found.not_valid_after_utc
     except (OSError, ValueError):
         return []
-    begins, ends = found.not_valid_before_utc, found.not_valid_after_utc
     notes = []
     if now < begins:
         notes.append(f"tls.certificate: not valid before {begins:%Y-%m-%d %H:%M} UTC; is the clock right?")
@@ -59,8 +60,11 @@ def certificate_notes(certificate: Path, hostname: str, *, now: datetime.datetim
         notes.append(f"tls.certificate: expired on {ends:%Y-%m-%d}: renew it, then SIGHUP")
     elif now >= ends - SOON:
         notes.append(f"tls.certificate: expires on {ends:%Y-%m-%d}: renew it, then SIGHUP")
-    if not _names(found, hostname):
-        notes.append(f"tls.certificate: is not for {hostname}: mail programs will refuse it or ask")
+    try:
+        if not _names(found, hostname):
+            notes.append(f"tls.certificate: is not for {hostname}: mail programs will refuse it or ask")
+    except (ValueError, *_ODD):  # OpenSSL takes what our reader does not, and so will some programs
+        notes.append("tls.certificate: its names are not written as they should be: some programs will refuse it")
     return notes
 
 
