@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 KIB, MIB = 1024, 1024 * 1024
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -58,6 +59,11 @@ def parse_address(text: str) -> str:
 
 def parse_web_address(text: str) -> str:
     """ "http://…" or "https://…". Raises ValueError."""
-    if not re.fullmatch(r"https?://[!-~]+", text):
+    try:
+        parts = urlsplit(text)
+        sound = re.fullmatch(r"https?://[!-~]+", text) and parts.hostname and parts.port != 0
+    except ValueError:  # brackets without their fellow, a port past 65535
+        sound = False
+    if not sound:
         raise ValueError(f"not an address of the web: {text!r} (write http://127.0.0.1:11333 or https://…)")
     return text
