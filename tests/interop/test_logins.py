@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from tests.interop.mail import Marked, marked
-from tests.peers.process import program, wait_until
+from tests.peers.process import SIZED, program, wait_until
 from tests.peers.suite import HOSTNAME, Settings, Suite, suite
 from tests.peers.threads import serving
 
@@ -190,7 +190,7 @@ def mutt(doors: Doors, password: str, base: Path, secure: bool, *arguments: str,
     )
     command = shlex.join([program("mutt", "mutt"), "-n", "-F", str(base / "muttrc"), *arguments])
     done = subprocess.run(
-        ["script", "-qec", f"{command} < {base / 'text'}" if arguments else command, "/dev/null"],
+        ["script", "-qec", SIZED + (f"{command} < {base / 'text'}" if arguments else command), "/dev/null"],
         capture_output=True, timeout=60, env={"TERM": "vt100", "HOME": str(base), "PATH": "/usr/bin:/bin"},
         stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip

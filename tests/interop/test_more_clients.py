@@ -12,7 +12,7 @@ import pytest
 
 from tests.interop.conftest import AUBIN, FLEURI, PASSWORD, World
 from tests.interop.mail import SENT, body, imap, marked
-from tests.peers.process import program
+from tests.peers.process import SIZED, program
 
 pytestmark = pytest.mark.interop
 
@@ -72,7 +72,7 @@ def test_mutt_opens_a_mailbox_and_moves_what_it_tagged(world: World, tmp_path: P
         'push "<tag-pattern>~A<enter><tag-prefix><save-message>=ParMutt<enter><sync-mailbox><quit>"\n'
     )
     done = subprocess.run(
-        ["script", "-qec", f"{program('mutt', 'mutt')} -n -F {rc}", "/dev/null"],
+        ["script", "-qec", f"{SIZED}{program('mutt', 'mutt')} -n -F {rc}", "/dev/null"],
         capture_output=True, timeout=60, env={"TERM": "vt100", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         stdin=subprocess.DEVNULL,
     )  # fmt: skip

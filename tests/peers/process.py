@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 START = 30.0  # seconds a peer has until it answers on a loaded machine
+SIZED = "stty rows 24 cols 80; "  # before what script(1) runs: ncurses of Debian 13 opens no terminal without a size
 
 
 class MissingPackage(AssertionError):
