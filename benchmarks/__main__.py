@@ -17,6 +17,7 @@ BENCHMARKS = (
     "searching",
     "mailboxes",
     "reading",
+    "opening",
     "rebuilding",
     "unread",
     "million",

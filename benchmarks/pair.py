@@ -184,6 +184,11 @@ class Pair:
         self._dovecot = Process(command, self.base / "dovecot/output")
         self._dovecot.wait_port(self.imaps)
 
+    def restart_dovecot(self) -> None:
+        assert self._dovecot is not None
+        self._dovecot.stop()
+        self._start_dovecot()
+
     def _start_postfix(self) -> None:
         etc = self.base / "postfix/etc"
         (etc / "main.cf").write_text(MAIN.format(base=self.base, domain=DOMAIN))
