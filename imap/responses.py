@@ -6,7 +6,7 @@ Knows the forms and no state. Text comes from us only; names, keywords and strin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from core.frozen import dataclass
@@ -67,11 +67,13 @@ def append_uid(uidvalidity: int, uids: Sequence[int]) -> str:
     return f"APPENDUID {uidvalidity} {sequence.encode_numbers(uids).decode('ascii')}"
 
 
-def copy_uid(uidvalidity: int, pairs: Sequence[tuple[Uid, Uid]]) -> str:
-    """COPYUID, RFC 4315 3: two sets whose n-th members belong together. Neither is sorted: order is the meaning."""
-    sources = sequence.encode_in_order(source for source, _ in pairs)
-    targets = sequence.encode_in_order(target for _, target in pairs)
-    return f"COPYUID {uidvalidity} {sources.decode('ascii')} {targets.decode('ascii')}"
+def copy_uid(uidvalidity: int, pairs: Sequence[tuple[Uid, Uid]]) -> Iterator[str]:
+    """COPYUID, RFC 4315 3: two sets whose n-th members belong together. Neither is sorted: order is the meaning. In
+    pieces (`sequence.in_order`)."""
+    yield f"COPYUID {uidvalidity}"
+    for numbers in ([source for source, _ in pairs], [target for _, target in pairs]):
+        yield " "
+        yield from (piece.decode("ascii") for piece in sequence.in_order(numbers))
 
 
 def highest_modseq_code(modseq: int) -> str:

@@ -66,6 +66,8 @@ class SequenceSet:
 
         RFC 9051 9: "a:b" means the same as "b:a", so "9:*" holds the largest number even when that is below 9.
         """
+        if all([first <= last < STAR for first, last in self.pairs]):  # nearly always, and there may be ten thousand
+            return merge(self.pairs)
         return merge(self._bounds(first, last, largest) for first, last in self.pairs)
 
     @staticmethod
@@ -114,6 +116,8 @@ def ranges_of(numbers: Iterable[int]) -> Ranges:
 
 def clip(ranges: Sequence[tuple[int, int]], largest: int) -> Ranges:
     """The part of `ranges` that lies at or below `largest`."""
+    if not ranges or ranges[-1][1] <= largest:
+        return tuple(ranges)
     return tuple((low, min(high, largest)) for low, high in ranges if low <= largest)
 
 

@@ -46,6 +46,8 @@ async def tell(session: Session, *, expunge: bool) -> None:
     changed = await _contexts(selected) if selected.contexts else []
     for change in changed:
         _tell_context(session, change, "REMOVEFROM", change.removed)
+    for _ in view.begin_expunge() if expunge else ():
+        await asyncio.sleep(0)
     await _write(session, selected, view.apply(expunge=expunge, flags=session.wanted.flags))
     for change in changed:
         if change.context.fetch is not None and change.arrived:

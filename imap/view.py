@@ -17,7 +17,8 @@ from typing import cast
 
 from core.frozen import dataclass
 from imap.errors import Bad
-from imap.types import FEW, STAR, FlagSet, Ranges, SeqNum, SequenceSet, clip, contains, merge
+from imap.removal import Removal, removed
+from imap.types import STAR, TURN, FlagSet, Ranges, SeqNum, SequenceSet, clip, contains, merge
 from store.types import Changes, Message, ModSeq, Snapshot, Uid
 
 
@@ -60,6 +61,7 @@ class View:
         "_flags",
         "_gone",
         "_judged",
+        "_removal",
         "_tail",
         "_told",
         "_told_count",
@@ -91,6 +93,7 @@ class View:
         self._judged = snapshot.uidnext
         self._told_recent = snapshot.recent
         self._gone: set[int] | frozenset[int] = frozenset()  # shared by all in which nothing went
+        self._removal: Removal | None = None  # begun, for the next `apply`
         self._flags: dict[int, Message] = {}
         self._told: dict[int, int] = {}
 
@@ -111,7 +114,9 @@ class View:
     def forget_gone(self, gone: Sequence[int]) -> None:
         """Before anything is told: these of the map went meanwhile, and the snapshot is as if they had before it was
         taken. The next changes name them again, which tells nothing."""
-        snapshot, places = self.snapshot, self._places(set(gone))
+        snapshot = self.snapshot
+        removal = removed(self._map, sorted(gone))
+        places, self._uids = removal.places, removal.kept
         first = snapshot.first_unseen - 1
         self.snapshot = replace(
             snapshot,
@@ -120,9 +125,6 @@ class View:
             first_unseen=0 if first in places else snapshot.first_unseen - bisect_left(places, first),
             recent=snapshot.recent - sum(map(self.is_recent, gone)),
         )
-        self._gone = set(gone)
-        self._uids = self._without(places)
-        self._gone = frozenset()
         self._count = self._told_count = len(self._uids)
         self._told_recent = self.recent_count()
 
@@ -262,8 +264,8 @@ class View:
             elif self._told.get(message.uid, 0) < message.modseq:
                 self._flags[message.uid] = message
         known = changes.vanished
-        if known and max(known) >= self.uidnext:
-            known = tuple([uid for uid in known if uid < self.uidnext])
+        if known and known[-1] >= self.uidnext:  # ascending
+            known = known[: bisect_left(known, self.uidnext)]
         if known:
             self._gone = self._gone if isinstance(self._gone, set) else set()
             self._gone.update(known)
@@ -314,6 +316,13 @@ class View:
         """Something is owed that has a sequence number in it."""
         return bool(self._gone or self._flags)
 
+    def begin_expunge(self) -> Iterator[None]:
+        """What `apply` has to do for very many removals, some milliseconds at a time; it does the rest, or all."""
+        if len(self._gone) > TURN:
+            removal = Removal(self._map, sorted(self._gone))
+            yield from removal.steps()
+            self._removal = removal
+
     def apply(self, *, expunge: bool, flags: bool = True) -> Updates:
         """All that is owed, now considered told. Without `expunge` removals stay owed and the messages keep their
         numbers (RFC 9051 7.5.1: never during FETCH, STORE, SEARCH); without `flags` these stay owed."""
@@ -337,37 +346,18 @@ class View:
         )
 
     def _expunge(self) -> tuple[tuple[SeqNum, ...], tuple[Uid, ...]]:
-        uids, gone = self._map, self._gone
-        places = self._places(gone)
+        uids, gone, removal, self._removal = self._map, self._gone, self._removal, None
+        if removal is None or not removal.fits(uids, gone):
+            removal = removed(uids, sorted(gone))
+        places, self._uids = removal.places, removal.kept
         # Only what an EXISTS has counted is taken back; a message that came and went in between is never mentioned.
         heard = places[: bisect_left(places, self._told_count)]
-        self._uids = self._without(places)
-        self._flags = {uid: row for uid, row in self._flags.items() if uid not in gone}
+        self._flags = {uid: row for uid, row in self._flags.items() if uid not in gone} if self._flags else {}
         self._gone = frozenset()
         self._count = len(self._uids)
         self._told_count -= len(heard)
-        told = tuple([place + 1 for place in reversed(heard)]), tuple([uids[place] for place in heard])
+        told = tuple([place + 1 for place in reversed(heard)]), tuple(map(uids.__getitem__, heard))
         return cast(tuple[tuple[SeqNum, ...], tuple[Uid, ...]], told)  # fifty thousand calls of NewType take their time
-
-    def _without(self, places: list[int]) -> array[int]:
-        """The map without these places, ascending."""
-        uids = self._map
-        if len(places) * FEW > len(uids):
-            gone = self._gone
-            return array("I", [uid for uid in uids if uid not in gone])
-        kept: array[int] = array("I")
-        start = 0
-        for place in places:
-            kept += uids[start:place]
-            start = place + 1
-        return kept + uids[start:]
-
-    def _places(self, wanted: set[int] | frozenset[int]) -> list[int]:
-        """Where these UIDs are in the map, ascending: many are found in one pass, few are looked up."""
-        uids = self._map
-        if len(wanted) * FEW > len(uids):
-            return [place for place, uid in enumerate(uids) if uid in wanted]
-        return [number - 1 for uid in sorted(wanted) if (number := self.number_of(uid)) is not None]
 
     def _flag_updates(self) -> Iterable[FlagUpdate]:
         pending, self._flags = self._flags, {}

@@ -189,7 +189,7 @@ class FlagsChanged:
 @dataclass(frozen=True, slots=True)
 class Changes:
     """All that happened in one folder after a mod-sequence: flag rows (only `uid flags keywords modseq`; new messages
-    among them), UIDs gone, and where the folder stands now."""
+    among them), UIDs gone (ascending), and where the folder stands now."""
 
     modseq: int
     uidnext: int

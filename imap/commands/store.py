@@ -94,11 +94,12 @@ async def _handle(session: Session, asked: StoreFlags) -> Ok:
         # updates that follow. What nobody changed needs no new mod-sequence, unless the client asked for a condition:
         # then each message that passed it is told (RFC 7162 3.1.3), also one that had the flags before (3.1.11).
         others, every = frozenset(changed.unseen), asked.unchanged_since is not None
-        told = tuple(
-            row
-            for row in changed.messages
-            if (every or row.modseq > before) and row.uid not in others and not view.owes_flags(row.uid)
-        )
+        found: list[Message] = []
+        for some in turns(changed.messages):
+            mine = [row for row in some if (every or row.modseq > before) and row.uid not in others]
+            found += [row for row in mine if not view.owes_flags(row.uid)]
+            await _breathe(some)
+        told = tuple(found)
     else:
         told = changed.messages
     if not asked.silent or session.condstore:

@@ -117,6 +117,7 @@ class Search:
 
     async def _by_number(self, key: Key, uids: list[int], after: Groups) -> None:
         key, uids = narrowed(key, uids)
+        await asyncio.sleep(0)
         if not waits_for(key, Stage.VIEW):
             after.setdefault(key, []).extend(uids)
             return
@@ -202,8 +203,9 @@ class Search:
 
     async def _rows(self, uids: list[int], needed: Column) -> AsyncIterator[Message]:
         """The rows of exactly these UIDs."""
-        wanted = frozenset(uids)
-        async for batch in self._mailbox.rows(spans(uids, self._uids, bridge=BRIDGE), needed, blank=True):
+        wanted, ranges = frozenset(uids), spans(uids, self._uids, bridge=BRIDGE)
+        await asyncio.sleep(0)
+        async for batch in self._mailbox.rows(ranges, needed, blank=True):
             for row in batch:
                 if row.uid in wanted:
                     yield row

@@ -121,7 +121,9 @@ async def matching(session: Session, key: Key, *, mod_seq: bool, by_uid: bool) -
     mailbox = session.selected.mailbox
     search = Search(mailbox, view.uids, fold=folding(exact=session.services.exact_collation))
     with working(session, search.progress):
-        settled = await settle(mailbox, view.uids, resolved(key, view, now))
+        meant = resolved(key, view, now)
+        await asyncio.sleep(0)  # it may name ten thousand fragments
+        settled = await settle(mailbox, view.uids, meant)
         return Matched(await search.run(with_recent(settled.key, view)), settled.key, settled.scores)
 
 
