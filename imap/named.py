@@ -7,7 +7,7 @@ import asyncio
 from array import array
 from collections.abc import Sequence
 
-from imap.session import Selected
+from imap.session import Selected, Session
 from imap.types import TURN, Ranges, SequenceSet, merge, turns
 from imap.view import View
 
@@ -38,3 +38,14 @@ async def known(view: View, ranges: Ranges) -> Sequence[int]:
 async def how_many(view: View, ranges: Ranges) -> int:
     """How many messages of the view these are."""
     return len(await known(view, ranges))
+
+
+async def name_of(session: Session, selected: Selected) -> str:
+    """What the selected mailbox is called by now: this session or another may have renamed it, and a new mailbox may
+    have its old name."""
+    folder_id = selected.mailbox.folder_id
+    place = await session.store.find(selected.name)
+    if place is not None and place.folder.id == folder_id:
+        return selected.name
+    named = (folder.name for folder in await session.store.folders() if folder.id == folder_id)
+    return next(named, selected.name)

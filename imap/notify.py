@@ -17,7 +17,7 @@ from directory.rights import Right
 from imap import responses, updates
 from imap.annotations import Watch
 from imap.listing import parents
-from imap.renames import name_changes, state
+from imap.renames import name_changes, of_nothing, state
 from imap.session import NOTHING, Fetch, Notices, Session, Wanted
 from store.types import INBOX, Folder, Hint
 
@@ -242,6 +242,7 @@ class Notifier:
         for change in name_changes(named, now, session.store.namespaces.home):
             if Event.MAILBOX_NAME in self._events(session, change.folder):
                 self._write_name(session, change.folder, change.attributes, old=change.old)
+        self._tell_moved_away(session, named, now)
         if self._wide and self._heard_of != tuple(store.ref.id for store in session.store.others):
             self.listen(session)
         for folder in now.values():
@@ -250,6 +251,18 @@ class Notifier:
             if other and Event.SUBSCRIPTION_CHANGE in self._events(session, folder):
                 self._write_name(session, folder, state(folder, above))
             self._tell_folder(session, was, folder)
+
+    def _tell_moved_away(self, session: Session, before: Mapping[str, Folder], now: Mapping[str, Folder]) -> None:
+        """What was renamed to a name that no group watches: its old name, which is watched, is nobody's now (RFC 5465
+        5.4: \\NonExistent)."""
+        names = {folder.name for folder in now.values()}
+        above = {up for name in names for up in parents(name)}
+        for each, was in before.items():
+            folder = now.get(each)
+            if folder is None or folder.name == was.name or was.name in names:
+                continue
+            if Event.MAILBOX_NAME in self._events(session, was) - self._events(session, folder):
+                self._write_name(session, was, of_nothing(was.name, above))
 
     def _tell_folder(self, session: Session, before: Folder | None, folder: Folder) -> None:
         events = self._events(session, folder)

@@ -32,7 +32,7 @@ def name_changes(before: Folders, now: Folders, home: Home = lambda name: "") ->
         made.remove(folder)
         yield NameChange(folder, state(folder, above), inbox)
     for folder in gone:
-        yield NameChange(folder, _of_nothing(folder.name, above))
+        yield NameChange(folder, of_nothing(folder.name, above))
     for folder in made:
         yield NameChange(folder, state(folder, above))
     yield from _levels_above([*gone, *made], now, above)
@@ -67,7 +67,8 @@ def state(folder: Folder, above: Container[str]) -> tuple[str, ...]:
     return ("\\Subscribed", children) if folder.subscribed else (children,)
 
 
-def _of_nothing(name: str, above: Container[str]) -> tuple[str, ...]:
+def of_nothing(name: str, above: Container[str]) -> tuple[str, ...]:
+    """The attributes of a name that no mailbox has."""
     return ("\\NonExistent", "\\HasChildren") if name in above else ("\\NonExistent",)
 
 
@@ -83,7 +84,7 @@ def _levels_above(changed: list[Folder], now: Folders, above: Container[str]) ->
                 yield NameChange(there[name], state(there[name], above))
             else:
                 level = folder._replace(id="", name=name, special_use="", subscribed=False)
-                yield NameChange(level, _of_nothing(name, above))
+                yield NameChange(level, of_nothing(name, above))
 
 
 def _other_name(before: Folder | None, now: Folder) -> bool:

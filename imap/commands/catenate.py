@@ -21,6 +21,7 @@ from imap.errors import ImapError, No
 from imap.session import Session
 from imap.wire.scanner import Scanner
 from message.content import BLOCK
+from store.store import Mailbox
 from store.types import INBOX, Column, Uid
 
 MAX_URL = 2048
@@ -61,7 +62,7 @@ async def copy_part(session: Session, url: bytes) -> AsyncIterator[bytes]:
         raise _bad(url)
     body = _body(match, url)
     try:
-        mailbox = await session.store.mailbox(_mailbox(session, match["mailbox"], url))
+        mailbox = await _mailbox(session, match["mailbox"], url)
         snapshot = await mailbox.snapshot()
         if match["validity"] is not None and int(match["validity"]) != snapshot.uidvalidity:
             raise _bad(url)
@@ -95,17 +96,18 @@ def _ours(session: Session, match: re.Match[str]) -> bool:
     return unquote_to_bytes(who).decode("utf-8", "replace").casefold() == login.account.address.key
 
 
-def _mailbox(session: Session, text: str | None, url: bytes) -> str:
-    """enc-mailbox: percent-encoded UTF-8 (RFC 5092 3); without one the selected mailbox is the base (RFC 4469 3)."""
+async def _mailbox(session: Session, text: str | None, url: bytes) -> Mailbox:
+    """enc-mailbox: percent-encoded UTF-8 (RFC 5092 3); without one the selected mailbox is the base (RFC 4469 3),
+    whatever it is called by now."""
     if text is None:
         if session.selection is None:
             raise _bad(url)
-        return session.selection.name
+        return session.selection.mailbox
     try:
         name = unicodedata.normalize("NFC", unquote_to_bytes(text).decode("utf-8"))
     except UnicodeDecodeError:
         raise _bad(url) from None
-    return INBOX if name.upper() == INBOX else name
+    return await session.store.mailbox(INBOX if name.upper() == INBOX else name)
 
 
 def _body(match: re.Match[str], url: bytes) -> Body:

@@ -24,6 +24,7 @@ from imap.commands.search.returns import Returns, Want
 from imap.commands.search.updating import check_update, keep_up
 from imap.errors import Bad, BadSyntax, Code, No
 from imap.listing import parents
+from imap.named import name_of
 from imap.progress import working
 from imap.responses import Ok
 from imap.session import Selected, Session
@@ -192,7 +193,8 @@ async def _targets(session: Session, names: Sequence[str], asked: ESearch) -> As
     selected, seen = session.selection, set[str]()
     if asked.of_selected and selected is not None:
         seen.add(selected.mailbox.folder_id)
-        yield Target(selected.name, selected.mailbox, await selected.numbered(), selected)
+        name = await name_of(session, selected)
+        yield Target(name, selected.mailbox, await selected.numbered(), selected)
     for name in names:
         try:
             place = await session.store.find(name)

@@ -200,6 +200,21 @@ async def test_catenate_of_urls_alone_has_no_literal() -> None:
         assert account.boxes["INBOX"].raw == {1: ONE, 2: ONE}
 
 
+async def test_a_relative_url_is_of_the_selected_mailbox_whatever_it_is_called_by_now() -> None:
+    """RFC 4469 3: another session renamed it, and gave its name to another."""
+    async with World() as world:
+        account = await world.account()
+        await account.create("un")
+        account.deliver(ONE, "un")
+        client, other = await world.login(), await world.login()
+        await client.ok(b"SELECT un")
+        await other.ok(b"RENAME un deux")
+        assert (await many(client, b' CATENATE (URL ";UID=1")')).startswith(b"a OK [APPENDUID")
+        await other.ok(b"CREATE un")
+        assert (await many(client, b' CATENATE (URL ";UID=1")')).startswith(b"a OK [APPENDUID")
+        assert account.boxes["INBOX"].raw == {1: ONE, 2: ONE}
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -115,6 +115,27 @@ async def test_notify_tells_names_as_they_are() -> None:
         assert await one.line() == b'* LIST (\\HasNoChildren) "/" c'
 
 
+async def test_what_is_renamed_to_a_name_that_is_not_watched_leaves_the_old_name_to_nobody() -> None:
+    """RFC 5465 5.4: whoever watches the old name alone would show it for ever."""
+    async with World() as world:
+        one, two = await world.login(), await world.login()
+        for name in (b"a", b"a/b", b"a/b/c", b"d"):
+            await two.ok(b"CREATE " + name)
+        await one.ok(b"NOTIFY SET (subtree a (MailboxName))")
+        await two.ok(b"RENAME a/b d/b")  # "a/b/c" goes along
+        assert await one.line() == b'* LIST (\\NonExistent) "/" a/b'
+        assert await one.line() == b'* LIST (\\NonExistent) "/" a/b/c'
+        await two.ok(b"RENAME d/b a/x")
+        assert await one.line() == b'* LIST (\\HasChildren) "/" a/x ("OLDNAME" (d/b))'
+        await two.ok(b"RENAME a/x/c a/y")
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" a/y ("OLDNAME" (a/x/c))'
+        await one.ok(b"NOTIFY SET (mailboxes a/y (MailboxName))")
+        await two.ok(b"RENAME a/y e")
+        await two.ok(b"CREATE a/y")
+        assert await one.line() == b'* LIST (\\NonExistent) "/" a/y'
+        assert await one.line() == b'* LIST (\\HasNoChildren) "/" a/y'
+
+
 async def test_a_notify_without_the_selected_mailbox_is_silent_about_its_messages_in_idle() -> None:
     """RFC 5465 3.1: that is SELECTED NONE; 4: IDLE tells exactly what was asked for."""
     async with World() as world:

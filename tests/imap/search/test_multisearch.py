@@ -109,6 +109,16 @@ async def test_what_is_selected_stays_selected_and_is_the_default() -> None:
         assert (await client.ok(b"SEARCH ALL"))[0] == b"* SEARCH 1 2"
 
 
+async def test_what_is_selected_is_told_by_the_name_that_another_session_gave_it() -> None:
+    async with World() as world:
+        client, other = await folders(world), await world.login()
+        await client.ok(b"SELECT folder1")
+        await other.ok(b"RENAME folder1 elsewhere")
+        assert answers(await client.ok(b"ESEARCH IN (selected) ALL")) == [(b"elsewhere", b"ALL 1:3")]
+        await other.ok(b"CREATE folder1")
+        assert answers(await client.ok(b"ESEARCH ALL")) == [(b"elsewhere", b"ALL 1:3")]
+
+
 @pytest.mark.parametrize(
     "command", [b"ESEARCH ALL", b"ESEARCH IN (selected) ALL", b"ESEARCH IN (personal) RETURN (UPDATE) ALL"]
 )
