@@ -106,8 +106,9 @@ def check_installation(config: Config) -> None:
 
 def check_certificate(config: Config) -> None:
     """What a start and a reload both need: raises `ConfigError` when the two files are no certificate and key that
-    belong together, a file of authorities cannot be used, or a route is none."""
+    belong together, a file of authorities cannot be used, a route is none, or an address of a database is none."""
     check_routes(config)
+    check_databases(config)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(config.certificate_file, config.key_file)
@@ -145,6 +146,14 @@ def check_routes(config: Config) -> None:
         Routes(config.delivery.routes)
     except ValueError as error:
         raise ConfigError(f"delivery.routes: {error}") from error
+
+
+def check_databases(config: Config) -> None:
+    from core.database import async_url
+
+    async_url(config.database_url)
+    if config.database.queue:
+        async_url(config.database.queue, "database.queue")
 
 
 def check_values(config: Config) -> None:

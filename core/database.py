@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
@@ -37,6 +38,11 @@ BUSY = 5.0  # seconds to wait for a lock, a free connection, a new connection
 COMMAND = 10.0  # seconds for one statement on PostgreSQL
 POOL = 5
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+# What may stand behind the question mark for PostgreSQL: asyncpg knows more, but takes no text for it.
+_KNOWN = frozenset(
+    "gsslib host krbsrvname passfile password port prepared_statement_cache_size service servicefile ssl "
+    "target_session_attrs user".split()
+)
 
 # The database is away; connecting raises the drivers' own errors, before SQLAlchemy wraps anything.
 _AWAY: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, TimeoutError)
@@ -45,6 +51,8 @@ with suppress(ImportError):  # the extra "postgres" may not be installed
 
     _AWAY += (asyncpg.PostgresError, asyncpg.InterfaceError)
 
+
+T = TypeVar("T")
 
 _log = log.get(__name__)
 
@@ -55,23 +63,66 @@ class SchemaError(MailError):
     code = "schema"
 
 
-def async_url(url: str) -> URL:
-    """The configuration's `sqlite:///…` or `postgresql://…` with its asynchronous driver. Raises `ConfigError`."""
+def async_url(url: str, key: str = "database.url") -> URL:
+    """The configuration's `sqlite:///…` or `postgresql://…` with its asynchronous driver. Raises `ConfigError` in words
+    for what a driver would fail at when it connects, as a fault of the program."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
-        raise ConfigError("database.url: not a database URL") from error
+        raise ConfigError(f"{key}: not a database URL") from error
     kind = parsed.drivername.partition("+")[0]
     if kind not in DRIVERS:
-        raise ConfigError(f"database.url: {kind} is not supported (sqlite or postgresql)")
+        raise ConfigError(f"{key}: {kind} is not supported (sqlite or postgresql)")
     if "sslmode" in parsed.query:  # libpq's word; asyncpg's is ssl
         parsed = parsed.update_query_dict({"ssl": str(parsed.query["sslmode"])}).difference_update_query(["sslmode"])
-    return parsed.set(drivername=DRIVERS[kind])
+    parsed = parsed.set(drivername=DRIVERS[kind])
+    _check_arguments(parsed, key)
+    return parsed
 
 
-def create_engine(url: str) -> AsyncEngine:
-    """An engine with our pragmas and timeouts; connects at first use. Raises `ConfigError`."""
-    parsed = async_url(url)
+def _check_arguments(url: URL, key: str) -> None:
+    """What the URL tells its driver: SQLAlchemy hands on whatever stands there."""
+    dialect = url.get_dialect()
+    try:
+        told = dialect().create_connect_args(url)[1]
+        dialect.import_dbapi()
+    except ImportError as error:
+        raise ConfigError(f"{key}: {url.get_backend_name()} needs the Python package {error.name}") from error
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise ConfigError(f"{key}: not a database URL") from error
+    if url.get_backend_name() == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise ConfigError(f"{key}: names no file (write sqlite:////var/lib/beffroi/directory.db)")
+        return
+    for name in sorted(set(url.query) - _KNOWN):
+        raise ConfigError(f"{key}: {name} cannot stand behind the question mark (only {', '.join(sorted(_KNOWN))})")
+    for port in [*_several(url.port), *_several(told.get("port"))]:  # SQLAlchemy hands no 0 on
+        if not 0 < port < 65536:
+            raise ConfigError(f"{key}: {port} is not a port (1 to 65535)")
+    for host in _several(told.get("host")):
+        if not host.startswith("/") and not _is_name(host):  # a directory holds the server's socket
+            raise ConfigError(f"{key}: {host!r} is not a name of a host")
+
+
+def _several(value: T | list[T] | None) -> list[T]:
+    """Of a URL with several hosts SQLAlchemy makes lists."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _is_name(host: str) -> bool:
+    """What the resolver can be asked for; what is longer or has an empty label, `getaddrinfo` raises for."""
+    try:
+        return bool(host.encode("idna")) and host.isprintable() and " " not in host
+    except UnicodeError:
+        return False
+
+
+def create_engine(url: str, key: str = "database.url") -> AsyncEngine:
+    """An engine with our pragmas and timeouts; connects at first use. `key` is where the configuration has `url`.
+    Raises `ConfigError`."""
+    parsed = async_url(url, key)
     if parsed.get_backend_name() == "sqlite":
         engine = create_async_engine(parsed, connect_args={"timeout": BUSY}, pool_timeout=BUSY)
         event.listen(engine.sync_engine, "connect", _sqlite_pragmas)

@@ -65,7 +65,7 @@ class PostgresDatabase:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
-        self._engine = create_engine(self._url)
+        self._engine = create_engine(self._url, "database.queue")
         self._loop = asyncio.get_running_loop()
         try:
             await self.write(_prepare)

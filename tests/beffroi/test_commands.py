@@ -224,3 +224,14 @@ def test_check_config_names_the_faulty_key(tmp_path: Path, config: Path) -> None
     assert any("rspamd" in note for note in good.json["warnings"])
     wrong = beffroi("check-config", environment={"BEFFROI_CONFIG": str(config), "BEFFROI_WORKERS": "many"})
     assert "workers" in wrong.refusal
+
+
+@pytest.mark.parametrize("key", ["url", "queue"])
+def test_an_address_of_a_database_with_an_impossible_port_is_told_in_words(config: Path, key: str) -> None:
+    """A traceback of the driver, and check-config called it valid."""
+    environment = {"BEFFROI_CONFIG": str(config), f"BEFFROI_DATABASE__{key.upper()}": "postgresql://127.0.0.1:99999/x"}
+    commands = {"url": ["domain", "list"], "queue": ["queue", "list"]}
+    for command in (["check-config"], commands[key]):
+        told = beffroi(*command, environment=environment)
+        assert told.code == 1
+        assert told.refusal == f"database.{key}: 99999 is not a port (1 to 65535)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -43,6 +44,33 @@ def test_configured_urls_get_our_drivers(url: str, expected: str) -> None:
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         async_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://h:65536/db", "65536 is not a port"),
+        ("postgresql://h:0/db", "0 is not a port"),
+        ("postgresql://h:99999999999999999999/db", "99999999999999999999 is not a port"),
+        ("postgresql://h/db?host=a:1&host=b:65536", "65536 is not a port"),
+        ("postgresql://h:x/db", "not a database URL"),
+        ("postgresql://a..b/db", "'a..b' is not a name of a host"),
+        (f"postgresql://{'a' * 64}/db", "is not a name of a host"),
+        ("postgresql://h/db?connect_timeout=5", "connect_timeout cannot stand behind the question mark"),
+        ("sqlite://x", "not a database URL"),
+        ("sqlite:///x?timeout=soon", "not a database URL"),
+        ("sqlite://", "names no file"),
+    ],
+)
+def test_what_a_driver_would_fail_at_is_told_in_words(url: str, told: str) -> None:
+    """The driver raised OverflowError, UnicodeError or TypeError when it connected: a traceback on the command line."""
+    with pytest.raises(ConfigError, match=rf"^database\.queue: .*{re.escape(told)}"):
+        async_url(url, "database.queue")
+
+
+@pytest.mark.parametrize("host", ["[::1]:65535", "base.dept.test:1", "bâse.test", "/db?host=/run/postgresql", ""])
+def test_hosts_that_are_taken(host: str) -> None:
+    assert async_url(f"postgresql://u@{host}").get_backend_name() == "postgresql"
 
 
 async def test_f158_postgresql_stops_and_comes_back(postgres_server: postgres.Postgres, clock: ManualClock) -> None:
