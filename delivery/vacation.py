@@ -27,7 +27,7 @@ from delivery.types import Vacation
 from directory.directory import Directory
 from directory.types import Account
 from dkim_keys.sign import sign_content
-from message import compose
+from message import compose, parameters
 from message.address_list import Kind, parse_fields, to_address
 from message.compose import Person
 from message.content import BytesContent
@@ -48,8 +48,6 @@ _BULK = frozenset({b"bulk", b"list", b"junk"})
 # What Exchange and ticket systems say in the place of Auto-Submitted: no absence notice, no automatic answer, nothing.
 _SUPPRESS, _SUPPRESSED = b"x-auto-response-suppress", frozenset({b"all", b"oof", b"autoreply"})
 _ADDRESSED = (b"to", b"cc", b"resent-to", b"resent-cc")
-
-_COMMENT = re.compile(rb"\([^()]*\)")
 
 _log = log.get(__name__)
 
@@ -80,8 +78,8 @@ def withheld(
 
 
 def _word(field: Field) -> bytes:
-    """RFC 3834 5: comments may stand around the word, parameters behind it."""
-    return _COMMENT.sub(b" ", field.value).partition(b";")[0].strip().lower()
+    """RFC 3834 5: comments (RFC 5322 3.2.2, comments in them too) may stand around the word, parameters behind it."""
+    return parameters.parse(field.value, 0).head.lower()
 
 
 def _named(head: Head, limits: Limits) -> set[str]:
