@@ -52,7 +52,7 @@ class _New:
 
 
 def turn(handle: Handle) -> Progress:
-    """One turn. A damaged file is thrown away. Raises StorageError."""
+    """One turn. A file that is damaged or of another version is thrown away. Raises StorageError."""
     try:
         with translated(), textfile.writing(handle) as db:
             if db is None:
@@ -61,6 +61,8 @@ def turn(handle: Handle) -> Progress:
                 return _Turn(handle, db, index).run()
     except IndexDamagedError as error:
         log.warning("store-text-damaged", account=handle.ref.id, cause=str(error))
+    except textfile.OtherVersionError as error:
+        log.info("store-text-made-again", account=handle.ref.id, cause=str(error))
     except _OutwornError:
         pass
     textfile.discard(handle.fs, handle.root)

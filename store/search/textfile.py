@@ -61,6 +61,10 @@ CREATE VIRTUAL TABLE text USING fts5(
 """
 
 
+class OtherVersionError(Exception):
+    """The file is whole and of another version of the suite, as after an upgrade: it is made again."""
+
+
 @contextlib.contextmanager
 def opened(handle: Handle) -> Iterator[Connection | None]:
     """The file for reading; None when there is none that can be used. In a worker thread."""
@@ -126,8 +130,7 @@ def _writable(handle: Handle) -> Connection | None:
             db.close()
             return None
         if not _is_ours(db, handle):
-            if db.value("SELECT count(*) FROM sqlite_schema"):
-                raise IndexDamagedError("another account's or another version's")
+            _check_new(db)
             db.run(_TABLES)
             db.run("INSERT INTO state VALUES (1, ?, '', 0, 0)", (handle.ref.id,))
             db.run(f"PRAGMA user_version={VERSION}")
@@ -135,6 +138,16 @@ def _writable(handle: Handle) -> Connection | None:
         db.close()
         raise
     return db
+
+
+def _check_new(db: Connection) -> None:
+    """Nothing is in it yet. A file without tables is one that was just made, or that lost its first page."""
+    if not db.value("SELECT count(*) FROM sqlite_schema"):
+        return
+    version = int(db.value("PRAGMA user_version"))
+    if version not in (0, VERSION):  # 0 is nobody's
+        raise OtherVersionError(f"version {version}")
+    raise IndexDamagedError("another account's or another program's")
 
 
 def _wal_size(handle: Handle) -> int:

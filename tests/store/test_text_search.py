@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from core.clock import ManualClock
 from core.config import Limits
 from message import text
 from message.content import BytesContent
-from store.search import fill, scan
+from store.search import fill, scan, textfile
 from store.service import MaildirStore
 from store.store import Mailbox
 from store.types import Flag, Placement
@@ -210,6 +211,28 @@ async def test_a_vocabulary_of_the_gone_is_made_again(
     await filled.fill_text(None)
     assert places(data) == (4, 4, 4)
     await check(inbox, {uid: ALL[uid] for uid in range(21, 25)}, some=9)
+
+
+@pytest.mark.parametrize(
+    ("version", "event"),
+    [
+        (textfile.VERSION - 1, "info     [] store-text-made-again"),
+        (textfile.VERSION + 1, "info     [] store-text-made-again"),
+        (0, "warning  [] store-text-damaged"),
+    ],
+)
+async def test_a_text_index_of_another_version_is_made_again_without_a_warning(
+    filled: MaildirStore, data: Path, version: int, event: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After an upgrade each account's index warned of damage."""
+    database = apsw.Connection(str(data / "domains/mairie.test/maire/index-text.db"))
+    database.execute(f"PRAGMA user_version = {version}")
+    database.close()
+    await filled.fill_text(None)
+    told = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert re.findall(r"\[(\w+ *)\] (store-text-[a-z-]+)", told) == [tuple(event.split("[] "))]
+    assert places(data) == (24, 24, 24)
+    await check(await inbox_of(filled), ALL, some=9)
 
 
 @pytest.mark.parametrize("damage", ["gone", "torn", "noise", "link", "empty", "older"])
