@@ -100,6 +100,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "La corbeille ne contient aucune boîte supprimée de cette adresse.",
         "The recycle bin holds no removed mailbox of this address.",
     ),
+    "mailbox-removed": (
+        "Cette boîte a été supprimée ; son courrier est dans la corbeille. Recréez-la, puis restaurez en place.",
+        "This mailbox was removed; its mail is in the recycle bin. Add it again, then restore in place.",
+    ),
     "mailbox-occupied": ("Le courrier d'un autre occupe cette adresse.", "Somebody else's mail lies at this address."),
     "mailbox-not-empty": (
         "La boîte contient déjà du courrier : restaurez à côté.",

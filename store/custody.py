@@ -77,6 +77,26 @@ async def recycle_leftover(directory: Directory, store: Store, actor: Actor, add
     await store.remove_account(ref)
 
 
+async def restored_into(
+    directory: Directory, administration: StoreAdministration, actor: Actor, address: Address
+) -> AccountRef:
+    """The mailbox that mail is to come back to. Raises NotFoundError, which tells the way where the recycle bin has
+    something of this address that is the actor's."""
+    try:
+        return AccountRef.of(await directory.account(actor, address))
+    except NotFoundError as absent:
+        wanted = f"{address.local}@{address.domain}".casefold()
+        left = [item for item in await administration.recycled(actor.organisation_id) if item.address == wanted]
+        if not left:
+            raise
+        in_place = "" if all(item.folder for item in left) else " --in-place"
+        raise NotFoundError(
+            f"no such mailbox: it was removed, and the recycle bin has its mail; add it again (beffroi mailbox add "
+            f"{address}), then beffroi mailbox restore {address}{in_place}",
+            code="mailbox-removed",
+        ) from absent
+
+
 async def restore_items(
     administration: StoreAdministration, ref: AccountRef, ids: Sequence[str], *, in_place: bool
 ) -> Restored:

@@ -7,8 +7,7 @@ from fastapi import APIRouter
 from admin_api.access import AnyAdministrator, Rooms
 from admin_api.routes.paths import AddressPath
 from admin_api.schemas import RecycledOut, RestoredOut, RestoreIn, address_of
-from store.custody import restore_items
-from store.types import AccountRef
+from store.custody import restore_items, restored_into
 
 router = APIRouter(tags=["mailboxes"])
 
@@ -26,8 +25,8 @@ async def list_recycled(actor: AnyAdministrator, rooms: Rooms) -> list[RecycledO
 async def restore_mailbox(
     address: AddressPath, wanted: RestoreIn, actor: AnyAdministrator, rooms: Rooms
 ) -> RestoredOut:
-    """Mail comes back in folders below "Restauration <date>"; the mailbox itself must exist."""
-    account = await rooms.directory.account(actor, address_of(address))
-    ref = AccountRef.of(account)
+    """Mail comes back in folders below "Restauration <date>"; the mailbox itself must exist. One that was
+    removed (`mailbox-removed`) is added again first, then `in_place` makes it what it was."""
     administration = rooms.store.administration
+    ref = await restored_into(rooms.directory, administration, actor, address_of(address))
     return RestoredOut.of(await restore_items(administration, ref, wanted.items, in_place=wanted.in_place))

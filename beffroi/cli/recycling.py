@@ -13,7 +13,7 @@ from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_store
 from core.config import Config
 from directory.types import Actor
-from store.types import AccountRef, Recycled, Restored
+from store.types import Recycled, Restored
 
 ITEM = typer.Option([], "--item", help="Only this item of the recycle bin; may be repeated.")
 FROM = typer.Option(None, "--from", help="A copy of the data directory instead of the recycle bin.")
@@ -52,9 +52,10 @@ def restore(
     folder: str = FOLDER,
     in_place: bool = IN_PLACE,
 ) -> None:
-    """Bring mail back beside what the mailbox has, in folders below "Restauration <date>". Exit code 1 when some of it
-    could not be read: it is named, and everything else comes."""
-    from store.custody import restore_items
+    """Bring mail back beside what the mailbox has, in folders below "Restauration <date>". The mailbox must exist: one
+    that was removed is added again first, and then, while it is empty, is what it was with --in-place. Exit code 1
+    when some of it could not be read: it is named, and everything else comes."""
+    from store.custody import restore_items, restored_into
 
     if (from_ is not None and (item or in_place)) or (folder and from_ is None):
         refuse("--from goes with --folder; --item and --in-place are about the recycle bin")
@@ -62,7 +63,7 @@ def restore(
 
     async def operation(config: Config) -> Restored:
         async with open_directory(config) as directory, open_store(config) as store:
-            ref = AccountRef.of(await directory.account(Actor.console(), target))
+            ref = await restored_into(directory, store.administration, Actor.console(), target)
             if copy is not None:
                 return await store.administration.restore_copy(ref, copy, folder or None)
             return await restore_items(store.administration, ref, item, in_place=in_place)

@@ -53,6 +53,21 @@ async def test_h121_an_item_of_another_commune_is_as_if_absent(api: Api, items: 
     assert api.store.administration.brought_back == []
 
 
+async def test_p8_a_removed_mailbox_says_how_it_comes_back_to_its_own_commune_alone(api: Api) -> None:
+    address = await _mailbox(api)
+    assert (await api.call("DELETE", f"/mailboxes/{address}", api.a)).status_code == 204
+    api.store.administration.items = [_item(api, "1", organisation="b"), _item(api, "2")]
+    own = await api.call("POST", f"/mailboxes/{address}/restore", api.a, json={})
+    assert (own.status_code, own.json()["code"]) == (404, "mailbox-removed")
+    assert "Recréez-la" in own.json()["detail"]
+    foreign = [f"/mailboxes/{who}/restore" for who in (address, "maire@commune-b.test", "maire@nowhere.test")]
+    told = [
+        (await api.call("POST", path, token, json={})).json()
+        for path, token in zip(foreign, (api.b, api.a, api.a), strict=True)
+    ]
+    assert {item["code"] for item in told} == {"unknown-mailbox"}
+
+
 async def test_a_removal_that_the_disk_refused_can_be_asked_for_again(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

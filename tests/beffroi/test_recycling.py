@@ -105,6 +105,27 @@ def test_f167_an_older_directory_has_a_mailbox_again_whose_mail_was_removed_with
     assert run("store", "verify").out == "no fault found\n"
 
 
+def test_a_removed_mailbox_comes_back_by_the_commands_that_restore_tells(tmp_path: Path) -> None:
+    """ "no such mailbox" was all that was said of it."""
+    config = initialise(tmp_path / "data")
+    asyncio.run(_furnish(config))
+
+    def run(*arguments: str) -> Done:
+        return forked("--config", str(config), *arguments)
+
+    assert run("mailbox", "remove", ADDRESS).code == 0
+    told = run("mailbox", "restore", "Maire@mairie.test", "--json")
+    assert json.loads(told.err)["code"] == "mailbox-removed"
+    add, back = f"beffroi mailbox add {ADDRESS}", f"beffroi mailbox restore {ADDRESS} --in-place"
+    refusal = run("mailbox", "restore", ADDRESS).refusal
+    assert refusal.startswith("no such mailbox: it was removed")
+    assert add in refusal
+    assert back in refusal
+    assert run("mailbox", "restore", "autre@mairie.test").refusal == "no such mailbox"
+    assert run(*add.split()[1:]).code == 0
+    assert run(*back.split()[1:]).out == f"{ADDRESS}: 1 messages restored\n"  # the deleted folder stays in the bin
+
+
 def test_rebuild_tells_what_it_left_alone(tmp_path: Path) -> None:
     config = initialise(tmp_path / "data")
     asyncio.run(_furnish(config))

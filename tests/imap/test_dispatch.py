@@ -64,7 +64,8 @@ def test_every_error_of_the_house_has_its_code(error: MailError, code: str) -> N
 
 # What the store refuses, and the code that fits it (RFC 5530 3).
 CAUSES = {
-    "NONEXISTENT": {"no-folder", "no-account-item", "no-copy", "no-item", "no-leftover", "no-maildir"},
+    "NONEXISTENT": {"no-folder", "no-account-item", "no-copy", "no-item", "no-leftover", "no-maildir",
+                    "mailbox-removed"},
     "EXPUNGEISSUED": {"no-message"},
     "ALREADYEXISTS": {"folder-exists"},
     "INUSE": {"mailbox-not-empty", "mailbox-occupied"},
