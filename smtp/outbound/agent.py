@@ -162,7 +162,7 @@ class SmtpAgent:
         """One connection. Whom it left to the next: the server wants no more of this one (RFC 9422), or it was kept
         from before and is gone."""
         try:
-            connection = await self._connect(progress.job, target, policy)
+            connection = await self._connect(progress.job, recipients[0].address.domain, target, policy)
         except Broken as error:
             progress.all(recipients, unreachable(target.host, target.address, error.reason, tls=error.tls), target.host)
         except Refused as error:
@@ -175,10 +175,10 @@ class SmtpAgent:
             return await self._transact(progress, recipients, connection)
         return ()
 
-    async def _connect(self, job: Job, target: Target, policy: TlsPolicy) -> Connection:
+    async def _connect(self, job: Job, domain: str, target: Target, policy: TlsPolicy) -> Connection:
         """Raises what the last policy's attempt raised."""
         while True:
-            kept = self._pool.take(target, policy.label)
+            kept = self._pool.take(target, policy.label, domain)
             if kept is not None:
                 return kept
             try:

@@ -6,6 +6,7 @@ ENVID NOTIFY ORCPT (RFC 3461, RFC 6533), AUTH= (RFC 4954 5).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from core.envelope import Schedule
@@ -14,6 +15,9 @@ from smtp import xtext
 from smtp.outbound.requirements import needs_utf8
 from smtp.parameters import MAX_AUTH
 from smtp.schedule import by_parameter
+
+_LIMIT = re.compile(r"[A-Za-z0-9_-]+(?:=[!-:<-~]+)?")  # RFC 9422 3
+_LIMIT_VALUE = re.compile(r"[1-9][0-9]{0,5}")  # RFC 9422 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +39,19 @@ class Capabilities:
         return int(value) if value.isdecimal() and len(value) <= 20 else 0
 
     def limit(self, name: str) -> int:
-        """Of RFC 9422 4 (RCPTMAX, MAILMAX); 0 when there is none."""
-        for item in self.keywords.get("LIMITS", "").split(" "):
-            key, _, value = item.partition("=")
-            if key.upper() == name and value.isdecimal() and len(value) <= 6:
-                return int(value)
-        return 0
+        """Of RFC 9422 4 (RCPTMAX, MAILMAX, RCPTDOMAINMAX); 0 when there is none. A value that cannot be read is no
+        limit, and a list that is none has no limits at all (3.7)."""
+        items = self.keywords.get("LIMITS", "").split()
+        if not all(_LIMIT.fullmatch(item) for item in items):
+            return 0
+        values = [value for key, _, value in (item.partition("=") for item in items) if key.upper() == name]
+        return next((int(value) for value in values if _LIMIT_VALUE.fullmatch(value)), 0)
 
     @property
     def shortest_by(self) -> int:
-        """The min-by-time of RFC 2852 4, 0 when there is none."""
-        value = self.keywords.get("DELIVERBY", "").split(" ")[0]
+        """The min-by-time of RFC 2852 2, the first of a list that later documents may make longer; 0 when there is
+        none."""
+        value = re.split("[, ]", self.keywords.get("DELIVERBY", ""), maxsplit=1)[0]
         return int(value) if value.isdecimal() and len(value) <= 9 else 0
 
 
@@ -62,7 +68,7 @@ def mail_line(job: Job, recipients: tuple[JobRecipient, ...], capabilities: Capa
         parts.append("REQUIRETLS")
     if "DELIVERBY" in capabilities and job.schedule.by_mode:
         parts.append(by_parameter(job.schedule, now))
-    if "MT-PRIORITY" in capabilities and job.schedule.priority:
+    if "MT-PRIORITY" in capabilities:  # RFC 6710 4.2: 0, too, which is what 4.1 makes of no word
         parts.append(f"MT-PRIORITY={job.schedule.priority}")
     if "DSN" in capabilities:
         parts += [f"RET={job.ret}"] if job.ret else []

@@ -105,6 +105,7 @@ class Connection:
         self.tls: Tls | None = None
         self.capabilities = Capabilities({})
         self.uses = 0
+        self.domains: set[str] = set()  # of the recipients it was asked for
         self.proven = False  # something was heard of it since it was last taken to work
         self.cancelled = False  # while an answer to a final dot was awaited; whoever drives ends as soon as he has it
         self._caller = caller
@@ -146,6 +147,11 @@ class Connection:
         """The address we call from."""
         name = self._writer.get_extra_info("sockname")
         return str(name[0]) if name else ""
+
+    def takes(self, domain: str) -> bool:
+        """Whether a recipient there keeps to the server's RCPTDOMAINMAX, which counts in a session (RFC 9422 4.3)."""
+        most = self.capabilities.limit("RCPTDOMAINMAX")
+        return not most or domain in self.domains or len(self.domains) < most
 
     async def drive(self, talk: Talk[Value], content: Content | None = None) -> Value:
         """Run a dialogue to its value. Raises `Broken`, and what the dialogue raises."""

@@ -24,12 +24,15 @@ class Pool:
         self._closed = False
         self._leaving: set[asyncio.Task[None]] = set()
 
-    def take(self, target: Target, label: str) -> Connection | None:
-        """A connection that was good when it was given, the latest; it may be gone (`dialogue.Gone`)."""
+    def take(self, target: Target, label: str, domain: str) -> Connection | None:
+        """A connection that was good when it was given, the latest that takes a recipient of this domain; it may be
+        gone (`dialogue.Gone`)."""
         key = _key(target, label)
-        if not self._idle.get(key):
+        fitting = [entry for entry in self._idle.get(key, ()) if entry[0].takes(domain)]
+        if not fitting:
             return None
-        connection, timer = self._idle[key].pop()
+        connection, timer = fitting[-1]
+        self._idle[key].remove(fitting[-1])
         timer.cancel()
         self._forget(key)
         return connection

@@ -31,22 +31,26 @@ class Sender:
     async def send(
         self, job: Job, recipients: tuple[JobRecipient, ...], connection: Connection, answers: Answers
     ) -> tuple[bool, tuple[JobRecipient, ...]]:
-        """In one transaction, or in as many as the server's RCPTMAX asks for, as long as its MAILMAX lets them begin on
-        this connection (RFC 9422 3), or as its 452 asks for. Whether the connection is good for more, and whom to offer
-        it on another."""
+        """In one transaction, or in as many as the server's RCPTMAX asks for, as long as its MAILMAX and RCPTDOMAINMAX
+        let them go on this connection (RFC 9422 4), or as its 452 asks for. Whether the connection is good for more,
+        and whom to offer it on another."""
         most = connection.capabilities.limit("RCPTMAX") or len(recipients)
         connection.cancelled = False  # who was, had it before
         good, waiting = True, recipients
         while good and waiting and not connection.cancelled and (waiting is recipients or not spent(connection)):
+            part = _fitting(waiting, most, connection)
+            if not part:
+                break
             try:
-                good = await self._send_part(job, waiting[:most], connection, answers)
+                good = await self._send_part(job, part, connection, answers)
             except Gone:
                 return False, waiting
             except Broken:
                 if connection.proven or connection.uses == 1:
                     raise
                 return False, waiting
-            waiting = (*_left_over(waiting[:most], answers), *waiting[most:])
+            asked = {recipient.id for recipient in part}
+            waiting = (*_left_over(part, answers), *(each for each in waiting if each.id not in asked))
         return good, waiting if good else ()
 
     async def _send_part(
@@ -81,6 +85,16 @@ class Sender:
             return False
         connection.uses += 1
         return True
+
+
+def _fitting(waiting: Sequence[JobRecipient], most: int, connection: Connection) -> tuple[JobRecipient, ...]:
+    """Whom the next transaction is for: so many, of no more domains than this session may have."""
+    part: list[JobRecipient] = []
+    for recipient in waiting:
+        if len(part) < most and connection.takes(recipient.address.domain):
+            connection.domains.add(recipient.address.domain)
+            part.append(recipient)
+    return tuple(part)
 
 
 async def _size(content: Content) -> int:

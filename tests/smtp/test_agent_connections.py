@@ -192,3 +192,58 @@ async def test_rfc9422_whom_a_lost_second_connection_was_for_is_tried_again() ->
         results = await made.deliver(to("a@r.test", "b@r.test", "c@r.test")(remote.port))
         assert [result.kind for result in results] == [ResultKind.DELIVERED, *[ResultKind.DEFERRED] * 2]
         assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ("RCPTMAX=2", ["MRRMR"]),
+        ("rcptmax=2 MAILMAX=none NEW", ["MRRMR"]),  # a limit with a wrong value is no limit
+        ("RCPTMAX=02", ["MRRR"]),
+        ("RCPTMAX=0", ["MRRR"]),
+        ("RCPTMAX=1000000", ["MRRR"]),
+        ("RCPTMAX", ["MRRR"]),
+        ("RCPTMAX=2 what?=1", ["MRRR"]),  # a list that is none has no limits
+        ("RCPTMAX=2 X=a;b", ["MRRR"]),
+    ],
+)
+async def test_rfc9422_3_7_limits_that_cannot_be_read(limits: str, expected: list[str]) -> None:
+    async def limited(remote: Remote) -> None:
+        await remote.greet(f"250-remote.test\r\n250 LIMITS {limits}")
+        await take_all(remote)
+
+    async with scripted(limited) as remote, agent(idle=5.0) as made:
+        await made.deliver(to("a@r.test", "b@r.test", "c@r.test")(remote.port))
+    heard = "".join(line[0] for line in remote.heard if line.startswith(("EHLO", "MAIL", "RCPT")))
+    assert heard.split("E")[1:] == expected
+
+
+async def domains_asked(most: int, *jobs: tuple[str, ...]) -> list[list[str]]:
+    """For each connection the domains of its recipients, in their order."""
+
+    async def limited(remote: Remote) -> None:
+        await remote.greet(f"250-remote.test\r\n250 LIMITS RCPTDOMAINMAX={most}")
+        await take_all(remote)
+
+    async with scripted(limited) as remote, agent(idle=5.0) as made:
+        for people in jobs:
+            results = await made.deliver(to(*people)(remote.port))
+            assert [result.kind for result in results] == [ResultKind.DELIVERED] * len(people)
+    sessions: list[list[str]] = []
+    for line in remote.heard:
+        if line.startswith("EHLO"):
+            sessions.append([])
+        elif line.startswith("RCPT"):
+            sessions[-1].append(line.partition("@")[2].partition(".")[0])
+    return sessions
+
+
+async def test_rfc9422_4_3_a_session_has_no_more_domains_than_a_server_wants() -> None:
+    """A route leads several domains to one server, and a kept connection serves one message after another."""
+    assert await domains_asked(2, ("a@one.test", "a@two.test", "a@three.test", "b@one.test")) == [
+        ["one", "two", "one"],
+        ["three"],
+    ]
+    jobs = (("a@one.test",), ("b@one.test",), ("a@two.test",))
+    assert await domains_asked(1, *jobs) == [["one", "one"], ["two"]]
+    assert len(await domains_asked(1, *jobs, ("c@one.test",))) == 2  # one of those that were kept fits

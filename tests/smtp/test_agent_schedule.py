@@ -31,8 +31,18 @@ async def test_rfc2852_what_is_left_of_a_time_limit_and_the_priority_go_to_who_k
     assert re.fullmatch(r"MAIL FROM:<maire@mairie\.test> BY=(49\d|500);RT MT-PRIORITY=3", heard[1])
 
 
+@pytest.mark.parametrize("priority", [-9, 0])
+async def test_rfc6710_4_2_who_knows_priorities_is_told_of_every_one(priority: int) -> None:
+    """0, too: it is what a message has of which nobody said anything (4.1)."""
+    (result,), heard = await deliver(to(schedule=Schedule(priority=priority)), takes_all)
+    assert result.kind is ResultKind.DELIVERED
+    assert heard[1] == f"MAIL FROM:<maire@mairie.test> MT-PRIORITY={priority}"
+
+
 @pytest.mark.parametrize(
-    ("left", "ehlo"), [(500, EHLO), (59, BY_EHLO)], ids=["no DELIVERBY", "a higher minimum than what is left"]
+    ("left", "ehlo"),
+    [(500, EHLO), (59, BY_EHLO), (59, f"{BY_EHLO},LATER,ON")],
+    ids=["no DELIVERBY", "a higher minimum than what is left", "one with what later documents add"],
 )
 async def test_rfc2852_by_mode_r_is_returned_where_it_cannot_be_kept(left: int, ehlo: str) -> None:
     async def greets(remote: Remote) -> None:

@@ -55,6 +55,23 @@ async def test_tls_is_used_when_offered_without_trust(issued: tuple[trustme.CA, 
     assert [line.split(" ")[0] for line in heard[:4]] == ["EHLO", "STARTTLS", "EHLO", "MAIL"]
 
 
+async def test_rfc9422_3_6_limits_told_in_clear_are_forgotten_with_all_that_was(
+    issued: tuple[trustme.CA, Path, Path],
+) -> None:
+    async def script(remote: Remote) -> None:
+        await remote.greet(TLS_EHLO.replace("250 STARTTLS", "250-LIMITS RCPTMAX=1\r\n250 STARTTLS"))
+        await remote.hear(answer="220 go")
+        await remote.start_tls(ServerTls(issued[1], issued[2]).context)
+        await remote.hear(answer=EHLO)
+        for answer in ("250 ok", "250 ok", "250 ok", "354 go"):
+            await remote.hear(answer=answer)
+        await remote.body()
+        await remote.say("250 done")
+
+    results, _ = await deliver(to("a@r.test", "b@r.test"), script)
+    assert [result.kind for result in results] == [ResultKind.DELIVERED] * 2
+
+
 async def test_h026_replies_injected_before_the_handshake_end_the_session(
     issued: tuple[trustme.CA, Path, Path],
 ) -> None:

@@ -82,6 +82,8 @@ def test_what_is_asked_for(parameters: str, schedule: Schedule) -> None:
         "MT-PRIORITY=03",
         "MT-PRIORITY=-0",
         "MT-PRIORITY=x",
+        "MT-PRIORITY=3 MT-PRIORITY=3",
+        "BY=120;N BY=120;N",
     ],
 )
 def test_h017_what_cannot_be_had_is_501(parameters: str) -> None:
