@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from core import address as addresses
 from core.address import Address
+from core.envelope import Schedule
 from core.ids import Ids
 from core.status import Status, deferred, refused
 from delivery.queue.reports import Debt
@@ -60,6 +61,7 @@ def compose(
         smtputf8=not message.sender.ascii,
         body="7BIT" if report.isascii() else "8BITMIME",  # it returns what it got (RFC 6152 3)
         require_tls=message.require_tls,  # RFC 8689 5
+        schedule=Schedule(priority=schedule.priority),  # RFC 6710 4.6
         local_prefix=return_path(None),
     )
 

@@ -76,7 +76,7 @@ class Rules:
         # stopped queue nor a jump of the clock returns mail that nobody tried to deliver.
         if age >= self.backoff.lifetime:
             return _failed(message, recipient, EXPIRED, "expired", after=result.status)
-        late = (age >= self.backoff.delay_notice or 0 < limit <= now) and not recipient.delay_told
+        late = _just_passed(limit, recipient, now) or (age >= self.backoff.delay_notice and not recipient.delay_told)
         owed = Owed.DELAYED if late and wants(message, recipient, "DELAY") else Owed.NOTHING
         due = now + self.backoff.wait(recipient.attempts + 1, self._chance())
         if limit > now:  # what is to happen then happens then, not at the next attempt
@@ -90,6 +90,12 @@ def overdue(message: StoredMessage, now: float) -> bool:
     """Whether the message is to be returned now instead of being delivered (RFC 2852 4.1.4: by-mode R)."""
     schedule = message.schedule
     return schedule.by_mode == "R" and schedule.deliver_by <= now
+
+
+def _just_passed(limit: float, recipient: StoredRecipient, now: float) -> bool:
+    """Whether this attempt is the first since the time that the sender wished. RFC 2852 4.1.3: he hears of it then,
+    also where he heard of a delay before, which said nothing of his limit."""
+    return 0 < limit <= now and recipient.last_attempt < limit
 
 
 def wants(message: StoredMessage, recipient: StoredRecipient, kind: str) -> bool:

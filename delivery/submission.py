@@ -15,10 +15,10 @@ from core import log
 from core.address import Address, AddressError, parse
 from core.clock import Clock
 from core.config import Config
-from core.envelope import Dsn, Envelope, Peer
+from core.envelope import Dsn, Envelope, Peer, Schedule
 from core.errors import MailError
 from core.ids import Ids
-from core.status import Status, deferred, refused
+from core.status import Status, refused
 from delivery import stamp
 from delivery.alerts import LOCKED, NEAR_LIMIT, Alerts
 from delivery.authorship import NOT_YOURS, Authors, not_owned, read_authors
@@ -46,8 +46,8 @@ SENT_USE = "\\Sent"  # RFC 6154 2
 UNQUALIFIED = refused("the recipient's domain is not fully qualified", "unqualified-domain", "5.1.2")
 NO_LOGIN = refused("authentication required", "no-login", "5.7.0", code=530)
 SUSPENDED = refused("this account is suspended", "suspended", "5.7.1")
-# X.7.16 is RFC 4865's for a user's quota of future releases (RFC 6710 gave it a second meaning).
-TOO_MANY_KEPT = deferred("too many messages are kept back for this account", "too-many-kept-back", "4.7.16", code=450)
+# RFC 4865 6: code and status of a user's quota of future releases (RFC 6710 gave X.7.16 a second meaning).
+TOO_MANY_KEPT = refused("too many messages are kept back for this account", "too-many-kept-back", "5.7.16", code=552)
 
 _log = log.get(__name__)
 
@@ -94,10 +94,11 @@ class Submission:
             account = await self._account(peer)
             if isinstance(account, Status):
                 return account
-            owned = address is None or await self._directory.may_send_as(account, address)
+            if address is not None and not await self._directory.may_send_as(account, address):
+                return NOT_YOURS
+            return await self._kept_back(account, parameters.schedule) or SENDER_OK
         except MailError as error:
             return refusal(error)
-        return SENDER_OK if owned else NOT_YOURS
 
     async def recipient(self, transaction: Transaction, address: Address, dsn: Dsn) -> Status:
         count = len(transaction.recipients)
@@ -156,7 +157,7 @@ class Submission:
         )
         if found.refusal is not None:
             return self._closed(envelope, found.refusal, account)
-        denied = await self._kept_back(account, envelope)
+        denied = await self._kept_back(account, envelope.schedule)  # others may have come since MAIL
         if denied is not None:
             return self._closed(envelope, denied, account)
         toll = self._toll(transaction.peer, account, envelope)
@@ -294,9 +295,10 @@ class Submission:
         elif toll.charge.warn:
             self._alerts.raise_(NEAR_LIMIT, account)
 
-    async def _kept_back(self, account: Account, envelope: Envelope) -> Status | None:
-        """Our queue is no archive: so many messages of one account may wait for a time that it chose."""
-        if envelope.schedule.release_at <= self._clock.now():
+    async def _kept_back(self, account: Account, schedule: Schedule) -> Status | None:
+        """Our queue is no archive: so many messages of one account may wait for a time that it chose. Told at MAIL (RFC
+        4865 6)."""
+        if schedule.release_at <= self._clock.now():
             return None
         try:
             count = await self._queue.kept_back(account.id)
@@ -305,6 +307,7 @@ class Submission:
         return TOO_MANY_KEPT if count >= self._limits.future_release_messages else None
 
     def _closed(self, envelope: Envelope, status: Status, account: Account | None = None) -> Status:
+        priority = envelope.schedule.priority
         _log.info(
             "message-accepted" if status.ok else "message-refused",
             queue_id=envelope.queue_id,
@@ -314,5 +317,6 @@ class Submission:
             decision="submitted" if status.ok else "",
             reason=status.reason,
             status=str(status),
+            **({"priority": priority} if priority else {}),  # RFC 6710 4.1
         )
         return status

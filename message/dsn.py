@@ -126,7 +126,7 @@ def _status_part(notice: Notice, wide: bool) -> bytes:
 
 
 def _message_fields(notice: Notice) -> list[tuple[str, str]]:
-    """RFC 3464 2.2, with the fields of RFC 2852 5 and RFC 4865 7. DSN-Gateway is for mail of another kind."""
+    """RFC 3464 2.2, with the fields of RFC 2852 5 and RFC 4865 5.1.2. DSN-Gateway is for mail of another kind."""
     return [
         ("Reporting-MTA", f"dns; {notice.hostname}"),
         ("Received-From-MTA", f"dns; {one_line(notice.source)}" if notice.source else ""),

@@ -78,7 +78,7 @@ class StoredMessage:
 
     @property
     def begins(self) -> float:
-        """When its time in the queue begins to count: not while its sender wants it held (RFC 4865 5)."""
+        """When its time in the queue begins to count: not while its sender wants it held (RFC 4865 4.2)."""
         return max(self.created, self.schedule.release_at)
 
 

@@ -8,18 +8,19 @@ from email import message_from_bytes
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.address import parse
 from core.config import Delivery, Limits
 from core.envelope import Dsn, Schedule
-from core.status import accepted, deferred
+from core.status import accepted, deferred, refused
 from delivery.outcome import Backoff, Rules
 from delivery.queue.backlog import Backlog
 from delivery.queue.claims import PAGE, Candidate, Choice
 from delivery.queue.results import Outcome
 from delivery.queue.rows import NewMessage, NewRecipient, StoredMessage, StoredRecipient
 from delivery.queue.schema import Owed, State
-from delivery.types import MailParameters, Result, ResultKind
+from delivery.types import Job, MailParameters, Result, ResultKind, Transaction
 from message.content import BytesContent
 from tests.delivery.conftest import World
 from tests.delivery.runner import running, until
@@ -47,11 +48,13 @@ def stored(schedule: Schedule, *, age: float = 0.0) -> StoredMessage:
     return StoredMessage("q", sender, "", 1, 1, NOW - age, False, "7BIT", "", "", False, b"", schedule)
 
 
-def judged(schedule: Schedule, result: Result, *, age: float = 0.0, notify: str = "", told: bool = False) -> Outcome:
+def judged(
+    schedule: Schedule, result: Result, *, age: float = 0.0, notify: str = "", told: bool = False, tried: float = 0.0
+) -> Outcome:
     rules = Rules(Backoff.of(Delivery()), now=lambda: NOW, chance=lambda: 0.5)
     dsn = Dsn(frozenset(notify.split(",")) if notify else frozenset())
     recipient = StoredRecipient(
-        1, "q", parse("b@two.test"), "two.test", "", dsn, False, "", 0, 0.0, "", "", "", Owed.NOTHING, told
+        1, "q", parse("b@two.test"), "two.test", "", dsn, False, "", 0, tried, "", "", "", Owed.NOTHING, told
     )
     return rules.judge(stored(schedule, age=age), recipient, result)
 
@@ -94,11 +97,27 @@ async def test_so_many_messages_of_one_account_are_kept_back_and_no_more(world: 
     later = Schedule(release_at=world.clock.now() + 60, hold="for;60")
     for _ in range(2):
         await submit(world, "x@far.test", schedule=later)
-    with pytest.raises(AssertionError, match=r"4\.7\.16.*too-many-kept-back"):
+    with pytest.raises(AssertionError, match=r"5\.7\.16.*too-many-kept-back"):
         await submit(world, "x@far.test", schedule=later)
     await submit(world, "x@far.test", schedule=Schedule())  # what is to leave now leaves
     world.clock.advance(61)
     await submit(world, "x@far.test", schedule=Schedule(release_at=world.clock.now() + 60, hold="for;60"))
+
+
+async def test_rfc4865_6_one_too_many_is_552_at_mail_and_whoever_came_since_counts(world: World) -> None:
+    world.config = world.config.model_copy(update={"limits": Limits(future_release_messages=1)})
+    later = MailParameters(schedule=Schedule(release_at=world.clock.now() + 60, hold="for;60"))
+    submission, peer, sender = world.submission(), world.peer("maire@ville.test"), parse("maire@ville.test")
+    transaction = Transaction("q-slow", peer, sender, later)
+    assert (await submission.sender(peer, sender, later)).ok
+    transaction.recipients.append((parse("x@far.test"), Dsn()))
+    await submit(world, "y@far.test", schedule=later.schedule)
+    denied = await submission.sender(peer, sender, later)
+    assert (denied.code, denied.enhanced) == (552, "5.7.16")
+    reception = submission.begin(transaction)
+    await reception.feed(MAIL)
+    status = await reception.finish()
+    assert (status.code, status.enhanced) == (552, "5.7.16")
 
 
 # --- DELIVERBY -------------------------------------------------------------------------------------------------------
@@ -118,8 +137,19 @@ def test_by_mode_n_tells_once_that_it_is_late_and_goes_on() -> None:
     assert (outcome.state, outcome.owed, outcome.delay_told) == (State.WAITING, Owed.DELAYED, True)
     assert outcome.last_status.startswith("451 4.4.7")
     assert outcome.next_attempt == NOW + 300
-    assert judged(limit, Result(1, ResultKind.DEFERRED, LATER), told=True).owed is Owed.NOTHING
+    assert judged(limit, Result(1, ResultKind.DEFERRED, LATER), told=True, tried=NOW - 1).owed is Owed.NOTHING
     assert judged(limit, Result(1, ResultKind.DEFERRED, LATER), notify="FAILURE").owed is Owed.NOTHING
+
+
+def test_rfc2852_4_1_3_who_heard_of_a_delay_hears_of_his_limit_too() -> None:
+    """A limit of a day, an ordinary notice of delay after four hours: the second is about what he asked."""
+    limit = Schedule(deliver_by=NOW - 1, by_mode="N")
+    passed = judged(limit, Result(1, ResultKind.DEFERRED, LATER), age=86_400, told=True, tried=NOW - 300)
+    assert (passed.owed, passed.last_status[:9]) == (Owed.DELAYED, "451 4.4.7")
+    earlier = Schedule(deliver_by=NOW + 1, by_mode="N")
+    assert judged(earlier, Result(1, ResultKind.DEFERRED, LATER), age=86_400, told=True).owed is Owed.NOTHING
+    unwanted = judged(limit, Result(1, ResultKind.DEFERRED, LATER), told=True, tried=NOW - 300, notify="FAILURE")
+    assert unwanted.owed is Owed.NOTHING
 
 
 @pytest.mark.parametrize(
@@ -156,6 +186,7 @@ async def test_what_is_too_late_is_returned_without_another_attempt_and_the_repo
     assert isinstance(parts, list)
     groups: Any = cast(Any, parts[1]).get_payload()  # of a report, typed as a text
     assert "Deliver-By-Date" in groups[0]
+    assert "Arrival-Date" in groups[0]  # RFC 2852 5, RFC 4865 5.1.2
     assert groups[0]["Future-Release-Request"] == "for;1"
     assert (groups[1]["Action"], groups[1]["Status"]) == ("failed", "5.4.7")
 
@@ -223,7 +254,40 @@ async def test_no_flood_of_urgent_mail_makes_ordinary_mail_wait_for_ever(world: 
     assert window.seen[0] == "patient"
 
 
-async def test_the_trace_says_the_priority(world: World) -> None:
-    await submit(world, "agent@ville.test", schedule=Schedule(priority=3))
+async def test_the_trace_and_the_log_say_the_priority(world: World) -> None:
+    with capture_logs() as logs:
+        await submit(world, "agent@ville.test", schedule=Schedule(priority=3))
+        await submit(world, "agent@ville.test", schedule=Schedule())
+    assert [entry.get("priority") for entry in logs if entry["event"] == "message-accepted"] == [3, None]
     received = message_from_bytes(world.store.inbox("agent@ville.test")[0])["Received"]
     assert "PRIORITY 3;" in " ".join(received.split())
+
+
+async def test_rfc6710_4_6_a_report_is_as_urgent_as_what_it_is_about(world: World) -> None:
+    def answer(job: Job) -> list[Result]:
+        kind = ResultKind.FAILED if job.sender else ResultKind.DELIVERED
+        return [Result(item.id, kind, refused("no", "remote-refused", "5.1.1")) for item in job.recipients]
+
+    world.remote.answer = answer
+    asked = Schedule(deliver_by=world.clock.now() + 600, by_mode="R", priority=3)
+    to = (NewRecipient(parse("x@far.test")),)
+    await world.queue.enqueue(NewMessage("q1", parse("a@sender.test"), BytesContent(MAIL), to, schedule=asked))
+    async with running(world.scheduler(poll=0.01)):
+        await until(lambda: len(world.remote.jobs) == 2)
+    assert world.remote.jobs[1].sender is None
+    assert world.remote.jobs[1].schedule == Schedule(priority=3)  # its time limit is not the report's
+
+
+async def test_rfc6710_4_4_whom_an_alias_names_gets_it_as_urgently(world: World) -> None:
+    """At once, and where the alias came to be after the message was taken for a mailbox."""
+    world.directory.alias("tous@ville.test", "agent@ville.test", "x@far.test")
+    await submit(world, "tous@ville.test", schedule=Schedule(priority=2))
+    await submit(
+        world, "agent@ville.test", schedule=Schedule(priority=3, release_at=world.clock.now() + 60, hold="for;60")
+    )
+    world.directory.accounts.pop("agent@ville.test")
+    world.directory.alias("agent@ville.test", "y@near.test")
+    world.clock.advance(60)
+    async with running(world.scheduler(poll=0.01)):
+        await until(lambda: len(world.remote.jobs) == 2)
+    assert {job.next_hop: job.schedule.priority for job in world.remote.jobs} == {"far.test": 2, "near.test": 3}
