@@ -45,6 +45,7 @@ def remove(transaction: Transaction, row: FolderRow, found: Sequence[Removed], *
     """Durably in the journal before the rows go: a lost index cannot bring them back (promise P5). `moved`: their
     contents are told of elsewhere."""
     transaction.touch(row)
+    transaction.removes = True
     modseq = transaction.next_modseq(row)  # before the journal: without its floor nobody would be told of the removal
     transaction.journal(row, [journal.removal([item[0] for item in found])])
     runs = [

@@ -14,6 +14,7 @@ from functools import partial
 from core.errors import NotFoundError
 from store import catalog, folders, journal, sums
 from store.catalog import FolderRow
+from store.faults import FULL
 from store.names import KEYWORD_LETTERS, with_letters
 from store.scan import scan_folder
 from store.schema import UID_BITS, UID_MASK, UNOPENED, unsigned
@@ -99,7 +100,7 @@ def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Wai
                 missing = True
             else:
                 transaction.fs.rename(directory, name, directory, new)
-                transaction.on_failure(partial(transaction.fs.rename, directory, new, directory, name))
+                transaction.on_failure(partial(transaction.fs.rename, directory, new, directory, name), directory)
                 done.append((new, key))
         except FileNotFoundError:
             missing = True
@@ -109,12 +110,23 @@ def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Wai
         scan_folder(transaction, row.id, Trust.WHOLE)
         row = transaction.folder(row.id)
     if not transaction.db.value("SELECT EXISTS (SELECT 1 FROM messages WHERE folder = ? AND unwritten)", (row.number,)):
-        # A flag that was set, taken back and set again leaves the name that it had: a row of the time between would
-        # count as newer than that name, were it brought back.
+        _tell_named(transaction, row)
+
+
+def _tell_named(transaction: Transaction, row: FolderRow) -> None:
+    """A flag that was set, taken back and set again leaves the name that it had: a row of the time between would count
+    as newer than that name, were it brought back. Where the disk is full that is told another time: the names are
+    right, and files are to be unlinked behind them."""
+    try:
         transaction.journal(row, [journal.named(row.modseq)])
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
 
 
 def _unlink(transaction: Transaction) -> bool:
+    if transaction.removes:  # in this batch, whose commit may fail yet: then its files must be there (promise P1)
+        return True
     rows = transaction.db.all(
         f"SELECT key, name FROM doomed WHERE key >> {UID_BITS} NOT IN "  # noqa: S608 - a constant
         "(SELECT number FROM folders WHERE changed <= ?) LIMIT ?",

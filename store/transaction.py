@@ -80,6 +80,7 @@ class Transaction:
         self.tools = handle.tools
         self.now = int(handle.tools.clock.now())
         self.unfinished = False  # the flusher has more to do here
+        self.removes = False  # what an operation of the batch doomed is not to be unlinked before the commit
         self.hints: dict[str, Hint] = {}
         self._generation = 0
         self.octets = self.messages = 0  # what the account gains; written with the commit

@@ -1,0 +1,110 @@
+"""What is done behind the answers, on a disk that fails or is full: nothing is given up for what is not kept yet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock
+from core.errors import StorageError
+from store.flush import flush
+from store.fsops import FileSystem
+from store.service import MaildirStore
+from store.types import Flag, Uid
+from tests.fakes.mail import mail
+from tests.store.helpers import MAIRIE, all_rows, cur, deliver, fail_commits, inbox_of, read
+from tests.store.picture import opened
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["EXPUNGE", "MOVE"])
+async def test_f149_what_a_refused_removal_named_is_there_though_its_batch_was_to_unlink(
+    store: MaildirStore, data: Path, moved: bool
+) -> None:
+    """Cause: a flush in one batch with a removal unlinked its files before the commit, which failed: who was refused
+    had lost the message, a moved one under both names."""
+    for number in (1, 2):
+        await deliver(store, MAIRIE, number)
+    await store.flush()
+    inbox, entry = await inbox_of(store), store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    heal = fail_commits(store)
+    removal = inbox.move([(1, 1)], "Trash") if moved else inbox.expunge([(1, 1)], only_deleted=False)
+    removing = asyncio.ensure_future(removal)
+    flushing = asyncio.ensure_future(entry.writer.submit(flush, durable=True))
+    answers = await asyncio.gather(removing, flushing, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StorageError, StorageError]
+    heal()
+    assert [await read(inbox, Uid(uid)) for uid in (1, 2)] == [mail(1), mail(2)]
+    assert await store.verify(None) == []
+    assert (await inbox.expunge([(1, 1)], only_deleted=False)).vanished == (1,)
+    await store.flush()
+    assert len(cur(data, MAIRIE)) == 1
+
+
+async def test_f149_a_refused_flag_is_in_no_name_after_a_power_loss(
+    store: MaildirStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name that a flush in its batch gave is durable by then; that it was taken back must be, too."""
+    await deliver(store, MAIRIE, 1)
+    await store.flush()
+    inbox, entry = await inbox_of(store), store._open_accounts.opened(MAIRIE)
+    assert entry is not None
+    handle = entry.handle
+    synced = list[list[str]]()
+    sync = handle.fs.sync
+
+    def noted(fd: int) -> None:
+        sync(fd)
+        with contextlib.suppress(NotADirectoryError):
+            synced.append([name for name in handle.fs.names(fd) if ",U=1," in name])
+
+    monkeypatch.setattr(handle.fs, "sync", noted)
+    heal = fail_commits(store)
+    storing = asyncio.ensure_future(inbox.store_flags([(1, 1)], add=Flag.FLAGGED))
+    flushing = asyncio.ensure_future(entry.writer.submit(flush, durable=True))
+    answers = await asyncio.gather(storing, flushing, return_exceptions=True)
+    heal()
+    assert [type(answer) for answer in answers] == [StorageError, StorageError]
+    names = [found[0] for found in synced if found]
+    assert [name.endswith(":2,F") for name in names] == [True, False]
+    assert [row.flags for row in await all_rows(inbox)] == [Flag(0)]
+
+
+class FullForNames(FileSystem):
+    """No room for a line that tells how far names go."""
+
+    full = False
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        if self.full and b" N " in data:
+            super().write(fd, data[:5], offset)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(fd, data, offset)
+
+
+async def test_f149_a_full_disk_keeps_flags_from_no_name_and_files_from_no_unlinking(
+    data: Path, clock: ManualClock
+) -> None:
+    """Cause: the journal's line of how far names go failed, and all that was flushed with it: nothing was freed."""
+    disk = FullForNames()
+    store = await opened(data, clock, fs=disk)
+    for number in (1, 2):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    disk.full = True
+    await inbox.store_flags([(1, 1)], add=Flag.SEEN)
+    await inbox.expunge([(2, 2)], only_deleted=False)
+    await store.flush()
+    [left] = cur(data, MAIRIE)
+    assert left.name.endswith(":2,S")
+    disk.full = False
+    await inbox.store_flags([(1, 1)], add=Flag.FLAGGED)
+    await store.flush()
+    await store.rebuild(None)
+    assert [row.flags for row in await all_rows(inbox)] == [Flag.SEEN | Flag.FLAGGED]
+    assert await store.verify(None) == []
+    await store.close()
