@@ -93,10 +93,13 @@ class _Scan:
 
     def _first_modseq(self) -> int:
         """The floor, unless rows hold flags that no file name tells: were they lost next time, the floor alone would
-        not tell clients so."""
+        not tell clients so. A directory that was copied by hand, and begins anew, has its original's journal: what
+        comes here is newer than the names that this tells of."""
         unwritten = "SELECT 1 FROM messages WHERE folder = ? AND unwritten LIMIT 1"
-        if self.transaction.db.value(unwritten, (self.row.number,)) is None:
+        known = self.transaction.db.value(unwritten, (self.row.number,)) is None
+        if known and self.row.modseq >= self.told.named:
             return self.row.modseq
+        self.row.modseq = max(self.row.modseq, self.told.named)
         return self.transaction.next_modseq(self.row)
 
     @property
@@ -149,13 +152,21 @@ class _Scan:
         return self._any_expunged and bool(self.transaction.db.value(question, (key(self.row.number, uid),)))
 
     def _adopt_letters(self, item: _Known, made: FileName, name: str) -> None:
-        """Letters differ from those we last wrote: an outside change or a lost index tail; the disk wins."""
-        bits = item.keywords & ~_NAMED_BITS | made.keywords & self._named
+        """Letters differ from those we last wrote: an outside change or a lost index tail; the disk wins. Of keywords
+        that have no letters a row that is believed may know more than the journal does yet."""
+        journalled = self._journalled(item.uid)
+        others = item.keywords & ~_NAMED_BITS if self._believes_rows or not self.told.named else journalled
+        bits = others | made.keywords & self._named
+        unwritten = self._believes_rows and others != journalled
         self._seen.add(item.uid)
         self.transaction.db.run(
-            "UPDATE messages SET name = ?, flags = ?, keywords = ?, modseq = ?, unwritten = 0 WHERE key = ?",
-            (name, made.flags, signed(bits), self.modseq, key(self.row.number, item.uid)),
+            "UPDATE messages SET name = ?, flags = ?, keywords = ?, modseq = ?, unwritten = ? WHERE key = ?",
+            (name, made.flags, signed(bits), self.modseq, unwritten, key(self.row.number, item.uid)),
         )
+
+    def _journalled(self, uid: int) -> int:
+        """Keywords past 26."""
+        return self.told.keywords.get(uid, 0) & ~_NAMED_BITS
 
     def finish(self) -> None:
         self._by_name |= self.trust is Trust.TOUCHED and len(self._new) > MANY
@@ -202,7 +213,7 @@ class _Scan:
             self._misnumbered.append((made, name))
             return None
         prepared = self._prepared(made, name, date)
-        bits = made.keywords & self._named | self.told.keywords.get(made.uid, 0) & ~_NAMED_BITS
+        bits = made.keywords & self._named | self._journalled(made.uid)
         thread = self.told.threads.get(made.uid, "")
         if prepared.email_id:
             thread = thread or records.derived_thread(prepared.facts, prepared.email_id)
@@ -302,19 +313,28 @@ class _Scan:
     def _take_named(self) -> None:
         """Flags that rows hold as newer than the names, and that were in the names long ago: the rows are older."""
         rows = self.transaction.db.all(
-            f"SELECT key, name, keywords & {~_NAMED_BITS} FROM messages "  # noqa: S608 - constants
-            "WHERE folder = ? AND unwritten AND modseq <= ?",
+            "SELECT key, name FROM messages WHERE folder = ? AND unwritten AND modseq <= ?",
             (self.row.number, self.told.named),
         )
-        told = [(made, others, row_key) for row_key, name, others in rows if (made := parse(name)) is not None]
+        told = [(made, row_key) for row_key, name in rows if (made := parse(name)) is not None]
         self.transaction.db.many(
             "UPDATE messages SET flags = ?, keywords = ?, unwritten = 0 WHERE key = ?",
-            [(made.flags, others | made.keywords & self._named, row_key) for made, others, row_key in told],
+            [
+                (made.flags, signed(made.keywords & self._named | self._journalled(row_key & UID_MASK)), row_key)
+                for made, row_key in told
+            ],
         )
 
     def _take_journalled(self) -> None:
-        """Keywords past 26 of rows that may be old: what no name tells the journal does, unless the row is newer."""
-        wanted = [(signed(bits & ~_NAMED_BITS), uid) for uid, bits in self.told.keywords.items() if uid in self.known]
+        """Keywords past 26 of rows that may be old: what no name tells the journal does, unless the row is newer. Of
+        those whose last one was taken off, a journal that was written again since tells nothing."""
+        wanted = [(signed(self._journalled(uid)), uid) for uid in self.told.keywords if uid in self.known]
+        silent = self.transaction.db.all(
+            f"SELECT key & {UID_MASK} FROM messages "  # noqa: S608 - constants
+            f"WHERE folder = ? AND NOT unwritten AND modseq <= ? AND keywords & ~{_NAMED_BITS} <> 0",
+            (self.row.number, self.told.named),
+        )
+        wanted += [(0, uid) for (uid,) in silent if uid not in self.told.keywords]
         self.transaction.db.many(
             f"UPDATE messages SET keywords = keywords & {_NAMED_BITS} | ?1 "  # noqa: S608 - a constant
             f"WHERE key = ?2 AND NOT unwritten AND keywords & ~{_NAMED_BITS} <> ?1",

@@ -173,58 +173,6 @@ async def test_f159_a_client_that_knows_more_than_an_old_index_is_told_everythin
     await store.close()
 
 
-def _kept_index(root: Path, target: Path) -> None:
-    """As committed at this moment, read as another process reads it."""
-    reader = apsw.Connection(str(root / "index.db"), flags=apsw.SQLITE_OPEN_READWRITE)
-    reader.execute("VACUUM INTO ?", (str(target),))
-    reader.close()
-
-
-@pytest.mark.parametrize("between", [False, True], ids=["the name stayed", "the name went there and back"])
-async def test_f159_a_flag_set_again_since_an_old_index_stays_set(
-    data: Path, clock: ManualClock, tmp_path: Path, between: bool
-) -> None:
-    """The old row tells of the same name as the file has, and of a flag newer than it: newer it was, once."""
-    store = await opened(data, clock)
-    await deliver(store, MAIRIE, 1)
-    inbox = await inbox_of(store)
-    await inbox.store_flags([(1, 1)], add=Flag.FLAGGED)
-    await store.flush()
-    await inbox.store_flags([(1, 1)], remove=Flag.FLAGGED)
-    _kept_index(data / "domains/mairie.test/maire", tmp_path / "old.db")
-    if between:
-        await store.flush()
-    await inbox.store_flags([(1, 1)], add=Flag.FLAGGED)
-    await store.flush()
-    await store.close()
-    delete(data)
-    shutil.copy(tmp_path / "old.db", data / "domains/mairie.test/maire/index.db")
-    store = await opened(data, clock)
-    assert [row.flags for row in await all_rows(await inbox_of(store))] == [Flag.FLAGGED]
-    assert (await (await inbox_of(store)).snapshot()).folder.unseen == 1
-    assert await store.verify(None) == []
-    await store.close()
-
-
-async def test_p5_flags_of_an_index_that_survived_are_newer_than_the_names(
-    data: Path, clock: ManualClock, tmp_path: Path
-) -> None:
-    """A power loss before the flags were in names: the index has them, and is not older than what is told of it."""
-    store = await opened(data, clock)
-    await deliver(store, MAIRIE, 1)
-    inbox = await inbox_of(store)
-    await inbox.store_flags([(1, 1)], add=Flag.FLAGGED)
-    await store.flush()
-    await inbox.store_flags([(1, 1)], remove=Flag.FLAGGED, add=Flag.SEEN)
-    _kept_index(data / "domains/mairie.test/maire", tmp_path / "index.db")
-    shutil.copytree(data, tmp_path / "copy", ignore=shutil.ignore_patterns("*index*"))
-    await store.close()
-    shutil.copy(tmp_path / "index.db", tmp_path / "copy/domains/mairie.test/maire/index.db")
-    store = await opened(tmp_path / "copy", clock)
-    assert [row.flags for row in await all_rows(await inbox_of(store))] == [Flag.SEEN]
-    await store.close()
-
-
 async def test_f144_a_removal_in_the_journal_alone_is_completed(data: Path, clock: ManualClock) -> None:
     """Killed between the journal's sync and the commit."""
     store = await opened(data, clock, boot="here")
