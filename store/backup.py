@@ -23,7 +23,7 @@ from store.fsops import FileSystem
 from store.handle import folder_directory
 from store.journal import JOURNAL
 from store.lockfile import AccountLock, LockKeptError
-from store.names import parse
+from store.names import being_made, parse
 from store.sidefile import ACCOUNT_FILE, FOLDER_FILE, FolderFile
 
 log = core.log.get(__name__)
@@ -319,7 +319,7 @@ def _directories(fs: FileSystem, parent: int) -> list[str]:
 
 def _folders(fs: FileSystem, root: int) -> list[str]:
     """The directories of an account's folders, INBOX's ("") first; not those that are being made."""
-    names = [name for name in fs.names(root) if name.startswith(".") and not name.startswith(layout.MAKING)]
+    names = [name for name in fs.names(root) if name.startswith(".") and not being_made(name)]
     return [name for name in ["", *sorted(names)] if _is_directory(fs, root, f"{name}/cur" if name else "cur")]
 
 
@@ -328,7 +328,7 @@ def _lost(fs: FileSystem, root: int, present: Sequence[str]) -> list[str]:
     earlier run copied stays."""
     lost = [] if "" in present or not fs.exists(root, ACCOUNT_FILE) else [""]
     for name in fs.names(root):
-        if name.startswith(".") and not name.startswith(layout.MAKING) and name not in present:
+        if name.startswith(".") and not being_made(name) and name not in present:
             with contextlib.suppress(NotADirectoryError):
                 lost += [name] if fs.exists(root, f"{name}/{FOLDER_FILE}") else []
     return lost

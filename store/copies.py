@@ -13,8 +13,7 @@ from store import journal, sidefile
 from store.faults import is_no_directory, of_a_file
 from store.fsops import FileSystem
 from store.handle import folder_directory
-from store.layout import MAKING
-from store.names import KEYWORD_LETTERS, FileName, directory_folder, parse
+from store.names import KEYWORD_LETTERS, FileName, being_made, directory_folder, parse
 from store.sidefile import FolderFile
 from store.types import INBOX, Flag
 
@@ -45,7 +44,7 @@ def folders(fs: FileSystem, root: int, unread: Unread, *, single: bool = False) 
     """Every folder of an account's directory, INBOX first; not what a making that failed has left there, which the
     next recovery sweeps. `single`: it is that of a deleted folder. `unread` hears of each that cannot be read. Raises
     OSError where the machine is the cause."""
-    names = [] if single else [name for name in fs.names(root) if name.startswith(".") and not name.startswith(MAKING)]
+    names = [] if single else [name for name in fs.names(root) if name.startswith(".") and not being_made(name)]
     for directory in ["", *sorted(names)]:
         try:
             found = folder(fs, root, directory)

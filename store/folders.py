@@ -17,7 +17,7 @@ from store import catalog, journal, layout, sidefile, structure
 from store.catalog import FolderRow
 from store.fsops import FileSystem
 from store.layout import NewFolder
-from store.names import LONG, folder_directory, folder_name
+from store.names import LONG, MAKING, folder_directory, folder_name
 from store.sidefile import Intent
 from store.transaction import Transaction
 from store.types import DELIMITER, INBOX
@@ -54,8 +54,8 @@ def _create_one(transaction: Transaction, name: str, special_use: str, subscribe
     if fs.exists(root, directory):
         structure.name_of(fs, root, directory)  # raises where it cannot be read: it may be this folder
         raise ConflictError("folder exists", code="folder-exists")
-    layout.make_folder(fs, root, new, f"{layout.MAKING}{new.id}")
-    transaction.on_failure(partial(layout.take_away, fs, root, directory, f"{layout.MAKING}{new.id}"), root)
+    layout.make_folder(fs, root, new, f"{MAKING}{new.id}")
+    transaction.on_failure(partial(layout.take_away, fs, root, directory, f"{MAKING}{new.id}"), root)
     subscribed_before(transaction, name, remove=True)
     row = FolderRow(0, new.id, name, directory, new.uidvalidity, 1, 1, 1, 1, special_use=special_use)
     row.subscribed = subscribed

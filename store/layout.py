@@ -16,14 +16,13 @@ from store import sidefile
 from store.fsops import FileSystem
 from store.journal import JOURNAL
 from store.lockfile import LOCK_FILE
-from store.names import account_directory, folder_directory
+from store.names import MAKING, account_directory, folder_directory
 from store.sidefile import AccountFile, FolderFile
 from store.types import INBOX, AccountRef
 
 MARKER = "store.beffroi"
 DOMAINS, RECYCLE, SPOOL = "domains", "recycle", "spool"
 MAILDIR = ("cur", "new", "tmp")
-MAKING = ".new."  # begins the names of accounts and folders that are being made, or were when somebody was cut off
 
 # Folder name > special use (RFC 6154); made with the account, in this order, after INBOX, unless the installation names
 # them otherwise. By these names the rest of the house asks for them, whatever they are called (`place.target`).

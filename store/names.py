@@ -22,9 +22,11 @@ MAX_ENCODED = 200  # octets of a directory name; longer folder names live under 
 LONG = ".#"
 MAX_NAME = 1000  # octets of a folder name in UTF-8
 MAX_LEVELS = 20
+MAKING = ".new."  # begins the names of accounts and folders that are being made, or were when somebody was cut off
 HOST = "beffroi"  # the place of the host name in a Maildir file name: one name whatever machine wrote it
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+=@")
+_MADE = re.compile(r"\.new\.[0-9a-z]{20}")  # `MAKING` and an object id
 _RESERVED = re.compile("inde(x)", re.IGNORECASE)
 
 
@@ -81,7 +83,15 @@ def folder_directory(name: str, folder_id: str) -> str:
     if name == INBOX:
         return ""
     encoded = "." + ".".join(encode(level) for level in name.split(DELIMITER))
+    if encoded.startswith(MAKING):  # "new/x" is a folder like any other
+        encoded = f".%{ord(encoded[1]):02X}{encoded[2:]}"
     return encoded if len(encoded) <= MAX_ENCODED else LONG + folder_id
+
+
+def being_made(directory: str) -> bool:
+    """Whether somebody makes it, or was cut off: nobody's folder, and in nobody's way. What another program or a hand
+    calls `.new.x` is a folder."""
+    return _MADE.fullmatch(directory) is not None
 
 
 def directory_folder(directory: str) -> str | None:

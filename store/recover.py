@@ -20,7 +20,7 @@ from store.catalog import FolderRow
 from store.faults import IndexDamagedError, UnopenedError, before_changes, consistent, is_no_directory, of_a_file
 from store.handle import AGAIN, Handle, Looked, folder_directory
 from store.lockfile import ALL, State, Word
-from store.names import LONG, directory_folder
+from store.names import LONG, being_made, directory_folder
 from store.names import folder_directory as folder_directory_name
 from store.scan import scan_folder
 from store.schema import NEW_LIFE, UNOPENED, UNOPENED_OLD
@@ -262,7 +262,7 @@ def _folders_on_disk(transaction: Transaction) -> tuple[list[_Found], dict[str, 
     errors: dict[str, OSError] = {}
     swept = False
     for directory in ["", *sorted(name for name in fs.names(root) if name.startswith("."))]:
-        if directory.startswith(layout.MAKING):
+        if being_made(directory):
             layout.remove_tree(fs, root, directory)
             swept = True
             continue

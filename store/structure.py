@@ -13,8 +13,7 @@ from store.faults import is_no_directory
 from store.fsops import FileSystem
 from store.handle import AGAIN, Handle, folder_directory
 from store.index import TICK, Connection
-from store.layout import MAKING
-from store.names import directory_folder
+from store.names import being_made, directory_folder
 
 
 def differs(handle: Handle, db: Connection) -> bool:
@@ -86,7 +85,7 @@ def _opens(fs: FileSystem, root: int, directory: str) -> bool:
 
 def directories(fs: FileSystem, root: int) -> set[str]:
     """What may be folders, beside INBOX."""
-    return {name for name in fs.names(root) if name.startswith(".") and not name.startswith(MAKING)}
+    return {name for name in fs.names(root) if name.startswith(".") and not being_made(name)}
 
 
 def name_of(fs: FileSystem, root: int, directory: str) -> str:

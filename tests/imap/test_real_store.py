@@ -106,6 +106,22 @@ async def test_what_was_answered_is_there_after_a_restart(tmp_path: Path) -> Non
         )
 
 
+async def test_a_folder_below_new_holds_what_was_put_into_it(tmp_path: Path) -> None:
+    """Cause: its directory began like one that is being made, and it was gone as soon as it was made."""
+    async with real(tmp_path) as (world, _):
+        client = await world.login()
+        await client.ok(b"CREATE new/x")
+        await client.append(b"new/x", MAIL)
+        await client.ok(b"RENAME new/x new/y")
+    async with real(tmp_path) as (world, _):
+        client = await world.login()
+        lines = await client.ok(b'LIST "" "new*" RETURN (STATUS (MESSAGES))')
+        assert lines[:4] == [
+            b'* LIST (\\HasChildren) "/" new', b"* STATUS new (MESSAGES 0)",
+            b'* LIST (\\HasNoChildren) "/" new/y', b"* STATUS new/y (MESSAGES 1)",
+        ]  # fmt: skip
+
+
 RACING = [
     b"STORE 1:3 +FLAGS.SILENT \\Deleted",
     b"EXPUNGE",

@@ -16,9 +16,11 @@ from store.index import Connection
 from store.lockfile import State, Word
 from store.service import MaildirStore
 from store.types import Flag, ModSeq, Placement
-from tests.fakes.mail import mail
+from tests.fakes.mail import content, mail
 from tests.store.helpers import MAIRIE, all_rows, deliver, read
 from tests.store.picture import delete, fill, opened
+
+BELOW_NEW = ["new", "new/A", "new/A/0123456789abcdefghjk", "new/x", "new/y"]
 
 
 async def names_of(store: MaildirStore) -> list[str]:
@@ -78,6 +80,33 @@ async def test_h110_folders_made_copied_and_removed_by_hand_are_known_at_once(st
     assert (await (await account.mailbox("Neuf")).snapshot()).messages == 1
     assert await account.usage() == (3 * 2 * len(mail(1)) + len(mail(9)), 7)
     assert await store.verify(None) == []
+
+
+async def test_h110_a_folder_below_new_is_a_folder_whoever_makes_it(data: Path, clock: ManualClock) -> None:
+    """Cause: what is being made is called `.new.` and its id; all that began so was passed over, and removed when the
+    account was looked at again."""
+    store = await opened(data, clock)
+    account = await store.account(MAIRIE)
+    await account.create("new/x")
+    await account.append([(content(1), Placement("new/x"))])
+    await account.create("A/0123456789abcdefghjk")
+    await account.rename("A", "new/A")
+    root = data / "domains/mairie.test/maire"
+    shutil.copytree(root / ".Archive", root / ".new.y")
+    assert await below_new(store) == BELOW_NEW
+    await store.close()
+    for index in root.glob("index*"):
+        index.unlink()
+    store = await opened(data, clock)
+    assert await below_new(store) == BELOW_NEW
+    folder = await (await store.account(MAIRIE)).folder("new/x")
+    assert folder is not None
+    assert folder.messages == 1
+    await store.close()
+
+
+async def below_new(store: MaildirStore) -> list[str]:
+    return sorted(name for name in await names_of(store) if name.startswith("new"))
 
 
 async def test_h110_folders_changed_by_hand_while_nobody_served_are_known_at_the_next_start(

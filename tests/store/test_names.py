@@ -65,7 +65,22 @@ def test_h097_folder_names_out_of_bounds_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["cur", "new", "tmp", "~root", ".hidden", "a.b", "a%2Fb", "․․／", "Élus/Séance du 3", "index", "#x", "x" * 190],
+    [
+        "cur",
+        "new",
+        "tmp",
+        "~root",
+        ".hidden",
+        "a.b",
+        "a%2Fb",
+        "․․／",
+        "Élus/Séance du 3",
+        "index",
+        "#x",
+        "x" * 190,
+        "new/x",
+        "new/0123456789abcdefghjk",
+    ],
 )
 def test_h097_odd_but_harmless_folder_names_stay_themselves(name: str) -> None:
     directory = names.folder_directory(names.folder_name(name), "id")
@@ -73,6 +88,7 @@ def test_h097_odd_but_harmless_folder_names_stay_themselves(name: str) -> None:
     assert "/" not in directory
     assert directory not in (".", "..")
     assert "index" not in directory
+    assert not names.being_made(directory)
     assert directory.isascii()
     assert names.directory_folder(directory) == names.folder_name(name)
 

@@ -127,14 +127,14 @@ async def test_f155_what_a_recovery_swept_away_stays_away(recorded: Recorded) ->
     store = await recorded.opened()
     await deliver(store, MAIRIE, 1)
     root = recorded.fs.open_root(str(recorded.data / ACCOUNT))
-    recorded.fs.make_directory(root, ".new.cutoff")
+    recorded.fs.make_directory(root, ".new.0123456789abcdefghjk")
     recorded.fs.sync(root)
     recorded.fs.close(root)
     again = await recorded.opened("two")  # the first one is gone with its machine
     await again.account(MAIRIE)
-    assert not (recorded.data / ACCOUNT / ".new.cutoff").exists()
+    assert not (recorded.data / ACCOUNT / ".new.0123456789abcdefghjk").exists()
     await again.close()
-    assert recorded.replay().durable.find(f"{ACCOUNT}/.new.cutoff") is None
+    assert recorded.replay().durable.find(f"{ACCOUNT}/.new.0123456789abcdefghjk") is None
     await store.close()
 
 
