@@ -18,7 +18,8 @@ from delivery.types import Result
 
 MOST = 1000  # results in one commit
 
-_Entry = tuple[Sequence[Result], asyncio.Future[None] | None]  # results of one job, and how it hears; None: it does not
+# Results of one job, and how it hears whose were nobody's any more; None: it does not.
+_Entry = tuple[Sequence[Result], asyncio.Future[frozenset[int]] | None]
 
 _log = log.get(__name__)
 
@@ -53,15 +54,16 @@ class Ledger:
         self._filled = asyncio.Event()
         self._over = False
 
-    async def write(self, results: Sequence[Result]) -> None:
-        """`Queue.apply`; raises as it does. Once `run` has ended, `finish` writes it and nobody waits."""
+    async def write(self, results: Sequence[Result]) -> frozenset[int]:
+        """`Queue.apply`; raises as it does. Those recipients that were not written: dropped meanwhile, or another
+        worker's by now. Once `run` has ended, `finish` writes it and nobody waits."""
         if self._over:
             self.keep(results)
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return frozenset()
+        future: asyncio.Future[frozenset[int]] = asyncio.get_running_loop().create_future()
         self._waiting.append((results, future))
         self._filled.set()
-        await future
+        return await future
 
     def keep(self, results: Sequence[Result]) -> None:
         """Of a job that cannot wait any more."""
@@ -79,7 +81,7 @@ class Ledger:
             self._over = True
             for _, future in self._waiting:
                 if future is not None and not future.done():
-                    future.set_result(None)
+                    future.set_result(frozenset())
 
     async def finish(self) -> None:
         """Write what still waits, also for jobs that were cancelled meanwhile: each of these results is a message that
@@ -124,9 +126,10 @@ class Ledger:
                     future.set_exception(error)
             return
         self._tell(settled)
-        for _, future in part:
+        written = {item.recipient.id for item in settled}
+        for results, future in part:
             if future is not None and not future.done():
-                future.set_result(None)
+                future.set_result(frozenset(result.recipient_id for result in results) - written)
 
     def _tell(self, settled: Sequence[Settled]) -> None:
         try:

@@ -18,6 +18,7 @@ from core import log
 from core.clock import Clock
 from core.errors import MailError
 from core.status import Status, deferred
+from delivery import telling
 from delivery.agents import Agents
 from delivery.destinations import Destinations
 from delivery.ledger import Beat, Ledger
@@ -31,7 +32,7 @@ from delivery.queue.results import Outcome, Settled
 from delivery.queue.rows import StoredMessage, StoredRecipient
 from delivery.queue.schema import Owed, State
 from delivery.reporter import Reporter
-from delivery.types import DeliveryAgent, Job, Result, ResultKind, TraceEntry
+from delivery.types import DeliveryAgent, Job, Result, ResultKind
 from message.content import Content
 
 POLL = 2.0  # seconds between looks without a hint (design.md section 5)
@@ -243,7 +244,8 @@ class Scheduler:
     async def _write(self, claimed: Claimed, results: Sequence[Result]) -> None:
         for attempt in range(1, WRITE_TRIES + 1):
             try:
-                await self._ledger.write(results)
+                missing = await self._ledger.write(results)
+                self._queue.note(telling.unheld(claimed, results, missing, self._clock.now()))
                 return
             except MailError as error:
                 if attempt == WRITE_TRIES:
@@ -272,23 +274,13 @@ class Scheduler:
     def _told(self, settled: Sequence[Settled]) -> None:
         """One event per recipient and attempt; a failure that nobody is told about is told to the postmaster here."""
         now = self._clock.now()
-        self._queue.note([_traced(item, now) for item in settled])
+        self._queue.note([telling.traced(item, now) for item in settled])
         again = [item.outcome.next_attempt for item in settled if item.outcome.state is State.WAITING]
         if again:
             self._due = min(again if self._due is None else (self._due, *again))
             self._wake.set()
         for item in settled:
-            _log.info(
-                "delivery-attempt",
-                queue_id=item.message.queue_id,
-                recipient=str(item.recipient.address),
-                attempt=item.recipient.attempts + 1,
-                outcome=item.outcome.state.value,
-                reason=item.outcome.reason,
-                status=item.outcome.last_status,
-                remote=item.result.remote,
-                diagnostic=item.result.diagnostic,
-            )
+            telling.log_attempt(item)
             if item.outcome.state.value == "failed" and item.outcome.owed is Owed.NOTHING:
                 _log.warning("failure-not-reported", queue_id=item.message.queue_id, reason=item.outcome.reason)
         if any(item.outcome.owed is not Owed.NOTHING for item in settled):
@@ -331,22 +323,6 @@ class Scheduler:
                 _log.error("reports-wait", code=error.code, **error.fields)
             except Exception:  # a bug in one report must not stop deliveries
                 _log.exception("reports-failed")
-
-
-_EVENTS = {State.DELIVERED: "delivered", State.FAILED: "failed", State.WAITING: "deferred"}
-
-
-def _traced(item: Settled, now: float) -> TraceEntry:
-    return TraceEntry(
-        at=now,
-        queue_id=item.message.queue_id,
-        event=_EVENTS[item.outcome.state],
-        sender=str(item.message.sender or ""),
-        recipient=str(item.recipient.address),
-        organisation_id=item.recipient.organisation_id,
-        status=item.outcome.last_status,
-        remote=item.result.remote,
-    )
 
 
 def _job_of(claimed: Claimed, hop: NextHop, content: Content) -> Job:

@@ -48,12 +48,14 @@ def folded(address: str) -> str:
 def search(connection: Connection, organisation_id: str | None, text: str, since: float) -> list[TraceEntry]:
     """What is known of the newest messages that `text` names, in the order it happened. Where it is too much, what
     happened last is told: who asks looks for a message of today, not for the recipients of last week's newsletter."""
-    wanted = folded(text)
+    wanted, message_id = folded(text.strip()), text.strip().removeprefix("<").removesuffix(">")
+    if not message_id:
+        return []  # or all notices, which have no sender, and all entries that repeat no Message-ID
     named = or_(
         trace.c.queue_id == wanted,
         trace.c.recipient == wanted,
         trace.c.sender == wanted,
-        trace.c.message_id == text.strip().removeprefix("<").removesuffix(">"),
+        trace.c.message_id == message_id,
     )
     mine = _within(organisation_id) & (trace.c.at >= since)
     newest = connection.execute(

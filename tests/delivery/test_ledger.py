@@ -97,6 +97,13 @@ async def test_a_result_that_comes_alone_waits_for_nothing(queue: Queue) -> None
     assert told == [[id_]]
 
 
+async def test_its_job_hears_of_recipients_that_were_dropped_meanwhile(queue: Queue) -> None:
+    kept_one, dropped = await leased(queue, "q1", "q2")
+    await queue.administration.drop(None, "q2")
+    async with kept(queue) as ledger:
+        assert await ledger.write([*done(kept_one), *done(dropped)]) == {dropped}
+
+
 async def test_more_results_than_one_commit_takes_go_in_several() -> None:
     recorded = Recorded()
     async with kept(recorded) as ledger:
@@ -109,7 +116,7 @@ async def test_one_result_that_cannot_be_written_keeps_no_other_from_it(error: E
     recorded = Recorded(poison=2, error=error)
     async with kept(recorded) as ledger:
         heard = await asyncio.gather(*(ledger.write(done(id_)) for id_ in (1, 2, 3)), return_exceptions=True)
-    assert heard == [None, error, None]
+    assert heard == [frozenset({1}), error, frozenset({3})]  # that queue knows of no recipients
     assert recorded.commits == [1, 1]
 
 

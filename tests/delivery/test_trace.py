@@ -3,7 +3,10 @@ organisation only, and is forgotten after its time."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,12 +14,12 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from core.errors import MailError, TemporaryError
-from core.status import refused
+from core.status import accepted, deferred, refused
 from delivery.queue import tracing
 from delivery.queue.queue import TRACE
-from delivery.types import Result, ResultKind, TraceEntry
+from delivery.types import Job, Result, ResultKind, TraceEntry
 from tests.delivery.conftest import World
-from tests.delivery.runner import answers, empty, running, until
+from tests.delivery.runner import answers, empty, put, running, until
 
 MAIL = b"From: maire@ville.test\r\nMessage-ID: <m1@ville.test>\r\nSubject: Secret\r\n\r\nTexte.\r\n"
 
@@ -52,6 +55,47 @@ async def test_a_message_is_found_by_queue_id_message_id_and_addresses(world: Wo
     entries = await world.queue.administration.trace(None, queue_id)
     assert (entries[-1].status, entries[-1].remote) == ("550 5.1.1 no such user", "mx.far.test")
     assert "Secret" not in repr(entries)
+
+
+async def test_no_handle_finds_nothing(world: World) -> None:
+    await sent(world)  # and a notice, which has no sender
+    for nothing in ("", " ", "<>", "%", "_"):
+        assert await found(world, nothing) == [], nothing
+
+
+async def test_who_got_a_message_that_was_dropped_meanwhile_is_told_all_the_same(world: World) -> None:
+    begun, gate, inner = asyncio.Event(), asyncio.Event(), world.remote
+    results = {
+        "far.test": Result(0, ResultKind.DELIVERED, accepted("taken"), "mx.far.test"),
+        "off.test": Result(0, ResultKind.DEFERRED, deferred("busy", "busy"), "mx.off.test"),
+    }
+
+    class Slow:
+        async def deliver(self, job: Job) -> list[Result]:
+            if {item.next_hop for item in (*inner.jobs, job)} == {"far.test", "off.test"}:
+                begun.set()
+            inner.jobs.append(job)
+            await gate.wait()
+            return [replace(results[job.next_hop], recipient_id=item.id) for item in job.recipients]
+
+    world.remote = cast(Any, Slow())
+    with capture_logs() as logs:
+        async with running(world.scheduler()):
+            queue_id = await put(world, "a@far.test", "b@off.test")
+            await asyncio.wait_for(begun.wait(), 10)
+            await world.queue.administration.drop(None, queue_id)
+            gate.set()
+            await until(lambda: attempts(logs, 2))
+    assert sorted(await found(world, queue_id)) == [
+        ("delivered", "a@far.test"), ("dropped", "a@far.test"), ("dropped", "b@off.test"),
+    ]  # fmt: skip
+    assert {(entry["recipient"], entry["outcome"], entry["reason"]) for entry in logs if "outcome" in entry} == {
+        ("a@far.test", "delivered", "no-longer-queued"), ("b@off.test", "waiting", "no-longer-queued"),
+    }  # fmt: skip
+
+
+async def attempts(logs: Sequence[Any], count: int) -> bool:
+    return len([entry for entry in logs if entry["event"] == "delivery-attempt"]) >= count
 
 
 async def test_what_happened_last_is_told_where_it_is_too_much(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
