@@ -238,9 +238,9 @@ class QueueAdministration(Protocol):
     to another organisation raises `NotFoundError`."""
 
     async def list(
-        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING
+        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING, after: str = ""
     ) -> list[QueuedMessage]:
-        """Oldest first, with all their recipients that may be seen."""
+        """Oldest first, with all their recipients that may be seen. `after`: the last queue id of the page before."""
 
     async def shape(self, organisation_id: str | None, by: Literal["domain", "sender"]) -> Sequence[QueueShape]:
         """The most first, at most 1,000."""

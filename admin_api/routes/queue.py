@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, status
 
 from admin_api.access import AnyAdministrator, Rooms
+from admin_api.paging import MAX_PAGE, After, Limit
 from admin_api.schemas_queue import (
     HopText,
     QueueActionIn,
@@ -32,9 +33,13 @@ async def list_queue(
     sender: Annotated[SenderText | None, Query()] = None,
     domain: Annotated[HopText | None, Query()] = None,
     held: bool | None = None,
+    after: After = "",
+    limit: Limit = MAX_PAGE,
 ) -> list[QueuedMessageOut]:
-    """Oldest first, at most 1,000; a commune sees its own. `sender` "" is that of notices, `domain` "" is here."""
-    found = await rooms.queue.list(actor.organisation_id, picked=Picked(sender, domain, held))
+    """Oldest first, in pages by queue id; a commune sees its own. `sender` "" is that of notices, `domain` "" is
+    here."""
+    wanted = Picked(sender, domain, held)
+    found = await rooms.queue.list(actor.organisation_id, limit=limit, picked=wanted, after=after)
     return [QueuedMessageOut.of(item) for item in found]
 
 

@@ -16,6 +16,7 @@ from core.address import AddressError, parse
 from core.config import Config
 from core.domain import DomainError, to_ascii
 from core.envelope import Schedule
+from core.errors import NotFoundError
 from delivery.types import (
     EVERYTHING,
     SHAPE_AGES,
@@ -174,8 +175,7 @@ def _act(action: Action, done: str, queue_ids: Sequence[str] | None, wanted: Pic
     if sum(ways) != 1:
         raise typer.BadParameter("name messages, or say which by --sender, --domain, --held; or --all")
     if queue_ids:
-        for queue_id in queue_ids:
-            _act_on(queue_id, action, done)
+        _act_on(queue_ids, action, done)
         return
 
     async def operation(config: Config) -> int:
@@ -188,15 +188,26 @@ def _act(action: Action, done: str, queue_ids: Sequence[str] | None, wanted: Pic
     console.answer({"messages": count, "change": done}, f"{count} messages: {done}")
 
 
-def _act_on(queue_id: str, action: Action, done: str) -> None:
-    async def operation(config: Config) -> None:
+def _act_on(queue_ids: Sequence[str], action: Action, done: str) -> None:
+    """One that left meanwhile keeps nothing from being done to the others."""
+
+    async def operation(config: Config) -> list[str]:
+        absent = []
         async with open_queue_administration(config) as queue, open_directory(config) as directory:
             ways = {"retry": queue.retry, "hold": queue.hold, "release": queue.release, "drop": queue.drop}
-            await ways[action](None, queue_id)
-            await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", queue_id)
+            for queue_id in queue_ids:
+                try:
+                    await ways[action](None, queue_id)
+                except NotFoundError:
+                    absent.append(queue_id)
+                    continue
+                await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", queue_id)
+                console.answer({"queue_id": queue_id, "change": done}, f"{queue_id}: {done}")
+        return absent
 
-    run(operation)
-    console.answer({"queue_id": queue_id, "change": done}, f"{queue_id}: {done}")
+    absent = run(operation)
+    if absent:
+        refuse(f"no such message in the queue: {', '.join(absent)}")
 
 
 @app.command("retry")

@@ -97,9 +97,9 @@ class Administration:
         await self._database.write(lambda connection: vacations.put(connection, account_id, vacation))
 
     async def list(
-        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING
+        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING, after: str = ""
     ) -> list[QueuedMessage]:
-        return await self._database.read(lambda connection: _list(connection, organisation_id, limit, picked))
+        return await self._database.read(lambda connection: _list(connection, organisation_id, limit, picked, after))
 
     async def shape(self, organisation_id: str | None, by: Literal["domain", "sender"]) -> Sequence[QueueShape]:
         now = self._clock.now()
@@ -189,11 +189,15 @@ def _known(connection: Connection, organisation_id: str | None, queue_id: str) -
 
 
 def _list(
-    connection: Connection, organisation_id: str | None, limit: int, picked: Picked = EVERYTHING
+    connection: Connection, organisation_id: str | None, limit: int, picked: Picked = EVERYTHING, after: str = ""
 ) -> list[QueuedMessage]:
-    mine = select(recipient.c.queue_id).where(picking.which(organisation_id, picked))
+    """By queue id, which sorts by time: the last one of a page says where the next begins."""
+    meant = picking.which(organisation_id, picked)
+    if after:
+        meant &= recipient.c.queue_id > after
+    mine = select(recipient.c.queue_id).where(meant)
     rows = connection.execute(
-        select(message).where(message.c.queue_id.in_(mine)).order_by(message.c.created, message.c.queue_id).limit(limit)
+        select(message).where(message.c.queue_id.in_(mine)).order_by(message.c.queue_id).limit(limit)
     )
     return _queued(connection, organisation_id, rows.mappings().all())
 

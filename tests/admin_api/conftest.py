@@ -96,9 +96,10 @@ class FakeQueue:
         self.messages[queue_id] = QueuedMessage(queue_id, "a@b.test", 10, 0.0, False, organisation_id, recipients)
 
     async def list(
-        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING
+        self, organisation_id: str | None, *, limit: int = 1000, picked: Picked = EVERYTHING, after: str = ""
     ) -> list[QueuedMessage]:
-        mine = [m for m in self.messages.values() if organisation_id in (None, m.organisation_id)]
+        mine = [m for id_, m in sorted(self.messages.items()) if id_ > after]
+        mine = [m for m in mine if organisation_id in (None, m.organisation_id)]
         return [m for m in mine if picked.sender in (None, m.sender) and picked.held in (None, m.held)][:limit]
 
     async def shape(self, organisation_id: str | None, by: str) -> Sequence[QueueShape]:

@@ -133,7 +133,11 @@ async def test_lists_come_in_pages(api: Api) -> None:
         await api.call("POST", "/grants", api.a, json={"owner": addresses[0], "grantee": address})
         alias = {"address": f"alias-{address}", "targets": [address]}
         assert (await api.call("POST", "/aliases", api.a, json=alias)).status_code == 201
+    queued = [f"mail-{number}" for number in range(5)]
+    for queue_id in queued:
+        api.queue.put(queue_id, api.organisations["a"])
     expected = {
+        ("/queue", "queue_id"): [*queued, "queued-a"],
         ("/mailboxes", "address"): addresses,
         ("/aliases", "address"): [f"alias-{address}" for address in addresses[1:]],
         ("/grants", "owner,grantee"): [f"{addresses[0]},{address}" for address in addresses[1:]],

@@ -57,6 +57,13 @@ def test_nobody_at_a_terminal_has_to_say_that_he_is_sure(place: Path) -> None:
     assert left(place) == []
 
 
+def test_a_message_that_left_meanwhile_keeps_nothing_from_being_done_to_the_others(place: Path) -> None:
+    done = forked("--config", str(place), "queue", "drop", "q1", "gone1", "q3", "gone2")
+    assert (done.code, done.out) == (1, "q1: dropped\nq3: dropped\n")
+    assert "no such message in the queue: gone1, gone2" in done.err
+    assert left(place) == ["q2"]
+
+
 def test_at_a_terminal_one_is_asked_with_the_number_and_no_is_the_answer_to_anything_but_yes(place: Path) -> None:
     def ask(answer: bytes) -> tuple[int, str]:
         ours, theirs = pty.openpty()

@@ -88,6 +88,17 @@ async def test_the_list_is_told_in_parts(queue: Queue) -> None:
     assert await ids(queue, sender="nobody@one.test") == []
 
 
+async def test_the_list_comes_in_pages_that_miss_nobody_and_tell_nobody_twice(queue: Queue) -> None:
+    await several(queue)
+    administration, found = queue.administration, list[str]()
+    while page := await administration.list(None, limit=3, after=found[-1] if found else ""):
+        found += [item.queue_id for item in page]
+        await administration.drop(None, found[-1])  # where the next page begins need not be there any more
+    assert found == ["q1", "q2", "q3", "q4"]
+    assert [item.queue_id for item in await administration.list("o1", after="q1", picked=Picked("a@one.test"))] == []
+    assert [item.queue_id for item in await administration.list("o2", after="q1")] == ["q2"]
+
+
 async def test_many_released_at_once_are_not_those_that_a_lock_holds_of_an_account(queue: Queue) -> None:
     await several(queue)
 
