@@ -1,8 +1,9 @@
 """What an alias sends on: under a sender whose bounces come back here (SRS), sealed for the next server (ARC).
 
 A stranger's message leaves under an address of the alias's domain, so that SPF passes at the next server and its
-bounces find their way; the seal tells what we had verified (RFC 8617 5.1). Mail of our own people and bounces keep
-their sender. Refuses to decide who is told of failures: that is the inbound policy (row 135).
+bounces find their way; the seal tells what we had verified (RFC 8617 5.1). Bounces are sealed, too, and keep their
+null sender; mail of our own people keeps its sender and has our signature. Refuses to decide who is told of failures:
+that is the inbound policy (row 135).
 """
 
 from __future__ import annotations
@@ -82,17 +83,24 @@ class Forwarder:
         self._hostname = hostname
 
     async def onward(self, message: NewMessage, verified: Verified | None = None) -> list[NewMessage]:
-        """The message as it enters the queue, `message.recipients` being forwards and others: one for those that keep
-        the sender, one more for each domain whose aliases send it on (its queue id with a suffix)."""
+        """The message as it enters the queue, `message.recipients` being forwards and others: one for those that get
+        it as it is, one more for each domain whose aliases send it on (its queue id with a suffix)."""
         kept: list[NewRecipient] = []
         moved: defaultdict[str, list[NewRecipient]] = defaultdict(list)
-        foreign = message.sender is not None and not await self._directory.hosted_domain(message.sender.domain)
+        foreign = await self._foreign(message.sender, verified)
         for item in message.recipients:
             (moved[item.via] if foreign and item.via else kept).append(item)
         made = [replace(message, recipients=tuple(kept))] if kept else []
         for number, (domain, recipients) in enumerate(sorted(moved.items()), 1):
             made.append(await self._moved(message, number, domain, recipients, verified))
         return made
+
+    async def _foreign(self, sender: Address | None, verified: Verified | None) -> bool:
+        """A null sender is rewritten by nobody, and a receiver has nothing but the seal to judge it by; our own notices
+        need none."""
+        if sender is None:
+            return verified is not None
+        return not await self._directory.hosted_domain(sender.domain)
 
     async def _moved(
         self,
@@ -102,16 +110,16 @@ class Forwarder:
         recipients: Sequence[NewRecipient],
         verified: Verified | None,
     ) -> NewMessage:
-        assert message.sender is not None
-        sender = self._srs.wrap(message.sender, domain, self._clock.now())
-        if sender is None:
+        first = message.sender
+        sender = first and self._srs.wrap(first, domain, self._clock.now())
+        if first and sender is None:
             _log.warning("forward-keeps-sender", queue_id=message.queue_id, reason="too-long")
         content = await self._sealed(message, domain, verified) if verified is not None else message.content
         _log.info("message-forwarded", queue_id=f"{message.queue_id}-{number}", of=message.queue_id, domain=domain)
         return replace(
             message,
             queue_id=f"{message.queue_id}-{number}",
-            sender=sender or message.sender,
+            sender=sender or first,
             recipients=tuple(recipients),
             content=content,
         )

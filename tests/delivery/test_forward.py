@@ -152,10 +152,13 @@ def dns(name: bytes, timeout: int = 5) -> bytes | None:
     return rsa_pair()[1] if name.rstrip(b".") == b"sel._domainkey.ville.test" else None
 
 
-async def test_a_forward_is_sealed_for_the_next_server(forwarding: Forwarding) -> None:
+@pytest.mark.parametrize("sender", ["a@sender.test", ""])
+async def test_a_forward_is_sealed_for_the_next_server(forwarding: Forwarding, sender: str) -> None:
+    """A bounce and an automatic answer, too: with a null sender nothing else speaks for them there."""
     forwarding.world.authenticator.opinion = vouched(spf=Result.PASS, dmarc=Result.PASS, policy="reject")
-    await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test")
-    [job] = await forwarding.jobs()
+    await forwarding.world.send(forwarding.inbound(), MAIL, "amis@ville.test", sender=sender)
+    [job] = [job for job in await forwarding.jobs() if job.recipients[0].address.domain == "ailleurs.test"]
+    assert (job.sender is None) == (not sender)
     data = job.content.read(0, job.content.size)
     verdict, sets, reason = dkim.arc_verify(data, dnsfunc=dns)
     assert (verdict, len(sets)) == (b"pass", 1), reason
