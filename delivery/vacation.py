@@ -39,8 +39,8 @@ KNOWN_FOR = 15.0  # seconds until a change made elsewhere is seen here
 MAX_QUOTED = 150  # characters of the original subject
 # RFC 3834 2: addresses behind which nobody reads answers.
 _ROBOT = re.compile(
-    r"(?:owner-.*|.*-(?:request|owner|bounces?|return)|mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?"
-    r"|listserv|majordomo)(?:\+.*)?",
+    r"(?:owner-.*|.*-(?:request|owner|bounces?|return)|mailer-daemon|postmaster|no[-_.]?reply|do[-_.]?not[-_.]?reply"
+    r"|ne[-_.]?pas[-_.]?r[eé]pondre|pas[-_.]?de[-_.]?r[eé]ponse|bounces?|listserv|majordomo)(?:\+.*)?",
     re.IGNORECASE,
 )
 _LIST_FIELDS = tuple(f"list-{name}".encode() for name in ("id", "help", "subscribe", "unsubscribe", "post", "owner"))
@@ -70,6 +70,8 @@ def withheld(
         return "bulk"
     if any(head.first(name) is not None for name in _LIST_FIELDS):
         return "list"
+    if any(field.value.lower().lstrip().startswith(b"multipart/report") for field in head.all(b"content-type")):
+        return "report"  # a bounce of a server that gave it a sender
     if found is not None and found.spf.result in (Result.FAIL, Result.SOFTFAIL):
         return "sender-forged"
     if not {account.key, reached.key, reached.without_subaddress().key} & _named(head, limits):

@@ -174,6 +174,8 @@ def reason(
         ([b"X-Auto-Response-Suppress: DR, OOF, AutoReply"], "suppressed"),
         ([b"X-Auto-Response-Suppress: All"], "suppressed"),
         ([b"X-Auto-Response-Suppress: DR, RN"], ""),
+        ([b"Content-Type: Multipart/Report; report-type=delivery-status; boundary=b"], "report"),
+        ([b"Content-Type: multipart/related; boundary=b"], ""),
     ],
 )
 def test_h136_fields_that_withhold_an_answer(fields: list[bytes], expected: str) -> None:
@@ -192,6 +194,12 @@ def test_h136_fields_that_withhold_an_answer(fields: list[bytes], expected: str)
         ("liste-bounces+maire=ville.test@sender.test", "robot"),
         ("noreply@sender.test", "robot"),
         ("no-reply@sender.test", "robot"),
+        ("no_reply@sender.test", "robot"),
+        ("ne-pas-repondre@sender.test", "robot"),
+        ("nepasrepondre@sender.test", "robot"),
+        ("Ne_Pas_Répondre@sender.test", "robot"),
+        ("pas-de-reponse@sender.test", "robot"),
+        ("repondre@sender.test", ""),
         ("SRS0=aaaaaaaa=00=x.test=a@sender.test", "robot"),
         ("LISTSERV@sender.test", "robot"),
         ("majordomo@sender.test", "robot"),
