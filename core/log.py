@@ -102,7 +102,9 @@ def configure(level: str = "info", *, stream: Any = None, observer: Observer | N
         logger_factory=lambda *_: _Stream(stream or sys.stdout),
         cache_logger_on_first_use=True,
     )
-    # Libraries log through the standard module; theirs is noise and may carry arguments of commands.
+    root = logging.getLogger()
+    root.handlers = [*(handler for handler in root.handlers if not isinstance(handler, _Libraries)), _Libraries()]
+    # aiosmtpd's is noise and may carry arguments of commands.
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)
     logging.getLogger("mail.debug").setLevel(logging.CRITICAL)
 
@@ -167,6 +169,22 @@ def _cut(key: str, value: Any) -> Any:
             break
         kept.append(item)
     return [*kept, "…"]
+
+
+class _Libraries(logging.Handler):
+    """What libraries say through the standard module is an event, too: a bare line, or a traceback of many, is nothing
+    that whoever reads this log can read (row 142)."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):  # arguments that do not fit the words
+            text = str(record.msg)
+        tell = get(__name__).error if record.levelno >= logging.ERROR else get(__name__).warning
+        tell("library", library=record.name, text=text, **({"exc_info": record.exc_info} if record.exc_info else {}))
 
 
 class _Stream:

@@ -82,6 +82,7 @@ class Web:
                 application,
                 http=Patient,
                 log_config=None,
+                log_level="error",  # each request that is none would be a line: the https door is open to the world
                 access_log=False,
                 lifespan="off",
                 server_header=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,26 @@ def test_h142_hostile_values_stay_one_bounded_line(stream: io.StringIO) -> None:
     assert (told["name"], told["form"]) == (hostile, "%s%n{0}")
     assert told["many"] == ["x" * 900, "…"]
     assert len(told["table"]) == log.MAX_FIELD + 1
+
+
+def test_h142_what_libraries_say_is_one_event_too(stream: io.StringIO) -> None:
+    log.configure("info", stream=stream)
+    log.configure("info", stream=stream)  # again, at a reload: told once
+    logging.getLogger("somebody").warning('got %r\r\n{"event": "forged"}', "x\x1b[31m")
+    logging.getLogger("somebody").info("noise")
+    unfit = logging.LogRecord("somebody", logging.WARNING, "", 1, "bad %d", ("words",), None)
+    log._Libraries().handle(unfit)
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        logging.getLogger("asyncio").exception("Task exception was never retrieved")
+    told = events(stream)
+    assert [(item["event"], item["level"], item["library"]) for item in told] == [
+        ("library", "warning", "somebody"), ("library", "warning", "somebody"), ("library", "error", "asyncio"),
+    ]  # fmt: skip
+    assert told[1]["text"] == "bad %d"
+    assert "Traceback" in str(told[2]["exception"])
+    assert stream.getvalue().count("\n") == 3
 
 
 def test_a_secret_prints_as_stars(stream: io.StringIO) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 
 import pytest
 
@@ -64,6 +65,15 @@ def test_h129_invalid_json_is_422_and_changes_nothing(world: World) -> None:
     assert call(world, "POST", "/organisations", b"x", Content_Encoding="gzip")[0] == 422
     assert world.suite.api("GET", "/organisations") == before
     sound(world)
+
+
+def test_h142_what_is_no_http_leaves_no_line_that_is_no_event(world: World) -> None:
+    for garbage in (b"\x16\x03\x01 hello\r\n\r\n", b"GET /\x1b[31m HTTP/1.1\r\nHost: x\r\n\r\n", b"EHLO x\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", world.ports["api"]), timeout=30) as stream:
+            stream.sendall(garbage)
+            while stream.recv(4096):  # until it is closed
+                pass
+    assert {line for line in world.suite.log().splitlines() if not line.startswith("{")} == {"ready"}
 
 
 def test_h132_without_a_valid_token_there_is_401_everywhere(world: World) -> None:
