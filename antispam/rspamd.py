@@ -26,6 +26,7 @@ from message.content import BLOCK, Content
 CONNECTIONS = 32
 CONNECT_TIMEOUT = 2.0
 TOTAL_TIMEOUT = 30.0
+PROBE_TIMEOUT = 2.0
 MAX_REPLY = 1024 * 1024
 MAX_SYMBOLS = 200
 MAX_TEXT = 200
@@ -93,9 +94,9 @@ class Rspamd:
         except (TimeoutError, httpx2.TimeoutException):
             return self._failed("timeout")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
-            return self._failed("unavailable")
+            return await self._blamed("unavailable")
         except _BadAnswerError as error:
-            return self._failed("bad-answer", str(error))
+            return await self._blamed("bad-answer", str(error))
         self._breaker.succeeded()
         return verdict
 
@@ -145,6 +146,21 @@ class Rspamd:
                 if len(reply) > MAX_REPLY:
                     raise _BadAnswerError("reply too long")
         return bytes(reply)
+
+    async def _blamed(self, reason: str, detail: str = "") -> Unscanned:
+        """Is rspamd broken, or is it this message that it cannot judge, or that ends its worker? A stranger who found
+        such a message sends it again and again, and must not have everybody else's mail put off. So before rspamd
+        rests it is asked whether it is there. One that is too slow rests all the same."""
+        if self._breaker.doubtful and await self._there():
+            self._breaker.succeeded()
+        return self._failed(reason, detail)
+
+    async def _there(self) -> bool:
+        try:
+            response = await self._client.get(f"{self._url}/ping", timeout=PROBE_TIMEOUT)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
+            return False
+        return response.status_code == 200
 
     def _failed(self, reason: str, detail: str = "") -> Unscanned:
         self._breaker.failed()

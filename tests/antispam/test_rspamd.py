@@ -88,7 +88,7 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
         return None
     line, *rest = head.decode("utf-8").split("\r\n")
     headers = [(k, v) for k, _, v in (item.partition(": ") for item in rest if item)]
-    length = int(next(v for k, v in headers if k.lower() == "content-length"))
+    length = int(next((v for k, v in headers if k.lower() == "content-length"), "0"))
     return Request(line, headers, await reader.readexactly(length))
 
 
@@ -263,14 +263,42 @@ async def test_f160_a_silent_scanner_costs_the_timeout() -> None:
 
 async def test_f160_after_five_failures_it_rests_for_ten_seconds() -> None:
     clock = ManualClock()
-    async with server(ok(b"junk")) as (url, requests, _), client(url, clock=clock) as rspamd:
+    async with server(ok(b"junk", "500 Broken")) as (url, requests, _), client(url, clock=clock) as rspamd:
         for _ in range(5):
             assert await rspamd.scan(MAIL, b"", ENVELOPE, PEER) == Unscanned("bad-answer")
         assert await rspamd.scan(MAIL, b"", ENVELOPE, PEER) == Unscanned("unavailable")
-        assert len(requests) == 5
+        assert [item.line.split()[1] for item in requests] == [*["/checkv2"] * 5, "/ping"]
         clock.advance(10.1)
         await rspamd.scan(MAIL, b"", ENVELOPE, PEER)
-        assert len(requests) == 6
+        assert len(requests) == 8
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_h143_a_message_that_rspamd_cannot_judge_does_not_have_the_others_put_off(cut: bool) -> None:
+    async def answer(request: Request) -> bytes | None:
+        if request.line.startswith("GET /ping "):
+            return ok(b"pong\r\n")
+        if b"poison" in request.body:
+            return None if cut else ok(b"junk")
+        return ok(reply())
+
+    poison = BytesContent(b"Subject: poison\r\n\r\nbody\r\n")
+    async with server(answer) as (url, _, _), client(url) as rspamd:
+        for _ in range(12):
+            assert isinstance(await rspamd.scan(poison, b"", ENVELOPE, PEER), Unscanned)
+        assert isinstance(await rspamd.scan(MAIL, b"", ENVELOPE, PEER), Verdict)
+
+
+async def test_f160_one_that_answers_nothing_but_pings_rests() -> None:
+    async def answer(request: Request) -> bytes:
+        await asyncio.sleep(0 if request.line.startswith("GET ") else 60)
+        return ok(b"pong\r\n")
+
+    async with server(answer) as (url, requests, _), client(url, total_timeout=0.05) as rspamd:
+        for _ in range(5):
+            assert await rspamd.scan(MAIL, b"", ENVELOPE, PEER) == Unscanned("timeout")
+        assert await rspamd.scan(MAIL, b"", ENVELOPE, PEER) == Unscanned("unavailable")
+        assert len(requests) == 5
 
 
 async def test_f160_nobody_listening_is_unavailable() -> None:
