@@ -108,11 +108,12 @@ def _recipient(item: RecipientReport, language: int) -> list[str]:
     cause = _CAUSES.get(item.status.enhanced.partition(".")[2])
     if cause is not None and not item.status.ok:
         lines.append(f"        {cause[language]}")
+    host = (charset.shown(item.remote) or "-") + (" :", ":")[language]
     if item.diagnostic and not item.status.ok:
         said = ("Réponse de", "Answer of")[language]
-        lines.append(f"        {said} {charset.shown(item.remote) or '-'} : {charset.shown(item.diagnostic)[:900]}")
+        lines.append(f"        {said} {host} {charset.shown(item.diagnostic)[:900]}")
     elif not item.status.ok and (cause is None or cause is _CAUSES["4.7"]):  # what came last, for who can read it
-        lines.append(f"        {charset.shown(item.remote) or '-'} : {charset.shown(item.status.text)[:900]}")
+        lines.append(f"        {host} {charset.shown(item.status.text)[:900]}")
     if item.retry_until is not None and item.action.value == "delayed":
         until = ("Nous essayons jusqu'au", "We keep trying until")[language]
         lines.append(f"        {until} {_moment(item.retry_until, language)}.")

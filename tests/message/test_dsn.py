@@ -90,6 +90,7 @@ def test_the_human_part_is_french_then_english() -> None:
     assert text.index("Cette adresse n'existe pas.") < text.index("This address does not exist.")
     assert "Votre message du 22/11/2026 à 15:43 (UTC)" in text
     assert "Réponse de mx.y.test : 550 no" in text
+    assert "Answer of mx.y.test: 550 no" in text
     assert text.count("x@y.test") == 2
 
 
