@@ -126,6 +126,7 @@ def test_h056_postmaster_needs_no_domain(path: str) -> None:
         ("TO:<a@" + "b" * 70000 + ">", replies.BAD_RECIPIENT),
         ("TO:<é@b.fr>", replies.RECIPIENT_NEEDS_UTF8),
         ("TO:<a@b.fr> NOTIFY=NEVER,SUCCESS", replies.BAD_PARAMETER),
+        ("TO:<a@b.fr> NOTIFY=FAILURE,NEVER", replies.BAD_PARAMETER),
         ("TO:<a@b.fr> NOTIFY=SUCCESS,SUCCESS", replies.BAD_PARAMETER),
         ("TO:<a@b.fr> NOTIFY=", replies.BAD_PARAMETER),
         ("TO:<a@b.fr> ORCPT=rfc822;a+0Ab", replies.BAD_PARAMETER),
