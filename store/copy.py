@@ -9,16 +9,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from core.errors import NotFoundError
-from store import expunge, folders, journal, place, stage
+from store import expunge, folders, journal, pieces, place, stage
 from store.catalog import FolderRow
 from store.names import KEYWORD_LETTERS, file_name, fresh_unique, letters, unique_of
-from store.records import keys_within
 from store.schema import DELETED, SEEN, UID_MASK, key, signed, unsigned
 from store.transaction import Transaction
 from store.types import Changes, Copied, Room, Uid
@@ -47,11 +46,12 @@ class _Made(NamedTuple):
     keywords: int
 
 
-# Rows `?5` and on become rows `?1` and on; `?6` lists what is not the same in the target, as "<keyword bits> <name>".
+# Rows `?5` and on become rows `?1` and on; `?6` tells of each how far it is from `?5`, and what is not the same in the
+# target, as `_told` writes it.
 _ROWS = (
-    "INSERT INTO messages SELECT ?1 + n.key, ?2, ?3, m.flags, CAST(n.value AS INTEGER), 0, m.internal_date, ?4, "
-    "m.sent_date, m.size, m.email_id, m.thread_id, substr(n.value, instr(n.value, ' ') + 1), m.content "
-    "FROM json_each(?6) n CROSS JOIN messages m ON m.key = ?5 + n.key"
+    "INSERT INTO messages SELECT ?1 + n.key, ?2, ?3, m.flags, CAST(substr(n.value, 11, 20) AS INTEGER), 0, "
+    "m.internal_date, ?4, m.sent_date, m.size, m.email_id, m.thread_id, substr(n.value, 31), m.content "
+    "FROM json_each(?6) n CROSS JOIN messages m ON m.key = ?5 + CAST(n.value AS INTEGER)"
 )
 
 
@@ -83,11 +83,11 @@ def move(transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, i
 
 def _sources(transaction: Transaction, row: FolderRow, ranges: Sequence[tuple[int, int]]) -> list[_Source]:
     found: list[_Source] = []
-    for first, last in keys_within(row, ranges):
+    for which, values in pieces.of(pieces.within(row.number, ranges)):
         rows = transaction.db.all(
             f"SELECT key & {UID_MASK}, name, flags, keywords, size, internal_date, thread_id, content "  # noqa: S608 - constants
-            "FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",
-            (first, last),
+            f"FROM messages WHERE key {which} ORDER BY key",
+            values,
         )
         found += map(_Source._make, rows)
     return found
@@ -188,24 +188,20 @@ def _insert_rows(
     made: Sequence[_Made],
     modseq: int,
 ) -> None:
-    """Rows copied inside SQLite, a statement for each run of consecutive UIDs. What the octets tell is shared
-    (`store.contents`)."""
-    for start, stop in _runs(found):
-        new, first = made[start:stop], found[start].uid
-        told = json.dumps([f"{signed(each.keywords)} {each.name}" for each in new])
+    """Rows copied inside SQLite, as many at once as may hold the interpreter (design.md section 6). What the octets
+    tell is shared (`store.contents`)."""
+    for start in range(0, len(found), TOGETHER):
+        old, new = found[start : start + TOGETHER], made[start : start + TOGETHER]
+        first = old[0].uid
+        told = json.dumps([_told(item.uid - first, each) for item, each in zip(old, new, strict=True)])
         at = key(row.number, new[0].uid), row.number, modseq, transaction.now, key(source.number, first)
         transaction.db.run(_ROWS, (*at, told))
     _count(transaction, row, found)
 
 
-def _runs(found: Sequence[_Source]) -> Iterator[tuple[int, int]]:
-    """Where in `found` runs of consecutive UIDs begin and end, none longer than what may hold the interpreter at once
-    (design.md section 6)."""
-    start = 0
-    for first, last in journal.ranges(item.uid for item in found):
-        stop = start + last - first + 1
-        yield from ((begin, min(begin + TOGETHER, stop)) for begin in range(start, stop, TOGETHER))
-        start = stop
+def _told(distance: int, made: _Made) -> str:
+    """Numbers in columns of ten and of twenty, so that SQLite need not look for where they end."""
+    return f"{distance:10}{signed(made.keywords):20}{made.name}"
 
 
 def _count(transaction: Transaction, row: FolderRow, found: Sequence[_Source]) -> None:

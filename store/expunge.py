@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store import contents, journal
+from store import contents, journal, pieces
 from store.catalog import FolderRow
-from store.records import keys_within
-from store.schema import DELETED, SEEN, UID_MASK, key
+from store.schema import DELETED, SEEN, UID_MASK
 from store.transaction import Transaction
 from store.types import Changes, Uid
 
 EVERYTHING = ((1, UID_MASK),)
 REMEMBERED = 50_000  # expunged UIDs kept one by one in a folder; older ones are told as "every absent UID"
 
-# Inside SQLite, a statement a run of UIDs: a message of its own took three times as long.
-_EXPUNGED = "INSERT OR REPLACE INTO expunged SELECT key, folder, ? FROM messages WHERE key BETWEEN ? AND ?"
-_DOOMED = "INSERT OR REPLACE INTO doomed SELECT key, name FROM messages WHERE key BETWEEN ? AND ?"
+# Inside SQLite, a statement for many UIDs: a message of its own took three times as long.
+_EXPUNGED = "INSERT OR REPLACE INTO expunged SELECT key, folder, ? FROM messages WHERE key "
+_DOOMED = "INSERT OR REPLACE INTO doomed SELECT key, name FROM messages WHERE key "
 
 Removed = tuple[int, str, int, int, int]  # uid, file name, flags, size, content
 
@@ -30,11 +29,11 @@ def expunge(
     if only_deleted and row.deleted == 0:
         return Changes(row.modseq, row.uidnext)
     found: list[Removed] = []
-    for first, last in keys_within(row, EVERYTHING if ranges is None else ranges):
+    for which, values in pieces.of(pieces.within(row.number, EVERYTHING if ranges is None else ranges)):
         found += transaction.db.all(
-            f"SELECT key & {UID_MASK}, name, flags, size, content FROM messages WHERE key BETWEEN ? AND ?{condition} "  # noqa: S608 - constants
+            f"SELECT key & {UID_MASK}, name, flags, size, content FROM messages WHERE key {which}{condition} "  # noqa: S608 - constants
             "ORDER BY key",
-            (first, last),
+            values,
         )
     if found:
         remove(transaction, row, found)
@@ -47,14 +46,12 @@ def remove(transaction: Transaction, row: FolderRow, found: Sequence[Removed], *
     transaction.touch(row)
     transaction.removes = True
     modseq = transaction.next_modseq(row)  # before the journal: without its floor nobody would be told of the removal
-    transaction.journal(row, [journal.removal([item[0] for item in found])])
-    runs = [
-        (key(row.number, first), key(row.number, last)) for first, last in journal.ranges(item[0] for item in found)
-    ]
-    for run in runs:
-        transaction.db.run(_EXPUNGED, (modseq, *run))
-        transaction.db.run(_DOOMED, run)
-        transaction.db.run("DELETE FROM messages WHERE key BETWEEN ? AND ?", run)
+    uids = [item[0] for item in found]
+    transaction.journal(row, [journal.removal(uids)])
+    for which, values in pieces.of(pieces.within(row.number, journal.ranges(uids))):
+        transaction.db.run(_EXPUNGED + which, (modseq, *values))
+        transaction.db.run(_DOOMED + which, values)
+        transaction.db.run(f"DELETE FROM messages WHERE key {which}", values)  # noqa: S608 - constants
     if not moved:
         contents.release(transaction.db, [item[4] for item in found])
     _discount(transaction, row, found)

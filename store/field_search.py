@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from message import fields, sorting
 from message.collation import casemap, one_line
+from store import pieces
 from store.catalog import FolderRow
 from store.index import Connection
-from store.records import keys_within
-from store.schema import UID_MASK
+from store.schema import UID_MASK, key
 
 _HEAD = "SELECT h.headers FROM messages m JOIN heads h ON h.key = m.content WHERE m.key = ?"
 
@@ -32,11 +32,11 @@ def containing(
     if name not in sorting.SEARCHED:
         raise ValueError(f"{field} is not kept for searching")
     form, found = sorting.wanted(pattern), list[int]()
-    for first, last in keys_within(folder, ranges):
+    for which, values in pieces.of(pieces.within(folder.number, ranges)):
         rows = db.all(
             f"SELECT m.key & {UID_MASK}, s.fields FROM messages m JOIN sorting s ON s.key = m.content "  # noqa: S608 - constants
-            "WHERE m.key BETWEEN ? AND ? AND instr(s.fields, ?) ORDER BY m.key",
-            (first, last, form),
+            f"WHERE m.key {which} AND instr(s.fields, ?) ORDER BY m.key",
+            (*values, form),
         )
         hits = [uid for uid, kept in rows if sorting.found(kept, name, form)]
         found += hits if fold_accents else _exact(db, folder, hits, name, pattern)
@@ -47,8 +47,8 @@ def _exact(db: Connection, folder: FolderRow, uids: Sequence[int], name: bytes, 
     """Those whose field, as it was sent, holds the pattern under i;unicode-casemap."""
     form = casemap(one_line(pattern))
     found = []
-    for (first, _), uid in zip(keys_within(folder, [(uid, uid) for uid in uids]), uids, strict=True):
-        head = db.value(_HEAD, (first,))
+    for uid in uids:
+        head = db.value(_HEAD, (key(folder.number, uid),))
         values = [fields.value(raw) for field, raw in fields.walk(bytes(head or b"")) if field == name]
         texts = [text for value in values for text in sorting.texts(value, addresses=name != b"subject")]
         if any(form in casemap(one_line(text)) for text in texts):

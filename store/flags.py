@@ -9,14 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from store import place, records
+from store import pieces, place, records
 from store.catalog import FolderRow
-from store.records import keys_within
+from store.pieces import Which
 from store.schema import UID_MASK, signed, unsigned
 from store.transaction import Transaction
 from store.types import NO_FLAGS, Flag, FlagsChanged, Message, Uid
 
 MODSEQ_MAX = (1 << 63) - 1
+
+_CHANGED = (
+    "UPDATE messages SET flags = (flags & ?1) | ?2, keywords = (keywords & ?3) | ?4, modseq = ?5, unwritten = 1 "
+    "WHERE (((flags & ?1) | ?2) <> flags OR ((keywords & ?3) | ?4) <> keywords) AND modseq <= ?6 AND key "
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,11 @@ def store(
     changed: list[tuple[int, int]] = []
     states: dict[tuple[int, int], _Became] = {}  # messages share a few sets of flags
     since, seen, modseq, brief = change.unchanged_since, change.seen, 0, records.brief
-    for first, last in keys_within(row, ranges):
+    asked = list(pieces.of(pieces.within(row.number, ranges)))
+    for which, values in asked:
         rows = transaction.db.all(
-            f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",  # noqa: S608 - constants
-            (first, last),
+            f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM messages WHERE key {which} ORDER BY key",  # noqa: S608 - constants
+            values,
         )
         for uid, flags, words, row_modseq in rows:
             if since is not None and row_modseq > since:
@@ -79,7 +85,7 @@ def store(
                 row_modseq = modseq
                 changed.append(became.flags)
             messages.append(brief(uid, became.told, row_modseq))
-    _write(transaction, row, ranges, bits, change.unchanged_since, changed, modseq)
+    _write(transaction, row, asked, bits, change.unchanged_since, changed, modseq)
     return FlagsChanged(tuple(messages), tuple(modified), tuple(unseen), modseq)
 
 
@@ -101,13 +107,13 @@ def _bits(transaction: Transaction, row: FolderRow, change: FlagChange) -> _Bits
 def _write(
     transaction: Transaction,
     row: FolderRow,
-    ranges: Sequence[tuple[int, int]],
+    asked: Sequence[Which],
     bits: _Bits,
     since: int | None,
     changed: Sequence[tuple[int, int]],
     modseq: int,
 ) -> None:
-    """One statement a range, which finds the rows of `changed` (old flags, new ones) by the same rule."""
+    """One statement a piece, which finds the rows of `changed` (old flags, new ones) by the same rule."""
     if not changed:
         return
     for old, new in changed:
@@ -115,9 +121,5 @@ def _write(
         row.deleted += (new >> 3 & 1) - (old >> 3 & 1)
     masks = (bits.keep, bits.add, signed(bits.keep_words), signed(bits.add_words))
     newest = MODSEQ_MAX if since is None else min(since, MODSEQ_MAX)
-    transaction.db.many(
-        "UPDATE messages SET flags = (flags & ?1) | ?2, keywords = (keywords & ?3) | ?4, modseq = ?5, unwritten = 1 "
-        "WHERE key BETWEEN ?6 AND ?7 AND modseq <= ?8 "
-        "AND (((flags & ?1) | ?2) <> flags OR ((keywords & ?3) | ?4) <> keywords)",
-        [(*masks, modseq, first, last, newest) for first, last in keys_within(row, ranges)],
-    )
+    for which, values in asked:
+        transaction.db.run(_CHANGED + which, (*masks, modseq, newest, *values))

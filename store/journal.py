@@ -11,6 +11,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import ne
 
 from store.fsops import FileSystem
 
@@ -18,6 +20,7 @@ JOURNAL = "beffroi-journal"
 MAX_OCTETS = 64 * 1024 * 1024
 COMPACT_AT = 256 * 1024
 
+_NEXT = (1).__add__
 REMOVED, THREAD, KEYWORDS, NAMED = "E", "T", "K", "N"
 
 
@@ -143,15 +146,11 @@ def _apply(journal: Journal, text: str) -> None:
 def ranges(uids: Iterable[int]) -> list[tuple[int, int]]:
     """Ascending UIDs, each once, as inclusive pairs."""
     uids = list(uids)
-    if uids and uids == list(range(uids[0], uids[0] + len(uids))):
-        return [(uids[0], uids[-1])]
-    pairs: list[tuple[int, int]] = []
-    for uid in uids:
-        if pairs and pairs[-1][1] + 1 == uid:
-            pairs[-1] = (pairs[-1][0], uid)
-        else:
-            pairs.append((uid, uid))
-    return pairs
+    if not uids:
+        return []
+    following = uids[1:]
+    apart = list(map(ne, following, map(_NEXT, uids)))
+    return list(zip([uids[0], *compress(following, apart)], [*compress(uids, apart), uids[-1]], strict=True))
 
 
 def ranges_text(uids: Iterable[int]) -> str:

@@ -15,9 +15,11 @@ from operator import itemgetter
 from core.frozen import dataclass
 from core.ids import base32
 from message.facts import Facts, Relations
+from store import pieces
 from store.catalog import Extent, FolderRow
 from store.index import Connection, Row
 from store.keys import SORT_ROW, sort_row
+from store.pieces import Which
 from store.schema import CONTENT_TABLES, UID_MASK, key, signed, unsigned
 from store.types import Column, Flag, Message, Table, Uid
 
@@ -261,18 +263,14 @@ _EMPTY |= dict.fromkeys(("internal_date", "save_date", "size", "sent_date"), "0"
 _PLACES = {name: (flag, table) for flag, (table, names) in _COLUMNS.items() for name in names}
 
 
-Which = tuple[str, tuple[object, ...]]  # messages: what follows their key in a question, and what it is asked with
-
-
 def between(folder: FolderRow, first: int, last: int) -> Which:
     """UIDs `first` to `last`."""
-    return "BETWEEN ? AND ?", (key(folder.number, first), key(folder.number, last))
+    return pieces.between(key(folder.number, first), key(folder.number, last))
 
 
 def among(folder: FolderRow, uids: Iterable[int]) -> Which:
     """At most `BATCH` UIDs. A question for each took 60 µs."""
-    keys = ",".join([str(key(folder.number, uid)) for uid in uids])
-    return "IN (SELECT value FROM json_each(?))", (f"[{keys}]",)
+    return pieces.among(key(folder.number, uid) for uid in uids)
 
 
 @cache
@@ -488,12 +486,6 @@ def recent(db: Connection, folder: Extent, first: int) -> int:
     if 2 * first > folder.uidnext:
         return int(db.value(count, (key(folder.number, first), last)))
     return folder.messages - int(db.value(count, (key(folder.number, 1), key(folder.number, first - 1))))
-
-
-def keys_within(folder: FolderRow, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """UID ranges as key ranges, cut to what a UID can be."""
-    pairs = ((max(1, first), min(last, UID_MASK)) for first, last in ranges)
-    return [(key(folder.number, first), key(folder.number, last)) for first, last in pairs if first <= last]
 
 
 def counted(db: Connection, folder: FolderRow) -> tuple[int, int, int, int, int]:

@@ -20,13 +20,14 @@ from store.accounts import Accounts
 from store.catalog import FolderRow
 from store.catching_up import Ahead
 from store.index import Connection, Row
+from store.pieces import Which
 from store.schema import UID_MASK
 from store.store import UidRanges
 from store.types import AccountRef, Column
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)  # of a message, its UID first
-Reader = Callable[[Connection, FolderRow, records.Which], list[R]]  # what the index tells of some
+Reader = Callable[[Connection, FolderRow, Which], list[R]]  # what the index tells of some
 _NONE: frozenset[int] = frozenset()
 ASKED_AGAIN = 30.0  # seconds after which a file that could not be read is tried again for who asks for it
 

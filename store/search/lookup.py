@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import core.log
 from message.collation import searchable
 from message.words import GRAM, WORD, grams
-from store import catalog
+from store import catalog, pieces
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, translated, whole
 from store.handle import Handle
 from store.index import Connection
-from store.records import keys_within
 from store.schema import UID_MASK, key
 from store.search import textfile
 from store.search.scan import Question
@@ -88,8 +87,12 @@ def _find(db: Connection, index: Connection, folder_id: str, ranges: Ranges, que
 
 
 def _present(index: Connection, row: FolderRow, ranges: Ranges) -> list[int]:
-    question = f"SELECT key & {UID_MASK} FROM messages WHERE key BETWEEN ? AND ? ORDER BY key"  # noqa: S608 - constants
-    return [uid for span in keys_within(row, ranges) for (uid,) in index.all(question, span)]
+    question = f"SELECT key & {UID_MASK} FROM messages WHERE key {{}} ORDER BY key"  # noqa: S608 - constants
+    return [
+        uid
+        for which, values in pieces.of(pieces.within(row.number, ranges))
+        for (uid,) in index.all(question.format(which), values)
+    ]
 
 
 def _placed(

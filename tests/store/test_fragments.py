@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from store import records
+from store import copy, pieces, records
 from store import rows as face
 from store.catalog import FolderRow
-from store.index import Connection
+from store.index import Connection, Row
+from store.pieces import Which
 from store.service import MaildirStore
 from store.store import Mailbox, UidRanges
 from store.types import Column, Flag, Message, Placement
@@ -73,7 +76,7 @@ async def test_fragments_are_asked_as_many_at_once_as_a_batch_holds(
     asked: list[int] = []
     batch = records.batch
 
-    def counted(db: Connection, folder: FolderRow, which: records.Which, columns: Column) -> list[Message]:
+    def counted(db: Connection, folder: FolderRow, which: Which, columns: Column) -> list[Message]:
         found = batch(db, folder, which, columns)
         asked.append(len(found))
         return found
@@ -86,3 +89,82 @@ async def test_fragments_are_asked_as_many_at_once_as_a_batch_holds(
     found = await _asked(inbox, [(uid, uid) for uid in range(1, COUNT, 2)], EVERY)
     assert asked == [7, 6, 7, 5]  # of eight each, and six: those that are still there
     assert len(found) == sum(asked)
+
+
+CHANGED_RANGES = [
+    [(uid, uid) for uid in range(1, COUNT, 2)],
+    [(1, 1), (3, 30), (32, 33), (35, 36), (50, 52)],
+    [(10, 11), (21, 21), (31, 32), (59, 4000), (5000, 2**32 - 1)],
+    [(11, 11), (21, 21), (70, 70)],
+]
+
+
+@pytest.mark.parametrize("ranges", CHANGED_RANGES, ids=["odd", "a-long-one-between", "beyond-the-end", "none-of-them"])
+async def test_changes_of_fragments_are_of_those_messages_alone(
+    store: MaildirStore, inbox: Mailbox, ranges: UidRanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flags, copies, moves and removals, with few of them in one statement."""
+    monkeypatch.setattr(pieces, "TOGETHER", 4)
+    monkeypatch.setattr(copy, "TOGETHER", 3)
+    await inbox.store_flags([(5, 7), (33, 35)], add=Flag.FLAGGED, add_keywords=["$Work", "$Home"])
+    before = {row.uid: row for row in await all_rows(inbox)}
+    wanted = [uid for uid in before if any(low <= uid <= high for low, high in ranges)]
+
+    changed = await inbox.store_flags(ranges, add=Flag.ANSWERED, unchanged_since=2**62)
+    assert [row.uid for row in changed.messages] == wanted
+    answered = [row.uid for row in await all_rows(inbox) if row.flags & Flag.ANSWERED]
+    assert answered == wanted
+
+    for copied, target in (
+        (await inbox.copy(ranges, "Sent"), "Sent"),
+        (await inbox.move(ranges, "Archive"), "Archive"),
+    ):
+        assert [old for old, _ in copied.pairs] == wanted
+        made = {row.uid: row for row in await all_rows(await inbox_of(store, name=target))}
+        for old, new in copied.pairs:
+            assert made[new].flags == before[old].flags | Flag.ANSWERED
+            assert sorted(made[new].keywords) == sorted(before[old].keywords)
+            assert made[new].email_id == before[old].email_id
+            assert made[new].headers == before[old].headers
+    assert [row.uid for row in await all_rows(inbox)] == [uid for uid in before if uid not in wanted]
+
+    sent = await inbox_of(store, name="Sent")
+    odd = [(uid, uid) for uid in range(1, len(wanted) + 1, 2)]
+    assert (await sent.expunge(odd, only_deleted=False)).vanished == tuple(uid for uid, _ in odd)
+    assert [row.uid for row in await all_rows(sent)] == list(range(2, len(wanted) + 1, 2))
+    archive = await inbox_of(store, name="Archive")
+    await archive.expunge(odd, only_deleted=False)
+    assert all(row.headers for row in await all_rows(archive))  # what a copy still tells of stays
+    await sent.expunge(None, only_deleted=False)
+    await archive.expunge(None, only_deleted=False)
+    await store.flush()
+    assert await store.verify(None) == []
+
+
+async def test_a_change_of_ten_thousand_fragments_asks_few_questions(
+    store: MaildirStore, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement for each was most of what it cost."""
+    asked: list[str] = []
+    plain_all, plain_run = Connection.all, Connection.run
+
+    def counted_all(self: Connection, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        asked.append(sql)
+        return plain_all(self, sql, values)
+
+    def counted_run(self: Connection, sql: str, values: Sequence[object] = ()) -> None:
+        asked.append(sql)
+        plain_run(self, sql, values)
+
+    monkeypatch.setattr(Connection, "all", counted_all)
+    monkeypatch.setattr(Connection, "run", counted_run)
+    odd = [(uid, uid) for uid in range(1, 20_000, 2)]
+    for change in (
+        inbox.store_flags(odd, add=Flag.SEEN),
+        inbox.copy(odd, "Sent"),
+        inbox.move(odd[:15], "Sent"),
+        inbox.expunge(odd, only_deleted=False),
+    ):
+        asked.clear()
+        await change
+        assert 0 < len(asked) < 60, asked
