@@ -47,7 +47,7 @@ class _Made(NamedTuple):
 
 
 # Rows `?5` and on become rows `?1` and on; `?6` tells of each how far it is from `?5`, and what is not the same in the
-# target, as `_told` writes it.
+# target: keyword bits and name.
 _ROWS = (
     "INSERT INTO messages SELECT ?1 + n.key, ?2, ?3, m.flags, CAST(substr(n.value, 11, 20) AS INTEGER), 0, "
     "m.internal_date, ?4, m.sent_date, m.size, m.email_id, m.thread_id, substr(n.value, 31), m.content "
@@ -82,14 +82,14 @@ def move(transaction: Transaction, folder_id: str, ranges: Sequence[tuple[int, i
 
 
 def _sources(transaction: Transaction, row: FolderRow, ranges: Sequence[tuple[int, int]]) -> list[_Source]:
-    found: list[_Source] = []
+    found, new = list[_Source](), tuple.__new__  # `_Source._make` without its checks
     for which, values in pieces.of(pieces.within(row.number, ranges)):
         rows = transaction.db.all(
             f"SELECT key & {UID_MASK}, name, flags, keywords, size, internal_date, thread_id, content "  # noqa: S608 - constants
             f"FROM messages WHERE key {which} ORDER BY key",
             values,
         )
-        found += map(_Source._make, rows)
+        found += [new(_Source, each) for each in rows]
     return found
 
 
@@ -113,11 +113,12 @@ def _named(
 ) -> list[_Made]:
     """A moved message keeps its unique part, so that its redelivery is still recognised; a copy gets its own."""
     fresh, now = fresh_unique(transaction.tools.ids.object_id()), transaction.now
-    made = []
+    made, new = list[_Made](), tuple.__new__
     for uid, item in enumerate(found, first):
         bits = words[item.keywords]
         unique = unique_of(item.name) if keep_unique else f"{fresh}{uid:x}"
-        made.append(_Made(uid, file_name(now, unique, uid, item.size, letters(item.flags, bits)), bits))
+        name = file_name(now, unique, uid, item.size, letters(item.flags, bits))
+        made.append(new(_Made, (uid, name, bits)))
     return made
 
 
@@ -125,7 +126,7 @@ def _translated(
     transaction: Transaction, source: FolderRow, row: FolderRow, found: Sequence[_Source]
 ) -> dict[int, int]:
     """Sets of keywords as the source's rows have them > bits of the same words in the target folder."""
-    sets = {item.keywords: unsigned(item.keywords) for item in found}
+    sets = {bits: unsigned(bits) for bits in {item.keywords for item in found}}
     if source.id == row.id:
         return sets
     return {told: transaction.keyword_bits(row, source.words(bits)) if bits else 0 for told, bits in sets.items()}
@@ -193,15 +194,12 @@ def _insert_rows(
     for start in range(0, len(found), TOGETHER):
         old, new = found[start : start + TOGETHER], made[start : start + TOGETHER]
         first = old[0].uid
-        told = json.dumps([_told(item.uid - first, each) for item, each in zip(old, new, strict=True)])
+        # Numbers in columns of ten and of twenty, so that SQLite need not look for where they end.
+        pairs = zip(old, new, strict=True)
+        told = json.dumps([f"{item.uid - first:10}{signed(each.keywords):20}{each.name}" for item, each in pairs])
         at = key(row.number, new[0].uid), row.number, modseq, transaction.now, key(source.number, first)
         transaction.db.run(_ROWS, (*at, told))
     _count(transaction, row, found)
-
-
-def _told(distance: int, made: _Made) -> str:
-    """Numbers in columns of ten and of twenty, so that SQLite need not look for where they end."""
-    return f"{distance:10}{signed(made.keywords):20}{made.name}"
 
 
 def _count(transaction: Transaction, row: FolderRow, found: Sequence[_Source]) -> None:
