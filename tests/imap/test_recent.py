@@ -71,6 +71,18 @@ async def test_examine_and_status_leave_it_to_others(tmp_path: Path) -> None:
         assert told(await two.ok(b"EXAMINE INBOX")) == [0]
 
 
+async def test_what_imap4rev2_dropped_is_answered_who_asks_for_it(tmp_path: Path) -> None:
+    """RFC 9051 appendices A and E: LSUB as before, and of STATUS (RECENT) that nothing is."""
+    async with two_clients(tmp_path, 1) as (one, two):
+        subscribed = await two.ok(b'LSUB "" *')
+        assert await status(two) == b"1"
+        await two.ok(b"ENABLE IMAP4rev2")
+        assert await status(two) == b"0"
+        assert await two.ok(b'LSUB "" *') == subscribed
+        assert len(subscribed) > 1
+        assert await status(one) == b"1"
+
+
 async def test_new_mail_is_recent_for_the_one_that_is_told_first(tmp_path: Path) -> None:
     async with two_clients(tmp_path, 1) as (one, two):
         await one.ok(b"SELECT INBOX")
