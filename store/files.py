@@ -13,6 +13,12 @@ AT_ONCE = 64 * 1024
 TRIED_AT_ONCE = 8 * 1024 * 1024  # in one turn of a thread, of which there are few
 
 
+def with_other_letters(fs: FileSystem, directory: int, name: str) -> str | None:
+    """The name of the same file, whose flags are told otherwise by now."""
+    base = name.partition(":2,")[0]
+    return next((each for each in fs.names(directory) if each.partition(":2,")[0] == base), None)
+
+
 class OpenFile:
     """Implements `store.store.MessageFile`; it owns its descriptor."""
 

@@ -165,10 +165,9 @@ class AccountLock:
     def read(self) -> Word | None:
         return Word.unpack(self._fs.read(self._fd, 0, WORD_SIZE))
 
-    def write(self, word: Word, *, sync: bool = False, published: bytes = b"") -> None:
-        """`published`: with it, as by `publish`."""
+    def write(self, word: Word, *, sync: bool = False) -> None:
         before = self._fs.read(self._fd, 0, WORD_SIZE) if sync else b""
-        self._fs.write(self._fd, word.pack() + (published.ljust(WIDTH) if published else b""), 0)
+        self._fs.write(self._fd, word.pack(), 0)
         if not sync:
             return
         try:

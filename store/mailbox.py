@@ -40,8 +40,8 @@ from store.catching_up import catch_up
 from store.delivery import discarded, stage_appended
 from store.ending import ended
 from store.entry import Entry
-from store.faults import of_message, whole
-from store.files import OpenFile
+from store.faults import of_message, translated, whole
+from store.files import OpenFile, with_other_letters
 from store.flags import FlagChange
 from store.handle import Handle
 from store.index import Connection
@@ -165,8 +165,25 @@ class FolderView:
                 if not isinstance(error.__cause__, FileNotFoundError):
                     raise
             if attempt == 1:
-                await entry.writer.submit(lambda transaction: scan_folder(transaction, self._id, Trust.WHOLE))
+                try:
+                    await entry.writer.submit(lambda transaction: scan_folder(transaction, self._id, Trust.WHOLE))
+                except StorageError:
+                    if (other := await self._renamed(directory, name)) is None:
+                        raise
+                    return self._open_named((await self._entry()).handle, directory, other)
         raise NotFoundError("the message is gone", code="no-message")
+
+    async def _renamed(self, directory: str, name: str) -> str | None:
+        """Where a look at the folder cannot be kept: a disk that became full or read-only in the middle of a flush left
+        letters in names that the index does not know, and could not take them back."""
+        fs = (handle := (await self._entry()).handle).fs
+        with translated():
+            own = fs.duplicate(handle.read_cur(self._id, directory))
+            try:
+                looking = asyncio.get_running_loop().run_in_executor(self._pool, with_other_letters, fs, own, name)
+                return await ended(looking)
+            finally:
+                fs.close(own)
 
     def _open_named(self, handle: Handle, directory: str, name: str) -> OpenFile:
         fs = handle.fs

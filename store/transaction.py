@@ -15,10 +15,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 import core.log
 from core.errors import InvalidError, StorageError
-from store import catalog, contents, journal, records, sidefile, stage, sums
+from store import catalog, contents, journal, records, sidefile, stage
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle, folder_directory
@@ -55,6 +56,16 @@ def _attempted(undo: Callable[[], object]) -> OSError | None:
     return None
 
 
+class _Step(NamedTuple):
+    """How a change is taken back. `links`: how many names were made before it; `synced`: the directory that is synced
+    then; `line`: it is in a journal."""
+
+    undo: Callable[[], object]
+    links: int
+    synced: int | None = None
+    line: bool = False
+
+
 class Transaction:
     """Between `begin` and `commit`. Rows of folders are kept while an operation runs and written after it."""
 
@@ -83,12 +94,10 @@ class Transaction:
         self.removes = False  # what an operation of the batch doomed is not to be unlinked before the commit
         self.hints: dict[str, Hint] = {}
         self._generation = 0
-        self._published = b""  # what the account holds, once `seal` told it
         self.octets = self.messages = 0  # what the account gains; written with the commit
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
-        self._journalled: list[tuple[str, int]] = []  # directory of a folder, size of its journal before
-        self._undoing: list[tuple[Callable[[], object], int | None]] = []
+        self._undoing: list[_Step] = []
         self._taken_back: set[int] = set()  # directories whose undone names no sync has covered yet
         self._later: list[Callable[[], None]] = []
         self._unsaved = False  # rows of folders wait for the commit
@@ -134,7 +143,6 @@ class Transaction:
             self._save_folders()
         if not self._touched:
             self._tell(State.BUSY, self._generation)
-        self._published = sums.packed(self.used())
         self.db.run(
             "UPDATE state SET generation = generation + 1, octets = octets + ?, messages = messages + ?",
             (self.octets, self.messages),
@@ -147,7 +155,6 @@ class Transaction:
     def settle(self) -> None:
         """What was kept is not taken back any more."""
         self._linked.clear()
-        self._journalled.clear()
         self._undoing.clear()
         self._taken_back.clear()
         again = self._own() if self._later else []
@@ -156,7 +163,7 @@ class Transaction:
         self.committed()
         self._note_times(again)
         try:
-            self._tell(State.IDLE, self._generation + 1, self._published)
+            self._tell(State.IDLE, self._generation + 1)
         except OSError as error:  # what is visible is not refused (promise P2); the next writer looks where we were
             self.handle.tell_once("store-word-failed", str(error), cause=str(error))
 
@@ -187,7 +194,7 @@ class Transaction:
     def take_back(self) -> bool:
         """Undo everything, all but the syncs of `take_undone`. False: some of it stays."""
         try:
-            self._undo(0, 0, 0)
+            self._undo(0, 0)
             undone = True
         except UndoFailedError as error:
             log.error("store-undo-failed", account=self.handle.ref.id, cause=str(error))
@@ -208,8 +215,8 @@ class Transaction:
     @contextlib.contextmanager
     def operation(self, *, alone: bool = False) -> Iterator[None]:
         """One operation of the batch: all of it or nothing. `alone`: there is no other, and no savepoint is needed."""
-        links, lines, hints = len(self._linked), len(self._journalled), dict(self.hints)
-        octets, messages, steps, later = self.octets, self.messages, len(self._undoing), len(self._later)
+        links, steps, hints = len(self._linked), len(self._undoing), dict(self.hints)
+        octets, messages, later = self.octets, self.messages, len(self._later)
         if not alone:
             self.db.run("SAVEPOINT operation")
         try:
@@ -220,7 +227,7 @@ class Transaction:
                 self._save_folders()
                 self.db.run("RELEASE operation")
         except BaseException:
-            self._undo(links, lines, steps)
+            self._undo(links, steps)
             for directory in self._taken_back:  # with those of the batch; and again, where that comes to nothing
                 self._on_placed(directory)
             self.db.run("ROLLBACK" if alone else "ROLLBACK TO operation; RELEASE operation")
@@ -231,29 +238,39 @@ class Transaction:
                 self._begin()
             raise
 
-    def _undo(self, links: int, lines: int, steps: int) -> None:
-        """Journals first: a removal that stays written must keep the new names of what it removed (a move). Where a
-        line cannot be cut off any more the names stay too, and the next writer completes what the journal tells."""
-        while len(self._journalled) > lines:
-            directory, size = self._journalled.pop()
-            try:
-                with folder_directory(self.fs, self.handle.root, directory) as fd:
-                    journal.cut(self.fs, fd, size)
-            except OSError as error:
-                self._linked.clear()
-                raise UndoFailedError(str(error)) from error
+    def _undo(self, links: int, steps: int) -> None:
+        """The last first: a journal lies where it was written once its folder has its name back. A removal that stays
+        written must keep the new names of what it removed (a move): where a line cannot be cut off any more the names
+        made before it stay too, and the next writer completes what the journal tells."""
         failed: OSError | None = None
         while len(self._undoing) > steps:
-            undo, synced = self._undoing.pop()
-            failed = _attempted(undo) or failed
-            if synced is not None:
-                self._taken_back.add(synced)
+            step = self._undoing.pop()
+            failed = self._unlink(step.links) or failed
+            if step.line:
+                self._cut(step.undo)
+            else:
+                failed = _attempted(step.undo) or failed
+            if step.synced is not None:
+                self._taken_back.add(step.synced)
+        failed = self._unlink(links) or failed
+        if failed is not None:  # the next writer must look: a folder left behind would be in everybody's way
+            raise UndoFailedError(str(failed)) from failed
+
+    def _unlink(self, links: int) -> OSError | None:
+        """The names made after the first `links`."""
+        failed: OSError | None = None
         while len(self._linked) > links:
             where, name = self._linked.pop()
             failed = _attempted(partial(self.fs.unlink, where, name)) or failed
             self._taken_back.add(where)
-        if failed is not None:  # the next writer must look: a folder left behind would be in everybody's way
-            raise UndoFailedError(str(failed)) from failed
+        return failed
+
+    def _cut(self, undo: Callable[[], object]) -> None:
+        try:
+            undo()
+        except OSError as error:
+            self._linked.clear()
+            raise UndoFailedError(str(error)) from error
 
     def pause(self) -> None:
         """Commit what a rebuild has so far; it is found again if the rest is cut off."""
@@ -272,10 +289,9 @@ class Transaction:
             with contextlib.suppress(OSError):
                 self._later.pop()()
 
-    def _tell(self, state: State, generation: int, published: bytes = b"") -> None:
+    def _tell(self, state: State, generation: int) -> None:
         if not self._quiet:
-            word = Word(self.tools.boot, generation, state, tuple(self._touched))
-            self.handle.lock.write(word, published=published)
+            self.handle.lock.write(Word(self.tools.boot, generation, state, tuple(self._touched)))
 
     # -- folders -------------------------------------------------------------------------------------------------------
 
@@ -525,7 +541,7 @@ class Transaction:
     def on_failure(self, undo: Callable[[], object], directory: int | None = None) -> None:
         """What takes a change of the folder structure back, when the operation or the batch fails; `directory` is
         synced then, before the refusal."""
-        self._undoing.append((undo, directory))
+        self._undoing.append(_Step(undo, len(self._linked), directory))
 
     def sync_links(self) -> None:
         """Once per folder and batch."""
@@ -559,12 +575,17 @@ class Transaction:
         self.touch(row)
         self.handle.grown.add(row.id)
         with self.directory(row) as fd:
-            self._journalled.append((row.directory, journal.size(self.fs, fd)))
+            undo = partial(self._cut_off, row.directory, journal.size(self.fs, fd))
+            self._undoing.append(_Step(undo, len(self._linked), line=True))
             journal.append(self.fs, fd, lines)
+
+    def _cut_off(self, directory: str, size: int) -> None:
+        with folder_directory(self.fs, self.handle.root, directory) as fd:
+            journal.cut(self.fs, fd, size)
 
     @property
     def has_journalled(self) -> bool:
-        return bool(self._journalled)
+        return any(step.line for step in self._undoing)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ What was refused may be there afterwards, once (docs/reliability.md); nothing el
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -17,9 +18,9 @@ from message.content import BytesContent
 from store.fsops import FileSystem
 from store.lockfile import State
 from store.service import MaildirStore
-from store.types import Placement
+from store.types import Flag, Placement, Uid
 from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, all_rows, cur, inbox_of, read
+from tests.store.helpers import MAIRIE, all_rows, cur, deliver, fail_commits, inbox_of, read
 
 LONG = 100_000  # octets: written and placed by a worker thread
 Refused = Callable[[MaildirStore], Awaitable[object]]
@@ -110,3 +111,38 @@ async def test_p2_what_fails_twice_is_refused_told_and_found_by_whoever_writes_n
     if work in (_deliver, _deliver_long):  # a delivery that stayed is recognised when it is told again (fault 145)
         assert len(rows) == 2
     assert await store.verify(None) == []
+
+
+class HalfRenamed(FileSystem):
+    """`left` more names are changed, then the disk is read-only."""
+
+    left = -1
+
+    def rename(self, source: int, name: str, target: int, new: str) -> None:
+        if self.left == 0:
+            raise OSError(errno.EROFS, "Read-only file system")
+        self.left -= 1
+        super().rename(source, name, target, new)
+
+
+async def test_f170_messages_are_read_whose_names_got_letters_before_the_disk_was_read_only(
+    data: Path, clock: ManualClock
+) -> None:
+    """Cause: the flush could not take the letters back, the index told the old names, and no look could be kept."""
+    disk = HalfRenamed()
+    store = MaildirStore(data, clock=clock, fs=disk)
+    await store.open()
+    for number in (1, 2, 3):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    await inbox.store_flags([(1, 3)], add=Flag.SEEN)
+    heal, disk.left = fail_commits(store), 2
+    await store._open_accounts.flusher.flush_all()
+    assert sum(path.name.endswith(":2,S") for path in cur(data, MAIRIE)) == 2
+    assert [await read(inbox, Uid(uid)) for uid in (1, 2, 3)] == [mail(1), mail(2), mail(3)]
+    heal()
+    disk.left = -1
+    await store.flush()
+    assert [row.flags for row in await all_rows(inbox)] == [Flag.SEEN] * 3
+    assert await store.verify(None) == []
+    await store.close()

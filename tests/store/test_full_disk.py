@@ -19,7 +19,7 @@ from store.fsops import FileSystem
 from store.lockfile import AccountLock, State, Word
 from store.service import MaildirStore
 from store.transaction import Transaction
-from store.types import Flag, Placement
+from store.types import Flag, Placement, Uid
 from store.writer import Writer
 from tests.fakes.mail import content, mail
 from tests.store.helpers import (
@@ -149,10 +149,10 @@ async def test_f151_a_lock_word_that_cannot_be_written_after_the_commit_is_no_re
     await deliver(store, MAIRIE, 1)
     write = AccountLock.write
 
-    def failing(self: AccountLock, word: Word, *, sync: bool = False, published: bytes = b"") -> None:
+    def failing(self: AccountLock, word: Word, *, sync: bool = False) -> None:
         if word.state is State.IDLE:
             raise OSError(5, "Input/output error")
-        write(self, word, sync=sync, published=published)
+        write(self, word, sync=sync)
 
     monkeypatch.setattr(AccountLock, "write", failing)
     assert (await deliver(store, MAIRIE, 2)).uid == 2
@@ -347,3 +347,32 @@ async def test_f153_what_a_failed_making_left_is_no_folder(data: Path) -> None:
     assert not left.exists()
     assert await again.verify(None) == []
     await again.close()
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["EXPUNGE", "MOVE"])
+@pytest.mark.parametrize("change", ["delete", "rename", "rename and create"])
+async def test_f149_a_folder_renamed_or_deleted_in_a_batch_that_fails_has_its_name_and_mail_back(
+    store: MaildirStore, change: str, moved: bool
+) -> None:
+    """Cause: the journal was looked for where it had been written, while the folder's directory lay elsewhere: its line
+    could not be cut off, and nothing else was taken back."""
+    account = await store.account(MAIRIE)
+    await account.create("D")
+    await account.append([(content(1), Placement("D"))])
+    mailbox = await account.mailbox("D")
+    before = [folder.name for folder in await account.folders()]
+    heal = fail_commits(store)
+    asked: list[Awaitable[object]] = [
+        mailbox.move([(1, 1)], "INBOX") if moved else mailbox.expunge([(1, 1)], only_deleted=False),
+        account.delete("D") if change == "delete" else account.rename("D", "Z"),
+    ]
+    if change == "rename and create":
+        asked.append(account.create("D"))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StorageError}
+    heal()
+    await deliver(store, MAIRIE, 2)  # the next writer looks where the failed one was
+    assert [folder.name for folder in await account.folders()] == before
+    assert await read(await account.mailbox("D"), Uid(1)) == mail(1)
+    assert len(await all_rows(await inbox_of(store))) == 1
+    assert await store.verify(None) == []

@@ -30,6 +30,7 @@ from store.types import Flag, Placement, Uid
 from tests.torture.judge import Found, look
 from tests.torture.load import mail
 from tests.torture.recorder import BASE
+from tests.torture.refused import with_a_flush
 from tests.torture.workload import MAIRIE, VOISIN, WHOLE
 
 PATIENCE = 20.0  # seconds after which an answer counts as none
@@ -182,6 +183,16 @@ async def _delete(_store: MaildirStore, account: AccountStore) -> None:
     await account.delete("D/e")
 
 
+def _flushed(operation: Operation) -> Operation:
+    """In one batch with a flush."""
+
+    async def both(store: MaildirStore, account: AccountStore) -> None:
+        async with with_a_flush():
+            await operation(store, account)
+
+    return both
+
+
 OPERATIONS: dict[str, Operation] = {
     "deliver": _deliver,
     "append": _append,
@@ -192,6 +203,9 @@ OPERATIONS: dict[str, Operation] = {
     "create": _create,
     "rename": _rename,
     "delete": _delete,
+    "move with a flush": _flushed(_move),
+    "expunge with a flush": _flushed(_expunge),
+    "flags with a flush": _flushed(_flags),
 }
 
 
@@ -210,9 +224,9 @@ class Case:
 def failing(trouble: Trouble) -> Iterator[FailingFileSystem]:
     plain = Transaction._undo
 
-    def undo(transaction: Transaction, links: int, lines: int, steps: int) -> None:
+    def undo(transaction: Transaction, links: int, steps: int) -> None:
         try:
-            plain(transaction, links, lines, steps)
+            plain(transaction, links, steps)
         except UndoFailedError:
             trouble.left_half = True
             raise
@@ -258,19 +272,24 @@ async def _examined(store: MaildirStore, case: Case, trouble: Trouble) -> list[s
             lines.append(f"refused with {error.code} {error.fields}")
     except TimeoutError:
         lines.append("no answer")
-    hidden = refused and not trouble.left_half  # docs/reliability.md: a disk that fails twice
-    lines += await _while_failing(store, account, before, hidden)
+    half = case.lasting and trouble.left_half  # docs/reliability.md: a disk that fails twice
+    lines += await _while_failing(store, account, case.operation, before, refused=refused, half=half)
     trouble.mend()
     return [*lines, *await _mended(store, account, case.operation, before, refused, case.lasting)]
 
 
-async def _while_failing(store: MaildirStore, account: AccountStore, before: Found, hidden: bool) -> list[str]:
-    """Reading works whatever fails; a refused change shows nothing where it is `hidden`."""
+async def _while_failing(
+    store: MaildirStore, account: AccountStore, operation: str, before: Found, *, refused: bool, half: bool
+) -> list[str]:
+    """Reading works whatever fails; a refused change shows nothing, or, where its undo failed, too, nothing but itself
+    (`half`)."""
     try:
         now = await look(account)
     except StorageError as error:  # without a descriptor nothing can be opened, and that is what is said
         return [] if "Too many open files" in str(error.fields) else [f"cannot be read: {error.fields}"]
-    lines = ["a refused change is visible"] if hidden and _visible(now) != _visible(before) else []
+    lines = _beyond(operation, before, now)
+    if refused and not half and _visible(now) != _visible(before):
+        lines.append("a refused change is visible")
     mailbox = await account.mailbox("INBOX")
     for folder_id, uid in now.mail:
         if folder_id == mailbox.folder_id:
@@ -278,9 +297,9 @@ async def _while_failing(store: MaildirStore, account: AccountStore, before: Fou
                 file = await mailbox.open(Uid(uid))
                 await file.read(0, file.size)
                 file.close()
-            except StorageError as error:
+            except (StorageError, NotFoundError) as error:
                 if "Too many open files" not in str(error.fields):
-                    lines.append(f"UID {uid} cannot be read: {error.fields}")
+                    lines.append(f"UID {uid} cannot be read: {error!r} {error.fields}")
     return lines
 
 
@@ -288,6 +307,22 @@ def _visible(found: Found) -> object:
     """What a client sees; numbers may have been used up by a refused change."""
     folders = {(folder.id, folder.name, folder.messages, folder.unseen) for folder in found.folders.values()}
     return folders, dict(found.mail)
+
+
+def _beyond(operation: str, before: Found, now: Found) -> list[str]:
+    """What goes or comes that nothing of the operation, whole or in parts, takes away or brings."""
+    what = operation.partition(" ")[0]
+    had, has = ({item.email_id for item in found.mail.values()} for found in (before, now))
+    gone, names = had - has, {folder.name for folder in before.folders.values()}
+    lines = [f"{len(gone)} messages are gone"] if len(gone) > (what == "expunge") else []
+    if has - had and what not in ("deliver", "append"):
+        lines.append(f"{len(has - had)} messages came")
+    if before.folders.keys() - now.folders.keys() and what != "delete":
+        lines.append("a folder is gone")
+    came = {folder.name for folder in now.folders.values()} - names
+    if came - {"E", "E/f", "Z", "Z/e"}:
+        lines.append(f"folders came: {sorted(came)}")
+    return lines
 
 
 async def _mended(
@@ -301,6 +336,7 @@ async def _mended(
                 with contextlib.suppress(*([ConflictError, NotFoundError] if lasting else [])):
                     await OPERATIONS[operation](store, account)
             after = await look(account)
+            lines += _beyond(operation, before, after)
             if _visible(after) == _visible(before):
                 lines.append("the change was answered and did not happen")
             await store.flush()

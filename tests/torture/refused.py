@@ -7,11 +7,18 @@ is: it reaches nobody (promise P2), whatever a power loss keeps of what was link
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest.mock import patch
 
+from store.flush import flush
+from store.transaction import Transaction
+from store.writer import Writer
 from tests.torture.recorder import Fault
 from tests.torture.seen import FolderSeen, Key, Mail, Seen
 
@@ -46,6 +53,23 @@ def drawn(dice: random.Random) -> tuple[str, Fault]:
     kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
     calls, most, _ = dice.choices(FAULTS, [weight for _, _, weight in FAULTS])[0]
     return kind, Fault(dice.choice((errno.ENOSPC, errno.EIO)), calls, dice.randint(1, most))
+
+
+@asynccontextmanager
+async def with_a_flush() -> AsyncIterator[None]:
+    """What is done inside shares its batch with a flush, as it may each second: what one does behind answers is done
+    before the other is kept."""
+    plain, flushes = Writer.submit, list[asyncio.Future[None]]()
+
+    async def shared(writer: Writer, work: Callable[[Transaction], Any], **options: Any) -> Any:
+        flushes.append(asyncio.ensure_future(plain(writer, flush, durable=True)))
+        return await plain(writer, work, **options)
+
+    with patch.object(Writer, "submit", shared):
+        try:
+            yield
+        finally:
+            await asyncio.gather(*flushes, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,9 @@ def test_f145_a_few_kills_of_processes_at_work(directory: Path) -> None:
     assert told.ok
 
 
-@pytest.mark.parametrize(("operation", "fault"), [("deliver", "ENOSPC"), ("move", "EIO"), ("create", "EMFILE")])
+@pytest.mark.parametrize(
+    ("operation", "fault"), [("deliver", "ENOSPC"), ("move with a flush", "EIO"), ("create", "EMFILE")]
+)
 @pytest.mark.parametrize("lasting", [False, True])
 async def test_f149_f151_f154_calls_that_fail(directory: Path, operation: str, fault: str, lasting: bool) -> None:
     violations, calls = await failing.every_call(directory, operation, fault, lasting=lasting, step=5)

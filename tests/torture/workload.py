@@ -14,7 +14,7 @@ import hashlib
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -401,10 +401,12 @@ async def _reopen(day: Day, turn: Round) -> None:
 
 
 async def _refused(day: Day, turn: Round) -> None:
-    """One of the others on a disk of which one call fails."""
+    """One of the others on a disk of which one call fails, sometimes in one batch with a flush."""
     turn.kind, day.tape.fault = refused.drawn(day.dice)
+    shared = refused.with_a_flush() if day.dice.random() < 0.4 else nullcontext()
     try:
-        await KINDS[turn.kind][1](day, turn)
+        async with shared:
+            await KINDS[turn.kind][1](day, turn)
     except StorageError:
         pass
     finally:
