@@ -8,11 +8,13 @@ PostgreSQL: READ COMMITTED with timeouts. Refuses to know tables. Errors come ou
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import aiosqlite
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -124,7 +126,8 @@ def create_engine(url: str, key: str = "database.url") -> AsyncEngine:
     Raises `ConfigError`."""
     parsed = async_url(url, key)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_async_engine(parsed, connect_args={"timeout": BUSY}, pool_timeout=BUSY)
+        options = {"timeout": BUSY, "async_creator_fn": _opened}
+        engine = create_async_engine(parsed, connect_args=options, pool_timeout=BUSY)
         event.listen(engine.sync_engine, "connect", _sqlite_pragmas)
         event.listen(engine.sync_engine, "begin", _sqlite_begin)
         if parsed.database and parsed.database != ":memory:":
@@ -139,6 +142,21 @@ def create_engine(url: str, key: str = "database.url") -> AsyncEngine:
         pool_recycle=1800,
         pool_pre_ping=True,  # a server that came back is noticed before a statement is lost on a dead connection
     )
+
+
+async def _opened(*place: str, **options: Any) -> aiosqlite.Connection:
+    """A connection, or none: whoever is cancelled while aiosqlite opens one has it drop, unclosed, what its thread
+    opens meanwhile. Opening a file is short, so that is waited for."""
+    connection = aiosqlite.connect(*place, **options)
+    connection._thread.daemon = True  # as SQLAlchemy does for its own
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            async with asyncio.timeout(BUSY):
+                await (await opening).close()
+        raise
 
 
 def keep_to_file(engine: Engine, file: Path, *, made: bool = False) -> None:

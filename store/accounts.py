@@ -78,7 +78,7 @@ class Accounts:
         self._open: OrderedDict[Key, Entry] = OrderedDict()
         self._opening: dict[Key, asyncio.Future[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self.flusher = Flusher(self._open)
+        self.flusher = Flusher(self._open, syncs)
         self.recent = Recent()  # of all of them
         self.imports = Imports()
         # Searches, orders and threads of big folders: deliveries do not queue behind them (promise P7).
@@ -285,7 +285,7 @@ class Accounts:
         not old enough ends it."""
         before = asyncio.get_running_loop().time() - IDLE_AFTER
         old = list(takewhile(lambda item: item[1].used < before, self._open.items()))
-        idle = [key for key, entry in old if not (entry.handle.pins or entry.handle.dirty) and settled(entry.handle)]
+        idle = [key for key, entry in old if not (entry.handle.pins or entry.handle.waits) and settled(entry.handle)]
         for key in idle[:RETIRED_TOGETHER]:
             self._let_go(key)
         return min(len(idle), RETIRED_TOGETHER)

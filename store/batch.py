@@ -132,12 +132,15 @@ def fail_all(batch: Batch, error: Exception, account_id: str) -> None:
             operation.error = StorageError(known.public, code=known.code, **known.fields)
 
 
-def committed(handle: Handle, batch: Batch, transaction: Transaction) -> None:
-    """What the flusher will have to do."""
+def committed(handle: Handle, batch: Batch, transaction: Transaction, *, light: bool = False) -> None:
+    """What the flusher will have to do. What is `light` leaves nothing but an index that is not synced."""
     handle.touched = True
     handle.behind = handle.behind or transaction.unfinished
-    if transaction.unfinished or not all(operation.durable for operation in batch):
+    unsynced = not all(operation.durable for operation in batch)
+    if transaction.unfinished or (unsynced and (not light or handle.writer.has_grown)):
         handle.dirty = True
+    elif unsynced:
+        handle.unsynced = True
 
 
 def answer(operation: Operation[Any]) -> None:

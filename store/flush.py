@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from core.errors import NotFoundError
-from store import catalog, folders, journal, sums
+from store import catalog, folders, journal
 from store.catalog import FolderRow
 from store.faults import FULL
 from store.names import KEYWORD_LETTERS, with_letters
@@ -35,7 +35,6 @@ def flush(transaction: Transaction) -> None:
         transaction.may_wait()
     _compact_journals(transaction)
     letters, files = _write_letters(transaction), _unlink(transaction)
-    transaction.handle.lock.publish(sums.packed(transaction.used()))
     transaction.unfinished = transaction.unfinished or letters or files
 
 

@@ -1,5 +1,8 @@
 """What waits in open accounts is brought to the disk each second: flag letters into names, unlinking, the index synced.
 
+After deliveries nothing waits but the index: its WAL is synced as it lies there, without the account's lock, a
+transaction or a thread, until it is so long that it has to be copied into the database.
+
 An account that fails, or whose lock somebody keeps, keeps the others from nothing (promise P5).
 """
 
@@ -11,9 +14,11 @@ from collections.abc import Mapping
 import core.log
 from core.errors import MailError, of_one
 from store.entry import Entry, Key
-from store.faults import of_accounts
+from store.faults import of_accounts, whole
 from store.flush import flush
+from store.handle import Handle
 from store.lockfile import WAIT
+from store.syncs import Syncs
 
 log = core.log.get(__name__)
 
@@ -27,8 +32,8 @@ FLUSH_PATIENCE = 1.0  # seconds a flush keeps its turn while it has not begun: w
 class Flusher:
     """`entries`: the accounts that are open, which come and go."""
 
-    def __init__(self, entries: Mapping[Key, Entry]) -> None:
-        self._entries = entries
+    def __init__(self, entries: Mapping[Key, Entry], syncs: Syncs) -> None:
+        self._entries, self._syncs = entries, syncs
         self._under_way: dict[Key, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(FLUSH_TOGETHER)
 
@@ -46,7 +51,7 @@ class Flusher:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._under_way) or any(entry.handle.dirty for entry in self._entries.values())
+        return bool(self._under_way) or any(entry.handle.waits for entry in self._entries.values())
 
     async def flush_all(self) -> None:
         """One turn for every account that needs one, once those that are being flushed have had theirs."""
@@ -61,7 +66,7 @@ class Flusher:
         until = loop.time() + WAIT
         while self.has_work:
             await self.flush_all()
-            left = [entry for entry in self._entries.values() if entry.handle.dirty]
+            left = [entry for entry in self._entries.values() if entry.handle.waits]
             failed = [(entry.handle.ref, entry.failing) for entry in left if entry.failing is not None]
             if failed:
                 if loop.time() >= until:
@@ -70,7 +75,7 @@ class Flusher:
 
     def _begin_flushes(self) -> None:
         for key, entry in self._entries.items():
-            if entry.handle.dirty and key not in self._under_way:
+            if entry.handle.waits and key not in self._under_way:
                 self._under_way[key] = asyncio.create_task(self._flush(key, entry))
 
     async def _flushed(self) -> None:
@@ -93,13 +98,26 @@ class Flusher:
             del self._under_way[key]
 
     async def _flush_now(self, key: Key, entry: Entry) -> None:
+        if not entry.handle.dirty and entry.handle.is_current():
+            await self._sync_index(entry.handle)
+            return
         for _ in range(TURNS):
             if self._entries.get(key) is not entry:  # let go meanwhile: closing it flushes
                 return
-            entry.handle.dirty = entry.handle.behind = False
+            entry.handle.dirty = entry.handle.unsynced = entry.handle.behind = False
             await entry.writer.submit(flush, durable=True, small=True, patience=FLUSH_PATIENCE)
             if not entry.handle.behind:
                 return
+
+    async def _sync_index(self, handle: Handle) -> None:
+        """Whoever writes meanwhile only adds to it. Raises StorageError."""
+        handle.unsynced = False
+        with whole():
+            wal = handle.index.open_log()
+            try:
+                await self._syncs.begin_data(wal)
+            finally:
+                handle.fs.close(wal)
 
 
 def _failed(entry: Entry, error: MailError) -> None:

@@ -180,6 +180,7 @@ class Handle:
         self.unpinned = asyncio.Event()
         self.unpinned.set()
         self.dirty = False  # something waits for the flusher
+        self.unsynced = False  # so does the index alone, to be synced
         self.behind = False  # and one more turn of it would not be enough
         self.grown: set[str] = set()  # folders whose journal got lines since it was last looked at
         self.compacted: dict[str, int] = {}  # octets of a journal after it was written again
@@ -209,6 +210,11 @@ class Handle:
     def writer(self) -> Connection:
         """For the holder of the account lock alone."""
         return self.index.writer
+
+    @property
+    def waits(self) -> bool:
+        """For the flusher."""
+        return self.dirty or self.unsynced
 
     def pinned(self) -> _Pin:
         """On the event loop: whoever works with the account beyond one step keeps it open."""

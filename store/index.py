@@ -2,7 +2,8 @@
 
 The reader is used on the event loop thread alone, the writer by the one thread that holds the account lock; so a
 reader never sees half a transaction. WAL with synchronous=NORMAL: the files are the truth, and `store.flusher` syncs a
-dirty WAL at least every second. No live database file is ever opened by plain `open()`.
+dirty WAL at least every second. No live database file is ever opened by plain `open()`, but a WAL to be synced, which
+has no locks.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from store.schema import NEW_LIFE, TABLES, VERSION
 
 INDEX_FILE = "index.db"
 RECENT_FILE = "index.recent"  # beside it, and of no use to another one (`store.newcomers`)
-SHARED_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm")  # while it is open
-INDEX_FILES = (INDEX_FILE, f"{INDEX_FILE}-wal", f"{INDEX_FILE}-shm", f"{INDEX_FILE}-journal", RECENT_FILE)
+LOG_FILE = f"{INDEX_FILE}-wal"
+SHARED_FILES = (INDEX_FILE, LOG_FILE, f"{INDEX_FILE}-shm")  # while it is open
+INDEX_FILES = (INDEX_FILE, LOG_FILE, f"{INDEX_FILE}-shm", f"{INDEX_FILE}-journal", RECENT_FILE)
 TICK = 0.1  # seconds; the kernel's file times advance every 10 ms at least
 BUSY_MS = 5000  # fault 156
 CACHE_KIB = 1024
@@ -51,16 +53,31 @@ class _Reading:
             self._raw.execute("COMMIT")
 
 
+class _Log:
+    """How long the WAL was after our last commit. SQLite knows one such listener: its own, which copies the WAL into
+    the database, while commits are `durable` or `bulk`, else this one. A class, for a connection would keep itself."""
+
+    __slots__ = ("pages",)
+
+    def __init__(self) -> None:
+        self.pages = 0
+
+    def __call__(self, _: apsw.Connection, __: str, pages: int) -> int:
+        self.pages = pages
+        return apsw.SQLITE_OK
+
+
 class Connection:
     """Our few words over one apsw connection."""
 
     def __init__(self, path: str, *, create: bool) -> None:
+        self._log = _Log()
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
         self._raw = apsw.Connection(path, flags=flags | apsw.SQLITE_OPEN_NOFOLLOW)
         self._raw.set_busy_timeout(BUSY_MS)
         self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.all(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{CACHE_KIB}")
-        self._raw.wal_autocheckpoint(0)
+        self._raw.set_wal_hook(self._log)
 
     def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         return self._raw.execute(sql, values).fetchall()
@@ -79,6 +96,11 @@ class Connection:
 
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         self._raw.executemany(sql, rows)
+
+    @property
+    def has_grown(self) -> bool:
+        """The WAL, to which our last commit was added, is to be copied into the database."""
+        return self._log.pages >= CHECKPOINT_PAGES
 
     def begin(self) -> None:
         """A write transaction. Its commit leaves the WAL to the flusher's next durable one: checkpoints write and sync,
@@ -117,7 +139,8 @@ class Connection:
         try:
             yield
         finally:
-            self._raw.wal_autocheckpoint(0)
+            self._log.pages = 0
+            self._raw.set_wal_hook(self._log)
             self.all("PRAGMA synchronous=NORMAL")
 
     @contextlib.contextmanager
@@ -128,7 +151,7 @@ class Connection:
         try:
             yield
         finally:
-            self._raw.wal_autocheckpoint(0)
+            self._raw.set_wal_hook(self._log)
 
     @contextlib.contextmanager
     def roomy(self) -> Iterator[None]:
@@ -253,6 +276,11 @@ class Index:
         """The file is there, and what SQLite keeps beside it is not: others would write what we do not see."""
         found = self._files()
         return found != self._identity and found[0] == self._identity[0] is not None
+
+    def open_log(self) -> int:
+        """The WAL, to be synced by whoever closes it. SQLite locks the database and its shared memory, so that closing
+        another descriptor of the WAL takes no lock away. Raises OSError."""
+        return self._fs.open_to_read(self._root, LOG_FILE)
 
     def _files(self) -> _Identity:
         return tuple(self._file(name) for name in SHARED_FILES)

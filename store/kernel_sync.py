@@ -17,7 +17,7 @@ from collections.abc import Callable
 AT_ONCE = 256  # syncs under way; more are the threads'
 # io_setup, io_destroy, io_getevents, io_submit (asm/unistd.h)
 CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
-FSYNC = 2  # IOCB_CMD_FSYNC
+FSYNC, FDSYNC = 2, 3  # IOCB_CMD_FSYNC, IOCB_CMD_FDSYNC
 RESFD = 1  # IOCB_FLAG_RESFD
 # struct iocb (little endian): data, key, rw_flags, opcode, priority, descriptor, buf, nbytes, offset, reserved, flags,
 # resfd
@@ -56,10 +56,11 @@ class KernelSync:
             libc.syscall(calls[1], context)
             return None
 
-    def begin(self, descriptor: int, done: Done) -> bool:
+    def begin(self, descriptor: int, done: Done, *, data_only: bool = False) -> bool:
         """False: the kernel does not take it now, or not for this kind of file; nothing was begun."""
         self._number += 1
-        IOCB.pack_into(self._block, 0, self._number, 0, 0, FSYNC, 0, descriptor, 0, 0, 0, 0, RESFD, self._bell)
+        kind = FDSYNC if data_only else FSYNC
+        IOCB.pack_into(self._block, 0, self._number, 0, 0, kind, 0, descriptor, 0, 0, 0, 0, RESFD, self._bell)
         if self._libc.syscall(self._submit, self._context, ctypes.c_long(1), self._blocks) != 1:
             return False
         self._waiting[self._number] = done

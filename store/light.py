@@ -84,7 +84,7 @@ async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int)
     durable = any(operation.durable for operation in batch)
     with handle.writer.durable() if durable else contextlib.nullcontext():
         transaction = await _committed(handle, batch, syncs, generation, durable=durable)
-    committed(handle, batch, transaction)
+    committed(handle, batch, transaction, light=True)
     return tuple(transaction.hints.values())
 
 

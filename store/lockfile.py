@@ -165,9 +165,10 @@ class AccountLock:
     def read(self) -> Word | None:
         return Word.unpack(self._fs.read(self._fd, 0, WORD_SIZE))
 
-    def write(self, word: Word, *, sync: bool = False) -> None:
+    def write(self, word: Word, *, sync: bool = False, published: bytes = b"") -> None:
+        """`published`: with it, as by `publish`."""
         before = self._fs.read(self._fd, 0, WORD_SIZE) if sync else b""
-        self._fs.write(self._fd, word.pack(), 0)
+        self._fs.write(self._fd, word.pack() + (published.ljust(WIDTH) if published else b""), 0)
         if not sync:
             return
         try:

@@ -1,7 +1,7 @@
 """What an organisation's accounts hold together, against its ceiling: sums of what each account published last.
 
-Every account's lock file tells its octets behind the lock's word; the flusher writes them, so a sum costs one short
-read an account and is at most 5 s late (1 s for the flusher, `KEPT` for the sum). Asked only where there is a ceiling.
+Every account's lock file tells its octets behind the lock's word, each commit writes them, so a sum costs one short
+read an account and is as late as it is old (`KEPT`, at most 5 s). Asked only where there is a ceiling.
 """
 
 from __future__ import annotations

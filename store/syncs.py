@@ -52,10 +52,19 @@ class Syncs:
     def begin(self, descriptors: Iterable[int]) -> Syncing:
         """One after the other, from now on; the first failure ends it. The descriptors stay open until it is over."""
         wanted = tuple(descriptors)
+        return self._begin(wanted[0] if len(wanted) == 1 else None, partial(self._sync, wanted), data_only=False)
+
+    def begin_data(self, descriptor: int) -> Syncing:
+        """Likewise, of a file's octets alone."""
+        return self._begin(descriptor, partial(self._fs.sync_data, descriptor), data_only=True)
+
+    def _begin(self, alone: int | None, work: Callable[[], None], *, data_only: bool) -> Syncing:
+        """`work` is for a thread, where the kernel does not take it."""
         loop = asyncio.get_running_loop()
         syncing = Syncing(loop=loop)
-        if self._kernel is None or len(wanted) > 1 or not self._kernel.begin(wanted[0], partial(self._told, syncing)):
-            loop.run_in_executor(self._pool, self._sync, wanted).add_done_callback(partial(_ended, syncing))
+        told = partial(self._told, syncing)
+        if self._kernel is None or alone is None or not self._kernel.begin(alone, told, data_only=data_only):
+            loop.run_in_executor(self._pool, work).add_done_callback(partial(_ended, syncing))
         return syncing
 
     async def beside(self, work: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import core.log
 from core.errors import InvalidError, StorageError
-from store import catalog, contents, journal, records, sidefile, stage
+from store import catalog, contents, journal, records, sidefile, stage, sums
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle, folder_directory
@@ -94,6 +94,7 @@ class Transaction:
         self.removes = False  # what an operation of the batch doomed is not to be unlinked before the commit
         self.hints: dict[str, Hint] = {}
         self._generation = 0
+        self._published = b""  # what the account holds, once `seal` told it
         self.octets = self.messages = 0  # what the account gains; written with the commit
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
@@ -143,6 +144,7 @@ class Transaction:
             self._save_folders()
         if not self._touched:
             self._tell(State.BUSY, self._generation)
+        self._published = sums.packed(self.used())
         self.db.run(
             "UPDATE state SET generation = generation + 1, octets = octets + ?, messages = messages + ?",
             (self.octets, self.messages),
@@ -163,7 +165,7 @@ class Transaction:
         self.committed()
         self._note_times(again)
         try:
-            self._tell(State.IDLE, self._generation + 1)
+            self._tell(State.IDLE, self._generation + 1, self._published)
         except OSError as error:  # what is visible is not refused (promise P2); the next writer looks where we were
             self.handle.tell_once("store-word-failed", str(error), cause=str(error))
 
@@ -289,9 +291,10 @@ class Transaction:
             with contextlib.suppress(OSError):
                 self._later.pop()()
 
-    def _tell(self, state: State, generation: int) -> None:
+    def _tell(self, state: State, generation: int, published: bytes = b"") -> None:
         if not self._quiet:
-            self.handle.lock.write(Word(self.tools.boot, generation, state, tuple(self._touched)))
+            word = Word(self.tools.boot, generation, state, tuple(self._touched))
+            self.handle.lock.write(word, published=published)
 
     # -- folders -------------------------------------------------------------------------------------------------------
 

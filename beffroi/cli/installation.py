@@ -103,8 +103,7 @@ def status() -> None:
 
     value = report(_config())
     rows: list[dict[str, object]] = [
-        {"what": door.role, "address": door.endpoint, "state": "answers" if door.answers else "silent"}
-        for door in value.doors
+        {"what": door.role, "address": door.endpoint, "state": door.answer.value} for door in value.doors
     ]
     if console.json:
         console.answer({"running": value.pid is not None, "pid": value.pid, "doors": rows}, "")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from beffroi.supervisor.sockets import FRONT_DOORS
 from tests.beffroi.commands import beffroi, initialise
 from tests.peers.process import free_port, peer_directory, wait_until
 from tests.peers.suite import BEFFROI, Settings, Suite, suite
@@ -113,6 +114,23 @@ def test_status_tells_each_door(running: Suite) -> None:
     assert report["pid"] == running.supervisor == int((running.data / "run/beffroi.pid").read_text())
     assert {door["what"]: door["state"] for door in report["doors"]} == dict.fromkeys(running.ports, "answers")
     assert running.run("status").startswith(f"running, pid {running.supervisor}\n")
+
+
+def test_status_tells_a_worker_that_hangs(running: Suite) -> None:
+    """The kernel accepted in its name, and each door was said to answer."""
+    stopped = running.workers("front")[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        told = running.cli("status", "--json")
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert told.returncode == 1
+    states = {door["what"]: door["state"] for door in json.loads(told.stdout)["doors"]}
+    assert "accepts, but does not answer" in {states[door] for door in FRONT_DOORS}
+    assert (states["api"], states["metrics"]) == ("answers", "answers")
+    wait_until(lambda: running.cli("status").returncode == 0, timeout=60, what="all doors to answer")
+    assert not running.events("smtp-turned-away")
+    assert not any("early-talker" in line for line in running.log().splitlines())
 
 
 def fingerprint(port: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -192,6 +193,34 @@ async def test_a_cancelled_operation_leaves_nothing_behind(both: SqlDirectory) -
     assert (await both.add_organisation(OPERATOR, "Brou")).name == "Brou"
     names = [item.name for item in await both.organisations(OPERATOR)]
     assert names.count("Brou") == 1
+
+
+async def test_a_connection_that_opens_for_whoever_was_cancelled_is_closed(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiosqlite dropped it: Python 3.13 warned of a database that was not closed."""
+    began, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Watched(sqlite3.Connection):
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    def slowly(place: str, timeout: float, check_same_thread: bool = True) -> sqlite3.Connection:
+        began.set()
+        assert go_on.wait(10)
+        return Watched(place, timeout=timeout, check_same_thread=check_same_thread)
+
+    monkeypatch.setattr(sqlite3, "connect", slowly)
+    engine = seam.create_engine(sqlite_url)
+    task = asyncio.create_task(engine.connect().start())
+    assert await asyncio.to_thread(began.wait, 10)
+    task.cancel()
+    asyncio.get_running_loop().call_soon(go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(closed.wait, 10)
+    await engine.dispose()
 
 
 async def test_f169_what_cannot_be_audited_does_not_happen(

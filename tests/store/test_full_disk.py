@@ -149,10 +149,10 @@ async def test_f151_a_lock_word_that_cannot_be_written_after_the_commit_is_no_re
     await deliver(store, MAIRIE, 1)
     write = AccountLock.write
 
-    def failing(self: AccountLock, word: Word, *, sync: bool = False) -> None:
+    def failing(self: AccountLock, word: Word, *, sync: bool = False, published: bytes = b"") -> None:
         if word.state is State.IDLE:
             raise OSError(5, "Input/output error")
-        write(self, word, sync=sync)
+        write(self, word, sync=sync, published=published)
 
     monkeypatch.setattr(AccountLock, "write", failing)
     assert (await deliver(store, MAIRIE, 2)).uid == 2

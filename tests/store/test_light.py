@@ -221,7 +221,10 @@ async def test_p7_a_refused_operation_does_not_wait_for_such_an_index_either(sto
     assert len(await all_rows(await inbox_of(store))) == 2
 
 
-async def test_after_deliveries_the_index_is_synced_without_a_thread_but_for_the_sync(store: MaildirStore) -> None:
+async def test_after_deliveries_a_long_wal_is_synced_without_a_thread_but_for_the_sync(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "CHECKPOINT_PAGES", 1)
     kept: list[tuple[int, bool]] = []
     keep = Transaction.keep
 
@@ -257,7 +260,10 @@ async def test_letters_that_wait_are_written_in_a_thread(store: MaildirStore, da
     assert [str(name).endswith(":2,S") for name in cur(data, MAIRIE)] == [True]
 
 
-async def test_a_commit_that_the_disk_refuses_is_the_flushers_to_tell_and_to_repeat(store: MaildirStore) -> None:
+async def test_a_commit_that_the_disk_refuses_is_the_flushers_to_tell_and_to_repeat(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "CHECKPOINT_PAGES", 1)
     entry = store._open_accounts.opened(MAIRIE)
     assert entry is not None
     await store._open_accounts.flusher.flush_all()
