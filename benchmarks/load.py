@@ -1,4 +1,4 @@
-"""Load over the wire, the same for both sides: an SMTP sender with many connections, an IMAP counter, an idler."""
+"""Load over the wire, the same for both sides: an SMTP sender with many connections, an idler."""
 
 from __future__ import annotations
 
@@ -155,25 +155,6 @@ async def _send(port: int, work: Sequence[Job], connections: int, per_connection
 def send(port: int, work: Sequence[Job], *, connections: int, per_connection: int = 1) -> Sent:
     """All of `work` over `connections` parallel connections, `per_connection` messages in each."""
     return uvloop.run(_send(port, work, connections, per_connection))
-
-
-async def _count(port: int, users: Sequence[str], password: str) -> int:
-    total = 0
-    context = ssl._create_unverified_context()
-    for user in users:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-        await reader.readline()
-        writer.write(f'a LOGIN "{user}" "{password}"\r\nb STATUS INBOX (MESSAGES)\r\nc LOGOUT\r\n'.encode())
-        while line := await asyncio.wait_for(reader.readline(), 60):
-            if line.startswith(b"* STATUS"):
-                total += int(line.rpartition(b"MESSAGES ")[2].split(b")")[0])
-        writer.close()
-    return total
-
-
-def count(port: int, users: Sequence[str], password: str) -> int:
-    """Messages visible over IMAP in the INBOX of all users."""
-    return uvloop.run(_count(port, users, password))
 
 
 class Idlers:
