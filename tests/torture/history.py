@@ -130,14 +130,15 @@ class History:
         views = [past[-1], past[int(view * len(past)) % len(past)]] if past else []
         after = [before, *under_way] if before is not None else under_way
         bound = self._bound(account, position)
-        after = [*after, refused.all_done(after[0], bound)] if after and bound else after
+        refusing = [refused.all_done(after[0], bound)] if after and bound else []
+        after = [*after, *refusing]
         settled = index if exact_flags else self._settled(account, states, position, index)
         return Expected(
             before=before,
             after=after,
             ever=_ever(past),
             uidnext=_highest_uidnext(past),
-            flags=_flags([*states[max(0, settled) : index + 1], *under_way]),
+            flags=_flags([*states[max(0, settled) : index + 1], *under_way, *refusing]),
             views=views,
             subscriptions=self._subscriptions(account, position),
             kind=span.turn.kind if span is not None and position < span.end else "",

@@ -20,7 +20,7 @@ from store.flush import flush
 from store.transaction import Transaction
 from store.writer import Writer
 from tests.torture.recorder import Fault
-from tests.torture.seen import FolderSeen, Key, Mail, Seen
+from tests.torture.seen import Flags, FolderSeen, Key, Mail, Seen
 
 # What fails, up to which of its calls, and how often: mostly what comes late, when there is something to undo.
 FAULTS: tuple[tuple[tuple[str, ...], int, int], ...] = (
@@ -75,18 +75,19 @@ async def with_a_flush() -> AsyncIterator[None]:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """What one operation is about to do to an account: `new` EMAILIDs, `gone` messages, folders `renamed` (by id, to
-    which name), with the parents that these names want, and `deleted`."""
+    which name), with the parents that these names want, `deleted`, and the `flags` that messages would have."""
 
     account: str
     new: tuple[str, ...] = ()
     gone: tuple[Key, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     deleted: tuple[str, ...] = ()
+    flags: Mapping[Key, Flags] = field(default_factory=dict)
 
     def done(self, state: Seen) -> Seen:
         """The account as it would have become; a message that has no UID yet stands under a key of its own."""
         mail = {
-            key: item
+            key: replace(item, flags=self.flags.get(key, item.flags))
             for key, item in state.mail.items()
             if key not in self.gone and key[0] not in self.deleted
         }  # fmt: skip

@@ -32,7 +32,7 @@ from tests.torture import refused
 from tests.torture.disk import Disk, read_tree
 from tests.torture.recorder import Event, RecordingFileSystem, RecordingVfs, Tape
 from tests.torture.refused import Bound
-from tests.torture.seen import Key
+from tests.torture.seen import Flags, Key
 
 MAIRIE = AccountRef("acc1", "org1", "mairie.test", "maire")
 VOISIN = AccountRef("acc2", "org1", "mairie.test", "secretariat")
@@ -286,14 +286,15 @@ async def _flags(day: Day, turn: Round) -> None:
     words = [*WORDS, *(f"mot{number}" for number in range(30))] if day.wordy else WORDS
     if uids:
         mailbox = await (await day.store.account(ref)).mailbox(folder)
-        with day.bound(turn, ref):
-            await mailbox.store_flags(
-                uids,
-                add=Flag(dice.choice((0, 1, 2, 4, 5))),
-                remove=Flag(dice.choice((0, 0, 1, 4))),
-                add_keywords=dice.sample(words, dice.choice((0, 0, 1, 3))),
-                remove_keywords=dice.sample(WORDS, dice.choice((0, 0, 1))),
-            )
+        add, remove = Flag(dice.choice((0, 1, 2, 4, 5))), Flag(dice.choice((0, 0, 1, 4)))
+        more, less = dice.sample(words, dice.choice((0, 0, 1, 3))), dice.sample(WORDS, dice.choice((0, 0, 1)))
+        would: dict[Key, Flags] = {}
+        async for batch in mailbox.rows(uids, Column.NONE):
+            for row in batch:
+                told = tuple(sorted((set(row.keywords) - set(less)) | set(more)))
+                would[mailbox.folder_id, int(row.uid)] = int(row.flags & ~remove | add), told
+        with day.bound(turn, ref, flags=would):
+            await mailbox.store_flags(uids, add=add, remove=remove, add_keywords=more, remove_keywords=less)
 
 
 async def _expunge(day: Day, turn: Round) -> None:
