@@ -126,6 +126,23 @@ def test_more_gauges_than_slots_are_still_all_counted(clock: ManualClock) -> Non
     assert not tally._beyond
 
 
+def test_a_gauge_without_a_slot_is_counted_in_its_process_alone_and_told_to_no_other(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """What docs/limits.md says of very many who are inside at a time."""
+    ours, other = (Tally.shared(tmp_path, clock) for _ in range(2))
+    names = [f"peer {number}" for number in range(10_000)]
+    for name in names:
+        ours.enter(name)
+    hidden = [name for name in names if not other.inside(name)]
+    assert set(hidden) == set(ours._beyond)
+    assert 0 < len(hidden) < 0.04 * len(names)
+    other.enter(hidden[0])
+    assert (ours.inside(hidden[0]), other.inside(hidden[0])) == (2, 1)
+    for tally in (ours, other):
+        tally.close()
+
+
 def test_events_are_counted_over_a_sliding_window(clock: ManualClock) -> None:
     clock.at = 1_790_000_040.0  # a whole number of windows
     tally = Tally.private(clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from core.clock import ManualClock
 from core.config import Auth, Limits
 from core.envelope import Listener
 from core.tally import Tally
-from smtp.gate import Refusal, TallyGate
+from smtp.gate import EVERYBODY, RATE_WINDOW, Refusal, TallyGate
 from tests.fakes.smtp_server import PASSWORD, Wire, running, service
 
 
@@ -73,6 +74,61 @@ def test_h035_two_processes_share_one_count(clock: ManualClock, tmp_path: Path) 
     assert one.enter("192.0.2.1") is None
     for tally in (first, second):
         tally.close()
+
+
+def test_h035_processes_that_ask_at_one_moment_let_in_one_more_for_each_but_one(
+    clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound that docs/limits.md tells: each process has asked before any of them counted."""
+    tallies = [Tally.shared(tmp_path, clock) for _ in range(4)]
+    doors = [TallyGate(Limits(connections_per_address=3), tally) for tally in tallies]
+    assert [doors[0].enter("192.0.2.1") for _ in range(2)] == [None, None]
+    refusals = []
+
+    def answered_late(index: int) -> None:
+        real = tallies[index].inside
+
+        def inside(name: str) -> int:
+            found = real(name)
+            if name == EVERYBODY and index + 1 < len(doors):  # the last question, all of whose answers are old now
+                refusals.append(doors[index + 1].enter("192.0.2.1"))
+            return found
+
+        monkeypatch.setattr(tallies[index], "inside", inside)
+
+    for index in range(len(doors)):
+        answered_late(index)
+    refusals.append(doors[0].enter("192.0.2.1"))
+    monkeypatch.undo()
+    assert refusals == [None] * 4
+    assert {tally.inside(EVERYBODY) for tally in tallies} == {3 + 4 - 1}
+    for _ in range(4 - 1):
+        assert {door.enter("192.0.2.1") for door in doors} == {Refusal.CONNECTIONS}
+        doors[0].leave("192.0.2.1")
+    assert doors[0].enter("192.0.2.1") is Refusal.CONNECTIONS  # as many as the limit are left
+    for tally in tallies:
+        tally.close()
+
+
+@pytest.mark.parametrize("burst_at", [0.0, 20.0, 59.9])
+def test_h035_no_minute_has_more_than_twice_a_rate(clock: ManualClock, burst_at: float) -> None:
+    """A rate is estimated from two minutes: who never comes once too often has most behind a burst at one's end."""
+    clock.at = 1_790_000_040.0 + burst_at  # of a whole number of windows
+    rate, tally, came = 60, Tally.private(clock), list[float]()
+    door = TallyGate(Limits(connection_rate_address=rate), tally)
+    for _ in range(1800):
+        while tally.seen("smtp 192.0.2.1/32", RATE_WINDOW) < rate:
+            assert door.enter("192.0.2.1") is None
+            door.leave("192.0.2.1")
+            came.append(clock.now())
+        clock.advance(0.1)
+
+    def most_within(span: float) -> int:
+        return max(bisect_left(came, first + span) - number for number, first in enumerate(came))
+
+    assert most_within(RATE_WINDOW) <= 2 * rate
+    assert burst_at < 59.0 or most_within(RATE_WINDOW) > 1.9 * rate  # it can be had
+    assert most_within(RATE_WINDOW / 10) <= 1.1 * rate + 1  # but not at once
 
 
 def test_h035_listed_partners_get_in_through_any_flood(clock: ManualClock) -> None:
