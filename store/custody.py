@@ -74,6 +74,7 @@ async def recycle_leftover(directory: Directory, store: Store, actor: Actor, add
     ref = await leftover(directory, store, actor, address)
     if ref is None:
         raise NotFoundError("no mail without a mailbox lies there", code="no-leftover")
+    await directory.record(actor, "mailbox.recycle", ref.address)
     await store.remove_account(ref)
 
 

@@ -17,8 +17,10 @@ from admin_api.schemas_queue import (
     SenderText,
     TraceEntryOut,
 )
+from admin_api.services import Services
 from core.errors import NotFoundError
-from delivery.types import Picked
+from delivery.types import Action, Picked
+from directory.types import Actor
 
 router = APIRouter(tags=["queue"])
 
@@ -80,24 +82,31 @@ async def show_queued(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) 
 @router.post("/queue/{queue_id}/retry", status_code=status.HTTP_204_NO_CONTENT)
 async def retry(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) -> None:
     """Due now."""
+    await _audit(rooms, actor, "retry", queue_id)
     await rooms.queue.retry(actor.organisation_id, queue_id)
-    await rooms.directory.record(actor, "queue.retry", queue_id)
 
 
 @router.post("/queue/{queue_id}/hold", status_code=status.HTTP_204_NO_CONTENT)
 async def hold(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) -> None:
+    await _audit(rooms, actor, "hold", queue_id)
     await rooms.queue.hold(actor.organisation_id, queue_id)
-    await rooms.directory.record(actor, "queue.hold", queue_id)
 
 
 @router.post("/queue/{queue_id}/release", status_code=status.HTTP_204_NO_CONTENT)
 async def release(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) -> None:
+    await _audit(rooms, actor, "release", queue_id)
     await rooms.queue.release(actor.organisation_id, queue_id)
-    await rooms.directory.record(actor, "queue.release", queue_id)
 
 
 @router.delete("/queue/{queue_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def drop(queue_id: QueueId, actor: AnyAdministrator, rooms: Rooms) -> None:
     """Removed without a bounce."""
+    await _audit(rooms, actor, "drop", queue_id)
     await rooms.queue.drop(actor.organisation_id, queue_id)
-    await rooms.directory.record(actor, "queue.drop", queue_id)
+
+
+async def _audit(rooms: Services, actor: Actor, action: Action, queue_id: str) -> None:
+    """Before, as the queue and the audit have no transaction in common: nothing is done that nobody wrote down. What
+    is absent, or another's, is 404 and leaves no line."""
+    await rooms.queue.show(actor.organisation_id, queue_id)
+    await rooms.directory.record(actor, f"queue.{action}", queue_id)

@@ -1,4 +1,5 @@
-"""What a mailbox sends by itself and whether it may send at all: the absence notice, the lock after a hijack."""
+"""What a mailbox sends by itself and whether it may send at all: the absence notice, the lock after a hijack. The audit
+is told before: it and the queue have no transaction in common, and nothing is done that nobody wrote down."""
 
 from __future__ import annotations
 
@@ -63,24 +64,24 @@ async def set_vacation(address: AddressPath, wanted: VacationModel, actor: AnyAd
     """Everybody who writes within the dates is told once in seven days; lists and robots are not."""
     account = await rooms.directory.account(actor, address_of(address))
     vacation = Vacation(wanted.text, wanted.subject, wanted.starts.timestamp(), wanted.ends.timestamp())
-    await rooms.queue.set_vacation(account.id, vacation)
     await rooms.directory.record(actor, "vacation.set", str(account.address))
+    await rooms.queue.set_vacation(account.id, vacation)
 
 
 @router.delete("/mailboxes/{address}/vacation", status_code=status.HTTP_204_NO_CONTENT)
 async def remove_vacation(address: AddressPath, actor: AnyAdministrator, rooms: Rooms) -> None:
     """Also when there is none."""
     account = await rooms.directory.account(actor, address_of(address))
-    await rooms.queue.set_vacation(account.id, None)
     await rooms.directory.record(actor, "vacation.remove", str(account.address))
+    await rooms.queue.set_vacation(account.id, None)
 
 
 @router.post("/mailboxes/{address}/unlock", status_code=status.HTTP_204_NO_CONTENT)
 async def unlock(address: AddressPath, actor: AnyAdministrator, rooms: Rooms) -> None:
     """It may send again, after a hijack pattern locked its sending. Also when it was not locked."""
     account = await rooms.directory.account(actor, address_of(address))
-    await rooms.queue.unlock(account.id)
     await rooms.directory.record(actor, "mailbox.unlock", str(account.address))
+    await rooms.queue.unlock(account.id)
 
 
 def _time(seconds: float) -> datetime.datetime:

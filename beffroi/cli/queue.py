@@ -197,11 +197,13 @@ def _act_on(queue_ids: Sequence[str], action: Action, done: str) -> None:
             ways = {"retry": queue.retry, "hold": queue.hold, "release": queue.release, "drop": queue.drop}
             for queue_id in queue_ids:
                 try:
+                    await queue.show(None, queue_id)  # what is not there leaves no line in the audit
+                    # Before, as the two have no transaction in common: nothing is done that nobody wrote down.
+                    await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", queue_id)
                     await ways[action](None, queue_id)
                 except NotFoundError:
                     absent.append(queue_id)
                     continue
-                await directory.record(Actor.console(), f"queue.{done.replace(' ', '-')}", queue_id)
                 console.answer({"queue_id": queue_id, "change": done}, f"{queue_id}: {done}")
         return absent
 

@@ -15,7 +15,9 @@ def unlock(address: str) -> None:
 
     async def operation(config: Config) -> bool:
         async with open_directory(config) as directory, open_queue(config) as queue:
-            return await queue.unlock((await directory.account(Actor.console(), target)).id)
+            account = await directory.account(Actor.console(), target)
+            await directory.record(Actor.console(), "mailbox.unlock", str(target))
+            return await queue.unlock(account.id)
 
     state = "unlocked" if run(operation) else "not-locked"
     console.answer({"address": str(target), "change": state}, f"{target}: {state.replace('-', ' ')}")

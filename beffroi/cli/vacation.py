@@ -41,8 +41,9 @@ def vacation(
         async with open_directory(config) as directory, open_queue(config) as queue:
             account = await directory.account(Actor.console(), target)
             if wanted is not None or off:
-                await queue.administration.set_vacation(account.id, wanted)
+                # Before, as the two have no transaction in common: nothing is done that nobody wrote down.
                 await directory.record(Actor.console(), "vacation.remove" if off else "vacation.set", str(target))
+                await queue.administration.set_vacation(account.id, wanted)
             return await queue.administration.vacation(account.id)
 
     found = run(operation)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,28 @@ def test_at_a_terminal_one_is_asked_with_the_number_and_no_is_the_answer_to_anyt
     assert left(place) == ["q1", "q2", "q3"]
     assert ask(b"oui\n") == (0, "3 messages: dropped\n")
     assert left(place) == []
+
+
+def test_nothing_is_done_that_the_audit_cannot_be_told(place: Path) -> None:
+    """The line came behind what was done, and `mailbox unlock` had none."""
+
+    def run(*words: str) -> Done:
+        return forked("--config", str(place), *words)
+
+    assert run("organisation", "add", "Ville").code == 0
+    assert run("domain", "add", "ville.test", "--organisation", "Ville").code == 0
+    assert run("mailbox", "add", "maire@ville.test").code == 0
+    away = ("mailbox", "vacation", "maire@ville.test", "Absent", "--until", "2099-01-01")
+    with closing(sqlite3.connect(place.parent / "directory.db")) as directory:
+        directory.execute("ALTER TABLE audit RENAME TO gone")
+        changing = [("queue", action, "q1") for action in ("retry", "hold", "release", "drop")]
+        for words in (*changing, away, ("mailbox", "unlock", "maire@ville.test")):
+            assert run(*words).code == 1, words
+        directory.execute("ALTER TABLE gone RENAME TO audit")
+        assert left(place) == ["q1", "q2", "q3"]
+        assert run("mailbox", "vacation", "maire@ville.test").out == "maire@ville.test: no absence is set\n"
+        for words in (*changing, away, ("mailbox", "unlock", "maire@ville.test")):
+            assert run(*words).code == 0, words
+        told = directory.execute("SELECT action FROM audit ORDER BY id DESC LIMIT 6").fetchall()
+    actions = ["queue.due-now", "queue.held", "queue.released", "queue.dropped", "vacation.set", "mailbox.unlock"]
+    assert [action for (action,) in reversed(told)] == actions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ async def _left_behind(config: Path) -> Account:
         return await directory.add_account(console, parse(ADDRESS), password=None)
 
 
+async def _audited(config: Path) -> dict[str, int]:
+    """What is not the directory's, written down before it is tried; nothing of it left a line once."""
+    async with open_directory(load(config)) as directory:
+        return dict(Counter(entry.action for entry in await directory.audit(Actor.console()) if "." in entry.action))
+
+
 def test_mail_comes_back_from_the_bin_and_from_a_backup(tmp_path: Path) -> None:
     config = initialise(tmp_path / "data")
     asyncio.run(_furnish(config))
@@ -76,6 +83,7 @@ def test_mail_comes_back_from_the_bin_and_from_a_backup(tmp_path: Path) -> None:
     shown = json.loads(run("mailbox", "show", ADDRESS, "--json").out)
     assert shown["messages"] == 3
     assert run("store", "verify").out == "no fault found\n"
+    assert asyncio.run(_audited(config)) == {"mailbox.restore": 6, "mailbox.recycle": 1}
 
 
 @pytest.mark.parametrize("way", ["--repair", "--in-place"])
