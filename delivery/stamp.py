@@ -85,7 +85,7 @@ def spam_fields(scan: Verdict | Unscanned, decision: Decision) -> list[bytes]:
 
 
 def submitted(head: Head, hop: Hop, *, message_id: str) -> bytes:
-    """What the mail client left out is added (RFC 6409 8.1, 8.2), Bcc and claims of ours are removed, Received on top.
+    """What the mail client left out is added (RFC 6409 8.2, 8.3), Bcc and claims of ours are removed, Received on top.
     `message_id` without brackets."""
     clean = trace.without_bcc(trace.without_forgeries(head, hop.hostname))
     added = b""

@@ -52,7 +52,7 @@ def compose(authserv_id: str, authentication: Authentication, address: str) -> b
 
 
 def compose_login(authserv_id: str, mechanism: str) -> bytes:
-    """The field for mail of a logged-in sender. Neither login nor client address are told (RFC 8601 7.9)."""
+    """The field for mail of a logged-in sender. Neither login nor client address are told (RFC 8601 2.7.4)."""
     return _field(authserv_id, [_result("auth", Result.PASS, "", comment=_token(mechanism))])
 
 

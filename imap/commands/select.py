@@ -1,4 +1,4 @@
-"""SELECT and EXAMINE (RFC 9051 6.3.2, 6.3.3; RFC 3501 for RECENT and UNSEEN; RFC 7162 3.1.8, 3.2.5; RFC 8474 4.1).
+"""SELECT and EXAMINE (RFC 9051 6.3.2, 6.3.3; RFC 3501 for RECENT and UNSEEN; RFC 7162 3.1.8, 3.2.5; RFC 8474 4.2).
 
 O(1): the view's map comes later, unless a client that comes back (QRESYNC) missed something.
 """

@@ -1,4 +1,4 @@
-"""STATUS (RFC 9051 6.3.11, RFC 8438, RFC 8474 4.2, RFC 7889 5, RFC 9208 4.1.4); LIST's RETURN (STATUS ...) uses the
+"""STATUS (RFC 9051 6.3.11, RFC 8438, RFC 8474 4.3, RFC 7889 3, RFC 9208 4.1.4); LIST's RETURN (STATUS ...) uses the
 same table (RFC 5819)."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ITEMS: dict[str, str | Callable[[Limits], str]] = {
     "UNSEEN": "unseen",
     "DELETED": "deleted",
     "SIZE": "size",
-    MAILBOX_ID: "id",  # RFC 8474 4.2
+    MAILBOX_ID: "id",  # RFC 8474 4.3
     "APPENDLIMIT": lambda limits: str(limits.message_octets),  # RFC 7889 5
     HIGHEST_MODSEQ: "highest_modseq",  # RFC 7162 3.1.7
 }

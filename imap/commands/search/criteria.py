@@ -1,4 +1,4 @@
-"""What SEARCH asks for, as frozen values (RFC 9051 6.4.4, RFC 3501 6.4.4, RFC 7162 3.1.5, RFC 8474 5).
+"""What SEARCH asks for, as frozen values (RFC 9051 6.4.4, RFC 3501 6.4.4, RFC 7162 3.1.5, RFC 8474 6).
 
 A criterion is a tree of `And`, `Or`, `Not` over leaves. Knows which kind of evidence decides each leaf (`Stage`), and
 how a tree shrinks once some leaves are known; refuses to know messages, charsets and the wire.
