@@ -29,7 +29,6 @@ from directory.types import (
     LoginRefused,
     LoginResult,
     LoginUnavailable,
-    Scope,
     State,
 )
 from directory.verified import Proofs
@@ -204,4 +203,4 @@ class Login:
 
 
 def logged_in(account: Account, app: AppPassword) -> LoggedIn:
-    return LoggedIn(account, app.id, app.expires_at, app.scope is Scope.SEND_ONLY, app.bare_lines)
+    return LoggedIn(account, app.id, app.expires_at, app.bare_lines)

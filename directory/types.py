@@ -144,7 +144,6 @@ class LoggedIn:
     account: Account
     credential: str = ""
     expires_at: float | None = None  # Unix seconds after which this login is over
-    send_only: bool = False  # a copier or a program: it sends and does nothing else
     bare_lines: bool = False  # its bare line ends are forgiven and mended (security.md, Decided)
 
 

@@ -42,7 +42,7 @@ class Watch:
         self._known = await self._read(session, await self._folders(session))
         self._again = session.services.clock.monotonic() + EVERY
 
-    async def mine(self, session: Session, folder_id: str, values: Mapping[str, bytes | None]) -> None:
+    def mine(self, folder_id: str, values: Mapping[str, bytes | None]) -> None:
         """The client changed these itself."""
         known = {entry: digest for entry, digest in self._known.get(folder_id, {}).items() if entry not in values}
         known |= {entry: hash(value) for entry, value in values.items() if value is not None}

@@ -95,7 +95,7 @@ class Seats(Protocol):
     def take_account(self, account_id: str, address: str) -> bool:
         """After login; False when `limits.imap_connections_per_account` are taken."""
 
-    def leave_account(self, account_id: str, address: str) -> None: ...
+    def leave_account(self, account_id: str) -> None: ...
 
 
 class Teacher(Protocol):

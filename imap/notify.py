@@ -166,10 +166,10 @@ class Notifier:
         self.due.set()
         self._wake()
 
-    async def annotated(self, session: Session, folder_id: str, values: Mapping[str, bytes | None]) -> None:
+    def annotated(self, folder_id: str, values: Mapping[str, bytes | None]) -> None:
         """RFC 5465 5: what the client does itself is not told."""
         if self._annotations is not None:
-            await self._annotations.mine(session, folder_id, values)
+            self._annotations.mine(folder_id, values)
 
     async def named(self, session: Session, names: Collection[str]) -> None:
         """RFC 5465 5: mailboxes that the client gave these names, or took them from, are as they were told; with those

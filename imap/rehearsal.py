@@ -57,7 +57,7 @@ class _OpenSeats:
     def take_account(self, account_id: str, address: str) -> bool:
         return True
 
-    def leave_account(self, account_id: str, address: str) -> None: ...
+    def leave_account(self, account_id: str) -> None: ...
 
 
 async def rehearse(services: Services, store: Store) -> int:

@@ -39,7 +39,7 @@ class Admission:
         """Back to the address' seats; False when it has none left: the connection then ends with the account's."""
         if self.account_id is None or not self._seats.take_address(self.address):
             return False
-        self._seats.leave_account(self.account_id, self.address)
+        self._seats.leave_account(self.account_id)
         self.account_id = None
         return True
 
@@ -51,7 +51,7 @@ class Admission:
         if self.account_id is None:
             self._seats.leave_address(self.address)
         else:
-            self._seats.leave_account(self.account_id, self.address)
+            self._seats.leave_account(self.account_id)
 
 
 class TallySeats:
@@ -88,7 +88,7 @@ class TallySeats:
         self._tally.enter(name)
         return True
 
-    def leave_account(self, account_id: str, address: str) -> None:
+    def leave_account(self, account_id: str) -> None:
         self._tally.leave(f"imap-account {account_id}")
 
     def _exempt(self, address: str) -> bool:

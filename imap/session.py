@@ -52,7 +52,7 @@ class Notices(Protocol):
 
     async def tell(self, session: Session, *, idle: bool = False) -> None: ...
 
-    async def annotated(self, session: Session, folder_id: str, values: Mapping[str, bytes | None]) -> None:
+    def annotated(self, folder_id: str, values: Mapping[str, bytes | None]) -> None:
         """The client changed these annotations itself."""
 
     async def named(self, session: Session, names: Collection[str]) -> None:
@@ -83,7 +83,7 @@ class Annotated(Protocol):
 
     async def tell(self, session: Session) -> None: ...
 
-    async def mine(self, session: Session, folder_id: str, values: Mapping[str, bytes | None]) -> None: ...
+    def mine(self, folder_id: str, values: Mapping[str, bytes | None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,6 @@ class Signature:
     identity: str
     identity_domain: str
     length: int | None = None
-    signed_at: int | None = None
     expires: int | None = None
 
 
@@ -123,7 +122,6 @@ def _signature(tags: dict[str, str], domain: str, selector: str) -> Signature:
         identity=identity,
         identity_domain=identity_domain,
         length=_number(tags, "l", _NUMBER),
-        signed_at=signed_at,
         expires=expires,
     )
 

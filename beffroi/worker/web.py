@@ -19,7 +19,6 @@ from beffroi.rooms import CLOCK, open_keyring
 from beffroi.wiring import Rooms, open_rooms
 from beffroi.worker.bootstrap import Assignment
 from beffroi.worker.sites import Certificates, Sites
-from core import log
 from core.config import Config
 from dkim_keys.client_records import client_services
 from dkim_keys.sts_policy import policy_text
@@ -27,7 +26,6 @@ from dkim_keys.sts_policy import policy_text
 KEEP_ALIVE = 15  # seconds
 GRACE = 20  # seconds for requests under way at a clean stop
 LOOK = 10.0  # seconds between two looks at a connection; one that brings no whole request head between two is closed
-_log = log.get(__name__)
 
 
 class Patient(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # uvicorn chooses the class when it is imported

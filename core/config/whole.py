@@ -74,14 +74,6 @@ class Config(BaseSettings):
         return env_settings, init_settings
 
     @property
-    def domains_dir(self) -> Path:
-        return self.data / "domains"
-
-    @property
-    def recycle_dir(self) -> Path:
-        return self.data / "recycle"
-
-    @property
     def run_dir(self) -> Path:
         return self.data / "run"
 

@@ -194,9 +194,9 @@ async def _set(session: Session, asked: Set) -> Ok:
     except QuotaError as error:
         raise _too_much(session, error) from error
     if session.annotations is not None:
-        await session.annotations.mine(session, folder_id, asked.values)
+        session.annotations.mine(folder_id, asked.values)
     if session.notices is not None:
-        await session.notices.annotated(session, folder_id, asked.values)
+        session.notices.annotated(folder_id, asked.values)
     # It raises the mod-sequence (RFC 7162 3.2); what somebody notes in another's mailbox for himself is no news there.
     if place is not None and (place.own or any(name.startswith("/shared/") for name in asked.values)):
         await (await place.store.mailbox(place.folder.name)).touch()

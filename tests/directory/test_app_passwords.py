@@ -36,7 +36,7 @@ async def test_it_opens_what_it_was_made_for_and_nothing_else(both: SqlDirectory
         app, clear = await add(both, scope)
         for protocol in ("imap", "smtp", "other"):
             result = await login(both, clear, protocol)
-            expected = LoggedIn(account, app, send_only=scope is Scope.SEND_ONLY)
+            expected = LoggedIn(account, app)
             assert result == (expected if protocol in protocols.split() else REFUSED), (scope, protocol)
         assert await login(both, clear.upper().replace("-", " "), protocols.split()[0]) == expected
     assert isinstance(await login(both, GOOD.reveal()), LoggedIn)
@@ -91,7 +91,6 @@ async def test_the_copiers_bare_lines_are_told_to_smtp(both: SqlDirectory) -> No
     _, clear = await add(both, Scope.SEND_ONLY, bare_lines=True)
     result = await login(both, clear, "smtp")
     assert isinstance(result, LoggedIn)
-    assert result.send_only
     assert result.bare_lines
 
 

@@ -24,7 +24,7 @@ class Devices(FakeLogins):
 
     async def login(self, identity: str, secret: Secret, *, protocol: str, remote: str) -> LoginResult:
         answer = await super().login(identity, secret, protocol=protocol, remote=remote)
-        return replace(answer, send_only=True, bare_lines=self.listed) if isinstance(answer, LoggedIn) else answer
+        return replace(answer, bare_lines=self.listed) if isinstance(answer, LoggedIn) else answer
 
 
 @pytest.mark.parametrize("listed", [True, False])
