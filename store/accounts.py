@@ -222,9 +222,16 @@ class Accounts:
             raise
         return handle
 
-    def open_handle(self, ref: AccountRef, tools: Tools | None = None, *, wait: float = WAIT) -> Handle:
+    def open_handle(
+        self,
+        ref: AccountRef,
+        tools: Tools | None = None,
+        *,
+        wait: float = WAIT,
+        first: Callable[[Handle], None] = lambda _: None,
+    ) -> Handle:
         """Blocking: the directory (made at first use), the index made true. `tools` of his own are for whoever makes
-        another. Raises StorageError."""
+        another; `first` is done before the index is looked at. Raises StorageError."""
         tools = tools or self.tools
         with whole():
             self._check_place()
@@ -235,6 +242,7 @@ class Accounts:
             handle = Handle(tools, ref, root)
             try:
                 with handle.lock.held(wait):
+                    first(handle)
                     _load(handle)
             except BaseException:
                 handle.close()

@@ -14,7 +14,7 @@ from functools import partial
 
 import core.log
 from core.errors import StorageError
-from store import batch, beside, unreadable, unscanned
+from store import batch, beside, mending, unreadable, unscanned
 from store.accounts import Accounts, last_flush, performed
 from store.faults import IndexDamagedError, translated, whole
 from store.handle import Handle, ReadingAhead
@@ -40,8 +40,10 @@ class Rebuilding:
     def read(self, wait: float) -> None:
         """All messages, while the account goes on."""
         with self._step(), whole():
-            tools = replace(self._accounts.tools, readers=self._readers, indexed=self._indexed)
-            self._handle = self._accounts.open_handle(self._ref, tools, wait=wait)
+            if self._handle is None:
+                tools = replace(self._accounts.tools, readers=self._readers, indexed=self._indexed)
+                self._handle = self._accounts.open_handle(self._ref, tools, wait=wait, first=mending.complete)
+            mending.restore_side_files(self._handle, wait)
             self._name = beside.build(self._handle)
 
     def install(self, wait: float) -> None:

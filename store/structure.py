@@ -7,6 +7,7 @@ the index. Who finds a difference has the folders agreed on anew (`recover.doubt
 from __future__ import annotations
 
 import math
+import stat
 
 from store import catalog, journal, sidefile
 from store.faults import is_no_directory
@@ -86,6 +87,22 @@ def _opens(fs: FileSystem, root: int, directory: str) -> bool:
 def directories(fs: FileSystem, root: int) -> set[str]:
     """What may be folders, beside INBOX."""
     return {name for name in fs.names(root) if name.startswith(".") and not being_made(name)}
+
+
+def tells_nothing(fs: FileSystem, root: int, directory: str) -> str:
+    """Why a directory with mail, or one that was a folder, is none; "" for anything else. Raises OSError."""
+    try:
+        with folder_directory(fs, root, directory) as fd:
+            if fs.exists(fd, "cur"):
+                return "tells no folder's name; no client sees its mail"
+            if sidefile.read_folder(fs, fd) is not None:
+                return "has no cur/; no client sees the folder (beffroi store rebuild makes it again, empty)"
+    except OSError as error:
+        if not is_no_directory(error):
+            raise
+        if stat.S_ISLNK(fs.stat(root, directory).st_mode):
+            return "is a symbolic link; it is left alone"
+    return ""
 
 
 def name_of(fs: FileSystem, root: int, directory: str) -> str:

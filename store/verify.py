@@ -158,6 +158,7 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
     for directory in sorted(structure.directories(handle.fs, handle.root) - known.keys()):
         try:
             name = structure.name_of(handle.fs, handle.root, directory)
+            why = "" if name else structure.tells_nothing(handle.fs, handle.root, directory)
         except OSError as error:
             yield f"directory {directory!r} cannot be read: {error.strerror}"
             continue
@@ -165,6 +166,8 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
             yield f"directory {directory!r} tells {name!r}, which another folder is called; it is left alone"
         elif name:
             yield f"directory {directory!r} is not in the index"
+        elif why:
+            yield f"directory {directory!r} {why}"
     told = handle.writer.one("SELECT octets, messages FROM state")
     sums = (sum(row.size for row in rows), sum(row.messages for row in rows))
     if told != sums:
@@ -179,6 +182,8 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
 def _without_folder(handle: Handle, row: FolderRow) -> str:
     """A folder of the index that the files do not tell of."""
     if not _has_cur(handle, row):
+        if handle.fs.exists(handle.root, row.directory or "."):
+            return f"folder {row.name!r} has no cur/ (beffroi store rebuild makes it again, empty)"
         return f"folder {row.name!r} has no directory"
     return f"folder {row.name!r}: {FOLDER_FILE} is missing or damaged in its directory {row.directory or '.'!r}"
 
