@@ -45,14 +45,12 @@ class UndoFailedError(Exception):
     """The disk failed twice, in an operation and in undoing it: the whole batch is given up."""
 
 
-def _attempted(undo: Callable[[], object]) -> OSError | None:
-    """What kept it from being undone; what is gone already is."""
+def _attempted(undo: Callable[[], object], *, may_be_gone: bool = True) -> OSError | None:
+    """What kept it from being undone; what is gone already is, where it `may_be_gone`."""
     try:
         undo()
-    except FileNotFoundError:
-        return None
     except OSError as error:
-        return error
+        return None if may_be_gone and isinstance(error, FileNotFoundError) else error
     return None
 
 
@@ -99,6 +97,7 @@ class Transaction:
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
         self._undoing: list[_Step] = []
+        self._uncut: OSError | None = None  # why a line stays in its journal, and all that came before it
         self._taken_back: set[int] = set()  # directories whose undone names no sync has covered yet
         self._later: list[Callable[[], None]] = []
         self._unsaved = False  # rows of folders wait for the commit
@@ -242,19 +241,21 @@ class Transaction:
 
     def _undo(self, links: int, steps: int) -> None:
         """The last first: a journal lies where it was written once its folder has its name back. A removal that stays
-        written must keep the new names of what it removed (a move): where a line cannot be cut off any more the names
-        made before it stay too, and the next writer completes what the journal tells."""
-        failed: OSError | None = None
-        while len(self._undoing) > steps:
+        written must keep the new names of what it removed (a move), and the folder that these are in: where a line
+        cannot be cut off any more all that came before it stays too, whoever else gives up, and the next writer
+        completes what the journal tells."""
+        failed: OSError | None = self._uncut
+        while len(self._undoing) > steps and self._uncut is None:
             step = self._undoing.pop()
             failed = self._unlink(step.links) or failed
+            error = _attempted(step.undo, may_be_gone=not step.line)
             if step.line:
-                self._cut(step.undo)
-            else:
-                failed = _attempted(step.undo) or failed
+                self._uncut = error
+            failed = error or failed
             if step.synced is not None:
                 self._taken_back.add(step.synced)
-        failed = self._unlink(links) or failed
+        if self._uncut is None:
+            failed = self._unlink(links) or failed
         if failed is not None:  # the next writer must look: a folder left behind would be in everybody's way
             raise UndoFailedError(str(failed)) from failed
 
@@ -266,13 +267,6 @@ class Transaction:
             failed = _attempted(partial(self.fs.unlink, where, name)) or failed
             self._taken_back.add(where)
         return failed
-
-    def _cut(self, undo: Callable[[], object]) -> None:
-        try:
-            undo()
-        except OSError as error:
-            self._linked.clear()
-            raise UndoFailedError(str(error)) from error
 
     def pause(self) -> None:
         """Commit what a rebuild has so far; it is found again if the rest is cut off."""

@@ -57,6 +57,7 @@ FAULTS = {
     "EDQUOT": Fault(errno.EDQUOT, GROWS, (), ("storage-full",)),
     "EMFILE": Fault(errno.EMFILE, OPENS, ("xOpen",), ("storage",)),
     "failing sync": Fault(errno.EIO, SYNCS, ("xSync",), ("storage",)),
+    "bad journal": Fault(errno.EIO, ("sync_data", "truncate"), (), ("storage",)),  # as over a bad sector
 }
 
 
@@ -179,6 +180,11 @@ async def _rename(_store: MaildirStore, account: AccountStore) -> None:
     await account.rename("D", "Z")
 
 
+async def _rename_inbox(_store: MaildirStore, account: AccountStore) -> None:
+    """Its mail moves to a folder that is made for it."""
+    await account.rename("INBOX", "Z")
+
+
 async def _delete(_store: MaildirStore, account: AccountStore) -> None:
     await account.delete("D/e")
 
@@ -202,6 +208,7 @@ OPERATIONS: dict[str, Operation] = {
     "flags": _flags,
     "create": _create,
     "rename": _rename,
+    "rename INBOX": _rename_inbox,
     "delete": _delete,
     "move with a flush": _flushed(_move),
     "expunge with a flush": _flushed(_expunge),
@@ -284,7 +291,7 @@ async def _while_failing(
     """Reading works whatever fails; a refused change shows nothing, or, where its undo failed, too, nothing but itself
     (`half`)."""
     try:
-        now = await look(account)
+        now = await _seen(account, before, half)
     except StorageError as error:  # without a descriptor nothing can be opened, and that is what is said
         return [] if "Too many open files" in str(error.fields) else [f"cannot be read: {error.fields}"]
     lines = _beyond(operation, before, now)
@@ -301,6 +308,16 @@ async def _while_failing(
                 if "Too many open files" not in str(error.fields):
                     lines.append(f"UID {uid} cannot be read: {error!r} {error.fields}")
     return lines
+
+
+async def _seen(account: AccountStore, before: Found, half: bool) -> Found:
+    """A folder that was refused and is there all the same has mail that the index cannot be told of."""
+    try:
+        return await look(account)
+    except StorageError:
+        if not half:
+            raise
+    return await look(account, before.folders)
 
 
 def _visible(found: Found) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,9 +38,12 @@ class Found:
     subscriptions: tuple[str, ...] = ()
 
 
-async def look(account: AccountStore) -> Found:
+async def look(account: AccountStore, among: Container[str] | None = None) -> Found:
+    """`among`: ids of the only folders that are looked into."""
     found = Found(subscriptions=tuple(sorted(await account.subscriptions())))
     for folder in await account.folders():
+        if among is not None and folder.id not in among:
+            continue
         found.folders[folder.id] = folder
         mailbox = await account.mailbox(folder.name)
         async for batch in mailbox.rows(WHOLE, COLUMNS):
