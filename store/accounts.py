@@ -23,7 +23,7 @@ from store import batch, catalog, floors, layout, leftovers, newcomers, outside,
 from store.catalog import FolderRow
 from store.entry import Entry, Key
 from store.faults import IndexDamagedError, translated, whole
-from store.flush import flush, forget_deliveries
+from store.flush import flush, forget_deliveries, something_waits
 from store.flusher import Flusher
 from store.handle import Handle, Tools
 from store.importing import Imports
@@ -357,6 +357,7 @@ def _load(handle: Handle) -> None:
     try:
         with translated():
             batch.reload(handle)
+            handle.dirty = handle.dirty or something_waits(handle.writer)  # whoever left it may be dead
     except IndexDamagedError as error:
         log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
         batch.reload(handle, damaged=True)

@@ -15,6 +15,7 @@ from core.errors import NotFoundError
 from store import catalog, folders, journal
 from store.catalog import FolderRow
 from store.faults import FULL
+from store.index import Connection
 from store.names import KEYWORD_LETTERS, with_letters
 from store.scan import scan_folder
 from store.schema import UID_BITS, UID_MASK, UNOPENED, unsigned
@@ -31,16 +32,17 @@ _Waiting = tuple[int, str, int, int]  # key, file name, flags, keywords
 def flush(transaction: Transaction) -> None:
     """One turn; `transaction.unfinished` tells that another is needed. On the event loop where the index is only to be
     synced, as after deliveries (`store.light`)."""
-    if transaction.handle.grown or _something_waits(transaction):
+    if transaction.handle.grown or something_waits(transaction.db):
         transaction.may_wait()
     _compact_journals(transaction)
     letters, files = _write_letters(transaction), _unlink(transaction)
     transaction.unfinished = transaction.unfinished or letters or files
 
 
-def _something_waits(transaction: Transaction) -> bool:
+def something_waits(db: Connection) -> bool:
+    """For names, or to be unlinked: also what a process left that was killed. Some microseconds."""
     return bool(
-        transaction.db.value(
+        db.value(
             "SELECT EXISTS (SELECT 1 FROM messages INDEXED BY messages_unwritten WHERE unwritten) "
             "OR EXISTS (SELECT 1 FROM doomed)"
         )

@@ -15,7 +15,7 @@ import core.log
 from core.errors import MailError, of_one
 from store.entry import Entry, Key
 from store.faults import of_accounts, whole
-from store.flush import flush
+from store.flush import flush, something_waits
 from store.handle import Handle
 from store.lockfile import WAIT
 from store.syncs import Syncs
@@ -98,7 +98,7 @@ class Flusher:
             del self._under_way[key]
 
     async def _flush_now(self, key: Key, entry: Entry) -> None:
-        if not entry.handle.dirty and entry.handle.is_current():
+        if self._entries.get(key) is entry and _is_only_unsynced(entry.handle):
             await self._sync_index(entry.handle)
             return
         for _ in range(TURNS):
@@ -118,6 +118,14 @@ class Flusher:
                 await self._syncs.begin_data(wal)
             finally:
                 handle.fs.close(wal)
+
+
+def _is_only_unsynced(handle: Handle) -> bool:
+    """What a process left that was killed is for whoever writes next, as we did. Raises StorageError."""
+    if handle.dirty or not handle.is_current():
+        return False
+    with whole():
+        return not something_waits(handle.reader)
 
 
 def _failed(entry: Entry, error: MailError) -> None:

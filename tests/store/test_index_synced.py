@@ -7,6 +7,7 @@ import fcntl
 import os
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 from core.clock import ManualClock
 from store import index
 from store.entry import Entry
+from store.flusher import FLUSH_TOGETHER
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.types import Flag
@@ -160,3 +162,56 @@ async def test_p5_flags_set_beside_deliveries_are_written_into_names(store: Mail
     await deliver(store, MAIRIE, 3)
     await store.flush()
     assert sum(path.name.endswith(":2,S") for path in cur(data, MAIRIE)) == 1
+
+
+async def _left_by_a_killed_process(data: Path, clock: ManualClock) -> None:
+    """A flag that is in no name yet, and a file that is to be unlinked."""
+    other = MaildirStore(data, clock=clock)
+    await other.open()
+    inbox = await inbox_of(other)
+    await inbox.store_flags([(1, 1)], add=Flag.SEEN)
+    await inbox.expunge([(2, 2)], only_deleted=False)
+    handle = opened(other).handle
+    handle.dirty = handle.touched = False  # closing it does no more than the kernel would
+    await other.close()
+
+
+async def test_p5_what_a_killed_process_left_is_brought_to_the_disk_after_the_next_delivery(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    """Cause: a delivery's turn of the flusher looked for nothing, and flags would have been lost with the index."""
+    await deliver(store, MAIRIE, 2)
+    await _left_by_a_killed_process(data, clock)
+    await deliver(store, MAIRIE, 3)
+    await store.flush()
+    assert sorted(path.name.rpartition(",")[2] for path in cur(data, MAIRIE)) == ["", "S"]
+
+
+async def test_p5_what_a_killed_process_left_is_brought_to_the_disk_by_who_opens_the_account(
+    store: MaildirStore, data: Path, clock: ManualClock
+) -> None:
+    await deliver(store, MAIRIE, 2)
+    await _left_by_a_killed_process(data, clock)
+    reader = MaildirStore(data, clock=clock)
+    await reader.open()
+    await (await inbox_of(reader)).snapshot()
+    await reader.flush()
+    assert [path.name.rpartition(",")[2] for path in cur(data, MAIRIE)] == ["S"]
+    await reader.close()
+
+
+async def test_an_account_that_is_closed_meanwhile_is_left_to_its_closing(
+    store: MaildirStore, disk: WatchedDisk
+) -> None:
+    """Its descriptors may be somebody else's by then."""
+    accounts, flusher = store._open_accounts, store._open_accounts.flusher
+    await deliver(store, MAIRIE, 2)
+    async with AsyncExitStack() as turns:
+        for _ in range(FLUSH_TOGETHER):
+            await turns.enter_async_context(flusher._turns)
+        flushing = asyncio.create_task(flusher.flush_all())
+        await asyncio.sleep(0)
+        entry = accounts._open.pop((MAIRIE.domain, MAIRIE.local))
+    await flushing
+    assert disk.synced == []
+    accounts._open[MAIRIE.domain, MAIRIE.local] = entry
