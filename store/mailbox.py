@@ -170,7 +170,9 @@ class FolderView:
                 except StorageError:
                     if (other := await self._renamed(directory, name)) is None:
                         raise
-                    return self._open_named((await self._entry()).handle, directory, other)
+                    entry = await self._entry()
+                    with of_message(partial(entry.handle.tell_unread, other)):
+                        return self._open_named(entry.handle, directory, other)
         raise NotFoundError("the message is gone", code="no-message")
 
     async def _renamed(self, directory: str, name: str) -> str | None:
