@@ -32,7 +32,6 @@ class BodyVerification(Protocol):
 
 
 V = TypeVar("V", bound=BodyVerification)
-V_contra = TypeVar("V_contra", bound=BodyVerification, contravariant=True)
 
 
 class Authenticator(Protocol[V]):

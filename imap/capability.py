@@ -5,7 +5,6 @@ The extensions are announced before login as well: clients that keep the first l
 
 from __future__ import annotations
 
-from directory import sasl
 from imap.session import Session
 from imap.types import State
 
@@ -75,7 +74,6 @@ LOGGED_IN = (
     "QUOTASET",  # RFC 9208 4.1.3, to whom it was granted
     "COMPRESS=DEFLATE",  # RFC 4978; not before login: a password's length is nobody's business
 )
-MECHANISMS = tuple(sasl.MECHANISMS)  # all there are; which of them are offered, the directory says
 
 
 def mechanisms(session: Session) -> tuple[str, ...]:

@@ -38,10 +38,6 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
-def known(name: str) -> bool:
-    return _normal(name) in _TABLE or _normal(name) in ("us-ascii", "ascii")
-
-
 def decode(data: bytes, name: str = "") -> str:
     """Text of `data`; never raises. US-ASCII, an unknown or a missing name: UTF-8 when it is, else Windows-1252."""
     codec = _TABLE.get(_normal(name))

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-import core.log
 from store import recover, structure
 from store.batch import Batch, committed, fail_all, perform
 from store.faults import IndexDamagedError, translated
@@ -26,8 +25,6 @@ from store.syncs import Syncing, Syncs
 from store.transaction import NeedsThreadError, Transaction
 from store.trust import Trust
 from store.types import Hint
-
-log = core.log.get(__name__)
 
 MOST = 16  # operations, for the sake of everybody else on the loop
 SOON = 0.1  # seconds a lock is looked at before a thread waits for it

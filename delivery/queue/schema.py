@@ -169,7 +169,7 @@ Index("queue_of_domain", recipient.c.domain, recipient.c.state)
 OWING = "owed != ''"  # as it stands in the index: SQLite does not use it for a parameter
 Index("queue_owed", recipient.c.owed, sqlite_where=text(OWING), postgresql_where=text(OWING))
 
-# What was accepted and what became of it, for people who ask (`tracing`). Kept for `delivery.trace_days`.
+# What was accepted and what became of it, for people who ask (`tracing`). Kept for `delivery.trace`.
 trace = Table(
     "queue_trace",
     metadata,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -41,7 +42,7 @@ from delivery.queue import backlog as backlogs
 from delivery.queue.backlog import Backlog
 from delivery.queue.leases import NONE, Lease, Looks
 from delivery.queue.rows import NewMessage, NewRecipient
-from delivery.types import Picked, QueuedMessage, Result, ResultKind
+from delivery.types import Action, Picked, QueuedMessage, Result, ResultKind
 from message.content import BytesContent
 from tests.fakes.postgres import running
 
@@ -77,7 +78,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert (await run(lambda c: allowance.charge(c, "acc", four, rules, NOW))).answer is allowance.Answer.DAILY
     assert not await run(lambda c: allowance.unlock(c, "acc"))
     for reason in (holds.Hold.LOCK, holds.Hold.SUSPENSION):
-        await run(lambda c, reason=reason: holds.hold_accounts(c, ["acc"], reason))  # type: ignore[misc]  # bound here
+        await run(partial(holds.hold_accounts, account_ids=["acc"], reason=reason))
     to_hold = NewMessage("q0", None, BytesContent(HEAD), (NewRecipient(parse("x@held.test")),), account_id="acc")
     await run(lambda c: entering.enqueue(c, to_hold, now=NOW, lease=NONE))
     await run(lambda c: holds.free_accounts(c, ["acc"], holds.Hold.LOCK))
@@ -126,7 +127,7 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
 
     for ahead, back in ((50.0, 0.0), (50.0, 0.0), (40.0, 10.0), (40.0, 0.0)):
         stand = planning.Stand("m", "b", ahead)
-        assert await run(lambda c, stand=stand: planning.replan(c, stand, NOW)) == back  # type: ignore[misc]  # bound here
+        assert await run(partial(planning.replan, stand=stand, now=NOW)) == back
 
     [debt] = await run(lambda c: reports.debts(c, NOW))
     report = NewMessage("r1", None, BytesContent(HEAD), (NewRecipient(parse("a@one.test"), "o1", local=True),))
@@ -141,8 +142,10 @@ async def test_every_operation_of_the_queue(engine: AsyncEngine) -> None:
     assert await run(lambda c: picking.part(c, "o1", Picked(domain="late.test", held=False), "drop", "", newest)) == [
         "q1"
     ]
-    for action in ("hold", "retry", "release", "drop"):
-        gone = await run(lambda c, a=action: picking.act(c, None, Picked(domain="late.test"), ["q1"], a, NOW))  # type: ignore[misc]  # bound here
+    late = partial(picking.act, organisation_id=None, picked=Picked(domain="late.test"), queue_ids=["q1"], now=NOW)
+    actions: tuple[Action, ...] = ("hold", "retry", "release", "drop")
+    for action in actions:
+        gone = await run(partial(late, action=action))
     assert gone == [("q1", "a@one.test", "x@late.test", "o1")]
     shapes = await run(lambda c: picking.shape(c, "o1", "domain", NOW + 600))
     assert [(item.name, item.total, item.counts[2]) for item in shapes] == [("", 1, 1), ("gone.test", 1, 1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from email import message_from_bytes
+from functools import partial
 
 from core.address import parse
 from core.envelope import Dsn
@@ -137,7 +138,7 @@ async def test_a_late_message_is_announced_once_and_returned_at_the_end_of_its_l
         queue_id = await put(world, "x@far.test")
         # The clock alone makes an attempt due, and exactly one, because it stands still meanwhile.
         for attempt, hours in enumerate((5, 5, 120), 1):
-            await until(lambda n=attempt: tried(world, queue_id, n))  # type: ignore[misc]  # bound above
+            await until(partial(tried, world, queue_id, attempt))
             if attempt == 3:
                 await until(lambda: world.store.inbox("maire@ville.test"))
             world.clock.advance(hours * 3600)

@@ -24,6 +24,10 @@ AUTHORITY = trustme.CA()
 ISSUED = AUTHORITY.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)  # without forward secrecy there is RSA only
 
 
+def contexts(tls: ServerTls) -> Callable[[], ssl.SSLContext]:
+    return lambda: tls.context
+
+
 @contextlib.asynccontextmanager
 async def doors(path: Path, count: int = 1, *, limits: Limits | None = None) -> AsyncIterator[list[tuple[int, int]]]:
     """For each of `count` servers the ports with STARTTLS and with TLS from the first octet."""
@@ -36,7 +40,7 @@ async def doors(path: Path, count: int = 1, *, limits: Limits | None = None) -> 
         server, tls = Server(world.services), ServerTls(chain, key, alpn="imap")
         pair = World._socket(), World._socket()
         for sock, mode in zip(pair, (Mode.STARTTLS, Mode.IMPLICIT), strict=True):
-            server.serve(sock, mode, lambda tls=tls: tls.context)  # type: ignore[misc]  # bound here, not later
+            server.serve(sock, mode, contexts(tls))
         servers.append(server)
         ports.append((pair[0].getsockname()[1], pair[1].getsockname()[1]))
     try:

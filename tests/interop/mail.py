@@ -96,6 +96,13 @@ def await_mark(world: Installed, user: str, mark: str, folder: str = "INBOX") ->
     return find(world, user, mark, folder)[0]
 
 
+def part(message: EmailMessage, number: int) -> EmailMessage:
+    """Of a multipart."""
+    found = list(message.iter_parts())[number]
+    assert isinstance(found, EmailMessage)
+    return found
+
+
 def parsed(raw: bytes) -> EmailMessage:
     message = email.message_from_bytes(raw, policy=email.policy.default)
     assert isinstance(message, EmailMessage)

@@ -23,7 +23,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.interop.mail import Marked, await_mark, body, find, marked, parsed
+from tests.interop.mail import Marked, await_mark, body, find, marked, parsed, part
 from tests.interop.sender import HOME, PASSWORD, Sender
 from tests.peers.cutter import Cutter, cutter
 from tests.peers.dns import mail_zone, unbound
@@ -179,7 +179,7 @@ def test_what_requires_tls_comes_back_from_who_does_not_carry_that_on(place: Rep
     message = place.sent("dane.test", "REQUIRETLS")
     raw = await_mark(place, WRITER, message.mark)
     report = parsed(raw)
-    status = report.get_payload()[1].as_bytes()  # type: ignore[index,union-attr]  # of a multipart
+    status = part(report, 1).as_bytes()
     assert b"Status: 5.7.30" in status
     assert b"Final-Recipient: rfc822; bob@dane.test" in status
     assert body(message.raw)[:40] not in raw

@@ -51,7 +51,7 @@ class Model:
         if verb in ("EHLO", "HELO"):
             if not argument:
                 return "50"
-            self.__init__(True, verb == "EHLO")  # type: ignore[misc]  # begins anew
+            vars(self).update(vars(Model(True, verb == "EHLO")))  # begins anew
             return "25"
         if verb == "MAIL":
             return self._mail(argument)
