@@ -15,8 +15,9 @@ from core.errors import NotFoundError
 from store import catalog, folders, journal
 from store.catalog import FolderRow
 from store.faults import FULL
+from store.fsops import FileSystem
 from store.index import Connection
-from store.names import KEYWORD_LETTERS, with_letters
+from store.names import KEYWORD_LETTERS, spare_names, with_letters
 from store.scan import scan_folder
 from store.schema import UID_BITS, UID_MASK, UNOPENED, unsigned
 from store.transaction import Transaction
@@ -89,29 +90,50 @@ def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Wai
     ]
     if lines:
         transaction.journal(row, lines)
-    directory = transaction.cur(row)
-    done: list[tuple[str, int]] = []
-    missing = False
-    for key, name, flags, bits in waiting:
-        new = with_letters(name, flags, bits)
-        try:
-            if new == name:
-                done.append((new, key))
-            elif transaction.fs.exists(directory, new):  # a copy made by hand: never overwritten
-                missing = True
-            else:
-                transaction.fs.rename(directory, name, directory, new)
-                transaction.on_failure(partial(transaction.fs.rename, directory, new, directory, name), directory)
-                done.append((new, key))
-        except FileNotFoundError:
-            missing = True
-    transaction.sync(directory)
-    transaction.db.many("UPDATE messages SET name = ?, unwritten = 0 WHERE key = ?", done)
-    if missing:  # somebody renamed or removed files under us
+    left = _rename(transaction, row, waiting)
+    if left:  # somebody renamed or removed files under us, or put one in the way, which is given another place first
         scan_folder(transaction, row.id, Trust.WHOLE)
         row = transaction.folder(row.id)
+        _rename(transaction, row, _still(transaction, left), spare=True)
     if not transaction.db.value("SELECT EXISTS (SELECT 1 FROM messages WHERE folder = ? AND unwritten)", (row.number,)):
         _tell_named(transaction, row)
+
+
+def _rename(transaction: Transaction, row: FolderRow, waiting: Sequence[_Waiting], *, spare: bool = False) -> list[int]:
+    """The keys of those that were not. `spare`: they may get a name beside the usual one."""
+    directory = transaction.cur(row)
+    done: list[tuple[str, int]] = []
+    left: list[int] = []
+    for key, name, flags, bits in waiting:
+        new = _free(transaction.fs, directory, name, with_letters(name, flags, bits), spare=spare)
+        try:
+            if new and new != name:
+                transaction.fs.rename(directory, name, directory, new)
+                transaction.on_failure(partial(transaction.fs.rename, directory, new, directory, name), directory)
+        except FileNotFoundError:
+            new = ""
+        if new:
+            done.append((new, key))
+        else:
+            left.append(key)
+    transaction.sync(directory)
+    transaction.db.many("UPDATE messages SET name = ?, unwritten = 0 WHERE key = ?", done)
+    return left
+
+
+def _free(fs: FileSystem, directory: int, name: str, new: str, *, spare: bool) -> str:
+    """What `name` is to become; "" where something is in the way: a copy made by hand is never overwritten."""
+    if new == name or not fs.exists(directory, new):
+        return new
+    others = spare_names(new) if spare else ()
+    return next((other for other in others if not fs.exists(directory, other)), "")
+
+
+def _still(transaction: Transaction, keys: Sequence[int]) -> list[_Waiting]:
+    """Those that have letters to get after a look at the folder."""
+    asked = "SELECT key, name, flags, keywords FROM messages WHERE key = ? AND unwritten"
+    found = [item for item in (transaction.db.one(asked, (key,)) for key in keys) if item is not None]
+    return [(key, name, flags, unsigned(bits)) for key, name, flags, bits in found]
 
 
 def _tell_named(transaction: Transaction, row: FolderRow) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
@@ -114,6 +115,7 @@ _SYSTEM = tuple("".join(letter for letter, bit in _FLAG_ORDER if flags & bit) fo
 _BITS = dict(_FLAG_ORDER)
 KEYWORD_LETTERS = 26
 BELIEVED = 1 << 31  # UIDs from here on are believed below the folder's floor alone: RFC 9051 2.3.1.1 has 2^32 of them
+_UNUSED = "ABCEGHIJKLMNOQUVWXYZ"  # of the capitals; "P" is other programs'
 _KEYWORDS_IN_NAME = (1 << KEYWORD_LETTERS) - 1
 _FILE = re.compile(
     r"(?P<saved>\d{1,12})\.M(?P<unique>[0-9A-Za-z]{1,60})\.beffroi,U=(?P<uid>[1-9]\d{0,9}),S=(?P<size>\d{1,15})"
@@ -187,6 +189,15 @@ def with_letters(name: str, flags: int, keywords: int) -> str:
     base, _, old = name.partition(":2,")
     others = read_letters(old)[2]
     return f"{base}:2,{letters(flags, keywords, others)}"
+
+
+def spare_names(name: str) -> Iterator[str]:
+    """Others that tell the same, with a letter that nobody knows, for a name that somebody else's file has."""
+    base, _, told = name.partition(":2,")
+    flags, keywords, others = read_letters(told)
+    for letter in _UNUSED:
+        if letter not in others:
+            yield f"{base}:2,{letters(flags, keywords, others + letter)}"
 
 
 def parse(name: str) -> FileName | None:

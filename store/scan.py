@@ -89,6 +89,7 @@ class _Scan:
         self._misnumbered: list[tuple[FileName, str]] = []
         self._new: dict[int, str] = {}  # by UID; a hundred thousand names taken apart make the collector stop everybody
         self._seen: set[int] = set()
+        self._adopted: dict[int, str] = {}  # of these, the names whose letters were
         self._leftovers: set[int] = set()
 
     def _first_modseq(self) -> int:
@@ -123,7 +124,7 @@ class _Scan:
         elif made.uid in self.told.removed:
             self._remove_leftover(made.uid, name)
         elif made.uid in self._seen or made.uid in self._new:
-            self._misnumbered.append((made, name))
+            self._misnumbered.append(self._lesser(made, name))
         elif made.uid in self.known and _base(self.known[made.uid].name) == made.base:
             self._adopt_letters(self.known[made.uid], made, name)
         elif self._was_expunged(made.uid) or (made.uid in self.known and self._believes_rows):
@@ -133,6 +134,24 @@ class _Scan:
             self._misnumbered.append((made, name))
         else:
             self._new[made.uid] = name
+
+    def _lesser(self, made: FileName, name: str) -> tuple[FileName, str]:
+        """Of two files under one UID the one that cannot keep it: the second, unless the first can be no message."""
+        first = self._new.get(made.uid) or self._adopted.get(made.uid, "")
+        if not first or not self._is_odd(made.size, first):
+            return made, name
+        if made.uid in self._new:
+            self._new[made.uid] = name
+        else:
+            self._adopt_letters(self.known[made.uid], made, name)
+        return parse(first) or made, first
+
+    def _is_odd(self, size: int, name: str) -> bool:
+        try:
+            status = self.transaction.fs.stat(self.transaction.cur(self.row), name)
+        except OSError:  # who reads it is told
+            return False
+        return bool(odd.stranger(status, self.transaction.handle.owner)) or status.st_size != size
 
     @property
     def _named(self) -> int:
@@ -159,6 +178,7 @@ class _Scan:
         bits = others | made.keywords & self._named
         unwritten = self._believes_rows and others != journalled
         self._seen.add(item.uid)
+        self._adopted[item.uid] = name
         self.transaction.db.run(
             "UPDATE messages SET name = ?, flags = ?, keywords = ?, modseq = ?, unwritten = ? WHERE key = ?",
             (name, made.flags, signed(bits), self.modseq, unwritten, key(self.row.number, item.uid)),
