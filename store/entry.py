@@ -17,3 +17,5 @@ class Entry:
     writer: Writer
     used: float  # the loop's time of the last use
     failing: MailError | None = None  # why the last flush failed
+    kept_since: float | None = None  # the loop's time since when all of them did because somebody keeps the account
+    told: str = ""  # the reason that is in the log

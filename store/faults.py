@@ -57,10 +57,12 @@ class IndexDamagedError(Exception):
 
 
 def storage_error(error: OSError | apsw.Error) -> StorageError:
-    """`code` is "storage-full" or "storage"; the public text names no path."""
+    """`code` is "storage-full", "storage-busy" or "storage"; the public text names no path."""
     full = isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno in FULL)
     if full:
         return StorageError("insufficient storage", code="storage-full", cause=str(error))
+    if isinstance(error, apsw.BusyError):  # another program has the index
+        return StorageError("the mailbox is busy", code="storage-busy", cause=str(error))
     return StorageError("storage failed", code="storage", cause=f"{type(error).__name__}: {error}")
 
 

@@ -26,6 +26,8 @@ FLUSH_EVERY = 1.0  # seconds a flag change may exist in the index alone (promise
 TURNS = 100  # of one account before the others get theirs
 FLUSH_TOGETHER = 4  # accounts flushed at once
 FLUSH_AGAIN = 0.2  # seconds between tries of one that fails, where somebody waits for it
+BUSY = "storage-busy"  # the code of what somebody keeps: another process, an operation of ours
+BUSY_LASTS = 60.0  # seconds after which that is told
 FLUSH_PATIENCE = 1.0  # seconds a flush keeps its turn while it has not begun: who keeps its lock may be stopped
 
 
@@ -92,7 +94,7 @@ class Flusher:
             _failed(entry, error)
         except Exception as error:  # a bug met in one account must not keep the others' flags from the disk
             entry.handle.dirty = True
-            entry.failing = of_one(error)
+            entry.failing, entry.told = of_one(error), repr(error)
             log.exception("store-flush-failed", account=entry.handle.ref.id)
         finally:
             del self._under_way[key]
@@ -129,9 +131,17 @@ def _is_only_unsynced(handle: Handle) -> bool:
 
 
 def _failed(entry: Entry, error: MailError) -> None:
-    """It is tried each second: told when the reason is another one."""
-    if entry.failing is None or _cause(error) != _cause(entry.failing):
+    """It is tried each second: told when the reason is another one. That somebody keeps the account is ordinary where
+    much is done, and ends by itself: it is told once it lasts."""
+    now = asyncio.get_running_loop().time()
+    if error.code != BUSY:
+        entry.kept_since = None
+    elif entry.kept_since is None:
+        entry.kept_since = now
+    lasts = entry.kept_since is None or now - entry.kept_since >= BUSY_LASTS
+    if lasts and _cause(error) != entry.told:
         log.warning("store-flush-failed", account=entry.handle.ref.id, code=error.code, **error.fields)
+        entry.told = _cause(error)
     entry.failing = error
 
 
@@ -140,6 +150,6 @@ def _cause(error: MailError) -> str:
 
 
 def _succeeded(entry: Entry) -> None:
-    if entry.failing is not None:
+    if entry.told:
         log.info("store-flush-recovered", account=entry.handle.ref.id)
-        entry.failing = None
+    entry.failing, entry.kept_since, entry.told = None, None, ""

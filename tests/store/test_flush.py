@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
+from structlog.testing import capture_logs
 
 from core.clock import ManualClock
 from core.errors import StorageError
@@ -108,3 +112,49 @@ async def test_f149_a_full_disk_keeps_flags_from_no_name_and_files_from_no_unlin
     assert [row.flags for row in await all_rows(inbox)] == [Flag.SEEN | Flag.FLAGGED]
     assert await store.verify(None) == []
     await store.close()
+
+
+@contextlib.contextmanager
+def _lock_kept(root: Path) -> Iterator[None]:
+    """As a process does that has much to do, or was stopped."""
+    with (root / "beffroi.lock").open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _index_kept(root: Path) -> Iterator[None]:
+    """As another program does."""
+    operator = apsw.Connection(str(root / "index.db"), flags=apsw.SQLITE_OPEN_READWRITE)
+    operator.execute("BEGIN IMMEDIATE")
+    yield
+    operator.close()
+
+
+@pytest.mark.parametrize("kept", [_lock_kept, _index_kept], ids=["the lock", "the index"])
+@pytest.mark.parametrize("lasts", [False, True])
+async def test_f156_an_account_that_somebody_keeps_is_flushed_later_and_told_once_it_lasts(
+    store: MaildirStore,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: Callable[[Path], contextlib.AbstractContextManager[None]],
+    lasts: bool,
+) -> None:
+    """Each try was told as if the disk were away, at once, on a machine with much to do."""
+    monkeypatch.setattr("store.writer.IN_THREAD", 0.05)
+    monkeypatch.setattr("store.index.BUSY_MS", 50)
+    monkeypatch.setattr("store.flusher.FLUSH_PATIENCE", 0.2)
+    monkeypatch.setattr("store.flusher.BUSY_LASTS", 0.01 if lasts else 60)
+    await deliver(store, MAIRIE, 1)
+    await store.flush()
+    await (await inbox_of(store)).store_flags([(1, 1)], add=Flag.SEEN)
+    flusher = store._open_accounts.flusher
+    with capture_logs() as logs:
+        with kept(data / "domains/mairie.test/maire"):
+            for _ in range(3):
+                await flusher.flush_all()
+            assert flusher.has_work
+        await store.flush()
+    told = [(line["event"], line["log_level"]) for line in logs if line["event"].startswith("store-")]
+    assert told == ([("store-flush-failed", "warning"), ("store-flush-recovered", "info")] if lasts else [])
+    assert [path.name[-3:] for path in cur(data, MAIRIE)] == ["2,S"]
