@@ -389,15 +389,20 @@ def _close_handle(handle: Handle) -> None:
 
 
 def last_flush(handle: Handle, generation: int) -> None:
-    """All that waits to be written into names. Under the account lock."""
+    """All that waits to be written into names. Under the account lock. Raises OSError where the disk is too full for
+    some of it, with all else done."""
 
-    def work(transaction: Transaction) -> bool:
-        flush(transaction)
+    def work(transaction: Transaction) -> tuple[bool, OSError | None]:
+        full = flush(transaction)
         forget_deliveries(transaction)
-        return transaction.unfinished
+        return transaction.unfinished, full
 
-    while performed(handle, generation, work):
+    unfinished, full = True, None
+    while unfinished:
+        unfinished, full = performed(handle, generation, work)
         generation += 1
+    if full is not None:
+        raise full
 
 
 def performed(handle: Handle, generation: int, work: Callable[[Transaction], T]) -> T:

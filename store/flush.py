@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from core.errors import NotFoundError
@@ -30,14 +30,17 @@ DELIVERIES_KEPT = 8 * 86_400  # longer than any queue's life
 _Waiting = tuple[int, str, int, int]  # key, file name, flags, keywords
 
 
-def flush(transaction: Transaction) -> None:
-    """One turn; `transaction.unfinished` tells that another is needed. On the event loop where the index is only to be
-    synced, as after deliveries (`store.light`)."""
+def flush(transaction: Transaction) -> OSError | None:
+    """One turn; `transaction.unfinished` tells that another is needed. What is given is why some flags wait: the disk
+    has no room for what the journal is to tell of them. All else is done. On the event loop where the index is only to
+    be synced, as after deliveries (`store.light`)."""
     if transaction.handle.grown or something_waits(transaction.db):
         transaction.may_wait()
     _compact_journals(transaction)
-    letters, files = _write_letters(transaction), _unlink(transaction)
-    transaction.unfinished = transaction.unfinished or letters or files
+    full = _write_letters(transaction)
+    files = _unlink(transaction)
+    transaction.unfinished = transaction.unfinished or files
+    return full
 
 
 def something_waits(db: Connection) -> bool:
@@ -59,44 +62,60 @@ def _compact_journals(transaction: Transaction) -> None:
             with contextlib.suppress(NotFoundError):  # deleted meanwhile
                 row = transaction.folder(grown.pop())
                 if row.changed > UNOPENED:
-                    folders.compact_journal(transaction, row)
+                    _compact(transaction, row)
 
 
-def _write_letters(transaction: Transaction) -> bool:
-    rows = transaction.db.all(
-        "SELECT m.key, m.name, m.flags, m.keywords FROM folders f JOIN messages m INDEXED BY messages_unwritten "
-        "ON m.folder = f.number AND m.unwritten WHERE f.changed > ? LIMIT ?",
-        (UNOPENED, LETTERS_PER_TURN),
-    )
-    by_folder: dict[int, list[_Waiting]] = defaultdict(list)
-    for key, name, flags, bits in rows:
-        by_folder[key >> UID_BITS].append((key, name, flags, unsigned(bits)))
-    for number, waiting in by_folder.items():
-        _rename_all(transaction, _row(transaction, number), waiting)
-    return len(rows) == LETTERS_PER_TURN
+def _write_letters(transaction: Transaction) -> OSError | None:
+    """Folders whose journal the disk has no room for wait, and keep no other from its turn."""
+    full: dict[int, OSError] = {}
+    while True:
+        rows = transaction.db.all(
+            "SELECT m.key, m.name, m.flags, m.keywords FROM folders f JOIN messages m INDEXED BY messages_unwritten "  # noqa: S608 - numbers
+            f"ON m.folder = f.number AND m.unwritten WHERE f.changed > ? AND f.number NOT IN ({_listed(full)}) LIMIT ?",
+            (UNOPENED, LETTERS_PER_TURN),
+        )
+        by_folder: dict[int, list[_Waiting]] = defaultdict(list)
+        for key, name, flags, bits in rows:
+            by_folder[key >> UID_BITS].append((key, name, flags, unsigned(bits)))
+        found = {number: _rename_all(transaction, _row(transaction, number), by_folder[number]) for number in by_folder}
+        refused = {number: error for number, error in found.items() if error is not None}
+        if not refused:
+            transaction.unfinished = transaction.unfinished or len(rows) == LETTERS_PER_TURN
+            return next(iter(full.values()), None)
+        full |= refused
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def _row(transaction: Transaction, number: int) -> FolderRow:
     return transaction.folder(str(transaction.db.value("SELECT id FROM folders WHERE number = ?", (number,))))
 
 
-def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Waiting]) -> None:
-    """Journal what letters cannot say, rename, sync the folder, tell the rows, then journal how far the names go."""
+def _rename_all(transaction: Transaction, row: FolderRow, waiting: Sequence[_Waiting]) -> OSError | None:
+    """Journal what letters cannot say, rename, sync the folder, tell the rows, then journal how far the names go. An
+    error where the disk has no room for the first, without which nothing was done.
+
+    A flag that was set, taken back and set again leaves the name that it had: a row of the time between would count as
+    newer than that name, were it brought back. Where the disk is full that is told another time: the names are right.
+    """
     transaction.touch(row)
     lines = [
         journal.keywords(key & UID_MASK, bits)
         for key, _, _, bits in waiting
         if bits >> KEYWORD_LETTERS or len(row.keywords) > KEYWORD_LETTERS
     ]
-    if lines:
-        transaction.journal(row, lines)
+    if lines and (full := _journalled(transaction, row, lines)):
+        return full
     left = _rename(transaction, row, waiting)
     if left:  # somebody renamed or removed files under us, or put one in the way, which is given another place first
         scan_folder(transaction, row.id, Trust.WHOLE)
         row = transaction.folder(row.id)
         _rename(transaction, row, _still(transaction, left), spare=True)
     if not transaction.db.value("SELECT EXISTS (SELECT 1 FROM messages WHERE folder = ? AND unwritten)", (row.number,)):
-        _tell_named(transaction, row)
+        _journalled(transaction, row, [journal.named(row.modseq)])
+    return None
 
 
 def _rename(transaction: Transaction, row: FolderRow, waiting: Sequence[_Waiting], *, spare: bool = False) -> list[int]:
@@ -136,12 +155,21 @@ def _still(transaction: Transaction, keys: Sequence[int]) -> list[_Waiting]:
     return [(key, name, flags, unsigned(bits)) for key, name, flags, bits in found]
 
 
-def _tell_named(transaction: Transaction, row: FolderRow) -> None:
-    """A flag that was set, taken back and set again leaves the name that it had: a row of the time between would count
-    as newer than that name, were it brought back. Where the disk is full that is told another time: the names are
-    right, and files are to be unlinked behind them."""
+def _journalled(transaction: Transaction, row: FolderRow, lines: list[str]) -> OSError | None:
+    """What it gives where the disk is full. Nothing else is refused with it, and files are to be unlinked behind."""
     try:
-        transaction.journal(row, [journal.named(row.modseq)])
+        transaction.journal(row, lines)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return error
+    return None
+
+
+def _compact(transaction: Transaction, row: FolderRow) -> None:
+    """Where there is no room for another journal this one stays as it is."""
+    try:
+        folders.compact_journal(transaction, row)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -168,7 +196,7 @@ def _unlink(transaction: Transaction) -> bool:
     for folder_id in shrunk:
         folder = transaction.folder(folder_id)
         transaction.sync(transaction.cur(folder))  # nobody would look for a file that a power loss brings back later
-        folders.compact_journal(transaction, folder)
+        _compact(transaction, folder)
     return len(rows) == UNLINKS_PER_TURN
 
 

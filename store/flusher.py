@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import core.log
 from core.errors import MailError, of_one
 from store.entry import Entry, Key
-from store.faults import of_accounts, whole
+from store.faults import of_accounts, storage_error, whole
 from store.flush import flush, something_waits
 from store.handle import Handle
 from store.lockfile import WAIT
@@ -107,8 +107,10 @@ class Flusher:
             if self._entries.get(key) is not entry:  # let go meanwhile: closing it flushes
                 return
             entry.handle.dirty = entry.handle.unsynced = entry.handle.behind = False
-            await entry.writer.submit(flush, durable=True, small=True, patience=FLUSH_PATIENCE)
+            full = await entry.writer.submit(flush, durable=True, small=True, patience=FLUSH_PATIENCE)
             if not entry.handle.behind:
+                if full is not None:
+                    raise storage_error(full)
                 return
 
     async def _sync_index(self, handle: Handle) -> None:

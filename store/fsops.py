@@ -419,6 +419,10 @@ class FileSystem:
         try:
             self.write(fd, data, 0)
             self.sync(fd)
+        except OSError:
+            with contextlib.suppress(OSError):  # a full disk needs the room
+                self.unlink(directory, temporary)
+            raise
         finally:
             self.close(fd)
         self.rename(directory, temporary, directory, name)

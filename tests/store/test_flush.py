@@ -15,13 +15,15 @@ from structlog.testing import capture_logs
 
 from core.clock import ManualClock
 from core.errors import StorageError
+from store import journal
 from store.flush import flush
 from store.fsops import FileSystem
 from store.service import MaildirStore
+from store.store import Mailbox
 from store.types import Flag, Uid
 from tests.fakes.mail import mail
 from tests.store.helpers import MAIRIE, all_rows, cur, deliver, fail_commits, inbox_of, read
-from tests.store.picture import opened
+from tests.store.picture import delete, opened
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["EXPUNGE", "MOVE"])
@@ -112,6 +114,78 @@ async def test_f149_a_full_disk_keeps_flags_from_no_name_and_files_from_no_unlin
     assert [row.flags for row in await all_rows(inbox)] == [Flag.SEEN | Flag.FLAGGED]
     assert await store.verify(None) == []
     await store.close()
+
+
+class FullForKeywords(FileSystem):
+    """No room for what a journal tells of keywords, nor for another journal."""
+
+    full = False
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        if self.full and (b" K " in data or b" T " in data):
+            super().write(fd, data[:5], offset)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(fd, data, offset)
+
+
+async def test_f149_a_full_disk_without_room_for_keywords_frees_what_was_expunged(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: the flush of a folder with more than 26 keywords failed with the lines that it writes first, and all that
+    was to be unlinked, or to be written into names elsewhere, with it; a journal that had grown was the same."""
+    disk = FullForKeywords()
+    store = await opened(data, clock, fs=disk)
+    inbox = await _with_many_keywords(store)
+    monkeypatch.setattr(journal, "COMPACT_AT", 1)
+    disk.full = True
+    await inbox.store_flags([(1, 1)], add_keywords=["k29"])
+    await inbox.expunge([(2, 2)], only_deleted=False)
+    await (await inbox_of(store, name="Trash")).store_flags([(1, 1)], add=Flag.SEEN)
+    with capture_logs() as logs:
+        for _ in range(2):
+            await store._open_accounts.flusher.flush_all()
+    told = [(line["event"], line["code"]) for line in logs if line["event"].startswith("store-")]
+    assert told == [("store-flush-failed", "storage-full")]
+    assert [path.name[-3:] for path in cur(data, MAIRIE)] == [":2,"]
+    assert [path.name[-3:] for path in cur(data, MAIRIE, ".Trash")] == ["2,S"]
+    assert not list(data.rglob(".*.new"))
+    assert store._open_accounts.flusher.has_work
+    disk.full = False
+    await store.flush()
+    await store.close()
+    delete(data)
+    store = await opened(data, clock)
+    assert [row.keywords for row in await all_rows(await inbox_of(store))] == [("k29",)]
+    await store.close()
+
+
+async def test_f149_a_stop_on_a_disk_without_room_for_keywords_is_no_clean_one(data: Path, clock: ManualClock) -> None:
+    disk = FullForKeywords()
+    store = await opened(data, clock, fs=disk)
+    inbox = await _with_many_keywords(store)
+    disk.full = True
+    await inbox.store_flags([(1, 1)], add_keywords=["k29"])
+    with capture_logs() as logs:
+        await store.close()
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["store-close-failed"]
+    disk.full = False
+    store = await opened(data, clock, fs=disk)
+    inbox = await inbox_of(store)
+    assert (await all_rows(inbox))[0].keywords == ("k29",)
+    await store.flush()
+    assert b" K 1 " in (data / "domains/mairie.test/maire" / journal.JOURNAL).read_bytes()
+    await store.close()
+
+
+async def _with_many_keywords(store: MaildirStore) -> Mailbox:
+    """Two messages in INBOX, which has thirty keywords, and one in Trash."""
+    for number in (1, 2, 3):
+        await deliver(store, MAIRIE, number)
+    inbox = await inbox_of(store)
+    await inbox.move([(3, 3)], "Trash")
+    await inbox.store_flags([(2, 2)], add_keywords=[f"k{number}" for number in range(30)])
+    await store.flush()
+    return inbox
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def drawn(dice: random.Random) -> tuple[str, Fault]:
 async def with_a_flush() -> AsyncIterator[None]:
     """What is done inside shares its batch with a flush, as it may each second: what one does behind answers is done
     before the other is kept."""
-    plain, flushes = Writer.submit, list[asyncio.Future[None]]()
+    plain, flushes = Writer.submit, list[asyncio.Future[OSError | None]]()
 
     async def shared(writer: Writer, work: Callable[[Transaction], Any], **options: Any) -> Any:
         flushes.append(asyncio.ensure_future(plain(writer, flush, durable=True)))
