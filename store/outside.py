@@ -15,7 +15,7 @@ from store.catalog import FolderRow
 from store.handle import MOST_LEFT, Handle
 from store.lockfile import State
 from store.scan import scan_folder
-from store.schema import EARLIEST
+from store.schema import cur_time
 from store.transaction import Transaction
 from store.trust import Trust
 
@@ -52,11 +52,13 @@ def differs(row: FolderRow, changed: int | None) -> bool:
 
 
 def _changed(handle: Handle, row: FolderRow) -> int:
-    """The time of cur/ in nanoseconds; -1 when new/ holds something or the folder is not there."""
+    """The time of cur/, with what we know to be left alone there: what another process left, or we before we were
+    stopped, may be ours by now. -1 when new/ holds something or the folder is not there."""
     try:
         if _has_new(handle, row) or _are_given(handle, row):
             return -1
-        return max(EARLIEST, handle.fs.stat(handle.root, _path(row, "cur")).st_mtime_ns)
+        left = bool(handle.left_in_cur.get(row.id))
+        return cur_time(handle.fs.stat(handle.root, _path(row, "cur")).st_mtime_ns, left=left)
     except OSError:
         return -1
 

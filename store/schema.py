@@ -12,6 +12,7 @@ UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 CONTENT_TABLES = ("summaries", "heads", "sorting")  # one row in each for what messages share (`store.contents`)
 UNOPENED, UNOPENED_OLD = -2, -3  # in `folders.changed`: it could not be read; its rows are not believed either
+LEFT = 1 << 62  # with the time in `folders.changed`: files lie in cur/ that can be no messages as they are
 EARLIEST = 1  # in `folders.changed`: 0 is not known, and what tools set before 1970 would be called unreadable
 SEEN, DELETED = 1, 8  # bits of `messages.flags` that are counted; plain integers, which cost a tenth of Flag's
 
@@ -63,7 +64,7 @@ CREATE TABLE folders (
     unseen INTEGER NOT NULL,
     deleted INTEGER NOT NULL,
     size INTEGER NOT NULL,
-    changed INTEGER NOT NULL          -- st_mtime_ns of cur/ after our last change: another value is an outside change
+    changed INTEGER NOT NULL          -- `cur_time` after our last change: another value is an outside change
 ) STRICT;
 CREATE TABLE messages (
     key INTEGER PRIMARY KEY,
@@ -123,6 +124,11 @@ CREATE TABLE threads (                -- hashed Message-ID > thread (RFC 8474)
 
 def key(folder: int, uid: int) -> int:
     return folder << UID_BITS | uid
+
+
+def cur_time(mtime_ns: int, *, left: bool = False) -> int:
+    """For `folders.changed`."""
+    return max(EARLIEST, mtime_ns % LEFT) | (LEFT if left else 0)
 
 
 def signed(bits: int) -> int:

@@ -27,7 +27,7 @@ from store.index import Connection
 from store.layout import MODSEQ_BLOCK, UID_BLOCK
 from store.lockfile import ALL, State, Word
 from store.records import Record
-from store.schema import DELETED, EARLIEST, SEEN, UID_MASK, key
+from store.schema import DELETED, LEFT, SEEN, UID_MASK, cur_time, key
 from store.stage import TemporaryFile
 from store.types import Hint
 
@@ -318,14 +318,14 @@ class Transaction:
         self.refuse_unopened(row)
         number = str(row.number)
         known = self._quiet or number in self._touched or not row.changed
-        if not known and self._time(row.id, row.directory) != row.changed:
+        if not known and self._time(row.id, row.directory, row.changed) != row.changed:
             self._foreign.add(number)
         self._touch(number)
 
     def looked_at(self, row: FolderRow) -> None:
         """Its files and the index agree."""
         self._foreign.discard(str(row.number))
-        row.changed = self._time(row.id, row.directory)
+        row.changed = self._time(row.id, row.directory, LEFT if self.handle.left_in_cur.get(row.id) else 0)
 
     def touch_structure(self) -> None:
         self.may_wait()
@@ -363,7 +363,7 @@ class Transaction:
         for number in self._own():
             if number in unsaved:
                 row = unsaved[number]
-                row.changed = self._time(row.id, row.directory)
+                row.changed = self._time(row.id, row.directory, row.changed)
             else:
                 self._remember_time(int(number))
 
@@ -385,13 +385,15 @@ class Transaction:
                 if self.db.in_transaction:
                     self.db.run("ROLLBACK")
 
-    def _time(self, folder_id: str, directory: str) -> int:
-        return max(EARLIEST, self.fs.status(self.handle.writing.cur(folder_id, directory)).st_mtime_ns)
+    def _time(self, folder_id: str, directory: str, before: int) -> int:
+        """What was left alone in cur/ `before` still is: only who looks knows better."""
+        cur = self.handle.writing.cur(folder_id, directory)
+        return cur_time(self.fs.status(cur).st_mtime_ns, left=before >= LEFT)
 
     def _remember_time(self, number: int) -> None:
-        row = self.db.one("SELECT id, directory FROM folders WHERE number = ?", (number,))
+        row = self.db.one("SELECT id, directory, changed FROM folders WHERE number = ?", (number,))
         if row is not None:
-            self.db.run("UPDATE folders SET changed = ? WHERE number = ?", (self._time(row[0], row[1]), number))
+            self.db.run("UPDATE folders SET changed = ? WHERE number = ?", (self._time(*row), number))
 
     def hint(self, row: FolderRow) -> None:
         self.hints[row.id] = Hint(self.handle.ref.id, row.id, row.modseq)

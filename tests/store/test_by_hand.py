@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
-from store import journal
+from store import journal, outside
 from store.fsops import FileSystem
 from store.service import MaildirStore
+from store.transaction import Transaction
 from store.types import AccountRef, Uid
 from tests.fakes.mail import mail
 from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, by_hand, cur, deliver, inbox_of, read
@@ -368,3 +369,53 @@ async def test_h109_verify_and_the_log_tell_of_a_uid_that_no_folder_gave(
         await inbox.snapshot()
     assert told == ["store-odd-uid"]
     await store.close()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("killed", [False, True], ids=["a clean stop", "a kill"])
+@pytest.mark.parametrize("others", [False, True], ids=["nobody else", "another process delivers meanwhile"])
+async def test_h110_what_is_given_to_us_while_we_are_stopped_is_found_at_the_next_look(
+    data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, killed: bool, others: bool
+) -> None:
+    """Cause: giving it changes no time of cur/, and only memory knew that something was left alone there."""
+    store = await opened(data, clock, boot="here")
+    await deliver(store, MAIRIE, 1)
+    file = data / "domains/mairie.test/maire/cur/1.hote:2,S"
+    file.write_bytes(mail(8))
+    os.chown(file, 12345, -1)
+    by_hand(file.parent)
+    assert (await (await inbox_of(store)).snapshot()).messages == 1
+    if not killed:
+        await store.close()
+    if others:
+        other = await opened(data, clock, boot="here")
+        await deliver(other, MAIRIE, 2)
+        await other.close()
+    looks = looks_counted(monkeypatch)
+    again = await opened(data, clock, boot="here")
+    for _ in range(3):
+        assert (await (await inbox_of(again)).snapshot()).messages == 1 + others
+    assert len(looks) == 1
+    await again.close()
+    os.chown(file, os.geteuid(), -1)
+    again = await opened(data, clock, boot="here")
+    for _ in range(3):
+        assert (await (await inbox_of(again)).snapshot()).messages == 2 + others
+    assert len(looks) == 2
+    assert await again.verify(None) == []
+    await again.close()
+    if killed:
+        assert (await (await inbox_of(store)).snapshot()).messages == 2 + others
+        await store.close()
+
+
+def looks_counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    looks = list[str]()
+    examine = outside.examine
+
+    def counted(transaction: Transaction, folder_id: str) -> None:
+        looks.append(folder_id)
+        examine(transaction, folder_id)
+
+    monkeypatch.setattr(outside, "examine", counted)
+    return looks
