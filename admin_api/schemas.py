@@ -1,4 +1,5 @@
-"""What goes in and out as JSON. Unknown members are refused (mass assignment, h123); every text has a bound."""
+"""What goes in and out as JSON. Unknown members are refused (mass assignment, h123); every text has a bound. Types are
+strict: "yes", "on" and 1 are not true, "5" and 5.0 no whole number. A query, which has only texts, is read instead."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ Quota = Annotated[int, Field(ge=0, le=2**53, description="Octets; 0 is unlimited
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class OrganisationIn(Model):

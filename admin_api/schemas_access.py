@@ -39,7 +39,9 @@ class AppPasswordIn(Model):
     networks: Annotated[list[Network], Field(max_length=app_passwords.MAX_NETWORKS)] = Field(
         default=[], description="Where it may come from; empty is everywhere."
     )
-    expires_at: float | None = Field(default=None, description="Unix seconds; null is never.")
+    expires_at: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        default=None, description="Unix seconds; null is never."
+    )
     bare_lines: bool = Field(default=False, description="For send-only: the device's bare line ends are mended.")
 
 

@@ -7,7 +7,7 @@ import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, status
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
 from admin_api.access import AnyAdministrator, Rooms
 from admin_api.routes.paths import AddressPath
@@ -31,6 +31,17 @@ def _line(text: str) -> str:
     return text
 
 
+def _written(moment: object) -> object:
+    """Pydantic reads numbers, also within quotation marks, as seconds: a year alone would be an evening of 1970."""
+    if not isinstance(moment, datetime.datetime) and not (isinstance(moment, str) and moment[4:5] == "-"):
+        raise ValueError("write 2026-12-24T00:00:00+01:00")
+    return moment
+
+
+# Text, as JSON has no dates; not strict for that alone.
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written)]
+
+
 class VacationModel(Model):
     """From `starts` until `ends`, each with its time zone."""
 
@@ -40,8 +51,8 @@ class VacationModel(Model):
         Field(max_length=absence.MAX_SUBJECT, description="Empty: made of the message's own."),
         AfterValidator(_line),
     ] = ""
-    starts: AwareDatetime
-    ends: AwareDatetime
+    starts: Moment
+    ends: Moment
 
     @model_validator(mode="after")
     def _ordered(self) -> VacationModel:
