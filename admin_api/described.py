@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from admin_api.problems import MEDIA_TYPE
 
 SCHEME = {"type": "http", "scheme": "bearer", "description": "`beffroi admin add` prints it, once."}
+FAULT = ("where", "code", "what", "what_en")
 PROBLEM = {
     "title": "Problem",
     "description": "RFC 9457. `code` is stable, `detail` is French.",
@@ -22,12 +23,12 @@ PROBLEM = {
         "detail": {"type": "string"},
         "detail_en": {"type": "string"},
         "errors": {
-            "description": "Of a request that is not as described here: where, and what is wrong.",
+            "description": "Of a request that is not as described here: where, and what is wrong, in French.",
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {"where": {"type": "string"}, "what": {"type": "string"}},
-                "required": ["where", "what"],
+                "properties": {name: {"type": "string"} for name in FAULT},
+                "required": list(FAULT),
                 "additionalProperties": False,
             },
         },

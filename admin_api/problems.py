@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from admin_api import faults
 from core import log
 from core.errors import (
     ConflictError,
@@ -212,10 +213,10 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
     return response(422, "invalid-request", errors=[_fault(item) for item in error.errors()[:20]])
 
 
-def _fault(item: Mapping[str, Any]) -> dict[str, object]:
+def _fault(item: Mapping[str, Any]) -> dict[str, str]:
     """Where and what; never the value itself, which may be a password. Names of members are the client's (P9)."""
     where = ".".join(str(part) for part in item["loc"])[:MAX_WHERE]
-    return {"where": "".join(c if c.isprintable() else "?" for c in where), "what": item["msg"]}
+    return {"where": "".join(c if c.isprintable() else "?" for c in where), **faults.told(item)}
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

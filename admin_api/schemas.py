@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from admin_api.faults import fault
 from core.address import Address, AddressError, parse
 from core.domain import to_unicode
 from directory.types import Account, Administrator, Alias, Domain, Grant, Organisation
@@ -18,13 +19,13 @@ def _is_address(text: str) -> str:
     try:
         parse(text)
     except AddressError as error:
-        raise ValueError(str(error)) from error
+        raise fault("address", str(error)) from error
     return text
 
 
 def _printable(text: str) -> str:
     if any(not character.isprintable() for character in text):
-        raise ValueError("control characters are not allowed")
+        raise fault("control_characters")
     return text
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from admin_api.faults import fault
 from admin_api.schemas import Model, Name
 from core.errors import InvalidError
 from directory import app_passwords, rights
@@ -16,12 +17,15 @@ def _is_network(text: str) -> str:
     try:
         app_passwords.networks([text])
     except InvalidError as error:
-        raise ValueError("not a network: write 192.0.2.0/24") from error
+        raise fault("network") from error
     return text
 
 
 def _are_rights(text: str) -> str:
-    rights.bundle(text)
+    try:
+        rights.bundle(text)
+    except ValueError as error:
+        raise fault("rights") from error
     return text
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from admin_api.faults import fault
 from admin_api.schemas import Model
 from core.address import AddressError, parse
 from core.domain import DomainError, to_ascii
@@ -16,14 +17,14 @@ def _sender(text: str) -> str:
     try:
         return str(parse(text)) if text else ""
     except AddressError as error:
-        raise ValueError(str(error)) from error
+        raise fault("address", str(error)) from error
 
 
 def _domain(text: str) -> str:
     try:
         return to_ascii(text) if text else ""
     except DomainError as error:
-        raise ValueError(str(error)) from error
+        raise fault("domain", str(error)) from error
 
 
 SenderText = Annotated[str, Field(max_length=320), AfterValidator(_sender)]
@@ -46,7 +47,7 @@ class QueueActionIn(Model):
     @model_validator(mode="after")
     def _says_which(self) -> QueueActionIn:
         if self.all is (self.picked != Picked()):
-            raise ValueError("say which messages, or all")
+            raise fault("which_messages")
         return self
 
 

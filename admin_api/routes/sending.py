@@ -10,6 +10,7 @@ from fastapi import APIRouter, status
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
 from admin_api.access import AnyAdministrator, Rooms
+from admin_api.faults import fault
 from admin_api.routes.paths import AddressPath
 from admin_api.schemas import Model, address_of
 from core.errors import NotFoundError
@@ -21,20 +22,20 @@ router = APIRouter(tags=["sending"])
 
 def _plain(text: str) -> str:
     if not absence.is_plain(text):
-        raise ValueError("control characters are not allowed")
+        raise fault("control_characters")
     return text
 
 
 def _line(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("control characters are not allowed")
+        raise fault("control_characters")
     return text
 
 
 def _written(moment: object) -> object:
     """Pydantic reads numbers, also within quotation marks, as seconds: a year alone would be an evening of 1970."""
     if not isinstance(moment, datetime.datetime) and not (isinstance(moment, str) and moment[4:5] == "-"):
-        raise ValueError("write 2026-12-24T00:00:00+01:00")
+        raise fault("moment")
     return moment
 
 
@@ -57,7 +58,7 @@ class VacationModel(Model):
     @model_validator(mode="after")
     def _ordered(self) -> VacationModel:
         if self.ends <= self.starts:
-            raise ValueError("it ends before it begins")
+            raise fault("ends_before_it_begins")
         return self
 
 

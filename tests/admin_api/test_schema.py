@@ -18,6 +18,7 @@ from schemathesis.core import NotSet
 from schemathesis.core.result import Ok
 
 from admin_api.app import create_app
+from admin_api.faults import FALLBACK
 from admin_api.problems import MEDIA_TYPE, SENTENCES
 from admin_api.services import Services
 from core.address import parse
@@ -86,6 +87,7 @@ def judge(operation: Any, answer: httpx2.Response) -> None:
         problem = answer.json()
         assert answer.headers["content-type"] == MEDIA_TYPE
         assert (problem["status"], problem["code"] in SENTENCES) == (answer.status_code, True)
+        assert all(fault["what"] != FALLBACK for fault in problem.get("errors", ())), problem
     about = described["default" if answer.status_code >= 400 else str(answer.status_code)]
     assert list(about.get("content", [])) == ([answer.headers["content-type"]] if answer.content else [])
     operation.validate_response(answer)
