@@ -29,6 +29,7 @@ from delivery.types import Result, ResultKind, TraceEntry
 from directory.types import Account
 from message.content import Content
 from message.fields import value, walk
+from message.header import Head
 from store.store import Staged, Store
 from store.types import INBOX, NO_FLAGS, AccountRef, Flag, Placement
 
@@ -112,6 +113,10 @@ class Committer:
         self._rules = rules
         self._forwarder = forwarder
         self._responder = responder
+
+    def came_back(self, head: Head, outgoing: Sequence[NewRecipient]) -> bool:
+        """Whether an alias that would send this on has done so before."""
+        return self._forwarder is not None and self._forwarder.came_back(head, outgoing)
 
     async def commit(self, plan: Plan) -> Status:
         """250 when it is all durable; a 4xx when nothing was kept. Who is away answers at once, though his mailbox may

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from core.clock import Clock
 from core.errors import MailError
 from core.frozen import dataclass
 from delivery.content import Rewritten
+from delivery.passed import Marks
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.srs import Srs, is_rewritten
 from directory.directory import Directory
@@ -30,7 +31,7 @@ from dkim_keys import arc as sealing
 from dkim_keys.sign import Signer, hash_body
 from message.arc import ArcSet, ChainError, chain
 from message.content import Content, head_length
-from message.header import split
+from message.header import Head, split
 
 _log = log.get(__name__)
 
@@ -78,6 +79,7 @@ class Forwarder:
     def __init__(self, directory: Directory, srs: Srs, keys: Keys, clock: Clock, hostname: str) -> None:
         self._directory = directory
         self._srs = srs
+        self._marks = Marks(srs.key)
         self._keys = keys
         self._clock = clock
         self._hostname = hostname
@@ -90,10 +92,19 @@ class Forwarder:
         foreign = await self._foreign(message.sender, verified)
         for item in message.recipients:
             (moved[item.via] if foreign and item.via else kept).append(item)
-        made = [replace(message, recipients=tuple(kept))] if kept else []
+        made = [replace(message, recipients=tuple(kept), content=self._marked(message.content, kept))] if kept else []
         for number, (domain, recipients) in enumerate(sorted(moved.items()), 1):
             made.append(await self._moved(message, number, domain, recipients, verified))
         return made
+
+    def came_back(self, head: Head, recipients: Iterable[NewRecipient]) -> bool:
+        """Whether one of these would send on what it has sent on before (row 134)."""
+        return self._marks.found(head, [item.passed for item in recipients if item.passed is not None])
+
+    def _marked(self, content: Content, recipients: Iterable[NewRecipient]) -> Content:
+        mark = self._marks.field([item.passed for item in recipients if item.passed is not None])
+        head = content.head
+        return Rewritten(mark + head, content, len(head)) if mark else content
 
     async def _foreign(self, sender: Address | None, verified: Verified | None) -> bool:
         """A null sender is rewritten by nobody, and a receiver has nothing but the seal to judge it by; our own notices
@@ -115,6 +126,7 @@ class Forwarder:
         if first and sender is None:
             _log.warning("forward-keeps-sender", queue_id=message.queue_id, reason="too-long")
         content = await self._sealed(message, domain, verified) if verified is not None else message.content
+        content = self._marked(content, recipients)
         _log.info("message-forwarded", queue_id=f"{message.queue_id}-{number}", of=message.queue_id, domain=domain)
         return replace(
             message,

@@ -127,6 +127,8 @@ class Inbound(Generic[V]):
         found = await spread(self._addresses, transaction.recipients, depth=self._limits.alias_depth)
         if found.refusal is not None:
             return self._closed(envelope, found.refusal)
+        if self._committer.came_back(arrived.head, found.outgoing):
+            return self._closed(envelope, LOOP)
         plan = self._plan(
             _Judged(transaction, envelope, arrived, evidence, decision), _quiet(found, evidence, decision)
         )

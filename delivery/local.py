@@ -114,7 +114,10 @@ class LocalAgent:
         self, job: Job, item: JobRecipient, forwards: Sequence[Forward], accounts: Sequence[Account]
     ) -> NewMessage:
         dsn = with_original(item.dsn, item.address)
-        outside = [NewRecipient(to.address, to.organisation_id, dsn, forwarded=True, via=to.via) for to in forwards]
+        outside = [
+            NewRecipient(to.address, to.organisation_id, dsn, forwarded=True, via=to.via, passed=item.address)
+            for to in forwards
+        ]
         again = [
             NewRecipient(
                 account.address, account.organisation_id, dsn, local=True, folder=item.folder, wait=RETRY_LOCAL

@@ -100,7 +100,7 @@ async def spread(
                 if _outdoes(target.dsn, targets.setdefault(account.id, target).dsn):
                     targets[account.id] = target
             for to in found.forwards:
-                onward = NewRecipient(to.address, to.organisation_id, asked, forwarded=True, via=to.via)
+                onward = NewRecipient(to.address, to.organisation_id, asked, forwarded=True, via=to.via, passed=address)
                 if _outdoes(onward.dsn, outgoing.setdefault(to.address.key, onward).dsn):
                     outgoing[to.address.key] = onward
     if not targets and not outgoing:

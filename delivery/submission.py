@@ -157,6 +157,8 @@ class Submission:
         )
         if found.refusal is not None:
             return self._closed(envelope, found.refusal, account)
+        if self._committer.came_back(head, found.outgoing):
+            return self._closed(envelope, LOOP, account)
         denied = await self._kept_back(account, envelope.schedule)  # others may have come since MAIL
         if denied is not None:
             return self._closed(envelope, denied, account)

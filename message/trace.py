@@ -117,6 +117,8 @@ def hops(head: Head) -> int:
     return sum(field.name == b"received" for field in head.fields)
 
 
+# What a forward leaves with (`delivery.passed`); it stays when it comes back, as it is the proof of it.
+PASSED = b"x-beffroi-passed"
 # Fields that only the final delivery may write, whoever sent them.
 _OURS = frozenset((b"return-path",))
 _OUR_PREFIXES = (b"x-spam-", b"x-beffroi-")
@@ -136,7 +138,7 @@ def without_bcc(head: Head) -> Head:
 
 def _forged(field: Field, authserv_id: str) -> bool:
     if field.name in _OURS or field.name.startswith(_OUR_PREFIXES):
-        return True
+        return field.name != PASSED
     return field.name == b"authentication-results" and _claims(field.value, authserv_id)
 
 

@@ -23,8 +23,9 @@ Row = RowMapping | Mapping[str, Any]  # what the database gives: a seam
 class NewRecipient:
     """`organisation_id`: whose administrators handle it. `local`: its mailbox is here. `leased`: the caller delivers it
     itself and then tells the result; should it die, the runner takes over when the lease is over. `via`: the domain of
-    the alias that leads there, for `delivery.forward`. `forwarded`: its address is not the one that the sender wrote,
-    which `dsn` then names. `expanded`: it is a list whose members stand beside it, and is only owed a notice."""
+    the alias that leads there, and `passed`: the recipient that led to it, both for `delivery.forward`. `forwarded`:
+    its address is not the one that the sender wrote, which `dsn` then names. `expanded`: it is a list whose members
+    stand beside it, and is only owed a notice."""
 
     address: Address
     organisation_id: str = ""
@@ -35,6 +36,7 @@ class NewRecipient:
     leased: bool = False
     wait: float = 0.0  # seconds until its first attempt
     via: str = ""
+    passed: Address | None = None
     expanded: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from delivery.commit import Committer
 from delivery.forward import Forwarder, Rewriting
 from delivery.inbound import Inbound
 from delivery.local import LocalAgent
+from delivery.passed import Marks
 from delivery.srs import Srs
 from delivery.types import Job, JobRecipient
 from dkim_keys.sign import Signer
@@ -144,8 +146,62 @@ async def test_a_forward_that_comes_back_under_our_own_rewriting_ends(forwarding
             break
         [job, *_] = reversed(await forwarding.jobs())
         data = job.content.read(0, job.content.size)
-    assert statuses[-1] == "mail-loop"
-    assert len(statuses) == 6
+    assert statuses == ["accepted", "mail-loop"]
+    assert len(forwarding.world.store.inbox("maire@ville.test")) == 1
+
+
+def back(data: bytes) -> bytes:
+    """As a server hands it back that takes Received out, as many do."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    kept = re.sub(rb"(?im)^(?:Received|ARC-[\w-]+|Return-Path):.*\r?\n(?:[ \t].*\r?\n)*", b"", head + b"\r\n")
+    assert b"Received" not in kept
+    return kept + b"\r\n" + body
+
+
+async def sent_on(forwarding: Forwarding, data: bytes, to: str, sender: str = "a@sender.test") -> bytes:
+    assert (await forwarding.world.send(forwarding.inbound(), data, to, sender=sender)).ok
+    [job] = [job for job in await forwarding.jobs() if job.recipients[0].address.domain == "ailleurs.test"]
+    return job.content.read(0, job.content.size)
+
+
+@pytest.mark.parametrize("sender", ["a@sender.test", "voisin@bourg.test", ""])
+async def test_h134_a_forward_that_comes_back_without_its_trace_ends(forwarding: Forwarding, sender: str) -> None:
+    """Hops were all it was known by: without them it went round for ever, a copy a round into the mailbox beside."""
+    data = await sent_on(forwarding, MAIL, "amis@ville.test", sender)
+    status = await forwarding.world.send(forwarding.inbound(), back(data), "Amis@ville.test", sender="x@ailleurs.test")
+    assert (status.code, status.enhanced, status.reason) == (554, "5.4.6", "mail-loop")
+    assert len(forwarding.world.store.inbox("maire@ville.test")) == 1
+
+
+async def test_h134_a_circle_of_two_aliases_is_one_too(forwarding: Forwarding) -> None:
+    forwarding.world.directory.alias("bons@bourg.test", "y@ailleurs.test")
+    first = await sent_on(forwarding, MAIL, "amis@ville.test")
+    second = await sent_on(forwarding, back(first), "bons@bourg.test")
+    for again in ("amis@ville.test", "bons@bourg.test"):
+        assert (await forwarding.world.send(forwarding.inbound(), back(second), again)).reason == "mail-loop"
+
+
+async def test_h134_what_waited_in_the_queue_is_marked_too(forwarding: Forwarding) -> None:
+    job = Job("q9", parse("a@sender.test"), (JobRecipient(1, parse("amis@ville.test")),), BytesContent(MAIL), "")
+    await forwarding.local().deliver(job)
+    [onward] = [job for job in await forwarding.jobs() if job.recipients[0].address.domain == "ailleurs.test"]
+    data = onward.content.read(0, onward.content.size)
+    assert (await forwarding.world.send(forwarding.inbound(), back(data), "amis@ville.test")).reason == "mail-loop"
+
+
+async def test_a_mark_names_nobody_and_stops_nothing_else(forwarding: Forwarding) -> None:
+    """A mailbox ends the way, another alias is another way, and what strangers write is no mark: an old server of the
+    commune wrote Delivered-To when it had the mail, and hands it on."""
+    data = await sent_on(forwarding, MAIL, "amis@ville.test")
+    mark = data.partition(b"\r\n")[0]
+    assert re.fullmatch(rb"X-Beffroi-Passed: [0-9a-z]{16}", mark)
+    forwarding.world.directory.alias("bons@bourg.test", "y@ailleurs.test")
+    for to in ("maire@ville.test", "bons@bourg.test"):
+        assert (await forwarding.world.send(forwarding.inbound(), back(data), to)).ok
+    strangers = b"Delivered-To: amis@ville.test\r\nX-Beffroi-Passed: amis@ville.test 0000000000000000\r\n" + MAIL
+    assert (await forwarding.world.send(forwarding.inbound(), strangers, "amis@ville.test")).ok
+    with_another_key = Marks(b"o" * 32).field([parse("amis@ville.test")]) + MAIL
+    assert (await forwarding.world.send(forwarding.inbound(), with_another_key, "amis@ville.test")).ok
 
 
 def dns(name: bytes, timeout: int = 5) -> bytes | None:
@@ -172,7 +228,8 @@ async def test_a_forward_is_sealed_for_the_next_server(forwarding: Forwarding, s
 async def _sealed_again(forwarding: Forwarding, data: bytes) -> bytes:
     world = forwarding.world
     world.authenticator.opinion = replace(world.authenticator.opinion, arc=Arc(Result.PASS, 1, ("ville.test",)))
-    await world.send(forwarding.inbound(), data, "amis@ville.test")
+    world.directory.alias("autres@ville.test", "ami@ailleurs.test")
+    await world.send(forwarding.inbound(), data, "autres@ville.test")
     [job] = await forwarding.jobs()
     return job.content.read(0, job.content.size)
 
