@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from antispam import learn
+from antispam import learn, rspamd
 from antispam.authentication import dkim_key, dmarc, spf, spf_record
-from core import dns
+from core import dns, proxy
 from delivery import absence, destinations, scheduler
 from delivery.queue import claims, outbox, picking, refunds, tls_counts, tracing
 from directory import app_passwords, attempts, import_csv, introspection, rules, sasl, throttle
@@ -36,7 +36,7 @@ from imap.commands.fetch import small as fetch_small
 from imap.commands.search import fuzzy
 from imap.commands.search import parse as search_parse
 from imap.wire import scanner
-from message import address_list, dsn, mime, sorting, words
+from message import address_list, arc, dsn, mime, sorting, words
 from smtp import guards, parameters
 from smtp.outbound import agent, dane, mx, pool, reply_parser, sts, sts_cache, tls_report
 from store import (
@@ -66,6 +66,11 @@ NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)(?: (KiB|MiB|million|ms)\b)?
 
 # The first cell of a row > the numbers of the second in their order: octets, seconds, pieces.
 BOUNDS: dict[str, tuple[float, ...]] = {
+    "PROXY header of a balancer: octets of version 1, of version 2; time for it": (
+        proxy.MAX_V1,
+        proxy.MAX_V2,
+        proxy.TIMEOUT,
+    ),
     "wrong passwords in one session": (guards.LOGIN_FAILURES, login.MAX_FAILURES),
     "wrong passwords of one network for one account": (),
     "wrong passwords of one network": (throttle.REMOTE.free, throttle.REMOTE.free * throttle.KNOWN_FACTOR),
@@ -177,6 +182,7 @@ BOUNDS: dict[str, tuple[float, ...]] = {
         accounts.MEASURE_WAIT,
     ),
     "domains of From that are asked for their DMARC policy; time for each": (dmarc.MAX_FROM_DOMAINS, dmarc.TIMEOUT),
+    "aliases (CNAME) behind one name": (dns.MAX_CNAMES,),
     "questions of one process to the DNS at a time, of these younger than 0.5 s": (dns.MOST, dns.CONCURRENT),
     "targets of an alias": (rules.MAX_TARGETS,),
     "rows, octets of a file for `mailbox import`": (import_csv.MAX_ROWS, import_csv.MAX_FILE),
@@ -199,11 +205,14 @@ BOUNDS: dict[str, tuple[float, ...]] = {
         spf_record.MAX_TERMS,
     ),
     "bits of a DKIM key": (dkim_key.MAXIMUM_BITS,),
+    "sets of an ARC chain": (arc.MAX_SETS,),
+    "octets of Rspamd's answer": (rspamd.MAX_REPLY,),
     "an original that is returned whole in a notice": (dsn.RETURN_LIMIT,),
     "policy of MTA-STS: octets, mx lines; policies kept": (sts.MAX_POLICY, sts.MAX_PATTERNS, sts_cache.KEPT),
     "TLSA records of a host, certificates of its chain": (dane.MAX_RECORDS, dane.MAX_CHAIN),
     "addresses of one TLS report; its rows": (tls_report.MAX_URIS, tls_counts.ROWS),
     "octets of a message that comes with its claim, in memory until its job ends": (claims.SMALL,),
+    "jobs to one next hop at a time: at first, at most": (destinations.FIRST, destinations.MOST),
     "places of the queue's runner; for one commune alone": (
         scheduler.PLACES,
         scheduler.PLACES - scheduler.PLACES // destinations.RESERVE,
