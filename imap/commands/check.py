@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from imap.command import WHEN_SELECTED, Command, no_arguments
+from imap.commands.noop import look_outside
 from imap.responses import Ok
 from imap.session import Session
 
 
-async def _handle(_: Session, __: None) -> Ok:
+async def _handle(session: Session, __: None) -> Ok:
+    await look_outside(session)
     return Ok("CHECK completed")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from core.config import Limits
+from core.errors import MailError
 from imap.command import AFTER_LOGIN, Command
 from imap.errors import BadSyntax, Code, No
 from imap.responses import Ok
@@ -132,8 +133,18 @@ async def _handle(session: Session, asked: Status) -> Ok:
     folder = await session.store.folder(asked.name)
     if folder is None:
         raise No("no such mailbox", Code.NONEXISTENT)
-    session.writer.write(await describe(session, folder, asked.items))
+    session.writer.write(await describe(session, await _looked(session, folder), asked.items))
     return Ok("STATUS completed")
+
+
+async def _looked(session: Session, folder: Folder) -> Folder:
+    """With what hands did to its files, or as it is known where it cannot be looked at. Of many folders (LIST-STATUS)
+    the index tells."""
+    try:
+        found = (await (await session.store.mailbox(folder.name)).snapshot()).folder
+    except MailError:
+        return folder
+    return found._replace(name=folder.name, special_use=folder.special_use)
 
 
 STATUS = Command("STATUS", AFTER_LOGIN, _parse, _handle)
