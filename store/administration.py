@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import core.log
 from core.errors import ConflictError, InvalidError, MailError, NotFoundError
-from store import backup, copies, layout, recycle, sidefile, verify
+from store import backup, copies, layout, mending, recycle, sidefile, verify
 from store.accounts import Accounts
 from store.dovecot import source
 from store.dovecot.convert import Conversion
@@ -225,7 +225,7 @@ class Administration:
 
     def _raise_numbers(self, ref: AccountRef, wait: float) -> list[str]:
         """A line for each folder that keeps its numbers, because it cannot be read or written."""
-        handle = self._accounts.open_handle(ref, wait=wait)
+        handle = self._accounts.open_handle(ref, wait=wait, first=mending.complete)
         unread: list[str] = []
         try:
             with handle.lock.held(wait):

@@ -49,6 +49,18 @@ async def test_h110_a_copy_without_its_empty_directories_is_made_whole_by_a_rebu
     await store.close()
 
 
+async def test_h110_such_a_copy_gets_new_numbers_all_the_same(data: Path, clock: ManualClock) -> None:
+    store = await opened(data, clock)
+    await fill(store)
+    await store.close()
+    delete(data)
+    (data / "domains/mairie.test/maire/tmp").rmdir()
+    store = await opened(data, clock)
+    assert await store.administration.raise_numbers(None) == (1, [])
+    assert await store.verify(None) == []
+    await store.close()
+
+
 @pytest.mark.parametrize("name", ["INBOX", "Sent"])
 async def test_a_rebuild_takes_a_lost_side_file_from_the_index_it_replaces(
     data: Path, clock: ManualClock, name: str
