@@ -142,6 +142,7 @@ async def open_queue(config: Config) -> AsyncIterator[Queue]:
         clock=CLOCK,
         url=config.database.queue,
         trace=config.delivery.trace_seconds,
+        home=config.hostname,
     )
     await queue.open()
     try:

@@ -17,9 +17,11 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    true,
     update,
 )
 
+from delivery.queue.homes import may_deliver
 from delivery.queue.leases import Lease
 from delivery.queue.prepared import Prepared
 from delivery.queue.rows import StoredMessage, StoredRecipient, message_of, recipient_of
@@ -65,12 +67,15 @@ class Claimed:
 Choose = Callable[[Sequence[Candidate]], Choice]
 
 
-def claim(connection: Connection, choose: Choose, full: Collection[str], *, now: float, lease: Lease) -> list[Claimed]:
-    """Lease what `choose` wants of what is due at `now`. `full`: domains that need not be looked at."""
+def claim(
+    connection: Connection, choose: Choose, full: Collection[str], *, now: float, lease: Lease, home: str = ""
+) -> list[Claimed]:
+    """Lease what `choose` wants of what is due at `now`. `full`: domains that need not be looked at. `home`: the
+    instance that asks, where there are several (`homes`)."""
     closed, owners = set(full), set[str]()
     claimed: list[Claimed] = []
     for _ in range(ROUNDS):
-        page = _due(connection, now, closed, owners)
+        page = _due(connection, now, closed, owners, home)
         choice = choose(page)
         if choice.groups:
             _lease(connection, choice.groups, lease)
@@ -82,11 +87,16 @@ def claim(connection: Connection, choose: Choose, full: Collection[str], *, now:
     return claimed
 
 
-def _due(connection: Connection, now: float, closed: Collection[str], owners: Collection[str]) -> list[Candidate]:
+def _due(
+    connection: Connection, now: float, closed: Collection[str], owners: Collection[str], home: str
+) -> list[Candidate]:
     """The longest due first. A level of priority counts like a quarter of an hour of waiting (RFC 6710 5.1): urgent
     mail passes what waits, and nothing, however much urgent mail there is, waits for ever."""
-    asked = {"now": now, "closed": sorted(closed), "owners": sorted(owners)}
-    ranked, plain = _page(connection, _RANKED_PAGE, asked), _page(connection, _PLAIN_PAGE, asked)
+    asked: dict[str, object] = {"now": now, "closed": sorted(closed), "owners": sorted(owners)}
+    pages = _PAGES_OF_ALL
+    if home:
+        pages, asked = _PAGES_OF_ONE, {**asked, "home": home}
+    ranked, plain = (_page(connection, page, asked) for page in pages)
     return sorted((*ranked, *plain), key=lambda item: item.rank)[:PAGE] if ranked else plain
 
 
@@ -94,7 +104,7 @@ def _page(connection: Connection, page: Prepared, asked: dict[str, object]) -> l
     return [Candidate(*row) for row in page.rows(connection, asked)]
 
 
-def _of_page(due: ColumnElement[bool], rank: ColumnElement[float]) -> Prepared:
+def _of_page(due: ColumnElement[bool], rank: ColumnElement[float], mine: ColumnElement[bool]) -> Prepared:
     open_ = (
         (recipient.c.state == State.WAITING.value)
         & (recipient.c.held.is_(False))
@@ -105,7 +115,7 @@ def _of_page(due: ColumnElement[bool], rank: ColumnElement[float]) -> Prepared:
         select(
             recipient.c.id, recipient.c.queue_id, recipient.c.domain, recipient.c.organisation_id, rank.label("rank")
         )
-        .where(open_ & due)
+        .where(open_ & due & mine)
         .order_by(rank)
         .limit(PAGE)
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer and leaves it out
@@ -115,19 +125,30 @@ def _of_page(due: ColumnElement[bool], rank: ColumnElement[float]) -> Prepared:
 # Built once: to build a statement takes longer than to run it.
 _NOW = bindparam("now", type_=Double)
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+
+
 # The plus keeps SQLite from the index by time, in which all the ordinary mail that is due would be looked through.
-_RANKED_PAGE = _of_page(text(RANKED) & (literal_column("+next_attempt") <= _NOW), literal_column(RANK))
-_PLAIN_PAGE = _of_page((recipient.c.next_attempt <= _NOW) & (recipient.c.priority == 0), recipient.c.next_attempt)
+def _pages(mine: ColumnElement[bool]) -> tuple[Prepared, Prepared]:
+    return (
+        _of_page(text(RANKED) & (literal_column("+next_attempt") <= _NOW), literal_column(RANK), mine),
+        _of_page((recipient.c.next_attempt <= _NOW) & (recipient.c.priority == 0), recipient.c.next_attempt, mine),
+    )
+
+
+# The index that the look stays in knows no instances: only where there are several is it asked for them.
+_PAGES_OF_ALL, _PAGES_OF_ONE = _pages(true()), _pages(may_deliver())
 _LEASE = Prepared(update(recipient).where(recipient.c.id.in_(_IDS)))
 _RECIPIENTS = Prepared(select(recipient).where(recipient.c.id.in_(_IDS)))
 _MESSAGES = Prepared(select(message).where(message.c.queue_id.in_(_IDS)))
 _CONTENTS = Prepared(select(chunk.c.queue_id, chunk.c.data).where(chunk.c.queue_id.in_(_IDS), chunk.c.number == 0))
-_NEXT = Prepared(
-    select(recipient.c.next_attempt)
-    .where(recipient.c.state == State.WAITING.value, recipient.c.held.is_(False))
-    .order_by(recipient.c.next_attempt)
-    .limit(1)
-)
+
+
+def _first(mine: ColumnElement[bool]) -> Prepared:
+    waiting = (recipient.c.state == State.WAITING.value) & recipient.c.held.is_(False)
+    return Prepared(select(recipient.c.next_attempt).where(waiting & mine).order_by(recipient.c.next_attempt).limit(1))
+
+
+_NEXT_OF_ALL, _NEXT_OF_ONE = _first(true()), _first(may_deliver())
 
 
 def _lease(connection: Connection, groups: Sequence[Sequence[int]], lease: Lease) -> None:
@@ -155,7 +176,7 @@ def _contents(connection: Connection, queue_ids: Sequence[str]) -> dict[str, Con
     return {queue_id: BytesContent(data) for queue_id, data in _CONTENTS.rows(connection, {"ids": queue_ids})}
 
 
-def next_due(connection: Connection) -> float | None:
-    """When the next waiting recipient is due (Unix seconds); None when nothing waits."""
-    found = _NEXT.one(connection, {})
+def next_due(connection: Connection, home: str = "") -> float | None:
+    """When the next waiting recipient is due (Unix seconds) that `claim` would give; None when nothing waits."""
+    found = _NEXT_OF_ONE.one(connection, {"home": home}) if home else _NEXT_OF_ALL.one(connection, {})
     return None if found is None else float(found[0])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, select
 
-from core.errors import StorageError
-from delivery.queue.schema import CHUNK, chunk
+from core.errors import ConflictError, MailError, StorageError
+from delivery.queue.schema import CHUNK, chunk, message
 from delivery.queue.store import QueueStore
 from message.content import BytesContent, Content
 
@@ -31,7 +31,7 @@ class QueuedContent:
             number, offset = divmod(start, CHUNK)
             piece = self._row(number)[offset : offset + stop - start]
             if not piece:
-                raise StorageError("a queued message is damaged", code="queue-damaged", queue_id=self._queue_id)
+                raise StorageError("a queued message is damaged", code="queue-damaged", of=self._queue_id)
             pieces.append(piece)
             start += len(piece)
         return b"".join(pieces)
@@ -62,5 +62,12 @@ def _rows(connection: Connection, queue_id: str, first: int, end: int) -> bytes:
     rows = connection.execute(_ROWS, {"of": queue_id, "first": first, "end": end}).scalars()
     data = b"".join(rows)
     if not data:
-        raise StorageError("a queued message is gone", code="queue-gone", queue_id=queue_id)
+        raise _nothing(connection, queue_id)
     return data
+
+
+def _nothing(connection: Connection, queue_id: str) -> MailError:
+    """Another worker brought it to its end, or an administrator did; or its bytes alone are lost."""
+    if connection.execute(select(message.c.queue_id).where(message.c.queue_id == queue_id)).first() is None:
+        return ConflictError("the message is no longer in the queue", code="queue-gone", of=queue_id)
+    return StorageError("a queued message is damaged", code="queue-damaged", of=queue_id)

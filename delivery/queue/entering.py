@@ -34,8 +34,8 @@ _RECIPIENT_OF_ACCOUNT = Prepared(
 )
 
 
-def enqueue(connection: Connection, new: NewMessage, *, now: float, lease: Lease) -> list[int]:
-    """The ids of its recipients, in their order."""
+def enqueue(connection: Connection, new: NewMessage, *, now: float, lease: Lease, home: str = "") -> list[int]:
+    """The ids of its recipients, in their order. `home`: the instance that accepts it (`homes`)."""
     if new.account_id:
         holds.entering(connection, new.account_id)
     _MESSAGE.run(
@@ -64,10 +64,10 @@ def enqueue(connection: Connection, new: NewMessage, *, now: float, lease: Lease
     )
     for number, data in enumerate(blocks(new.content, size=CHUNK)):
         _CHUNK.run(connection, {"queue_id": new.queue_id, "number": number, "data": data})
-    return [_add(connection, new, item, now=now, lease=lease) for item in new.recipients]
+    return [_add(connection, new, item, now=now, lease=lease, home=home) for item in new.recipients]
 
 
-def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: float, lease: Lease) -> int:
+def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: float, lease: Lease, home: str) -> int:
     values: dict[str, object] = {
         "queue_id": parent.queue_id,
         "address": str(new.address),
@@ -88,6 +88,7 @@ def _add(connection: Connection, parent: NewMessage, new: NewRecipient, *, now: 
         **(lease if new.leased else NONE).columns(),
         "owed": (Owed.EXPANDED if new.expanded else Owed.NOTHING).value,
         "delay_told": False,
+        "home": home,
     }
     if parent.account_id:
         [[key]] = _RECIPIENT_OF_ACCOUNT.rows(connection, {**values, "of_account": parent.account_id})

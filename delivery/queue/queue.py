@@ -86,6 +86,7 @@ class Queue:
         busy: float = 5.0,
         url: str = "",
         trace: float = TRACE,
+        home: str = "",
     ) -> None:
         self._trace_seconds = trace
         self._database: QueueStore = PostgresDatabase(url) if url else Database(file, busy=busy)
@@ -94,6 +95,7 @@ class Queue:
         self.lease = lease
         self.owner = new_owner()
         self._sent: dict[str, tuple[float, int]] = {}  # recipients of each account's day, and until when that is new
+        self._home = home if url else ""  # which instance this is, where there may be several (`homes`)
         self._one_machine = not url  # a file is on one machine: all who hold leases are
         self._claiming: set[float] = set()  # marks of leases whose claim runs
         self._lost: set[float] = set()  # and of those whose claim may have been committed unheard
@@ -134,7 +136,7 @@ class Queue:
         lease = self._lease(now, FRONT_LEASE)
 
         def act(connection: Connection) -> tuple[Charge, list[list[int]]]:
-            return _UNCHARGED, [entering.enqueue(connection, new, now=now, lease=lease) for new in news]
+            return _UNCHARGED, self._enter_all(connection, news, now, lease)
 
         return (await self._entered(news, act))[1]
 
@@ -150,12 +152,17 @@ class Queue:
             charged = allowance.charge(connection, account_id, keys, rules, now)
             if charged.answer is not Answer.GRANTED:
                 return charged, []
-            return charged, [entering.enqueue(connection, new, now=now, lease=lease) for new in news]
+            return charged, self._enter_all(connection, news, now, lease)
 
         charged, ids = await self._entered(news, act)
         if charged.total:
             self._keep_sent(account_id, charged.total)
         return charged, ids
+
+    def _enter_all(
+        self, connection: Connection, news: Sequence[NewMessage], now: float, lease: Lease
+    ) -> list[list[int]]:
+        return [entering.enqueue(connection, new, now=now, lease=lease, home=self._home) for new in news]
 
     async def _entered(self, news: Sequence[NewMessage], act: Entering) -> tuple[Charge, list[list[int]]]:
         charged, ids = await self._database.write(act)
@@ -241,8 +248,8 @@ class Queue:
         lease = self._lease(now, self.lease)
 
         def act(connection: Connection) -> tuple[list[Claimed], float | None]:
-            claimed = claims.claim(connection, choose, full, now=now, lease=lease)
-            return claimed, claims.next_due(connection)
+            claimed = claims.claim(connection, choose, full, now=now, lease=lease, home=self._home)
+            return claimed, claims.next_due(connection, self._home)
 
         self._claiming.add(lease.mark)
         try:
@@ -290,17 +297,17 @@ class Queue:
             await asyncio.sleep(BREATH)
 
     async def next_due(self) -> float | None:
-        return await self._database.read(claims.next_due)
+        return await self._database.read(lambda c: claims.next_due(c, self._home))
 
     # --- reports -----------------------------------------------------------------------------------------------------
 
     async def debts(self) -> list[Debt]:
         now = self._clock.now()
-        return await self._database.read(lambda c: reports.debts(c, now))
+        return await self._database.read(lambda c: reports.debts(c, now, self._home))
 
     async def settle(self, debt: Debt, report: NewMessage | None) -> None:
         now = self._clock.now()
-        await self._database.write(lambda c: reports.settle(c, debt, report, now=now))
+        await self._database.write(lambda c: reports.settle(c, debt, report, now=now, home=self._home))
         self._hints.send()
 
     # --- TLS reports -------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, select, text, update
 
 from core.errors import ConflictError
 from delivery.queue.entering import enqueue
+from delivery.queue.homes import may_report
 from delivery.queue.leases import NONE
 from delivery.queue.results import finish
 from delivery.queue.rows import NewMessage, StoredMessage, StoredRecipient, message_of, recipient_of
@@ -29,27 +30,28 @@ class Debt:
     recipients: tuple[StoredRecipient, ...]
 
 
-def debts(connection: Connection, now: float) -> list[Debt]:
+def debts(connection: Connection, now: float, home: str = "") -> list[Debt]:
     """Up to `MESSAGES` messages' debts, grouped by kind: a report tells of one action (RFC 3464 2.3.3). A list has its
     message when the members may have it: in its time (RFC 4865), and while nothing holds it."""
     # Joined to nothing, so that SQLite does not walk all messages for the sake of DISTINCT.
-    owing = select(recipient.c.queue_id.concat("")).where(text(OWING), _payable(now)).distinct().limit(MESSAGES)
+    owing = select(recipient.c.queue_id.concat("")).where(text(OWING), _payable(now, home)).distinct().limit(MESSAGES)
     found = []
     for queue_id in connection.execute(owing).scalars().all():
         row = connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().one()
-        found += _of_message(connection, message_of(row), now)
+        found += _of_message(connection, message_of(row), now, home)
     return found
 
 
-def _payable(now: float) -> ColumnElement[bool]:
+def _payable(now: float, home: str) -> ColumnElement[bool]:
     open_to_members = (recipient.c.next_attempt <= now) & recipient.c.held.is_(False)
-    return (recipient.c.owed != Owed.EXPANDED.value) | open_to_members
+    payable = (recipient.c.owed != Owed.EXPANDED.value) | open_to_members
+    return payable & may_report(home) if home else payable
 
 
-def _of_message(connection: Connection, parent: StoredMessage, now: float) -> list[Debt]:
+def _of_message(connection: Connection, parent: StoredMessage, now: float, home: str) -> list[Debt]:
     rows = connection.execute(
         select(recipient)
-        .where(recipient.c.queue_id == parent.queue_id, recipient.c.owed != Owed.NOTHING.value, _payable(now))
+        .where(recipient.c.queue_id == parent.queue_id, recipient.c.owed != Owed.NOTHING.value, _payable(now, home))
         .order_by(recipient.c.id)
     ).mappings()
     stored = [recipient_of(row) for row in rows]
@@ -57,13 +59,13 @@ def _of_message(connection: Connection, parent: StoredMessage, now: float) -> li
     return [Debt(parent, kind, tuple(item for item in stored if item.owed is kind)) for kind in kinds]
 
 
-def settle(connection: Connection, debt: Debt, report: NewMessage | None, *, now: float) -> None:
+def settle(connection: Connection, debt: Debt, report: NewMessage | None, *, now: float, home: str = "") -> None:
     """Pay: queue `report` (None: nothing is sent, the debt is dropped) and strike the debt. `ConflictError` when
     another worker was quicker; then nothing was done."""
     ids = [item.id for item in debt.recipients]
     _strike(connection, ids, debt.owed)
     if report is not None:
-        enqueue(connection, report, now=now, lease=NONE)
+        enqueue(connection, report, now=now, lease=NONE, home=home)
     finish(connection, {debt.message.queue_id})
 
 

@@ -34,7 +34,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from core.errors import StorageError
 
-VERSION = 5
+VERSION = 6
 
 # One row of bytes: what a front may hold the interpreter for (design.md section 6), so that a read is one row.
 CHUNK = 256 * 1024
@@ -111,7 +111,8 @@ chunk = Table(
 # `organisation_id`: whose administrators may see and handle this recipient (promise P8). `domain`: of the address,
 # what fairness and static routes go by; "" for a recipient whose mailbox is here. `folder`: where a local delivery
 # goes, "" is the inbox. `owed`: see `Owed`. `priority`: its message's, again, for who claims. `held` tells that `holds`
-# has a reason (`delivery.queue.holds`). `lease_until` and `lease_term`: `delivery.queue.leases.Lease`.
+# has a reason (`delivery.queue.holds`). `lease_until` and `lease_term`: `delivery.queue.leases.Lease`. `home`: which of
+# several instances accepted it, "" for any (`delivery.queue.homes`).
 recipient = Table(
     "queue_recipient",
     metadata,
@@ -140,6 +141,7 @@ recipient = Table(
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("holds", Integer, nullable=False, server_default="0"),
     Column("lease_term", Double, nullable=False, server_default="60"),
+    Column("home", String(255), nullable=False, server_default=""),
 )
 
 # Due recipients in their order, covering: past 50,000 of one dead domain, or of one commune, the look stays in the
@@ -314,6 +316,11 @@ def _version_5(connection: Connection) -> None:
     _add_columns(connection, recipient)
 
 
+def _version_6(connection: Connection) -> None:
+    """Which instance accepted it: of what waits any."""
+    _add_columns(connection, recipient)
+
+
 def _add_columns(connection: Connection, *tables: Table) -> None:
     """SQLite and PostgreSQL add columns with a default without rewriting a row."""
     for table in tables:
@@ -326,4 +333,4 @@ def _add_columns(connection: Connection, *tables: Table) -> None:
 
 
 # One for each step from a version to the next.
-UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2, _version_3, _version_4, _version_5)
+UPGRADES: tuple[Callable[[Connection], None], ...] = (_version_2, _version_3, _version_4, _version_5, _version_6)

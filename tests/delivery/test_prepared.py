@@ -95,11 +95,11 @@ async def test_what_is_due_is_found_in_its_index_however_many_domains_are_full(q
     asked = {"now": 1.0, "closed": ["dead.test", "gone.test"], "owners": ["o1"]}
 
     def act(connection: Connection) -> list[str]:
-        claims._PLAIN_PAGE.rows(connection, asked)
+        claims._PAGES_OF_ALL[1].rows(connection, asked)
         plan = driven(
             connection,
-            f"EXPLAIN QUERY PLAN {vars(claims._PLAIN_PAGE)['_text']}",
-            [None] * len(vars(claims._PLAIN_PAGE)["_names"]),
+            f"EXPLAIN QUERY PLAN {vars(claims._PAGES_OF_ALL[1])['_text']}",
+            [None] * len(vars(claims._PAGES_OF_ALL[1])["_names"]),
         )
         return [str(row[3]) for row in plan]
 

@@ -17,7 +17,7 @@ from core.address import parse
 from core.clock import ManualClock
 from core.database import create_engine
 from core.errors import TemporaryError
-from core.status import deferred
+from core.status import deferred, refused
 from delivery.queue.allowance import Answer, Rules
 from delivery.queue.claims import Candidate, Choice
 from delivery.queue.postgres import CommitUnknownError, PostgresDatabase
@@ -45,8 +45,10 @@ class Shared(World):
 
     url = ""
 
-    def another_queue(self, lease: float = LEASE) -> Queue:
-        return Queue(self.config.queue_file, self.config.run_dir, clock=self.clock, url=self.url, lease=lease)
+    def another_queue(self, lease: float = LEASE, home: str = "") -> Queue:
+        return Queue(
+            self.config.queue_file, self.config.run_dir, clock=self.clock, url=self.url, lease=lease, home=home
+        )
 
 
 @pytest.fixture
@@ -61,6 +63,30 @@ async def shared(server: Postgres, tmp_path: Path) -> AsyncIterator[Shared]:
 
 def everything(page: Sequence[Candidate]) -> Choice:
     return Choice(tuple((item.id,) for item in page), frozenset())
+
+
+async def test_what_an_instance_accepted_comes_into_its_own_mailboxes_whoever_brings_the_rest_away(
+    shared: Shared,
+) -> None:
+    """Bounces of one commune were put into the mail store of another machine, or dropped there as relaying."""
+    ours, theirs = shared.another_queue(home="mx1.dept.test"), shared.another_queue(home="mx2.dept.test")
+    for queue in (ours, theirs):
+        await queue.open()
+    local, far = NewRecipient(parse("maire@ville.test"), local=True), NewRecipient(parse("x@far.test"))
+    await ours.enqueue(NewMessage("q1", parse("maire@ville.test"), BytesContent(MAIL), (local, far)))
+    [away] = await theirs.claim(everything)
+    assert [str(item.address) for item in away.recipients] == ["x@far.test"]
+    assert await theirs.next_due() is None
+    refusal = Result(away.recipients[0].id, ResultKind.FAILED, refused("no", "remote-refused", "5.1.1"))
+    await theirs.apply([refusal], shared.rules.judge)
+    assert await theirs.debts() == []
+    [debt] = await ours.debts()
+    report = NewMessage("q2", None, BytesContent(MAIL), (NewRecipient(parse("maire@ville.test"), local=True),))
+    await ours.settle(debt, report)
+    assert await theirs.claim(everything) == []
+    assert {item.message.queue_id for item in await ours.claim(everything)} == {"q1", "q2"}
+    for queue in (ours, theirs):
+        await queue.close()
 
 
 async def test_two_instances_deliver_each_message_once(shared: Shared) -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from email import message_from_bytes
 from functools import partial
 
+from structlog.testing import capture_logs
+
 from core.address import parse
 from core.envelope import Dsn
 from core.errors import StorageError
@@ -203,3 +205,26 @@ async def test_success_is_told_when_the_next_hop_does_not(world: World) -> None:
         await until(lambda: world.store.inbox("maire@ville.test"))
         await until(lambda: empty(world))
     assert b"Action: relayed" in world.store.inbox("maire@ville.test")[0]
+
+
+async def test_one_message_whose_bytes_are_lost_does_not_keep_the_others_senders_waiting(world: World) -> None:
+    """It was met first at each look, and what the log had to say of it ended the look."""
+    reporter = world.means().reporter
+    for name in ("damaged", "gone", "whole"):
+        await put(world, "x@far.test", queue_id=name)
+    taken = await world.queue.claim(_each)
+    results = [Result(item.recipients[0].id, refusal().kind, refusal().status) for item in taken]
+    await world.queue.apply(results, world.rules.judge)
+    debts = await world.queue.debts()
+    assert [debt.message.queue_id for debt in debts] == ["damaged", "gone", "whole"]
+    await world.queue._database.write(lambda c: c.exec_driver_sql("DELETE FROM queue_chunk WHERE queue_id = 'damaged'"))
+
+    async def same() -> list[Debt]:
+        await world.queue.administration.drop(None, "gone")  # after the look, as another worker would
+        return debts
+
+    world.queue.debts = same  # type: ignore[method-assign]  # what comes between two steps
+    with capture_logs() as told:
+        await reporter.pay()
+    events = {line["queue_id"]: line["event"] for line in told if line["event"].startswith("report")}
+    assert events == {"damaged": "report-waits", "whole": "report-queued"}

@@ -51,6 +51,7 @@ ALTER TABLE queue_recipient ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE queue_sending ADD COLUMN holds INTEGER NOT NULL DEFAULT 0
 """,
     "ALTER TABLE queue_message ADD COLUMN submitter TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE queue_recipient ADD COLUMN lease_term {double} NOT NULL DEFAULT 60",
 )
 BYTES = b"From: a@one.test\r\n\r\nold\r\n"
 
