@@ -1,20 +1,25 @@
 """How many jobs run where: a bounded window over all, a small adaptive number for each next hop.
 
 Fairness: a hop that is slow or dead holds few places and soon only one, so the others' mail is not delayed by it
-(security.md row 141). Numbers only; refuses to know time, database and network.
+(security.md row 141); and a commune that has much for one hop holds no more of its places than the others who wait for
+it. Numbers only; refuses to know time, database and network.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 from delivery.next_hop import NextHop
 from delivery.queue.claims import MAX_RECIPIENTS, Candidate, Choice
 
+Key = TypeVar("Key")
+
 FIRST = 5  # jobs at a time for a hop we know nothing of
 MOST = 20
 RESERVE = 8  # the part of the window that one commune alone leaves free
+NEWCOMER = 1  # place of a hop beyond its number, for a commune that has none there
 REMEMBERED = 10_000  # hops whose last number is kept
 
 
@@ -27,6 +32,7 @@ class Destinations:
         self.next_hop = next_hop  # of the selections that are asked for from now on
         self._active: Counter[str] = Counter()
         self._owners: Counter[str] = Counter()
+        self._parts: Counter[tuple[str, str]] = Counter()  # of hops and communes
         self._limits: OrderedDict[str, float] = OrderedDict()
         self._failed: OrderedDict[str, tuple[int, int]] = OrderedDict()  # in a row; of how many at a time at the first
 
@@ -44,6 +50,7 @@ class Destinations:
     def started(self, hop: str, owner: str = "") -> None:
         self._active[hop] += 1
         self._owners[owner] += 1
+        self._parts[hop, owner] += 1
 
     def unreached(self, hop: str) -> bool:
         """A running job of this hop did not reach it. Whether that speaks for all that wait for it: as many in a row
@@ -56,10 +63,9 @@ class Destinations:
         return count + 1 >= cohort
 
     def ended(self, hop: str, *, reached: bool, crowded: bool = False, owner: str = "") -> None:
-        for counter, key in ((self._active, hop), (self._owners, owner)):
-            counter[key] -= 1
-            if not counter[key]:
-                del counter[key]
+        _less(self._active, hop)
+        _less(self._owners, owner)
+        _less(self._parts, (hop, owner))
         if reached:
             self._failed.pop(hop, None)
         limit = self._limits.pop(hop, float(FIRST))
@@ -70,7 +76,8 @@ class Destinations:
     def selection(self) -> Selection:
         """What may be taken now; a copy, because the queue asks it in its own thread."""
         share = Shares(self._places, Counter(self._owners))
-        return Selection(self._places - self.active, Counter(self._active), dict(self._limits), self.next_hop, share)
+        hops = Hops(Counter(self._active), Counter(self._parts), dict(self._limits))
+        return Selection(self._places - self.active, hops, self.next_hop, share)
 
 
 class Shares:
@@ -92,54 +99,92 @@ class Shares:
         return True
 
 
+class Hops:
+    """A hop's places between communes: one that is alone gets them all. To one that has none there a place more than
+    these is given, and from then on nobody who has more than an equal part gets another. So somebody who wrote to
+    thousands of one provider's people delays the other communes' letters to it by one message, not by thousands."""
+
+    def __init__(self, active: Counter[str], parts: Counter[tuple[str, str]], limits: dict[str, float]) -> None:
+        self._active = active
+        self._parts = parts
+        self._limits = limits
+        self._holders = Counter(hop for hop, _ in parts)
+
+    def free(self, hop: str) -> bool:
+        """For somebody, if not for everybody."""
+        return self._active[hop] < self._most(hop) + NEWCOMER
+
+    def free_for(self, hop: str, owner: str) -> bool:
+        part = self._parts[hop, owner]
+        if not part:
+            return self.free(hop)
+        return self._active[hop] < self._most(hop) and part * self._holders[hop] < self._most(hop)
+
+    def take(self, hop: str, owner: str) -> None:
+        self._holders[hop] += not self._parts[hop, owner]
+        self._active[hop] += 1
+        self._parts[hop, owner] += 1
+
+    def _most(self, hop: str) -> int:
+        return int(self._limits.get(hop, FIRST))
+
+
 class Selection:
     """Chooses from pages of due recipients (`delivery.queue.claims.Choose`), counting what it took so far."""
 
     def __init__(
         self,
         places: int,
-        active: Counter[str],
-        limits: dict[str, float],
+        hops: Hops,
         next_hop: Callable[[str], NextHop],
         shares: Shares,
     ) -> None:
         self._shares = shares
         self._places = places
-        self._active = active
-        self._limits = limits
+        self._hops = hops
         self._next_hop = next_hop
 
     def __call__(self, page: Sequence[Candidate]) -> Choice:
         groups: dict[tuple[str, str], list[int]] = {}
         full: set[str] = set()
         owners: set[str] = set()
+        parts: set[tuple[str, str]] = set()
         for item in page:
             hop = self._next_hop(item.domain).name
             group = groups.get((item.queue_id, hop))
             if group is None and self._places <= 0:
-                return _choice(groups, frozenset())  # nothing more fits, whatever the next page holds
-            if group is None and not self._free(hop):
+                return _choice(groups)  # nothing more fits, whatever the next page holds
+            if group is None and not self._hops.free(hop):
                 full.add(item.domain)
+            elif group is None and not self._hops.free_for(hop, item.organisation_id):
+                parts.add((item.domain, item.organisation_id))
             elif group is None and not self._take(hop, item.organisation_id):
                 owners.add(item.organisation_id)
             elif group is None:
                 groups[item.queue_id, hop] = [item.id]
             elif len(group) < MAX_RECIPIENTS:
                 group.append(item.id)
-        return _choice(groups, frozenset(full), frozenset(owners))
-
-    def _free(self, hop: str) -> bool:
-        return self._active[hop] < int(self._limits.get(hop, FIRST))
+        return _choice(groups, full, owners, parts)
 
     def _take(self, hop: str, owner: str) -> bool:
         if not self._shares.take(owner):
             return False
-        self._active[hop] += 1
+        self._hops.take(hop, owner)
         self._places -= 1
         return True
 
 
 def _choice(
-    groups: dict[tuple[str, str], list[int]], full: frozenset[str], owners: frozenset[str] = frozenset()
+    groups: dict[tuple[str, str], list[int]],
+    full: Collection[str] = (),
+    owners: Collection[str] = (),
+    parts: Collection[tuple[str, str]] = (),
 ) -> Choice:
-    return Choice(tuple(tuple(ids) for ids in groups.values()), full, owners)
+    taken = tuple(tuple(ids) for ids in groups.values())
+    return Choice(taken, frozenset(full), frozenset(owners), frozenset(parts))
+
+
+def _less(counter: Counter[Key], key: Key) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

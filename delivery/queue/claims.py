@@ -48,11 +48,13 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a window takes of a page: groups of recipient ids of one message and one next hop (at most
-    `MAX_RECIPIENTS` each), and the domains and organisations it has no room left for."""
+    `MAX_RECIPIENTS` each), and the domains, the organisations and the organisations at a domain it has no room left
+    for."""
 
     groups: tuple[tuple[int, ...], ...]
     full: frozenset[str]
     full_owners: frozenset[str] = frozenset()
+    full_parts: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +74,46 @@ def claim(
 ) -> list[Claimed]:
     """Lease what `choose` wants of what is due at `now`. `full`: domains that need not be looked at. `home`: the
     instance that asks, where there are several (`homes`)."""
-    closed, owners = set(full), set[str]()
+    closed, owners, parts = set(full), set[str](), set[tuple[str, str]]()
     claimed: list[Claimed] = []
     for _ in range(ROUNDS):
-        page = _due(connection, now, closed, owners, home)
+        page = _due(connection, _Asked(now, closed, owners, parts, home))
         choice = choose(page)
         if choice.groups:
             _lease(connection, choice.groups, lease)
             claimed += _load(connection, choice.groups)
-        if len(page) < PAGE or (choice.full <= closed and choice.full_owners <= owners):
+        nothing_new = choice.full <= closed and choice.full_owners <= owners and choice.full_parts <= parts
+        if len(page) < PAGE or nothing_new:
             break
         closed |= choice.full
         owners |= choice.full_owners
+        parts |= choice.full_parts
     return claimed
 
 
-def _due(
-    connection: Connection, now: float, closed: Collection[str], owners: Collection[str], home: str
-) -> list[Candidate]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A look at what is due: the domains, organisations and organisations at a domain that are left out."""
+
+    now: float
+    closed: Collection[str]
+    owners: Collection[str]
+    parts: Collection[tuple[str, str]]
+    home: str
+
+    def values(self) -> dict[str, object]:
+        parts = sorted(f"{domain} {owner}" for domain, owner in self.parts)
+        found: dict[str, object] = {
+            "now": self.now, "closed": sorted(self.closed), "owners": sorted(self.owners), "parts": parts
+        }  # fmt: skip
+        return {**found, "home": self.home} if self.home else found
+
+
+def _due(connection: Connection, asked: _Asked) -> list[Candidate]:
     """The longest due first. A level of priority counts like a quarter of an hour of waiting (RFC 6710 5.1): urgent
     mail passes what waits, and nothing, however much urgent mail there is, waits for ever."""
-    asked: dict[str, object] = {"now": now, "closed": sorted(closed), "owners": sorted(owners)}
-    pages = _PAGES_OF_ALL
-    if home:
-        pages, asked = _PAGES_OF_ONE, {**asked, "home": home}
-    ranked, plain = (_page(connection, page, asked) for page in pages)
+    pages, values = _PAGES_OF_ONE if asked.home else _PAGES_OF_ALL, asked.values()
+    ranked, plain = (_page(connection, page, values) for page in pages)
     return sorted((*ranked, *plain), key=lambda item: item.rank)[:PAGE] if ranked else plain
 
 
@@ -110,6 +127,7 @@ def _of_page(due: ColumnElement[bool], rank: ColumnElement[float], mine: ColumnE
         & (recipient.c.held.is_(False))
         & (recipient.c.domain.not_in(bindparam("closed", expanding=True)))
         & (recipient.c.organisation_id.not_in(bindparam("owners", expanding=True)))
+        & ((recipient.c.domain + " " + recipient.c.organisation_id).not_in(bindparam("parts", expanding=True)))
     )
     return Prepared(
         select(

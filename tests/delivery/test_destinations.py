@@ -16,7 +16,8 @@ def page(*domains: str) -> list[Candidate]:
 def test_one_hop_gets_its_few_places_and_says_it_is_full() -> None:
     choice = Destinations(100, Routes({}).next_hop).selection()(page(*["dead.test"] * 8, "well.test"))
     assert len(choice.groups) == FIRST + 1
-    assert choice.full == {"dead.test"}
+    assert choice.full == frozenset()
+    assert choice.full_parts == {("dead.test", "")}, "there is a place left for another commune"
 
 
 def test_recipients_of_one_message_and_hop_travel_together_up_to_a_hundred() -> None:
@@ -77,6 +78,50 @@ def test_h141_communes_share_the_window_and_a_part_stays_free() -> None:
     choice = destinations.selection()(owned(*["a"] * 100, *["b"] * 100))
     taken = Counter("a" if group[0] < 100 else "b" for group in choice.groups)
     assert taken == {"a": 17, "b": 13}, "twenty for each, and twenty for the next to come"
+
+
+def to(hop: str, *owners: str) -> list[Candidate]:
+    """A message of each for one hop."""
+    return [Candidate(n, f"q{n}", hop, owner) for n, owner in enumerate(owners)]
+
+
+def test_h141_whoever_has_much_for_one_hop_delays_the_others_letters_to_it_by_one() -> None:
+    destinations = Destinations(100, Routes({}).next_hop)
+    for _ in range(FIRST):
+        destinations.started("big.test", "a")
+    waiting = to("big.test", *["a"] * 20, "b", "b", "c")
+    choice = destinations.selection()(waiting)
+    assert [waiting[ids[0]].organisation_id for ids in choice.groups] == ["b"]
+    assert choice.full == {"big.test"}, "one more than its number, for all newcomers together"
+    destinations.started("big.test", "b")
+    destinations.ended("big.test", reached=False, crowded=True, owner="a")
+    assert destinations.limit("big.test") == 2
+    assert destinations.selection()(waiting).groups == (), "fewer are wanted now"
+
+
+def test_h141_of_those_who_wait_for_one_hop_each_gets_an_equal_part() -> None:
+    destinations = Destinations(100, Routes({}).next_hop)
+    for _ in range(500):
+        destinations.started("big.test")
+        destinations.ended("big.test", reached=True)
+    for _ in range(MOST):
+        destinations.started("big.test", "a")
+    held = Counter(a=MOST)
+    waiting = to("big.test", *["a"] * 100, *["b"] * 100)
+    for _ in range(200):
+        for ids in destinations.selection()(waiting).groups:
+            owner = waiting[ids[0]].organisation_id
+            destinations.started("big.test", owner)
+            held[owner] += 1
+        last = max(sorted(held), key=lambda owner: held[owner])
+        destinations.ended("big.test", reached=True, owner=last)
+        held[last] -= 1
+    assert abs(held["a"] - held["b"]) <= 1
+    while held["b"]:
+        destinations.ended("big.test", reached=True, owner="b")
+        held["b"] -= 1
+    alone = destinations.selection()(to("big.test", *["a"] * 100))
+    assert len(alone.groups) + held["a"] == MOST, "who is alone has them all"
 
 
 def failing(destinations: Destinations, hop: str, count: int) -> list[bool]:

@@ -92,7 +92,7 @@ async def test_any_number_of_values_is_one_text(queue: Queue) -> None:
 
 async def test_what_is_due_is_found_in_its_index_however_many_domains_are_full(queue: Queue) -> None:
     """Row 141: 50,000 of a dead domain are passed over without a look at the table."""
-    asked = {"now": 1.0, "closed": ["dead.test", "gone.test"], "owners": ["o1"]}
+    asked = {"now": 1.0, "closed": ["dead.test", "gone.test"], "owners": ["o1"], "parts": ["big.test o2"]}
 
     def act(connection: Connection) -> list[str]:
         claims._PAGES_OF_ALL[1].rows(connection, asked)

@@ -212,10 +212,14 @@ BOUNDS: dict[str, tuple[float, ...]] = {
     "TLSA records of a host, certificates of its chain": (dane.MAX_RECORDS, dane.MAX_CHAIN),
     "addresses of one TLS report; its rows": (tls_report.MAX_URIS, tls_counts.ROWS),
     "octets of a message that comes with its claim, in memory until its job ends": (claims.SMALL,),
-    "jobs to one next hop at a time: at first, at most": (destinations.FIRST, destinations.MOST),
     "places of the queue's runner; for one commune alone": (
         scheduler.PLACES,
         scheduler.PLACES - scheduler.PLACES // destinations.RESERVE,
+    ),
+    "jobs to one next hop at a time: at first, at most; beyond these, for a commune that has none there": (
+        destinations.FIRST,
+        destinations.MOST,
+        destinations.NEWCOMER,
     ),
     "messages handled at once (`queue … --all`): in one transaction": (picking.PART,),
     "lines of `queue shape`": (picking.SHAPED,),
