@@ -155,6 +155,7 @@ class MailboxOut(Model):
 class MailboxDetail(MailboxOut):
     octets: int
     messages: int
+    sending_locked: bool = Field(description="A hijack pattern was seen: it may not send until it is unlocked.")
 
 
 class RecycledOut(Model):

@@ -263,6 +263,8 @@ class QueueAdministration(Protocol):
     async def unlock(self, account_id: str) -> bool:
         """Let an account send again whose sending was locked; False when it was not. The caller bounds whose it is."""
 
+    async def locked(self, account_id: str) -> bool: ...
+
     async def suspend(self, account_ids: Collection[str]) -> None:
         """Hold what the accounts have in the queue, and what still comes of them. `delivery.standing` asks for it."""
 

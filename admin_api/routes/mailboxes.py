@@ -47,10 +47,12 @@ async def add_mailbox(wanted: MailboxIn, actor: AnyAdministrator, rooms: Rooms) 
 
 @router.get("/mailboxes/{address}")
 async def show_mailbox(address: AddressPath, actor: AnyAdministrator, rooms: Rooms) -> MailboxDetail:
-    """With its size; no message is opened."""
+    """With its size, and whether its sending is locked; no message is opened."""
     account = await rooms.directory.account(actor, address_of(address))
     octets, messages = await (await rooms.store.account(AccountRef.of(account))).usage()
-    return MailboxDetail(**MailboxOut.of(account).model_dump(), octets=octets, messages=messages)
+    locked = await rooms.queue.locked(account.id)
+    told = MailboxOut.of(account).model_dump()
+    return MailboxDetail(**told, octets=octets, messages=messages, sending_locked=locked)
 
 
 @router.patch("/mailboxes/{address}")

@@ -91,14 +91,19 @@ def list_(domain: str = typer.Option("", help="Only this domain.")) -> None:
 
 @app.command("show")
 def show(address: str) -> None:
-    """One mailbox; its size comes from the index, no message is opened."""
+    """One mailbox, and whether its sending is locked; its size comes from the index, no message is opened."""
     target = address_argument(address)
 
     async def operation(config: Config) -> dict[str, object]:
-        async with open_directory(config) as directory, open_store(config) as store:
+        async with (
+            open_directory(config) as directory,
+            open_store(config) as store,
+            open_queue_administration(config) as queue,
+        ):
             account = await directory.account(Actor.console(), target)
             size, messages = await (await store.account(AccountRef.of(account))).usage()
-            return {**view(account), "octets": size, "messages": messages}
+            locked = await queue.locked(account.id)
+            return {**view(account), "octets": size, "messages": messages, "sending_locked": locked}
 
     value = run(operation)
     console.answer(value, "\n".join(f"{key}: {item}" for key, item in value.items()))

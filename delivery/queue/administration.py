@@ -58,6 +58,9 @@ class Administration:
         self._hints.send()
         return unlocked
 
+    async def locked(self, account_id: str) -> bool:
+        return await self._database.read(lambda connection: allowance.locked(connection, account_id))
+
     async def suspend(self, account_ids: Collection[str]) -> None:
         for some in _parts(account_ids):
             await self._database.write(partial(hold_accounts, account_ids=some, reason=Hold.SUSPENSION))

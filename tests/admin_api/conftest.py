@@ -90,6 +90,7 @@ class FakeQueue:
         self.messages: dict[str, QueuedMessage] = {}
         self.done: list[tuple[str, str]] = []
         self.vacations: dict[str, Vacation | None] = {}
+        self.locks: set[str] = set()
 
     def put(self, queue_id: str, organisation_id: str) -> None:
         recipients = (QueuedRecipient("alice@partner.test", "waiting", 1, 0.0, "451 4.4.1 no answer"),)
@@ -125,7 +126,11 @@ class FakeQueue:
 
     async def unlock(self, account_id: str) -> bool:
         self.done.append(("unlock", account_id))
+        self.locks.discard(account_id)
         return True
+
+    async def locked(self, account_id: str) -> bool:
+        return account_id in self.locks
 
     async def suspend(self, account_ids: Collection[str]) -> None:
         self.done += [("suspend", account_id) for account_id in sorted(account_ids)]

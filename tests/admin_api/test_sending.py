@@ -62,6 +62,16 @@ async def test_an_account_is_unlocked_by_its_own_commune_only(api: Api) -> None:
     assert [action for action, _ in api.queue.done] == ["unlock"]
 
 
+async def test_whether_an_account_s_sending_is_locked_is_shown_and_not_only_written_to_the_postmaster(api: Api) -> None:
+    await commune(api)
+    path = f"/mailboxes/{await mailbox(api, 'maire')}"
+    before = (await api.call("GET", path, api.a)).json()
+    api.queue.locks.add(before["id"])
+    assert (before["sending_locked"], (await api.call("GET", path, api.a)).json()["sending_locked"]) == (False, True)
+    await api.call("POST", f"{path}/unlock", api.a)
+    assert (await api.call("GET", path, api.a)).json() == before
+
+
 async def test_a_suspended_account_s_queued_mail_is_held_until_it_is_resumed(api: Api) -> None:
     await commune(api)
     path = f"/mailboxes/{await mailbox(api, 'maire')}"

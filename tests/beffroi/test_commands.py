@@ -98,7 +98,7 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert run("mailbox", "add", "pas-une-adresse").refusal.startswith("pas-une-adresse: ")
     assert run("mailbox", "add", "x@saint-aubin.test", "--quota", "beaucoup").refusal
     shown = run("mailbox", "show", address, "--json").json
-    assert shown == {**mailbox, "octets": 0, "messages": 0}
+    assert shown == {**mailbox, "octets": 0, "messages": 0, "sending_locked": False}
     assert run("mailbox", "list").out == f"{address}\t\t{5 << 30}\tactive\n"
     assert run("mailbox", "passwd", address, "--password-stdin", stdin="une autre phrase longue\n").code == 0
     assert run("mailbox", "suspend", address).out == f"{address}: suspended\n"

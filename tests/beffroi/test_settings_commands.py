@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +109,20 @@ def test_an_absence_until_the_end_of_the_calendar_is_shown(monkeypatch: pytest.M
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_locked_mailbox_is_shown_as_such_until_it_is_unlocked(
+    run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shown = run("mailbox", "show", ADDRESS, "--json").json
+    assert isinstance(shown, dict)
+    assert shown["sending_locked"] is False
+    [file] = tmp_path_factory.getbasetemp().glob("settings[0-9]/data/queue/queue.db")
+    with contextlib.closing(sqlite3.connect(file)) as queue, queue:  # no worker runs, so nobody's locks are broken
+        queue.execute("INSERT INTO queue_sending VALUES (?, 1.0, 0.0, 0)", (shown["id"],))
+    assert "sending_locked: True\n" in run("mailbox", "show", ADDRESS).out
+    assert run("mailbox", "unlock", ADDRESS).out == f"{ADDRESS}: unlocked\n"
+    assert "sending_locked: False\n" in run("mailbox", "show", ADDRESS).out
 
 
 def test_a_mailbox_whose_sending_is_not_locked_has_nothing_to_unlock(run: Run) -> None:
