@@ -234,6 +234,17 @@ async def test_urgent_mail_passes_what_waits_and_unimportant_mail_lets_others_pa
     assert window.seen == ["flash", "urgent", "plain", "low"]
 
 
+async def test_rfc6710_a_c_every_level_stands_apart_whatever_policy_it_is_of(world: World) -> None:
+    """Military (A), default (B) and emergency (C) levels, and those between them: none is taken for its neighbour."""
+    levels = [*range(-8, 9, 2), *range(-9, 10, 2)]
+    for level in levels:
+        await put(world, f"level{level}", priority=level)
+        world.clock.advance(1)
+    window = Window(len(levels))
+    await world.queue.claim(window)
+    assert window.seen == [f"level{level}" for level in range(9, -10, -1)]
+
+
 async def test_urgent_mail_is_not_hidden_by_a_page_of_ordinary_mail(world: World) -> None:
     await put(world, "bulk", recipients=PAGE + 50)
     world.clock.advance(60)
