@@ -6,6 +6,7 @@ envelope sender alone; a failure here never touches the message that was deliver
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -48,6 +49,12 @@ _BULK = frozenset({b"bulk", b"list", b"junk"})
 # What Exchange and ticket systems say in the place of Auto-Submitted: no absence notice, no automatic answer, nothing.
 _SUPPRESS, _SUPPRESSED = b"x-auto-response-suppress", frozenset({b"all", b"oof", b"autoreply"})
 _ADDRESSED = (b"to", b"cc", b"resent-to", b"resent-cc")
+# The Message-IDs of notices, here and at every other Beffroi: what refers to one answers a robot. A person who does has
+# been told already.
+_NOTICE = "absence."
+_OF_NOTICE = re.compile(rb"<absence\.[^<>@\s]{1,100}@")
+_REFERRING = (b"in-reply-to", b"references")
+MAX_AUTHORS = 10  # of a From field that count as told
 
 _log = log.get(__name__)
 
@@ -72,6 +79,8 @@ def withheld(
         return "list"
     if any(field.value.lower().lstrip().startswith(b"multipart/report") for field in head.all(b"content-type")):
         return "report"  # a bounce of a server that gave it a sender
+    if any(_OF_NOTICE.search(field.value) for name in _REFERRING for field in head.all(name)):
+        return "answers-a-notice"  # by a robot that does not say so
     if found is not None and found.spf.result in (Result.FAIL, Result.SOFTFAIL):
         return "sender-forged"
     if not {account.key, reached.key, reached.without_subaddress().key} & _named(head, limits):
@@ -85,16 +94,23 @@ def _word(field: Field) -> bytes:
 
 
 def _named(head: Head, limits: Limits) -> set[str]:
-    keys: set[str] = set()
-    for name in _ADDRESSED:
-        for entry in parse_fields(head, name, limits):
-            if entry.kind is Kind.ADDRESS and entry.sound:
-                try:
-                    address = to_address(entry)
-                except ValueError:
-                    continue
-                keys |= {address.key, address.without_subaddress().key}
-    return keys
+    named = [address for name in _ADDRESSED for address in _addresses(head, name, limits)]
+    return {key for address in named for key in (address.key, address.without_subaddress().key)}
+
+
+def _addresses(head: Head, name: bytes, limits: Limits) -> list[Address]:
+    found = []
+    for entry in parse_fields(head, name, limits):
+        if entry.kind is Kind.ADDRESS and entry.sound:
+            with contextlib.suppress(ValueError):
+                found.append(to_address(entry))
+    return found
+
+
+def writers(sender: Address, head: Head, limits: Limits) -> set[str]:
+    """Under which he counts as told: lists and ticket systems have an envelope sender, or a detail, for each."""
+    authors = _addresses(head, b"from", limits)[:MAX_AUTHORS]
+    return {address.without_subaddress().key for address in (sender, *authors)}
 
 
 class Responder:
@@ -142,8 +158,9 @@ class Responder:
         account, sender = target.account, received.sender
         found = received.verified.authentication if received.verified else None
         reason = withheld(sender, head, account.address, target.address, found, self._limits)
-        if not reason and sender is not None and not await self._queue.tell_once(account.id, sender.key):
-            reason = "told-already"
+        if not reason and sender is not None:
+            told = writers(sender, head, self._limits)
+            reason = "" if await self._queue.tell_once(account.id, *told) else "told-already"
         if reason or sender is None:
             _log.info("vacation-withheld", account=account.id, reason=reason)
             return
@@ -161,7 +178,7 @@ class Responder:
             subject=vacation.subject or _subject(head),
             text=vacation.text,
             now=now,
-            message_id=compose.new_message_id(self._ids, account.address.domain),
+            message_id=_NOTICE + compose.new_message_id(self._ids, account.address.domain),
             extra=_about(head),
         )
         signature = await sign_content(BytesContent(data), await self._keys.signers(account.address.domain), now)

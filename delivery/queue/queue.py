@@ -199,10 +199,10 @@ class Queue:
         """Everybody's absence, past and to come, by account id."""
         return await self._database.read(vacations.load)
 
-    async def tell_once(self, account_id: str, sender_key: str) -> bool:
-        """Whether this sender is to be told of the account's absence; counted as told."""
+    async def tell_once(self, account_id: str, *keys: str) -> bool:
+        """Whether this sender, whose addresses these are, is to be told of the account's absence; counted as told."""
         now = self._clock.now()
-        return await self._database.write(lambda c: vacations.tell_once(c, account_id, sender_key, now))
+        return await self._database.write(lambda c: vacations.tell_once(c, account_id, keys, now))
 
     async def unlock(self, account_id: str) -> bool:
         """Let an account send again; False when it was not locked."""

@@ -200,7 +200,7 @@ TLS_KEY = tls_counts.TlsKey(1, "r.test", "{}", "", "", "", "", "")
         (lambda c: tls_counts.add(c, {TLS_KEY: 2}), (None, None)),
         (lambda c: tls_counts.claim(c, 1, "r.test", now=NOW, term=9.0), (None, None)),  # there are no counts
         (lambda c: greylist.ask(c, "k", NOW, TERMS), (Greylisting.NEW, Greylisting.NEW)),
-        (lambda c: vacations.tell_once(c, "acc", "x@one.test", NOW), (True, False)),
+        (lambda c: vacations.tell_once(c, "acc", ("x@one.test", "y@one.test"), NOW), (True, False)),
     ],
     ids=["clock", "tls", "claim", "greylist", "vacation"],
 )

@@ -18,7 +18,7 @@ from core.errors import QuotaError
 from delivery.commit import Committer
 from delivery.inbound import Inbound
 from delivery.queue.rows import NewMessage
-from delivery.queue.vacations import AGAIN
+from delivery.queue.vacations import AGAIN, HOUR, MOST
 from delivery.types import MailParameters, Vacation
 from delivery.vacation import KNOWN_FOR, Responder, withheld
 from message.header import split
@@ -113,6 +113,27 @@ async def test_h136_each_sender_is_told_once_in_seven_days_however_often_he_writ
     assert [answer["Subject"] for answer in await away.answers()] == ["Autre absence"]
 
 
+async def test_h136_a_sender_with_a_new_address_for_each_message_is_told_once(away: Away) -> None:
+    """Lists, ticket systems: the envelope sender, or what stands behind its "+", is each message's own."""
+    await away.set()
+    for number in range(5):
+        await away.receive(sender=f"retour-{number}-maire=ville.test@sender.test")
+        await away.receive(MAIL.replace(b"anne@", f"anne{number}@".encode()), sender=f"guichet+{number}@sender.test")
+    assert [answer["To"] for answer in await away.answers()] == [
+        "retour-0-maire=ville.test@sender.test", "guichet+0@sender.test",
+    ]  # fmt: skip
+
+
+async def test_h136_a_robot_of_many_names_gets_no_more_than_so_many_notices_an_hour(away: Away) -> None:
+    await away.set()
+    queue = away.world.queue
+    told = [await queue.tell_once(ACCOUNT, f"{number}@sender.test") for number in range(MOST + 5)]
+    assert told == [True] * MOST + [False] * 5
+    assert await queue.tell_once("another", "0@sender.test")
+    away.world.clock.advance(HOUR + 1)
+    assert await queue.tell_once(ACCOUNT, "anne@sender.test")
+
+
 async def test_junk_is_not_answered(away: Away) -> None:
     await away.set()
     away.world.authenticator.opinion = vouched(dmarc=Result.FAIL, policy="quarantine", disposition="quarantine")
@@ -176,6 +197,9 @@ def reason(
         ([b"X-Auto-Response-Suppress: DR, RN"], ""),
         ([b"Content-Type: Multipart/Report; report-type=delivery-status; boundary=b"], "report"),
         ([b"Content-Type: multipart/related; boundary=b"], ""),
+        ([b"In-Reply-To: <absence.0a1b2c@sender.test>"], "answers-a-notice"),
+        ([b"References: <1@sender.test>\r\n <absence.0a1b2c@ville.test> <2@x.test>"], "answers-a-notice"),
+        ([b"In-Reply-To: <1@absence.test>", b"References: <absence@ville.test>"], ""),
     ],
 )
 def test_h136_fields_that_withhold_an_answer(fields: list[bytes], expected: str) -> None:
@@ -309,11 +333,12 @@ async def test_an_answer_to_what_requires_tls_requires_it_too(away: Away) -> Non
     world = away.world
     for required in (True, False):
         sender = f"anne{required}@sender.test"
+        mail = MAIL.replace(b"anne@sender.test", sender.encode())
         inbound: Inbound[Any] = Inbound(
             world.config, world.directory, world.store, world.authenticator, None, away.committer, world.clock
         )
         asked = MailParameters(require_tls=required)
-        assert (await world.send(inbound, MAIL, "maire@ville.test", sender=sender, parameters=asked)).ok
+        assert (await world.send(inbound, mail, "maire@ville.test", sender=sender, parameters=asked)).ok
         [item] = await world.queue.claim(world.scheduler()._destinations.selection())
         assert item.message.require_tls is required
 

@@ -11,7 +11,7 @@ from antispam import learn, rspamd
 from antispam.authentication import dkim_key, dmarc, spf, spf_record
 from core import dns, proxy
 from delivery import absence, destinations, scheduler
-from delivery.queue import claims, outbox, picking, refunds, tls_counts, tracing
+from delivery.queue import claims, outbox, picking, refunds, tls_counts, tracing, vacations
 from directory import app_passwords, attempts, import_csv, introspection, rules, sasl, throttle
 from directory.services import app_passwords as app_password_services
 from directory.services import sharing
@@ -187,6 +187,7 @@ BOUNDS: dict[str, tuple[float, ...]] = {
     "targets of an alias": (rules.MAX_TARGETS,),
     "rows, octets of a file for `mailbox import`": (import_csv.MAX_ROWS, import_csv.MAX_FILE),
     "text, subject of an absence notice": (absence.MAX_TEXT, absence.MAX_SUBJECT),
+    "addresses that one absent account tells in an hour, of envelopes and From fields": (vacations.MOST,),
     "remote reply: line, lines": (reply_parser.MAX_LINE, reply_parser.MAX_LINES),
     "exchangers of a domain: all, of one preference; addresses of one; tried for a job at a time": (
         mx.MAX_HOSTS,
