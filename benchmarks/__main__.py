@@ -10,6 +10,7 @@ BENCHMARKS = (
     "relaying",
     "delivery",
     "flood",
+    "slow",
     "idle",
     "many",
     "importing",
