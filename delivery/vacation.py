@@ -49,10 +49,10 @@ _BULK = frozenset({b"bulk", b"list", b"junk"})
 # What Exchange and ticket systems say in the place of Auto-Submitted: no absence notice, no automatic answer, nothing.
 _SUPPRESS, _SUPPRESSED = b"x-auto-response-suppress", frozenset({b"all", b"oof", b"autoreply"})
 _ADDRESSED = (b"to", b"cc", b"resent-to", b"resent-cc")
-# The Message-IDs of notices, here and at every other Beffroi: what refers to one answers a robot. A person who does has
-# been told already.
+# How Message-IDs of notices begin. What refers to one of the account's domain answers a robot: a person who does has
+# been told already. Another domain's may stand in any thread.
 _NOTICE = "absence."
-_OF_NOTICE = re.compile(rb"<absence\.[^<>@\s]{1,100}@")
+_OF_NOTICE = re.compile(rb"<absence\.[^<>@\s]{1,100}@([^<>@\s]{1,255})>")
 _REFERRING = (b"in-reply-to", b"references")
 MAX_AUTHORS = 10  # of a From field that count as told
 
@@ -79,13 +79,18 @@ def withheld(
         return "list"
     if any(field.value.lower().lstrip().startswith(b"multipart/report") for field in head.all(b"content-type")):
         return "report"  # a bounce of a server that gave it a sender
-    if any(_OF_NOTICE.search(field.value) for name in _REFERRING for field in head.all(name)):
+    if _refers_to_notice(head, account.domain.encode("ascii")):
         return "answers-a-notice"  # by a robot that does not say so
     if found is not None and found.spf.result in (Result.FAIL, Result.SOFTFAIL):
         return "sender-forged"
     if not {account.key, reached.key, reached.without_subaddress().key} & _named(head, limits):
         return "not-addressed"  # RFC 3834 2: a blind copy, a group, a list without manners
     return ""
+
+
+def _refers_to_notice(head: Head, domain: bytes) -> bool:
+    fields = [field for name in _REFERRING for field in head.all(name)]
+    return any(found.lower() == domain for field in fields for found in _OF_NOTICE.findall(field.value))
 
 
 def _word(field: Field) -> bytes:

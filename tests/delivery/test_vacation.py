@@ -197,7 +197,8 @@ def reason(
         ([b"X-Auto-Response-Suppress: DR, RN"], ""),
         ([b"Content-Type: Multipart/Report; report-type=delivery-status; boundary=b"], "report"),
         ([b"Content-Type: multipart/related; boundary=b"], ""),
-        ([b"In-Reply-To: <absence.0a1b2c@sender.test>"], "answers-a-notice"),
+        ([b"In-Reply-To: <absence.0a1b2c@Ville.test>"], "answers-a-notice"),
+        ([b"References: <absence.0a1b2c@sender.test>"], ""),  # a colleague of theirs was away earlier in the thread
         ([b"References: <1@sender.test>\r\n <absence.0a1b2c@ville.test> <2@x.test>"], "answers-a-notice"),
         ([b"In-Reply-To: <1@absence.test>", b"References: <absence@ville.test>"], ""),
     ],
