@@ -183,15 +183,15 @@ class SmtpAgent:
                 return kept
             try:
                 connection = await Connection.open(self._caller, target, policy)
-            except NoTls:
-                self._tell(job, target, policy, "starttls-not-supported", "no-tls")
+            except NoTls as error:
+                self._tell(job, target, policy, "starttls-not-supported", "no-tls", error.source)
                 if policy.fallback is None:
                     raise
             except Broken as error:
                 if error.reason in ("connect-failed", "connect-timeout") and not job.static:
                     self._egress.failed(target.address)
                 if error.tls:
-                    self._tell(job, target, policy, error.failure, error.reason)
+                    self._tell(job, target, policy, error.failure, error.reason, error.source)
                 if not error.tls or policy.fallback is None or error.reason == "injected-reply":
                     raise
             else:

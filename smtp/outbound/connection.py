@@ -66,7 +66,8 @@ _CERTIFICATE = {10: "certificate-expired", 62: "certificate-host-mismatch", 64: 
 
 class Broken(Exception):
     """The connection is gone. `reason` is a stable word; `uncertain`: the whole message was sent, its answer was
-    not seen; `tls`: the handshake failed, `failure` is RFC 8460 4.3's word for how."""
+    not seen; `tls`: the handshake failed, `failure` is RFC 8460 4.3's word for how, `source` the address we called
+    from."""
 
     def __init__(self, reason: str, *, uncertain: bool = False, tls: bool = False, failure: str = "") -> None:
         super().__init__(reason)
@@ -74,6 +75,7 @@ class Broken(Exception):
         self.uncertain = uncertain
         self.tls = tls
         self.failure = failure or ("validation-failure" if tls else "")
+        self.source = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,13 @@ class Connection:
             talk = opening_talk(caller.hostname, encryption, manner(target.route))
             connection.capabilities = await connection.drive(talk)
         except (Refused, NoTls, NoLogin) as error:
+            if isinstance(error, NoTls):
+                error.source = connection.source
             await connection.part(error)
+            raise
+        except Broken as error:
+            error.source = connection.source
+            connection.close()
             raise
         except BaseException:
             connection.close()

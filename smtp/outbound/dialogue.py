@@ -76,7 +76,9 @@ class Refused(Exception):
 
 
 class NoTls(Exception):
-    """TLS is required and not offered, or was refused."""
+    """TLS is required and not offered, or was refused. `source`: the address we called from, once that is known."""
+
+    source = ""
 
 
 class NoLogin(Exception):

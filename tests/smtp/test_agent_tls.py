@@ -15,7 +15,7 @@ import uvloop
 from core.clock import ManualClock
 from core.config import Config
 from core.tls import ServerTls
-from delivery.types import Job, ResultKind
+from delivery.types import Job, Result, ResultKind
 from smtp.outbound.agent import SmtpAgent
 from smtp.outbound.connection import Caller
 from smtp.outbound.mx import MxResolver, Target
@@ -110,15 +110,8 @@ async def test_h026_require_tls_is_verified_or_deferred(issued: tuple[trustme.CA
     assert not any(line.startswith("MAIL") for line in heard)
 
 
-@pytest.mark.parametrize(("fallback", "kind"), [(True, ResultKind.DELIVERED), (False, ResultKind.DEFERRED)])
-async def test_a_server_without_starttls_is_told_to_who_reports_also_where_a_policy_lets_it_go(
-    fallback: bool, kind: ResultKind
-) -> None:
-    """RFC 8460 4.3.1, starttls-not-supported; RFC 8461 5: that is what testing is for."""
-    basis = Opportunistic()
-    policy = replace(
-        basis.required, applied=Applied(PolicyKind.STS, "r.test"), fallback=basis.offered if fallback else None
-    )
+async def told(policy: TlsPolicy, *scripts: Script) -> tuple[Result, list[Session]]:
+    """What became of a message under a policy, and what is counted of it."""
 
     class Fixed:
         async def policy(self, _job: Job, _target: Target) -> TlsPolicy:
@@ -134,12 +127,35 @@ async def test_a_server_without_starttls_is_told_to_who_reports_also_where_a_pol
             heard.append(session)
 
     mx = MxResolver(FakeResolver(), port=25, ours=lambda a, p: False, allow_private=True, shuffle=lambda r: None)
-    async with scripted(good, good) as remote:
+    async with scripted(*scripts) as remote:
         made = SmtpAgent(Caller("mx.mairie.test"), mx, Fixed(), pool=Pool(idle=0.0), results=Heard())
         (result,) = await made.deliver(to()(remote.port))
         await made.close()
+    return result, heard
+
+
+@pytest.mark.parametrize(("fallback", "kind"), [(True, ResultKind.DELIVERED), (False, ResultKind.DEFERRED)])
+async def test_a_server_without_starttls_is_told_to_who_reports_also_where_a_policy_lets_it_go(
+    fallback: bool, kind: ResultKind
+) -> None:
+    """RFC 8460 4.3.1, starttls-not-supported; RFC 8461 5: that is what testing is for."""
+    basis = Opportunistic()
+    policy = replace(
+        basis.required, applied=Applied(PolicyKind.STS, "r.test"), fallback=basis.offered if fallback else None
+    )
+    result, heard = await told(policy, good, good)
     assert result.kind is kind
     assert [item.failure for item in heard] == ["starttls-not-supported"]
+    assert heard[0].source == "127.0.0.1", "RFC 8460 4.4, sending-mta-ip: who reads it looks for it in his own log"
+
+
+async def test_a_certificate_that_is_not_trusted_is_told_with_the_address_we_called_from(
+    issued: tuple[trustme.CA, Path, Path],
+) -> None:
+    policy = replace(Opportunistic().required, applied=Applied(PolicyKind.STS, "r.test"))
+    result, heard = await told(policy, offers_tls(ServerTls(issued[1], issued[2]).context))
+    assert result.kind is ResultKind.DEFERRED
+    assert [(item.failure, item.source) for item in heard] == [("certificate-not-trusted", "127.0.0.1")]
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
