@@ -136,9 +136,10 @@ class _Scan:
             self._new[made.uid] = name
 
     def _lesser(self, made: FileName, name: str) -> tuple[FileName, str]:
-        """Of two files under one UID the one that cannot keep it: the second, unless the first can be no message."""
+        """Of two files under one UID the one that cannot keep it: the second, unless it is the same message under other
+        letters, and the first can be none."""
         first = self._new.get(made.uid) or self._adopted.get(made.uid, "")
-        if not first or not self._is_odd(made.size, first):
+        if _base(first) != made.base or not self._is_odd(made.size, first):
             return made, name
         if made.uid in self._new:
             self._new[made.uid] = name
