@@ -114,9 +114,9 @@ class Committer:
         self._forwarder = forwarder
         self._responder = responder
 
-    def came_back(self, head: Head, outgoing: Sequence[NewRecipient]) -> bool:
-        """Whether an alias that would send this on has done so before."""
-        return self._forwarder is not None and self._forwarder.came_back(head, outgoing)
+    def came_back(self, head: Head, outgoing: Sequence[NewRecipient]) -> frozenset[str]:
+        """The keys of aliases that would send this on and have done so before."""
+        return frozenset() if self._forwarder is None else self._forwarder.came_back(head, outgoing)
 
     async def commit(self, plan: Plan) -> Status:
         """250 when it is all durable; a 4xx when nothing was kept. Who is away answers at once, though his mailbox may

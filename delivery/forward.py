@@ -86,23 +86,34 @@ class Forwarder:
 
     async def onward(self, message: NewMessage, verified: Verified | None = None) -> list[NewMessage]:
         """The message as it enters the queue, `message.recipients` being forwards and others: one for those that get
-        it as it is, one more for each domain whose aliases send it on (its queue id with a suffix)."""
-        kept: list[NewRecipient] = []
+        it as it is, one for aliases that send it on under its own sender, one more for each domain whose aliases send
+        it on under another (their queue ids with a suffix). Whom the sender named reads no mark: an alias may have been
+        a blind copy (RFC 5321 7.2)."""
+        direct: list[NewRecipient] = []
+        passing: list[NewRecipient] = []
         moved: defaultdict[str, list[NewRecipient]] = defaultdict(list)
         foreign = await self._foreign(message.sender, verified)
         for item in message.recipients:
-            (moved[item.via] if foreign and item.via else kept).append(item)
-        made = [replace(message, recipients=tuple(kept), content=self._marked(message.content, kept))] if kept else []
+            (moved[item.via] if foreign and item.via else direct if item.passed is None else passing).append(item)
+        made = [replace(message, recipients=tuple(direct))] if direct else []
+        if passing:
+            queue_id = f"{message.queue_id}-0" if direct else message.queue_id
+            content = self._marked(message, message.content, passing)
+            made.append(replace(message, queue_id=queue_id, recipients=tuple(passing), content=content))
         for number, (domain, recipients) in enumerate(sorted(moved.items()), 1):
             made.append(await self._moved(message, number, domain, recipients, verified))
         return made
 
-    def came_back(self, head: Head, recipients: Iterable[NewRecipient]) -> bool:
-        """Whether one of these would send on what it has sent on before (row 134)."""
-        return self._marks.found(head, [item.passed for item in recipients if item.passed is not None])
+    def came_back(self, head: Head, recipients: Iterable[NewRecipient]) -> frozenset[str]:
+        """The keys of recipients that would send on what they have sent on before (row 134)."""
+        return self._marks.found(head, _passed(recipients))
 
-    def _marked(self, content: Content, recipients: Iterable[NewRecipient]) -> Content:
-        mark = self._marks.field([item.passed for item in recipients if item.passed is not None])
+    def circles(self, data: bytes, recipient: Address) -> bool:
+        """The same of one that waited in the queue, whose head `data` is or begins with."""
+        return bool(self._marks.found(split(data[: head_length(data)]), (recipient,)))
+
+    def _marked(self, message: NewMessage, content: Content, recipients: Iterable[NewRecipient]) -> Content:
+        mark = self._marks.field(_passed(recipients), message.queue_id)
         head = content.head
         return Rewritten(mark + head, content, len(head)) if mark else content
 
@@ -126,7 +137,7 @@ class Forwarder:
         if first and sender is None:
             _log.warning("forward-keeps-sender", queue_id=message.queue_id, reason="too-long")
         content = await self._sealed(message, domain, verified) if verified is not None else message.content
-        content = self._marked(content, recipients)
+        content = self._marked(message, content, recipients)
         _log.info("message-forwarded", queue_id=f"{message.queue_id}-{number}", of=message.queue_id, domain=domain)
         return replace(
             message,
@@ -159,6 +170,10 @@ class Forwarder:
             now=self._clock.now(),
         )
         return Rewritten(fields + head, message.content, len(head))
+
+
+def _passed(recipients: Iterable[NewRecipient]) -> list[Address]:
+    return [item.passed for item in recipients if item.passed is not None]
 
 
 def _continued(head: bytes, authentication: Authentication) -> tuple[ArcSet, ...] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Generic
 
 from antispam.types import Result
@@ -29,7 +29,7 @@ from delivery.greylisting import Greylist
 from delivery.policy import Context, Decision, Disposition, decide, vouched
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import Addresses, is_protected, judge_recipient
-from delivery.spread import Spread, silent, spread, without_success
+from delivery.spread import LOOP, Spread, silent, spread, without_success
 from delivery.srs import is_rewritten
 from delivery.types import BINARY, MailParameters, Reception, Transaction
 from directory.directory import Directory
@@ -45,7 +45,6 @@ OWN_HOPS = 5  # sent, through a list, forwarded by an alias, back and forwarded 
 SENDER_OK = accepted("sender OK", "sender-accepted", "2.1.0")
 TOO_MANY = deferred("too many recipients", "too-many-recipients", "4.5.3", code=452)
 BOUNCES_ONLY = refused("this address takes bounces only", "bounces-only", "5.7.1")
-LOOP = refused("this message is going in circles", "mail-loop", "5.4.6", code=554)
 
 _log = log.get(__name__)
 
@@ -124,16 +123,21 @@ class Inbound(Generic[V]):
         self._recognise(transaction.peer, evidence)
         if not decision.delivers:
             return self._closed(envelope, decision.status)
-        found = await spread(self._addresses, transaction.recipients, depth=self._limits.alias_depth)
+        found = await self._spread(transaction, arrived.head)
         if found.refusal is not None:
             return self._closed(envelope, found.refusal)
-        if self._committer.came_back(arrived.head, found.outgoing):
-            return self._closed(envelope, LOOP)
         plan = self._plan(
             _Judged(transaction, envelope, arrived, evidence, decision), _quiet(found, evidence, decision)
         )
         status = await self._committer.commit(plan)
         return self._closed(envelope, status, decision)
+
+    async def _spread(self, transaction: Transaction, head: Head) -> Spread:
+        """A recipient that has sent it on before fails; whom it comes to beside has his mail."""
+        resolve = partial(spread, self._addresses, transaction.recipients, depth=self._limits.alias_depth)
+        found = await resolve()
+        came_back = self._committer.came_back(head, found.outgoing)
+        return await resolve(ended=came_back) if came_back else found
 
     async def _gather(self, transaction: Transaction, envelope: Envelope, arrived: Arrived[V]) -> Evidence:
         case = Case(

@@ -16,7 +16,7 @@ from delivery.forward import Forwarder
 from delivery.queue.queue import Queue
 from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.routing import Addresses, Forward, Route, route
-from delivery.spread import with_original
+from delivery.spread import LOOP, with_original
 from delivery.types import Job, JobRecipient, Result, ResultKind
 from directory.types import Account
 from store.store import Staged, Store
@@ -51,18 +51,20 @@ class LocalAgent:
         results: list[Result] = []
         routed: list[Routed] = []
         for item in job.recipients:
-            found = await self._route(item)
+            found = await self._route(job, item)
             if isinstance(found, Result):
                 results.append(found)
             else:
                 routed.append((item, found))
         return results + await self._place(job, routed)
 
-    async def _route(self, item: JobRecipient) -> Route | Result:
+    async def _route(self, job: Job, item: JobRecipient) -> Route | Result:
         try:
             found = await route(self._directory, item.address, depth=self._depth)
         except MailError as error:
             return local_result(item.id, error)
+        if isinstance(found, Route) and found.forwards and self._forwarder is not None:
+            found = LOOP if self._forwarder.circles(job.content.head, item.address) else found
         return Result(item.id, ResultKind.FAILED, found) if isinstance(found, Status) else found
 
     async def _place(self, job: Job, routed: list[Routed]) -> list[Result]:

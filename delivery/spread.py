@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from core.address import Address, AddressError, parse
 from core.envelope import Dsn
 from core.frozen import dataclass
-from core.status import Status
+from core.status import Status, refused
 from delivery.commit import Target
 from delivery.queue.rows import NewRecipient
 from delivery.routing import RELAY, UNKNOWN, Addresses, Route, route
 
 SILENT = Dsn(frozenset({"NEVER"}))
+LOOP = refused("this message is going in circles", "mail-loop", "5.4.6", code=554)
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
     """`outgoing` holds addresses elsewhere, lists whose sender wants to hear of them, and addresses of ours that were
-    accepted at RCPT and are gone since: these fail in the queue, so that their sender hears of it. `refusal` is set
-    when nobody at all is left."""
+    accepted at RCPT and are gone since, or have sent it on before: these fail in the queue, so that their sender hears
+    of it. `refusal` is set when nobody at all is left."""
 
     targets: tuple[Target, ...]
     outgoing: tuple[NewRecipient, ...]
@@ -73,15 +74,21 @@ def _outdoes(later: Dsn, earlier: Dsn) -> bool:
 
 
 async def spread(
-    directory: Addresses, recipients: Iterable[tuple[Address, Dsn]], *, depth: int, relay_for: str | None = None
+    directory: Addresses,
+    recipients: Iterable[tuple[Address, Dsn]],
+    *,
+    depth: int,
+    relay_for: str | None = None,
+    ended: Collection[str] = (),
 ) -> Spread:
     """Resolve what RCPT accepted. `relay_for`: the organisation of a logged-in sender, who may send anywhere; None
-    for strangers, who may not. Raises `TemporaryError` when the directory is away."""
+    for strangers, who may not. `ended`: keys of those to whom it came back. Raises `TemporaryError` when the directory
+    is away."""
     targets: dict[str, Target] = {}
     outgoing: dict[str, NewRecipient] = {}
     lost: list[tuple[NewRecipient, Status]] = []
     for address, dsn in recipients:
-        found = await route(directory, address, depth=depth)
+        found = LOOP if address.key in ended else await route(directory, address, depth=depth)
         if found is RELAY and relay_for is not None:
             outgoing[address.key] = NewRecipient(address, relay_for, dsn)
         elif isinstance(found, Status):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -25,12 +26,12 @@ from delivery.authorship import NOT_YOURS, Authors, not_owned, read_authors
 from delivery.commit import Committer, Plan, Target, refusal
 from delivery.envelopes import envelope_of
 from delivery.hygiene import clean, unqualified
-from delivery.inbound import LOOP, SENDER_OK, TOO_MANY, looped
+from delivery.inbound import SENDER_OK, TOO_MANY, looped
 from delivery.queue.allowance import Rules
 from delivery.queue.queue import Queue
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import ACCEPTED, RELAY, judge_recipient
-from delivery.spread import SILENT, Spread, spread
+from delivery.spread import LOOP, SILENT, Spread, spread
 from delivery.toll import DAILY_LIMIT, Toll
 from delivery.types import BINARY, MailParameters, Reception, Transaction
 from directory.directory import Directory
@@ -149,16 +150,9 @@ class Submission:
         if isinstance(head, Status):
             return self._closed(envelope, head, account)
         arrived = replace(arrived, head=head)
-        found = await spread(
-            self._directory,
-            transaction.recipients,
-            depth=self._limits.alias_depth,
-            relay_for=account.organisation_id,
-        )
+        found = await self._spread(transaction, head, account.organisation_id)
         if found.refusal is not None:
             return self._closed(envelope, found.refusal, account)
-        if self._committer.came_back(head, found.outgoing):
-            return self._closed(envelope, LOOP, account)
         denied = await self._kept_back(account, envelope.schedule)  # others may have come since MAIL
         if denied is not None:
             return self._closed(envelope, denied, account)
@@ -166,6 +160,14 @@ class Submission:
         status = await self._kept(account, transaction, envelope, arrived, authors.domain, found, toll)
         self._alert(account, toll)
         return self._closed(envelope, status, account)
+
+    async def _spread(self, transaction: Transaction, head: Head, relay_for: str) -> Spread:
+        """As `Inbound._spread`: only what has sent it on before fails."""
+        depth = self._limits.alias_depth
+        resolve = partial(spread, self._directory, transaction.recipients, depth=depth, relay_for=relay_for)
+        found = await resolve()
+        came_back = self._committer.came_back(head, found.outgoing)
+        return await resolve(ended=came_back) if came_back else found
 
     async def _refused(
         self, account: Account, envelope: Envelope, arrived: Arrived[BodyDigest], authors: Authors | Status

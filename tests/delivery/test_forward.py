@@ -18,11 +18,13 @@ from delivery.commit import Committer
 from delivery.forward import Forwarder, Rewriting
 from delivery.inbound import Inbound
 from delivery.local import LocalAgent
-from delivery.passed import Marks
+from delivery.passed import FIELDS, MOST, Marks
+from delivery.queue.rows import NewMessage, NewRecipient
 from delivery.srs import Srs
-from delivery.types import Job, JobRecipient
+from delivery.types import Job, JobRecipient, ResultKind
 from dkim_keys.sign import Signer
 from message.content import BytesContent
+from message.header import split
 from tests.antispam.dkim_tools import rsa_pair
 from tests.delivery.conftest import HOST, World
 from tests.fakes.delivery_world import vouched
@@ -193,15 +195,66 @@ async def test_a_mark_names_nobody_and_stops_nothing_else(forwarding: Forwarding
     """A mailbox ends the way, another alias is another way, and what strangers write is no mark: an old server of the
     commune wrote Delivered-To when it had the mail, and hands it on."""
     data = await sent_on(forwarding, MAIL, "amis@ville.test")
-    mark = data.partition(b"\r\n")[0]
-    assert re.fullmatch(rb"X-Beffroi-Passed: [0-9a-z]{16}", mark)
+    assert re.match(rb"X-Beffroi-Passed: [0-9a-z]{16}\r\n\t[0-9a-z]{16}\r\n", data)
     forwarding.world.directory.alias("bons@bourg.test", "y@ailleurs.test")
     for to in ("maire@ville.test", "bons@bourg.test"):
         assert (await forwarding.world.send(forwarding.inbound(), back(data), to)).ok
     strangers = b"Delivered-To: amis@ville.test\r\nX-Beffroi-Passed: amis@ville.test 0000000000000000\r\n" + MAIL
     assert (await forwarding.world.send(forwarding.inbound(), strangers, "amis@ville.test")).ok
-    with_another_key = Marks(b"o" * 32).field([parse("amis@ville.test")]) + MAIL
+    with_another_key = Marks(b"o" * 32).field([parse("amis@ville.test")], "q1") + MAIL
     assert (await forwarding.world.send(forwarding.inbound(), with_another_key, "amis@ville.test")).ok
+
+
+async def test_a_mark_is_not_known_again_in_another_message(forwarding: Forwarding) -> None:
+    """It was the same in each: whoever read it once knew to which blind copy's alias another message went."""
+    marks = set()
+    for _ in range(2):
+        data = await sent_on(forwarding, MAIL, "amis@ville.test")
+        marks |= set(re.findall(rb"[0-9a-z]{16}", data.partition(b"\r\nReceived")[0]))
+    assert len(marks) == 4, "each has its salt and its mark"
+
+
+async def test_whom_our_own_sender_names_himself_reads_nothing_of_aliases(forwarding: Forwarding) -> None:
+    """They may have been blind copies (RFC 5321 7.2); one message went to all."""
+    job = Job("q9", parse("maire@ville.test"), (), BytesContent(MAIL), "")
+    alias = NewRecipient(parse("ami@ailleurs.test"), forwarded=True, via="ville.test", passed=parse("amis@ville.test"))
+    named = NewRecipient(parse("bob@ailleurs.test"))
+    new = NewMessage("q9", job.sender, job.content, (named, alias))
+    made = {
+        str(item.address): message for message in await forwarding.forwarder.onward(new) for item in message.recipients
+    }
+    read = {address: message.content.read(0, message.content.size) for address, message in made.items()}
+    assert read["bob@ailleurs.test"] == MAIL
+    assert read["ami@ailleurs.test"].startswith(b"X-Beffroi-Passed: q9")
+    assert {made[address].queue_id for address in read} == {"q9", "q9-0"}
+
+
+async def test_h134_beside_whom_it_came_back_to_everybody_else_has_his_mail(forwarding: Forwarding) -> None:
+    """All recipients of that transaction were refused; now only the alias fails, and its sender hears of it."""
+    world = forwarding.world
+    data = await sent_on(forwarding, MAIL, "amis@ville.test")
+    world.authenticator.opinion = vouched(spf=Result.PASS)
+    assert (await world.send(forwarding.inbound(), back(data), "amis@ville.test", "agent@ville.test")).ok
+    assert len(world.store.inbox("agent@ville.test")) == 1
+    assert len(world.store.inbox("maire@ville.test")) == 1
+    [claimed] = await world.queue.claim(world.scheduler()._destinations.selection())
+    recipients = tuple(item.for_job() for item in claimed.recipients)
+    assert [str(item.address) for item in recipients] == ["amis@ville.test"]
+    content = await world.queue.content(claimed.message)
+    [result] = await forwarding.local().deliver(Job("q", claimed.message.sender, recipients, content, ""))
+    assert (result.kind, result.status.reason) == (ResultKind.FAILED, "mail-loop")
+    assert len(world.store.inbox("maire@ville.test")) == 1
+    assert await world.queue.claim(world.scheduler()._destinations.selection()) == [], "nothing was sent on"
+
+
+def test_a_field_of_many_marks_and_many_fields_are_bounded() -> None:
+    marks, ours = Marks(b"k" * 32), parse("amis@ville.test")
+    field = marks.field([parse(f"x{number}@ville.test") for number in range(MOST + 5)], "q1")
+    assert len(field.split()) == MOST + 2
+    strangers = b"X-Beffroi-Passed: q1 0000000000000000\r\n"
+    for count, found in ((FIELDS - 1, {ours.key}), (FIELDS, set())):
+        assert marks.found(split(strangers * count + marks.field([ours], "q1") + MAIL), [ours]) == found
+    assert marks.found(split(b"X-Beffroi-Passed:\r\nX-Beffroi-Passed: \xff\r\n" + MAIL), [ours]) == set()
 
 
 def dns(name: bytes, timeout: int = 5) -> bytes | None:
