@@ -8,6 +8,7 @@ written again without what is no longer needed when it has grown (`compact`).
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -58,12 +59,19 @@ def named(modseq: int) -> str:
 
 
 def append(fs: FileSystem, directory: int, lines: Iterable[str]) -> None:
-    """Durable when it returns. The file was made, and its name synced, with the folder."""
+    """Durable when it returns. The file was made, and its name synced, with the folder. What cannot be durable is no
+    line: it may be tried each second (`store.flush`)."""
     data = b"\n" + b"".join(_line(line) for line in lines)
     fd = fs.open_to_update(directory, JOURNAL)
     try:
-        fs.write(fd, data, fs.status(fd).st_size)
-        fs.sync_data(fd)
+        length = fs.status(fd).st_size
+        try:
+            fs.write(fd, data, length)
+            fs.sync_data(fd)
+        except OSError:
+            with contextlib.suppress(OSError):  # whoever undoes it is told
+                fs.truncate(fd, length)
+            raise
     finally:
         fs.close(fd)
 

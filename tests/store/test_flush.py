@@ -128,6 +128,15 @@ class FullForKeywords(FileSystem):
         super().write(fd, data, offset)
 
 
+class FullWhenSynced(FileSystem):
+    full = False
+
+    def sync_data(self, fd: int) -> None:
+        if self.full:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        super().sync_data(fd)
+
+
 async def test_f149_a_full_disk_without_room_for_keywords_frees_what_was_expunged(
     data: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +183,23 @@ async def test_f149_a_stop_on_a_disk_without_room_for_keywords_is_no_clean_one(d
     assert (await all_rows(inbox))[0].keywords == ("k29",)
     await store.flush()
     assert b" K 1 " in (data / "domains/mairie.test/maire" / journal.JOURNAL).read_bytes()
+    await store.close()
+
+
+async def test_f149_a_line_that_is_tried_each_second_makes_no_journal_grow(data: Path, clock: ManualClock) -> None:
+    """Disks that say only when they sync that they are full (a network's, quotas) kept each try."""
+    disk = FullWhenSynced()
+    store = await opened(data, clock, fs=disk)
+    inbox = await _with_many_keywords(store)
+    path = data / "domains/mairie.test/maire" / journal.JOURNAL
+    before = path.read_bytes()
+    await inbox.store_flags([(1, 1)], add_keywords=["k29"])
+    disk.full = True
+    await store._open_accounts.flusher.flush_all()
+    assert path.read_bytes() == before
+    disk.full = False
+    await store.flush()
+    assert b" K 1 " in path.read_bytes()
     await store.close()
 
 
