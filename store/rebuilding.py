@@ -14,10 +14,12 @@ from functools import partial
 
 import core.log
 from core.errors import StorageError
-from store import batch, beside, mending, unreadable, unscanned
+from store import batch, beside, catalog, mending, outside, unreadable, unscanned
 from store.accounts import Accounts, last_flush, performed
 from store.faults import IndexDamagedError, translated, whole
 from store.handle import Handle, ReadingAhead
+from store.schema import UNOPENED
+from store.transaction import Transaction
 from store.types import AccountRef
 
 log = core.log.get(__name__)
@@ -47,12 +49,13 @@ class Rebuilding:
             self._name = beside.build(self._handle)
 
     def install(self, wait: float) -> None:
-        """What only the old index knows (flags not yet in file names) is written down, and the new one takes its
-        place."""
+        """What only the old index knows (flags not yet in file names, which of two files under one UID is another
+        folder's) is written down, and the new one takes its place."""
         with self._step(), whole(), self._opened.lock.held(wait):
             handle = self._opened
             try:
                 with translated():
+                    performed(handle, batch.ready(handle).generation, _look)
                     last_flush(handle, batch.ready(handle).generation)
             except IndexDamagedError as error:
                 log.error("store-index-damaged", account=handle.ref.id, cause=str(error))
@@ -87,6 +90,13 @@ class Rebuilding:
             if self._closed:
                 raise StorageError("the rebuild was given up", code="storage-busy")
             yield
+
+
+def _look(transaction: Transaction) -> None:
+    """What hands brought gets its own UIDs, while it is known whose those in its names are (promise P4)."""
+    for row in catalog.everything(transaction.db):
+        if row.changed > UNOPENED:
+            outside.examine(transaction, row.id)
 
 
 def _scan_rest(handle: Handle) -> None:
