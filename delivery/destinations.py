@@ -19,8 +19,9 @@ Key = TypeVar("Key")
 FIRST = 5  # jobs at a time for a hop we know nothing of
 MOST = 20
 RESERVE = 8  # the part of the window that one commune alone leaves free
-NEWCOMER = 1  # place of a hop beyond its number, for a commune that has none there
+NEWCOMER = 1  # place of a hop beyond its number, for a commune that has none there; not where one is all it takes
 REMEMBERED = 10_000  # hops whose last number is kept
+TURNS = 1000  # communes at hops whose last turn is kept
 
 
 class Destinations:
@@ -33,6 +34,8 @@ class Destinations:
         self._active: Counter[str] = Counter()
         self._owners: Counter[str] = Counter()
         self._parts: Counter[tuple[str, str]] = Counter()  # of hops and communes
+        self._turns: OrderedDict[tuple[str, str], int] = OrderedDict()  # in the order in which they had a place last
+        self._turn = 0
         self._limits: OrderedDict[str, float] = OrderedDict()
         self._failed: OrderedDict[str, tuple[int, int]] = OrderedDict()  # in a row; of how many at a time at the first
 
@@ -51,6 +54,11 @@ class Destinations:
         self._active[hop] += 1
         self._owners[owner] += 1
         self._parts[hop, owner] += 1
+        self._turn += 1
+        self._turns[hop, owner] = self._turn
+        self._turns.move_to_end((hop, owner))
+        if len(self._turns) > TURNS:
+            self._turns.popitem(last=False)
 
     def unreached(self, hop: str) -> bool:
         """A running job of this hop did not reach it. Whether that speaks for all that wait for it: as many in a row
@@ -76,7 +84,7 @@ class Destinations:
     def selection(self) -> Selection:
         """What may be taken now; a copy, because the queue asks it in its own thread."""
         share = Shares(self._places, Counter(self._owners))
-        hops = Hops(Counter(self._active), Counter(self._parts), dict(self._limits))
+        hops = Hops(Counter(self._active), Counter(self._parts), dict(self._limits), dict(self._turns))
         return Selection(self._places - self.active, hops, self.next_hop, share)
 
 
@@ -102,23 +110,36 @@ class Shares:
 class Hops:
     """A hop's places between communes: one that is alone gets them all. To one that has none there a place more than
     these is given, and from then on nobody who has more than an equal part gets another. So somebody who wrote to
-    thousands of one provider's people delays the other communes' letters to it by one message, not by thousands."""
+    thousands of one provider's people delays the other communes' letters to it by one message, not by thousands. Where
+    there are more communes than places they take turns: the last place is for who had none the longest."""
 
-    def __init__(self, active: Counter[str], parts: Counter[tuple[str, str]], limits: dict[str, float]) -> None:
+    def __init__(
+        self,
+        active: Counter[str],
+        parts: Counter[tuple[str, str]],
+        limits: dict[str, float],
+        turns: dict[tuple[str, str], int],
+    ) -> None:
         self._active = active
         self._parts = parts
         self._limits = limits
+        self._turns = turns
         self._holders = Counter(hop for hop, _ in parts)
 
     def free(self, hop: str) -> bool:
         """For somebody, if not for everybody."""
-        return self._active[hop] < self._most(hop) + NEWCOMER
+        return self._active[hop] < self._with_newcomer(hop)
 
     def free_for(self, hop: str, owner: str) -> bool:
         part = self._parts[hop, owner]
         if not part:
             return self.free(hop)
         return self._active[hop] < self._most(hop) and part * self._holders[hop] < self._most(hop)
+
+    def turn(self, hop: str, owner: str) -> int:
+        """Before whose turn others come who want this place; 0: nobody."""
+        last = self._active[hop] + 1 >= self._with_newcomer(hop)
+        return self._turns.get((hop, owner), 0) if last and not self._parts[hop, owner] else 0
 
     def take(self, hop: str, owner: str) -> None:
         self._holders[hop] += not self._parts[hop, owner]
@@ -128,9 +149,14 @@ class Hops:
     def _most(self, hop: str) -> int:
         return int(self._limits.get(hop, FIRST))
 
+    def _with_newcomer(self, hop: str) -> int:
+        most = self._most(hop)
+        return most + NEWCOMER if most > 1 else most
+
 
 class Selection:
-    """Chooses from pages of due recipients (`delivery.queue.claims.Choose`), counting what it took so far."""
+    """Chooses from pages of due recipients (`delivery.queue.claims.Choose`), counting what it took so far. An empty
+    page is the end of the look: who was passed over lest he have his turn before others, and met none, has it then."""
 
     def __init__(
         self,
@@ -143,6 +169,7 @@ class Selection:
         self._places = places
         self._hops = hops
         self._next_hop = next_hop
+        self._later: dict[tuple[str, str], list[Candidate]] = {}  # of hops and communes: one message's recipients
 
     def __call__(self, page: Sequence[Candidate]) -> Choice:
         groups: dict[tuple[str, str], list[int]] = {}
@@ -150,21 +177,37 @@ class Selection:
         owners: set[str] = set()
         parts: set[tuple[str, str]] = set()
         for item in page:
-            hop = self._next_hop(item.domain).name
+            hop, owner = self._next_hop(item.domain).name, item.organisation_id
             group = groups.get((item.queue_id, hop))
             if group is None and self._places <= 0:
                 return _choice(groups)  # nothing more fits, whatever the next page holds
             if group is None and not self._hops.free(hop):
                 full.add(item.domain)
-            elif group is None and not self._hops.free_for(hop, item.organisation_id):
-                parts.add((item.domain, item.organisation_id))
-            elif group is None and not self._take(hop, item.organisation_id):
-                owners.add(item.organisation_id)
+            elif group is None and not self._hops.free_for(hop, owner):
+                parts.add((item.domain, owner))
+            elif group is None and self._hops.turn(hop, owner):
+                parts.add((item.domain, owner))
+                self._pass_over(hop, item)
+            elif group is None and not self._take(hop, owner):
+                owners.add(owner)
             elif group is None:
                 groups[item.queue_id, hop] = [item.id]
             elif len(group) < MAX_RECIPIENTS:
                 group.append(item.id)
-        return _choice(groups, full, owners, parts)
+        return _choice(groups, full, owners, parts) if page else self._rest()
+
+    def _pass_over(self, hop: str, item: Candidate) -> None:
+        group = self._later.setdefault((hop, item.organisation_id), [item])
+        if group[0] is not item and group[0].queue_id == item.queue_id and len(group) < MAX_RECIPIENTS:
+            group.append(item)
+
+    def _rest(self) -> Choice:
+        taken = []
+        for (hop, owner), items in sorted(self._later.items(), key=lambda entry: self._hops.turn(*entry[0])):
+            if self._places > 0 and self._hops.free_for(hop, owner) and self._take(hop, owner):
+                taken.append(tuple(item.id for item in items))
+        self._later = {}
+        return Choice(tuple(taken), frozenset())
 
     def _take(self, hop: str, owner: str) -> bool:
         if not self._shares.take(owner):

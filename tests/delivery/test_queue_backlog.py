@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from core.address import parse
 from core.clock import ManualClock
 from core.status import deferred
+from delivery.destinations import FIRST, Destinations
+from delivery.next_hop import Routes
 from delivery.queue import backlog as backlogs
 from delivery.queue.backlog import Backlog
-from delivery.queue.claims import Candidate, Choice
+from delivery.queue.claims import PAGE, ROUNDS, Candidate, Choice
 from delivery.queue.queue import Queue
+from delivery.queue.rows import NewMessage, NewRecipient
 from tests.delivery.queue_alone import everything, judge, new
 
 
@@ -31,6 +36,45 @@ async def test_h141_a_full_destination_does_not_hide_the_others(queue: Queue, cl
 
     taken = await queue.claim(two_each)
     assert sorted(job.recipients[0].address.domain for job in taken) == ["dead.test", "dead.test", "well.test"]
+
+
+def of(queue_id: str, owner: str, *domains: str) -> NewMessage:
+    recipients = tuple(NewRecipient(parse(f"x@{domain}"), owner) for domain in domains)
+    return replace(new(queue_id), recipients=recipients)
+
+
+@pytest.mark.parametrize("bulk", ["ab", "abdef"])
+async def test_h141_communes_that_are_more_than_a_crowded_hop_has_places_take_turns(
+    queue: Queue, clock: ManualClock, bulk: str
+) -> None:
+    """Two who had much for a server that takes one of ours at a time kept everybody else behind all they had."""
+    hop, domains = "mx.big.test:25", ("big.test", "also.big.test")
+    for number in range(60):
+        await queue.enqueue_all([of(f"{owner}{number}", owner, *domains) for owner in bulk])
+        clock.advance(1)
+    await queue.enqueue(of("c0", "c", *domains))
+    destinations = Destinations(100, Routes(dict.fromkeys(domains, hop)).next_hop)
+    for _ in range(5):  # it says that it is busy
+        destinations.started(hop)
+        destinations.ended(hop, reached=True, crowded=True)
+    served = []
+    for _ in range(2 * len(bulk) + 1):
+        [claimed] = await queue.claim(destinations.selection())
+        assert len(claimed.recipients) == len(domains), "of one message, together"
+        served.append(claimed.recipients[0].organisation_id)
+        destinations.started(hop, served[-1])
+        destinations.ended(hop, reached=True, crowded=True, owner=served[-1])
+    assert "".join(served) == f"{bulk[0]}{bulk[1:]}c{bulk}"
+
+
+async def test_h141_people_of_very_many_domains_behind_one_server_hide_nobody(queue: Queue, clock: ManualClock) -> None:
+    for first in range(0, (ROUNDS + 1) * PAGE, 500):
+        await queue.enqueue_all([of(f"a{n}", "a", f"d{n}.test") for n in range(first, first + 500)])
+    clock.advance(1)
+    await queue.enqueue(of("b0", "b", "one.test"))
+    smart = Destinations(100, Routes({"*": "smart.test:25"}).next_hop)
+    taken = [job.recipients[0].organisation_id for job in await queue.claim(smart.selection())]
+    assert taken == ["a"] * FIRST + ["b"]
 
 
 async def test_h141_one_answer_puts_off_all_that_is_due_for_a_dead_domain(queue: Queue, clock: ManualClock) -> None:
