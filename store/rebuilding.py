@@ -14,7 +14,7 @@ from functools import partial
 
 import core.log
 from core.errors import StorageError
-from store import batch, beside, catalog, mending, outside, unreadable, unscanned
+from store import batch, beside, catalog, mending, outside, structure, unreadable, unscanned
 from store.accounts import Accounts, last_flush, performed
 from store.faults import IndexDamagedError, translated, whole
 from store.handle import Handle, ReadingAhead
@@ -93,9 +93,11 @@ class Rebuilding:
 
 
 def _look(transaction: Transaction) -> None:
-    """What hands brought gets its own UIDs, while it is known whose those in its names are (promise P4)."""
+    """What hands brought gets its own UIDs, while it is known whose those in its names are (promise P4). A directory
+    that is no folder any more is left to the new index, which has none for it."""
+    fs, root = transaction.fs, transaction.handle.root
     for row in catalog.everything(transaction.db):
-        if row.changed > UNOPENED:
+        if row.changed > UNOPENED and structure.name_of(fs, root, row.directory):
             outside.examine(transaction, row.id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,4 +95,20 @@ async def test_verify_names_directories_whose_mail_no_client_sees(data: Path, cl
         f"maire@mairie.test: directory '.a%00b' {told}",
         f"maire@mairie.test: directory '.a..b' {told}",
     ]
+    await store.close()
+
+
+async def test_h110_a_rebuild_forgets_a_folder_of_which_hands_left_the_directory_alone(
+    data: Path, clock: ManualClock
+) -> None:
+    """Cause: a look that came before could not open what is no folder any more, and the rebuild was refused."""
+    store = await opened(data, clock)
+    account = await store.account(MAIRIE)
+    await account.create("Projets")
+    await deliver(store, MAIRIE, 1)
+    folder = data / "domains/mairie.test/maire/.Projets"
+    shutil.rmtree(folder / "cur")
+    (folder / "beffroi-folder").unlink()
+    assert await store.rebuild(None) == 1
+    assert "Projets" not in [each.name for each in await (await store.account(MAIRIE)).folders()]
     await store.close()
