@@ -42,9 +42,9 @@ class DataDecoder:
     def feed(self, data: bytes) -> bytes:
         """The message octets that are now certain, maybe none. Not to be called when `done`."""
         buffer = self._tail + data if self._tail else data
-        # Every END and every stuffed dot begins with these three octets: mostly one search answers both questions.
-        dotted = b"\r\n." in buffer
-        end = buffer.find(END) if dotted else -1
+        # Every END and every stuffed dot begins with these three octets: mostly one search finds the END, or nothing.
+        dotted = buffer.find(b"\r\n.")
+        end = buffer.find(END, dotted) if dotted >= 0 else -1
         if end >= 0:
             self.done, self.rest, self._tail = True, buffer[end + len(END) :], b""
             block = buffer[: end + 2]
@@ -52,7 +52,7 @@ class DataDecoder:
             self._tail = next((held for held in _HELD if buffer.endswith(held)), b"")
             block = buffer[: len(buffer) - len(self._tail)] if self._tail else buffer
         # The end was searched first, so CR LF "." here always begins a longer line: its dot is a stuffed one.
-        return self._finish(block.replace(b"\r\n.", b"\r\n") if dotted else block)
+        return self._finish(block.replace(b"\r\n.", b"\r\n") if dotted != end else block)
 
     def _finish(self, block: bytes) -> bytes:
         if self._skip:

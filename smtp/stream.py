@@ -20,6 +20,7 @@ from smtp.replies import Reply
 READ = 64 * 1024  # octets that may wait unread; at twice as many the peer waits, too
 # RFC 5321 4.1.2 and 2.4: printable characters and spaces; UTF-8 is judged by each command (RFC 6531 3.1).
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ORDINARY = re.compile(rb"[ -~]+\r\n")  # as nearly every line is, where only its length is left to judge
 _NO_VERB = re.compile(rb"\r\n|[^ ]*[\x80-\xff]")  # an empty line, or one that begins with a word of other letters
 _AUTH = re.compile(rb"AUTH ", re.IGNORECASE)
 # A computer's name may come in any octets; the command judges it (security.md row 18).
@@ -47,6 +48,7 @@ class PeerReader:
         "_buffer",
         "_first",
         "_limits",
+        "_ordinary",
         "_over",
         "_paused",
         "_waiter",
@@ -60,6 +62,7 @@ class PeerReader:
         self.transport = transport
         self.expect = expect
         self._limits = limits
+        self._ordinary = min(limits.command_line, limits.auth_line)  # octets that no line is too long with
         self._buffer = bytearray()
         self._first = True
         self._waiter: asyncio.Future[None] | None = None  # of the one read that waits
@@ -113,6 +116,8 @@ class PeerReader:
     async def readuntil(self) -> bytes:
         """The next command line with its CRLF. Raises `LineFault`, `Hangup`."""
         line = await self._line(self._limits.auth_line)
+        if len(line) <= self._ordinary and _ORDINARY.fullmatch(line):
+            return line
         auth = _AUTH.match(line) is not None
         if len(line) > (self._limits.auth_line if auth else self._limits.command_line):
             raise LineFault(replies.AUTH_LINE_TOO_LONG if auth else replies.LINE_TOO_LONG)
@@ -151,17 +156,24 @@ class PeerReader:
         """Up to and with the next LF. Past `most` octets without one the peer is not talking SMTP."""
         if self.closed:
             raise Hangup
-        if b"\n" not in self._buffer:
+        end = self._buffer.find(b"\n", 0, READ)
+        if end < 0:
             self.expect()
         if self._first:
             await self._greeted()
+        if end < 0:
+            end = await self._line_end(most)
+        return self._take(end + 1)
+
+    async def _line_end(self, most: int) -> int:
+        """Where the line that is not here yet ends."""
         searched = 0
         while (end := self._buffer.find(b"\n", searched, READ)) < 0:
             if len(self._buffer) > most:
                 raise LineFault(replies.LINE_TOO_LONG, close=True)
             searched = len(self._buffer)
             await self._more()
-        return self._take(end + 1)
+        return end
 
     async def _greeted(self) -> None:
         """The first octets tell whether the peer is one of ours."""
@@ -189,7 +201,7 @@ class PeerReader:
         else:
             data = bytes(self._buffer)
             self._buffer.clear()
-        if len(self._buffer) <= READ:
+        if self._paused and len(self._buffer) <= READ:
             self._resume()
         return data
 
