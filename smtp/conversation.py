@@ -35,6 +35,7 @@ from smtp.turns import Turns
 log = get(__name__)
 
 SUBMISSION_DOORS = frozenset({Listener.SUBMISSION, Listener.SUBMISSIONS})
+FOREVER = float("inf")
 UNAVAILABLE = deferred("Temporary failure, try again later", "unavailable")
 
 
@@ -110,9 +111,10 @@ class Service:
         default_factory=dict, init=False, compare=False
     )  # to EHLO, with and without TLS
 
-    @property
-    def submission(self) -> bool:
-        return self.role is Listener.SUBMISSION or self.role is Listener.SUBMISSIONS
+    submission: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "submission", self.role in SUBMISSION_DOORS)
 
     @property
     def recipients_limit(self) -> int:
@@ -132,7 +134,7 @@ class Conversation:
     taken: int = 0
     chunking: bool = False  # the open transaction's message comes by BDAT
     mail_seen: bool = False
-    started: float = 0.0  # monotonic begin of the open transaction
+    ends: float = FOREVER  # when the time of the open transaction is over (monotonic)
     exchange: Pending | None = None
     messages: int = 0
     commands: int = 0
@@ -146,8 +148,8 @@ class Conversation:
             extended=self.peer.extended,
             size_limit=self.service.limits.message_octets,
             tls=self.peer.tls is not None,
-            auth=self.offers_auth,
-            terms=self.terms,
+            auth=self.service.submission and self.offers_auth,
+            terms=self.terms if self.service.submission else None,
         )
 
     @property
@@ -170,9 +172,7 @@ class Conversation:
     def time_left(self) -> float:
         """Seconds that the open transaction may still take, below zero when its time is over; our own people's, and
         the time between transactions, have no end of this kind (security.md section 2; row 36)."""
-        if self.transaction is None or self.service.submission:
-            return float("inf")
-        return self.service.limits.transaction - (self.service.clock.monotonic() - self.started)
+        return self.ends - self.service.clock.monotonic()
 
     @property
     def private(self) -> bool:
@@ -235,11 +235,13 @@ class Conversation:
         self.attempted = self.taken = 0
         self.chunking = False
         self.mail_seen = True
-        self.started = self.service.clock.monotonic()
+        if not self.service.submission:
+            self.ends = self.service.clock.monotonic() + self.service.limits.transaction
 
     def reset(self) -> None:
         """Forget the envelope: after RSET, a greeting, and *every* final reply to a message (rows 11, 12)."""
         self.transaction = None
+        self.ends = FOREVER
         self.attempted = self.taken = 0
         self.chunking = False
 

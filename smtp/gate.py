@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import lru_cache
+from operator import ge, gt
 from typing import Protocol
 
 from core import reputation
@@ -149,9 +150,9 @@ class TallyGate:
         counts = [tally.add(name, RATE_WINDOW) for name in names]
         if tally.recalls(f"ban {circles(address).host}"):
             return Refusal.BANNED
-        if any(count > rate for count, rate in zip(counts, rates, strict=True)):
+        if any(map(gt, counts, rates)):
             return Refusal.RATE
-        if any(tally.inside(name) >= limit for name, limit in zip(names, most, strict=True)):
+        if any(map(ge, map(tally.inside, names), most)):
             return Refusal.CONNECTIONS
         return Refusal.FULL if tally.inside(EVERYBODY) >= limits.smtp_connections else None
 

@@ -65,6 +65,9 @@ class RcptArgument:
     dsn: Dsn
 
 
+NOTHING_SPECIAL = MailParameters()
+NO_DSN = Dsn()
+
 MailSetter = Callable[[MailParameters, str, Offers], MailParameters]
 DsnSetter = Callable[[Dsn, str, bool], Dsn]
 
@@ -74,15 +77,8 @@ def parse_mail(argument: str, offers: Offers) -> MailArgument:
     match = _MAIL.fullmatch(argument)
     if not match:
         raise ArgumentError(replies.BAD_MAIL)
-    parameters = MailParameters()
-    for key, value in _parameters(match["rest"], offers.extended):
-        setter = MAIL_PARAMETERS.get(key)
-        if setter is None:
-            raise ArgumentError(replies.UNKNOWN_PARAMETER)
-        parameters = setter(parameters, value, offers)
-    if contradictory(parameters.schedule):
-        raise ArgumentError(replies.BAD_PARAMETER)
-    path = match["path"]
+    path, rest = match.groups()
+    parameters = _mail_parameters(rest, offers) if rest else NOTHING_SPECIAL
     if not path.isascii() and not parameters.smtputf8:
         raise ArgumentError(replies.SENDER_NEEDS_UTF8)
     try:
@@ -91,19 +87,37 @@ def parse_mail(argument: str, offers: Offers) -> MailArgument:
         raise ArgumentError(replies.BAD_SENDER) from error
 
 
+def _mail_parameters(rest: str, offers: Offers) -> MailParameters:
+    parameters = NOTHING_SPECIAL
+    for key, value in _parameters(rest, offers.extended):
+        setter = MAIL_PARAMETERS.get(key)
+        if setter is None:
+            raise ArgumentError(replies.UNKNOWN_PARAMETER)
+        parameters = setter(parameters, value, offers)
+    if contradictory(parameters.schedule):
+        raise ArgumentError(replies.BAD_PARAMETER)
+    return parameters
+
+
 def parse_rcpt(argument: str, *, extended: bool, smtputf8: bool, hostname: str) -> RcptArgument:
     """What follows "RCPT ". `hostname` completes the one address without a domain that must be accepted, <postmaster>
     (RFC 5321 4.1.1.3). Raises `ArgumentError`."""
     match = _RCPT.fullmatch(argument)
     if not match:
         raise ArgumentError(replies.BAD_RCPT)
-    dsn = Dsn()
-    for key, value in _parameters(match["rest"], extended):
+    path, rest = match.groups()
+    dsn = _dsn(rest, extended, smtputf8) if rest else NO_DSN
+    return RcptArgument(_recipient(path, smtputf8, hostname), dsn)
+
+
+def _dsn(rest: str, extended: bool, smtputf8: bool) -> Dsn:
+    dsn = NO_DSN
+    for key, value in _parameters(rest, extended):
         setter = RCPT_PARAMETERS.get(key)
         if setter is None:
             raise ArgumentError(replies.UNKNOWN_PARAMETER)
         dsn = setter(dsn, value, smtputf8)
-    return RcptArgument(_recipient(match["path"], smtputf8, hostname), dsn)
+    return dsn
 
 
 def _recipient(path: str, smtputf8: bool, hostname: str) -> Address:
@@ -120,10 +134,10 @@ def _recipient(path: str, smtputf8: bool, hostname: str) -> Address:
     return address
 
 
-def _parameters(rest: str | None, extended: bool) -> list[tuple[str, str]]:
+def _parameters(rest: str, extended: bool) -> list[tuple[str, str]]:
     """Upper-case keyword and value ("" without one), each keyword once; none at all after HELO."""
     found: dict[str, str] = {}
-    for item in (rest or "").split():
+    for item in rest.split():
         match = _PARAMETER.fullmatch(item)
         if not match or match[1].upper() in found:
             raise ArgumentError(replies.BAD_PARAMETER)

@@ -163,19 +163,20 @@ class Session:
             self._link.end(replies.SHUTTING_DOWN, "shutdown")
 
     def _blame(self, step: Step) -> tuple[float, bool]:
+        """How long to wait before the reply, and whether it is the last one."""
         if step.reply is replies.RECIPIENT_OK:
             self.budget.recipient_accepted()
             self._asked_for(known=True)
+        if step.blame is Blame.NONE:
+            return 0.0, False
         if step.blame is Blame.ERROR:
             return self.budget.error()
         if step.blame is Blame.JUNK:
             return 0.0, self.budget.junk_command()
         if step.blame is Blame.LOGIN:
             return self.budget.login_failed()
-        if step.blame is Blame.RECIPIENT:
-            wait, harvesting = self.budget.recipient_refused()
-            return wait, self._asked_for(known=False) or (harvesting and not self._trusted)
-        return 0.0, False
+        wait, harvesting = self.budget.recipient_refused()
+        return wait, self._asked_for(known=False) or (harvesting and not self._trusted)
 
     def _asked_for(self, *, known: bool) -> bool:
         """Strangers are counted across sessions; True: this one is banned now."""
