@@ -82,7 +82,11 @@ class Tally:
 
     def inside(self, name: str) -> int:
         key, memory, found = self._key(name), self._memory, self._beyond.get(name, 0)
+        held = self._held.get(name)
         for region in range(self._mapped.regions):
+            if held is not None and region == self._mapped.region:
+                found += held[1]
+                continue
             at = self._find(region, GAUGES, key)
             if at >= 0:
                 found += COUNT.unpack_from(memory, at + COUNT_AT)[0]
@@ -120,28 +124,32 @@ class Tally:
 
     def add(self, name: str, window: float, amount: int = 1) -> int:
         """Count, and tell how many there were within the last `window` seconds (to within a window's share)."""
-        key, now = self._counted(name, window, amount)
-        return self._seen(key, window, now)
+        key, now = self._key(name), self._clock.now()
+        ours = self._counted(key, window, amount, now)
+        return int(ours + self._elsewhere(key, window, now) + 0.5)
 
     def count(self, name: str, window: float) -> None:
         """As `add`, for who does not ask how many."""
-        self._counted(name, window, 1)
+        self._counted(self._key(name), window, 1, self._clock.now())
 
-    def _counted(self, name: str, window: float, amount: int) -> tuple[Key, float]:
-        key, now = self._key(name), self._clock.now()
+    def _counted(self, key: Key, window: float, amount: int, now: float) -> float:
+        """Ours are so many with these."""
         at = self._find(self._mapped.region, EVENTS, key)
         if at < 0:
             at = self._free(EVENTS, key, lambda slot: slot[5])
-        _, bucket, current, previous, _, _ = SLOT.unpack_from(self._memory, at)
+        slot: Slot = SLOT.unpack_from(self._memory, at)
+        _, bucket, current, previous, _, _ = slot
         here = int(now // window)
         if bucket != here:
             current, previous = 0, current if bucket == here - 1 else 0
-        SLOT.pack_into(self._memory, at, key.number, here, current + amount, previous, 0, now)
-        return key, now
+        current += amount
+        SLOT.pack_into(self._memory, at, key.number, here, current, previous, 0, now)
+        return current + previous * (1.0 - (now / window - here))
 
     def seen(self, name: str, window: float) -> int:
         """`window` is the one that `add` was told."""
-        return self._seen(self._key(name), window, self._clock.now())
+        key, now = self._key(name), self._clock.now()
+        return int(sum(_weighed(slot, window, now) for slot in self._slots(EVENTS, key)) + 0.5)
 
     def last(self, name: str) -> float:
         """When `name` was counted last (Unix time); 0 when it is not known, or was in the future."""
@@ -149,16 +157,15 @@ class Tally:
         now = self._clock.now()
         return max((time for time in times if time <= now), default=0.0)
 
-    def _seen(self, key: Key, window: float, now: float) -> int:
-        here = int(now // window)
-        rest = 1.0 - (now / window - here)
+    def _elsewhere(self, key: Key, window: float, now: float) -> float:
+        """What the other processes counted."""
         total = 0.0
-        for _, bucket, current, previous, _, _ in self._slots(EVENTS, key):
-            if bucket == here:
-                total += current + previous * rest
-            elif bucket == here - 1:
-                total += current * rest
-        return int(total + 0.5)
+        for region in range(self._mapped.regions):
+            if region != self._mapped.region:
+                at = self._find(region, EVENTS, key)
+                if at >= 0:
+                    total += _weighed(SLOT.unpack_from(self._memory, at), window, now)
+        return total
 
     # --- marks: what is remembered until a time ----------------------------------------------------------------------
 
@@ -171,7 +178,8 @@ class Tally:
 
     def recalls(self, name: str) -> bool:
         now = self._clock.now()
-        return any(now < slot[5] <= now + FAR for slot in self._slots(MARKS, self._key(name)))
+        marks = self._slots(MARKS, self._key(name))  # mostly none
+        return bool(marks) and any(now < slot[5] <= now + FAR for slot in marks)
 
     def forget(self, name: str) -> None:
         """The events and the mark of this name, whoever wrote them."""
@@ -218,6 +226,16 @@ class Tally:
         at = start + chosen * SLOT.size
         self._memory[at : at + SLOT.size] = bytes(SLOT.size)
         return at
+
+
+def _weighed(slot: Slot, window: float, now: float) -> float:
+    """What an event's slot says of the last `window` seconds: all of this bucket, of the one before what is left."""
+    _, bucket, current, previous, _, _ = slot
+    here = int(now // window)
+    rest = 1.0 - (now / window - here)
+    if bucket == here:
+        return current + previous * rest
+    return current * rest if bucket == here - 1 else 0.0
 
 
 def _kept(_slot: Slot) -> float:
