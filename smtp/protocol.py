@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import aiosmtpd.smtp
@@ -58,16 +60,14 @@ def _unsaid(*_: object) -> None:
 aiosmtpd.smtp.sanitized_log = _unsaid  # type: ignore[assignment]  # whose two uses ask nothing of it
 
 
-class _Table(dict[str, Any]):
+class _Table:
     """Our command table in the shape that aiosmtpd's loop asks: `get(verb)` gives what to await with the argument."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
         self._session = session
 
-    def get(self, verb: str, default: object = None) -> Any:
-        command = COMMANDS.get(verb, UNKNOWN)
-        return lambda argument: self._session.run(command, argument or "")
+    def get(self, verb: str) -> Callable[[str | None], Awaitable[None]]:
+        return partial(self._session.run, COMMANDS.get(verb, UNKNOWN))
 
 
 class _Unknown:
@@ -118,7 +118,7 @@ class SmtpProtocol(SMTP):
         self._dialogue: Session | None = None
         self._link: asyncio.Transport | None = None
         self._encrypted = False
-        self._held = bytearray()
+        self._held = b""  # replies
         self._choked = False  # the peer does not read
         self._drained: asyncio.Future[None] | None = None  # of a session that waits until it does
         self._deadline = FOREVER
@@ -141,7 +141,7 @@ class SmtpProtocol(SMTP):
         self._encrypted = tls is not None
         who = Peer(address, peer[1], self._service.role, self._service.ids.queue_id(), tls=tls)
         self._dialogue = Session(Conversation(self._service, who, certificate=client_certificate(session)), self)
-        self._smtp_methods = _Table(self._dialogue)
+        self._smtp_methods = _Table(self._dialogue)  # type: ignore[assignment]  # as for the reader below
         self._owner.add(self)
         self.transport = link
         self.source = PeerReader(link, self._service.limits, self.expect)
@@ -214,7 +214,8 @@ class SmtpProtocol(SMTP):
         seconds = limits.idle_command if session.talk.mail_seen else limits.idle_before_mail
         if session.budget.stressed:
             seconds = min(seconds, STRESSED_PATIENCE)
-        return max(0.0, min(seconds, session.talk.time_left))
+        left = session.talk.time_left
+        return seconds if left > seconds else max(0.0, left)
 
     def rest(self) -> None:
         self._deadline = FOREVER
@@ -307,9 +308,9 @@ class SmtpProtocol(SMTP):
             self._drained.set_result(None)
 
     def _flush(self) -> None:
-        if self._held and self._link is not None:
-            self._link.write(bytes(self._held))
-        self._held.clear()
+        held, self._held = self._held, b""
+        if held and self._link is not None:
+            self._link.write(held)
 
     def end(self, reply: Reply | None, reason: str) -> None:
         if self.source.closed:

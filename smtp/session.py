@@ -90,7 +90,7 @@ class Session:
             link.end(replies.EARLY_TALKER, "early-talker")
         return False
 
-    async def run(self, command: Command, argument: str) -> None:
+    async def run(self, command: Command, argument: str | None) -> None:
         if self._link.source.waiting and self._must_be_last(command):
             self._link.end(replies.PIPELINING, "pipelining")
             return
@@ -101,7 +101,7 @@ class Session:
             self._link.end(replies.TOO_MANY_COMMANDS, "junk")
             return
         self._link.rest()
-        step = await perform(self.talk, command, argument)
+        step = await perform(self.talk, command, argument or "")
         if self._chunks is not None and not self.talk.chunking:
             await self.close()
         await self._follow(step)
