@@ -172,7 +172,7 @@ class Conversation:
     def time_left(self) -> float:
         """Seconds that the open transaction may still take, below zero when its time is over; our own people's, and
         the time between transactions, have no end of this kind (security.md section 2; row 36)."""
-        return self.ends - self.service.clock.monotonic()
+        return self.ends - self.service.clock.monotonic() if self.ends < FOREVER else FOREVER
 
     @property
     def private(self) -> bool:

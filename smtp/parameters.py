@@ -23,8 +23,9 @@ MAX_ENVID = 100  # RFC 3461 4.4, octets after decoding
 MAX_ORCPT = 500  # RFC 3461 4.2
 MAX_AUTH = 500  # RFC 4954 5: by so many octets the parameter may lengthen the command
 
-# Clients put a space after the colon often enough to forgive it; brackets they must write.
-_PATH = r' *<(?P<path>(?:"(?:[^"\\]|\\.)*"|[^"<>\s])*)>(?: +(?P<rest>\S.*))?'
+# Clients put a space after the colon often enough to forgive it; brackets they must write. What is not quoted is taken
+# in one piece (`++`: never in another way).
+_PATH = r' *<(?P<path>(?:"(?:[^"\\]|\\.)*"|[^"<>\s]++)*)>(?: +(?P<rest>\S.*))?'
 _MAIL = re.compile("FROM:" + _PATH, re.IGNORECASE)
 _RCPT = re.compile("TO:" + _PATH, re.IGNORECASE)
 # esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-"); esmtp-value = 1*(%d33-60 / %d62-126); UTF-8 for ORCPT only
