@@ -286,7 +286,10 @@ class SmtpProtocol(SMTP):
         if status is None or self.source.closed:
             return
         self._held += _stock(status) if isinstance(status, str) else status.encode()
-        if not self.source.line_waiting or len(self._held) >= GATHERED:
+        if self.source.line_waiting and len(self._held) < GATHERED:
+            return
+        self._flush()
+        if self._choked or self._link is None:
             await self.send()
 
     async def send(self) -> None:

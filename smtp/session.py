@@ -104,7 +104,10 @@ class Session:
         step = await perform(self.talk, command, argument or "")
         if self._chunks is not None and not self.talk.chunking:
             await self.close()
-        await self._follow(step)
+        if step.then is Then.NEXT:
+            await self._answer(step)
+        else:
+            await self._follow(step)
         if self.talk.commands % BREATH == 0:
             await asyncio.sleep(0)
 

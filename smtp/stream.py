@@ -161,19 +161,14 @@ class PeerReader:
             self.expect()
         if self._first:
             await self._greeted()
-        if end < 0:
-            end = await self._line_end(most)
-        return self._take(end + 1)
-
-    async def _line_end(self, most: int) -> int:
-        """Where the line that is not here yet ends."""
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched, READ)) < 0:
+            end = self._buffer.find(b"\n", 0, READ)
+        while end < 0:
             if len(self._buffer) > most:
                 raise LineFault(replies.LINE_TOO_LONG, close=True)
             searched = len(self._buffer)
             await self._more()
-        return end
+            end = self._buffer.find(b"\n", searched, READ)
+        return self._take(end + 1)
 
     async def _greeted(self) -> None:
         """The first octets tell whether the peer is one of ours."""
