@@ -119,7 +119,7 @@ class SpooledReception(Generic[V]):
         if content.size > self._limits.message_octets:
             return TOO_LARGE
         head = header.split(content.head, self._limits)
-        if head.defects & _OVERSIZE:
+        if head.defects.any_of(_OVERSIZE):
             return HEADER_TOO_LARGE
         judge, eight_bit = LineJudge(TEXT_LINE + 2 if ours else self._limits.data_line), False
         # The header's own lines are folded later, where its fields are known.
@@ -152,7 +152,7 @@ class SpooledReception(Generic[V]):
     def _behead(self, head: bytes, body: bytes) -> None:
         fields = header.split(head, self._limits)
         self._start.clear()
-        if fields.defects & _OVERSIZE:
+        if fields.defects.any_of(_OVERSIZE):
             self._refusal = HEADER_TOO_LARGE
             return
         self._head = fields

@@ -190,11 +190,11 @@ class _Lister:
 def parse_fields(head: Head, name: bytes, limits: Limits = LIMITS) -> tuple[Entry, ...]:
     """All fields of this name as one list: a reader that looks at one field only can be shown another (row 85)."""
     entries: list[Entry] = []
-    for field in head.all(name):
+    for value in head.values(name):
         room = limits.addresses_per_field - len(entries)
         if room <= 0:
             break
-        entries.extend(parse(field.value, limits, room))
+        entries.extend(parse(value, limits, room))
     return tuple(entries)
 
 
@@ -325,17 +325,17 @@ _BLOCK_DEFECTS = Defect.MBOX_FROM | Defect.BLOCK_TOO_LONG | Defect.TOO_MANY_FIEL
 
 def from_domains(head: Head, limits: Limits = LIMITS) -> From:
     """Every addr-spec of every From field, with what is wrong told. Encoded words are never decoded (RFC 2047 5)."""
-    fields = list(head.all(b"from"))
+    fields = head.all(b"from")
     defects: set[FromDefect] = set()
     addresses: list[address.Address] = []
     if not fields:
         defects.add(FromDefect.ABSENT)
     if len(fields) > 1:
         defects.add(FromDefect.SEVERAL_FIELDS)
-    if head.defects & _BLOCK_DEFECTS or any(field.defects & _FIELD_DEFECTS for field in fields):
+    if head.defects.any_of(_BLOCK_DEFECTS) or any(field.defects.any_of(_FIELD_DEFECTS) for field in fields):
         defects.add(FromDefect.FIELD)
-    for field in fields:
-        entries = parse(field.value, limits)
+    for value in head.values(b"from"):
+        entries = parse(value, limits)
         if not entries:
             defects.add(FromDefect.SYNTAX)
         if len(entries) >= limits.addresses_per_field:

@@ -22,7 +22,6 @@ from message.parameters import unquote
 
 _PEOPLE = (b"from", b"to", b"cc", b"bcc")
 SEARCHED = (*_PEOPLE, b"subject")  # the lines of `SortKeys.fields`
-_WANTED = frozenset((*SEARCHED, b"message-id", b"in-reply-to", b"references"))
 # RFC 5322 3.6.4: msg-id = "<" id-left "@" id-right ">"; a quoted left part may hold nearly anything.
 _ID = re.compile(rb'<((?:"(?:[^"\\\r\n]|\\.){0,900}"|[^<>@\s"]{1,900})@[^<>\s]{1,900})>')
 _UNTIDY = re.compile(rb"[(\\]|\s[@.]|[@.]\s")  # a value whose addresses may not stand in it letter for letter
@@ -52,9 +51,9 @@ class SortKeys:
 
 def keys(head: Head, limits: Limits = LIMITS) -> SortKeys:
     """Linear in the header block; never raises."""
-    values = {name: [field.value for field in head.all(name)] for name in _WANTED}
-    about = subject.parse(values[b"subject"][0] if values[b"subject"] else None)
-    people = [_people(values[name], limits) for name in _PEOPLE]
+    subjects = [decode.words(value) for value in head.values(b"subject")]
+    about = subject.parse(subjects[0] if subjects else "")
+    people = [_people(head.values(name), limits) for name in _PEOPLE]
     sender, recipient, copied, _ = people
     return SortKeys(
         subject=casemap(about.base),
@@ -64,9 +63,9 @@ def keys(head: Head, limits: Limits = LIMITS) -> SortKeys:
         copied=copied.mailbox,
         shown_sender=sender.shown,
         shown_recipient=recipient.shown,
-        fields="\n".join([*[each.line for each in people], _line(values[b"subject"], 0)]),
-        message=next(iter(_ids(values[b"message-id"][:1])), 0),
-        parents=_packed(_parents(values)),
+        fields="\n".join([*[each.line for each in people], _lines(map(searchable, subjects))]),
+        message=next(iter(_ids(head.values(b"message-id")[:1])), 0),
+        parents=_packed(_parents(head)),
     )
 
 
@@ -91,11 +90,15 @@ def texts(value: bytes, *, addresses: bool, most: int = LIMITS.addresses_per_fie
     return found
 
 
-def _line(values: Sequence[bytes], most: int) -> str:
+def _addresses(values: Sequence[bytes], most: int) -> str:
     forms = []
     for value in values:
-        form, *told = map(searchable, texts(value, addresses=most > 0, most=most))
+        form, *told = map(searchable, texts(value, addresses=True, most=most))
         forms += [form, *(each for each in told if each not in form)]
+    return _lines(forms)
+
+
+def _lines(forms: Iterable[str]) -> str:
     return "".join(["\r" + form for form in forms])
 
 
@@ -126,7 +129,7 @@ def _known(value: bytes, most: int) -> _People:
 
 def _told(values: Sequence[bytes], most: int) -> _People:
     first = _first(values)
-    return _People(_line(values, most), _mailbox(first), _shown(first))
+    return _People(_addresses(values, most), _mailbox(first), _shown(first))
 
 
 _NOBODY = _People()
@@ -164,9 +167,9 @@ def _shown(entry: Entry | None) -> str:
 # -- references --------------------------------------------------------------------------------------------------------
 
 
-def _parents(values: dict[bytes, list[bytes]]) -> list[int]:
+def _parents(head: Head) -> list[int]:
     """RFC 5256 3 (REFERENCES): References, or the first valid id of In-Reply-To when it has none."""
-    ids = _ids(values[b"references"]) or _ids(values[b"in-reply-to"])[:1]
+    ids = _ids(head.values(b"references")) or _ids(head.values(b"in-reply-to"))[:1]
     return ids if len(ids) <= MAX_PARENTS else ids[:2] + ids[2 - MAX_PARENTS :]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from core.frozen import dataclass
-from message import decode
 
 _LONGEST = 2000  # characters looked at: more marks no thread
 # subj-trailer = "(fwd)" / WSP
@@ -25,10 +24,9 @@ class Subject:
     reply: bool
 
 
-def parse(value: bytes | None) -> Subject:
-    """From an unfolded Subject field: decoded, blanks folded, then stripped as RFC 5256 2.1 says, step by step."""
-    text = decode.words(value or b"")[:_LONGEST]
-    reply = False
+def parse(text: str) -> Subject:
+    """From a Subject as `decode.words` shows it, blanks folded: stripped as RFC 5256 2.1 says, step by step."""
+    text, reply = text[:_LONGEST], False
     while True:
         text, trailed = _without_trailers(text)
         text, led = _without_leaders(text)

@@ -37,8 +37,8 @@ def envelope(head: Head, limits: Limits = LIMITS) -> bytes:
 
 
 def _last(head: Head, name: bytes) -> bytes | None:
-    field = head.last(name)
-    return None if field is None else field.value
+    values = head.values(name)
+    return values[-1] if values else None
 
 
 def _folded(value: bytes | None) -> bytes | None:
@@ -50,11 +50,11 @@ def _or(addresses: bytes, otherwise: bytes) -> bytes:
 
 
 def _addresses(head: Head, name: bytes, limits: Limits) -> bytes:
-    fields = head.all(name)
-    if not fields:
+    values = head.values(name)
+    if not values:
         return _NO_ADDRESS
-    if len(fields) == 1 and len(value := fields[0].value) <= SHORT:
-        return _known(value, limits.addresses_per_field)
+    if len(values) == 1 and len(values[0]) <= SHORT:
+        return _known(values[0], limits.addresses_per_field)
     return _list(parse_fields(head, name, limits))
 
 

@@ -25,7 +25,7 @@ from message.transfer import decoded
 MAX_TEXT = 16 * 1024 * 1024  # characters of one message that are searched; far past anything written by people
 PREVIEW_LENGTH = 200  # characters; RFC 8970 3.1 allows 256
 _PREVIEW_BLOCK = 2 * 1024  # octets decoded at a time
-_PREVIEW_STEP = 512  # characters cleaned at a time: mostly the first ones are enough
+_PREVIEW_STEP = 256  # characters cleaned at a time: mostly the first ones are enough
 _PREVIEW_READ = 256 * 1024  # octets of one part that are looked at for a preview: style sheets come first
 # Invisible padding that newsletters put behind their first words.
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\ufeff]")
@@ -177,9 +177,13 @@ def _first_words(content: Content, part: Part, about: Media) -> str:
     for text in (
         block[start : start + _PREVIEW_STEP] for block in blocks for start in range(0, len(block), _PREVIEW_STEP)
     ):
-        gathered = charset.shown(_INVISIBLE.sub("", gathered + text))
+        gathered = charset.shown(_visible(gathered + text))
         if len(gathered) >= PREVIEW_LENGTH:
             break
         if text[-1:].isspace():
             gathered += " "
     return gathered[:PREVIEW_LENGTH].strip()
+
+
+def _visible(text: str) -> str:
+    return text if text.isascii() else _INVISIBLE.sub("", text)

@@ -114,7 +114,7 @@ def return_path(sender: Address | None) -> bytes:
 
 def hops(head: Head) -> int:
     """How many servers have seen it: the loop guard compares with `limits.hops` (RFC 5321 6.3)."""
-    return sum(field.name == b"received" for field in head.fields)
+    return len(head.all(b"received"))
 
 
 # What a forward leaves with (`delivery.passed`); it stays when it comes back, as it is the proof of it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from message import address_list, facts, header, mime, subject, text
+from message import address_list, decode, facts, header, mime, subject, text
 from message.content import BytesContent
 from message.parts import PackError, Tree
 
@@ -28,7 +28,7 @@ def one_input(data: bytes) -> None:
         if form.count(b"\n") != form.count(b"}\r\n") or b"\0" in form:
             raise AssertionError("a line end in an IMAP string")
     address_list.from_domains(header.split(data))
-    subject.parse(data[:500])
+    subject.parse(decode.words(data[:500]))
     text.contains(content, "pattern", body_only=False, structure=structure)
     with contextlib.suppress(PackError):
         Tree.unpack(data)

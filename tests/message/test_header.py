@@ -84,9 +84,9 @@ def test_edits_touch_only_what_they_name() -> None:
     assert bytes(head.without_names(b"bcc")) == b"To: a@b\r\nX: 1\r\n\r\n"
     assert bytes(head.replaced(b"bcc", b"Bcc: z\r\n")) == b"Bcc: z\r\nTo: a@b\r\nX: 1\r\n\r\n"
     assert bytes(head.replaced(b"date", b"Date: d\r\n")) == data[:-2] + b"Date: d\r\n\r\n"
-    last = head.last(b"bcc")
-    assert last is not None
-    assert last.value == b"more fold"
+    assert head.values(b"bcc") == [b"secret@x", b"more fold"]
+    assert head.value(b"bcc") == b"secret@x"
+    assert not head.values(b"cc")
 
 
 @given(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from message.decode import words
 from message.subject import parse
 
 
@@ -25,9 +26,9 @@ from message.subject import parse
         (b"Re:", "", True),
         (b"  a \t b ", "a b", False),
         (b"reunion: a", "reunion: a", False),
-        (None, "", False),
+        (b"", "", False),
     ],
 )
-def test_base_subject(value: bytes | None, base: str, reply: bool) -> None:
-    subject = parse(value)
+def test_base_subject(value: bytes, base: str, reply: bool) -> None:
+    subject = parse(words(value))
     assert (subject.base, subject.reply) == (base, reply)
