@@ -173,9 +173,9 @@ class DnsResolver:
     async def _answer(self, name: str, kind: str, convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
         name = name.removesuffix(".").lower()
         key = (name, kind)
-        kept = self._cache.get(key)
+        kept, fades = self._cache.asked(key)
         if kept is not None:
-            if self._cache.fading(key):  # so that nobody waits for what everybody asks
+            if fades:  # so that nobody waits for what everybody asks
                 self._asked(key, convert)
             return kept
         if not askable(name):

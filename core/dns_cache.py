@@ -40,22 +40,29 @@ class DnsCache:
         return len(self._kept)
 
     def get(self, key: tuple[str, str]) -> Answer[Any] | None:
+        entry = self._fresh(key, self._clock.monotonic())
+        return None if entry is None else entry.answer
+
+    def asked(self, key: tuple[str, str]) -> tuple[Answer[Any] | None, bool]:
+        """As `get`; and whether the answer fades, which is told once of each that will not be kept for long."""
+        now = self._clock.monotonic()
+        entry = self._fresh(key, now)
+        if entry is None:
+            return None, False
+        if now < entry.fades:
+            return entry.answer, False
+        entry.fades = entry.expires
+        return entry.answer, True
+
+    def _fresh(self, key: tuple[str, str], now: float) -> _Entry | None:
         entry = self._kept.get(key)
         if entry is None:
             return None
-        if entry.expires <= self._clock.monotonic():
+        if entry.expires <= now:
             self._drop(key)
             return None
         self._kept.move_to_end(key)
-        return entry.answer
-
-    def fading(self, key: tuple[str, str]) -> bool:
-        """True once for an answer that is kept and will not be for long."""
-        entry = self._kept.get(key)
-        if entry is None or self._clock.monotonic() < entry.fades:
-            return False
-        entry.fades = entry.expires
-        return True
+        return entry
 
     def put(self, key: tuple[str, str], answer: Answer[Any], ttl: float, octets: int) -> None:
         """Keep `answer` for `ttl` seconds (held between FLOOR and CEILING); `octets` is what it weighs."""

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from antispam.types import Iprev, Result
 from core.domain import DomainError, to_ascii
-from core.networks import parsed
+from core.networks import parsed, plain_address
 from core.resolver import Outcome, Resolver
 from core.waiting import within
 
@@ -26,7 +26,7 @@ async def _check(address: str, resolver: Resolver) -> Iprev:
     client = parse_address(address)
     if client is None:
         return Iprev(Result.NONE)
-    answer = await resolver.ptr(str(client))
+    answer = await resolver.ptr(plain_address(address))
     if answer.outcome is Outcome.FAILED:
         return Iprev(Result.TEMPERROR)
     if not answer.records:
