@@ -64,9 +64,11 @@ async def route(directory: Addresses, address: Address, *, depth: int) -> Route 
     `TemporaryError` when the directory is away.
     """
     first = await directory.resolve(address)
+    if isinstance(first, LocalAccount):  # nearly always: nothing to follow
+        return Route((first.account,))
     if isinstance(first, ForeignDomain):
         return RELAY
-    if not isinstance(first, LocalAccount | AliasOf):
+    if not isinstance(first, AliasOf):
         return UNKNOWN
     walk = _Walk(directory, {address.key: first})
     level: list[tuple[Address, str]] = [(address, "")]
