@@ -58,6 +58,20 @@ class Peer:
             extended,
         )
 
+    def named(self, hostname: str) -> Peer:
+        """With its confirmed reverse name; likewise."""
+        return Peer(
+            self.address,
+            self.port,
+            self.listener,
+            self.connection,
+            self.helo,
+            hostname,
+            self.tls,
+            self.account_id,
+            self.extended,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Dsn:

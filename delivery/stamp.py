@@ -6,7 +6,6 @@ mailboxes. Return-Path is not here: it belongs to the final delivery alone (RFC 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 from antispam.authentication import results
@@ -38,7 +37,7 @@ class Hop:
     def received(self, hostname: str = "") -> bytes:
         """`hostname`: the confirmed reverse name of the peer, "" when there is none."""
         return trace.received(
-            replace(self.peer, hostname=hostname) if hostname else self.peer,
+            self.peer.named(hostname) if hostname else self.peer,
             self.hostname,
             self.envelope.queue_id,
             [item.address for item in self.envelope.recipients],
