@@ -59,31 +59,32 @@ def parse(value: bytes | None) -> Date | None:
 
 def _plain(value: bytes) -> str:
     """Without comments, blanks folded."""
-    out, position = bytearray(), 0
+    position = 0
     while (opening := value.find(b"(", position)) >= 0:
-        out += value[position:opening] + b" "
-        position = comment_end(value, opening)
-    return " ".join((bytes(out) + value[position:]).decode("ascii", "replace").split())
+        value = value[:opening] + b" " + value[comment_end(value, opening) :]
+        position = opening + 1
+    return " ".join(value.decode("ascii", "replace").split())
 
 
 def _numbers(match: re.Match[str]) -> tuple[int, int | None, int, int, int, int]:
-    year = int(match[3])
-    if len(match[3]) == 2:  # RFC 5322 4.3: 00-49 is 2000-2049, other two and three digits count from 1900
+    day, month, written, hour, minute, second = match.group(1, 2, 3, 4, 5, 6)
+    year = int(written)
+    if len(written) == 2:  # RFC 5322 4.3: 00-49 is 2000-2049, other two and three digits count from 1900
         year += 2000 if year < 50 else 1900
-    elif len(match[3]) == 3:
+    elif len(written) == 3:
         year += 1900
-    month = _MONTH_NUMBER.get(match[2].lower())
-    return int(match[1]), month, year, int(match[4]), int(match[5]), int(match[6] or 0)
+    return int(day), _MONTH_NUMBER.get(month.lower()), year, int(hour), int(minute), int(second or 0)
 
 
 def _zone(match: re.Match[str]) -> int | None:
     """Minutes east; an unknown or a missing name is -0000 (RFC 5322 4.3); None is absurd."""
-    if match[7]:
-        minutes = int(match[8]) * 60 + int(match[9])
-        if minutes > _MAX_ZONE or int(match[9]) > 59:
-            return None
-        return -minutes if match[7] == "-" else minutes
-    return _ZONES.get((match[10] or "").lower(), 0)
+    sign, hours, minutes, name = match.group(7, 8, 9, 10)
+    if not sign:
+        return _ZONES.get((name or "").lower(), 0)
+    zone = int(hours) * 60 + int(minutes)
+    if zone > _MAX_ZONE or int(minutes) > 59:
+        return None
+    return -zone if sign == "-" else zone
 
 
 def format_date(seconds: float, zone: int = 0) -> str:

@@ -117,8 +117,7 @@ class Head:
 
     def value(self, name: bytes) -> bytes | None:
         """The unfolded value of the first field of this name."""
-        values = self.values(name)
-        return values[0] if values else None
+        return self.values(name)[0] if name in self._named else None
 
     def without(self, drop: Callable[[Field], bool]) -> Head:
         """Without the fields that `drop` names; every other octet stays."""
