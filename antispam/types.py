@@ -11,6 +11,9 @@ from core.frozen import dataclass
 class Result(Enum):
     """Result words of RFC 8601 2.7."""
 
+    # A member is one object: its hash need not be Python's of its name. Each message's results are looked up by it.
+    __hash__ = object.__hash__
+
     NONE = "none"
     PASS = "pass"
     FAIL = "fail"

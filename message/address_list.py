@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from core import address
@@ -326,8 +327,8 @@ _BLOCK_DEFECTS = Defect.MBOX_FROM | Defect.BLOCK_TOO_LONG | Defect.TOO_MANY_FIEL
 def from_domains(head: Head, limits: Limits = LIMITS) -> From:
     """Every addr-spec of every From field, with what is wrong told. Encoded words are never decoded (RFC 2047 5)."""
     fields = head.all(b"from")
-    defects: set[FromDefect] = set()
     addresses: list[address.Address] = []
+    defects: set[FromDefect] = set()
     if not fields:
         defects.add(FromDefect.ABSENT)
     if len(fields) > 1:
@@ -335,17 +336,29 @@ def from_domains(head: Head, limits: Limits = LIMITS) -> From:
     if head.defects.any_of(_BLOCK_DEFECTS) or any(field.defects.any_of(_FIELD_DEFECTS) for field in fields):
         defects.add(FromDefect.FIELD)
     for value in head.values(b"from"):
-        entries = parse(value, limits)
-        if not entries:
-            defects.add(FromDefect.SYNTAX)
-        if len(entries) >= limits.addresses_per_field:
-            defects.add(FromDefect.SYNTAX)
-        for entry in entries:
-            _judge(entry, addresses, defects)
+        authors = _known_authors if len(value) <= SHORT else _authors
+        found, wrong = authors(value, limits.addresses_per_field)
+        addresses += found
+        defects |= wrong
     domains = {item.domain for item in addresses}
     if defects:
         domains |= {name for field in fields for name in _lexical_domains(field.raw[field.colon :])}
     return From(tuple(addresses), tuple(sorted(domains)), frozenset(defects))
+
+
+def _authors(value: bytes, most: int) -> tuple[tuple[address.Address, ...], frozenset[FromDefect]]:
+    """Of one From field: who writes, and what is wrong in it."""
+    addresses: list[address.Address] = []
+    defects: set[FromDefect] = set()
+    entries = parse(value, room=most)
+    if not entries or len(entries) >= most:
+        defects.add(FromDefect.SYNTAX)
+    for entry in entries:
+        _judge(entry, addresses, defects)
+    return tuple(addresses), frozenset(defects)
+
+
+_known_authors = lru_cache(KNOWN)(_authors)
 
 
 def _judge(entry: Entry, addresses: list[address.Address], defects: set[FromDefect]) -> None:
