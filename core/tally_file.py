@@ -18,9 +18,6 @@ NAME = "tally-1"  # another layout gets another name
 MAGIC = b"beffroi tally 1\n"
 HEADER = 4096
 REGIONS = 72  # 64 fronts, the delivery worker, the web worker, and some that have not ended yet
-# mmap.find of Python before 3.11.4, Debian 12's among them, may read one octet past the end it was given (CPython issue
-# 105235), so nobody's slots end where the memory does: a page follows, in the file a region that is nobody's.
-_BEHIND = mmap.PAGESIZE
 _USED = struct.Struct("<I")
 _SALT = slice(16, 32)
 _USED_AT = 32
@@ -39,7 +36,7 @@ class Mapped:
 
     @staticmethod
     def anonymous(size: int) -> Mapped:
-        return Mapped(mmap.mmap(-1, size + _BEHIND), 0, 0, secrets.token_bytes(16))
+        return Mapped(mmap.mmap(-1, size), 0, 0, secrets.token_bytes(16))
 
     @property
     def regions(self) -> int:
@@ -61,10 +58,10 @@ def claim(directory: Path, size: int, volatile: int) -> Mapped:
     try:
         _lock(descriptor, _SETTING_UP, wait=True)
         _header(descriptor, size)
-        region = next((number for number in range(REGIONS - 1) if _lock(descriptor, number)), None)
+        region = next((number for number in range(REGIONS) if _lock(descriptor, number)), None)
         if region is None:
             raise OSError("no region is left")
-        os.posix_fallocate(descriptor, HEADER + region * size, size + 1)  # and the octet behind it
+        os.posix_fallocate(descriptor, HEADER + region * size, size)
         memory = mmap.mmap(descriptor, HEADER + REGIONS * size)
         used = max(_USED.unpack_from(memory, _USED_AT)[0], region + 1)
         _USED.pack_into(memory, _USED_AT, used)
