@@ -1,6 +1,7 @@
 """A mailbox removed, and its mail brought back: what the command line and REST do alike.
 
 Removal: out of the directory, then the mail into the recycle bin.
+Whatever is done to mail and not to the directory is audited before.
 The second step may fail where the first is done (a full disk, a kill). So the removal can be asked for again: mail at
 an address whose owner the directory does not know any more is taken away then.
 """
@@ -27,6 +28,7 @@ async def remove_mailbox(directory: Directory, store: Store, actor: Actor, addre
         left = await leftover(directory, store, actor, address)
         if left is None:
             raise
+        await directory.record(actor, "mailbox.recycle", left.address)
         ref = left
     await store.remove_account(ref)
     return ref
@@ -55,8 +57,10 @@ async def repair(directory: Directory, store: Store, domain: str | None, progres
     known = await directory.accounts(Actor.console(), domain)
     on_disk = await store.administration.on_disk(domain)
     for ref in orphans.orphans(on_disk, known):
+        await directory.record(Actor.console(), "mailbox.recycle", ref.address)
         await store.remove_account(ref)
     for ref, item in orphans.binned(on_disk, known, await store.administration.recycled()):
+        await directory.record(Actor.console(), "mailbox.restore", ref.address)
         await store.administration.give_back(ref, item)
     await store.rebuild(domain, progress)
 

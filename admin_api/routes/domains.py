@@ -75,7 +75,9 @@ async def check_records(name: str, actor: AnyAdministrator, rooms: Rooms) -> lis
 
 @router.post("/domains/{name}/dkim/rotate")
 async def rotate_keys(name: str, actor: AnyAdministrator, rooms: Rooms) -> list[DkimKeyOut]:
-    """Makes new keys; they sign once their records have been published long enough."""
+    """Makes new keys; they sign once their records have been published long enough. The audit has who asked for it:
+    keys are the system's."""
     domain = await rooms.directory.domain(actor, name)
+    await rooms.directory.record(actor, "dkim.rotate", domain.name)
     keys = await rooms.keyring.rotate(domain.name)
     return [DkimKeyOut(selector=key.selector, algorithm=key.algorithm, state=key.state.value) for key in keys]

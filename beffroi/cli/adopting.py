@@ -23,6 +23,7 @@ def adopt(address: str, maildir: Path, prepare: bool = PREPARE) -> None:
     async def operation(config: Config) -> Adopted:
         async with open_directory(config) as directory, open_store(config) as store:
             ref = AccountRef.of(await directory.account(Actor.console(), target))
+            await directory.record(Actor.console(), "mailbox.adopt", str(target))
             return await store.administration.adopt(ref, source, finish=not prepare)
 
     done = run(operation)

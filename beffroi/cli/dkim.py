@@ -25,6 +25,7 @@ def rotate(domain: str) -> None:
     async def operation(config: Config) -> list[DkimKey]:
         async with open_directory(config) as directory:
             hosted = await directory.domain(Actor.console(), domain)
+            await directory.record(Actor.console(), "dkim.rotate", hosted.name)
             return list(await open_keyring(config, directory).rotate(hosted.name))
 
     keys = run(operation)

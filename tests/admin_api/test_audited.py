@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from core.errors import TemporaryError
 from directory.repositories.audit import Audit
 from directory.types import Actor
-from store.types import Recycled
+from store.types import AccountRef, Recycled
 from tests.admin_api.conftest import Api
 from tests.admin_api.test_matrix import BODIES, ROUTES, concrete
 from tests.admin_api.test_routes import commune
@@ -79,3 +79,26 @@ async def test_what_is_not_in_the_queue_leaves_no_line(api: Api, path: str) -> N
     answer = await api.call("POST" if path.count("/") > 2 else "DELETE", path, api.a)
     assert (answer.status_code, answer.json()["code"]) == (404, "queue-not-found")
     assert len(await api.directory.audit(Actor.console())) == told
+
+
+async def test_whoever_rotates_keys_is_named(api: Api) -> None:
+    """The lines of the keys themselves are the system's: nobody knew who had asked."""
+    domain = await commune(api)
+    assert (await api.call("POST", f"/domains/{domain}/dkim/rotate", api.a)).status_code == 200
+    [line] = [entry for entry in await api.directory.audit(Actor.console()) if entry.action == "dkim.rotate"]
+    assert (line.organisation_id, line.target) == (api.organisations["a"], domain)
+
+
+async def test_mail_whose_mailbox_is_gone_already_is_not_taken_away_unseen(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = await commune(api)
+    left = AccountRef("gone", api.organisations["a"], domain, "vieux")
+
+    async def lies_there(_domain: str, _local: str) -> AccountRef:
+        return left
+
+    monkeypatch.setattr(api.store.administration, "leftover", lies_there)
+    assert (await api.call("DELETE", f"/mailboxes/vieux@{domain}", api.a)).status_code == 204
+    assert [entry.target for entry in await api.directory.audit(Actor.console()) if entry.action == "mailbox.recycle"]
+    assert api.store.recycled

@@ -86,7 +86,8 @@ def test_at_a_terminal_one_is_asked_with_the_number_and_no_is_the_answer_to_anyt
 
 
 def test_nothing_is_done_that_the_audit_cannot_be_told(place: Path) -> None:
-    """The line came behind what was done, and `mailbox unlock` had none."""
+    """The line came behind what was done; `mailbox unlock` and `adopt` had none, `dkim rotate` none that named who
+    asked."""
 
     def run(*words: str) -> Done:
         return forked("--config", str(place), *words)
@@ -94,17 +95,24 @@ def test_nothing_is_done_that_the_audit_cannot_be_told(place: Path) -> None:
     assert run("organisation", "add", "Ville").code == 0
     assert run("domain", "add", "ville.test", "--organisation", "Ville").code == 0
     assert run("mailbox", "add", "maire@ville.test").code == 0
+    for folder in ("cur", "new", "tmp"):
+        (place.parent / "dovecot" / folder).mkdir(parents=True)
+    others = (
+        ("mailbox", "unlock", "maire@ville.test"),
+        ("mailbox", "adopt", "maire@ville.test", str(place.parent / "dovecot")),
+        ("dkim", "rotate", "ville.test"),
+    )
     away = ("mailbox", "vacation", "maire@ville.test", "Absent", "--until", "2099-01-01")
     with closing(sqlite3.connect(place.parent / "directory.db")) as directory:
         directory.execute("ALTER TABLE audit RENAME TO gone")
         changing = [("queue", action, "q1") for action in ("retry", "hold", "release", "drop")]
-        for words in (*changing, away, ("mailbox", "unlock", "maire@ville.test")):
+        for words in (*changing, away, *others):
             assert run(*words).code == 1, words
         directory.execute("ALTER TABLE gone RENAME TO audit")
         assert left(place) == ["q1", "q2", "q3"]
         assert run("mailbox", "vacation", "maire@ville.test").out == "maire@ville.test: no absence is set\n"
-        for words in (*changing, away, ("mailbox", "unlock", "maire@ville.test")):
+        for words in (*changing, away, *others):
             assert run(*words).code == 0, words
-        told = directory.execute("SELECT action FROM audit ORDER BY id DESC LIMIT 6").fetchall()
+        told = directory.execute("SELECT action FROM audit WHERE action LIKE '%.%' ORDER BY id").fetchall()
     actions = ["queue.due-now", "queue.held", "queue.released", "queue.dropped", "vacation.set", "mailbox.unlock"]
-    assert [action for (action,) in reversed(told)] == actions
+    assert [action for (action,) in told] == [*actions, "mailbox.adopt", "dkim.rotate"]

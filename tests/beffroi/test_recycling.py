@@ -109,6 +109,7 @@ def test_f167_an_older_directory_has_a_mailbox_again_whose_mail_was_removed_with
         assert run("store", "verify", "--repair").out == "no fault found\n"
     else:
         assert run("mailbox", "restore", ADDRESS, "--in-place").code == 0
+    assert asyncio.run(_audited(config)) == {"mailbox.restore": 1}
     assert json.loads(run("mailbox", "show", ADDRESS, "--json").out)["messages"] == 1
     assert run("store", "verify").out == "no fault found\n"
 
