@@ -53,6 +53,9 @@ def tell_once(connection: Connection, account_id: str, keys: Collection[str], no
     lately = select(func.count()).select_from(vacation_told).where(mine, vacation_told.c.at.between(now - HOUR, now))
     if connection.execute(lately).scalar_one() >= MOST:
         return False
+    # What has no meaning any more goes here: an absence without an end would keep all who ever wrote.
+    connection.execute(delete(vacation_told).where(mine, vacation_told.c.at <= now - AGAIN))
+    told = {digest: at for digest, at in told.items() if at > now - AGAIN}
     return all(_count(connection, account_id, digest, told.get(digest), now) for digest in digests)
 
 

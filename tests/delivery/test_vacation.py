@@ -134,6 +134,23 @@ async def test_h136_a_robot_of_many_names_gets_no_more_than_so_many_notices_an_h
     assert await queue.tell_once(ACCOUNT, "anne@sender.test")
 
 
+async def test_who_was_told_more_than_seven_days_ago_is_not_kept(away: Away) -> None:
+    """Robots' addresses stayed for as long as the absence, and were counted at each message."""
+    await away.set()
+    queue, clock = away.world.queue, away.world.clock
+    for number in range(5):
+        assert await queue.tell_once(
+            ACCOUNT, f"{number}@sender.test", "anne@sender.test" if not number else "b@b.test"
+        ) is (number < 2)
+        clock.advance(1)
+    clock.advance(AGAIN)
+    assert await queue.tell_once(ACCOUNT, "0@sender.test", "x@sender.test")
+    kept = await queue._database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM queue_vacation_told").scalar())
+    assert kept == 2
+    assert not await queue.tell_once(ACCOUNT, "x@sender.test")
+    assert await queue.tell_once(ACCOUNT, "anne@sender.test")
+
+
 async def test_junk_is_not_answered(away: Away) -> None:
     await away.set()
     away.world.authenticator.opinion = vouched(dmarc=Result.FAIL, policy="quarantine", disposition="quarantine")
