@@ -18,6 +18,8 @@ from delivery.queue.reports import MESSAGES, Debt
 from delivery.queue.rows import NewMessage
 from directory.directory import Directory
 
+PASSED_OVER = 1000  # messages of one look
+
 _log = log.get(__name__)
 
 
@@ -33,11 +35,12 @@ class Reporter:
         self._lifetime = lifetime
         self._clock = clock
         self._ids = ids
+        self._unpaid: set[str] = set()  # messages of this look, which goes on with the others'
 
     async def pay(self) -> bool:
         """Pay a page of debts; True when some were and there may be more: debts that cannot be paid now are not tried
         without a pause. Raises `TemporaryError` when the queue or the directory is away: the debts wait."""
-        debts = await self._queue.debts()
+        debts = await self._queue.debts(self._unpaid)
         paid = False
         for debt in debts:
             try:
@@ -47,6 +50,7 @@ class Reporter:
                 continue  # another worker was quicker
             except StorageError as error:  # of one message's bytes perhaps: the others' senders are told first
                 _log.error("report-waits", queue_id=debt.message.queue_id, code=error.code, **error.fields)
+                paid = (error.code == "queue-damaged" and self._pass_over(debt.message.queue_id)) or paid
                 continue
             paid = True
             _log.info(
@@ -57,7 +61,17 @@ class Reporter:
                 sender=str(debt.message.sender or ""),
                 recipients=[str(item.address) for item in debt.recipients],
             )
-        return paid and len({debt.message.queue_id for debt in debts}) >= MESSAGES
+        more = paid and len({debt.message.queue_id for debt in debts}) >= MESSAGES
+        if not more:
+            self._unpaid.clear()  # tried again at the next look
+        return more
+
+    def _pass_over(self, queue_id: str) -> bool:
+        """A page of messages whose bytes are lost must not be all that is ever looked at."""
+        if queue_id in self._unpaid or len(self._unpaid) >= PASSED_OVER:
+            return False
+        self._unpaid.add(queue_id)
+        return True
 
     async def _report(self, debt: Debt) -> NewMessage | None:
         sender = debt.message.sender

@@ -301,9 +301,9 @@ class Queue:
 
     # --- reports -----------------------------------------------------------------------------------------------------
 
-    async def debts(self) -> list[Debt]:
+    async def debts(self, besides: Collection[str] = ()) -> list[Debt]:
         now = self._clock.now()
-        return await self._database.read(lambda c: reports.debts(c, now, self._home))
+        return await self._database.read(lambda c: reports.debts(c, now, self._home, besides))
 
     async def settle(self, debt: Debt, report: NewMessage | None) -> None:
         now = self._clock.now()

@@ -5,7 +5,7 @@ A crash between the two leaves the debt, one after them leaves the report: never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, select, text, update
@@ -30,11 +30,15 @@ class Debt:
     recipients: tuple[StoredRecipient, ...]
 
 
-def debts(connection: Connection, now: float, home: str = "") -> list[Debt]:
+def debts(connection: Connection, now: float, home: str = "", besides: Collection[str] = ()) -> list[Debt]:
     """Up to `MESSAGES` messages' debts, grouped by kind: a report tells of one action (RFC 3464 2.3.3). A list has its
-    message when the members may have it: in its time (RFC 4865), and while nothing holds it."""
+    message when the members may have it: in its time (RFC 4865), and while nothing holds it. `besides`: messages that
+    are left out."""
+    wanted = _payable(now, home)
+    if besides:
+        wanted &= recipient.c.queue_id.not_in(sorted(besides))
     # Joined to nothing, so that SQLite does not walk all messages for the sake of DISTINCT.
-    owing = select(recipient.c.queue_id.concat("")).where(text(OWING), _payable(now, home)).distinct().limit(MESSAGES)
+    owing = select(recipient.c.queue_id.concat("")).where(text(OWING), wanted).distinct().limit(MESSAGES)
     found = []
     for queue_id in connection.execute(owing).scalars().all():
         row = connection.execute(select(message).where(message.c.queue_id == queue_id)).mappings().one()

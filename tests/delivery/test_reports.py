@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from email import message_from_bytes
 from functools import partial
@@ -219,7 +219,7 @@ async def test_one_message_whose_bytes_are_lost_does_not_keep_the_others_senders
     assert [debt.message.queue_id for debt in debts] == ["damaged", "gone", "whole"]
     await world.queue._database.write(lambda c: c.exec_driver_sql("DELETE FROM queue_chunk WHERE queue_id = 'damaged'"))
 
-    async def same() -> list[Debt]:
+    async def same(besides: Collection[str] = ()) -> list[Debt]:
         await world.queue.administration.drop(None, "gone")  # after the look, as another worker would
         return debts
 
@@ -228,3 +228,20 @@ async def test_one_message_whose_bytes_are_lost_does_not_keep_the_others_senders
         await reporter.pay()
     events = {line["queue_id"]: line["event"] for line in told if line["event"].startswith("report")}
     assert events == {"damaged": "report-waits", "whole": "report-queued"}
+
+
+async def test_a_page_of_messages_whose_bytes_are_lost_is_not_all_that_is_looked_at(world: World) -> None:
+    reporter = world.means().reporter
+    for number in range(MESSAGES + 1):
+        await put(world, "x@far.test", queue_id=f"q{number:02}")
+    await world.queue._database.write(lambda c: c.exec_driver_sql("UPDATE queue_recipient SET owed = 'failed'"))
+    await world.queue._database.write(
+        lambda c: c.exec_driver_sql(f"DELETE FROM queue_chunk WHERE queue_id < 'q{MESSAGES}'")
+    )
+    with capture_logs() as told:
+        assert await reporter.pay(), "there is more to look at"
+        assert not await reporter.pay()
+    assert [line["queue_id"] for line in told if line["event"] == "report-queued"] == [f"q{MESSAGES}"]
+    with capture_logs() as told:
+        await reporter.pay()
+    assert len([line for line in told if line["event"] == "report-waits"]) == MESSAGES, "and they are tried again"
