@@ -29,6 +29,7 @@ GET_FLAGS, SET_FLAGS = 2 << 30 | _LONG | 1, 1 << 30 | _LONG | 2
 TOP_DIRECTORY = 0x20000
 CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+KEPT_FREE, KEPT_SHARE = 64 * 1024 * 1024, 16  # octets that new mail leaves free, and the part of a small disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +290,14 @@ class FileSystem:
                 raise
         else:
             self._note_fd("reserve", fd, offset=start, value=size)
+
+    def leave_room(self, fd: int, octets: int) -> None:
+        """Raises OSError (ENOSPC) where `octets` more would take what removals need: a disk that mail has filled to its
+        last block takes no line of a journal and no page of an index, so nobody could delete anything either."""
+        told = os.fstatvfs(fd)
+        kept = min(KEPT_FREE, told.f_blocks * told.f_frsize // KEPT_SHARE)
+        if told.f_blocks and told.f_bavail * told.f_frsize < octets + kept:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: what is left is for removals")
 
     def set_time(self, fd: int, seconds: int) -> None:
         """The modification time, which is INTERNALDATE."""

@@ -87,6 +87,7 @@ class SpoolFile:
         end = self._size + len(block)
         if end > self._reserved:
             ahead = max(end, min(self._declared, self._limit), min(end + RESERVE, self._limit))
+            self._fs.leave_room(self._fd, ahead - self._reserved)
             self._fs.reserve(self._fd, self._reserved, ahead - self._reserved)
             self._reserved = ahead
         self._fs.write(self._fd, block, self._size)

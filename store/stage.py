@@ -51,6 +51,7 @@ def write(tools: Tools, root: int, prefix: bytes, content: Content, skip: int, d
     Raises OSError; nothing is left then.
     """
     fs = tools.fs
+    fs.leave_room(root, len(prefix) + content.size - skip)
     directory = fs.open_directory(root, "tmp")
     try:
         fd, name = _create(tools, directory, date)
@@ -73,6 +74,7 @@ def write(tools: Tools, root: int, prefix: bytes, content: Content, skip: int, d
 def write_unsynced(tools: Tools, root: int, data: bytes, date: int) -> int | None:
     """A small message in a nameless file: a few short calls into the page cache. None where the file system cannot do
     that. Raises OSError; nothing is left then."""
+    tools.fs.leave_room(root, len(data))
     fd = tools.fs.nameless(root)
     if fd is None:
         return None

@@ -141,7 +141,9 @@ async def test_f164_processes_at_once_on_the_same_mailboxes(disk: Path) -> None:
     assert killed.stdout is not None
     lines = [killed.stdout.readline() for _ in range(20)]
     killed.kill()
-    said = "".join(lines) + killed.communicate(timeout=60)[0]
+    said = "".join(lines) + killed.stdout.read()  # communicate() passes over what readline() has read ahead
+    killed.stdout.close()
+    killed.wait(60)
     said += "".join(process.communicate(timeout=60)[0] for process in running[:2])
     async with opened(disk) as store:
         await nothing_lost(store, said)
@@ -175,6 +177,13 @@ def fill(path: Path) -> None:
     os.close(fd)
 
 
+async def _fill_with_mail(store: MaildirStore) -> None:
+    for number in range(2000):
+        whole = BytesContent(mail(number, size=4096 if number % 7 else 60_000))
+        async with await store.stage(b"", whole, first=MAIRIE) as staged:
+            await staged.deliver(MAIRIE, Placement())
+
+
 async def test_f149_a_full_disk_refuses_exactly_and_recovers_by_itself(small: Path) -> None:
     async with opened(small) as store:
         await deliver(store, MAIRIE, 1)
@@ -197,6 +206,32 @@ async def test_f149_a_full_disk_refuses_exactly_and_recovers_by_itself(small: Pa
         filler.unlink()
         appended = await deliver(store, MAIRIE, 3)
         assert appended.uid == 2
+        assert await store.verify(None) == []
+
+
+async def test_f149_a_disk_that_mail_has_filled_lets_mail_be_removed(small: Path) -> None:
+    """Cause: mail took the last block, and a removal, which writes a line and rows first, was refused like it."""
+    async with opened(small) as store:
+        inbox = await inbox_of(store)
+        with pytest.raises(StorageError) as refused:
+            await _fill_with_mail(store)
+        assert refused.value.code == "storage-full"
+        spool = store.spool(limit=9_000_000, declared=5_000_000)
+        with pytest.raises(StorageError):
+            await spool.write(b"x" * 300_000)
+        await spool.close()
+        account = await store.account(MAIRIE)
+        before = (await inbox.snapshot()).messages
+        assert len((await inbox.move([(1, 20)], "Trash")).pairs) == 20
+        await account.create("Archives")
+        assert len((await inbox.copy([(21, 30)], "Archives")).pairs) == 10
+        await account.rename("Archives", "Anciens")
+        await account.delete("Anciens")
+        await inbox.expunge([(21, 2000)], only_deleted=False)
+        assert before > 60
+        assert (await inbox.snapshot()).messages == 0
+        await store.flush()
+        await deliver(store, MAIRIE, 5000)
         assert await store.verify(None) == []
 
 
