@@ -30,6 +30,7 @@ faults: $(VENV)/.test packages
 	$(BIN)/pytest -q -m faults
 
 bench: $(VENV)/.test packages
+	@deploy/packages.sh valgrind
 	$(BIN)/python -m benchmarks $(ARGS)
 
 torture: $(VENV)/.test packages

@@ -9,6 +9,7 @@ BENCHMARKS = (
     "queue",
     "relaying",
     "delivery",
+    "instructions",
     "flood",
     "slow",
     "idle",

@@ -28,9 +28,9 @@ class Ours:
 
 
 @contextlib.contextmanager
-def beffroi(users: int, secret: str = PASSWORD) -> Iterator[Ours]:
+def beffroi(users: int, secret: str = PASSWORD, *, workers: int = 2) -> Iterator[Ours]:
     """`secret`: what the list of accounts names for each, a password or the argon2id hash of PASSWORD."""
-    with unbound(ZONES) as dns, suite(Settings(dns.endpoint)) as installation:
+    with unbound(ZONES) as dns, suite(Settings(dns.endpoint, workers=workers)) as installation:
         installation.run("organisation", "add", "bench")
         installation.run("domain", "add", DOMAIN, "--organisation", "bench")
         rows = "".join(f'u{i}@{DOMAIN},"{secret}",0,\n' for i in range(users))

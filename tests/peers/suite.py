@@ -20,6 +20,7 @@ from tests.peers.process import Process, children, copy_tree, free_ports, peer_d
 
 HOSTNAME = "mx.dept.test"
 BEFFROI = str(Path(sys.executable).with_name("beffroi"))
+READY = 900.0  # seconds; under callgrind a front takes minutes
 DOORS = ("mx", "submission", "submissions", "lmtp", "imap", "imaps", "api", "metrics")
 
 
@@ -145,7 +146,7 @@ class Suite:
                 raise AssertionError(f"beffroi serve ended:\n{text[-4000:]}")
             return "\nready\n" in f"\n{text}"
 
-        wait_until(ready, timeout=180, what="beffroi to be ready")
+        wait_until(ready, timeout=READY, what="beffroi to be ready")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self._process is None:
