@@ -17,6 +17,7 @@ from store.types import AccountRef
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TOLD = 50  # accounts that failed, by name
+_DAMAGED = apsw.CorruptError | apsw.NotADBError
 SAME_KEY = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
 
 
@@ -84,7 +85,9 @@ class translated:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        if error is None:
+            return
+        if isinstance(error, _DAMAGED):
             raise IndexDamagedError(str(error)) from error
         if isinstance(error, OSError | apsw.Error):
             raise storage_error(error) from error
@@ -128,7 +131,9 @@ class whole(translated):
     """Where an index that is damaged even after it was made again is just a failing disk."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, IndexDamagedError | apsw.CorruptError | apsw.NotADBError):
+        if error is None:
+            return
+        if isinstance(error, IndexDamagedError | _DAMAGED):
             raise StorageError("storage failed", code="storage-index", cause=str(error)) from error
         super().__exit__(kind, error, trace)
 
