@@ -94,6 +94,7 @@ class Transaction:
         self._generation = 0
         self._published = b""  # what the account holds, once `seal` told it
         self.octets = self.messages = 0  # what the account gains; written with the commit
+        self._counted: tuple[int, int] | None = None  # what it had before, once somebody asked
         self._folders: dict[str, FolderRow] = {}
         self._linked: list[tuple[int, str]] = []
         self._undoing: list[_Step] = []
@@ -612,11 +613,18 @@ class Transaction:
 
     def used(self) -> int:
         """Octets of the account, with what this transaction did."""
-        return int(self.db.value("SELECT octets FROM state")) + self.octets
+        return self._before()[0] + self.octets
 
     def held(self) -> int:
         """Messages of the account, with what this transaction did."""
-        return int(self.db.value("SELECT messages FROM state")) + self.messages
+        return self._before()[1] + self.messages
+
+    def _before(self) -> tuple[int, int]:
+        """Octets and messages of the account when it began: nobody else changes them meanwhile, and we do in `seal`."""
+        if self._counted is None:
+            octets, messages = self.db.one("SELECT octets, messages FROM state") or (0, 0)
+            self._counted = int(octets), int(messages)
+        return self._counted
 
     def expunge_row(self, row: FolderRow, uid: int, name: str, flags: int, size: int, modseq: int) -> None:
         """The message leaves the index; its file, when `name` is given, is unlinked behind."""
