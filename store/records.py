@@ -167,8 +167,13 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
+@lru_cache(64)  # of one message its own is asked for three times
+def _digest(message_id: str) -> bytes:
+    return hashlib.sha256(message_id.encode("utf-8", "surrogatepass")).digest()
+
+
 def _hashed(message_id: str) -> bytes:
-    return hashlib.sha256(message_id.encode("utf-8", "surrogatepass")).digest()[:12]
+    return _digest(message_id)[:12]
 
 
 # -- object ids (RFC 8474) -----------------------------------------------------------------------------------------
@@ -176,7 +181,12 @@ def _hashed(message_id: str) -> bytes:
 
 def email_id(digest: bytes) -> str:
     """EMAILID: the first 100 bits of the SHA-256 of the message's octets."""
-    return "M" + base32(int.from_bytes(digest[:13]) >> 4, 20)
+    return "M" + _first_bits(digest)
+
+
+def _first_bits(digest: bytes) -> str:
+    """The first 100."""
+    return base32(int.from_bytes(digest[:13]) >> 4, 20)
 
 
 def derived_thread(facts: Facts | Relations, email: str) -> str:
@@ -188,7 +198,7 @@ def derived_thread(facts: Facts | Relations, email: str) -> str:
     root = facts.references[:2][-1] if facts.references else facts.message_id
     if not root:
         return email and "T" + email[1:]
-    return "T" + base32(int.from_bytes(hashlib.sha256(root.encode("utf-8", "surrogatepass")).digest()[:13]) >> 4, 20)
+    return "T" + _first_bits(_digest(root))
 
 
 def known_thread(db: Connection, facts: Facts | Relations) -> str | None:
