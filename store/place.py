@@ -9,7 +9,7 @@ from core.errors import InvalidError, NotFoundError, QuotaError
 from store import catalog, folders, joining, journal, records
 from store.catalog import FolderRow
 from store.layout import STANDARD
-from store.names import KEYWORD_LETTERS, FileName, delivery_unique, folder_name, fresh_unique
+from store.names import KEYWORD_LETTERS, delivery_unique, file_name, folder_name, fresh_unique, letters
 from store.records import Record
 from store.stage import TemporaryFile
 from store.transaction import Transaction
@@ -119,9 +119,10 @@ def _placed(
     unique = unique or fresh_unique(transaction.tools.ids.object_id())
     modseq = transaction.next_modseq(row)
     thread = _thread(transaction, row, uid, bits, file, threads)
-    name = str(FileName(transaction.now, unique, uid, prepared.size, int(placement.flags), bits))
+    flags = int(placement.flags)
+    name = file_name(transaction.now, unique, uid, prepared.size, letters(flags, bits))
     transaction.place(file, row, name)
-    return Record(uid, name, int(placement.flags), bits, modseq, transaction.now, thread, prepared)
+    return Record(uid, name, flags, bits, modseq, transaction.now, thread, prepared)
 
 
 def _thread(
