@@ -90,6 +90,8 @@ class StagedMessage:
     async def _file_for(self, entry: Entry, account: AccountRef, placement: Placement) -> TemporaryFile:
         date = self._now if placement.internal_date is None else stage.sane_date(placement.internal_date)
         key = (account.organisation_id, date, entry.handle.device)
+        if key in self._files:
+            return self._files[key]
         async with self._making:
             if key not in self._files:
                 self._files[key] = await stage_in_thread(

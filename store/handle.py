@@ -74,7 +74,7 @@ class Descriptors:
     def __init__(self, fs: FileSystem, root: int) -> None:
         self._fs, self._root = fs, root
         self._open: OrderedDict[str, int] = OrderedDict()
-        self._compared = set[str]()
+        self._compared: set[str] = set()
         self._replaced: list[int] = []  # may still be in use
 
     def cur(self, folder_id: str, directory: str) -> int:

@@ -104,7 +104,7 @@ class Transaction:
         self._unsaved = False  # rows of folders wait for the commit
         self._lost: OSError | None = None  # the first sync that failed
         self._touched: list[str] = []
-        self._foreign = set[str]()  # of these, what somebody else changed before
+        self._foreign: set[str] = set()  # of these, what somebody else changed before
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -375,8 +375,10 @@ class Transaction:
     def _note_times(self, numbers: Sequence[str]) -> None:
         """In a transaction of its own: names taken back, or removed behind the commit, are nobody else's change. Where
         that cannot be noted the folder is looked at once for nothing."""
+        if not numbers:
+            return
         with contextlib.suppress(StorageError, IndexDamagedError), translated():
-            if not numbers or not self.db.begin_at_once():
+            if not self.db.begin_at_once():
                 return
             try:
                 for number in numbers:
