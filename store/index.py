@@ -74,6 +74,7 @@ class Connection:
         self._log = _Log()
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
         self._raw = apsw.Connection(path, flags=flags | apsw.SQLITE_OPEN_NOFOLLOW)
+        self._runner = self._raw.cursor()  # of what has no rows to be read: then one is not made for each
         self._raw.set_busy_timeout(BUSY_MS)
         self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.all(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{CACHE_KIB}")
@@ -92,7 +93,8 @@ class Connection:
         return None if row is None else row[0]
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
-        self._raw.execute(sql, values)
+        """What gives no rows, which would stay open."""
+        self._runner.execute(sql, values)
 
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         self._raw.executemany(sql, rows)
@@ -105,7 +107,7 @@ class Connection:
     def begin(self) -> None:
         """A write transaction. Its commit leaves the WAL to the flusher's next durable one: checkpoints write and sync,
         and nobody waits for an answer there."""
-        self._raw.execute("BEGIN IMMEDIATE")
+        self.run("BEGIN IMMEDIATE")
 
     @property
     def changes(self) -> int:
@@ -119,7 +121,7 @@ class Connection:
         """Begin to write, or False when somebody else does just now."""
         self._raw.set_busy_timeout(0)
         try:
-            self._raw.execute("BEGIN IMMEDIATE")
+            self.run("BEGIN IMMEDIATE")
         except apsw.BusyError:
             return False
         finally:
