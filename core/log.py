@@ -7,7 +7,6 @@ Secrets travel as `Secret`, which prints as stars everywhere.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
+from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]  # see _ENCODER
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -23,7 +23,10 @@ import structlog
 MAX_FIELD = 1024
 _CONTEXT: ContextVar[Mapping[str, object]] = ContextVar("beffroi_log", default=MappingProxyType({}))
 _SILENT = "_silent"  # in the context: see `silence`
-_JSON = json.JSONEncoder(default=str, ensure_ascii=True)
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+# json.JSONEncoder makes itself one of these for each line, which costs a fifth of the line. Default, escapes and
+# separators are those of json.dumps(line, default=str); circles are not looked for.
+_ENCODER = c_make_encoder(None, str, encode_basestring_ascii, None, ": ", ", ", False, False, True)
 _UNCOUNTED = contextlib.suppress(Exception)  # a figure that cannot be counted stops neither the line nor the mail
 
 
@@ -98,7 +101,7 @@ def configure(level: str = "info", *, stream: Any = None, observer: Observer | N
     `observer` sees each event that is logged (the metrics do)."""
     structlog.configure(
         processors=[_line(observer)],
-        wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
+        wrapper_class=_bound(_LEVELS[level]),
         logger_factory=lambda *_: _Stream(stream or sys.stdout),
         cache_logger_on_first_use=True,
     )
@@ -109,8 +112,32 @@ def configure(level: str = "info", *, stream: Any = None, observer: Observer | N
     logging.getLogger("mail.debug").setLevel(logging.CRITICAL)
 
 
-def _level(name: str) -> int:
-    return {"debug": 10, "info": 20, "warning": 30, "error": 40}[name]
+def _bound(least: int) -> type[structlog.BoundLoggerBase]:
+    """structlog's logger with methods of its own, as its wrapper_class may have: structlog's hand the fields through
+    four calls, which copy them each time. What is below `least` ends where it is called."""
+    methods = {name: _method(name) if level >= least else _unheard for name, level in _LEVELS.items()}
+    return type("_Bound", (structlog.BoundLoggerBase,), {**methods, "exception": _exception})
+
+
+def _method(name: str) -> Callable[..., None]:
+    def method(self: Any, event: str, **fields: object) -> None:
+        told: Any = {**self._context, **fields, "event": event}
+        try:
+            for processor in self._processors:
+                told = processor(self._logger, name, told)
+        except structlog.DropEvent:
+            return
+        self._logger.msg(told)
+
+    return method
+
+
+def _exception(self: Log, event: str, **fields: object) -> None:
+    self.error(event, **{"exc_info": True, **fields})
+
+
+def _unheard(_self: object, _event: str, **_fields: object) -> None:
+    """An event of a level that nobody wants."""
 
 
 def _line(observer: Observer | None) -> Callable[..., str]:
@@ -124,12 +151,12 @@ def _line(observer: Observer | None) -> Callable[..., str]:
             event.setdefault(key, value)
         if event.pop(_SILENT, False) and method in ("debug", "info"):
             raise structlog.DropEvent
-        event["level"] = "error" if method == "exception" else method
+        event["level"] = method
         event["timestamp"] = _moment(time.time_ns())
         if observer is not None:
             with _UNCOUNTED:
                 observer(event)
-        line = _JSON.encode(event)
+        line = _json(event)
         return line if len(line) <= MAX_FIELD else _shortened(event)
 
     return processor
@@ -146,8 +173,12 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def _json(value: object) -> str:
+    return "".join(_ENCODER(value, 0))
+
+
 def _shortened(event: Mapping[str, Any]) -> str:
-    return _JSON.encode({key: _cut(key, value) for key, value in event.items()})
+    return _json({key: _cut(key, value) for key, value in event.items()})
 
 
 def _cut(key: str, value: Any) -> Any:
@@ -156,7 +187,7 @@ def _cut(key: str, value: Any) -> Any:
         return value
     if isinstance(value, str):
         return value[:MAX_FIELD] + "…" if len(value) > MAX_FIELD else value
-    text = _JSON.encode(value)
+    text = _json(value)
     if len(text) <= MAX_FIELD:
         return value
     if not isinstance(value, list | tuple):
@@ -164,7 +195,7 @@ def _cut(key: str, value: Any) -> Any:
     kept: list[Any] = []
     room = MAX_FIELD
     for item in value:
-        room -= len(_JSON.encode(item)) + 2
+        room -= len(_json(item)) + 2
         if room < 0:
             break
         kept.append(item)
@@ -199,5 +230,3 @@ class _Stream:
             self._stream.flush()
         except (OSError, ValueError):
             return
-
-    debug = info = warning = error = critical = exception = msg

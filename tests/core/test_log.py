@@ -69,6 +69,36 @@ def test_a_secret_prints_as_stars(stream: io.StringIO) -> None:
     assert "hunter2" not in stream.getvalue() + repr(log.Secret("hunter2")) + f"{log.Secret('hunter2')}"
 
 
+def test_a_line_is_what_json_dumps_says_in_the_order_it_was_said(stream: io.StringIO) -> None:
+    log.configure("info", stream=stream)
+    fields = {"text": 'é\u2028\ud800"', "many": [1, 2.5, None, True], "nan": float("nan"), "table": {"a": ("b",)}}
+    log.get("test").info("said", **fields, other=log.Secret("x"))
+    line = stream.getvalue()
+    level = line.rindex(', "level"')
+    assert line[:level] + "}" == json.dumps(
+        {"source": "test", **fields, "other": log.Secret("x"), "event": "said"}, default=str
+    )
+    assert list(json.loads(line))[-2:] == ["level", "timestamp"]
+
+
+def test_what_is_below_the_level_is_not_said_and_an_exception_is_an_error(stream: io.StringIO) -> None:
+    log.configure("error", stream=stream)
+    logger = log.get("test")
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        logger.debug("one")
+        logger.info("two")
+        logger.warning("three")
+        logger.exception("four", told=1)
+    logger.error("five")
+    first, second = events(stream)
+    assert (first["event"], first["level"], first["told"]) == ("four", "error", 1)
+    assert "ValueError: a\nb" in str(first["exception"])
+    assert "exc_info" not in first
+    assert (second["event"], "exception" in second) == ("five", False)
+
+
 def test_f169_a_closed_stream_stops_nothing(stream: io.StringIO) -> None:
     log.configure("info", stream=stream)
     stream.close()
