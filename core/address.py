@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import field
 from functools import lru_cache
 
 from core.domain import DomainError, to_ascii, to_unicode
@@ -39,6 +40,8 @@ class Address:
 
     local: str
     domain: str
+    # Its text, once it was asked for: parsed addresses are kept, and a delivery tells each several times.
+    _text: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -56,14 +59,20 @@ class Address:
 
     def __str__(self) -> str:
         """The form for the wire: quoted only where RFC 5321 4.1.2 demands it."""
-        if _DOT_STRING.fullmatch(self.local):
-            return f"{self.local}@{self.domain}"
-        escaped = self.local.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"@{self.domain}'
+        if not self._text:
+            object.__setattr__(self, "_text", f"{_wire_local(self.local)}@{self.domain}")
+        return self._text
 
     def display(self) -> str:
         """The form for people: U-labels."""
         return str(Address(self.local, to_unicode(self.domain)))
+
+
+def _wire_local(local: str) -> str:
+    if _DOT_STRING.fullmatch(local):
+        return local
+    escaped = local.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 @lru_cache(maxsize=4096)

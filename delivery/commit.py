@@ -28,7 +28,6 @@ from delivery.toll import Toll
 from delivery.types import Result, ResultKind, TraceEntry
 from directory.types import Account
 from message.content import Content
-from message.fields import value, walk
 from message.header import Head
 from store.store import Staged, Store
 from store.types import INBOX, NO_FLAGS, AccountRef, Flag, Placement
@@ -57,7 +56,8 @@ class Target:
 class Plan:
     """A message that was accepted. Its bytes are `head` + `body[skip:]`; a mailbox here gets `local_prefix` before
     them. `folder` is for all local recipients; `outgoing` goes to the queue; `verified` is for those that aliases send
-    on; `toll` is what its account is charged, which may be denied; `submitter` as in `delivery.types.Job`."""
+    on; `toll` is what its account is charged, which may be denied; `submitter` as in `delivery.types.Job`;
+    `message_id` as it is traced."""
 
     envelope: Envelope
     head: bytes
@@ -71,6 +71,16 @@ class Plan:
     verified: Verified | None = None
     toll: Toll | None = None
     submitter: str = ""
+    message_id: str = ""
+
+
+def traced_id(head: Head, otherwise: str = "") -> str:
+    """The Message-ID as the trace tells it; `otherwise`: the one that a message without any is given."""
+    value = head.value(b"message-id")
+    if value is None:
+        return otherwise
+    text = value.decode("ascii", "replace").removeprefix("<").removesuffix(">")
+    return text if text.isprintable() else ""
 
 
 def delivery_id(queue_id: str, account: Account) -> str:
@@ -178,7 +188,7 @@ class Committer:
 
     def _accepted(self, plan: Plan, waiting: Sequence[Target] = ()) -> Status:
         """250, and the trace of it; `waiting`: the local targets that the queue will try."""
-        message_id, sender = _message_id(plan.head), str(plan.envelope.sender or "")
+        sender, message_id = str(plan.envelope.sender or ""), plan.message_id
         here = [
             (
                 str(target.account.address),
@@ -228,13 +238,6 @@ class Committer:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(target)) for target in plan.targets]
         return [task.result() for task in tasks]
-
-
-def _message_id(head: bytes) -> str:
-    at = head.lower().find(b"\nmessage-id:") + 1  # so is it mostly spelled, and few fields are looked at one by one
-    found = next((value(raw) for name, raw in walk(head[at:]) if name == b"message-id"), b"")
-    text = found.decode("ascii", "replace").removeprefix("<").removesuffix(">")
-    return text if text.isprintable() else ""
 
 
 async def _deliver_one(plan: Plan, target: Target, staged: Staged) -> tuple[Target, MailError | None]:

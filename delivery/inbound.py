@@ -21,7 +21,7 @@ from core.frozen import dataclass
 from core.status import Status, accepted, deferred, refused
 from core.tally import Tally
 from delivery import stamp
-from delivery.commit import Committer, Plan, refusal
+from delivery.commit import Committer, Plan, refusal, traced_id
 from delivery.envelopes import envelope_of
 from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather, trusted
 from delivery.forward import Verified
@@ -176,6 +176,7 @@ class Inbound(Generic[V]):
             outgoing=found.outgoing,
             verified=self._verified(judged),
             folder=JUNK if judged.decision.disposition is Disposition.JUNK else INBOX,
+            message_id=traced_id(judged.arrived.head),
         )
 
     @staticmethod

@@ -23,7 +23,7 @@ from core.status import Status, refused
 from delivery import stamp
 from delivery.alerts import LOCKED, NEAR_LIMIT, Alerts
 from delivery.authorship import NOT_YOURS, Authors, not_owned, read_authors
-from delivery.commit import Committer, Plan, Target, refusal
+from delivery.commit import Committer, Plan, Target, refusal, traced_id
 from delivery.envelopes import envelope_of
 from delivery.hygiene import clean, unqualified
 from delivery.inbound import SENDER_OK, TOO_MANY, looped
@@ -212,7 +212,8 @@ class Submission:
         copies = await self._copies(account, arrived.head)
         now = self._clock.now()
         hop = stamp.Hop(self._config.hostname, envelope, transaction.peer, now)
-        head = stamp.submitted(arrived.head, hop, message_id=f"{self._ids.object_id()}@{domain}")
+        message_id = f"{self._ids.object_id()}@{domain}"
+        head = stamp.submitted(arrived.head, hop, message_id=message_id)
         signers = await self._keys.signers(domain)
         if not signers:
             _log.warning("message-unsigned", queue_id=envelope.queue_id, domain=domain)
@@ -228,6 +229,7 @@ class Submission:
             outgoing=found.outgoing,
             account_id=account.id,
             submitter=await self._submitter(account, transaction.parameters.auth),
+            message_id=traced_id(arrived.head, message_id),
         )
 
     async def _submitter(self, account: Account, named: str | None) -> str:
