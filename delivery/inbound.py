@@ -68,6 +68,7 @@ class Inbound(Generic[V]):
         """`addresses`: what recipients are resolved by, when it is not the directory alone; `greylist` None: off."""
         self._config = config
         self._limits = config.limits
+        self._arc_trusted = frozenset(name.lower() for name in config.antispam.arc_trusted)
         self._directory = directory
         self._store = store
         self._authenticator = authenticator
@@ -161,7 +162,7 @@ class Inbound(Generic[V]):
         return Context(
             protected=any(is_protected(item.address) for item in envelope.recipients),
             accept_unscanned=self._config.antispam.when_unavailable == "accept",
-            arc_trusted=frozenset(name.lower() for name in self._config.antispam.arc_trusted),
+            arc_trusted=self._arc_trusted,
         )
 
     def _plan(self, judged: _Judged[V], found: Spread) -> Plan:

@@ -43,6 +43,10 @@ class Decision:
         return self.disposition in (Disposition.INBOX, Disposition.JUNK)
 
 
+ACCEPTED = Decision(Disposition.INBOX, accepted("message accepted", "accepted"))
+ACCEPTED_UNSCANNED = Decision(Disposition.INBOX, accepted("message accepted", "accepted-unscanned"))
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What bears on the decision besides the message. `protected`: a recipient is postmaster@ or abuse@ (RFC 5321
@@ -63,8 +67,7 @@ def decide(evidence: Evidence, context: Context) -> Decision:
         decision = rule(evidence, context)
         if decision is not None:
             return _softened(decision, context)
-    unscanned = isinstance(evidence.scan, Unscanned)
-    return _inbox("accepted-unscanned" if unscanned else "accepted")
+    return ACCEPTED_UNSCANNED if isinstance(evidence.scan, Unscanned) else ACCEPTED
 
 
 def _softened(decision: Decision, context: Context) -> Decision:
@@ -232,7 +235,3 @@ def _reject(status: Status) -> Decision:
 
 def _junk(reason: str) -> Decision:
     return Decision(Disposition.JUNK, accepted("message accepted", reason))
-
-
-def _inbox(reason: str) -> Decision:
-    return Decision(Disposition.INBOX, accepted("message accepted", reason))
