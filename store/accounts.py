@@ -306,7 +306,7 @@ class Accounts:
 
     async def _close(self, entry: Entry) -> None:
         await entry.writer.idle()
-        await entry.handle.unpinned.wait()  # somebody who got the entry before it left the set
+        await entry.handle.unpinned()  # somebody who got the entry before it left the set
         await entry.writer.idle()  # and whose work was taken back
         await asyncio.get_running_loop().run_in_executor(self._pool, _close_handle, entry.handle)
 

@@ -139,13 +139,11 @@ class _Pin:
 
     def __enter__(self) -> None:
         self._handle.pins += 1
-        if self._handle.pins == 1:
-            self._handle.unpinned.clear()
 
     def __exit__(self, *_: object) -> None:
         self._handle.pins -= 1
-        if not self._handle.pins:
-            self._handle.unpinned.set()
+        if self._handle.closes is not None and not self._handle.pins:
+            self._handle.closes.set()
 
 
 AGAIN = 5.0  # seconds after which a folder that could not be read is tried again
@@ -177,8 +175,7 @@ class Handle:
         self.reading = Descriptors(self.fs, root)
         self.writing = Descriptors(self.fs, root)
         self.pins = 0
-        self.unpinned = asyncio.Event()
-        self.unpinned.set()
+        self.closes: asyncio.Event | None = None  # of who waits until nobody pins it
         self.dirty = False  # something waits for the flusher
         self.unsynced = False  # so does the index alone, to be synced
         self.behind = False  # and one more turn of it would not be enough
@@ -219,6 +216,12 @@ class Handle:
     def pinned(self) -> _Pin:
         """On the event loop: whoever works with the account beyond one step keeps it open."""
         return _Pin(self)
+
+    async def unpinned(self) -> None:
+        """Until nobody pins it: for the one who closes it."""
+        if self.pins:
+            self.closes = asyncio.Event()
+            await self.closes.wait()
 
     def tell_once(self, event: str, name: str, **fields: object) -> None:
         """What is wrong with a file: in the log, once while the account is open."""
