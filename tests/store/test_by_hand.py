@@ -12,6 +12,7 @@ import pytest
 from core.clock import ManualClock
 from store import journal, outside
 from store.fsops import FileSystem
+from store.layout import UID_BLOCK
 from store.service import MaildirStore
 from store.transaction import Transaction
 from store.types import AccountRef, Uid
@@ -329,7 +330,9 @@ async def test_h109_a_planted_file_takes_no_uids_from_the_messages_to_come(
     inbox = await inbox_of(store)
     await inbox.snapshot()
     assert [message.uid for message in await all_rows(inbox)] == [1, 2, 3, given]
-    assert (await deliver(store, MAIRIE, 9)).uid == given + 1
+    uid = (await deliver(store, MAIRIE, 9)).uid
+    # A rebuild makes sure of the number with the old index first; the new one begins where that one's floor was.
+    assert given < uid <= given + 1 + (UID_BLOCK if lost == "rebuilt" else 0)
     assert await store.verify("mairie.test") == []
     await store.close()
 
