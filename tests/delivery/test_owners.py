@@ -68,7 +68,7 @@ async def test_f146_what_a_dead_process_held_is_taken_over_at_once(world: World)
     queue_id = await put(world, "x@far.test", "y@far.test")
 
     def everything(page: Sequence[Candidate]) -> Choice:
-        return Choice((tuple(item.id for item in page),), frozenset())
+        return Choice((tuple(item.id for item in page),) if page else (), frozenset())
 
     [taken] = await dying.claim(everything)
     assert len(taken.recipients) == 2
