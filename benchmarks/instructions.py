@@ -1,7 +1,7 @@
-"""What a delivered message costs a front in instructions of its own, the kernel's apart: counted by callgrind, so that
-nothing else on the machine changes it. What the front does by the clock is counted while it rests, and taken off.
+"""What a delivered message costs a front in instructions of its own, the kernel's apart: counted by callgrind, which
+other load on the machine changes little. What the front does by the clock is counted while it rests, and taken off.
 
-For comparing two programs, by a hundredth; how long an instruction takes it does not tell.
+For comparing two programs, by some hundredths; how long an instruction takes it does not tell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,6 +23,7 @@ from tests.peers.process import program
 
 MESSAGES, CONNECTIONS, USERS = 200, 4, 20
 SIZES = (4096, 50 * 1024)
+PATIENCE = 900.0  # seconds until all is ready
 COUNTED = Path(__file__).with_name("counted")
 
 
@@ -73,9 +74,12 @@ def run() -> Iterable[Figure]:
 
 
 def _counted(output: str) -> AbstractContextManager[object]:
-    """Processes that begin meanwhile are counted (`benchmarks.counted`)."""
+    """Processes that begin meanwhile are counted (`benchmarks.counted`), and waited for."""
     path = os.pathsep.join(filter(None, (str(COUNTED), os.environ.get("PYTHONPATH"))))
-    return patch.dict(os.environ, {"BEFFROI_BENCH_COUNTED": output, "PYTHONPATH": path})
+    stack = ExitStack()
+    stack.enter_context(patch.dict(os.environ, {"BEFFROI_BENCH_COUNTED": output, "PYTHONPATH": path}))
+    stack.enter_context(patch("tests.peers.suite.READY", PATIENCE))
+    return stack
 
 
 def _warm(deliver: Callable[[int, int], None]) -> None:

@@ -20,7 +20,7 @@ from tests.peers.process import Process, children, copy_tree, free_ports, peer_d
 
 HOSTNAME = "mx.dept.test"
 BEFFROI = str(Path(sys.executable).with_name("beffroi"))
-READY = 900.0  # seconds; under callgrind a front takes minutes
+READY = 180.0  # seconds
 DOORS = ("mx", "submission", "submissions", "lmtp", "imap", "imaps", "api", "metrics")
 
 

@@ -6,9 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from store import outside
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.store import Mailbox
+from store.transaction import Transaction
 from store.types import AccountRef, Appended, Column, Message, Placement, Uid
 from tests.fakes.mail import content
 from tests.store.conftest import AUTRE, MAIRIE, VOISIN
@@ -108,3 +112,16 @@ async def with_floors_raised(disk: FileSystem, data: Path) -> tuple[MaildirStore
     inbox = await inbox_of(store)
     await inbox.move([(2, 2)], "Trash")
     return store, inbox
+
+
+def looks_counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Folders that are looked at in full from now on."""
+    looks = list[str]()
+    examine = outside.examine
+
+    def counted(transaction: Transaction, folder_id: str) -> None:
+        looks.append(folder_id)
+        examine(transaction, folder_id)
+
+    monkeypatch.setattr(outside, "examine", counted)
+    return looks

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
-from store import journal, outside
+from store import journal
 from store.fsops import FileSystem
 from store.layout import UID_BLOCK
 from store.service import MaildirStore
-from store.transaction import Transaction
 from store.types import AccountRef, Uid
 from tests.fakes.mail import mail
-from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, by_hand, cur, deliver, inbox_of, read
+from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, by_hand, cur, deliver, inbox_of, looks_counted, read
 from tests.store.picture import delete, fill, opened, picture
 
 
@@ -410,15 +409,3 @@ async def test_h110_what_is_given_to_us_while_we_are_stopped_is_found_at_the_nex
     if killed:
         assert (await (await inbox_of(store)).snapshot()).messages == 2 + others
         await store.close()
-
-
-def looks_counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    looks = list[str]()
-    examine = outside.examine
-
-    def counted(transaction: Transaction, folder_id: str) -> None:
-        looks.append(folder_id)
-        examine(transaction, folder_id)
-
-    monkeypatch.setattr(outside, "examine", counted)
-    return looks

@@ -17,7 +17,7 @@ from store.service import MaildirStore
 from store.transaction import Transaction
 from store.types import Flag, Placement
 from tests.fakes.mail import content, mail
-from tests.store.helpers import MAIRIE, all_rows, by_hand, deliver, inbox_of, read
+from tests.store.helpers import MAIRIE, all_rows, by_hand, deliver, inbox_of, looks_counted, read
 
 
 async def test_h110_a_file_put_there_once_the_folder_was_read_is_found_by_the_same_look(
@@ -173,14 +173,7 @@ async def test_h110_what_is_left_alone_in_new_is_looked_at_once(
         (new / "odd").symlink_to("/etc/hostname")
     for _ in range(3):
         await inbox.snapshot()
-    looks = list[str]()
-    examine = outside.examine
-
-    def counted(transaction: Transaction, folder_id: str) -> None:
-        looks.append(folder_id)
-        examine(transaction, folder_id)
-
-    monkeypatch.setattr(outside, "examine", counted)
+    looks = looks_counted(monkeypatch)
     assert (await inbox.snapshot()).messages == 1
     assert not looks
     (new / "1.hote").write_bytes(mail(5))
@@ -235,14 +228,7 @@ async def test_h110_what_root_put_into_cur_is_found_once_it_is_given_to_us(
     for _ in range(3):
         assert (await inbox.snapshot()).messages == 1
     await deliver(store, MAIRIE, 2)
-    looks = list[str]()
-    examine = outside.examine
-
-    def counted(transaction: Transaction, folder_id: str) -> None:
-        looks.append(folder_id)
-        examine(transaction, folder_id)
-
-    monkeypatch.setattr(outside, "examine", counted)
+    looks = looks_counted(monkeypatch)
     assert (await inbox.snapshot()).messages == 2
     assert not looks
     monkeypatch.setattr(odd, "stranger", stranger)
