@@ -226,11 +226,11 @@ class FileSystem:
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
         """All of `data` at `offset`: short writes are completed (fault 151)."""
-        view = memoryview(data)
-        done = 0
-        while done < len(view):
-            done += os.pwrite(fd, view[done:], offset + done)
-        self._note_fd("write", fd, data=data, offset=offset)
+        done = os.pwrite(fd, data, offset) if data else 0
+        while done < len(data):
+            done += os.pwrite(fd, memoryview(data)[done:], offset + done)
+        if self._recorder:
+            self._note_fd("write", fd, data=data, offset=offset)
 
     def read(self, fd: int, start: int, stop: int) -> bytes:
         """Octets `start` to `stop`; fewer only at the end of the file."""

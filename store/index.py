@@ -74,7 +74,8 @@ class Connection:
         self._log = _Log()
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
         self._raw = apsw.Connection(path, flags=flags | apsw.SQLITE_OPEN_NOFOLLOW)
-        self._runner = self._raw.cursor()  # of what has no rows to be read: then one is not made for each
+        # One is not made for each of what has no rows to be read, and of what is read to its end at once.
+        self._runner, self._asker = self._raw.cursor(), self._raw.cursor()
         self._raw.set_busy_timeout(BUSY_MS)
         self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.all(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{CACHE_KIB}")
@@ -84,8 +85,9 @@ class Connection:
         return self._raw.execute(sql, values).fetchall()
 
     def one(self, sql: str, values: Sequence[object] = ()) -> Row | None:
-        row: Row | None = self._raw.execute(sql, values).fetchone()
-        return row
+        """The row of a question that has one or none."""
+        rows: list[Row] = self._asker.execute(sql, values).fetchall()
+        return rows[0] if rows else None
 
     def value(self, sql: str, values: Sequence[object] = ()) -> Any:
         """The first column of the first row, None without a row."""

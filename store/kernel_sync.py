@@ -20,8 +20,9 @@ CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 FSYNC, FDSYNC = 2, 3  # IOCB_CMD_FSYNC, IOCB_CMD_FDSYNC
 RESFD = 1  # IOCB_FLAG_RESFD
 # struct iocb (little endian): data, key, rw_flags, opcode, priority, descriptor, buf, nbytes, offset, reserved, flags,
-# resfd
+# resfd. Of one that only syncs, the first half without what is zero is all that differs from the last.
 IOCB = struct.Struct("<QIIHhIQQqQII")
+HALF = struct.Struct("<Q8xHxxI")
 EVENT = struct.Struct("<QQqq")  # struct io_event: data, obj, res, res2
 
 Done = Callable[[int], None]  # told 0, or the errno
@@ -35,9 +36,10 @@ class KernelSync:
         _, self._destroy, self._getevents, self._submit = CALLS[platform.machine()]
         self._waiting: dict[int, Done] = {}
         self._number = 0
-        self._block = ctypes.create_string_buffer(IOCB.size)
+        self._block = ctypes.create_string_buffer(IOCB.pack(0, 0, 0, FSYNC, 0, 0, 0, 0, 0, 0, RESFD, bell), IOCB.size)
         self._blocks = (ctypes.c_void_p * 1)(ctypes.addressof(self._block))
         self._events = ctypes.create_string_buffer(EVENT.size * AT_ONCE)
+        self._none, self._one, self._all = ctypes.c_long(0), ctypes.c_long(1), ctypes.c_long(AT_ONCE)
         loop.add_reader(bell, self._told)
 
     @classmethod
@@ -46,7 +48,7 @@ class KernelSync:
         if calls is None:
             return None
         # PyDLL: these calls do not wait, so that giving the interpreter away around them would only cost.
-        libc = ctypes.PyDLL(None, use_errno=True)
+        libc = ctypes.PyDLL(None)
         context = ctypes.c_ulong(0)
         if libc.syscall(calls[0], ctypes.c_uint(AT_ONCE), ctypes.byref(context)) != 0:
             return None
@@ -56,12 +58,11 @@ class KernelSync:
             libc.syscall(calls[1], context)
             return None
 
-    def begin(self, descriptor: int, done: Done, *, data_only: bool = False) -> bool:
+    def begin(self, descriptor: int, done: Done, data_only: bool = False) -> bool:
         """False: the kernel does not take it now, or not for this kind of file; nothing was begun."""
         self._number += 1
-        kind = FDSYNC if data_only else FSYNC
-        IOCB.pack_into(self._block, 0, self._number, 0, 0, kind, 0, descriptor, 0, 0, 0, 0, RESFD, self._bell)
-        if self._libc.syscall(self._submit, self._context, ctypes.c_long(1), self._blocks) != 1:
+        HALF.pack_into(self._block, 0, self._number, FDSYNC if data_only else FSYNC, descriptor)
+        if self._libc.syscall(self._submit, self._context, self._one, self._blocks) != 1:
             return False
         self._waiting[self._number] = done
         return True
@@ -70,16 +71,12 @@ class KernelSync:
         """The bell rings once for all that ended since: the kernel rounds `AT_ONCE` up, so more may wait than one look
         brings."""
         os.eventfd_read(self._bell)
-        while self._look(0) == AT_ONCE:
+        while self._look(self._none) == AT_ONCE:
             pass
 
-    def _look(self, least: int) -> int:
+    def _look(self, least: ctypes.c_long) -> int:
         """Tell of those that ended, once there are `least`; how many it were, -1 when the kernel did not say."""
-        got = int(
-            self._libc.syscall(
-                self._getevents, self._context, ctypes.c_long(least), ctypes.c_long(AT_ONCE), self._events, None
-            )
-        )
+        got = int(self._libc.syscall(self._getevents, self._context, least, self._all, self._events, None))
         for number in range(max(got, 0)):
             data, _, result, _ = EVENT.unpack_from(self._events, number * EVENT.size)
             self._waiting.pop(data)(-result)
@@ -88,7 +85,7 @@ class KernelSync:
     def close(self) -> None:
         """Waits, in the kernel, for what is under way, and tells of it."""
         self._loop.remove_reader(self._bell)
-        while self._waiting and self._look(1) > 0:
+        while self._waiting and self._look(self._one) > 0:
             pass
         self._libc.syscall(self._destroy, self._context)
         os.close(self._bell)

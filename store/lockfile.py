@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from enum import Enum
+from enum import StrEnum
 
 from core.errors import StorageError
 from core.frozen import dataclass
@@ -32,7 +32,7 @@ LOOK = 0.001  # seconds between looks
 COURTESY = 0.01  # seconds that who had it last leaves it to who waits; one that is stopped costs no more than that
 
 
-class State(Enum):
+class State(StrEnum):
     IDLE = "idle"
     BUSY = "busy"
     CLEAN = "clean"  # synced, with exact floors
@@ -48,10 +48,10 @@ class Word:
     folders: tuple[str, ...] = ()
 
     def pack(self) -> bytes:
-        text = f"1 {self.boot} {self.generation} {self.state.value} {','.join(self.folders)}"
+        text = f"1 {self.boot} {self.generation} {self.state} {','.join(self.folders)}"
         if len(text) > WORD_SIZE - 2:
             return Word(self.boot, self.generation, self.state, (ALL,)).pack()
-        return text.encode("ascii").ljust(WORD_SIZE - 1) + b"\n"
+        return f"{text:<{WORD_SIZE - 1}}\n".encode("ascii")
 
     @staticmethod
     def unpack(data: bytes) -> Word | None:

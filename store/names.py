@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from core.errors import InvalidError
 from core.frozen import dataclass
-from core.ids import base32
+from core.ids import twenty
 from store.types import DELIMITER, INBOX, Flag
 
 MAX_ENCODED = 200  # octets of a directory name; longer folder names live under ".#<id>"
@@ -229,7 +229,7 @@ def foreign_letters(name: str) -> tuple[int, int]:
 def delivery_unique(delivery_id: str) -> str:
     """The unique part of a delivery, from its queue id and recipient: a redelivery after a crash makes the same."""
     digest = hashlib.sha256(delivery_id.encode("utf-8", "surrogatepass")).digest()
-    return "d" + base32(int.from_bytes(digest[:13]) >> 4, 20)
+    return "d" + twenty(int.from_bytes(digest[:13]) >> 4)
 
 
 def is_delivery(unique: str) -> bool:

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from operator import itemgetter
 
 from core.frozen import dataclass
-from core.ids import base32
+from core.ids import twenty
 from message.facts import Facts, Relations
 from store import pieces
 from store.catalog import Extent, FolderRow
@@ -186,7 +186,7 @@ def email_id(digest: bytes) -> str:
 
 def _first_bits(digest: bytes) -> str:
     """The first 100."""
-    return base32(int.from_bytes(digest[:13]) >> 4, 20)
+    return twenty(int.from_bytes(digest[:13]) >> 4)
 
 
 def derived_thread(facts: Facts | Relations, email: str) -> str:
@@ -204,9 +204,9 @@ def derived_thread(facts: Facts | Relations, email: str) -> str:
 def known_thread(db: Connection, facts: Facts | Relations) -> str | None:
     """The thread of the first message among this one, its parents and its root that the account has seen."""
     for message in _relatives(facts):
-        thread = db.value("SELECT thread FROM threads WHERE message = ?", (message,))
-        if thread is not None:
-            return str(thread)
+        row = db.one("SELECT thread FROM threads WHERE message = ?", (message,))
+        if row is not None:
+            return str(row[0])
     return None
 
 

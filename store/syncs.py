@@ -19,6 +19,7 @@ from store.fsops import FileSystem
 from store.kernel_sync import KernelSync
 
 THREADS = 16  # measured: more of them do not make the disk any faster
+_WHATEVER = contextlib.suppress(OSError, asyncio.CancelledError)
 
 
 class Syncing(asyncio.Future[None]):
@@ -31,7 +32,7 @@ class Syncing(asyncio.Future[None]):
     async def over(self) -> None:
         """Until it is, whatever becomes of whoever waits; its error stays in it."""
         while not self.done():
-            with contextlib.suppress(OSError, asyncio.CancelledError):
+            with _WHATEVER:
                 await self
 
 
@@ -51,20 +52,20 @@ class Syncs:
 
     def begin(self, descriptors: Iterable[int]) -> Syncing:
         """One after the other, from now on; the first failure ends it. The descriptors stay open until it is over."""
-        wanted = tuple(descriptors)
-        return self._begin(wanted[0] if len(wanted) == 1 else None, partial(self._sync, wanted), data_only=False)
+        return self._begin(tuple(descriptors), self._sync)
 
     def begin_data(self, descriptor: int) -> Syncing:
         """Likewise, of a file's octets alone."""
-        return self._begin(descriptor, partial(self._fs.sync_data, descriptor), data_only=True)
+        return self._begin((descriptor,), self._sync_data, data_only=True)
 
-    def _begin(self, alone: int | None, work: Callable[[], None], *, data_only: bool) -> Syncing:
+    def _begin(
+        self, wanted: tuple[int, ...], work: Callable[[tuple[int, ...]], None], *, data_only: bool = False
+    ) -> Syncing:
         """`work` is for a thread, where the kernel does not take it."""
-        loop = asyncio.get_running_loop()
+        loop, kernel = asyncio.get_running_loop(), self._kernel
         syncing = Syncing(loop=loop)
-        told = partial(self._told, syncing)
-        if self._kernel is None or alone is None or not self._kernel.begin(alone, told, data_only=data_only):
-            loop.run_in_executor(self._pool, work).add_done_callback(partial(_ended, syncing))
+        if kernel is None or len(wanted) != 1 or not kernel.begin(wanted[0], partial(self._told, syncing), data_only):
+            loop.run_in_executor(self._pool, work, wanted).add_done_callback(partial(_ended, syncing))
         return syncing
 
     async def beside(self, work: Callable[[], None]) -> None:
@@ -85,6 +86,10 @@ class Syncs:
     def _sync(self, descriptors: tuple[int, ...]) -> None:
         for descriptor in descriptors:
             self._fs.sync(descriptor)
+
+    def _sync_data(self, descriptors: tuple[int, ...]) -> None:
+        for descriptor in descriptors:
+            self._fs.sync_data(descriptor)
 
     def close(self) -> None:
         if self._kernel is not None:
