@@ -124,7 +124,8 @@ def _normalised(transaction: Transaction, fd: int, size: int, date: int) -> stag
         fs.close(tmp)
     try:
         length = copy_with_crlf(fs, fd, size, spool, end=True)
-        return stage.write(transaction.tools, root, b"", stage.file_content(fs, spool, length), 0, date)
+        content = stage.file_content(fs, spool, length)
+        return stage.write(transaction.tools, root, b"", content, 0, date, held=True)
     finally:
         fs.close(spool)
 

@@ -172,7 +172,7 @@ def _link_anew(transaction: Transaction, directory: int, row: FolderRow, item: _
     try:
         content = stage.file_content(transaction.fs, fd, item.size)
         tools = stage.with_facts(transaction.tools, stage.NO_FACTS)  # the rows are copied, not made
-        file = stage.write(tools, transaction.handle.root, b"", content, 0, item.internal_date)
+        file = stage.write(tools, transaction.handle.root, b"", content, 0, item.internal_date, held=True)
     finally:
         os.close(fd)
     try:

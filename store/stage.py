@@ -45,13 +45,17 @@ def sane_date(seconds: float) -> int:
     return max(0, min(int(seconds), LATEST))
 
 
-def write(tools: Tools, root: int, prefix: bytes, content: Content, skip: int, date: int) -> TemporaryFile:
+def write(
+    tools: Tools, root: int, prefix: bytes, content: Content, skip: int, date: int, *, held: bool = False
+) -> TemporaryFile:
     """`prefix` + `content[skip:]` as a synced file in tmp/ of the account directory `root`. Runs in a worker thread.
+    `held`: of a message that the account has already, which may take of the room that new mail leaves.
 
     Raises OSError; nothing is left then.
     """
     fs = tools.fs
-    fs.leave_room(root, len(prefix) + content.size - skip)
+    if not held:
+        fs.leave_room(root, len(prefix) + content.size - skip)
     directory = fs.open_directory(root, "tmp")
     try:
         fd, name = _create(tools, directory, date)
@@ -166,10 +170,10 @@ def file_content(fs: FileSystem, fd: int, size: int) -> FileContent:
     return FileContent(fs, fd, size, start[: head_length(start)])
 
 
-def copy(tools: Tools, file: TemporaryFile, root: int, date: int) -> TemporaryFile:
-    """The same octets in a file of its own, under another account's tmp/."""
+def copy(tools: Tools, file: TemporaryFile, root: int, date: int, *, held: bool = False) -> TemporaryFile:
+    """The same octets in a file of its own, under another account's tmp/; `held` as above."""
     content = file_content(tools.fs, file.fd, file.prepared.size)
-    return write(with_facts(tools, file.prepared.facts), root, b"", content, 0, date)
+    return write(with_facts(tools, file.prepared.facts), root, b"", content, 0, date, held=held)
 
 
 NO_FACTS = Facts(b"", b"", b"", b"", b"", "", None, "", (), SortKeys())

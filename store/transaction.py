@@ -487,7 +487,7 @@ class Transaction:
 
     def _place_copy(self, file: TemporaryFile, directory: int, new: str) -> None:
         self.may_wait()
-        copied = stage.copy(self.tools, file, self.handle.root, file.prepared.internal_date)
+        copied = stage.copy(self.tools, file, self.handle.root, file.prepared.internal_date, held=True)
         try:
             stage.link(self.fs, copied, directory, new)
         finally:

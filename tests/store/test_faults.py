@@ -235,6 +235,22 @@ async def test_f149_a_disk_that_mail_has_filled_lets_mail_be_removed(small: Path
         assert await store.verify(None) == []
 
 
+async def test_f149_what_others_put_into_a_folder_is_taken_in_on_a_disk_that_mail_has_filled(small: Path) -> None:
+    """Cause: its copy was refused like new mail, and with it the look at the folder and each change after it."""
+    async with opened(small) as store:
+        inbox = await inbox_of(store)
+        with pytest.raises(StorageError):
+            await _fill_with_mail(store)
+        before = (await inbox.snapshot()).messages
+        folder = small / "domains/mairie.test/maire"
+        (folder / "new/1790000000.M1P2.autre").write_bytes(mail(3000))
+        (folder / "cur/1790000000.M1P3.autre:2,S").write_bytes(mail(3001))
+        assert (await inbox.snapshot()).messages == before + 2
+        await inbox.expunge([(1, 20)], only_deleted=False)
+        assert (await inbox.snapshot()).messages == before + 2 - 20
+        assert await store.verify(None) == []
+
+
 @pytest.mark.parametrize("countdown", [1, 2])
 async def test_f152_a_failed_sync_is_final_and_nothing_is_acknowledged(data: Path, countdown: int) -> None:
     disk = FailingDisk()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotFoundError, StorageError
-from store import copy, transaction
+from store import copy, fsops, transaction
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.types import Flag
@@ -100,6 +100,23 @@ async def test_a_file_with_as_many_names_as_may_be_gets_one_of_its_own_and_the_r
     sent = await inbox_of(store, name="Sent")
     assert [row[7:] for row in await all_rows(sent)] == [row[7:] for row in await all_rows(inbox)]
     assert await read(sent, 4) == await read(inbox, 4)
+    assert await store.verify(None) == []
+    await store.close()
+
+
+async def test_f149_one_that_gets_a_file_of_its_own_is_moved_on_a_disk_that_mail_has_filled(
+    data: Path, disk: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: its file was taken for new mail's, which leaves room for moves."""
+    store = await _opened(data, disk, 9)
+    inbox = await inbox_of(store)
+    monkeypatch.setattr(fsops, "KEPT_FREE", 1 << 60)
+    monkeypatch.setattr(fsops, "KEPT_SHARE", 1)
+    disk.refused, disk.code = range(4, 6), errno.EMLINK
+    assert len((await inbox.move([(1, 9)], "Sent")).pairs) == 9
+    with pytest.raises(StorageError) as refused:
+        await deliver(store, MAIRIE, 10)
+    assert refused.value.code == "storage-full"
     assert await store.verify(None) == []
     await store.close()
 
