@@ -1,7 +1,7 @@
 """A mailbox removed, and its mail brought back: what the command line and REST do alike.
 
 Removal: out of the directory, then the mail into the recycle bin.
-Whatever is done to mail and not to the directory is audited before.
+Whatever is done to mail and not to the directory is audited before; what is absent leaves no line.
 The second step may fail where the first is done (a full disk, a kill). So the removal can be asked for again: mail at
 an address whose owner the directory does not know any more is taken away then.
 """
@@ -16,7 +16,7 @@ from directory.directory import Directory
 from directory.types import Actor
 from store import orphans
 from store.store import Progress, Store, StoreAdministration
-from store.types import AccountRef, Restored
+from store.types import AccountRef, Recycled, Restored
 
 
 async def remove_mailbox(directory: Directory, store: Store, actor: Actor, address: Address) -> AccountRef:
@@ -103,16 +103,24 @@ async def restored_into(
 
 
 async def restore_items(
-    administration: StoreAdministration, ref: AccountRef, ids: Sequence[str], *, in_place: bool
-) -> Restored:
+    directory: Directory, administration: StoreAdministration, actor: Actor, ref: AccountRef, ids: Sequence[str], *,
+    in_place: bool,
+) -> Restored:  # fmt: skip
     """Those named, else everything of this address and organisation. Raises NotFoundError without any."""
-    bin_ = await administration.recycled(ref.organisation_id)
+    items = _chosen(await administration.recycled(ref.organisation_id), ref, ids, in_place=in_place)
+    await directory.record(actor, "mailbox.restore", ref.address)
+    if in_place:
+        return await administration.give_back(ref, items[-1])
+    return await administration.restore(ref, items)
+
+
+def _chosen(bin_: Sequence[Recycled], ref: AccountRef, ids: Sequence[str], *, in_place: bool) -> list[Recycled]:
     items = [item for item in bin_ if (item.id in ids if ids else item.address == ref.address)]
     if not items or len(items) < len(set(ids)):
         raise NotFoundError("no such item in the recycle bin", code="no-item")
     if not in_place:
-        return await administration.restore(ref, items)
+        return items
     whole = [item for item in items if not item.folder]
     if not whole:
         raise NotFoundError("no removed mailbox of that address in the recycle bin", code="no-account-item")
-    return await administration.give_back(ref, whole[-1])
+    return whole

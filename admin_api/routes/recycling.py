@@ -27,8 +27,8 @@ async def restore_mailbox(
 ) -> RestoredOut:
     """Mail comes back in folders below "Restauration <date>"; the mailbox itself must exist. One that was
     removed (`mailbox-removed`) is added again first, then `in_place` makes it what it was. Audited before: mail that
-    somebody deleted can be read again."""
+    somebody deleted can be read again. What is absent is 404 and leaves no line."""
     administration = rooms.store.administration
     ref = await restored_into(rooms.directory, administration, actor, address_of(address))
-    await rooms.directory.record(actor, "mailbox.restore", ref.address)
-    return RestoredOut.of(await restore_items(administration, ref, wanted.items, in_place=wanted.in_place))
+    done = await restore_items(rooms.directory, administration, actor, ref, wanted.items, in_place=wanted.in_place)
+    return RestoredOut.of(done)

@@ -64,10 +64,12 @@ def restore(
     async def operation(config: Config) -> Restored:
         async with open_directory(config) as directory, open_store(config) as store:
             ref = await restored_into(directory, store.administration, Actor.console(), target)
+            if copy is None:
+                return await restore_items(
+                    directory, store.administration, Actor.console(), ref, item, in_place=in_place
+                )
             await directory.record(Actor.console(), "mailbox.restore", ref.address)
-            if copy is not None:
-                return await store.administration.restore_copy(ref, copy, folder or None)
-            return await restore_items(store.administration, ref, item, in_place=in_place)
+            return await store.administration.restore_copy(ref, copy, folder or None)
 
     done = run(operation)
     value: dict[str, object] = {"address": str(target), "folder": done.folder, "folders": done.folders}

@@ -81,6 +81,17 @@ async def test_what_is_not_in_the_queue_leaves_no_line(api: Api, path: str) -> N
     assert len(await api.directory.audit(Actor.console())) == told
 
 
+@pytest.mark.parametrize("wanted", [{"items": ["bin/gone"]}, {"items": ["bin/1", "bin/gone"]}, {"in_place": True}])
+async def test_what_is_not_in_the_recycle_bin_leaves_no_line(api: Api, wanted: object) -> None:
+    """Who read the audit took it for mail that was brought back. The bin has a folder of this mailbox, no mailbox."""
+    await peopled(api)
+    told = len(await api.directory.audit(Actor.console()))
+    answer = await api.call("POST", "/mailboxes/maire@commune-a.test/restore", api.a, json=wanted)
+    assert (answer.status_code, answer.json()["code"][:2]) == (404, "no")
+    assert len(await api.directory.audit(Actor.console())) == told
+    assert done_elsewhere(api)[-1] == []
+
+
 async def test_whoever_rotates_keys_is_named(api: Api) -> None:
     """The lines of the keys themselves are the system's: nobody knew who had asked."""
     domain = await commune(api)

@@ -151,7 +151,7 @@ def test_f167_an_older_database_with_newer_mail(config_path: Path, tmp_path: Pat
 async def _restore_into_a_new_mailbox(config: Config) -> None:
     async with open_directory(config) as directory, open_store(config) as store:
         ref = AccountRef.of(await directory.add_account(CONSOLE, parse("adjoint@mairie.test"), password=None))
-        await custody.restore_items(store.administration, ref, [], in_place=True)
+        await custody.restore_items(directory, store.administration, CONSOLE, ref, [], in_place=True)
 
 
 def test_f167_a_newer_database_with_older_mail(config_path: Path, tmp_path: Path) -> None:

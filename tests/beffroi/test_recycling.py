@@ -61,6 +61,8 @@ def test_mail_comes_back_from_the_bin_and_from_a_backup(tmp_path: Path) -> None:
     assert (item["address"], item["folder"], item["messages"]) == (ADDRESS, "Dossier", 1)
     done = json.loads(run("mailbox", "restore", ADDRESS, "--item", item["item"], "--json").out)
     assert (done["messages"], done["folder"][:14]) == (1, "Restauration 2")
+    for absent in (("--item", "nowhere"), ("--in-place",)):  # no line in the audit, see below
+        assert "in the recycle bin" in run("mailbox", "restore", ADDRESS, *absent).refusal
     shutil.copytree(tmp_path / "data/domains", tmp_path / "copy/domains", ignore=shutil.ignore_patterns("*index*"))
     copied = run("mailbox", "restore", ADDRESS, "--from", str(tmp_path / "copy"), "--folder", "INBOX")
     assert copied.out.startswith(f"{ADDRESS}: 1 messages restored to Restauration 2"), copied
