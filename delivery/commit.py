@@ -9,6 +9,7 @@ leased to us, so that no crash between two commits forgets one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import Protocol
@@ -16,7 +17,7 @@ from typing import Protocol
 from core import log
 from core.address import Address
 from core.envelope import Dsn, Envelope
-from core.errors import MailError, QuotaError, RefusedError
+from core.errors import MailError, QuotaError, RefusedError, TemporaryError
 from core.frozen import dataclass
 from core.status import Status, accepted, deferred
 from delivery.content import Rewritten
@@ -34,6 +35,8 @@ from store.types import INBOX, NO_FLAGS, AccountRef, Flag, Placement
 
 AT_ONCE = 8  # mailboxes that one message is made visible in at a time
 FULL = ("storage-full", "queue-full")  # codes of an error that more room would mend
+AGAIN = 5.0  # seconds for which a result that the queue did not take is tried again; its sender waits for the 250
+PAUSE = 0.5  # seconds between two of these tries
 RETRY_LOCAL = 30.0  # seconds until the runner tries a mailbox that could not take the message
 
 _log = log.get(__name__)
@@ -182,9 +185,25 @@ class Committer:
         results = [local_result(id_, error) for id_, (_, error) in zip(ids, outcomes, strict=False)]
         try:
             await self._queue.apply(results, self._rules.judge)
-        except MailError as error:  # the leases run out and the runner delivers again, recognised by delivery_id
-            _log.warning("local-result-lost", queue_id=plan.envelope.queue_id, code=error.code)
+        except MailError as error:
+            await self._apply_again(plan, results, error)
         return self._accepted(plan, [target for target, error in outcomes if error is not None])
+
+    async def _apply_again(self, plan: Plan, results: Sequence[Result], error: MailError) -> None:
+        """On another connection: what was lost with one (fault 158) would keep its recipients leased to us for ten
+        minutes. Results that were written all the same change nothing. Past `AGAIN` the leases run out and the runner
+        delivers again, recognised by delivery_id."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AGAIN):
+                while isinstance(error, TemporaryError):
+                    await asyncio.sleep(PAUSE)
+                    try:
+                        await self._queue.apply(results, self._rules.judge)
+                    except MailError as again:
+                        error = again
+                    else:
+                        return
+        _log.warning("local-result-lost", queue_id=plan.envelope.queue_id, code=error.code)
 
     def _accepted(self, plan: Plan, waiting: Sequence[Target] = ()) -> Status:
         """250, and the trace of it; `waiting`: the local targets that the queue will try."""

@@ -18,6 +18,7 @@ from core.clock import ManualClock
 from core.database import create_engine
 from core.errors import TemporaryError
 from core.status import deferred, refused
+from delivery.queue import results
 from delivery.queue.allowance import Answer, Rules
 from delivery.queue.claims import Candidate, Choice
 from delivery.queue.postgres import CommitUnknownError, PostgresDatabase
@@ -318,6 +319,33 @@ async def test_f158_a_result_whose_commit_was_cut_is_written_once(shared: Shared
         assert len(await shared.queue.apply([result], shared.rules.judge)) == 1
     assert await shared.queue.apply([result], shared.rules.judge) == []
     assert len(await shared.queue.debts()) == 1
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+async def test_f158_a_local_result_that_was_lost_with_its_connection_is_written_on_another(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, cuts: int
+) -> None:
+    """Its recipient stayed "active" for 630 s, and its mailbox got the message a second time to be recognised."""
+    shared.directory.alias("conseil@ville.test", "maire@ville.test", "elu@ailleurs.test")
+    real, left = results.apply, [None] * cuts
+
+    def apply(connection: Connection, *given: Any, **named: Any) -> Any:
+        if left:
+            left.pop()
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return real(connection, *given, **named)
+
+    monkeypatch.setattr("delivery.queue.queue.results.apply", apply)
+    monkeypatch.setattr("delivery.commit.PAUSE", 0.01)
+    assert (await shared.send(shared.inbound(), MAIL, "conseil@ville.test")).ok
+    assert not left
+    [waiting] = await shared.queue.administration.list(None)
+    states = {
+        str(item.address): item.state
+        for item in (await shared.queue.administration.show(None, waiting.queue_id)).recipients
+    }
+    assert states == {"maire@ville.test": "delivered", "elu@ailleurs.test": "waiting"}
+    assert len(shared.store.inbox("maire@ville.test")) == 1
 
 
 async def test_f158_connections_that_were_ended_are_replaced(shared: Shared) -> None:

@@ -87,7 +87,11 @@ async def test_junk_lands_in_the_junk_folder(real: World) -> None:
     assert await messages(real, "maire@ville.test") == []
 
 
-async def test_f145_a_redelivery_after_a_lost_result_is_recognised(real: World) -> None:
+async def test_f145_a_redelivery_after_a_lost_result_is_recognised(
+    real: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delivery.commit.AGAIN", 0.1)
+    monkeypatch.setattr("delivery.commit.PAUSE", 0.01)
     real.directory.alias("conseil@ville.test", "maire@ville.test", "elu@ailleurs.test")
 
     async def lost(*_args: object) -> Any:
