@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import core.log
@@ -29,15 +30,15 @@ TRIES = 5  # to open an index whose files are being deleted
 
 @dataclass(slots=True, eq=False)
 class Operation(Generic[T]):
-    """`claim` is taken once: by whoever begins it, or by the caller who takes it back. `durable`: the index is synced
-    too. `light`: short enough for the event loop (`store.light`)."""
+    """`claim` is taken once: by whoever begins it, or by the caller who takes it back. `over`: it is committed, or will
+    never be. `durable`: the index is synced too. `light`: short enough for the event loop (`store.light`)."""
 
     work: Callable[[Transaction], T]
     future: asyncio.Future[T]
+    over: asyncio.Future[None]
     durable: bool = False
     light: bool = False
     claim: threading.Lock = field(default_factory=threading.Lock)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
     begun: bool = False
     result: T | None = None
     error: BaseException | None = field(default=None)
@@ -48,6 +49,7 @@ class Operation(Generic[T]):
 
 
 Batch = Sequence[Operation[Any]]
+DURABLE = attrgetter("durable")  # of an operation
 
 
 def ready(handle: Handle) -> Standing:
@@ -136,7 +138,7 @@ def committed(handle: Handle, batch: Batch, transaction: Transaction, *, light: 
     """What the flusher will have to do. What is `light` leaves nothing but an index that is not synced."""
     handle.touched = True
     handle.behind = handle.behind or transaction.unfinished
-    unsynced = not all(operation.durable for operation in batch)
+    unsynced = not all(map(DURABLE, batch))
     if transaction.unfinished or (unsynced and (not light or handle.writer.has_grown)):
         handle.dirty = True
     elif unsynced:
@@ -144,7 +146,7 @@ def committed(handle: Handle, batch: Batch, transaction: Transaction, *, light: 
 
 
 def answer(operation: Operation[Any]) -> None:
-    operation.over.set()
+    operation.over.set_result(None)
     if operation.future.done():
         return
     if isinstance(operation.error, asyncio.CancelledError):

@@ -14,11 +14,7 @@ from store.names import LONG
 from store.sidefile import FolderFile
 from store.types import INBOX, Folder
 
-COLUMNS = (
-    "number, id, name, directory, uidvalidity, uidnext, uid_floor, modseq, modseq_floor, forgotten, special_use, "
-    "subscribed, keywords, messages, unseen, deleted, size, changed"
-)
-_SELECT = f"SELECT {COLUMNS} FROM folders"  # noqa: S608 - constant text
+_SELECT = "SELECT * FROM folders"  # the fields of a `FolderRow`; the text of a statement is read each time
 _NAMED, _KNOWN = f"{_SELECT} WHERE name = ?", f"{_SELECT} WHERE id = ?"
 _BY_NAME = "ORDER BY name <> 'INBOX', name"
 _VALUES = (

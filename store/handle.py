@@ -128,24 +128,6 @@ def open_cur(fs: FileSystem, root: int, directory: str) -> int:
         return fs.open_directory(parent, "cur")
 
 
-class _Pin:
-    """While it is entered, one hold on an open account. The account does not keep it: what holds itself stays in memory
-    until the collector looks at all that is old, which is never on a front where thousands idle."""
-
-    __slots__ = ("_handle",)
-
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
-
-    def __enter__(self) -> None:
-        self._handle.pins += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._handle.pins -= 1
-        if self._handle.closes is not None and not self._handle.pins:
-            self._handle.closes.set()
-
-
 AGAIN = 5.0  # seconds after which a folder that could not be read is tried again
 
 
@@ -213,9 +195,18 @@ class Handle:
         """For the flusher."""
         return self.dirty or self.unsynced
 
-    def pinned(self) -> _Pin:
-        """On the event loop: whoever works with the account beyond one step keeps it open."""
-        return _Pin(self)
+    def pinned(self) -> contextlib.AbstractContextManager[None]:
+        """On the event loop: whoever works with the account beyond one step keeps it open. Each message does so three
+        times, and nothing is made for it."""
+        return self
+
+    def __enter__(self) -> None:
+        self.pins += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.pins -= 1
+        if self.closes is not None and not self.pins:
+            self.closes.set()
 
     async def unpinned(self) -> None:
         """Until nobody pins it: for the one who closes it."""

@@ -17,10 +17,11 @@ import contextlib
 from collections.abc import Sequence
 
 from store import recover, structure
-from store.batch import Batch, committed, fail_all, perform
+from store.batch import DURABLE, Batch, committed, fail_all, perform
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle
 from store.lockfile import LOOK, AccountLock
+from store.recover import Standing
 from store.syncs import Syncing, Syncs
 from store.transaction import NeedsThreadError, Transaction
 from store.trust import Trust
@@ -28,6 +29,7 @@ from store.types import Hint
 
 MOST = 16  # operations, for the sake of everybody else on the loop
 SOON = 0.1  # seconds a lock is looked at before a thread waits for it
+_NOT_SYNCED = contextlib.nullcontext()
 
 
 def fits(batch: Batch) -> bool:
@@ -54,7 +56,11 @@ async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
         now = recover.standing(handle) if handle.is_current() else None
         if now is None or now.clean or now.trust is not Trust.WHOLE or structure.differs(handle, handle.writer):
             raise NeedsThreadError
-        return await _transact(handle, batch, syncs, now.generation)
+        durable = any(map(DURABLE, batch))
+        with handle.writer.durable() if durable else _NOT_SYNCED:
+            transaction = await _committed(handle, batch, syncs, now, durable=durable)
+        committed(handle, batch, transaction, light=True)
+        return tuple(transaction.hints.values())
     finally:
         handle.lock.release()
 
@@ -76,21 +82,13 @@ async def _let_go(lock: AccountLock) -> bool:
     return False
 
 
-async def _transact(handle: Handle, batch: Batch, syncs: Syncs, generation: int) -> Sequence[Hint]:
+async def _committed(handle: Handle, batch: Batch, syncs: Syncs, now: Standing, *, durable: bool) -> Transaction:
     """A single operation's folder is synced from its link on, while its rows are written; several share one sync."""
-    durable = any(operation.durable for operation in batch)
-    with handle.writer.durable() if durable else contextlib.nullcontext():
-        transaction = await _committed(handle, batch, syncs, generation, durable=durable)
-    committed(handle, batch, transaction, light=True)
-    return tuple(transaction.hints.values())
-
-
-async def _committed(handle: Handle, batch: Batch, syncs: Syncs, generation: int, *, durable: bool) -> Transaction:
     alone = len(batch) == 1
     begun: list[Syncing] = []
     early = (lambda directory: begun.append(syncs.begin((directory,)))) if alone else None
     transaction = Transaction(handle, light=True, placed=early)
-    transaction.begin(generation)
+    transaction.begin(now.generation, now.held)
     try:
         try:
             for operation in batch:

@@ -41,16 +41,16 @@ class Standing:
     clean: bool
     word: Word | None
     trust: Trust
+    held: tuple[int, int] = (0, 0)  # octets and messages of the account
 
 
 def standing(handle: Handle, *, found: bool = True) -> Standing:
     """Under the account lock."""
-    state = handle.writer.one("SELECT generation, clean FROM state")
-    generation, clean = (int(state[0]), bool(state[1])) if state else (0, False)
+    state = handle.writer.one("SELECT generation, clean, octets, messages FROM state") or (0, 0, 0, 0)
+    generation, clean = int(state[0]), bool(state[1])
     word = handle.lock.read()
-    return Standing(
-        generation, clean, word, judge(word, generation, clean, handle.tools.boot) if found else Trust.NOTHING
-    )
+    trust = judge(word, generation, clean, handle.tools.boot) if found else Trust.NOTHING
+    return Standing(generation, clean, word, trust, (int(state[2]), int(state[3])))
 
 
 def agree(handle: Handle, *, found: bool = True) -> Standing:

@@ -24,6 +24,7 @@ from store.spool import FileContent, SpooledContent
 IN_MEMORY = 256 * 1024
 SMALL = 64 * 1024  # up to here a message is written and scanned on the event loop
 HEAD = 512 * 1024  # a header block is looked for in so many octets
+_QUIETLY = contextlib.suppress(OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +120,10 @@ def link(fs: FileSystem, file: TemporaryFile, target: int, new: str) -> None:
 
 def discard(fs: FileSystem, file: TemporaryFile) -> None:
     """Let go of it; a temporary name that cannot be removed is swept after a day."""
-    with contextlib.suppress(OSError):  # what is linked is synced: nothing that is told here can be lost
+    with _QUIETLY:  # what is linked is synced: nothing that is told here can be lost
         fs.close(file.fd)
     if file.name:
-        with contextlib.suppress(OSError):
+        with _QUIETLY:
             fs.unlink(file.directory, file.name)
         fs.close(file.directory)
 

@@ -64,6 +64,39 @@ class _Step(NamedTuple):
     line: bool = False
 
 
+class _Before(NamedTuple):
+    """Where a batch stands when an operation begins: how many names, steps to take back and things to do later."""
+
+    links: int
+    steps: int
+    hints: dict[str, Hint]
+    octets: int
+    messages: int
+    later: int
+
+
+class _Whole:
+    """Around an operation. A class, because each message comes through one."""
+
+    __slots__ = ("_alone", "_before", "_transaction")
+
+    def __init__(self, transaction: Transaction, alone: bool) -> None:
+        self._transaction, self._alone = transaction, alone
+
+    def __enter__(self) -> None:
+        self._before = self._transaction.started(alone=self._alone)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            try:
+                self._transaction.done(alone=self._alone)
+            except BaseException:
+                self._transaction.failed(self._before, alone=self._alone)
+                raise
+        else:
+            self._transaction.failed(self._before, alone=self._alone)
+
+
 class Transaction:
     """Between `begin` and `commit`. Rows of folders are kept while an operation runs and written after it."""
 
@@ -108,12 +141,12 @@ class Transaction:
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def begin(self, generation: int) -> None:
-        """The lock is held, and the index is known to be the one the last writer left, at `generation`
-        (`store.recover`)."""
+    def begin(self, generation: int, held: tuple[int, int] | None = None) -> None:
+        """The lock is held, and the index is known to be the one the last writer left, at `generation`, and since then
+        to hold so many octets and messages, where that was asked (`store.recover`)."""
         self.handle.writing.trim()
         self._begin()
-        self._generation = generation
+        self._generation, self._counted = generation, held
 
     def _begin(self) -> None:
         """Our writers have the account lock, so only somebody else's program can hold the index: it is waited for
@@ -214,31 +247,38 @@ class Transaction:
         self._taken_back.clear()
         return undone
 
-    @contextlib.contextmanager
-    def operation(self, *, alone: bool = False) -> Iterator[None]:
+    def operation(self, *, alone: bool = False) -> _Whole:
         """One operation of the batch: all of it or nothing. `alone`: there is no other, and no savepoint is needed."""
-        links, steps, hints = len(self._linked), len(self._undoing), dict(self.hints)
-        octets, messages, later = self.octets, self.messages, len(self._later)
+        return _Whole(self, alone)
+
+    def started(self, *, alone: bool) -> _Before:
+        """An operation begins; where all stands before it."""
+        before = _Before(
+            len(self._linked), len(self._undoing), dict(self.hints), self.octets, self.messages, len(self._later)
+        )
         if not alone:
             self.db.run("SAVEPOINT operation")
-        try:
-            yield
-            if alone:
-                self._unsaved = True  # the commit saves them, once
-            else:
-                self._save_folders()
-                self.db.run("RELEASE operation")
-        except BaseException:
-            self._undo(links, steps)
-            for directory in self._taken_back:  # with those of the batch; and again, where that comes to nothing
-                self._on_placed(directory)
-            self.db.run("ROLLBACK" if alone else "ROLLBACK TO operation; RELEASE operation")
-            self._folders.clear()
-            del self._later[later:]
-            self.hints, self.octets, self.messages = hints, octets, messages
-            if alone:
-                self._begin()
-            raise
+        return before
+
+    def done(self, *, alone: bool) -> None:
+        """It went well."""
+        if alone:
+            self._unsaved = True  # the commit saves them, once
+        else:
+            self._save_folders()
+            self.db.run("RELEASE operation")
+
+    def failed(self, before: _Before, *, alone: bool) -> None:
+        """All is again as it was `before`."""
+        self._undo(before.links, before.steps)
+        for directory in self._taken_back:  # with those of the batch; and again, where that comes to nothing
+            self._on_placed(directory)
+        self.db.run("ROLLBACK" if alone else "ROLLBACK TO operation; RELEASE operation")
+        self._folders.clear()
+        del self._later[before.later :]
+        self.hints, self.octets, self.messages = before.hints, before.octets, before.messages
+        if alone:
+            self._begin()
 
     def _undo(self, links: int, steps: int) -> None:
         """The last first: a journal lies where it was written once its folder has its name back. A removal that stays
@@ -622,7 +662,8 @@ class Transaction:
         return self._before()[1] + self.messages
 
     def _before(self) -> tuple[int, int]:
-        """Octets and messages of the account when it began: nobody else changes them meanwhile, and we do in `seal`."""
+        """Octets and messages of the account when it began: nobody else changes them under our lock, and we do in
+        `seal`."""
         if self._counted is None:
             octets, messages = self.db.one("SELECT octets, messages FROM state") or (0, 0)
             self._counted = int(octets), int(messages)

@@ -56,7 +56,8 @@ class Writer:
         durable; with `durable` the index is synced too. `small`: it may run on the event loop; `at_once`: then without
         a look at who else comes in this turn of the loop, to share its batch. Raises
         StorageError when it has not begun after `patience` seconds."""
-        operation = Operation(work, asyncio.get_running_loop().create_future(), durable, small)
+        loop = asyncio.get_running_loop()
+        operation = Operation(work, loop.create_future(), loop.create_future(), durable, small)
         with self._handle.pinned():
             begins = small and at_once and self._running is None
             if not begins or not await self._alone(operation):
@@ -192,7 +193,7 @@ async def _outcome(operation: Operation[T], patience: float) -> T:
         return await operation.future
     except asyncio.CancelledError:
         if not operation.claim.acquire(blocking=False):
-            await through(operation.over.wait())
+            await through(operation.over)
         raise
     finally:
         timer.cancel()
