@@ -10,7 +10,7 @@ import typer
 from beffroi.cli.console import console, run
 from beffroi.rooms import open_directory, open_keyring, open_resolver
 from core.config import Config
-from core.domain import to_unicode
+from core.domain import parents, to_unicode
 from directory.types import Actor, Domain
 from dkim_keys.check import RecordCheck, check_domain
 from dkim_keys.client_records import client_records, client_services
@@ -118,15 +118,18 @@ def check(name: str) -> None:
 
     from dkim_keys.check import Status
 
-    async def operation(config: Config) -> tuple[Sequence[RecordCheck], list[str]]:
+    async def operation(config: Config) -> tuple[Sequence[RecordCheck], list[str], str]:
         async with open_directory(config) as directory:
             expected = await expected_records(config, directory, name)
+            unsigned = await _unsigned_reports(config, directory)
             async with open_resolver(config) as resolver:
-                return await check_domain(resolver, expected), config.dns.resolvers
+                return await check_domain(resolver, expected), config.dns.resolvers, unsigned
 
-    checks, resolvers = run(operation)
+    checks, resolvers, unsigned = run(operation)
     if any(item.status is Status.UNKNOWN for item in checks):
         console.warn(f"no answer from the DNS for some; does a resolver answer at {', '.join(resolvers)}?")
+    if unsigned:
+        console.warn(unsigned)
     rows: list[dict[str, object]] = [
         {"name": c.record.name, "type": c.record.type, "status": c.status.value, "observed": list(c.observed)}
         for c in checks
@@ -134,6 +137,17 @@ def check(name: str) -> None:
     console.table(rows, ("name", "type", "status", "observed"))
     if any(not item.good for item in checks):
         raise SystemExit(1)
+
+
+async def _unsigned_reports(config: Config, directory: Directory) -> str:
+    """What keeps the daily TLS reports of this host from being mailed (`smtp.outbound.tls_reporter`)."""
+    for name in parents(config.hostname):
+        if await directory.hosted_domain(name) is not None:
+            return ""
+    return (
+        f"hostname {config.hostname} lies in no domain that is hosted here: TLS reports to other domains cannot be "
+        "signed and are not mailed (RFC 8460); add the domain it lies in, and publish its DKIM records"
+    )
 
 
 @app.command("remove")

@@ -57,7 +57,9 @@ class TlsLedger(Protocol):
 
 
 class TlsReporter:
-    """`hostname` is ours; reports come from noreply-tls-reports@ the hosted domain it lies in, signed (RFC 8460 3)."""
+    """`hostname` is ours; reports come from noreply-tls-reports@ the hosted domain it lies in, signed. Where it lies in
+    none they are posted, and not mailed: who gets one without the reporting domain's signature must ignore it (RFC 8460
+    3)."""
 
     def __init__(
         self, queue: TlsLedger, counts: TlsCounts, resolver: Resolver, https: Https, keys: Keys, *,
@@ -115,12 +117,11 @@ class TlsReporter:
         uris = destinations(answer.records)
         mails: list[NewMessage] = []
         if uris:
-            sender, signers = await self._sender()
             counts = await self._queue.tls_counts(day, domain)
             report = build(day, domain, counts, submitter=self._hostname, contact=f"postmaster@{self._hostname}")
             if not await self._posted(report, [uri for uri in uris if uri.lower().startswith("https:")], last=last):
                 return
-            mails = [await self._mail(report, sender, signers, to) for to in _addresses(uris)]
+            mails = await self._mails(report, _addresses(uris))
             _log.info("tls-report", domain=domain, day=day, sessions=report.sessions, failures=report.failures)
         await self._queue.settle_tls(day, domain, mails)
 
@@ -152,12 +153,14 @@ class TlsReporter:
         _log.warning("tls-report-not-posted", domain=report.domain, cause=cause)
         return False
 
-    async def _sender(self) -> tuple[Address, tuple[Signer, ...]]:
-        for name in parents(self._hostname):
-            signers = await self._keys.signers(name)
-            if signers:
-                return Address("noreply-tls-reports", name), signers
-        return Address("noreply-tls-reports", self._hostname), ()
+    async def _mails(self, report: TlsReport, addresses: Sequence[Address]) -> list[NewMessage]:
+        for name in parents(self._hostname) if addresses else ():
+            if signers := await self._keys.signers(name):
+                sender = Address("noreply-tls-reports", name)
+                return [await self._mail(report, sender, signers, to) for to in addresses]
+        if addresses:
+            _log.warning("tls-report-unsigned", domain=report.domain, hostname=self._hostname)
+        return []
 
     async def _mail(self, report: TlsReport, sender: Address, signers: tuple[Signer, ...], to: Address) -> NewMessage:
         now = self._clock.now()

@@ -81,6 +81,11 @@ def test_a_commune_from_the_command_line_alone(config: Path) -> None:
     assert check.code == 1  # nobody answers at the resolver
     assert {row["type"] for row in check.json} == {"MX", "TXT", "SRV"}
     assert check.err.startswith("beffroi: warning: no answer from the DNS for some; does a resolver answer at 127.")
+    unsigned = f"hostname {HOSTNAME} lies in no domain that is hosted here: TLS reports"
+    assert unsigned in check.err
+    assert run("domain", "add", HOSTNAME.partition(".")[2], "--organisation", "Saint-Aubin").code == 0
+    assert unsigned not in run("domain", "check", "saint-aubin.test").err
+    assert run("domain", "remove", HOSTNAME.partition(".")[2]).code == 0
     (keys,) = [line for line in run("domain", "show", "saint-aubin.test").out.splitlines() if "dkim" in line]
     assert keys.endswith(" active")
     assert not set("{}[]") & set(keys)

@@ -134,7 +134,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
         }
         running = enter(suite(settings))
         running.api("POST", "/organisations", {"name": "Commune"})
-        running.api("POST", "/domains", {"name": HOME, "organisation": "Commune"})
+        for domain in (HOME, HOSTNAME.partition(".")[2]):  # the other one's keys sign the reports
+            running.api("POST", "/domains", {"name": domain, "organisation": "Commune"})
         running.api("POST", "/mailboxes", {"address": WRITER, "password": PASSWORD, "quota": 1 << 30})
         yield Reported(dns, partner, running, pages_at, heard, heard_clear)
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from structlog.testing import capture_logs
 
 from core.clock import ManualClock
 from core.errors import ConflictError, TemporaryError
@@ -85,9 +86,12 @@ class Place:
         self.counts = TlsCounts(self.queue, self.clock)
         self.resolver = FakeResolver()
         self.web: Any = cast(Any, Web())
-        self.reporter = TlsReporter(
+        self.reporter = self.reporting_as("mx.dept.test")
+
+    def reporting_as(self, hostname: str) -> TlsReporter:
+        return TlsReporter(
             self.queue, self.counts, self.resolver, self.web, Keys(),
-            hostname="mx.dept.test", clock=self.clock, ids=CountingIds(),
+            hostname=hostname, clock=self.clock, ids=CountingIds(),
         )  # fmt: skip
 
     def rua(self, value: str) -> None:
@@ -161,6 +165,21 @@ async def test_a_day_is_reported_by_signed_mail_with_its_sums(place: Place) -> N
         }
     ]  # fmt: skip
     assert tlsa["policy"]["policy-domain"] == "mx.r.test"
+    assert await place.queue.tls_days(10**6) == []
+
+
+@pytest.mark.parametrize("uris", ["mailto:tls@r.test", "mailto:tls@r.test,https://r.test/x"])
+async def test_a_report_that_nobody_here_can_sign_is_not_mailed_and_the_log_names_it(place: Place, uris: str) -> None:
+    """It left without a signature, for its reader to ignore (RFC 8460 3). No signature is asked of what is posted."""
+    place.rua(uris)
+    place.reporter = place.reporting_as("mx.elsewhere.test")
+    place.note()
+    with capture_logs() as logs:
+        await place.next_day()
+    assert await place.queued() == []
+    assert [url for url, _, _ in place.web.posts] == [uri for uri in uris.split(",") if uri.startswith("https:")]
+    [line] = [line for line in logs if line["event"] == "tls-report-unsigned"]
+    assert (line["domain"], line["hostname"]) == ("r.test", "mx.elsewhere.test")
     assert await place.queue.tls_days(10**6) == []
 
 
