@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from typing import TypeVar
 
 from delivery.next_hop import NextHop
@@ -96,6 +97,9 @@ class Shares:
         self._places = places
         self._holders = holders
 
+    def __copy__(self) -> Shares:
+        return Shares(self._places, Counter(self._holders))
+
     def take(self, owner: str) -> bool:
         others = len(self._holders) - (owner in self._holders)
         most = self._places // (others + 2) if others else self._places - self._places // RESERVE
@@ -125,6 +129,9 @@ class Hops:
         self._limits = limits
         self._turns = turns
         self._holders = Counter(hop for hop, _ in parts)
+
+    def __copy__(self) -> Hops:
+        return Hops(Counter(self._active), Counter(self._parts), self._limits, self._turns)
 
     def free(self, hop: str) -> bool:
         """For somebody, if not for everybody."""
@@ -156,7 +163,8 @@ class Hops:
 
 class Selection:
     """Chooses from pages of due recipients (`delivery.queue.claims.Choose`), counting what it took so far. An empty
-    page is the end of the look: who was passed over lest he have his turn before others, and met none, has it then."""
+    page is the end of the look: who was passed over lest he have his turn before others, and met none, has it then.
+    For a look that is begun again, because its transaction was lost, it is copied before each."""
 
     def __init__(
         self,
@@ -170,6 +178,10 @@ class Selection:
         self._hops = hops
         self._next_hop = next_hop
         self._later: dict[tuple[str, str], list[Candidate]] = {}  # of hops and communes: one message's recipients
+
+    def __copy__(self) -> Selection:
+        """One that has chosen nothing yet, where we have not."""
+        return Selection(self._places, copy(self._hops), self._next_hop, copy(self._shares))
 
     def __call__(self, page: Sequence[Candidate]) -> Choice:
         groups: dict[tuple[str, str], list[int]] = {}

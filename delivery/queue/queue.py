@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 
@@ -239,7 +240,8 @@ class Queue:
     # --- working -----------------------------------------------------------------------------------------------------
 
     async def claim(self, choose: Choose, full: Collection[str] = ()) -> list[Claimed]:
-        """Lease what `choose` takes of what is due. `choose` runs in the queue's thread and must be pure."""
+        """Lease what `choose` takes of what is due. It runs in the queue's thread. Each try has a copy of it: what it
+        remembers of one that was lost may be another's by now."""
         return (await self.take(choose, full))[0]
 
     async def take(self, choose: Choose, full: Collection[str] = ()) -> tuple[list[Claimed], float | None]:
@@ -248,7 +250,7 @@ class Queue:
         lease = self._lease(now, self.lease)
 
         def act(connection: Connection) -> tuple[list[Claimed], float | None]:
-            claimed = claims.claim(connection, choose, full, now=now, lease=lease, home=self._home)
+            claimed = claims.claim(connection, copy(choose), full, now=now, lease=lease, home=self._home)
             return claimed, claims.next_due(connection, self._home)
 
         self._claiming.add(lease.mark)

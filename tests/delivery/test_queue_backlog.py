@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from core.address import parse
 from core.clock import ManualClock
+from core.errors import TemporaryError
 from core.status import deferred
 from delivery.destinations import FIRST, Destinations
 from delivery.next_hop import Routes
 from delivery.queue import backlog as backlogs
+from delivery.queue import claims
 from delivery.queue.backlog import Backlog
 from delivery.queue.claims import PAGE, ROUNDS, Candidate, Choice
 from delivery.queue.queue import Queue
@@ -65,6 +68,39 @@ async def test_h141_communes_that_are_more_than_a_crowded_hop_has_places_take_tu
         destinations.started(hop, served[-1])
         destinations.ended(hop, reached=True, crowded=True, owner=served[-1])
     assert "".join(served) == f"{bulk[0]}{bulk[1:]}c{bulk}"
+
+
+async def test_f146_a_claim_that_is_tried_again_takes_nothing_that_became_anothers_meanwhile(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: a deadlock at PostgreSQL, after which a look of two instances begins again. Whoever had been passed over
+    before it was leased a second time, and what had been chosen counted as taken."""
+    destinations = Destinations(100, Routes({"big.test": "mx.big.test:25"}).next_hop)
+    for _ in range(3):
+        destinations.started("mx.big.test:25", "a")
+        destinations.ended("mx.big.test:25", reached=True, crowded=True, owner="a")
+    await queue.enqueue_all([of("a0", "a", "big.test"), of("b0", "b", "well.test")])
+    write = queue._database.write
+
+    def only_big(page: Sequence[Candidate]) -> Choice:
+        return Choice(tuple((item.id,) for item in page if item.domain == "big.test"), frozenset())
+
+    async def deadlocked(run: Callable[[Connection], Any], *, durable: bool = True) -> Any:
+        def in_the_way(*_: object) -> None:
+            raise TemporaryError("deadlock")
+
+        monkeypatch.setattr(claims, "_lease", in_the_way)
+        with pytest.raises(TemporaryError):
+            await write(run, durable=durable)
+        monkeypatch.undo()
+        others.extend(await queue.claim(only_big))
+        return await write(run, durable=durable)
+
+    others = list[claims.Claimed]()
+    monkeypatch.setattr(queue._database, "write", deadlocked)
+    mine = await queue.claim(destinations.selection())
+    assert [job.message.queue_id for job in others] == ["a0"]
+    assert [job.message.queue_id for job in mine] == ["b0"]
 
 
 async def test_h141_people_of_very_many_domains_behind_one_server_hide_nobody(queue: Queue, clock: ManualClock) -> None:
