@@ -6,24 +6,27 @@ Knows when each is asked, not how. Nothing here raises for what a stranger can c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from antispam.authentication import dmarc, iprev, spf
 from antispam.authentication.arc import ArcVerification
 from antispam.authentication.dkim import DkimVerification
-from antispam.types import Arc, Authentication, Dkim, Result, Spf
+from antispam.types import Arc, Authentication, Dkim, Iprev, Result, Spf
 from core.address import Address
 from core.clock import Clock
 from core.config import Limits
 from core.domain import DomainError, to_ascii
 from core.envelope import Peer
-from core.resolver import Mx, Resolver
+from core.resolver import Resolver
 from core.waiting import at_once
+from message.arc import NAMES as ARC_FIELDS
 from message.header import Head
 
-T = TypeVar("T")
+NO_CHAIN = Arc(Result.NONE)
+
+# iprev, SPF of HELO beside the reverse-path, whether the sender's domain takes no mail, SPF that counts
+_Asked = tuple[Iprev, Spf | None, bool, Spf]
 
 
 class Authenticator:
@@ -39,8 +42,8 @@ class Authenticator:
 
     def begin(self, head: Head) -> Verification:
         """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
-        arc = ArcVerification(head) if any(field.name.startswith(b"arc-") for field in head.fields) else None
-        return Verification(head, self._limits, arc)
+        chained = any([head.all(name) for name in ARC_FIELDS])
+        return Verification(head, self._limits, ArcVerification(head) if chained else None)
 
     async def authenticate(
         self, peer: Peer, sender: Address | None, authors: Sequence[str], verification: Verification
@@ -48,22 +51,46 @@ class Authenticator:
         """What SPF, DKIM, ARC, iprev and DMARC say; `authors` are the domains of From (`message.address_list.From`).
         Each has its timeout."""
         verification.end_body()
-        async with asyncio.TaskGroup() as group:
-            dkim_task = group.create_task(self._dkim(verification)) if verification.signed else None
-            host = _begun(group, lambda: iprev.check(peer.address, self._resolver))
-            arc_task = group.create_task(self._arc(verification)) if verification.arc else None
-            beside = _beside(peer, sender)
-            greeting = _begun(group, lambda: self._helo(peer, beside)) if beside else None
-            exchangers = _begun(group, lambda: self._resolver.mx(sender.domain)) if sender else None
-            sent = await self._sender(peer, sender)
-        signatures = dkim_task.result() if dkim_task else ()
+        asked = at_once(self._asked(peer, sender))
+        signatures: tuple[Dkim, ...] = ()
+        arc = NO_CHAIN
+        if asked is None or verification.signed or verification.arc is not None:
+            async with asyncio.TaskGroup() as group:
+                dkim_task = group.create_task(self._dkim(verification)) if verification.signed else None
+                arc_task = group.create_task(self._arc(verification)) if verification.arc is not None else None
+                asked = asked or await self._asked_together(peer, sender)
+            signatures = dkim_task.result() if dkim_task else ()
+            arc = arc_task.result() if arc_task else NO_CHAIN
+        host, helo, null_mx, sent = asked
         verdict = await dmarc.evaluate(authors, sent, signatures, self._resolver)
         if sent.result is Result.FAIL and verdict.disposition == "reject":
             sent = replace(sent, explanation=await self._explanation(peer, sender))
-        arc = arc_task.result() if arc_task else Arc(Result.NONE)
-        helo = greeting() if greeting else _same_name(peer, sender, sent)
-        null_mx = exchangers is not None and _takes_none(exchangers().records)
-        return Authentication(sent, signatures, verdict, host(), arc, null_mx, helo)
+        return Authentication(sent, signatures, verdict, host, arc, null_mx, helo or _same_name(peer, sender, sent))
+
+    async def _asked(self, peer: Peer, sender: Address | None) -> _Asked:
+        """One after the other: mostly all of it is known, and no task need be made."""
+        beside = _beside(peer, sender)
+        return (
+            await iprev.check(peer.address, self._resolver),
+            await self._helo(peer, beside) if beside else None,
+            sender is not None and await self._takes_none(sender),
+            await self._sender(peer, sender),
+        )
+
+    async def _asked_together(self, peer: Peer, sender: Address | None) -> _Asked:
+        """The same, where DNS must be waited for."""
+        beside = _beside(peer, sender)
+        async with asyncio.TaskGroup() as group:
+            host = group.create_task(iprev.check(peer.address, self._resolver))
+            helo = group.create_task(self._helo(peer, beside)) if beside else None
+            null_mx = group.create_task(self._takes_none(sender)) if sender else None
+            sent = await self._sender(peer, sender)
+        return host.result(), helo.result() if helo else None, null_mx is not None and null_mx.result(), sent
+
+    async def _takes_none(self, sender: Address) -> bool:
+        """Whether a domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
+        exchangers = (await self._resolver.mx(sender.domain)).records
+        return bool(exchangers) and not any([record.host for record in exchangers])
 
     async def _sender(self, peer: Peer, sender: Address | None) -> Spf:
         """SPF of the reverse-path, of HELO for the null one."""
@@ -142,17 +169,6 @@ def _same_name(peer: Peer, sender: Address | None, sent: Spf) -> Spf | None:
     if sender is None or _host(peer.helo) != sender.domain:
         return None
     return replace(sent, identity="helo")
-
-
-def _takes_none(exchangers: Sequence[Mx]) -> bool:
-    """Whether a domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
-    return bool(exchangers) and not any(record.host for record in exchangers)
-
-
-def _begun(group: asyncio.TaskGroup, check: Callable[[], Coroutine[Any, Any, T]]) -> Callable[[], T]:
-    """Its result, to be asked for when the group has ended. A check that DNS need not be asked for costs no task."""
-    known = at_once(check())
-    return group.create_task(check()).result if known is None else lambda: known
 
 
 def _host(helo: str) -> str:
