@@ -42,11 +42,14 @@ class Address:
     domain: str
     # Its text, once it was asked for: parsed addresses are kept, and a delivery tells each several times.
     _text: str = field(default="", init=False, repr=False, compare=False)
+    _key: str = field(default="", init=False, repr=False, compare=False)  # likewise
 
     @property
     def key(self) -> str:
         """What two spellings of one mailbox have in common here: local parts are compared without case."""
-        return f"{self.local.casefold()}@{self.domain}"
+        if not self._key:
+            object.__setattr__(self, "_key", f"{self.local.casefold()}@{self.domain}")
+        return self._key
 
     @property
     def ascii(self) -> bool:

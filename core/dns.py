@@ -171,16 +171,13 @@ class DnsResolver:
         return await self._answer(name, "CNAME", _cname)
 
     async def _answer(self, name: str, kind: str, convert: Callable[[dns.rdata.Rdata], T]) -> Answer[T]:
-        name = name.removesuffix(".").lower()
-        key = (name, kind)
+        key = (name.removesuffix(".").lower(), kind)
         kept, fades = self._cache.asked(key)
-        if kept is not None:
-            if fades:  # so that nobody waits for what everybody asks
-                self._asked(key, convert)
-            return kept
-        if not askable(name):
-            return Answer(Outcome.NXDOMAIN)
-        return await asyncio.shield(self._asked(key, convert))
+        if kept is None:
+            return await asyncio.shield(self._asked(key, convert)) if askable(key[0]) else Answer(Outcome.NXDOMAIN)
+        if fades:  # so that nobody waits for what everybody asks
+            self._asked(key, convert)
+        return kept
 
     def _asked(self, key: tuple[str, str], convert: Callable[[dns.rdata.Rdata], T]) -> asyncio.Task[Answer[T]]:
         """The question belongs to the resolver, so a caller that gives up does not spoil it for the others."""

@@ -45,12 +45,13 @@ class DnsCache:
 
     def asked(self, key: tuple[str, str]) -> tuple[Answer[Any] | None, bool]:
         """As `get`; and whether the answer fades, which is told once of each that will not be kept for long."""
-        now = self._clock.monotonic()
+        entry, now = self._kept.get(key), self._clock.monotonic()
+        if entry is not None and now < entry.fades:
+            self._kept.move_to_end(key)
+            return entry.answer, False
         entry = self._fresh(key, now)
         if entry is None:
             return None, False
-        if now < entry.fades:
-            return entry.answer, False
         entry.fades = entry.expires
         return entry.answer, True
 

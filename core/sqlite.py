@@ -83,6 +83,7 @@ class Watch:
         self._file = file
         self._monotonic = monotonic
         self._connection: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None  # one for all looks
         self._seen: int | None = None
         self._opened: tuple[int, int] | None = None
         self._same_until = 0.0
@@ -98,18 +99,21 @@ class Watch:
         return self._seen is None or self._seen != seen
 
     def close(self) -> None:
-        connection, self._connection, self._seen = self._connection, None, None
+        connection, self._connection, self._cursor, self._seen = self._connection, None, None, None
         if connection is not None:
             connection.close()
 
     def _version(self) -> int | None:
         try:
-            if self._connection is None:
-                self._opened = identity(self._file)  # before: a file that comes in between is seen at the next look
-                uri = f"{self._file.absolute().as_uri()}?mode=rw"
-                self._connection = sqlite3.connect(
-                    uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
-                )
-            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            cursor = self._cursor or self._open()
+            version: int = cursor.execute("PRAGMA data_version").fetchone()[0]
+            return version
         except sqlite3.Error:
             return None
+
+    def _open(self) -> sqlite3.Cursor:
+        self._opened = identity(self._file)  # before: a file that comes in between is seen at the next look
+        uri = f"{self._file.absolute().as_uri()}?mode=rw"
+        self._connection = sqlite3.connect(uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=False)
+        self._cursor = self._connection.cursor()
+        return self._cursor

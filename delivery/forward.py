@@ -53,14 +53,17 @@ class Rewriting:
         self._clock = clock
 
     async def resolve(self, address: Address) -> Resolution:
-        found = await self._original(address)
-        return AliasOf((found,)) if found is not None else await self._directory.resolve(address)
+        if is_rewritten(address):
+            found = await self._original(address)
+            if found is not None:
+                return AliasOf((found,))
+        return await self._directory.resolve(address)
 
     async def hosted_domain(self, name: str) -> Domain | None:
         return await self._directory.hosted_domain(name)
 
     async def _original(self, address: Address) -> Address | None:
-        if not is_rewritten(address) or await self._directory.hosted_domain(address.domain) is None:
+        if await self._directory.hosted_domain(address.domain) is None:
             return None
         return self._srs.unwrap(address.local, self._clock.now())
 

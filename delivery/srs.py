@@ -25,6 +25,7 @@ _CYCLE = 1024  # days until a date repeats: two characters
 _PROOF = 8  # characters, 40 bits
 # ASCII: without case a "\u017f" (long s) is an "s" to Unicode, and not to the address that comes back.
 _ANY_CASE = re.IGNORECASE | re.ASCII | re.DOTALL
+_SRS = re.compile(r"srs[01]", _ANY_CASE)  # how both begin
 _SRS0 = re.compile(r"srs0[=+-](?P<rest>.+)", _ANY_CASE)
 _SRS1 = re.compile(r"srs1[=+-](?P<proof>[^=]+)=(?P<host>[^=]+)=(?P<rest>[=+-].+)", _ANY_CASE)
 _OURS = re.compile(r"(?P<proof>[^=]+)=(?P<day>[^=]{2})=(?P<host>[^=]+)=(?P<user>.+)", re.DOTALL)
@@ -76,7 +77,8 @@ class Srs:
 
 def is_rewritten(address: Address) -> bool:
     """Whether it has the shape, whoever made it."""
-    return bool(_SRS0.fullmatch(address.local) or _SRS1.fullmatch(address.local))
+    local = address.local
+    return bool(_SRS.match(local) and (_SRS0.fullmatch(local) or _SRS1.fullmatch(local)))
 
 
 def _fresh(day: str, now: float) -> bool:

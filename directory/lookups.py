@@ -74,9 +74,8 @@ class Lookups:
         self._looking: asyncio.Future[None] | None = None
 
     async def _stay_current(self) -> None:
-        """Forget what another process has changed, once the last look is too old. Raises `TemporaryError`."""
-        if self._news.heed():
-            return
+        """Where nobody tells: forget what another process has changed, once the last look is too old. Raises
+        `TemporaryError`."""
         if self._clock.monotonic() < self._looked_until:
             return
         if self._looking is None:
@@ -104,7 +103,8 @@ class Lookups:
             cache.clear()
 
     async def resolve(self, address: Address) -> Resolution:
-        await self._stay_current()
+        if not self._news.heed():
+            await self._stay_current()
         kept = self._resolutions.get(address.key) or self._foreign.get(address.domain)
         if kept is not None:
             return kept
@@ -156,7 +156,8 @@ class Lookups:
         asked = rules.lookup_domain(name)
         if asked is None:
             return None
-        await self._stay_current()
+        if not self._news.heed():
+            await self._stay_current()
         kept, epoch = self._domains.get(asked), self._domains.epoch
         if kept is not None:
             return kept
@@ -171,7 +172,8 @@ class Lookups:
         return found
 
     async def account_by_id(self, account_id: str) -> Account | None:
-        await self._stay_current()
+        if not self._news.heed():
+            await self._stay_current()
         kept, epoch = self._accounts.get(account_id), self._accounts.epoch
         if kept is not None:
             return kept
@@ -236,7 +238,8 @@ class Lookups:
             return await Administrators(session).by_token(token_hash, now_ms=int(self._clock.now() * 1000))
 
     async def may_send_as(self, account: Account, address: Address) -> bool:
-        await self._stay_current()
+        if not self._news.heed():
+            await self._stay_current()
         key = (account.id, address.key)
         kept, epoch = self._senders.get(key), self._senders.epoch
         if kept is not None:
