@@ -208,19 +208,16 @@ class Committer:
     def _accepted(self, plan: Plan, waiting: Sequence[Target] = ()) -> Status:
         """250, and the trace of it; `waiting`: the local targets that the queue will try."""
         sender, message_id = str(plan.envelope.sender or ""), plan.message_id
-        here = [
-            (
-                str(target.account.address),
-                target.account.organisation_id,
-                "accepted" if target in waiting else "delivered",
-            )
-            for target in plan.targets
-        ]
-        away = [(str(item.address), item.organisation_id, "accepted") for item in plan.outgoing if not item.expanded]
         now, queue_id = self._queue.now(), plan.envelope.queue_id
-        self._queue.note(
-            [TraceEntry(now, queue_id, event, sender, to, owner, message_id) for to, owner, event in (*here, *away)]
-        )
+        entries = []
+        for target in plan.targets:
+            to, event = target.account, "accepted" if target in waiting else "delivered"
+            entries.append(TraceEntry(now, queue_id, event, sender, str(to.address), to.organisation_id, message_id))
+        for item in plan.outgoing:
+            if not item.expanded:
+                to_whom, owner = str(item.address), item.organisation_id
+                entries.append(TraceEntry(now, queue_id, "accepted", sender, to_whom, owner, message_id))
+        self._queue.note(entries)
         return accepted(f"queued as {queue_id}", "accepted")
 
     async def _enter(self, plan: Plan, recipients: Sequence[NewRecipient]) -> list[list[int]] | Status:

@@ -26,7 +26,7 @@ from delivery.envelopes import envelope_of
 from delivery.evidence import Authenticator, Case, Evidence, Scanner, V, gather, trusted
 from delivery.forward import Verified
 from delivery.greylisting import Greylist
-from delivery.policy import Context, Decision, Disposition, decide, vouched
+from delivery.policy import Context, Decision, Disposition, decide, unquestioned, vouched
 from delivery.reception import TOO_LARGE, Arrived, SpooledReception
 from delivery.routing import Addresses, is_protected, judge_recipient
 from delivery.spread import LOOP, Spread, silent, spread, without_success
@@ -118,7 +118,7 @@ class Inbound(Generic[V]):
         if looped(arrived.head, self._config):
             return self._closed(envelope, LOOP)
         evidence = await self._gather(transaction, envelope, arrived)
-        decision = decide(evidence, self._context(envelope))
+        decision = unquestioned(evidence) or decide(evidence, self._context(envelope))
         if self._greylist is not None:
             decision = await self._greylist.judge(decision, evidence, envelope, transaction.peer)
         self._recognise(transaction.peer, evidence)
@@ -137,7 +137,7 @@ class Inbound(Generic[V]):
         """A recipient that has sent it on before fails; whom it comes to beside has his mail."""
         resolve = partial(spread, self._addresses, transaction.recipients, depth=self._limits.alias_depth)
         found = await resolve()
-        came_back = self._committer.came_back(head, found.outgoing)
+        came_back = self._committer.came_back(head, found.outgoing) if found.outgoing else ()
         return await resolve(ended=came_back) if came_back else found
 
     async def _gather(self, transaction: Transaction, envelope: Envelope, arrived: Arrived[V]) -> Evidence:

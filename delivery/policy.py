@@ -61,6 +61,17 @@ class Context:
 Rule = Callable[[Evidence, Context], Decision | None]
 
 
+def unquestioned(evidence: Evidence) -> Decision | None:
+    """What nearly all mail comes to: no rule below speaks of a message whose author is clear and passes DMARC, whose
+    sender takes answers, and that the scanner, where there is one, accepts. None: it has to be decided."""
+    found, scan = evidence.authentication, evidence.scan
+    if found.dmarc.result is not Result.PASS or found.null_mx or evidence.author.defects:
+        return None
+    if isinstance(scan, Unscanned):
+        return ACCEPTED_UNSCANNED if scan.reason == "disabled" else None
+    return ACCEPTED if scan.action is Action.ACCEPT else None
+
+
 def decide(evidence: Evidence, context: Context) -> Decision:
     """The first rule that speaks, softened for postmaster@ and abuse@; else the inbox. Never raises."""
     for rule in RULES:

@@ -94,8 +94,12 @@ async def spread(
         elif isinstance(found, Status):
             owner = await directory.hosted_domain(address.domain)
             lost.append((NewRecipient(address, owner.organisation_id if owner else "", dsn, local=True), found))
+        elif _itself(found, address):
+            target = Target(found.accounts[0], address, dsn)
+            if _outdoes(dsn, targets.setdefault(target.account.id, target).dsn):
+                targets[target.account.id] = target
         else:
-            asked = dsn if _itself(found, address) else with_original(dsn, address)
+            asked = with_original(dsn, address)
             if len(found.accounts) + len(found.forwards) > 1 and "SUCCESS" in dsn.notify:
                 # RFC 3461 5.2.7.3 (c): one notice for the list, none for each of its members.
                 owner = await directory.hosted_domain(address.domain)  # the list's: its members lie anywhere (P8)

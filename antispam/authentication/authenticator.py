@@ -42,7 +42,7 @@ class Authenticator:
 
     def begin(self, head: Head) -> Verification:
         """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
-        chained = any([head.all(name) for name in ARC_FIELDS])
+        chained = any(map(head.all, ARC_FIELDS))
         return Verification(head, self._limits, ArcVerification(head) if chained else None)
 
     async def authenticate(
@@ -90,7 +90,7 @@ class Authenticator:
     async def _takes_none(self, sender: Address) -> bool:
         """Whether a domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
         exchangers = (await self._resolver.mx(sender.domain)).records
-        return bool(exchangers) and not any([record.host for record in exchangers])
+        return bool(exchangers) and not any(record.host for record in exchangers)
 
     async def _sender(self, peer: Peer, sender: Address | None) -> Spf:
         """SPF of the reverse-path, of HELO for the null one."""

@@ -46,7 +46,7 @@ class DkimVerification:
         """`also`: (relaxed, length) of bodies that somebody else wants hashed on the way."""
         self._head = head
         self._weak_below = weak_below
-        fields = list(self._head.all(b"dkim-signature"))
+        fields = head.all(b"dkim-signature")
         self._fields = fields[: limits.dkim_signatures]
         self._beyond = len(fields) - len(self._fields)
         self._parsed = [_parse(field) for field in self._fields]
@@ -59,7 +59,7 @@ class DkimVerification:
         self._canons = [
             BodyCanon(relaxed=relaxed, hashes=hashes)
             for relaxed in (False, True)
-            if (hashes := [body for (kind, _), body in self._bodies.items() if kind is relaxed])
+            if self._bodies and (hashes := [body for (kind, _), body in self._bodies.items() if kind is relaxed])
         ]
         self._relaxed: dict[int, bytes] = {}
         self._finished = False

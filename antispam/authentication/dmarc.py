@@ -133,7 +133,7 @@ async def _one(domain: str, spf: Spf, dkim: Sequence[Dkim], walks: _Walks) -> Dm
         result=result,
         domain=domain,
         policy=found.policy.value,
-        disposition=wish.value if result is Result.FAIL else Policy.NONE.value,
+        disposition=wish.value if result is Result.FAIL else "none",
         organisation=found.at,
         reason=reason,
     )

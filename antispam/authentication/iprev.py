@@ -26,7 +26,8 @@ async def _check(address: str, resolver: Resolver) -> Iprev:
     client = parse_address(address)
     if client is None:
         return Iprev(Result.NONE)
-    answer = await resolver.ptr(plain_address(address))
+    plain = plain_address(address)
+    answer = await resolver.ptr(plain)
     if answer.outcome is Outcome.FAILED:
         return Iprev(Result.TEMPERROR)
     if not answer.records:
@@ -35,7 +36,8 @@ async def _check(address: str, resolver: Resolver) -> Iprev:
     for name in answer.records[:MAX_NAMES]:
         forward = await (resolver.a(name) if client.version == 4 else resolver.aaaa(name))
         doubt = doubt or forward.outcome is Outcome.FAILED
-        if any(parsed(text) == client for text in forward.records) and _is_host(name):
+        there = plain in forward.records or any(parsed(text) == client for text in forward.records)
+        if there and _is_host(name):
             return Iprev(Result.PASS, name)
     return Iprev(Result.TEMPERROR if doubt else Result.FAIL)
 

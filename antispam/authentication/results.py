@@ -14,7 +14,7 @@ from typing import Any
 import authres
 from authres.core import AuthenticationResult, AuthenticationResultProperty, AuthResError
 
-from antispam.types import Arc, Authentication, Dkim, Dmarc, Iprev, Result, Spf
+from antispam.types import Arc, Authentication, Dkim, Result
 from core.frozen import dataclass
 
 MAX_DKIM = 10
@@ -43,11 +43,15 @@ class Claims:
 
 def compose(authserv_id: str, authentication: Authentication, address: str) -> bytes:
     """The field with its CRLF, one result a line. `authserv_id` is our hostname, `address` the peer's."""
-    lines = [_spf(item) for item in (authentication.spf, authentication.helo) if item is not None]
-    lines += [_dkim(item) for item in authentication.dkim[:MAX_DKIM]] or [_UNSIGNED]
+    spf, helo, dmarc, iprev = authentication.spf, authentication.helo, authentication.dmarc, authentication.iprev
+    lines = [_spf(spf.result, spf.identity, spf.domain, spf.reason)]
+    if helo is not None:
+        lines.append(_spf(helo.result, helo.identity, helo.domain, helo.reason))
+    lines += [_dkim(item) for item in authentication.dkim[:MAX_DKIM]] if authentication.dkim else [_UNSIGNED]
     if authentication.arc.result is not Result.NONE:
         lines.append(_arc(authentication.arc, address))
-    lines += [_dmarc(authentication.dmarc), _iprev(authentication.iprev, address)]
+    lines.append(_dmarc(dmarc.result, dmarc.domain, dmarc.policy, dmarc.disposition, dmarc.reason))
+    lines.append(_iprev(iprev.result, iprev.hostname, address))
     return _field(authserv_id, lines)
 
 
@@ -84,11 +88,12 @@ def _head(authserv_id: str) -> str:
     return f"{header.HEADER_FIELD_NAME}: {header.authserv_id}"
 
 
-# What is said of a host or a domain is said of many messages; of a signature it is said once.
+# What is said of a host or a domain is said of many messages; of a signature it is said once. Remembered by the words,
+# because the values that hold them are made for each message.
 @lru_cache(maxsize=KEPT)
-def _spf(spf: Spf) -> str:
-    name = "helo" if spf.identity == "helo" else "mailfrom"
-    return _result("spf", spf.result, spf.reason, (("smtp", name, spf.domain),))
+def _spf(result: Result, identity: str, domain: str, reason: str) -> str:
+    name = "helo" if identity == "helo" else "mailfrom"
+    return _result("spf", result, reason, (("smtp", name, domain),))
 
 
 def _dkim(dkim: Dkim) -> str:
@@ -104,11 +109,11 @@ def _dkim(dkim: Dkim) -> str:
 
 
 @lru_cache(maxsize=KEPT)
-def _dmarc(dmarc: Dmarc) -> str:
-    policy = dmarc.policy if dmarc.policy in _DMARC_POLICIES else "none"
-    disposition = dmarc.disposition if dmarc.disposition in _DMARC_POLICIES else "none"
-    comment = f"p={policy} dis={disposition}" if dmarc.policy else ""
-    return _result("dmarc", dmarc.result, dmarc.reason, (("header", "from", dmarc.domain),), comment)
+def _dmarc(result: Result, domain: str, asked: str, disposition: str, reason: str) -> str:
+    policy = asked if asked in _DMARC_POLICIES else "none"
+    disposition = disposition if disposition in _DMARC_POLICIES else "none"
+    comment = f"p={policy} dis={disposition}" if asked else ""
+    return _result("dmarc", result, reason, (("header", "from", domain),), comment)
 
 
 def _arc(arc: Arc, address: str) -> str:
@@ -119,8 +124,8 @@ def _arc(arc: Arc, address: str) -> str:
 
 
 @lru_cache(maxsize=KEPT)
-def _iprev(iprev: Iprev, address: str) -> str:
-    return _result("iprev", iprev.result, "", (("policy", "iprev", address),), _token(iprev.hostname))
+def _iprev(result: Result, hostname: str, address: str) -> str:
+    return _result("iprev", result, "", (("policy", "iprev", address),), _token(hostname))
 
 
 def _result(

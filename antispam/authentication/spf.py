@@ -79,12 +79,15 @@ async def check_host(
     identity: Identity, domain: str, resolver: Resolver, *, timeout: float = 20.0, explain: bool = False
 ) -> SpfOutcome:
     """`check_host(<ip>, <domain>, <sender>)` of RFC 7208 4.1. `domain` may be hostile; `timeout` in seconds."""
-    identity = _plain(identity)
     if not _checkable(domain):
         return SpfOutcome(Result.NONE, "no-domain")
-    state = _State(resolver, identity)
+    state = _State(resolver, identity if isinstance(identity.address, IPv4Address) else _plain(identity))
+    domain = domain.removesuffix(".")
     try:
-        return await within(timeout, _outcome(state, domain.removesuffix("."), explain=explain))
+        if explain:
+            return await within(timeout, _explained(state, domain))
+        result, _, _ = await within(timeout, _check(state, domain))
+        return _outcome(result)
     except TimeoutError:
         return SpfOutcome(Result.TEMPERROR, "timeout")
     except _TempError:
@@ -95,13 +98,15 @@ async def check_host(
         return SpfOutcome(Result.PERMERROR, "malformed-record")
 
 
-async def _outcome(state: _State, domain: str, *, explain: bool) -> SpfOutcome:
+async def _explained(state: _State, domain: str) -> SpfOutcome:
     result, record, where = await _check(state, domain)
-    explanation = await _explain(state, record, where) if explain and result is Result.FAIL else ""
-    return SpfOutcome(result, _REASONS.get(result, result.value), explanation)
+    explanation = await _explain(state, record, where) if result is Result.FAIL else ""
+    return replace(_outcome(result), explanation=explanation)
 
 
-_REASONS = {Result.NONE: "no-record", Result.NEUTRAL: "neutral"}
+@lru_cache(maxsize=len(Result))
+def _outcome(result: Result) -> SpfOutcome:
+    return SpfOutcome(result, "no-record" if result is Result.NONE else result.value)
 
 
 def _plain(identity: Identity) -> Identity:
@@ -128,7 +133,12 @@ async def _check(state: _State, domain: str) -> tuple[Result, Record | None, str
     if record is None:
         return Result.NONE, None, domain
     for mechanism in record.mechanisms:
-        if await _matches(state, mechanism, domain):
+        network = mechanism.network
+        if network is not None:
+            met = state.identity.address in network
+        else:
+            met = await _MATCHERS[mechanism.kind](state, mechanism, domain)
+        if met:
             return mechanism.result, record, domain
     if record.redirect is None:
         return Result.NEUTRAL, record, domain
@@ -149,12 +159,6 @@ async def _fetch(state: _State, domain: str) -> Record | None:
     if len(found) > 1:
         raise _PermError("several-records")
     return parse_record(found[0]) if found else None
-
-
-async def _matches(state: _State, mechanism: Mechanism, domain: str) -> bool:
-    if mechanism.network is not None:
-        return state.identity.address in mechanism.network
-    return await _MATCHERS[mechanism.kind](state, mechanism, domain)
 
 
 async def _all(_state: _State, _mechanism: Mechanism, _domain: str) -> bool:

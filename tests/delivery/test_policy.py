@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -10,7 +11,7 @@ from antispam.authentication.dmarc import evaluate
 from antispam.types import Action, Arc, Authentication, Dkim, Result, Spf, Unscanned, Verdict
 from core.address import parse
 from delivery.evidence import BUG, Evidence, unknown_authentication
-from delivery.policy import RULES, Context, Disposition, decide
+from delivery.policy import RULES, Context, Disposition, decide, unquestioned
 from message.address_list import From, FromDefect
 from tests.fakes.delivery_world import vouched
 from tests.fakes.resolver import FakeResolver
@@ -137,6 +138,25 @@ def test_f160_the_operator_may_choose_to_accept_unscanned_mail_and_it_is_named()
 def test_the_scanners_own_words_reach_the_sender() -> None:
     decision = decide(evidence(scan=scanned(Action.REJECT, "Gtube pattern")), Context())
     assert str(decision.status) == "554 5.7.1 Gtube pattern"
+
+
+def test_of_what_need_not_be_decided_no_rule_speaks() -> None:
+    """Whatever was found out, and whoever it is for: what passes at one look is what all rules let pass."""
+    scans: list[Verdict | Unscanned] = [HAM, AWAY, Unscanned("disabled"), *(scanned(action) for action in Action)]
+    clear = [frozenset[FromDefect](), *(defect(kind) for kind in FromDefect)]
+    contexts = [Context(p, a) for p, a in product((False, True), repeat=2)]
+    passed = set()
+    for spf, dmarc, policy, null_mx, scan, defects in product(
+        (P, F, T), Result, ("", "none", "reject"), (False, True), scans, clear
+    ):
+        disposition = "reject" if dmarc is F and policy == "reject" else "none"
+        found = replace(vouched(spf=spf, dmarc=dmarc, policy=policy, disposition=disposition), null_mx=null_mx)
+        given = evidence(found, scan, defects)
+        decision = unquestioned(given)
+        if decision is not None:
+            assert all(decide(given, context) is decision for context in contexts), given
+            passed.add((decision.reason, spf))
+    assert passed == set(product(("accepted", "accepted-unscanned"), (P, F, T)))
 
 
 def test_every_rule_is_in_the_table_once() -> None:
