@@ -7,27 +7,21 @@ Secrets travel as `Secret`, which prints as stars everywhere.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import sys
-import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from functools import lru_cache
-from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]  # see _ENCODER
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
 
-MAX_FIELD = 1024
+from core.log_line import MAX_FIELD as MAX_FIELD
+from core.log_line import SILENT, encoded, moment, ordinary
+
 _CONTEXT: ContextVar[Mapping[str, object]] = ContextVar("beffroi_log", default=MappingProxyType({}))
-_SILENT = "_silent"  # in the context: see `silence`
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-# json.JSONEncoder makes itself one of these for each line, which costs a fifth of the line. Default, escapes and
-# separators are those of json.dumps(line, default=str); circles are not looked for.
-_ENCODER = c_make_encoder(None, str, encode_basestring_ascii, None, ": ", ", ", False, False, True)
-_UNCOUNTED = contextlib.suppress(Exception)  # a figure that cannot be counted stops neither the line nor the mail
 
 
 class Secret:
@@ -63,8 +57,24 @@ class Log(Protocol):
 
 def get(name: str) -> Log:
     """The logger of one module; `name` becomes the field `source`."""
-    logger: Log = structlog.get_logger(source=name)
-    return logger
+    logger: Any = _Logger(name)
+    made: Log = logger
+    return made
+
+
+class _Logger:
+    """structlog's, which is looked for whenever something is said until `configure` was called, and then no more."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        bound = structlog.get_logger(source=self._source).bind()
+        method = getattr(bound, name)
+        if isinstance(bound, _Bound):
+            method = bound.kept(name, self._source)
+            setattr(self, name, method)
+        return method
 
 
 class _Fields:
@@ -90,19 +100,21 @@ def context(**fields: object) -> contextlib.AbstractContextManager[None]:
 
 def silence() -> contextlib.AbstractContextManager[None]:
     """What is said inside, in this task and the tasks it starts, concerns nobody unless it is a warning or worse."""
-    return context(**{_SILENT: True})
+    return context(**{SILENT: True})
 
 
 Observer = Callable[[MutableMapping[str, Any]], None]
+Step = Callable[[object, str, MutableMapping[str, Any]], str]
 
 
 def configure(level: str = "info", *, stream: Any = None, observer: Observer | None = None) -> None:
     """Once per process, before anything is logged. A closed or full stream never stops the mail (fault 169).
     `observer` sees each event that is logged (the metrics do)."""
+    line, lines = _line(observer), _Stream(stream or sys.stdout)
     structlog.configure(
-        processors=[_line(observer)],
-        wrapper_class=_bound(_LEVELS[level]),
-        logger_factory=lambda *_: _Stream(stream or sys.stdout),
+        processors=[line],
+        wrapper_class=_bound(_LEVELS[level], line, observer),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
@@ -112,19 +124,51 @@ def configure(level: str = "info", *, stream: Any = None, observer: Observer | N
     logging.getLogger("mail.debug").setLevel(logging.CRITICAL)
 
 
-def _bound(least: int) -> type[structlog.BoundLoggerBase]:
+class _Bound(structlog.BoundLoggerBase):
     """structlog's logger with methods of its own, as its wrapper_class may have: structlog's hand the fields through
-    four calls, which copy them each time. What is below `least` ends where it is called."""
-    methods = {name: _method(name) if level >= least else _unheard for name, level in _LEVELS.items()}
-    return type("_Bound", (structlog.BoundLoggerBase,), {**methods, "exception": _exception})
+    four calls, which copy them each time."""
+
+    error: Callable[..., None]
+    kept: Callable[[str, str], Callable[..., None]]
+
+    def exception(self, event: str, **fields: object) -> None:
+        self.error(event, **{"exc_info": True, **fields})
 
 
-def _method(name: str) -> Callable[..., None]:
+def _bound(least: int, line: Step, observer: Observer | None) -> type[_Bound]:
+    """What is below `least` ends where it is called."""
+    heard = {name: _method(name) if level >= least else _unheard for name, level in _LEVELS.items()}
+
+    def kept(self: Any, name: str, source: str) -> Callable[..., None]:
+        """The method of a logger that is nothing but its source."""
+        method: Callable[..., None] = getattr(self, name)
+        return _saying(self, name, source, line, observer) if _LEVELS.get(name, 0) >= least else method
+
+    return type("_Bound", (_Bound,), {**heard, "kept": kept})
+
+
+def _saying(bound: Any, level: str, source: str, line: Step, observer: Observer | None) -> Callable[..., None]:
+    """Says ordinary events at once, as long as their lines are ours to make (tests come between)."""
+    steps, ours = bound._processors, [line]
+    thoroughly, write = getattr(bound, level), bound._logger.msg
+
+    def say(event: str, **fields: object) -> None:
+        if steps == ours and (said := ordinary(level, source, event, fields, _CONTEXT.get())):
+            fields["event"] = event
+            _observed(observer, fields)
+            write(said)
+        else:
+            thoroughly(event, **fields)
+
+    return say
+
+
+def _method(level: str) -> Callable[..., None]:
     def method(self: Any, event: str, **fields: object) -> None:
         told: Any = {**self._context, **fields, "event": event}
         try:
-            for processor in self._processors:
-                told = processor(self._logger, name, told)
+            for step in self._processors:
+                told = step(self._logger, level, told)
         except structlog.DropEvent:
             return
         self._logger.msg(told)
@@ -132,74 +176,34 @@ def _method(name: str) -> Callable[..., None]:
     return method
 
 
-def _exception(self: Log, event: str, **fields: object) -> None:
-    self.error(event, **{"exc_info": True, **fields})
-
-
 def _unheard(_self: object, _event: str, **_fields: object) -> None:
     """An event of a level that nobody wants."""
 
 
-def _line(observer: Observer | None) -> Callable[..., str]:
-    """An event as its line, in one step instead of structlog's five: several are logged for each message, and the steps
-    were measured to cost it more than the lines."""
+def _line(observer: Observer | None) -> Step:
+    """An event as its line, in one step instead of structlog's five."""
 
-    def processor(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+    def step(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, method, event)
         for key, value in _CONTEXT.get().items():
             event.setdefault(key, value)
-        if event.pop(_SILENT, False) and method in ("debug", "info"):
+        if event.pop(SILENT, False) and method in ("debug", "info"):
             raise structlog.DropEvent
         event["level"] = method
-        event["timestamp"] = _moment(time.time_ns())
-        if observer is not None:
-            with _UNCOUNTED:
-                observer(event)
-        line = _json(event)
-        return line if len(line) <= MAX_FIELD else _shortened(event)
+        event["timestamp"] = moment()
+        _observed(observer, event)
+        return encoded(event)
 
-    return processor
+    return step
 
 
-def _moment(nanoseconds: int) -> str:
-    """RFC 3339, to the microsecond."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{_second(seconds)}.{rest // 1000:06}Z"
-
-
-@lru_cache(maxsize=1)  # under load many lines are of one second
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _json(value: object) -> str:
-    return "".join(_ENCODER(value, 0))
-
-
-def _shortened(event: Mapping[str, Any]) -> str:
-    return _json({key: _cut(key, value) for key, value in event.items()})
-
-
-def _cut(key: str, value: Any) -> Any:
-    """Looked at in long lines only: no field is longer than its line. Of a list as much as fits stays one."""
-    if isinstance(value, int | float | None) or key == "exception":
-        return value
-    if isinstance(value, str):
-        return value[:MAX_FIELD] + "…" if len(value) > MAX_FIELD else value
-    text = _json(value)
-    if len(text) <= MAX_FIELD:
-        return value
-    if not isinstance(value, list | tuple):
-        return text[:MAX_FIELD] + "…"
-    kept: list[Any] = []
-    room = MAX_FIELD
-    for item in value:
-        room -= len(_json(item)) + 2
-        if room < 0:
-            break
-        kept.append(item)
-    return [*kept, "…"]
+def _observed(observer: Observer | None, event: MutableMapping[str, Any]) -> None:
+    if observer is not None:
+        try:
+            observer(event)
+        except Exception:  # a figure that cannot be counted stops neither the line nor the mail
+            return
 
 
 class _Libraries(logging.Handler):
@@ -223,10 +227,22 @@ class _Stream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        self._file = raw if isinstance(raw, io.FileIO) else None
 
     def msg(self, line: str) -> None:
+        """Nothing of ours waits in the stream's layers, so they are needed from the first trouble on only: what a full
+        disk took a part of is theirs to go on with."""
+        rest = f"{line}\n"
+        if self._file is not None:
+            try:
+                if not (rest := rest[self._file.write(rest.encode()) or 0 :]):
+                    return
+            except (OSError, ValueError):  # the other way says so again
+                pass
+            self._file = None
         try:
-            self._stream.write(line + "\n")
+            self._stream.write(rest)
             self._stream.flush()
         except (OSError, ValueError):
             return
