@@ -32,6 +32,9 @@ _TABLE: dict[str, str] = {
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What these decode to never holds one: looking for it would take longer than decoding.
 _SOUND = frozenset({"utf-8", *_ISO.values(), *_WINDOWS.values()})
+# How octets are read from the first block on that is not what the name says (None: no known name). UTF-16 and UTF-32
+# without a byte order mark are little-endian, as browsers have it and `bytes.decode` on the machines we run on.
+_OTHERWISE = {None: _FALLBACK, "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 # C0 and C1 controls, line and paragraph separators: they move a terminal or break a line (promise P9).
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Overrides that make shown text lie about its order (security.md row 69).
@@ -57,25 +60,29 @@ def guess(data: bytes) -> str:
 class Decoder:
     """The same block by block; what the blocks split stays whole. A guess is made once, on the first odd block."""
 
-    __slots__ = ("_decoder", "_guessing", "_sound")
+    __slots__ = ("_decoder", "_otherwise", "_sound")
 
     def __init__(self, name: str = "") -> None:
         codec = _TABLE.get(_normal(name))
-        self._guessing = codec is None
+        self._otherwise = _OTHERWISE.get(codec)
         self._sound = codec is None or codec in _SOUND
         self._decoder = codecs.getincrementaldecoder(codec or "utf-8")("strict" if codec is None else "replace")
 
     def feed(self, block: bytes, *, final: bool = False) -> str:
-        if self._guessing:
-            before = self._decoder.getstate()
-            try:
-                return self._decoder.decode(block, final)
-            except UnicodeDecodeError:
-                self._guessing = False
-                self._decoder = codecs.getincrementaldecoder(_FALLBACK)("replace")
-                block = before[0] + block
-        text = self._decoder.decode(block, final)
+        if self._otherwise is not None:
+            text = self._tried(block, self._otherwise, final)
+        else:
+            text = self._decoder.decode(block, final)
         return text if self._sound else _SURROGATE.sub("\ufffd", text)
+
+    def _tried(self, block: bytes, otherwise: str, final: bool) -> str:
+        held, _ = self._decoder.getstate()
+        try:
+            return self._decoder.decode(block, final)
+        except UnicodeError:  # without a byte order mark it is not UnicodeDecodeError
+            self._otherwise = None
+            self._decoder = codecs.getincrementaldecoder(otherwise)("replace")
+            return self._decoder.decode(held + block, final)
 
 
 def shown(text: str) -> str:

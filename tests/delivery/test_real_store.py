@@ -52,6 +52,12 @@ async def messages(world: World, address: str, folder: str = "INBOX") -> list[by
     return found
 
 
+async def test_a_text_that_is_not_what_its_charset_says_is_delivered_all_the_same(real: World) -> None:
+    mail = MAIL.replace(b"\r\n\r\n", b"\r\nContent-Type: text/plain; charset=utf-16\r\n\r\n")
+    assert (await real.send(real.inbound(), mail, "maire@ville.test")).ok
+    assert len(await messages(real, "maire@ville.test")) == 1
+
+
 async def test_one_message_to_three_mailboxes_of_two_communes(real: World) -> None:
     status = await real.send(real.inbound(), MAIL, "maire@ville.test", "agent@ville.test", "voisin@bourg.test")
     assert status.ok

@@ -58,6 +58,26 @@ def test_characters_that_blocks_split_stay_whole(text: str, size: int, name: str
     assert "".join([*pieces, reader.feed(b"", final=True)]) == charset.decode(data, name)
 
 
+# What charsets begin, shift and end with, and what no text of them holds.
+_ODD_OCTETS = st.lists(
+    st.sampled_from([bytes((n,)) for n in b"\x00\x0e\x1b$()+-@AB\\~{}\xd8\xdc\xe9\xfe\xff"]), max_size=24
+)
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-16be", "utf-32", "utf-7", "gbk", "hz-gb-2312", "iso-2022-jp", "sjis"])
+@given(_ODD_OCTETS, st.integers(1, 7))
+def test_octets_that_are_no_text_of_their_charset_are_replaced_in_any_blocks(
+    name: str, octets: list[bytes], size: int
+) -> None:
+    data, reader = b"".join(octets), charset.Decoder(name)
+    pieces = [reader.feed(data[at : at + size]) for at in range(0, len(data), size)]
+    assert "".join([*pieces, reader.feed(b"", final=True)]) == charset.decode(data, name)
+
+
+def test_a_text_without_a_byte_order_mark_is_little_endian() -> None:
+    assert [charset.Decoder(name).feed("né".encode(f"{name}-le")) for name in ("utf-16", "utf-32")] == ["né", "né"]
+
+
 def test_a_guess_that_fails_late_keeps_what_was_held() -> None:
     reader = charset.Decoder()
     assert [reader.feed("é".encode()), reader.feed(b"a\xc3"), reader.feed(b"(", final=True)] == ["é", "a", "Ã("]
