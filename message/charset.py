@@ -50,6 +50,12 @@ def decode(data: bytes, name: str = "") -> str:
     return text if codec in _SOUND else _SURROGATE.sub("\ufffd", text)
 
 
+def keeps_ascii(name: bytes) -> bool:
+    """Whether octets of ASCII are its characters wherever they stand, in a known character set or a guessed one."""
+    codec = _TABLE.get(_normal(name.decode("ascii", "replace")))
+    return codec is None or codec in _SOUND
+
+
 def guess(data: bytes) -> str:
     try:
         return data.decode("utf-8")

@@ -28,11 +28,10 @@ class Content(Protocol):
 class BytesContent:
     """A message that fits in memory."""
 
-    __slots__ = ("_data", "_head")
+    __slots__ = ("_data",)
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._head = data[: head_length(data)]
 
     @property
     def size(self) -> int:
@@ -40,7 +39,7 @@ class BytesContent:
 
     @property
     def head(self) -> bytes:
-        return self._head
+        return self._data[: head_length(self._data)]
 
     def read(self, start: int, stop: int) -> bytes:
         return self._data[start:stop]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 
 from core.frozen import dataclass
@@ -19,6 +19,11 @@ _DATE = re.compile(
     r"(?:[a-z]{2,9}\.?\s*,?\s*)?(\d{1,2})[\s-]+([a-z]{3})[a-z]*[\s-]+(\d{2,4})\s*,?\s+"
     r"(\d{1,2})\s*:\s*(\d{1,2})(?:\s*:\s*(\d{1,2}))?(?:[.,]\d{1,9})?\s*(?:([+-])(\d{2}):?(\d{2})|([a-z]{1,5})\b)?",
     re.IGNORECASE,
+)
+# A date as nearly all are, where a test finds `_DATE` to say the same: RFC 5322 3.3 with one blank where more may be.
+_USUAL = re.compile(
+    r"(?:[A-Z][a-z]{2}, )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) (?:([+-])(\d\d)(\d\d)|(GMT))"
+    r"(?: \([A-Z]{1,5}\))?"
 )
 _EPOCH = date(1970, 1, 1).toordinal()
 _MAX_LENGTH = 200
@@ -40,21 +45,23 @@ def parse(value: bytes | None) -> Date | None:
     """The date of an unfolded Date field; None when absent, malformed or absurd."""
     if not value:
         return None
-    match = _DATE.match(_plain(value[:_MAX_LENGTH]))
+    value = value[:_MAX_LENGTH]
+    match = _USUAL.fullmatch(value.decode("ascii", "replace")) or _DATE.match(_plain(value))
     if match is None:
         return None
     day, month, year, hour, minute, second = _numbers(match)
     zone = _zone(match)
-    if zone is None or month is None or second > 60 or not _FIRST_YEAR <= year <= _LAST_YEAR:
+    # RFC 5322 3.3 allows 60 for a leap second; Unix time has none.
+    if zone is None or month is None or hour > 23 or minute > 59 or second > 60:
+        return None
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
         return None
     try:
-        # RFC 5322 3.3 allows 60 for a leap second; Unix time has none.
-        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+        local = date(year, month, day)
     except ValueError:
         return None
-    local = moment.date()
-    seconds = (local.toordinal() - _EPOCH) * 86400 + hour * 3600 + minute * 60 + min(second, 59)
-    return Date(seconds - zone * 60, local, zone)
+    days = local.toordinal() - _EPOCH
+    return Date(days * 86400 + hour * 3600 + (minute - zone) * 60 + min(second, 59), local, zone)
 
 
 def _plain(value: bytes) -> str:

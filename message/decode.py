@@ -25,11 +25,13 @@ def words(value: bytes) -> str:
     """
     if (
         value.isascii()
-        and b" " not in value
         and len(value) < _LONGEST
         and (text := value.decode("ascii")).isprintable()
+        and "=?" not in text
+        and "  " not in text
+        and text == text.strip()
     ):
-        return text if "=?" not in text else charset.shown(_decoded(text))  # an address, mostly
+        return text  # mostly
     return charset.shown(unfolded(value))
 
 

@@ -77,7 +77,7 @@ def gather(content: Content, limits: Limits = LIMITS) -> Facts:
         bodystructure=wire,
         body=plain,
         parts=scanned.pack(),
-        headers=b"".join([raw for name, raw, _, _ in head.fields if name in KEPT_FIELDS]),
+        headers=b"".join([field.raw for field in head.fields if field.name in KEPT_FIELDS]),
         preview=text.preview(content, scanned),
         sent_date=None if date is None else date.seconds,
         message_id=_message_id(head),
@@ -94,13 +94,16 @@ def _ids(value: bytes | None) -> list[str]:
 def _message_id(head: Head) -> str:
     """The id; one without brackets, which some senders write, is taken when it is a single word."""
     value = head.value(b"message-id") or b""
-    if ids := _ids(value):
-        return ids[0]
+    if found := _ID.search(value):
+        return found[1].decode("utf-8", "replace")
     bare = value.strip(b"<>")
     return bare.decode("utf-8", "replace") if _BARE_ID.fullmatch(bare) else ""
 
 
 def _references(head: Head) -> tuple[str, ...]:
     """In-Reply-To, then References; of very many the first and the latest, which is where threads meet."""
-    ids = list(dict.fromkeys(_ids(head.value(b"in-reply-to")) + _ids(head.value(b"references"))))
+    reply, references = head.value(b"in-reply-to"), head.value(b"references")
+    if reply is None and references is None:
+        return ()
+    ids = list(dict.fromkeys(_ids(reply) + _ids(references)))
     return tuple(ids if len(ids) <= _MAX_REFERENCES else ids[:2] + ids[2 - _MAX_REFERENCES :])

@@ -42,9 +42,9 @@ class Defect(Flag):
 
 # RFC 5322 2.2: ftext = %d33-57 / %d59-126
 _NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
-# A field as nearly all are: name, colon, lines that go on after white space. Only where no CR stands alone. Looked for
-# at the beginning of lines alone, so that a long line that is no field is not tried octet by octet.
-_SOUND = re.compile(rb"^(([!-9;-~]++):[^\r]*+(?:\r\n[ \t][^\r]*+)*\r\n)(?![ \t])", re.MULTILINE)
+# A field as nearly all are: name, colon, lines that go on after white space; only a lone LF may be in it. Looked for at
+# the beginning of lines alone, and not behind a lone LF, so that no octet is tried twice as a part of a value.
+_SOUND = re.compile(rb"^(?<![^\r]\n)(([!-9;-~]++):[^\r]*+(?:\r\n[ \t][^\r]*+)*\r\n)(?![ \t])", re.MULTILINE)
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
@@ -97,8 +97,16 @@ class Head:
         """By name: a message's fields are asked for forty times."""
         named: dict[bytes, list[Field]] = {}
         for field in self.fields:
-            named.setdefault(field.name, []).append(field)
+            name = field.name
+            if name in named:
+                named[name].append(field)
+            else:
+                named[name] = [field]
         return named
+
+    def lacks(self, names: frozenset[bytes]) -> bool:
+        """Whether it has no field of these names."""
+        return names.isdisjoint(self._named)
 
     def all(self, name: bytes) -> Sequence[Field]:
         """The fields of this name (lower case), in their order."""
@@ -147,9 +155,10 @@ def split(data: bytes, limits: Limits = LIMITS) -> Head:
     Linear, and never more than `limits.header_block` octets or `limits.header_fields` fields are looked at.
     """
     end, blank = _block_end(data)
-    lone = _has_lone(data, end)
-    if not lone and end <= limits.header_block and (every := _all_sound(data, end, limits)) is not None:
+    block = data[:end]
+    if end <= limits.header_block and (every := _all_sound(block, limits)) is not None:
         return Head(every, data[end : end + blank])
+    lone = _has_lone(block)
     bound, most = min(end, limits.header_block), limits.header_field
     fields: list[Field] = []
     defects = Defect.NONE
@@ -187,17 +196,19 @@ def _block_end(data: bytes) -> tuple[int, int]:
     return (len(data), 0) if end < 0 else (end + 2, 2)
 
 
-def _has_lone(data: bytes, end: int) -> bool:
-    """Whether any CR, LF or NUL before `end` stands alone; mostly none does, and no field need be searched for one."""
-    return has_bare(data[:end]) or data.find(b"\0", 0, end) >= 0
+def _has_lone(block: bytes) -> bool:
+    """Whether any CR, LF or NUL stands alone; mostly none does, and no field need be searched for one."""
+    return has_bare(block) or b"\0" in block
 
 
-def _all_sound(data: bytes, end: int, limits: Limits) -> tuple[Field, ...] | None:
+def _all_sound(block: bytes, limits: Limits) -> tuple[Field, ...] | None:
     """All fields at once, when there is nothing but sound ones and none is over a bound; what they leave out shows in
-    their lengths."""
-    found = _SOUND.findall(data, 0, end)
+    their lengths. An LF stands alone in them when there are more than CRs."""
+    found = _SOUND.findall(block)
     sizes = [len(raw) for raw, _ in found]
-    if sum(sizes) != end or len(found) > limits.header_fields or (found and max(sizes) > limits.header_field):
+    if sum(sizes) != len(block) or len(found) > limits.header_fields or (found and max(sizes) > limits.header_field):
+        return None
+    if len(block.replace(b"\n", b"")) != len(block.replace(b"\r", b"")) or b"\0" in block:
         return None
     made, none = tuple.__new__, Defect.NONE  # `Field` without its own constructor: a third of the time
     return tuple([made(Field, (name.lower(), raw, len(name) + 1, none)) for raw, name in found])

@@ -11,6 +11,10 @@ from message.parameters import Pairs
 from message.transfer import NAMES, Encoding, encoding
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]+")
+_FIELDS = frozenset(
+    (b"content-type", b"content-transfer-encoding", b"content-id", b"content-description", b"content-md5",
+     b"content-disposition", b"content-language", b"content-location")
+)  # fmt: skip
 _LANGUAGES = 50  # language tags kept of one field
 _LONGEST = 4096  # octets kept of one value: more serves nobody and would swell the index
 
@@ -53,7 +57,9 @@ OPAQUE = Media(b"application", b"octet-stream")
 
 def read(head: Head, most: int, default: Media = PLAIN) -> Media:
     """The media of one header block, `most` parameters of a field; the first field of each name counts. A Content-Type
-    that does not parse is the default of RFC 2045 5.2, text/plain."""
+    that does not parse is the default of RFC 2045 5.2, text/plain. `default` knows its type and nothing else."""
+    if head.lacks(_FIELDS):
+        return default
     kind, subtype, pairs = _content_type(head.value(b"content-type"), most, default)
     return Media(
         kind,

@@ -14,9 +14,10 @@ from functools import lru_cache
 from core.config import Limits
 from core.frozen import dataclass
 from message import media, summary
-from message.content import Content
+from message.content import BLOCK, Content, head_length
 from message.delimiter import Finder
 from message.header import LIMITS, Head, split
+from message.lines import count_line_ends
 from message.media import Media
 from message.parts import Part, PartKind, Tree
 from message.transfer import Encoding
@@ -41,7 +42,20 @@ class Structure(Tree):
 def scan(content: Content, limits: Limits = LIMITS, head: Head | None = None) -> Structure:
     """The structure of a message. Reads it in blocks; on the event loop use a thread for anything long. `head`: of the
     message, split already and read to its end (no BLOCK_TOO_LONG)."""
-    return _Scanner(content, limits, head).run()
+    if head is None:
+        return _Scanner(content, limits).run()
+    about = media.read(head, limits.mime_parameters)
+    if _kind(about) is PartKind.LEAF and content.size <= BLOCK:
+        return _single(content, about)
+    return _Scanner(content, limits, (head, about)).run()
+
+
+def _single(content: Content, about: Media) -> Structure:
+    """A message that is one part: there is nothing in it to look for."""
+    data = content.read(0, content.size)
+    body = head_length(data)
+    lines = count_line_ends(data[body:]) if about.type == b"text" else 0
+    return Structure(Part(0, PartKind.LEAF, about.encoding, 0, body, content.size), (about,), (lines,), {})
 
 
 def opaque(content: Content, limits: Limits = LIMITS) -> Structure:
@@ -74,7 +88,7 @@ class _Open:
 
 
 class _Scanner:
-    def __init__(self, content: Content, limits: Limits, outermost: Head | None = None) -> None:
+    def __init__(self, content: Content, limits: Limits, outermost: tuple[Head, Media] | None = None) -> None:
         self._window = Window(content)
         self._outermost = outermost
         self._limits = limits
@@ -179,7 +193,7 @@ class _Scanner:
         """The header fields and what they say, or None when the budget for those of inner parts is spent."""
         limits = self._limits
         if start == 0 and self._outermost is not None:
-            return self._outermost, media.read(self._outermost, limits.mime_parameters, default)
+            return self._outermost
         size = min(end - start, limits.header_block)
         if start > 0:
             self._budget -= size

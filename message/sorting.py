@@ -169,7 +169,8 @@ def _shown(entry: Entry | None) -> str:
 
 def _parents(head: Head) -> list[int]:
     """RFC 5256 3 (REFERENCES): References, or the first valid id of In-Reply-To when it has none."""
-    ids = _ids(head.values(b"references")) or _ids(head.values(b"in-reply-to"))[:1]
+    references = head.values(b"references")
+    ids = _ids(references) or _ids(head.values(b"in-reply-to"))[:1]
     return ids if len(ids) <= MAX_PARENTS else ids[:2] + ids[2 - MAX_PARENTS :]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from message.media import Media
+from message.media import PLAIN, Media
 from message.mime import Structure
 from message.parameters import Pairs
 from message.parts import Part, PartKind
@@ -70,24 +70,29 @@ def _forms(structure: Structure, part: Part) -> tuple[bytes, bytes]:
     about = structure.media[part.index]
     if part.kind is PartKind.MULTIPART:
         return _multipart(structure, part, about)
-    common = b"%b %b %b %b %b %b %d" % (
+    words, extension = _PLAIN if about is PLAIN else _about(about)
+    common = b"%b %d" % (words, part.octets)
+    if part.kind is PartKind.MESSAGE:
+        inside, lines = part.children[0], structure.lines[part.index]
+        common += b" " + structure.envelopes[inside.index]
+        full, plain = _forms(structure, inside)
+        return b"(%b %b %d %b)" % (common, full, lines, extension), b"(%b %b %d)" % (common, plain, lines)
+    if about.type == b"text":
+        common += b" %d" % structure.lines[part.index]
+    return b"(%b %b)" % (common, extension), b"(%b)" % common
+
+
+def _about(about: Media) -> tuple[bytes, bytes]:
+    """The words of a part that is no multipart, and its extension data."""
+    words = b"%b %b %b %b %b %b" % (
         string(about.type),
         string(about.subtype),
         _parameters(_with_charset(about)),
         nstring(about.id),
         nstring(about.description),
         string(about.encoding_token or b"7bit"),
-        part.octets,
     )
-    extension = nstring(about.md5), _extension(about)
-    if part.kind is PartKind.MESSAGE:
-        inside, lines = part.children[0], structure.lines[part.index]
-        common += b" " + structure.envelopes[inside.index]
-        full, plain = _forms(structure, inside)
-        return b"(%b %b %d %b %b)" % (common, full, lines, *extension), b"(%b %b %d)" % (common, plain, lines)
-    if about.type == b"text":
-        common += b" %d" % structure.lines[part.index]
-    return b"(%b %b %b)" % (common, *extension), b"(%b)" % common
+    return words, b"%b %b" % (nstring(about.md5), _extension(about))
 
 
 def _multipart(structure: Structure, part: Part, about: Media) -> tuple[bytes, bytes]:
@@ -119,3 +124,6 @@ def _parameters(pairs: Pairs) -> bytes:
     if not pairs:
         return b"NIL"
     return b"(%b)" % b" ".join([string(name) + b" " + string(value) for name, value in pairs])
+
+
+_PLAIN = _about(PLAIN)  # what most programs send

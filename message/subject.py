@@ -26,7 +26,9 @@ class Subject:
 
 def parse(text: str) -> Subject:
     """From a Subject as `decode.words` shows it, blanks folded: stripped as RFC 5256 2.1 says, step by step."""
-    text, reply = text[:_LONGEST], False
+    text, reply = text[:_LONGEST].strip(), False
+    if text[:1] not in "[RrFf" and text[-1] != ")":  # mostly nothing has to be taken off; "" is in any string
+        return Subject(text, False)
     while True:
         text, trailed = _without_trailers(text)
         text, led = _without_leaders(text)

@@ -20,13 +20,14 @@ from message.header import LIMITS, Head, split
 from message.html import Stripper
 from message.media import Media
 from message.parts import Part, PartKind
-from message.transfer import decoded
+from message.transfer import Encoding, decoded
 
 MAX_TEXT = 16 * 1024 * 1024  # characters of one message that are searched; far past anything written by people
 PREVIEW_LENGTH = 200  # characters; RFC 8970 3.1 allows 256
 _PREVIEW_BLOCK = 2 * 1024  # octets decoded at a time
 _PREVIEW_STEP = 256  # characters cleaned at a time: mostly the first ones are enough
 _PREVIEW_READ = 256 * 1024  # octets of one part that are looked at for a preview: style sheets come first
+_CODED = (Encoding.QUOTED_PRINTABLE, Encoding.BASE64)  # octets of all others are read as they are
 # Invisible padding that newsletters put behind their first words.
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\ufeff]")
 
@@ -159,12 +160,24 @@ def preview(content: Content, structure: mime.Structure) -> str:
     for subtype in (b"plain", b"html"):
         for part in structure.walk():
             about = structure.media[part.index]
+            if part.kind is not PartKind.LEAF or about.type != b"text" or about.subtype != subtype:
+                continue
             attached = about.disposition is not None and about.disposition[0] == b"attachment"
-            if part.kind is PartKind.LEAF and (about.type, about.subtype) == (b"text", subtype) and not attached:
-                text = _first_words(content, part, about)
-                if text:
-                    return text
+            if not attached and (text := _plain_words(content, part, about) or _first_words(content, part, about)):
+                return text
     return ""
+
+
+def _plain_words(content: Content, part: Part, about: Media) -> str:
+    """What `_first_words` finds, where its first step is enough: ASCII that stands there as it is. Else nothing."""
+    name = about.parameter(b"charset")
+    if about.subtype != b"plain" or part.encoding in _CODED or not (name is None or charset.keeps_ascii(name)):
+        return ""
+    octets = content.read(part.body_start, min(part.body_start + _PREVIEW_STEP, part.body_end))
+    if not octets.isascii():
+        return ""
+    line = charset.shown(octets.decode("ascii"))
+    return line[:PREVIEW_LENGTH].strip() if len(line) >= PREVIEW_LENGTH or len(octets) == part.octets else ""
 
 
 def _first_words(content: Content, part: Part, about: Media) -> str:

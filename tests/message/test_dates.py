@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from message import dates
 from message.dates import format_date, parse
 
 
@@ -43,6 +44,23 @@ def test_the_day_is_the_senders() -> None:
     date = parse(b"Sun, 22 Nov 2026 00:30:00 +0200")
     assert date is not None
     assert date.local.isoformat() == "2026-11-22"
+
+
+@given(
+    st.tuples(
+        st.sampled_from(["", "Sun, ", "Abc, "]),
+        st.sampled_from(["1 Jan ", "31 Feb ", "00 Nov ", "22 Nov ", "22 Xyz "]),
+        st.sampled_from(["2026", "1899", "0000", "9999"]),
+        st.sampled_from([" 10:00:00 ", " 24:00:60 ", " 23:59:61 "]),
+        st.sampled_from(["+0100", "-0030", "+1460", "GMT"]),
+        st.sampled_from(["", " (CET)", " (GMT)"]),
+    ).map("".join)
+)
+def test_a_usual_date_is_read_as_any_other(text: str) -> None:
+    usual, other = dates._USUAL.fullmatch(text), dates._DATE.match(dates._plain(text.encode()))
+    assert usual is not None
+    assert other is not None
+    assert usual.groups() == other.groups()
 
 
 @given(st.integers(-2_000_000_000, 250_000_000_000), st.integers(-720, 840))

@@ -101,6 +101,19 @@ def test_sound_fields_read_at_once_are_what_a_closer_look_finds(lines: list[byte
     ]
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"A: b\r\n", b"c:\n\r\n", b"d:\0\r\n", b"e:\rf\r\n", b"\nG: h\r\n", b"i\r\n", b"j:\r\r\n", b" \n\r\n"]
+        )
+    )
+)
+def test_a_line_end_that_stands_alone_is_found_wherever_it_stands(lines: list[bytes]) -> None:
+    data = b"".join(lines)
+    raws = [data[a:b] for a, b in _spans(data)]
+    assert list(split(data).fields) == [header._field(raw, first=number == 0) for number, raw in enumerate(raws)]
+
+
 def _spans(data: bytes) -> list[tuple[int, int]]:
     """Where fields lie: each ends with a CRLF that no white space follows."""
     ends = [match.end() for match in header._FIELD_END.finditer(data)]

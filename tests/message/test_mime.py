@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from core.config import Limits
 from message import mime
 from message.content import BLOCK, BytesContent
+from message.header import split
 from message.mime import Structure, scan
 from message.parts import PackError, Part, PartKind, Text, Tree
 from message.transfer import Encoding
@@ -287,3 +288,17 @@ def test_every_message_has_a_sane_tree_that_packs(data: bytes) -> None:
             assert part.body_start <= child.header_start
             assert child.body_end <= part.body_end
     assert list(Tree.unpack(tree.pack()).walk()) == parts
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"Content-Type: text/html\r\n", b"Content-Type: image/png; name=x\r\n", b"Content-ID: <x>\r\n",
+             b"Content-Type: message/rfc822\r\n", b"Content-Type: multipart/mixed; boundary=b\r\n", b"X: y\r\n",
+             b"\r\n", b"\n", b"--b\r\n"]
+        )
+    )
+)  # fmt: skip
+def test_a_header_that_was_split_already_changes_nothing(lines: list[bytes]) -> None:
+    content = BytesContent(b"".join(lines))
+    assert scan(content, head=split(b"".join(lines))) == scan(content)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from message import mime
 from message.content import BLOCK, BytesContent
 from message.html import Stripper
-from message.text import PREVIEW_LENGTH, contains, pieces, preview
+from message.text import PREVIEW_LENGTH, _first_words, contains, pieces, preview
 from message.words import gather
 
 
@@ -208,6 +208,20 @@ def test_preview_is_short_one_line_and_clean() -> None:
     assert text.startswith("l1 [31m é é")
     assert not any(ord(char) < 32 for char in text)
     assert text == text.strip()
+
+
+@pytest.mark.parametrize("encoding", [b"7bit", b"x-odd", b"quoted-printable", b"base64"])
+@given(
+    st.lists(
+        st.sampled_from([b"mot ", b"x" * 190, b" " * 60, b"\r\n", b"\t", b"\x01", "é".encode(), b"\xe9", b"+AOk-"])
+    ),
+    st.sampled_from([b"", b"utf-8", b"iso-8859-2", b"x-none", b"utf-16", b"utf-7"]),
+)
+def test_a_preview_is_the_same_however_soon_it_is_found(encoding: bytes, words: list[bytes], name: bytes) -> None:
+    head = b"Content-Type: text/plain; charset=%b\r\nContent-Transfer-Encoding: %b\r\n\r\n" % (name, encoding)
+    content = BytesContent(head + b"".join(words))
+    structure = mime.scan(content)
+    assert preview(content, structure) == _first_words(content, structure.root, structure.media[0])
 
 
 def test_attachments_have_no_preview() -> None:
