@@ -34,7 +34,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SOUND = frozenset({"utf-8", *_ISO.values(), *_WINDOWS.values()})
 # How octets are read from the first block on that is not what the name says (None: no known name). UTF-16 and UTF-32
 # without a byte order mark are little-endian, as browsers have it and `bytes.decode` on the machines we run on.
-_OTHERWISE = {None: _FALLBACK, "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+# Octets that are no ISO 2022 fill what its decoders hold back between blocks.
+_OTHERWISE = {
+    None: _FALLBACK, "utf-16": "utf-16-le", "utf-32": "utf-32-le", "iso2022_jp_2": _FALLBACK, "iso2022_kr": _FALLBACK,
+}  # fmt: skip
 # C0 and C1 controls, line and paragraph separators: they move a terminal or break a line (promise P9).
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Overrides that make shown text lie about its order (security.md row 69).
@@ -85,7 +88,7 @@ class Decoder:
         held, _ = self._decoder.getstate()
         try:
             return self._decoder.decode(block, final)
-        except UnicodeError:  # without a byte order mark it is not UnicodeDecodeError
+        except UnicodeError:  # no mark, or too much held back, is no UnicodeDecodeError
             self._otherwise = None
             self._decoder = codecs.getincrementaldecoder(otherwise)("replace")
             return self._decoder.decode(held + block, final)
