@@ -149,15 +149,12 @@ class Committer:
             if not plan.targets:
                 entered = await self._enter(plan, plan.outgoing)
                 return entered if isinstance(entered, Status) else self._accepted(plan)
-            async with await self._stage(plan) as staged:
+            first, start = AccountRef.of(plan.targets[0].account), plan.local_prefix + plan.head
+            async with await self._store.stage(start, plan.body, first=first, skip=plan.skip) as staged:
                 return await self._publish(plan, staged)
         except MailError as error:
             _log.warning("commit-failed", queue_id=plan.envelope.queue_id, code=error.code, **error.fields)
             return refusal(error)
-
-    async def _stage(self, plan: Plan) -> Staged:
-        first = AccountRef.of(plan.targets[0].account)
-        return await self._store.stage(plan.local_prefix + plan.head, plan.body, first=first, skip=plan.skip)
 
     async def _publish(self, plan: Plan, staged: Staged) -> Status:
         """One mailbox is one commit. Several, or anything else beside, are the queue's first: else one of them could

@@ -141,12 +141,13 @@ class SpooledReception(Generic[V]):
 
     def _watch(self, block: bytes) -> None:
         """Collect until the empty line; the bound holds while it does not come."""
-        searched = max(len(self._start) - 3, 0)
-        self._start += block
-        end = 2 if self._start.startswith(b"\r\n") else self._start.find(b"\r\n\r\n", searched) + 4
-        if end >= 4 or self._start.startswith(b"\r\n"):
-            self._behead(bytes(self._start[:end]), bytes(self._start[end:]))
-        elif len(self._start) > self._limits.header_block:
+        start = self._start
+        searched = max(len(start) - 3, 0)
+        start += block
+        end = 2 if start.startswith(b"\r\n") else start.find(b"\r\n\r\n", searched) + 4
+        if end != 3:  # -1 + 4: it has not come yet
+            self._behead(bytes(start[:end]), bytes(start[end:]))
+        elif len(start) > self._limits.header_block:
             self._refusal = HEADER_TOO_LARGE
 
     def _behead(self, head: bytes, body: bytes) -> None:

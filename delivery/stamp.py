@@ -6,6 +6,7 @@ mailboxes. Return-Path is not here: it belongs to the final delivery alone (RFC 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from antispam.authentication import results
@@ -67,20 +68,28 @@ def _contradictions(head: Head) -> list[bytes]:
     return [compose.raw_field("X-Beffroi-Repeated", ", ".join(names))] if names else []
 
 
-def spam_fields(scan: Verdict | Unscanned, decision: Decision) -> list[bytes]:
+def spam_fields(scan: Verdict | Unscanned, decision: Decision) -> Sequence[bytes]:
     """What mail clients and users' filters read. Unscanned mail says so (promise P6)."""
-    junk = decision.disposition is Disposition.JUNK
-    fields = [_field("X-Spam-Flag", "YES" if junk else "NO")]
-    answer = "Yes" if junk else "No"
+    answer = "Yes" if decision.disposition is Disposition.JUNK else "No"
     if isinstance(scan, Unscanned):
-        fields.append(_field("X-Spam-Status", f"{answer}, unscanned={scan.reason}"))
-    else:
-        symbols = ",".join(scan.symbols[:MAX_SYMBOLS]) or "none"
-        status = f"{answer}, score={scan.score:.2f} required={scan.required:.2f} tests={symbols.replace(',', ', ')}"
-        fields.append(compose.raw_field("X-Spam-Status", status))
-        fields.append(_field("X-Spam-Score", f"{scan.score:.2f}"))
-    fields.append(_field("X-Beffroi-Reason", decision.reason))
-    return fields
+        return _unscanned(answer, scan.reason, decision.reason)
+    symbols = ",".join(scan.symbols[:MAX_SYMBOLS]) or "none"
+    status = f"{answer}, score={scan.score:.2f} required={scan.required:.2f} tests={symbols.replace(',', ', ')}"
+    return (
+        _field("X-Spam-Flag", answer.upper()),
+        compose.raw_field("X-Spam-Status", status),
+        _field("X-Spam-Score", f"{scan.score:.2f}"),
+        _field("X-Beffroi-Reason", decision.reason),
+    )
+
+
+@lru_cache(maxsize=KEPT)
+def _unscanned(answer: str, why: str, reason: str) -> Sequence[bytes]:
+    return (
+        _field("X-Spam-Flag", answer.upper()),
+        _field("X-Spam-Status", f"{answer}, unscanned={why}"),
+        _field("X-Beffroi-Reason", reason),
+    )
 
 
 def submitted(head: Head, hop: Hop, *, message_id: str) -> bytes:

@@ -6,7 +6,7 @@ Knows nothing of messages. Bounds: 10 terms that ask DNS, 2 void answers, 10 nam
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import field, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -128,8 +128,12 @@ def _checkable(domain: str) -> bool:
 
 
 async def _check(state: _State, domain: str) -> tuple[Result, Record | None, str]:
-    """One record with what it redirects to: result, the record that decided and its domain."""
-    record = await _fetch(state, domain)
+    """One record with what it redirects to: result, the record that decided and its domain. DNS that is away is a
+    temperror (RFC 7208 4.4)."""
+    answer = await state.resolver.txt(domain)
+    if answer.outcome is Outcome.FAILED:
+        raise _TempError
+    record = _record(answer.records)
     if record is None:
         return Result.NONE, None, domain
     for mechanism in record.mechanisms:
@@ -150,12 +154,9 @@ async def _check(state: _State, domain: str) -> tuple[Result, Record | None, str
     return outcome
 
 
-async def _fetch(state: _State, domain: str) -> Record | None:
-    """RFC 7208 4.4, 4.5: no record none, several permerror, DNS away temperror."""
-    answer = await state.resolver.txt(domain)
-    if answer.outcome is Outcome.FAILED:
-        raise _TempError
-    found = select(answer.records)
+def _record(records: Sequence[bytes]) -> Record | None:
+    """RFC 7208 4.5: no record none, several permerror."""
+    found = select(records) if records else ()
     if len(found) > 1:
         raise _PermError("several-records")
     return parse_record(found[0]) if found else None
