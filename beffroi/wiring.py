@@ -69,13 +69,15 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         tally = stack.enter_context(open_tally(config))
-        yield Rooms(
+        rooms = Rooms(
             tally=tally,
             directory=await enter(open_directory(config, tally)),
             store=await enter(open_store(config)),
             queue=await enter(open_queue(config)),
             resolver=await enter(open_resolver(config)),
         )
+        await rooms.queue.belong_to(await rooms.directory.identity())
+        yield rooms
 
 
 def rules(config: Config) -> Rules:

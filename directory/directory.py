@@ -88,6 +88,9 @@ class Directory(Logins, Protocol):
     async def version(self) -> int:
         """Rises with every administrative change, by whichever process: while it stands still, so does everything."""
 
+    async def identity(self) -> str:
+        """By which a directory is known again, after a restore or on another machine; those made apart differ."""
+
     async def standing(self, account_ids: Collection[str]) -> Standing:
         """What counts for these accounts this moment; never out of date."""
 

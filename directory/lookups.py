@@ -197,6 +197,10 @@ class Lookups:
         async with self._database.read() as session:
             return await DirectoryState(session).version()
 
+    async def identity(self) -> str:
+        async with self._database.read() as session:
+            return await DirectoryState(session).identity()
+
     async def opening(self, key: str) -> Opening | None:
         """What the holder of the address `key` logs in with. Kept only where every change is told at once; that there
         is none is kept as well, so that time does not tell who exists (row 55)."""

@@ -261,7 +261,8 @@ class AuditRow(Base):
 
 
 class StateRow(Base):
-    """The one row of facts about the directory as a whole. `version` rises with every administrative commit."""
+    """The one row of facts about the directory as a whole. `version` rises with every administrative commit; `identity`
+    stays, in copies and backups, too."""
 
     __tablename__ = "directory_state"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
@@ -269,3 +270,4 @@ class StateRow(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     version: Mapped[int] = mapped_column(BigInteger)
     operator_postmaster: Mapped[str | None] = mapped_column(Text)
+    identity: Mapped[str] = mapped_column(Text, server_default=text("''"))

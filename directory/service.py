@@ -185,6 +185,9 @@ class SqlDirectory:
     async def version(self) -> int:
         return await self._lookups.version()
 
+    async def identity(self) -> str:
+        return await self._lookups.identity()
+
     async def still_open(self, login: LoggedIn) -> bool:
         return await self._lookups.still_open(login)
 

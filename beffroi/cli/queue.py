@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from beffroi.cli.console import console, refuse, run
-from beffroi.rooms import open_directory, open_queue_administration
+from beffroi.rooms import open_directory, open_queue, open_queue_administration
 from core.address import AddressError, parse
 from core.config import Config
 from core.domain import DomainError, to_ascii
@@ -266,6 +266,21 @@ def _ask(wanted: Picked) -> None:
     question = f"Supprimer définitivement de la file {many} ({wanted.text}), sans prévenir personne ?"
     if not console.confirm(question):
         refuse("rien n'a été supprimé : pour ne pas être interrogé, ajoutez --yes (nothing was dropped: add --yes)")
+
+
+@app.command("assign")
+def assign() -> None:
+    """Make the queue on PostgreSQL this directory's. Instances with another directory do not start with it any more."""
+
+    async def operation(config: Config) -> None:
+        if not config.database.queue:
+            refuse("database.queue is empty: the queue is a file of this installation, and nobody else's")
+        async with open_queue(config) as queue, open_directory(config) as directory:
+            await directory.record(Actor.console(), "queue.assign", "")
+            await queue.assign(await directory.identity())
+
+    run(operation)
+    console.answer({"change": "assigned"}, "the queue is this directory's")
 
 
 def entry_view(entry: TraceEntry) -> dict[str, object]:

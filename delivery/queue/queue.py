@@ -19,6 +19,7 @@ from core import log
 from core.clock import Clock
 from delivery.queue import (
     allowance,
+    belonging,
     claims,
     content,
     entering,
@@ -119,6 +120,14 @@ class Queue:
         await self._refunds.close()
         await self._database.close()
         self._hints.close()
+
+    async def belong_to(self, directory: str) -> None:
+        """For whoever serves: raises `RefusedError` where it is another directory's. A file is its installation's."""
+        if not self._one_machine:
+            await self._database.write(lambda c: belonging.belong_to(c, directory))
+
+    async def assign(self, directory: str) -> None:
+        await self._database.write(lambda c: belonging.assign(c, directory))
 
     # --- entering ----------------------------------------------------------------------------------------------------
 

@@ -65,6 +65,9 @@ class DirectoryState:
     async def version(self) -> int:
         return await self._session.scalar(select(StateRow.version)) or 0
 
+    async def identity(self) -> str:
+        return await self._session.scalar(select(StateRow.identity)) or ""
+
     async def raise_version(self) -> None:
         await self._session.execute(update(StateRow).values(version=StateRow.version + 1))
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncTransaction
 from core.address import parse
 from core.clock import ManualClock
 from core.database import create_engine
-from core.errors import TemporaryError
+from core.errors import RefusedError, TemporaryError
 from core.status import deferred, refused
 from delivery.queue import results
 from delivery.queue.allowance import Answer, Rules
@@ -88,6 +88,26 @@ async def test_what_an_instance_accepted_comes_into_its_own_mailboxes_whoever_br
     assert {item.message.queue_id for item in await ours.claim(everything)} == {"q1", "q2"}
     for queue in (ours, theirs):
         await queue.close()
+
+
+async def test_a_queue_belongs_to_the_directory_that_came_first(shared: Shared) -> None:
+    """Two that come at once, too: an instance with another one forgot the absences and limits of all others."""
+    second = shared.another_queue()
+    await second.open()
+    met = await asyncio.gather(shared.queue.belong_to("one"), second.belong_to("two"), return_exceptions=True)
+    [refusal] = [error for error in met if error is not None]
+    assert isinstance(refusal, RefusedError)
+    assert refusal.code == "queue-of-another"
+    owner, other = ("one", "two") if met[0] is None else ("two", "one")
+    for queue in (shared.queue, second):
+        await queue.belong_to(owner)
+        with pytest.raises(RefusedError):
+            await queue.belong_to(other)
+    await second.assign(other)
+    await shared.queue.belong_to(other)
+    with pytest.raises(RefusedError):
+        await shared.queue.belong_to(owner)
+    await second.close()
 
 
 async def test_two_instances_deliver_each_message_once(shared: Shared) -> None:

@@ -197,6 +197,41 @@ def test_from_0001_every_mailbox_keeps_its_password(kind: str, tmp_path: Path, p
     assert execute(url, "SELECT * FROM domain") == [("d", "d.test", "o", "active", 0)]
 
 
+IDENTITY = "SELECT identity FROM directory_state"
+
+
+def test_each_new_directory_is_another_one_and_stays_itself(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "two")]
+    for url in urls:
+        runner.upgrade(url)
+    [[(one,)], [(two,)]] = found = [execute(url, IDENTITY) for url in urls]
+    assert len({"", one, two}) == 3
+    runner.upgrade(urls[0])
+    assert execute(urls[0], IDENTITY) == found[0]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_backup_from_before_is_brought_up_to_the_same_identity(
+    kind: str, tmp_path: Path, postgres_server: Postgres
+) -> None:
+    """Its own queue would be refused to it else."""
+    found = []
+    for _ in range(2):
+        url = fresh(kind, tmp_path, postgres_server)
+        runner.upgrade(url, to="0004")
+        execute(
+            url,
+            *(
+                f"INSERT INTO organisation VALUES ('{i}', '{i}', '{i}', 'active', {at}, 0)"
+                for i, at in (("b", 2), ("c", 1))
+            ),
+        )
+        runner.upgrade(url)
+        found += execute(url, IDENTITY)
+        (tmp_path / "new.db").unlink(missing_ok=True)
+    assert found == [("c",)] * 2
+
+
 def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
     """All in one transaction; the rows of the last one."""
 
