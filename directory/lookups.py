@@ -2,8 +2,8 @@
 
 Positive exact answers are cached (`directory.cache`) as long as nothing changes: SQLite tells of every commit at once
 (`core.sqlite.Watch`), elsewhere the directory's version is looked at every 2 s. Where it is told at once, that a domain
-is not ours, what an account logs in with and that a login holds are cached, too; the rest asks the database. Refuses to
-change anything.
+is not ours, what an account logs in with, that a login holds and the version itself are cached, too; the rest asks the
+database. Refuses to change anything.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Lookups:
         self._foreign: Cache[ForeignDomain] = Cache(clock)
         self._logins: Cache[bool] = Cache(clock)
         self._openings: Cache[tuple[Opening | None]] = Cache(clock)
+        self._versions: Cache[int] = Cache(clock)
         self._version = -1
         self._looked_until = 0.0
         self._looking: asyncio.Future[None] | None = None
@@ -98,7 +99,8 @@ class Lookups:
 
     def forget(self) -> None:
         for cache in (
-            self._resolutions, self._domains, self._accounts, self._senders, self._foreign, self._logins, self._openings
+            self._resolutions, self._domains, self._accounts, self._senders, self._foreign, self._logins,
+            self._openings, self._versions,
         ):  # fmt: skip
             cache.clear()
 
@@ -194,8 +196,15 @@ class Lookups:
             return await Accounts(session).suspended()
 
     async def version(self) -> int:
+        """Each front asks by the clock: where every change is told at once, the database is asked after one only."""
+        told, epoch = self._news.heed(), self._versions.epoch
+        if told and (kept := self._versions.get("")) is not None:
+            return kept
         async with self._database.read() as session:
-            return await DirectoryState(session).version()
+            found = await DirectoryState(session).version()
+        if told:
+            self._versions.put("", found, epoch)
+        return found
 
     async def identity(self) -> str:
         async with self._database.read() as session:

@@ -200,6 +200,21 @@ async def test_while_nothing_changes_the_questions_of_a_submission_are_asked_onc
         await ask(name)
 
 
+async def test_h117_the_version_is_asked_for_after_a_change_only_and_then_at_once(
+    directory: SqlDirectory, elsewhere: SqlDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each front looks at it by the clock, and nearly always nothing has changed."""
+    await commune(directory, "Brou", "brou.test")
+    anne = await mailbox(directory, "anne@brou.test", GOOD)
+    version = await elsewhere.version()
+    assert version == await directory.version()
+    with monkeypatch.context() as known:
+        known.setattr(elsewhere._database, "read", lambda: pytest.fail("it was known"))
+        assert await elsewhere.version() == version
+    await directory.suspend(OPERATOR, anne.address)
+    assert await elsewhere.version() == await directory.version() > version
+
+
 async def test_h117_a_suspended_commune_suspends_all_in_it(both: SqlDirectory) -> None:
     await commune(both, "Brou", "brou.test")
     anne = await mailbox(both, "anne@brou.test")
