@@ -66,9 +66,9 @@ def count_line_ends(octets: bytes) -> int:
 
 
 def has_bare(block: bytes) -> bool:
-    """Whether there is a CR or LF outside a pair: it has none whom we get back by taking the LFs out and putting one
-    behind each CR, and who ends no later than his last LF. Searches for one octet jump (43 µs for 64 KiB of text),
-    those for a pair look at each octet (73 µs); of nothing but line ends it takes 0.9 ms."""
+    """Whether there is a CR or LF outside a pair. There is none if we get the block back when we take its LFs out and
+    put one behind each CR, and no CR follows the last LF. Searches for one octet jump (43 µs for 64 KiB of text), those
+    for a pair look at each octet (73 µs); of nothing but line ends it takes 0.9 ms."""
     lines = block.replace(b"\n", b"")
     ends = len(block) - len(lines)  # no more are put back: CRs without LF would make the block longer by as many
     return lines.replace(b"\r", b"\r\n", ends) != block or block.find(b"\r", block.rfind(b"\n") + 1) >= 0

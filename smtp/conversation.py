@@ -21,6 +21,7 @@ from core.ids import Ids
 from core.log import get
 from core.status import Status, deferred
 from core.tls import ServerTls
+from core.waiting import Bounds
 from delivery.types import Acceptor, Transaction
 from directory import authentication
 from directory.sasl import Challenge
@@ -36,6 +37,7 @@ log = get(__name__)
 
 SUBMISSION_DOORS = frozenset({Listener.SUBMISSION, Listener.SUBMISSIONS})
 FOREVER = float("inf")
+FINISH = 540.0  # seconds for delivery's answer: under the ten minutes a client waits (RFC 5321 4.5.3.2.6)
 UNAVAILABLE = deferred("Temporary failure, try again later", "unavailable")
 
 
@@ -107,6 +109,7 @@ class Service:
     logins: Logins | None = None
     proxy_from: tuple[IPv4Network | IPv6Network, ...] = ()  # balancers that say who is behind them
     turns: Turns = field(default_factory=Turns)
+    finishing: Bounds = field(default_factory=lambda: Bounds(FINISH), compare=False)
     greetings: dict[bool, Reply] = field(
         default_factory=dict, init=False, compare=False
     )  # to EHLO, with and without TLS

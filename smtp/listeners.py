@@ -7,12 +7,14 @@ import socket
 
 from core.envelope import Listener
 from core.log import get
+from core.waiting import Bounds
 from smtp.accepting import BACKLOG, Accepting
 from smtp.conversation import Service
 from smtp.protocol import SmtpProtocol
 
 log = get(__name__)
 
+LINGER = 5.0  # seconds for a session's last reply to leave before its connection is cut
 GRACE = 30.0  # seconds that open transactions get at a clean stop (fault 148)
 
 
@@ -21,6 +23,7 @@ class Server:
 
     def __init__(self, service: Service) -> None:
         self.service = service  # replaced at a reload: new sessions get the new one
+        self.lingering = Bounds(LINGER)
         self._listening: asyncio.Server | None = None
         self._accepting: Accepting | None = None
         self._sessions: set[SmtpProtocol] = set()

@@ -38,7 +38,6 @@ log = get(__name__)
 
 BANNER = "ESMTP Beffroi"
 LMTP_BANNER = "LMTP Beffroi"
-LINGER = 5.0  # seconds for the last reply to leave before the connection is cut
 GATHERED = 16 * 1024  # octets of replies held back while more commands wait
 FOREVER = float("inf")
 
@@ -123,7 +122,7 @@ class SmtpProtocol(SMTP):
         self._drained: asyncio.Future[None] | None = None  # of a session that waits until it does
         self._deadline = FOREVER
         self._alarm = FOREVER  # when the timer fires; uvloop's handles do not say it when that is at once
-        self._cut: asyncio.TimerHandle | None = None
+        self._cut: int | None = None  # its number among those that linger
 
     # --- connection ------------------------------------------------------------------------------------------------
 
@@ -164,7 +163,7 @@ class SmtpProtocol(SMTP):
         """The session notices at its next read; only then does its task end."""
         self._disarm()
         if self._cut is not None:
-            self._cut.cancel()
+            self._owner.lingering.end(self._cut)
         self.transport = None
         if self._link is not None:
             self._link = None
@@ -330,7 +329,7 @@ class SmtpProtocol(SMTP):
         if self._link is not None and self._cut is None:
             self._link.close()
             # A peer that never reads would keep the last reply, and us, for ever (row 37).
-            self._cut = self.loop.call_later(LINGER, self._link.abort)
+            self._cut = self._owner.lingering.begin(self._link.abort)
 
     # --- TLS -------------------------------------------------------------------------------------------------------
 

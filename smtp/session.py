@@ -28,7 +28,6 @@ from smtp.turns import Turn
 
 log = get(__name__)
 
-FINISH = 540.0  # seconds for delivery's answer: under the ten minutes a client waits (RFC 5321 4.5.3.2.6)
 BREATH = 16  # commands of a pipelined flood after which other sessions get their turn
 TOO_LATE = deferred("Delivery took too long, try again later", "finish-timeout")
 MORE = accepted("more chunks to come", "more")
@@ -80,8 +79,6 @@ class Session:
     async def begin(self) -> bool:
         """Silence until the banner (row 10). False: the session is over."""
         link = self._link
-        for _ in range(3):  # what came together with the connection needs a turn or two of the loop to be seen
-            await asyncio.sleep(0)
         if not link.source.waiting:
             return True
         if foreign_protocol(await link.source.block(READ)):
@@ -360,7 +357,7 @@ class Session:
             if not last:
                 finished = True
                 return MORE
-            status = await _bounded(intake.reception.finish())
+            status = await self._finished(intake.reception)
             finished = status is not TOO_LATE
             return status
         except (Hangup, TooSlow, FarTooBig, ConnectionError):
@@ -375,13 +372,11 @@ class Session:
             if not finished:
                 await intake.reception.abort()
 
-
-async def _bounded(finish: Awaitable[Status]) -> Status:
-    try:
-        async with asyncio.timeout(FINISH):
-            return await finish
-    except TimeoutError:
-        return TOO_LATE
+    async def _finished(self, reception: Reception) -> Status:
+        try:
+            return await self.talk.service.finishing.within(reception.finish())
+        except TimeoutError:
+            return TOO_LATE
 
 
 def _log_transaction(transaction: Transaction, status: Status, size: int) -> None:

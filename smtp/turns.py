@@ -21,7 +21,8 @@ PATIENCE = 0.5  # seconds that a 354 waits
 
 
 class Turns:
-    """What the sessions of one listener share. `next` before 354 gives a `Turn`."""
+    """What the sessions of one listener share. `next` before 354 gives a `Turn`. Whose time is over is asked only where
+    somebody wants a turn and none is free: a timer for each, set and taken back, was a hundredth of a session."""
 
     def __init__(
         self, most: int = MOST, *, haste: float = HASTE, work: float = WORK, patience: float = PATIENCE
@@ -29,14 +30,26 @@ class Turns:
         self.haste, self.work, self._patience = haste, work, patience
         self._free = most
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.held: dict[Turn, float] = {}  # until when, in the loop's time
+        self._timer: asyncio.TimerHandle | None = None  # for the first of them, where somebody waits
 
     async def next(self) -> Turn:
         loop = asyncio.get_running_loop()
+        if self._free <= 0:
+            self._look(loop)
         if self._free > 0:
             self._free -= 1
-            return Turn(self, loop)
+        else:
+            await self._granted(loop)
+        turn = Turn(self, loop)
+        if self._waiting:
+            self._look(loop)
+        return turn
+
+    async def _granted(self, loop: asyncio.AbstractEventLoop) -> None:
         mine: asyncio.Future[None] = loop.create_future()
         self._waiting.append(mine)
+        self._look(loop)
         timer = loop.call_later(self._patience, self._impatient, mine)
         try:
             await mine
@@ -48,12 +61,23 @@ class Turns:
             raise
         finally:
             timer.cancel()
-        return Turn(self, loop)
 
     @property
     def free(self) -> int:
         """Turns that are left; below zero where some went on without."""
+        self._look(asyncio.get_running_loop())
         return self._free
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take back the turns whose time is over, and look again when the next one's is, if anybody waits."""
+        now = loop.time()
+        for turn in [turn for turn, end in self.held.items() if end <= now]:
+            turn.over()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and self.held:
+            self._timer = loop.call_at(min(self.held.values()), self._look, loop)
 
     def _impatient(self, mine: asyncio.Future[None]) -> None:
         if not mine.done():
@@ -78,23 +102,19 @@ class Turns:
 class Turn:
     """One message's, from its 354 on. `ended`: all of it is here. `over`: it is answered, or will not be."""
 
-    __slots__ = ("_held", "_loop", "_timer", "_turns")
+    __slots__ = ("_loop", "_turns")
 
     def __init__(self, turns: Turns, loop: asyncio.AbstractEventLoop) -> None:
         self._turns, self._loop = turns, loop
-        self._held = True
-        self._timer = loop.call_later(turns.haste, self.over)
+        turns.held[self] = loop.time() + turns.haste
 
     def ended(self) -> None:
-        self._timer.cancel()
-        if not self._held:
-            self._held = True
-            self._turns.take()
-        self._timer = self._loop.call_later(self._turns.work, self.over)
+        turns = self._turns
+        if self not in turns.held:
+            turns.take()
+        turns.held[self] = self._loop.time() + turns.work
 
     def over(self) -> None:
         """Once more is no harm."""
-        self._timer.cancel()
-        if self._held:
-            self._held = False
+        if self._turns.held.pop(self, None) is not None:
             self._turns.give()

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from core.waiting import at_once, within
+from core.waiting import Bounds, at_once, within
 
 
 async def test_what_is_known_sets_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +115,57 @@ async def test_what_fails_at_once_fails_there() -> None:
 
     with pytest.raises(ValueError, match="wrong"):
         at_once(wrong())
+
+
+async def test_bounds_end_who_takes_too_long_and_nobody_else() -> None:
+    bounds, told = Bounds(0.05), list[str]()
+    kept = bounds.begin(lambda: told.append("kept"))
+    assert bounds.end(kept)
+    assert not bounds.end(kept)
+    never, quick = bounds.within(asyncio.Event().wait()), bounds.within(asyncio.sleep(0.001, "in time"))
+    with pytest.raises(TimeoutError):
+        await never
+    assert await quick == "in time"
+    late = bounds.begin(lambda: told.append("late"))
+    while not told:
+        await asyncio.sleep(0.005)
+    assert told == ["late"]
+    assert not bounds.end(late)
+
+
+async def test_bounds_that_follow_each_other_each_have_their_whole_time() -> None:
+    bounds, loop, ends = Bounds(0.05), asyncio.get_running_loop(), list[float]()
+
+    async def endless() -> None:
+        begun = loop.time()
+        with contextlib.suppress(TimeoutError):
+            await bounds.within(asyncio.Event().wait())
+        ends.append(loop.time() - begun)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(endless())
+            await asyncio.sleep(0.02)
+    assert len(ends) == 3
+    assert min(ends) >= 0.05 - 0.005
+
+
+async def test_bounds_leave_another_ones_cancellation_to_him() -> None:
+    bounds = Bounds(60.0)
+    waiting = asyncio.ensure_future(bounds.within(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_who_takes_no_notice_of_bounds_is_not_cancelled_by_them_any_more() -> None:
+    async def stubborn() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "done"
+
+    assert await Bounds(0.01).within(stubborn()) == "done"
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()

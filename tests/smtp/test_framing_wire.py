@@ -137,6 +137,19 @@ async def test_h020_a_whole_message_is_delivered_though_the_peer_left() -> None:
     assert acceptor.messages == [b"whole\r\n"]
 
 
+async def test_a_delivery_that_takes_too_long_is_451_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtp.conversation.FINISH", 0.1)
+    acceptor = FakeAcceptor(on_finish=asyncio.Event().wait)
+    async with running(service(acceptor=acceptor)) as server:
+        wire = await Wire.connect(server)
+        await wire.envelope()
+        assert await wire.say("x\r\n.") == "451 4.3.0 Delivery took too long, try again later"
+        assert acceptor.receptions[0].ended == "aborted"
+        assert (await wire.say("NOOP")).startswith("250")
+        wire.close()
+    assert acceptor.messages == []
+
+
 async def test_a_peer_that_only_stops_sending_gets_its_answer() -> None:
     acceptor = FakeAcceptor()
     async with running(service(acceptor=acceptor)) as server:
@@ -238,7 +251,7 @@ async def test_h036_nor_do_the_octets_of_a_refused_chunk_drip_for_ever(monkeypat
 
 async def test_a_reader_that_never_reads_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 37: replies fill the window, the deadline passes, the connection is aborted."""
-    monkeypatch.setattr("smtp.protocol.LINGER", 0.2)
+    monkeypatch.setattr("smtp.listeners.LINGER", 0.2)
     limits = {"idle_before_mail": 0.3, "junk_commands": 10**9, "errors_soft": 10**9, "errors_hard": 10**9}
     async with running(service(limits=limits)) as server:
         wire = await Wire.connect(server)

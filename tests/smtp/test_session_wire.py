@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 
 import pytest
+import uvloop
 
 from core.envelope import Listener
 from core.errors import TemporaryError
 from core.status import refused
+from smtp.listeners import serve
 from tests.fakes.smtp_server import FakeAcceptor, Wire, running, service
 
 ENHANCED = re.compile(r"(\d)\d\d[ -]\1\.\d{1,3}\.\d{1,3} ")
@@ -193,6 +197,24 @@ async def test_h010_who_talks_before_the_banner_is_cut() -> None:
         # The banner and these octets cross on the wire; either the early or the pipelining guard sees them.
         wire.send("EHLO spam\r\nMAIL FROM:<a@b.fr>\r\nRCPT TO:<agent@mairie.test>\r\nDATA")
         assert b"554 5.5.0" in await wire.reader.read()
+
+
+def test_h010_who_talked_before_he_was_let_in_gets_no_banner() -> None:
+    """On uvloop, which looks at a new connection once before its session begins."""
+
+    async def talked(sock: socket.socket) -> bytes:
+        with socket.create_connection(sock.getsockname()) as early:
+            early.sendall(b"EHLO spam\r\n")
+            server = await serve(sock, service())
+            async with asyncio.timeout(5):
+                reader, writer = await asyncio.open_connection(sock=early)
+                answer = await reader.read()
+            writer.close()
+            await server.close(1.0)
+            return answer
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert uvloop.run(talked(sock)) == b"554 5.5.0 Talked before the greeting\r\n"
 
 
 @pytest.mark.parametrize(
