@@ -28,7 +28,7 @@ SLOT = Struct("<QIIIId")
 SET = WAYS * SLOT.size
 COUNT, COUNT_AT = Struct("<I"), 12  # the count of this bucket, by itself
 KEYS = Struct("<" + f"Q{SLOT.size - 8}x" * WAYS)  # the keys of a set
-HELD = 1024  # gauges whose slot and count we know without looking
+HELD = 1024  # gauges whose slot and count we know without looking, and events whose slot we look at first
 # table > sets of it in a region
 GAUGES, EVENTS, MARKS = range(3)
 SETS = (2048, 4096, 4096)
@@ -57,6 +57,8 @@ class Tally:
         self._key = lru_cache(maxsize=512)(self._hashed)  # a connection asks for the same few names again and again
         self._beyond: Counter[str] = Counter()  # gauges that found no slot: counted for this process alone
         self._held: dict[str, tuple[int, int]] = {}  # gauges of our region, which nobody else writes: slot and count
+
+        self._places: dict[int, int] = {}  # events of our region: where the slot of a key's number was
 
     @classmethod
     def private(cls, clock: Clock) -> Tally:
@@ -134,10 +136,11 @@ class Tally:
 
     def _counted(self, key: Key, window: float, amount: int, now: float) -> float:
         """Ours are so many with these."""
-        at = self._find(self._mapped.region, EVENTS, key)
-        if at < 0:
-            at = self._free(EVENTS, key, lambda slot: slot[5])
-        slot: Slot = SLOT.unpack_from(self._memory, at)
+        at = self._places.get(key.number, -1)
+        slot: Slot | None = SLOT.unpack_from(self._memory, at) if at >= 0 else None
+        if slot is None or slot[0] != key.number:  # forgotten since, or another's
+            at = self._place(key)
+            slot = SLOT.unpack_from(self._memory, at)
         _, bucket, current, previous, _, _ = slot
         here = int(now // window)
         if bucket != here:
@@ -145,6 +148,15 @@ class Tally:
         current += amount
         SLOT.pack_into(self._memory, at, key.number, here, current, previous, 0, now)
         return current + previous * (1.0 - (now / window - here))
+
+    def _place(self, key: Key) -> int:
+        at = self._find(self._mapped.region, EVENTS, key)
+        if at < 0:
+            at = self._free(EVENTS, key, lambda slot: slot[5])
+        if len(self._places) >= HELD:
+            self._places.clear()
+        self._places[key.number] = at
+        return at
 
     def seen(self, name: str, window: float) -> int:
         """`window` is the one that `add` was told."""
@@ -177,9 +189,14 @@ class Tally:
         SLOT.pack_into(self._memory, at, key.number, 0, 0, 0, 0, self._clock.now() + seconds)
 
     def recalls(self, name: str) -> bool:
-        now = self._clock.now()
-        marks = self._slots(MARKS, self._key(name))  # mostly none
-        return bool(marks) and any(now < slot[5] <= now + FAR for slot in marks)
+        key = self._key(name)
+        for region in range(self._mapped.regions):
+            at = self._find(region, MARKS, key)
+            if at >= 0:  # mostly none is
+                now = self._clock.now()
+                if now < SLOT.unpack_from(self._memory, at)[5] <= now + FAR:
+                    return True
+        return False
 
     def forget(self, name: str) -> None:
         """The events and the mark of this name, whoever wrote them."""

@@ -114,6 +114,10 @@ class Service:
         default_factory=dict, init=False, compare=False
     )  # to EHLO, with and without TLS
 
+    offers: dict[tuple[bool, bool], Offers] = field(
+        default_factory=dict, init=False, compare=False
+    )  # to those with EHLO or without, under TLS or not
+
     submission: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -147,13 +151,13 @@ class Conversation:
 
     @property
     def offers(self) -> Offers:
-        return Offers(
-            extended=self.peer.extended,
-            size_limit=self.service.limits.message_octets,
-            tls=self.peer.tls is not None,
-            auth=self.service.submission and self.offers_auth,
-            terms=self.terms if self.service.submission else None,
-        )
+        key = self.peer.extended, self.peer.tls is not None
+        offers = self.service.offers.get(key)
+        if offers is None:
+            offers = Offers(*key, self.service.limits.message_octets, auth=self.offers_auth, terms=self.terms)
+            if not self.service.submission:  # there it depends on the hour
+                self.service.offers[key] = offers
+        return offers
 
     @property
     def terms(self) -> Terms | None:

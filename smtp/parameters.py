@@ -48,8 +48,8 @@ class Offers:
     """What this session announced, hence which parameters may come."""
 
     extended: bool = True
-    size_limit: int = 0  # octets; 0 is unlimited
     tls: bool = False
+    size_limit: int = 0  # octets; 0 is unlimited
     auth: bool = False
     terms: Terms | None = None  # of the extensions about time and priority; None: not announced here
 

@@ -151,9 +151,14 @@ class Session:
             self._link.end(replies.OUT_OF_STEP, "out-of-step")
 
     async def _answer(self, step: Step) -> None:
-        wait, over = self._blame(step)
-        if wait:
-            await asyncio.sleep(wait)
+        if step.reply is replies.RECIPIENT_OK:
+            self.budget.recipient_accepted()
+            self._asked_for(known=True)
+        over = False
+        if step.blame is not Blame.NONE:
+            wait, over = self._blame(step)
+            if wait:
+                await asyncio.sleep(wait)
         await self._link.push(step.reply)
         if over and step.blame is Blame.JUNK:
             self._link.end(replies.TOO_MANY_COMMANDS, "junk")
@@ -164,11 +169,6 @@ class Session:
 
     def _blame(self, step: Step) -> tuple[float, bool]:
         """How long to wait before the reply, and whether it is the last one."""
-        if step.reply is replies.RECIPIENT_OK:
-            self.budget.recipient_accepted()
-            self._asked_for(known=True)
-        if step.blame is Blame.NONE:
-            return 0.0, False
         if step.blame is Blame.ERROR:
             return self.budget.error()
         if step.blame is Blame.JUNK:

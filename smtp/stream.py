@@ -115,7 +115,8 @@ class PeerReader:
 
     async def readuntil(self) -> bytes:
         """The next command line with its CRLF. Raises `LineFault`, `Hangup`."""
-        line = await self._line(self._limits.auth_line)
+        end = -1 if self._first or self.closed else self._buffer.find(b"\n", 0, READ)
+        line = self._take(end + 1) if end >= 0 else await self._line(self._limits.auth_line)
         if len(line) <= self._ordinary and _ORDINARY.fullmatch(line):
             return line
         auth = _AUTH.match(line) is not None

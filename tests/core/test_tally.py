@@ -157,6 +157,24 @@ def test_events_are_counted_over_a_sliding_window(clock: ManualClock) -> None:
     assert tally.seen("a", 60.0) == 0
 
 
+def test_an_event_that_was_forgotten_or_lost_its_slot_counts_anew_and_in_no_other_ones(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.tally.HELD", 1 << 20)
+    tally = Tally.private(clock)
+    assert [tally.add("a", 600.0) for _ in range(3)] == [1, 2, 3]
+    tally.forget("a")
+    assert [tally.add("a", 600.0), tally.seen("a", 600.0)] == [1, 1]
+    clock.advance(1.0)
+    others = [f"peer {number}" for number in range(2 * SETS[1] * WAYS)]
+    for name in others:
+        tally.add(name, 600.0)
+    assert tally.seen("a", 600.0) == 0
+    known = [name for name in others if tally.seen(name, 600.0)]
+    assert [tally.add("a", 600.0), tally.seen("a", 600.0)] == [1, 1]
+    assert sum(tally.seen(name, 600.0) == 1 for name in known) >= len(known) - 1  # whose slot it took
+
+
 def test_marks_end_and_can_be_taken_back(clock: ManualClock) -> None:
     tally = Tally.private(clock)
     tally.remember("a", 600.0)
