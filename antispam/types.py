@@ -84,6 +84,21 @@ class Arc:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What DNS says of who sends, whatever the message will be: `spf`, `iprev`, `null_mx` and `helo` as below."""
+
+    spf: Spf
+    iprev: Iprev
+    null_mx: bool
+    helo: Spf | None
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether somebody could not be asked."""
+        return Result.TEMPERROR in (self.spf.result, self.iprev.result)
+
+
+@dataclass(frozen=True, slots=True)
 class Authentication:
     """Who vouches for the message. `spf`: of the reverse-path, or of HELO when that is null, and what DMARC looks at;
     `helo`: of HELO beside a reverse-path (RFC 7208 2.3), None when it is no name to ask about. Told, nothing more."""

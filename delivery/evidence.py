@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from antispam.types import Authentication, Dmarc, Iprev, Result, Spf, Unscanned, Verdict
+from antispam.types import Authentication, Dmarc, Iprev, Origin, Result, Spf, Unscanned, Verdict
 from core import log
 from core.address import Address
 from core.envelope import Envelope, Peer
@@ -37,7 +37,10 @@ V = TypeVar("V", bound=BodyVerification)
 class Authenticator(Protocol[V]):
     """Who vouches for a message: SPF, DKIM, DMARC, iprev."""
 
-    def begin(self, head: Head) -> V: ...
+    def origin(self, peer: Peer, sender: Address | None) -> Origin | None:
+        """While the message comes: what is known of who sends it, None where DNS must be waited for. Never raises."""
+
+    def begin(self, head: Head, origin: Origin | None = None) -> V: ...
 
     async def authenticate(
         self, peer: Peer, sender: Address | None, authors: Sequence[str], verification: V

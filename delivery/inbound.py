@@ -104,11 +104,17 @@ class Inbound(Generic[V]):
     def begin(self, transaction: Transaction) -> Reception:
         spool = self._store.spool(limit=self._limits.message_octets, declared=transaction.parameters.size)
 
+        origin = None  # asked now, while the peer sends what 354 asked for
+        if transaction.peer.listener is not Listener.LMTP:
+            origin = self._authenticator.origin(transaction.peer, transaction.sender)
+
         async def complete(arrived: Arrived[V]) -> Status:
             return await self.accept(transaction, arrived)
 
         binary = transaction.parameters.body == BINARY
-        return SpooledReception(spool, self._limits, self._authenticator.begin, complete, binary=binary)
+        return SpooledReception(
+            spool, self._limits, partial(self._authenticator.begin, origin=origin), complete, binary=binary
+        )
 
     # --- the way of one message --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from antispam.authentication import dmarc, iprev, spf
 from antispam.authentication.arc import ArcVerification
 from antispam.authentication.dkim import DkimVerification
-from antispam.types import Arc, Authentication, Dkim, Iprev, Result, Spf
+from antispam.types import Arc, Authentication, Dkim, Origin, Result, Spf
 from core.address import Address
 from core.clock import Clock
 from core.config import Limits
@@ -24,9 +24,6 @@ from message.arc import NAMES as ARC_FIELDS
 from message.header import Head
 
 NO_CHAIN = Arc(Result.NONE)
-
-# iprev, SPF of HELO beside the reverse-path, whether the sender's domain takes no mail, SPF that counts
-_Asked = tuple[Iprev, Spf | None, bool, Spf]
 
 
 class Authenticator:
@@ -40,10 +37,30 @@ class Authenticator:
         # Signatures and seals, whose keys a stranger lets us wait for, have as long as SPF: DMARC comes after them.
         self._patience = limits.spf_timeout
 
-    def begin(self, head: Head) -> Verification:
+    def origin(self, peer: Peer, sender: Address | None) -> Origin | None:
+        """Before the message comes: what is known of its sender without waiting. None: DNS is asked meanwhile, and who
+        needs the answers asks again; a message of some length does not wait for them at its end."""
+        try:
+            known = at_once(self._origin(peer, sender))
+            if known is None:
+                self._begin_asking(peer, sender)
+        except Exception:  # a bug met by a hostile record: told where the answer is needed
+            return None
+        return None if known is None or known.uncertain else known
+
+    def _begin_asking(self, peer: Peer, sender: Address | None) -> None:
+        """`_origin` stopped at the first that is not known."""
+        at_once(iprev.check(peer.address, self._resolver))
+        if beside := _beside(peer, sender):
+            at_once(self._helo(peer, beside))
+        if sender is not None:
+            at_once(self._takes_none(sender))
+        at_once(self._sender(peer, sender))
+
+    def begin(self, head: Head, origin: Origin | None = None) -> Verification:
         """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
         chained = any(map(head.all, ARC_FIELDS))
-        return Verification(head, self._limits, ArcVerification(head) if chained else None)
+        return Verification(head, self._limits, ArcVerification(head) if chained else None, origin)
 
     async def authenticate(
         self, peer: Peer, sender: Address | None, authors: Sequence[str], verification: Verification
@@ -51,41 +68,41 @@ class Authenticator:
         """What SPF, DKIM, ARC, iprev and DMARC say; `authors` are the domains of From (`message.address_list.From`).
         Each has its timeout."""
         verification.end_body()
-        asked = at_once(self._asked(peer, sender))
+        known = verification.origin or at_once(self._origin(peer, sender))
         signatures: tuple[Dkim, ...] = ()
         arc = NO_CHAIN
-        if asked is None or verification.signed or verification.arc is not None:
+        if known is None or verification.signed or verification.arc is not None:
             async with asyncio.TaskGroup() as group:
                 dkim_task = group.create_task(self._dkim(verification)) if verification.signed else None
                 arc_task = group.create_task(self._arc(verification)) if verification.arc is not None else None
-                asked = asked or await self._asked_together(peer, sender)
+                known = known or await self._origin_together(peer, sender)
             signatures = dkim_task.result() if dkim_task else ()
             arc = arc_task.result() if arc_task else NO_CHAIN
-        host, helo, null_mx, sent = asked
+        sent = known.spf
         verdict = await dmarc.evaluate(authors, sent, signatures, self._resolver)
         if sent.result is Result.FAIL and verdict.disposition == "reject":
             sent = replace(sent, explanation=await self._explanation(peer, sender))
-        return Authentication(sent, signatures, verdict, host, arc, null_mx, helo or _same_name(peer, sender, sent))
+        helo = known.helo or _same_name(peer, sender, sent)
+        return Authentication(sent, signatures, verdict, known.iprev, arc, known.null_mx, helo)
 
-    async def _asked(self, peer: Peer, sender: Address | None) -> _Asked:
+    async def _origin(self, peer: Peer, sender: Address | None) -> Origin:
         """One after the other: mostly all of it is known, and no task need be made."""
         beside = _beside(peer, sender)
-        return (
-            await iprev.check(peer.address, self._resolver),
-            await self._helo(peer, beside) if beside else None,
-            sender is not None and await self._takes_none(sender),
-            await self._sender(peer, sender),
-        )
+        host = await iprev.check(peer.address, self._resolver)
+        helo = await self._helo(peer, beside) if beside else None
+        null_mx = sender is not None and await self._takes_none(sender)
+        return Origin(await self._sender(peer, sender), host, null_mx, helo)
 
-    async def _asked_together(self, peer: Peer, sender: Address | None) -> _Asked:
+    async def _origin_together(self, peer: Peer, sender: Address | None) -> Origin:
         """The same, where DNS must be waited for."""
         beside = _beside(peer, sender)
         async with asyncio.TaskGroup() as group:
             host = group.create_task(iprev.check(peer.address, self._resolver))
             helo = group.create_task(self._helo(peer, beside)) if beside else None
             null_mx = group.create_task(self._takes_none(sender)) if sender else None
-            sent = await self._sender(peer, sender)
-        return host.result(), helo.result() if helo else None, null_mx is not None and null_mx.result(), sent
+            spf_result = await self._sender(peer, sender)
+        no_mail = null_mx is not None and null_mx.result()
+        return Origin(spf_result, host.result(), no_mail, helo.result() if helo else None)
 
     async def _takes_none(self, sender: Address) -> bool:
         """Whether a domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
@@ -151,11 +168,15 @@ class Authenticator:
 
 
 class Verification(DkimVerification):
-    """The signatures of one message and, when it has one, the chain it came through."""
+    """The signatures of one message and, when it has one, the chain it came through. `origin`: what was known of its
+    sender before it came."""
 
-    def __init__(self, head: Head, limits: Limits, arc: ArcVerification | None = None) -> None:
+    def __init__(
+        self, head: Head, limits: Limits, arc: ArcVerification | None = None, origin: Origin | None = None
+    ) -> None:
         super().__init__(head, limits, also=arc.bodies if arc else ())
         self.arc = arc
+        self.origin = origin
 
 
 def _beside(peer: Peer, sender: Address | None) -> str:

@@ -194,3 +194,32 @@ async def test_rfc7505_a_sender_whose_domain_takes_no_mail_is_known_for_it() -> 
     dns.add("x.test", "MX", (0, ""))
     dns.failing.add("x.test")
     assert not (await judge(dns, signed(), peer())).null_mx  # what is not known is no refusal
+
+
+async def test_what_dns_knows_of_a_sender_is_asked_once_while_his_message_comes() -> None:
+    dns, message = world(), signed()
+    door = Authenticator(dns, ManualClock(NOW), Limits(), "mx.dept.test")
+    origin = door.origin(peer(), SENDER)
+    assert origin is not None
+    before = dns.questions.copy()
+    cut = head_length(message)
+    verification = door.begin(split(message[:cut]), origin)
+    verification.feed(message[cut:])
+    result = await door.authenticate(peer(), SENDER, ["x.test"], verification)
+    assert result == await judge(world(), message, peer())
+    assert {kind for kind, _ in (dns.questions - before)} == {"TXT"}  # keys and policies alone
+    assert dns.questions["TXT", "x.test"] == before["TXT", "x.test"] == 1
+
+
+async def test_every_answer_that_is_not_known_is_on_its_way_before_the_message_comes() -> None:
+    dns = world()
+    dns.slow = dict.fromkeys(("192.0.2.1", "mail.x.test", "x.test"), 60.0)
+    assert Authenticator(dns, ManualClock(NOW), Limits(), "mx.dept.test").origin(peer(), SENDER) is None
+    assert set(dns.questions) == {("PTR", "192.0.2.1"), ("TXT", "mail.x.test"), ("MX", "x.test"), ("TXT", "x.test")}
+
+
+@pytest.mark.parametrize("failing", ["x.test", "192.0.2.1"])
+async def test_who_could_not_be_asked_before_the_message_is_asked_again_at_its_end(failing: str) -> None:
+    dns = world()
+    dns.failing = {failing}
+    assert Authenticator(dns, ManualClock(NOW), Limits(), "mx.dept.test").origin(peer(), SENDER) is None

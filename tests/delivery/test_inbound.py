@@ -222,6 +222,17 @@ BOMBS = {
 }
 
 
+@pytest.mark.parametrize("listener", [Listener.MX, Listener.LMTP])
+async def test_dns_is_asked_about_the_sender_before_the_message_comes(world: World, listener: Listener) -> None:
+    """A long message does not wait for it at its end; what the operator's own gateway hands over is not asked about."""
+    dns = FakeResolver()
+    world.authenticator = Authenticator(dns, world.clock, Limits(), HOST)  # type: ignore[assignment]  # the real one
+    peer = replace(world.peer(), listener=listener)
+    reception = world.inbound().begin(Transaction("q1", peer, parse("a@sender.test"), MailParameters()))
+    assert (("TXT", "sender.test") in dns.questions) == (listener is Listener.MX)
+    await reception.abort()
+
+
 @pytest.mark.parametrize("kind", sorted(BOMBS))
 async def test_h042_a_bomb_for_the_processor_is_an_ordinary_message(world: World, kind: str) -> None:
     """What would take minutes in any step that is not linear has an answer in time (P7)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
-from antispam.types import Authentication, Dkim, Dmarc, Iprev, Result, Spf, Unscanned, Verdict
+from antispam.types import Authentication, Dkim, Dmarc, Iprev, Origin, Result, Spf, Unscanned, Verdict
 from core.address import Address, parse
 from core.envelope import Envelope, Peer
 from core.errors import MailError
@@ -203,7 +203,10 @@ class FakeAuthenticator:
         self.seen: FakeVerification | None = None
         self.hangs: Callable[[], object] | None = None
 
-    def begin(self, head: Head) -> FakeVerification:
+    def origin(self, peer: Peer, sender: Address | None) -> Origin | None:
+        return None
+
+    def begin(self, head: Head, origin: Origin | None = None) -> FakeVerification:
         self.seen = FakeVerification(bytes(head))
         return self.seen
 
