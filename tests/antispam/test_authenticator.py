@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 from typing import Any
 
 import pytest
@@ -38,12 +39,20 @@ def world() -> FakeResolver:
 
 
 async def judge(
-    dns: FakeResolver, message: bytes, who: Peer, sender: Address | None = SENDER, limits: Limits | None = None
+    dns: FakeResolver,
+    message: bytes,
+    who: Peer,
+    sender: Address | None = SENDER,
+    limits: Limits | None = None,
+    *,
+    ahead: bool = False,
 ) -> Authentication:
+    """`ahead`: of its sender DNS is asked before it comes."""
     door = Authenticator(dns, ManualClock(NOW), limits or Limits(), "mx.dept.test")
+    origin = door.origin(who, sender) if ahead else None
     cut = head_length(message)
     head = split(message[:cut])
-    verification = door.begin(head)
+    verification = door.begin(head, origin)
     verification.feed(message[cut:])
     return await door.authenticate(who, sender, from_domains(head).domains, verification)
 
@@ -171,6 +180,32 @@ async def test_what_dns_said_lately_costs_no_task(monkeypatch: pytest.MonkeyPatc
     result = await judge(world(), MESSAGE, peer())
     assert (result.iprev.result, result.spf.result) == (Result.PASS, Result.PASS)
     assert not begun
+
+
+@pytest.mark.parametrize(
+    ("message", "who", "sender"),
+    [
+        (signed(), peer(), SENDER),
+        (MESSAGE, peer(helo="x.test"), SENDER),
+        (MESSAGE, peer(), None),
+        (MESSAGE, peer("203.0.113.66", "relay.test"), SENDER),
+        (MESSAGE, peer(""), Address("a", "away.test")),
+    ],
+)
+async def test_what_must_be_waited_for_is_told_as_what_is_known(
+    message: bytes, who: Peer, sender: Address | None
+) -> None:
+    """Whichever of the answers it is, and whenever DNS is asked: the checks come one after the other first, then
+    together."""
+    names = ("x.test", "mail.x.test", "_dmarc.x.test", "sel._domainkey.x.test", "192.0.2.1", "relay.test", "away.test")
+    told = []
+    for ahead, *waits in product((False, True), repeat=1 + len(names)):
+        dns = world()
+        dns.add("x.test", "MX", (0, ""))
+        dns.failing.add("away.test")
+        dns.slow = {name: 0.0 for name, late in zip(names, waits, strict=True) if late}
+        told.append(await judge(dns, message, who, sender, ahead=ahead))
+    assert all(other == told[0] for other in told)
 
 
 async def test_cancelling_stops_at_once() -> None:
