@@ -79,6 +79,8 @@ class Session:
     async def begin(self) -> bool:
         """Silence until the banner (row 10). False: the session is over."""
         link = self._link
+        if self.talk.peer.tls is not None:  # what came with the handshake's last octets is handed on behind our task
+            await asyncio.sleep(0)
         if not link.source.waiting:
             return True
         if foreign_protocol(await link.source.block(READ)):

@@ -143,6 +143,41 @@ async def test_h025_clear_text_on_the_tls_port_gets_nothing(tls: ServerTls) -> N
         assert b"220" not in await wire.reader.read()
 
 
+def early(address: tuple[str, int], context: ssl.SSLContext) -> bytes:
+    """What is answered to an EHLO that leaves in one segment with the end of the client's handshake."""
+    received, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    inside = context.wrap_bio(received, out, server_hostname="127.0.0.1")
+    with socket.create_connection(address, timeout=10) as link:
+
+        def until(step: Callable[[], object]) -> None:
+            while True:
+                try:
+                    step()
+                    return
+                except ssl.SSLWantReadError:
+                    link.sendall(out.read())
+                    received.write(link.recv(65536))
+
+        until(inside.do_handshake)
+        inside.write(b"EHLO x\r\n")
+        answer = list[bytes]()
+        until(lambda: answer.append(inside.read(65536)))
+    return answer[0]
+
+
+def test_h010_who_talks_together_with_the_end_of_his_handshake_gets_no_banner(
+    tls: ServerTls, client_context: ssl.SSLContext
+) -> None:
+    """On uvloop, which hands on what came under TLS a turn of its loop after the session began."""
+    client_context.minimum_version = ssl.TLSVersion.TLSv1_3  # whose client is the last to shake hands
+
+    async def answered() -> bytes:
+        async with running(service(Listener.SUBMISSIONS, tls=tls)) as server:
+            return await asyncio.to_thread(early, server.addresses[0], client_context)
+
+    assert uvloop.run(answered()) == b"554 5.5.0 Talked before the greeting\r\n"
+
+
 async def test_h031_a_stalled_handshake_ends(tls: ServerTls) -> None:
     async with running(service(Listener.SUBMISSIONS, tls=tls, limits={"tls_handshake": 0.2})) as server:
         wire = await Wire.connect(server, greeting=False)
