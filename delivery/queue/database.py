@@ -30,6 +30,7 @@ from core.errors import ConflictError, MailError, StorageError, TemporaryError
 from delivery.queue import schema
 from delivery.queue.faults import FULL, not_its_fault, translated
 from delivery.queue.prepared import driven
+from store.fsops import FileSystem
 
 T = TypeVar("T")
 
@@ -71,6 +72,7 @@ class Database:
         self._inbox: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock_fd = -1
+        self._fs = FileSystem()
         self._failing = ("", 0.0)  # the reason of a failed commit that was told, and when (monotonic)
         self._unsynced = 0.0  # since when (monotonic) something waits for a durable commit; 0.0: nothing does
         self._readers: Engine | None = None
@@ -132,6 +134,14 @@ class Database:
         if not done and future.cancel():
             raise TemporaryError("the queue is busy", code="queue-busy")
         return await waiter
+
+    def leave_room(self, octets: int) -> None:
+        """As the store does, which may lie on the same disk; results and notices find it, too. What is written stands
+        in the WAL and in the file."""
+        try:
+            self._fs.leave_room(self._lock_fd, 2 * octets)
+        except OSError as error:
+            raise translated(error, self._file.parent) from error
 
     async def tidy(self) -> None:
         """Give some of the room of delivered messages back to the disk (SQLite keeps it otherwise)."""

@@ -172,6 +172,7 @@ class Queue:
     def _enter_all(
         self, connection: Connection, news: Sequence[NewMessage], now: float, lease: Lease
     ) -> list[list[int]]:
+        self._database.leave_room(sum(new.content.size for new in news))
         return [entering.enqueue(connection, new, now=now, lease=lease, home=self._home) for new in news]
 
     async def _entered(self, news: Sequence[NewMessage], act: Entering) -> tuple[Charge, list[list[int]]]:

@@ -31,4 +31,8 @@ class QueueStore(Protocol):
 
     async def write(self, run: Callable[[Connection], T], *, durable: bool = True) -> T: ...
 
+    def leave_room(self, octets: int) -> None:
+        """Inside of `run`, before so many octets of new mail are written. Raises `StorageError` where they would take
+        what is kept free on a disk of ours for what makes room."""
+
     async def tidy(self) -> None: ...

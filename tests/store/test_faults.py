@@ -20,11 +20,16 @@ from typing import Any
 import apsw
 import pytest
 
+from core.clock import SystemClock
 from core.errors import StorageError
+from core.status import accepted
+from delivery.queue.queue import Queue
+from delivery.types import Result, ResultKind
 from message.content import BytesContent
 from store.service import THREADS, MaildirStore, initialise
 from store.store import Mailbox
 from store.types import AccountRef, Flag, Placement, Recycled, Uid
+from tests.delivery.queue_alone import everything, judge, new
 from tests.fakes.mail import content, mail
 from tests.store.helpers import (
     MAIRIE,
@@ -155,17 +160,28 @@ async def test_f164_processes_at_once_on_the_same_mailboxes(disk: Path) -> None:
 # -- failing disks -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MB. Mounting needs root, which the machine of the tests gives."""
-    mount = tmp_path / "small"
+@contextlib.contextmanager
+def mounted(mount: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of that size, with a store. Mounting needs root, which the machine of the tests gives."""
     mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs", str(mount)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(mount)], check=True)
     try:
         initialise(mount / "data")
         yield mount / "data"
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "small", 6) as data:
+        yield data
+
+
+@pytest.fixture
+def roomy(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "roomy", 160) as data:
+        yield data
 
 
 def fill(path: Path) -> None:
@@ -249,6 +265,29 @@ async def test_f149_what_others_put_into_a_folder_is_taken_in_on_a_disk_that_mai
         await inbox.expunge([(1, 20)], only_deleted=False)
         assert (await inbox.snapshot()).messages == before + 2 - 20
         assert await store.verify(None) == []
+
+
+async def _fill_with_waiting(waits: Queue) -> None:
+    for number in range(200):
+        await waits.enqueue(new(f"q{number}", "x@away.test", body=mail(number, size=1_000_000)))
+
+
+async def test_f149_mail_that_waits_in_the_queue_leaves_room_for_removals_and_results(roomy: Path) -> None:
+    """Cause: mail for the mailboxes left it, and mail for elsewhere took the last block of the same disk."""
+    waits = Queue(roomy.parent / "queue/queue.db", roomy.parent / "run", clock=SystemClock())
+    await waits.open()
+    async with opened(roomy) as store:
+        inbox = await inbox_of(store)
+        await deliver(store, MAIRIE, 1)
+        with pytest.raises(StorageError) as refused:
+            await _fill_with_waiting(waits)
+        assert refused.value.code == "queue-full"
+        await inbox.expunge([(1, 1)], only_deleted=False)
+        assert (await inbox.snapshot()).messages == 0
+    [first, *_] = await waits.claim(everything)
+    done = Result(first.recipients[0].id, ResultKind.DELIVERED, accepted("taken", "delivered"))
+    assert [item.message.queue_id for item in await waits.apply([done], judge)] == [first.message.queue_id]
+    await waits.close()
 
 
 @pytest.mark.parametrize("countdown", [1, 2])
