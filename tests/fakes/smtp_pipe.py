@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from core.waiting import Bounds
 from smtp.conversation import Service
-from smtp.listeners import Server
+from smtp.listeners import LINGER, Server
 from smtp.protocol import SmtpProtocol
 
 TURNS = 25  # of the loop after each segment: nothing here waits for anything but the next one
@@ -40,6 +41,9 @@ class Pipe(asyncio.Transport):
 
 
 class Owner:
+    def __init__(self) -> None:
+        self.lingering = Bounds(LINGER)
+
     def add(self, session: object) -> None: ...
 
     discard = add
