@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,3 +56,24 @@ def pss_kib(pids: Iterable[int]) -> int:
             continue
         total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
     return total
+
+
+SETTLED, PATIENCE = 2.0, 60.0  # seconds
+
+
+def settle() -> None:
+    """Until the disks have nothing left to do of what came before: removed files are discarded for seconds, and the
+    first rows of a benchmark waited for that. Not for longer than a minute."""
+    os.sync()
+    begun = since = time.monotonic()
+    last = _requests()
+    while time.monotonic() - since < SETTLED and time.monotonic() - begun < PATIENCE:
+        time.sleep(0.2)
+        if (now := _requests()) != last:
+            last, since = now, time.monotonic()
+
+
+def _requests() -> list[tuple[str, str, str]]:
+    """Of each disk: reads, writes and discards that ended (Linux, Documentation/admin-guide/iostats.rst)."""
+    rows = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
+    return [(row[3], row[7], row[14] if len(row) > 14 else "") for row in rows]

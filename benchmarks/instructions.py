@@ -1,5 +1,5 @@
 """What a delivered message costs a front in instructions of its own, the kernel's apart: counted by callgrind, which
-other load on the machine changes little. What the front does by the clock is counted while it rests, and taken off.
+light load on the machine changes little. What the front does by the clock is counted while it rests, and taken off.
 
 For comparing two programs, by some hundredths; how long an instruction takes it does not tell.
 """
