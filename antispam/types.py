@@ -94,7 +94,7 @@ class Origin:
 
     @property
     def uncertain(self) -> bool:
-        """Whether somebody could not be asked."""
+        """Whether SPF or the peer's name could not be asked. An MX that is not known refuses nobody."""
         return Result.TEMPERROR in (self.spf.result, self.iprev.result)
 
 

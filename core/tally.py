@@ -57,7 +57,6 @@ class Tally:
         self._key = lru_cache(maxsize=512)(self._hashed)  # a connection asks for the same few names again and again
         self._beyond: Counter[str] = Counter()  # gauges that found no slot: counted for this process alone
         self._held: dict[str, tuple[int, int]] = {}  # gauges of our region, which nobody else writes: slot and count
-
         self._places: dict[int, int] = {}  # events of our region: where the slot of a key's number was
 
     @classmethod
