@@ -58,17 +58,17 @@ def pss_kib(pids: Iterable[int]) -> int:
     return total
 
 
-SETTLED, PATIENCE = 2.0, 60.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
-def settle() -> None:
-    """Until the disks have nothing left to do of what came before: removed files are discarded for seconds, and the
-    first rows of a benchmark waited for that. Not for longer than a minute."""
+def settle(still: float) -> None:
+    """Until the disks have done nothing for `still` seconds: removed files are discarded for seconds, and the first
+    rows of a benchmark waited for that. Not for longer than a minute."""
     os.sync()
     begun = since = time.monotonic()
     last = _requests()
-    while time.monotonic() - since < SETTLED and time.monotonic() - begun < PATIENCE:
-        time.sleep(0.2)
+    while time.monotonic() - since < still and time.monotonic() - begun < PATIENCE:
+        time.sleep(0.1)
         if (now := _requests()) != last:
             last, since = now, time.monotonic()
 
