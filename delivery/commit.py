@@ -58,9 +58,9 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A message that was accepted. Its bytes are `head` + `body[skip:]`; a mailbox here gets `local_prefix` before
-    them. `folder` is for all local recipients; `outgoing` goes to the queue; `verified` is for those that aliases send
-    on; `toll` is what its account is charged, which may be denied; `submitter` as in `delivery.types.Job`;
-    `message_id` as it is traced."""
+    them, and `fields` are those of both, where they are known. `folder` is for all local recipients; `outgoing` goes to
+    the queue; `verified` is for those that aliases send on; `toll` is what its account is charged, which may be denied;
+    `submitter` as in `delivery.types.Job`; `message_id` as it is traced."""
 
     envelope: Envelope
     head: bytes
@@ -75,6 +75,7 @@ class Plan:
     toll: Toll | None = None
     submitter: str = ""
     message_id: str = ""
+    fields: Head | None = None
 
 
 def traced_id(head: Head, otherwise: str = "") -> str:
@@ -149,7 +150,7 @@ class Committer:
             if not plan.targets:
                 entered = await self._enter(plan, plan.outgoing)
                 return entered if isinstance(entered, Status) else self._accepted(plan)
-            first, start = AccountRef.of(plan.targets[0].account), plan.local_prefix + plan.head
+            first, start = AccountRef.of(plan.targets[0].account), plan.fields or plan.local_prefix + plan.head
             async with await self._store.stage(start, plan.body, first=first, skip=plan.skip) as staged:
                 return await self._publish(plan, staged)
         except MailError as error:

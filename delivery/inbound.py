@@ -173,17 +173,20 @@ class Inbound(Generic[V]):
 
     def _plan(self, judged: _Judged[V], found: Spread) -> Plan:
         received = stamp.Hop(self._config.hostname, judged.envelope, judged.transaction.peer, self._clock.now())
+        return_path = trace.return_path(judged.envelope.sender)
+        fields = stamp.inbound(judged.arrived.head, return_path, received, judged.evidence, judged.decision)
         return Plan(
             envelope=judged.envelope,
-            head=stamp.inbound(judged.arrived.head, received, judged.evidence, judged.decision),
+            head=bytes(fields)[len(return_path) :],
             body=judged.arrived.content,
             skip=len(judged.arrived.content.head),
-            local_prefix=trace.return_path(judged.envelope.sender),
+            local_prefix=return_path,
             targets=found.targets,
             outgoing=found.outgoing,
             verified=self._verified(judged),
             folder=JUNK if judged.decision.disposition is Disposition.JUNK else INBOX,
             message_id=traced_id(judged.arrived.head),
+            fields=fields,
         )
 
     @staticmethod

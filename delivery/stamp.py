@@ -1,7 +1,7 @@
 """The new header block of a message: what strangers forged goes, what we know is put on top.
 
 No field names a single recipient (but "for" in Received when there is only one), so that one file serves several
-mailboxes. Return-Path is not here: it belongs to the final delivery alone (RFC 5321 4.4).
+mailboxes. Return-Path is of the final delivery alone (RFC 5321 4.4): it stands on top, where it is left out easily.
 """
 
 from __future__ import annotations
@@ -18,12 +18,22 @@ from delivery import hygiene
 from delivery.evidence import Evidence
 from delivery.policy import Decision, Disposition
 from message import compose, trace
-from message.header import Head
+from message.header import Field, Head
 
 MAX_SYMBOLS = 40
 KEPT = 256  # spam fields that are remembered, of some 50 octets: few differ, and each message has three
 
-_field = lru_cache(maxsize=KEPT)(compose.raw_field)
+
+def _made(name: str, value: str) -> Field:
+    return _field(name.lower().encode(), compose.raw_field(name, value))
+
+
+def _field(name: bytes, raw: bytes) -> Field:
+    """One of ours: it is sound."""
+    return Field(name, raw, len(name) + 1)
+
+
+_kept = lru_cache(maxsize=KEPT)(_made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +58,30 @@ class Hop:
         )
 
 
-def inbound(head: Head, hop: Hop, evidence: Evidence, decision: Decision) -> bytes:
-    """Received, Authentication-Results, X-Spam-*, X-Beffroi-Reason and -Repeated, then the rest without forgeries (row
-    84)."""
+def inbound(head: Head, return_path: bytes, hop: Hop, evidence: Evidence, decision: Decision) -> Head:
+    """Return-Path, Received, Authentication-Results, X-Spam-*, X-Beffroi-Reason and -Repeated, then the rest without
+    forgeries (row 84)."""
     vouched = evidence.authentication
     confirmed = vouched.iprev.hostname if vouched.iprev.result is Result.PASS else ""
+    clean = trace.without_forgeries(head, hop.hostname)
     fields = (
-        hop.received(confirmed),
-        results.compose(hop.hostname, vouched, hop.peer.address),
-        *spam_fields(evidence.scan, decision),
+        _field(b"return-path", return_path),
+        _field(b"received", hop.received(confirmed)),
+        _field(b"authentication-results", results.compose(hop.hostname, vouched, hop.peer.address)),
+        *_spam_fields(evidence.scan, decision),
         *_contradictions(head),
+        *clean.fields,
     )
-    return b"".join(fields) + bytes(trace.without_forgeries(head, hop.hostname))
+    return Head(fields, clean.rest, clean.defects)
 
 
-def _contradictions(head: Head) -> list[bytes]:
+def _contradictions(head: Head) -> list[Field]:
     """RFC 5322 3.6: two Subjects are two messages, as one or the other is shown. Delivered as it came, and told."""
     names = hygiene.contradicted(head)
-    return [compose.raw_field("X-Beffroi-Repeated", ", ".join(names))] if names else []
+    return [_made("X-Beffroi-Repeated", ", ".join(names))] if names else []
 
 
-def spam_fields(scan: Verdict | Unscanned, decision: Decision) -> Sequence[bytes]:
+def _spam_fields(scan: Verdict | Unscanned, decision: Decision) -> Sequence[Field]:
     """What mail clients and users' filters read. Unscanned mail says so (promise P6)."""
     answer = "Yes" if decision.disposition is Disposition.JUNK else "No"
     if isinstance(scan, Unscanned):
@@ -76,19 +89,19 @@ def spam_fields(scan: Verdict | Unscanned, decision: Decision) -> Sequence[bytes
     symbols = ",".join(scan.symbols[:MAX_SYMBOLS]) or "none"
     status = f"{answer}, score={scan.score:.2f} required={scan.required:.2f} tests={symbols.replace(',', ', ')}"
     return (
-        _field("X-Spam-Flag", answer.upper()),
-        compose.raw_field("X-Spam-Status", status),
-        _field("X-Spam-Score", f"{scan.score:.2f}"),
-        _field("X-Beffroi-Reason", decision.reason),
+        _kept("X-Spam-Flag", answer.upper()),
+        _made("X-Spam-Status", status),
+        _kept("X-Spam-Score", f"{scan.score:.2f}"),
+        _kept("X-Beffroi-Reason", decision.reason),
     )
 
 
 @lru_cache(maxsize=KEPT)
-def _unscanned(answer: str, why: str, reason: str) -> Sequence[bytes]:
+def _unscanned(answer: str, why: str, reason: str) -> Sequence[Field]:
     return (
-        _field("X-Spam-Flag", answer.upper()),
-        _field("X-Spam-Status", f"{answer}, unscanned={why}"),
-        _field("X-Beffroi-Reason", reason),
+        _made("X-Spam-Flag", answer.upper()),
+        _made("X-Spam-Status", f"{answer}, unscanned={why}"),
+        _made("X-Beffroi-Reason", reason),
     )
 
 

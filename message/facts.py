@@ -11,7 +11,7 @@ from core.config import Limits
 from core.frozen import dataclass
 from message import dates, mime, sorting, structure, summary, text
 from message.content import Content
-from message.header import LIMITS, Defect, Head, split
+from message.header import LIMITS, Defect, Head, Headed, split
 from message.sorting import SortKeys
 
 _LONGEST_STRUCTURE = 1024 * 1024  # octets of BODYSTRUCTURE: past it only an attack (the index keeps it for ever)
@@ -65,8 +65,11 @@ def relations(head: Head) -> Relations:
 
 def gather(content: Content, limits: Limits = LIMITS) -> Facts:
     """Scan a message once. Runs in a thread for long ones: each step works on at most `content.BLOCK` octets."""
-    head = split(content.read(0, min(content.size, limits.header_block + 4)), limits)  # 4: to see that it goes on
-    scanned = mime.scan(content, limits, None if Defect.BLOCK_TOO_LONG in head.defects else head)
+    if isinstance(content, Headed):
+        head = content.fields
+    else:
+        head = split(content.read(0, min(content.size, limits.header_block + 4)), limits)  # 4: to see that it goes on
+    scanned = mime.scan(content, limits, None if head.defects.any_of(Defect.BLOCK_TOO_LONG) else head)
     wire, plain = structure.forms(scanned)
     if len(wire) > _LONGEST_STRUCTURE:
         scanned = mime.opaque(content, limits)

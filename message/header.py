@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from core.config import Limits
 from core.frozen import dataclass
+from message.content import BytesContent
 from message.lines import has_bare
 
 LIMITS = Limits()
@@ -127,6 +128,13 @@ class Head:
         """The unfolded value of the first field of this name."""
         return self.values(name)[0] if name in self._named else None
 
+    def stands(self, limits: Limits) -> bool:
+        """Whether `split` would make the same of its octets: sound fields within the bounds, and the empty line."""
+        sizes = [len(field.raw) for field in self.fields]
+        bounded = len(sizes) <= limits.header_fields and sum(sizes) <= limits.header_block
+        sound = self.defects is Defect.NONE and self.rest == b"\r\n"
+        return sound and bounded and max(sizes, default=0) <= limits.header_field
+
     def without(self, drop: Callable[[Field], bool]) -> Head:
         """Without the fields that `drop` names; every other octet stays."""
         return Head(tuple(field for field in self.fields if not drop(field)), self.rest, self.defects)
@@ -147,6 +155,16 @@ class Head:
                 kept.append(pending)
                 pending = None
         return Head(tuple(kept), self.rest, self.defects)
+
+
+class Headed(BytesContent):
+    """A message in memory whose header block was split already: `fields`."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, data: bytes, fields: Head) -> None:
+        super().__init__(data)
+        self.fields = fields
 
 
 def split(data: bytes, limits: Limits = LIMITS) -> Head:

@@ -12,6 +12,7 @@ from typing import Self
 
 from core.errors import MailError, StorageError
 from message.content import Content
+from message.header import Head
 from store import place, stage
 from store.accounts import Accounts
 from store.ending import through
@@ -44,24 +45,25 @@ class StagedMessage:
         self._making = asyncio.Lock()
         self._now = int(tools.clock.now())
 
-    async def write(self, prefix: bytes, content: Content, first: AccountRef, skip: int) -> None:
+    async def write(self, prefix: bytes | Head, content: Content, first: AccountRef, skip: int) -> None:
         """Once, before anything else. Raises StorageError; nothing is left then."""
         entry = await self._accounts.use(first)
-        file = None
-        if len(prefix) + content.size - skip <= stage.SMALL:
+        file, start = None, bytes(prefix)
+        if len(start) + content.size - skip <= stage.SMALL:
             with whole():
-                data = prefix + content.read(skip, content.size)
-            file = await self._write_small(entry, data) if _quick(data) else None
+                data = start + content.read(skip, content.size)
+            fields = prefix if isinstance(prefix, Head) and prefix.stands(self._tools.limits) else None
+            file = await self._write_small(entry, data, fields) if _quick(data) else None
         if file is None:
             file = await stage_in_thread(
-                self._pool, self._tools, entry, lambda: self._write(entry.handle.root, prefix, content, skip)
+                self._pool, self._tools, entry, lambda: self._write(entry.handle.root, start, content, skip)
             )
         self._first = self._files[first.organisation_id, self._now, entry.handle.device] = file
 
-    async def _write_small(self, entry: Entry, data: bytes) -> TemporaryFile | None:
+    async def _write_small(self, entry: Entry, data: bytes, fields: Head | None) -> TemporaryFile | None:
         """None: the file system wants another way."""
         with entry.handle.pinned(), whole():
-            begun = await _begin_small(self._tools, self._syncs, entry, data, self._now)
+            begun = await _begin_small(self._tools, self._syncs, entry, data, self._now, fields)
             if begun is None:
                 return None
             file, syncing = begun
@@ -122,7 +124,7 @@ def _quick(data: bytes) -> bool:
 
 
 async def _begin_small(
-    tools: Tools, syncs: Syncs, entry: Entry, data: bytes, date: int
+    tools: Tools, syncs: Syncs, entry: Entry, data: bytes, date: int, fields: Head | None
 ) -> tuple[TemporaryFile, Syncing] | None:
     """On the loop; the message is scanned while the disk writes it. The file is open at least until its sync is over.
     None: the file system wants another way."""
@@ -131,7 +133,7 @@ async def _begin_small(
         return None
     syncing = syncs.begin((fd,))
     try:
-        return TemporaryFile(fd, stage.prepared(tools, data, date)), syncing
+        return TemporaryFile(fd, stage.prepared(tools, data, date, fields)), syncing
     except BaseException:
         await syncing.over()
         tools.fs.close(fd)

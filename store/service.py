@@ -26,6 +26,7 @@ from core.ids import Ids, RandomIds
 from message import facts
 from message.content import Content
 from message.facts import Facts
+from message.header import Head
 from store import catalog, glance, layout, outside, recycle, structure, verify
 from store.account import Account
 from store.accounts import Accounts
@@ -285,7 +286,7 @@ class MaildirStore:
     def spool(self, *, limit: int, declared: int = 0) -> Spool:
         return SpoolFile(self._fs, self._spool, self._pool, limit=limit, declared=declared)
 
-    async def stage(self, prefix: bytes, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
+    async def stage(self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
         staged = StagedMessage(self._open_accounts, self._tools, self._pool, self._syncs)
         await staged.write(prefix, content, first, skip)
         return staged

@@ -14,7 +14,7 @@ from dataclasses import replace
 from core.frozen import dataclass
 from message.content import BytesContent, Content, head_length
 from message.facts import Facts, relations
-from message.header import split
+from message.header import Head, Headed, split
 from message.sorting import SortKeys
 from store.fsops import BLOCK, FileSystem
 from store.handle import Tools
@@ -92,8 +92,10 @@ def write_unsynced(tools: Tools, root: int, data: bytes, date: int) -> int | Non
     return fd
 
 
-def prepared(tools: Tools, data: bytes, date: int) -> Prepared:
-    return Prepared(len(data), email_id(hashlib.sha256(data).digest()), date, tools.gather(BytesContent(data)))
+def prepared(tools: Tools, data: bytes, date: int, fields: Head | None = None) -> Prepared:
+    """`fields`: of its header block, where they are known."""
+    content = BytesContent(data) if fields is None else Headed(data, fields)
+    return Prepared(len(data), email_id(hashlib.sha256(data).digest()), date, tools.gather(content))
 
 
 def related(tools: Tools, data: bytes, date: int) -> Prepared:

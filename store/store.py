@@ -14,6 +14,7 @@ from typing import Protocol
 
 from core.errors import MailError
 from message.content import Content
+from message.header import Head
 from store.types import (
     NO_FLAGS,
     AccountRef,
@@ -306,10 +307,10 @@ class Store(Protocol):
 
     def spool(self, *, limit: int, declared: int = 0) -> Spool: ...
 
-    async def stage(self, prefix: bytes, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
+    async def stage(self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
         """Write `prefix` + `content[skip:]` once under `first`'s directory and sync it; it can then be delivered to
         several accounts. `prefix` is the new header lines (Return-Path, Received, results); with `skip` =
-        len(content.head) the caller rewrites the whole header block."""
+        len(content.head) the caller rewrites the whole header block, and may give it as the `Head` that it is."""
 
     async def remove_account(self, ref: AccountRef) -> None:
         """Into the recycle bin."""

@@ -15,7 +15,7 @@ from delivery.types import Job, ResultKind
 from delivery.types import Result as DeliveryResult
 from directory.types import Account, AliasOf, Domain, ForeignDomain, LocalAccount, Resolution, State, UnknownUser
 from message.content import BytesContent, Content
-from message.header import Head
+from message.header import LIMITS, Head, split
 from store.types import AccountRef, Appended, Flag, Folder, ModSeq, Placement, Uid
 
 
@@ -154,11 +154,13 @@ class FakeStore:
         self.spools.append(made)
         return made
 
-    async def stage(self, prefix: bytes, content: Content, *, first: AccountRef, skip: int = 0) -> FakeStaged:
+    async def stage(self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0) -> FakeStaged:
         self.fail("stage")
         self.staged += 1
         self.events.append("stage")
-        return FakeStaged(self, prefix + content.read(skip, content.size))
+        if isinstance(prefix, Head) and prefix.stands(LIMITS):
+            assert prefix == split(bytes(prefix))
+        return FakeStaged(self, bytes(prefix) + content.read(skip, content.size))
 
     async def account(self, ref: AccountRef) -> FakeAccountStore:
         return FakeAccountStore(self.used.get(f"{ref.local}@{ref.domain}", 0), self.used.get(ref.organisation_id, 0))

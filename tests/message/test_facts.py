@@ -7,6 +7,7 @@ from core.config import Limits
 from message.collation import casemap
 from message.content import BytesContent
 from message.facts import KEPT_FIELDS, gather
+from message.header import Headed, split
 from message.parts import Tree
 
 
@@ -20,6 +21,12 @@ DATA = (
     b"Date: Sun, 22 Nov 2026 16:00:00 +0100\r\nMessage-ID: <one@x.test>\r\nIn-Reply-To: <two@x.test>\r\n"
     b"References: <three@x.test>\r\n <two@x.test>\r\n\r\nBonjour,\r\n\r\ntexte\r\n"
 )
+
+
+def test_a_header_that_was_split_already_is_not_split_again() -> None:
+    assert gather(Headed(DATA, split(DATA))) == gather(BytesContent(DATA))
+    other = split(DATA.replace(b"one@x.test", b"four@x.test"))
+    assert gather(Headed(DATA, other)).message_id == "four@x.test"
 
 
 def test_facts_of_a_message() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from core.config import Limits
 from message import header
-from message.header import Defect, split
+from message.header import Defect, Field, Head, split
 
 
 def test_fields_keep_their_octets_and_lose_nothing() -> None:
@@ -118,3 +118,37 @@ def _spans(data: bytes) -> list[tuple[int, int]]:
     """Where fields lie: each ends with a CRLF that no white space follows."""
     ends = [match.end() for match in header._FIELD_END.finditer(data)]
     return list(zip([0, *ends], ends, strict=False))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"A: b\r\n",
+                b"c:\r\n d\r\n",
+                b"From x\r\n",
+                b" on\r\n",
+                b"x\r\n",
+                b"e :f\r\n",
+                b"g:\0\r\n",
+                b"h:\ni\r\n",
+                b"j:",
+            ]
+        )
+    ),
+    st.booleans(),
+)
+def test_a_head_with_a_field_on_top_stands_only_where_its_octets_are_split_so(lines: list[bytes], ended: bool) -> None:
+    found = split(b"".join(lines) + (b"\r\n" if ended else b""))
+    head = Head((Field(b"top", b"Top: x\r\n", 4), *found.fields), found.rest, found.defects)
+    if head.stands(header.LIMITS):
+        assert split(bytes(head) + b"body\r\n") == head
+    assert head.stands(header.LIMITS) or found.defects is not Defect.NONE or not bytes(found).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("bound", ["header_block", "header_field", "header_fields"])
+def test_a_head_over_a_bound_does_not_stand(bound: str) -> None:
+    head = split(b"A: b\r\nC: d\r\n\r\n")
+    within = {"header_block": 12, "header_field": 6, "header_fields": 2}
+    assert head.stands(header.LIMITS.model_copy(update=within))
+    assert not head.stands(header.LIMITS.model_copy(update={**within, bound: within[bound] - 1}))

@@ -12,6 +12,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import NotFoundError, QuotaError
 from message.content import BytesContent
+from message.header import Field, Head, split
 from store.fsops import FileSystem
 from store.service import MaildirStore
 from store.types import AccountRef, Appended, Column, Flag, Message, Placement, Uid
@@ -47,6 +48,24 @@ async def test_rewritten_headers_replace_the_skipped_ones(store: MaildirStore) -
         await staged.deliver(MAIRIE, Placement())
     inbox = await (await store.account(MAIRIE)).mailbox("INBOX")
     assert await read(inbox, 1) == b"Subject: neuf\r\n\r\nBonjour 1\r\n"
+
+
+@pytest.mark.parametrize(
+    "first", [b"Subject: neuf\r\n", b" suite\r\n", b"Subject: neuf\r\nX: " + b"x" * 300_000 + b"\r\n"]
+)
+async def test_a_header_given_as_its_fields_is_kept_as_its_octets_are(store: MaildirStore, first: bytes) -> None:
+    """The second is a line that goes on: what was split alone is part of another field there."""
+    original, top = content(1), Field(b"from", b"From: a@x.test\r\n", 5)
+    found = split(first + b"\r\n")
+    head = Head((top, *found.fields), found.rest, found.defects)
+    for prefix in (head, bytes(head)):
+        async with await store.stage(prefix, original, first=MAIRIE, skip=len(original.head)) as staged:
+            await staged.deliver(MAIRIE, Placement())
+    inbox = await (await store.account(MAIRIE)).mailbox("INBOX")
+    assert await read(inbox, 1) == await read(inbox, 2) == bytes(head) + b"Bonjour 1\r\n"
+    one, other = await all_rows(inbox)
+    for column in ("envelope", "bodystructure", "preview", "size", "email_id"):
+        assert getattr(one, column) == getattr(other, column)
 
 
 async def test_f145_a_redelivery_answers_what_the_first_became(store: MaildirStore) -> None:
