@@ -7,7 +7,7 @@ TTL 0 cannot make us ask for every recipient, and a zone with TTL 68 years canno
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.clock import Clock
@@ -70,7 +70,8 @@ class DnsCache:
         self._drop(key)
         life = min(max(ttl, FLOOR), CEILING)
         expires = self._clock.monotonic() + life
-        self._kept[key] = _Entry(answer, expires, expires - FADING * life, octets)
+        fades = expires - FADING * life
+        self._kept[key] = _Entry(replace(answer, until=fades), expires, fades, octets)
         self._octets += octets
         while self._kept and (len(self._kept) > self._entries or self._octets > self._bound):
             self._drop(next(iter(self._kept)))

@@ -5,6 +5,7 @@ Knows no transport: everything that asks DNS takes a `Resolver` and is tested wi
 
 from __future__ import annotations
 
+from dataclasses import field
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
@@ -47,12 +48,14 @@ class Tlsa:
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
     """`secure`: the AD bit of a configured resolver on loopback. `records` in the order received. `canonical`: the name
-    at the end of the aliases that led to the answer, "" when there were none."""
+    at the end of the aliases that led to the answer, "" when there were none. `until`: the monotonic time up to which
+    nobody need ask again; 0.0, where only the resolver knows."""
 
     outcome: Outcome
     records: tuple[T, ...] = ()
     secure: bool = False
     canonical: str = ""
+    until: float = field(default=0.0, compare=False)
 
 
 class Resolver(Protocol):

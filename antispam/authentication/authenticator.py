@@ -12,7 +12,8 @@ from dataclasses import replace
 from antispam.authentication import dmarc, iprev, spf
 from antispam.authentication.arc import ArcVerification
 from antispam.authentication.dkim import DkimVerification
-from antispam.types import Arc, Authentication, Dkim, Origin, Result, Spf
+from antispam.authentication.lately import Lately, Watched
+from antispam.types import Arc, Authentication, Dkim, Dmarc, Origin, Result, Spf
 from core.address import Address
 from core.clock import Clock
 from core.config import Limits
@@ -36,10 +37,14 @@ class Authenticator:
         self._hostname = hostname
         # Signatures and seals, whose keys a stranger lets us wait for, have as long as SPF: DMARC comes after them.
         self._patience = limits.spf_timeout
+        self._origins: Lately[Origin] = Lately(clock)
+        self._verdicts: Lately[Dmarc] = Lately(clock)
 
     def origin(self, peer: Peer, sender: Address | None) -> Origin | None:
         """Before the message comes: what is known of its sender without waiting. None: DNS is asked meanwhile, and who
         needs the answers asks again; a message of some length does not wait for them at its end."""
+        if lately := self._origins.get(_sending(peer, sender)):
+            return lately
         try:
             known = at_once(self._origin(peer, sender))
             if known is None:
@@ -50,12 +55,13 @@ class Authenticator:
 
     def _begin_asking(self, peer: Peer, sender: Address | None) -> None:
         """`_origin` stopped at the first that is not known."""
-        at_once(iprev.check(peer.address, self._resolver))
+        resolver = self._resolver
+        at_once(iprev.check(peer.address, resolver))
         if beside := _beside(peer, sender):
-            at_once(self._helo(peer, beside))
+            at_once(self._helo(peer, beside, resolver))
         if sender is not None:
-            at_once(self._takes_none(sender))
-        at_once(self._sender(peer, sender))
+            at_once(_takes_none(sender, resolver))
+        at_once(self._sender(peer, sender, resolver))
 
     def begin(self, head: Head, origin: Origin | None = None) -> Verification:
         """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
@@ -79,53 +85,62 @@ class Authenticator:
             signatures = dkim_task.result() if dkim_task else ()
             arc = arc_task.result() if arc_task else NO_CHAIN
         sent = known.spf
-        verdict = await dmarc.evaluate(authors, sent, signatures, self._resolver)
+        verdict = await self._verdict(authors, sent, signatures)
         if sent.result is Result.FAIL and verdict.disposition == "reject":
             sent = replace(sent, explanation=await self._explanation(peer, sender))
         helo = known.helo or _same_name(peer, sender, sent)
         return Authentication(sent, signatures, verdict, known.iprev, arc, known.null_mx, helo)
 
+    async def _verdict(self, authors: Sequence[str], sent: Spf, signatures: Sequence[Dkim]) -> Dmarc:
+        vouching = [(item.result, item.domain, item.weak) for item in signatures]
+        about = (*authors, sent.result, sent.domain, *vouching)
+        if lately := self._verdicts.get(about):
+            return lately
+        watched = Watched(self._resolver)
+        verdict = await dmarc.evaluate(authors, sent, signatures, watched)
+        if verdict.result is not Result.TEMPERROR:
+            self._verdicts.keep(about, verdict, watched)
+        return verdict
+
     async def _origin(self, peer: Peer, sender: Address | None) -> Origin:
         """One after the other: mostly all of it is known, and no task need be made."""
-        beside = _beside(peer, sender)
-        host = await iprev.check(peer.address, self._resolver)
-        helo = await self._helo(peer, beside) if beside else None
-        null_mx = sender is not None and await self._takes_none(sender)
-        return Origin(await self._sender(peer, sender), host, null_mx, helo)
+        beside, watched = _beside(peer, sender), Watched(self._resolver)
+        host = await iprev.check(peer.address, watched)
+        helo = await self._helo(peer, beside, watched) if beside else None
+        null_mx = sender is not None and await _takes_none(sender, watched)
+        origin = Origin(await self._sender(peer, sender, watched), host, null_mx, helo)
+        if not origin.uncertain:
+            self._origins.keep(_sending(peer, sender), origin, watched)
+        return origin
 
     async def _origin_together(self, peer: Peer, sender: Address | None) -> Origin:
         """The same, where DNS must be waited for."""
-        beside = _beside(peer, sender)
+        beside, resolver = _beside(peer, sender), self._resolver
         async with asyncio.TaskGroup() as group:
-            host = group.create_task(iprev.check(peer.address, self._resolver))
-            helo = group.create_task(self._helo(peer, beside)) if beside else None
-            null_mx = group.create_task(self._takes_none(sender)) if sender else None
-            spf_result = await self._sender(peer, sender)
+            host = group.create_task(iprev.check(peer.address, resolver))
+            helo = group.create_task(self._helo(peer, beside, resolver)) if beside else None
+            null_mx = group.create_task(_takes_none(sender, resolver)) if sender else None
+            spf_result = await self._sender(peer, sender, resolver)
         no_mail = null_mx is not None and null_mx.result()
         return Origin(spf_result, host.result(), no_mail, helo.result() if helo else None)
 
-    async def _takes_none(self, sender: Address) -> bool:
-        """Whether a domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
-        exchangers = (await self._resolver.mx(sender.domain)).records
-        return bool(exchangers) and not any(record.host for record in exchangers)
-
-    async def _sender(self, peer: Peer, sender: Address | None) -> Spf:
+    async def _sender(self, peer: Peer, sender: Address | None, resolver: Resolver) -> Spf:
         """SPF of the reverse-path, of HELO for the null one."""
+        timeout = self._limits.spf_timeout
         if sender is None:
-            return await self._helo(peer, _host(peer.helo), self._limits.spf_timeout)
-        mailbox = f"{sender.local}@{sender.domain}"
-        return await self._spf(peer, "mailfrom", mailbox, sender.domain, self._limits.spf_timeout)
+            return await self._helo(peer, _host(peer.helo), resolver, timeout)
+        return await self._spf(peer, "mailfrom", f"{sender.local}@{sender.domain}", resolver, timeout)
 
-    async def _helo(self, peer: Peer, name: str, timeout: float | None = None) -> Spf:
+    async def _helo(self, peer: Peer, name: str, resolver: Resolver, timeout: float | None = None) -> Spf:
         """SPF of HELO: for the null reverse-path in its stead (RFC 7208 2.4), else beside it (2.3) and with less
         patience, because nothing is decided by it."""
-        return await self._spf(peer, "helo", f"postmaster@{name}", name, timeout or self._limits.helo_timeout)
+        return await self._spf(peer, "helo", f"postmaster@{name}", resolver, timeout or self._limits.helo_timeout)
 
-    async def _spf(self, peer: Peer, name: str, mailbox: str, domain: str, timeout: float) -> Spf:
-        identity = self._identity(peer, mailbox)
+    async def _spf(self, peer: Peer, name: str, mailbox: str, resolver: Resolver, timeout: float) -> Spf:
+        identity, domain = self._identity(peer, mailbox), mailbox.rpartition("@")[2]
         if identity is None:
             return Spf(Result.NONE, name, domain, "no-address")
-        outcome = await spf.check_host(identity, domain, self._resolver, timeout=timeout)
+        outcome = await spf.check_host(identity, domain, resolver, timeout=timeout)
         return Spf(outcome.result, name, domain, outcome.reason)
 
     def _identity(self, peer: Peer, mailbox: str) -> spf.Identity | None:
@@ -177,6 +192,17 @@ class Verification(DkimVerification):
         super().__init__(head, limits, also=arc.bodies if arc else ())
         self.arc = arc
         self.origin = origin
+
+
+async def _takes_none(sender: Address, resolver: Resolver) -> bool:
+    """Whether a domain takes no mail, so that no bounce could reach it (RFC 7505 4.2)."""
+    exchangers = (await resolver.mx(sender.domain)).records
+    return bool(exchangers) and not any(record.host for record in exchangers)
+
+
+def _sending(peer: Peer, sender: Address | None) -> tuple[str, str, str | None]:
+    """All that an `Origin` is made of, but for the sender's name, which only macros ask for."""
+    return peer.address, peer.helo, sender.domain if sender is not None else None
 
 
 def _beside(peer: Peer, sender: Address | None) -> str:

@@ -131,6 +131,17 @@ async def test_absence_is_kept_too(clock: ManualClock) -> None:
         assert len(server.questions) == 1
 
 
+def test_an_answer_tells_until_when_nobody_need_ask(clock: ManualClock) -> None:
+    cache = DnsCache(clock)
+    cache.put(("x.test", "A"), Answer(Outcome.OK, ("192.0.2.1",)), 100, 100)
+    answer = cache.get(("x.test", "A"))
+    assert answer is not None
+    clock.advance(answer.until - clock.monotonic() - 1)
+    assert cache.asked(("x.test", "A")) == (answer, False)
+    clock.advance(1)
+    assert cache.asked(("x.test", "A")) == (answer, True)
+
+
 def test_cache_is_bounded_in_entries_and_octets(clock: ManualClock) -> None:
     cache = DnsCache(clock, entries=3, octets=1000)
     for n in range(4):
