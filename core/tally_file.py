@@ -21,6 +21,10 @@ REGIONS = 72  # 64 fronts, the delivery worker, the web worker, and some that ha
 _USED = struct.Struct("<I")
 _SALT = slice(16, 32)
 _USED_AT = 32
+# For each region how often a name got a slot in it: who remembers what he found there looks anew when it is another.
+# 0 is a process of an earlier version, which does not tell.
+NEWS_AT = 64
+NEWS = struct.Struct("<I")
 _SETTING_UP = HEADER - 1  # the byte whose lock guards the header
 
 
@@ -41,6 +45,11 @@ class Mapped:
     @property
     def regions(self) -> int:
         return 1 if self.descriptor < 0 else int(_USED.unpack_from(self.memory, _USED_AT)[0])
+
+    def tell(self, region: int) -> None:
+        """A name got a slot there, or all lost theirs."""
+        at = NEWS_AT + region * NEWS.size
+        NEWS.pack_into(self.memory, at, NEWS.unpack_from(self.memory, at)[0] % 0xFFFFFFFF + 1)
 
     def close(self) -> None:
         """Idempotent; the region is free for others."""
@@ -63,17 +72,19 @@ def claim(directory: Path, size: int, volatile: int) -> Mapped:
             raise OSError("no region is left")
         os.posix_fallocate(descriptor, HEADER + region * size, size)
         memory = mmap.mmap(descriptor, HEADER + REGIONS * size)
+        mapped = Mapped(memory, HEADER, region, memory[_SALT], descriptor)
         used = max(_USED.unpack_from(memory, _USED_AT)[0], region + 1)
         _USED.pack_into(memory, _USED_AT, used)
         for number in range(used):
             if number == region or _abandoned(descriptor, number):
                 start = HEADER + number * size
                 memory[start : start + volatile] = bytes(volatile)
+                mapped.tell(number)
         _unlock(descriptor, _SETTING_UP)
     except BaseException:
         os.close(descriptor)
         raise
-    return Mapped(memory, HEADER, region, memory[_SALT], descriptor)
+    return mapped
 
 
 def _header(descriptor: int, size: int) -> None:

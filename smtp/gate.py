@@ -10,13 +10,14 @@ from __future__ import annotations
 from enum import Enum
 from functools import lru_cache
 from operator import ge, gt
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from core import reputation
 from core.clock import SystemClock
 from core.config import Limits
 from core.networks import circles, within
 from core.tally import Tally
+from core.tally_slots import Key
 
 RATE_WINDOW = 60.0  # seconds; the limits of rates are per minute
 HARVEST_WINDOW = 600.0
@@ -82,33 +83,49 @@ class OpenGate:
         return True
 
 
+class _Peer(NamedTuple):
+    """What an address is counted by."""
+
+    circles: tuple[Key, ...]  # how often it comes
+    places: tuple[Key, ...]  # where it is inside
+    ban: Key
+    asked: Key  # how many recipients it asked for
+    exempt: bool
+
+
 class TallyGate:
     """`TallyGate(limits, tally)`: with a shared tally the gate of the machine, with a private one of this process."""
 
     def __init__(self, limits: Limits, tally: Tally | None = None) -> None:
-        self._limits = limits
         self._tally = tally or Tally.private(SystemClock())
+        self.use(limits)
 
     def use(self, limits: Limits) -> None:
         """The bounds from now on: a reload's. Who is in stays in."""
         self._limits = limits
+        self._most = (limits.connections_per_address, limits.connections_per_network, limits.connections_per_region)
+        self._rates = (limits.connection_rate_address, limits.connection_rate_network, limits.connection_rate_region)
+        self._peer = lru_cache(maxsize=1024)(self._known)  # asked when a connection begins and when it ends
+
+    def _known(self, address: str) -> _Peer:
+        key, around = self._tally.key, circles(address)
+        own = tuple([key(f"smtp {circle}") for circle in around])
+        exempt = within(address, self._limits.exempt_networks)
+        return _Peer(own, (key(EVERYBODY), *own), key(f"ban {around.host}"), key(f"rcpt {around.host}"), exempt)
 
     @property
     def stressed(self) -> bool:
         return self._tally.inside(EVERYBODY) > STRESS * self._limits.smtp_connections
 
     def enter(self, address: str) -> Refusal | None:
-        refusal = None if within(address, self._limits.exempt_networks) else self._refusal(address)
+        peer = self._peer(address)
+        refusal = None if peer.exempt else self._refusal(peer)
         if refusal is None:
-            self._tally.enter(EVERYBODY)
-            for name in _names(address):
-                self._tally.enter(name)
+            self._tally.step(peer.places, 1)
         return refusal
 
     def leave(self, address: str) -> None:
-        self._tally.leave(EVERYBODY)
-        for name in _names(address):
-            self._tally.leave(name)
+        self._tally.step(self._peer(address).places, -1)
 
     def seat(self, account_id: str, address: str, *, instead_of: str = "") -> bool:
         if account_id == instead_of:
@@ -127,10 +144,10 @@ class TallyGate:
         self._tally.leave(f"smtp-account {account_id}")
 
     def recipient(self, address: str, *, known: bool) -> bool:
-        host = circles(address).host
         if known:
-            self._tally.count(f"rcpt {host}", HARVEST_WINDOW)
+            self._tally.counted(self._peer(address).asked, HARVEST_WINDOW)
             return False
+        host = circles(address).host
         asked = self._tally.add(f"rcpt {host}", HARVEST_WINDOW)
         unknown = self._tally.add(f"rcpt-unknown {host}", HARVEST_WINDOW)
         if unknown <= HARVEST_MINIMUM or unknown <= HARVEST_SHARE * asked or self.trusted(address):
@@ -141,22 +158,14 @@ class TallyGate:
     def trusted(self, address: str) -> bool:
         return reputation.vouched(self._tally, address) or within(address, self._limits.exempt_networks)
 
-    def _refusal(self, address: str) -> Refusal | None:
-        limits, tally = self._limits, self._tally
-        names = _names(address)
-        most = (limits.connections_per_address, limits.connections_per_network, limits.connections_per_region)
-        rates = (limits.connection_rate_address, limits.connection_rate_network, limits.connection_rate_region)
+    def _refusal(self, peer: _Peer) -> Refusal | None:
+        tally = self._tally
         # Each attempt counts, refused ones too: who goes on knocking stays outside.
-        counts = [tally.add(name, RATE_WINDOW) for name in names]
-        if tally.recalls(f"ban {circles(address).host}"):
+        counts = tally.adds(peer.circles, RATE_WINDOW)
+        if tally.marked(peer.ban):
             return Refusal.BANNED
-        if any(map(gt, counts, rates)):
+        if any(map(gt, counts, self._rates)):
             return Refusal.RATE
-        if any(map(ge, map(tally.inside, names), most)):
+        if any(map(ge, tally.insides(peer.circles), self._most)):
             return Refusal.CONNECTIONS
-        return Refusal.FULL if tally.inside(EVERYBODY) >= limits.smtp_connections else None
-
-
-@lru_cache(maxsize=4096)  # asked when a connection begins and when it ends
-def _names(address: str) -> tuple[str, ...]:
-    return tuple([f"smtp {circle}" for circle in circles(address)])
+        return Refusal.FULL if tally.inside(EVERYBODY) >= self._limits.smtp_connections else None

@@ -101,9 +101,77 @@ def test_what_is_counted_without_looking_is_seen_by_others_and_its_slot_given_ba
         step("a")
         seen.append((ours.inside("a"), other.inside("a")))
     assert seen == [(count, count) for count in (1, 2, 3, 4, 3, 2, 1, 1)]
-    assert not ours._held
     ours.enter("a")
     assert other.inside("a") == 2
+    for tally in (ours, other):
+        tally.close()
+
+
+def test_a_slot_at_which_nobody_is_any_more_is_anothers_and_what_others_knew_of_it_too(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    ours, other = (Tally.shared(tmp_path, clock) for _ in range(2))
+    ours.enter("stays")
+    for crowd in (*range(2 * WAYS), 0):  # hardly one in ten million has nine of these in one set
+        names = [f"peer {crowd} {number}" for number in range(SETS[0] // 4)]
+        for name in names:
+            ours.enter(name)
+        assert not ours._beyond
+        assert all(other.inside(name) == 1 for name in names)
+        for name in names:
+            ours.leave(name)
+        assert not any(other.inside(name) for name in names)
+    assert (ours.inside("stays"), other.inside("stays")) == (1, 1)
+    for tally in (ours, other):
+        tally.close()
+
+
+def test_who_looked_for_a_name_in_vain_finds_it_once_another_has_it(tmp_path: Path, clock: ManualClock) -> None:
+    ours, other = (Tally.shared(tmp_path, clock) for _ in range(2))
+    assert (ours.inside("a"), ours.seen("a", 60.0), ours.recalls("a")) == (0, 0, False)
+    other.enter("a")
+    other.add("a", 60.0)
+    other.remember("a", 600.0)
+    assert (ours.inside("a"), ours.seen("a", 60.0), ours.recalls("a")) == (1, 1, True)
+    ours.forget("a")
+    assert (other.seen("a", 60.0), other.recalls("a")) == (0, False)
+    other.add("a", 60.0)
+    other.remember("a", 600.0)
+    assert (ours.add("a", 60.0), other.add("a", 60.0), ours.recalls("a")) == (2, 3, True)
+    third = Tally.shared(tmp_path, clock)
+    third.enter("a")
+    assert ours.inside("a") == other.inside("a") == 2
+    third.close()
+    assert ours.inside("a") == 1
+    for tally in (ours, other):
+        tally.close()
+
+
+def test_whoever_keeps_a_key_sees_the_slot_that_its_name_got_by_another_one(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.tally.HELD", 1)
+    tally = Tally.private(clock)
+    kept = tally.key("a")
+    assert tally.insides((kept,)) == [0]
+    tally.enter("b")  # and the key of "a" is not remembered any more
+    tally.enter("a")
+    tally.step((kept,), 1)
+    assert tally.insides((kept,)) == [tally.inside("a")] == [2]
+
+
+def test_what_a_process_of_an_earlier_version_counts_is_looked_for_each_time(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells nobody when a name gets a slot."""
+    monkeypatch.setattr(tally_file.Mapped, "tell", lambda *_: None)
+    other = Tally.shared(tmp_path, clock)
+    monkeypatch.undo()
+    ours = Tally.shared(tmp_path, clock)
+    assert ours.inside("a") == 0
+    monkeypatch.setattr(tally_file.Mapped, "tell", lambda *_: None)
+    other.enter("a")
+    assert ours.inside("a") == 1
     for tally in (ours, other):
         tally.close()
 
