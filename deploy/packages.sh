@@ -2,7 +2,7 @@
 # The Debian packages that are peers in the tests, or those named. Root: installed, with nothing started. Others: listed, then failure.
 set -eu
 wanted="postfix postfix-lmdb dovecot-imapd dovecot-lmtpd swaks libnet-ssleay-perl libio-socket-ssl-perl
-unbound rspamd redis-server isync libsasl2-modules mutt offlineimap3 opendkim opendkim-tools curl strace postgresql openssl procps systemd"
+unbound rspamd redis-server isync libsasl2-modules mutt msmtp gsasl offlineimap3 opendkim opendkim-tools curl strace postgresql openssl procps systemd"
 [ $# -eq 0 ] || wanted="$*"
 missing=""
 for package in $wanted; do

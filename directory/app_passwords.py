@@ -1,7 +1,7 @@
 """App passwords: made for one program or device, 130 random bits, so that a fast hash suffices and guessing is idle.
 
-Pure: how one looks, how it is recognised, whether it opens this door now. People may type it with or without the
-hyphens; SCRAM sees it as it is shown.
+How one looks, how it is recognised, whether it opens this door now, and what the log says if it does not. People may
+type it with or without the hyphens; SCRAM sees it as it is shown.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from core.ids import ALPHABET, base32
+from core.log import get
 from directory.codes import refusal
 from directory.repositories.credentials import StoredApp
 from directory.types import AppPassword, Scope
@@ -24,6 +25,7 @@ PROTOCOLS = {
     "imap": frozenset({Scope.MAIL, Scope.IMAP}),
     "smtp": frozenset({Scope.MAIL, Scope.SUBMISSION, Scope.SEND_ONLY}),
 }
+_log = get(__name__)
 _SHAPE = re.compile(f"[{ALPHABET}]{{{LENGTH}}}")
 
 
@@ -59,6 +61,11 @@ def why_not(app: AppPassword, *, protocol: str, remote: str, now: float) -> str:
     if app.scope not in PROTOCOLS.get(protocol, frozenset()):
         return "protocol"
     return "" if _inside(remote, app.networks) else "network"
+
+
+def tell_refused(account: str, app: str, why: str, remote: str) -> None:
+    """The line of the log for one that is right and opens no door now; outside it looks like a wrong one."""
+    _log.info("app-password-refused", account=account, app_password=app, reason=why, remote=remote)
 
 
 def networks(wanted: Sequence[str]) -> tuple[str, ...]:

@@ -120,9 +120,7 @@ class Login:
         account = attempt.opening.account
         why = app_passwords.why_not(app, protocol=attempt.protocol, remote=attempt.remote, now=self._clock.now())
         if why:
-            _log.info(
-                "app-password-refused", account=account.id, app_password=app.id, reason=why, remote=attempt.remote
-            )
+            app_passwords.tell_refused(account.id, app.id, why, attempt.remote)
             return None
         if account.state is not State.ACTIVE:
             return LoginRefused("suspended")

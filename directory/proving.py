@@ -20,9 +20,9 @@ from directory.attempts import Attempts, canonical
 from directory.authentication import Door
 from directory.database import Database
 from directory.login import logged_in
-from directory.repositories.credentials import CERTIFICATE, TOKEN, Credentials, Opening, StoredApp
+from directory.repositories.credentials import CERTIFICATE, TOKEN, Credentials, Opening
 from directory.tokens import TokenCheck
-from directory.types import LoggedIn, LoginRefused, LoginResult, LoginUnavailable, State
+from directory.types import AppPassword, LoggedIn, LoginRefused, LoginResult, LoginUnavailable, State
 
 _log = get(__name__)
 
@@ -88,15 +88,10 @@ class Proving:
             table = Credentials(session)
             found = await table.opening(key)
             apps = await table.apps(found.account.id if found else "")
-        now = self._clock.now()
-        usable = {
-            app.about.id: app
-            for app in apps
-            if not app_passwords.why_not(app.about, protocol=door.protocol, remote=door.remote, now=now)
-        }
-        candidates = {name: keys for name, app in usable.items() if (keys := scram.Keys.of(app.scram))}
+        # Those that open no door now are held against the proof, too: the log then says what is wrong.
+        candidates = {app.about.id: keys for app in apps if (keys := scram.Keys.of(app.scram))}
         exchange = scram.Exchange(first, key, candidates, secrets.token_urlsafe(24))
-        return ScramLogin(self, exchange, first.user, door, usable)
+        return ScramLogin(self, exchange, first.user, door, {app.about.id: app.about for app in apps})
 
     async def finished(self, login: ScramLogin, message: bytes) -> tuple[LoginResult, bytes]:
         proof = b""
@@ -107,12 +102,18 @@ class Proving:
             async with self._attempts.one(login.door.remote, key) as attempt:
                 proved = login.exchange.finish(message)
                 found = await self._opening(key) if proved else None
-                if proved is None or found is None:
+                if proved is None or found is None or not self._opens(login.apps[proved[0]], found, login.door):
                     return attempt.failed("bad-credentials")
                 name, proof = proved
-                return attempt.succeeded(logged_in(found.account, login.usable[name].about))
+                return attempt.succeeded(logged_in(found.account, login.apps[name]))
 
         return await self._told(login.user, login.door, work()), proof
+
+    def _opens(self, app: AppPassword, found: Opening, door: Door) -> bool:
+        why = app_passwords.why_not(app, protocol=door.protocol, remote=door.remote, now=self._clock.now())
+        if why:
+            app_passwords.tell_refused(found.account.id, app.id, why, door.remote)
+        return not why
 
     # --- what they share -------------------------------------------------------------------------------------------
 
@@ -136,10 +137,10 @@ class ScramLogin:
     """Implements `directory.authentication.ScramExchange`."""
 
     def __init__(
-        self, proving: Proving, exchange: scram.Exchange, user: str, door: Door, usable: Mapping[str, StoredApp]
+        self, proving: Proving, exchange: scram.Exchange, user: str, door: Door, apps: Mapping[str, AppPassword]
     ) -> None:
         self._proving = proving
-        self.exchange, self.user, self.door, self.usable = exchange, user, door, usable
+        self.exchange, self.user, self.door, self.apps = exchange, user, door, apps
         self.challenge = exchange.challenge
 
     async def finish(self, message: bytes) -> tuple[LoginResult, bytes]:

@@ -163,7 +163,8 @@ def _oauthbearer(response: bytes | None) -> Step:
     if gs2 is None:
         return Failed("malformed")
     refusal = {"status": "invalid_token", "schemes": "bearer"}
-    return _bearer(gs2[1] or "", pairs, json.dumps(refusal).encode("ascii"))
+    identity = (gs2[1] or "").replace("=2C", ",").replace("=3D", "=")
+    return _bearer(identity, pairs, json.dumps(refusal).encode("ascii"))
 
 
 def _xoauth2(response: bytes | None) -> Step:
@@ -184,7 +185,7 @@ def _bearer(identity: str, pairs: list[str], refusal: bytes) -> Step:
     token = _BEARER.fullmatch(values.get("auth", ""))
     if token is None or len(token[1]) > MAX_TOKEN or len(identity) > MAX_FIELD or "\0" in identity:
         return Failed("malformed")
-    return Bearer(identity.replace("=2C", ",").replace("=3D", "="), Secret(token[1]), refusal)
+    return Bearer(identity, Secret(token[1]), refusal)
 
 
 def _scram(response: bytes | None) -> Step:

@@ -75,6 +75,14 @@ def test_rfc_7628_and_google_word_the_token() -> None:
         step = sasl.start(mechanism, base64.b64encode(words))
         assert isinstance(step, sasl.Bearer)
         assert (step.identity, step.token.reveal()) == ("user@example.com", "vF9dft4qmT")
+    escaped = [
+        (b"n,a=a=2Cb=3Dc@x.test,", "OAUTHBEARER", "a,b=c@x.test"),
+        (b"user=a=2Cb@x.test", "XOAUTH2", "a=2Cb@x.test"),
+    ]
+    for words, mechanism, identity in escaped:  # XOAUTH2 has no escapes
+        step = sasl.start(mechanism, base64.b64encode(words + b"\x01auth=Bearer x\x01\x01"))
+        assert isinstance(step, sasl.Bearer)
+        assert step.identity == identity
     for words in (
         b"", b"n,,", b"p=tls-exporter,,\x01auth=Bearer x\x01\x01", b"n,,\x01auth=Basic x\x01\x01",
         b"n,,\x01auth=Bearer x", b"n,,\x01auth=Bearer \x01\x01", b"n,,\x01host=x\x01\x01",

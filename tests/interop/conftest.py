@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from tests.peers.dns import Dns, mail_zone, txt, unbound
 from tests.peers.opendkim import OpenDkim, opendkim
@@ -18,6 +19,7 @@ from tests.peers.rspamd import Rspamd, rspamd
 from tests.peers.suite import HOSTNAME, Settings, Suite, suite
 
 if TYPE_CHECKING:
+    from tests.interop.logins import Doors
     from tests.interop.ways import Ways
 
 PARTNER = "partner.test"
@@ -101,6 +103,21 @@ def place() -> Iterator[Ways]:
     from tests.interop.ways import ways  # it uses this module
 
     with ways() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Whose client certificates `logins` takes."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def logins(authority: trustme.CA) -> Iterator[Doors]:
+    """Every mechanism is offered there; see `tests.interop.logins`."""
+    from tests.interop.logins import login_doors  # it uses this module
+
+    with login_doors(authority) as found:
         yield found
 
 
