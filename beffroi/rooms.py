@@ -133,7 +133,8 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def open_queue(config: Config) -> AsyncIterator[Queue]:
+async def open_any_queue(config: Config) -> AsyncIterator[Queue]:
+    """Whosever it is: for those who make it theirs. All others take `open_queue`."""
     from delivery.queue.queue import Queue
 
     queue = Queue(
@@ -149,6 +150,16 @@ async def open_queue(config: Config) -> AsyncIterator[Queue]:
         yield queue
     finally:
         await queue.close()
+
+
+@asynccontextmanager
+async def open_queue(config: Config) -> AsyncIterator[Queue]:
+    """`RefusedError` where one on PostgreSQL is another directory's. A command makes none its own: to serve does."""
+    async with open_any_queue(config) as queue:
+        if config.database.queue:
+            async with open_directory(config) as directory:
+                await queue.is_not_of_another(await directory.identity())
+        yield queue
 
 
 @asynccontextmanager

@@ -15,9 +15,9 @@ from antispam.rspamd import TOTAL_TIMEOUT, Rspamd
 from beffroi.rooms import (
     CLOCK,
     IDS,
+    open_any_queue,
     open_directory,
     open_keyring,
-    open_queue,
     open_resolver,
     open_srs,
     open_store,
@@ -73,7 +73,7 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
             tally=tally,
             directory=await enter(open_directory(config, tally)),
             store=await enter(open_store(config)),
-            queue=await enter(open_queue(config)),
+            queue=await enter(open_any_queue(config)),
             resolver=await enter(open_resolver(config)),
         )
         await rooms.queue.belong_to(await rooms.directory.identity())

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from beffroi.cli.console import console, refuse, run
-from beffroi.rooms import open_directory, open_queue, open_queue_administration
+from beffroi.rooms import open_any_queue, open_directory, open_queue_administration
 from core.address import AddressError, parse
 from core.config import Config
 from core.domain import DomainError, to_ascii
@@ -275,7 +275,7 @@ def assign() -> None:
     async def operation(config: Config) -> None:
         if not config.database.queue:
             refuse("database.queue is empty: the queue is a file of this installation, and nobody else's")
-        async with open_queue(config) as queue, open_directory(config) as directory:
+        async with open_any_queue(config) as queue, open_directory(config) as directory:
             await directory.record(Actor.console(), "queue.assign", "")
             await queue.assign(await directory.identity())
 

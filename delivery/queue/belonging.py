@@ -16,7 +16,13 @@ def belong_to(connection: Connection, directory: str) -> None:
     """Raises `RefusedError` when it is another directory's. Those who open a new one at the same moment wait for each
     other."""
     insert_once(connection, about, {"key": KEY, "value": directory})
-    if connection.execute(select(about.c.value).where(about.c.key == KEY)).scalar() != directory:
+    is_not_of_another(connection, directory)
+
+
+def is_not_of_another(connection: Connection, directory: str) -> None:
+    """Raises `RefusedError`, too; nobody's is good."""
+    owner = connection.execute(select(about.c.value).where(about.c.key == KEY)).scalar()
+    if owner not in (None, directory):
         raise RefusedError(
             "database.queue is the queue of another directory: give all its instances the same database.url, or this "
             "installation a queue of its own; if its directory was made anew: beffroi queue assign",

@@ -126,6 +126,11 @@ class Queue:
         if not self._one_machine:
             await self._database.write(lambda c: belonging.belong_to(c, directory))
 
+    async def is_not_of_another(self, directory: str) -> None:
+        """For whoever only looks in: refuses like `belong_to`, and gives a queue that is nobody's yet to nobody."""
+        if not self._one_machine:
+            await self._database.read(lambda c: belonging.is_not_of_another(c, directory))
+
     async def assign(self, directory: str) -> None:
         await self._database.write(lambda c: belonging.assign(c, directory))
 

@@ -11,7 +11,7 @@ from beffroi.wiring import open_rooms
 from core.config import Config, load
 from core.errors import RefusedError
 from directory.types import Actor
-from tests.beffroi.commands import Done, beffroi, initialise
+from tests.beffroi.commands import Done, beffroi, forked, initialise
 from tests.fakes.postgres import running
 from tests.peers.suite import Settings, Suite
 
@@ -62,6 +62,32 @@ async def test_an_installation_with_another_directory_is_refused_a_queue(tmp_pat
         assert await served(load(second)) == ["queue.assign"]
         with pytest.raises(RefusedError, match="another directory"):
             await served(load(first))
+
+
+# What looks into the queue, or changes what waits there, each in its own way.
+COMMANDS = (
+    ("queue", "list"), ("queue", "shape"), ("queue", "show", "m8qvpsm1z286y10n"), ("queue", "trace", "maire@x.test"),
+    ("queue", "hold", "--all"), ("queue", "release", "m8qvpsm1z286y10n"), ("queue", "drop", "--all"),
+    ("mailbox", "unlock", "maire@x.test"), ("mailbox", "suspend", "maire@x.test"),
+    ("mailbox", "vacation", "maire@x.test"),
+)  # fmt: skip
+
+
+async def test_commands_of_a_host_with_another_directory_are_refused_the_queue_too(tmp_path: Path) -> None:
+    """And nothing of it is done or written down; to look into a queue that is nobody's makes it nobody's."""
+    with running() as server:
+        queue = server.create("queue")
+        first, second = (prepared(tmp_path / name, queue) for name in ("first", "second"))
+        for config in (first, second):
+            assert forked("queue", "list", "--config", str(config)).code == 0
+        assert await served(load(first)) == []
+        for command in COMMANDS:
+            refused = forked(*command, "--config", str(second))
+            assert (refused.code, refused.out, refused.err) == (1, "", SENTENCE), command
+        assert forked("queue", "hold", "--all", "--config", str(first)).out == "0 messages: held\n"
+        assert forked("queue", "assign", "--config", str(second)).code == 0
+        assert forked("queue", "list", "--config", str(second)).code == 0
+        assert await served(load(second)) == ["queue.assign"]  # what was refused left no line in the audit
 
 
 async def test_a_queue_in_a_file_is_its_installations_whatever_directory_it_has(tmp_path: Path) -> None:

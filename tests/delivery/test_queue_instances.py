@@ -94,6 +94,8 @@ async def test_a_queue_belongs_to_the_directory_that_came_first(shared: Shared) 
     """Two that come at once, too: an instance with another one forgot the absences and limits of all others."""
     second = shared.another_queue()
     await second.open()
+    for directory in ("one", "two"):
+        await second.is_not_of_another(directory)  # nobody's, and nobody's still
     met = await asyncio.gather(shared.queue.belong_to("one"), second.belong_to("two"), return_exceptions=True)
     [refusal] = [error for error in met if error is not None]
     assert isinstance(refusal, RefusedError)
@@ -103,6 +105,9 @@ async def test_a_queue_belongs_to_the_directory_that_came_first(shared: Shared) 
         await queue.belong_to(owner)
         with pytest.raises(RefusedError):
             await queue.belong_to(other)
+        await queue.is_not_of_another(owner)
+        with pytest.raises(RefusedError):
+            await queue.is_not_of_another(other)
     await second.assign(other)
     await shared.queue.belong_to(other)
     with pytest.raises(RefusedError):
