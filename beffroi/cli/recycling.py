@@ -12,8 +12,11 @@ from beffroi.cli.console import console, refuse, run
 from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_store
 from core.config import Config
+from core.errors import NotFoundError, QuotaError
+from directory.directory import Directory
 from directory.types import Actor
-from store.types import Recycled, Restored
+from store.store import StoreAdministration
+from store.types import AccountRef, Recycled, Restored
 
 ITEM = typer.Option([], "--item", help="Only this item of the recycle bin; may be repeated.")
 FROM = typer.Option(None, "--from", help="A copy of the data directory instead of the recycle bin.")
@@ -45,6 +48,23 @@ def recycled(address: str = typer.Argument("")) -> None:
     console.table(rows, ("item", "address", "folder", "removed", "messages", "octets"))
 
 
+async def _from_copy(
+    directory: Directory, administration: StoreAdministration, ref: AccountRef, copy: Path, folder: str | None
+) -> Restored:
+    """Audited behind, as only the store sees whether the copy has anything; where it fails midway some may be here."""
+    came = True
+    try:
+        done = await administration.restore_copy(ref, copy, folder)
+        came = bool(done.folder)
+        return done
+    except (NotFoundError, QuotaError):
+        came = False
+        raise
+    finally:
+        if came:
+            await directory.record(Actor.console(), "mailbox.restore", ref.address)
+
+
 def restore(
     address: str,
     item: list[str] = ITEM,
@@ -68,8 +88,7 @@ def restore(
                 return await restore_items(
                     directory, store.administration, Actor.console(), ref, item, in_place=in_place
                 )
-            await directory.record(Actor.console(), "mailbox.restore", ref.address)
-            return await store.administration.restore_copy(ref, copy, folder or None)
+            return await _from_copy(directory, store.administration, ref, copy, folder or None)
 
     done = run(operation)
     value: dict[str, object] = {"address": str(target), "folder": done.folder, "folders": done.folders}
