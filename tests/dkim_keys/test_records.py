@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import dkim
 import dns.rdata
 import dns.zone
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from directory.types import DkimKey, KeyState
 from dkim_keys.check import Status, check_domain
 from dkim_keys.records import DnsRecord, Kind, dkim_records, domain_records, quoted
+from message import taglist
 from tests.dkim_keys.keys import pair
 from tests.fakes.resolver import FakeResolver
 
@@ -34,6 +36,16 @@ def test_a_domain_publishes_mx_spf_dkim_and_dmarc() -> None:
     assert RECORDS[1].value == "v=spf1 mx -all"
     assert RECORDS[4].value == "v=DMARC1; p=quarantine"
     assert all(record.purpose for record in RECORDS)
+
+
+@pytest.mark.parametrize("algorithm", ["rsa", "ed25519"])
+def test_rfc6376_3_6_1_a_key_is_for_mail_and_for_reports_because_it_names_no_service(algorithm: str) -> None:
+    """`s=tlsrpt` (RFC 8460 3) alone would be no key for mail, and dkimpy reads no list of services: mail would fail."""
+    [record] = dkim_records([key(algorithm)])
+    public, _, kind, for_reports_alone = dkim.evaluate_pk(record.name.encode(), record.value.encode())
+    assert public is not None
+    assert (kind, for_reports_alone) == (algorithm.encode(), False)
+    assert "s" not in taglist.parse(record.value.encode())
 
 
 def test_zone_lines_are_read_back_by_a_dns_library() -> None:
