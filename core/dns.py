@@ -48,6 +48,7 @@ TRIES = 2
 PROBE = 1.0  # seconds for a question that a living resolver answers from itself
 CONCURRENT = 64  # fresh questions on the wire: more only wait for one another, and would slander the resolver
 SLOW = 0.5  # seconds after which a question is no fresh one: it waits for a stranger's servers
+CROWDED = 32  # questions under way that leave places for what is needed: who asks ahead asks no more
 MOST = 512  # questions on the wire, the slow ones among them: each has a descriptor
 MAX_CNAMES = 8
 _NAME = re.compile(r"[!-~]+")  # printable ASCII; a control character never reaches a question (promise P9)
@@ -142,6 +143,12 @@ class DnsResolver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def crowded(self) -> bool:
+        """A question outlives whoever asked it: who breaks off one message after the other, each from names that nobody
+        answers for, would have everybody's places (row 89)."""
+        return len(self._pending) >= CROWDED
 
     # Each hands on its question without a coroutine of its own: a message asks six.
 

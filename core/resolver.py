@@ -61,6 +61,10 @@ class Answer(Generic[T]):
 class Resolver(Protocol):
     """Names are A-labels without final dot. Never raises: a failed question is an `Outcome.FAILED` answer."""
 
+    @property
+    def crowded(self) -> bool:
+        """So many questions are under way that nobody asks one whose answer he may not need."""
+
     async def txt(self, name: str) -> Answer[bytes]:
         """One element per record, its strings joined without a space (RFC 7208 3.3)."""
 

@@ -42,9 +42,12 @@ class Authenticator:
 
     def origin(self, peer: Peer, sender: Address | None) -> Origin | None:
         """Before the message comes: what is known of its sender without waiting. None: DNS is asked meanwhile, and who
-        needs the answers asks again; a message of some length does not wait for them at its end."""
+        needs the answers asks again; a message of some length does not wait for them at its end. A message that is
+        broken off has asked for nothing, so nothing is asked where others need their answers."""
         if lately := self._origins.get(_sending(peer, sender)):
             return lately
+        if self._resolver.crowded:
+            return None
         try:
             known = at_once(self._origin(peer, sender))
             if known is None:

@@ -50,6 +50,10 @@ class Watched:
     def until(self) -> float:
         return 0.0 if self._unanswered else self._until
 
+    @property
+    def crowded(self) -> bool:
+        return self._resolver.crowded
+
     async def _seen(self, asked: Awaitable[Answer[T]]) -> Answer[T]:
         self._unanswered += 1
         answer = await asked

@@ -13,12 +13,14 @@ from antispam.types import Authentication, Result, Spf
 from core.address import Address
 from core.clock import ManualClock
 from core.config import Limits
+from core.dns import DnsResolver
 from core.envelope import Listener, Peer
-from core.resolver import Answer
+from core.resolver import Answer, Outcome
 from message.address_list import from_domains
 from message.content import head_length
 from message.header import split
 from tests.antispam.dkim_tools import MESSAGE, NOW, resolver, signed
+from tests.fakes.dns_server import DnsServer, answering
 from tests.fakes.resolver import FakeResolver
 
 SENDER = Address("maire", "x.test")
@@ -258,3 +260,30 @@ async def test_who_could_not_be_asked_before_the_message_is_asked_again_at_its_e
     dns = world()
     dns.failing = {failing}
     assert Authenticator(dns, ManualClock(NOW), Limits(), "mx.dept.test").origin(peer(), SENDER) is None
+
+
+async def test_nobody_is_asked_ahead_where_others_need_their_answers() -> None:
+    dns = world()
+    dns.crowded = True
+    assert Authenticator(dns, ManualClock(NOW), Limits(), "mx.dept.test").origin(peer(), SENDER) is None
+    assert not dns.questions
+    assert await judge(dns, signed(), peer(), ahead=True) == await judge(world(), signed(), peer())
+
+
+async def test_h089_messages_broken_off_by_the_thousand_take_nobody_his_answers() -> None:
+    """Four sessions that gave a new sender with each BDAT, and then RSET, held up everybody's mail for ten seconds."""
+
+    class Deaf(DnsServer):
+        def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+            if b"slow" not in data:
+                super().datagram_received(data, peer)
+
+    async with Deaf(answering("x.test. 60 TXT v=spf1 -all")) as server:
+        clock = ManualClock(NOW)
+        resolver = DnsResolver([server.address], 20, clock)
+        door = Authenticator(resolver, clock, Limits(), "mx.dept.test")
+        for number in range(1000):
+            assert door.origin(peer(), Address("x", f"d{number}.slow.test")) is None
+        async with asyncio.timeout(10):
+            assert (await resolver.txt("x.test")).outcome is Outcome.OK
+        await resolver.close()

@@ -14,7 +14,7 @@ import dns.rcode
 import pytest
 
 from core.clock import ManualClock
-from core.dns import DnsResolver, askable
+from core.dns import CROWDED, DnsResolver, askable
 from core.dns_cache import DnsCache
 from core.resolver import Answer, Mx, Outcome, Srv, Tlsa
 from tests.fakes.dns_server import DnsServer, answering
@@ -294,6 +294,17 @@ async def test_questions_on_the_wire_are_bounded_slow_ones_too(
         answers = await asyncio.gather(*(resolver.txt(f"k{n}.slow.test") for n in range(20)))
     assert {answer.outcome for answer in answers} == {Outcome.FAILED}
     assert len(heard - {data for data in heard if b"localhost" in data}) == 5
+
+
+async def test_it_is_crowded_while_so_many_questions_are_under_way(clock: ManualClock) -> None:
+    async with DnsServer(lambda *_: None) as server:
+        resolver = DnsResolver([server.address], 0.4, clock)
+        asked = [asyncio.create_task(resolver.txt(f"k{n}.x.test")) for n in range(CROWDED)]
+        seen = [resolver.crowded]
+        await asyncio.sleep(0)
+        seen.append(resolver.crowded)
+        await asyncio.gather(*asked)
+        assert [*seen, resolver.crowded] == [False, True, False]
 
 
 async def test_truncated_answers_are_asked_again_over_tcp(clock: ManualClock) -> None:

@@ -37,6 +37,7 @@ class FakeResolver:
         self.secure = set(secure)
         self.slow = dict(slow or {})
         self.questions: Counter[tuple[str, str]] = Counter()
+        self.crowded = False
 
     def add(self, name: str, kind: str, *values: Any) -> None:
         self.zone.setdefault(name.lower(), {}).setdefault(kind, []).extend(values)

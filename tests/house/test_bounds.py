@@ -184,6 +184,7 @@ BOUNDS: dict[str, tuple[float, ...]] = {
     "domains of From that are asked for their DMARC policy; time for each": (dmarc.MAX_FROM_DOMAINS, dmarc.TIMEOUT),
     "aliases (CNAME) behind one name": (dns.MAX_CNAMES,),
     "questions of one process to the DNS at a time, of these younger than 0.5 s": (dns.MOST, dns.CONCURRENT),
+    "questions under way when none is asked any more behind 354, before the message is here": (dns.CROWDED,),
     "targets of an alias": (rules.MAX_TARGETS,),
     "rows, octets of a file for `mailbox import`": (import_csv.MAX_ROWS, import_csv.MAX_FILE),
     "text, subject of an absence notice": (absence.MAX_TEXT, absence.MAX_SUBJECT),
