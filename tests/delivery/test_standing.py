@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.address import parse
+from core.config import Limits
+from core.ids import RandomIds
 from delivery import standing
 from delivery.queue import administration
 from delivery.standing import Follower
+from delivery.types import Vacation
+from directory.service import SqlDirectory
 from directory.types import State
 from tests.delivery.town import CONSOLE, PEOPLE, Town
 
@@ -156,4 +163,30 @@ async def test_what_was_released_by_hand_is_not_held_again_by_a_later_look(town:
     await town.queue.administration.release(None, name)
     await follower.look()
     await town.commune(State.SUSPENDED)
+    assert await town.held() == {"maire@ville.test": ()}
+
+
+async def test_a_copy_that_serves_beside_its_original_undoes_what_it_does_not_know(town: Town, tmp_path: Path) -> None:
+    """What docs/limits.md warns of, "Copies of one directory on one queue": both have one identity."""
+    with (
+        closing(sqlite3.connect(tmp_path / "directory.db")) as own,
+        closing(sqlite3.connect(tmp_path / "copy")) as copy,
+    ):
+        own.backup(copy)
+    opened = SqlDirectory.open(f"sqlite:///{tmp_path}/copy", clock=town.clock, ids=RandomIds(), limits=Limits())
+    queue = town.queue.administration
+    other = await opened
+    try:
+        assert await other.identity() == await town.directory.identity()
+        new = await town.directory.add_account(CONSOLE, parse("nouveau@ville.test"), password=None)
+        await queue.set_vacation(new.id, Vacation("Je suis absent.", "Absence", 0.0, 9e9))
+        await town.send("maire@ville.test")
+        await standing.suspend(town.directory, queue, CONSOLE, parse("maire@ville.test"))
+        assert await town.held() == {"maire@ville.test": ("suspension",)}
+        await queue.set_vacation(town.accounts["maire@ville.test"].id, Vacation("Moi aussi.", "Absence", 0.0, 9e9))
+        await Follower(other, queue).look()
+    finally:
+        await other.close()
+    assert await queue.vacation(new.id) is None
+    assert await queue.vacation(town.accounts["maire@ville.test"].id) is not None
     assert await town.held() == {"maire@ville.test": ()}
