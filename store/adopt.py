@@ -16,7 +16,7 @@ from message.content import BytesContent, Content
 from store import odd, place, records, stage, unreadable
 from store.catalog import FolderRow
 from store.crlf import copy_with_crlf
-from store.faults import of_a_file
+from store.faults import is_no_directory, of_a_file
 from store.handle import Tools
 from store.names import FileName, delivery_unique, foreign_letters
 from store.records import Prepared, Record
@@ -48,7 +48,14 @@ def adopt_all(transaction: Transaction, row: FolderRow, names: Sequence[str]) ->
     try:
         with transaction.directory(row) as parent:
             new = transaction.fs.open_directory(parent, "new")
-    except FileNotFoundError:  # removed by hand: nobody can have put anything there
+    except OSError as error:
+        if not is_no_directory(error):
+            raise
+        # Removed by hand: nobody can have put anything there. Nor is another kind of file a reason not to serve what
+        # is in cur/.
+        if not isinstance(error, FileNotFoundError):
+            told = error.strerror or str(error)
+            transaction.handle.tell_once("store-odd-file", f"{row.id}/new", folder=row.id, file="new", reason=told)
         return
     try:
         for name in transaction.fs.names(new):

@@ -21,7 +21,8 @@ _DAMAGED = apsw.CorruptError | apsw.NotADBError
 SAME_KEY = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID)
 
 
-# What is wrong with one file. Of anything else (no descriptors, no memory) the machine
+# What is wrong with one file, or one directory: another kind of file in its place, too (ENOTDIR; ESPIPE is a FIFO that
+# was opened as a file). Of anything else (no descriptors, no memory) the machine
 # is the cause, and nothing is known of the file.
 _OF_A_FILE = frozenset(
     (
@@ -31,9 +32,11 @@ _OF_A_FILE = frozenset(
         errno.EISDIR,
         errno.ELOOP,
         errno.ENODATA,
+        errno.ENOTDIR,
         errno.ENXIO,
         errno.EOVERFLOW,
         errno.EPERM,
+        errno.ESPIPE,
         errno.EUCLEAN,
     )
 )

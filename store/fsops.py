@@ -20,6 +20,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from store import odd
+
 BLOCK = 256 * 1024
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO planted there must not hold us up
@@ -392,12 +394,19 @@ class FileSystem:
     # -- whole small files -------------------------------------------------------------------------------------------
 
     def read_file(self, directory: int, name: str, limit: int) -> bytes:
-        """A side file, at most `limit` octets of it. Raises FileNotFoundError."""
-        fd = self.open_to_read(directory, name)
+        """A side file, at most `limit` octets of it. Raises FileNotFoundError; OSError (ENXIO), which tells what it is,
+        for what is no plain file: it is there, and cannot be read."""
         try:
-            return self.read(fd, 0, limit)
-        finally:
-            os.close(fd)
+            fd = self.open_to_read(directory, name)
+            try:
+                return self.read(fd, 0, limit)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ESPIPE, errno.EISDIR, errno.ENXIO):
+                raise
+            kind = odd.kind(self.stat(directory, name).st_mode)
+            raise OSError(errno.ENXIO, f"{name} {kind}") from error
 
     def replace_file(self, directory: int, name: str, data: bytes) -> None:
         """The old or the new content, whatever happens: temporary name, sync, rename, sync of the directory. Where that

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 
+from store.faults import is_no_directory
 from store.fsops import FileSystem
 
 TMP = "tmp"
@@ -16,7 +17,12 @@ INDEX = "index-"  # begins the names of those; one file ends with .db, what SQLi
 
 def sweep(fs: FileSystem, root: int, now: float) -> None:
     """When an account is opened, recovered or has its index made again; `now` in Unix seconds. Raises OSError."""
-    tmp = fs.open_directory(root, TMP)
+    try:
+        tmp = fs.open_directory(root, TMP)
+    except OSError as error:
+        if not is_no_directory(error) or isinstance(error, FileNotFoundError):
+            raise
+        return  # `store verify` names it, and whoever writes there fails
     try:
         ages: dict[str, float] = {}
         names = fs.names(tmp)
@@ -26,7 +32,7 @@ def sweep(fs: FileSystem, root: int, now: float) -> None:
                 ages[what] = min(ages.get(what, now), now - fs.stat(tmp, name).st_mtime)
         for name in names:
             if ages.get(_whole(name), 0) > (STALE_INDEX if name.startswith(INDEX) else STALE):
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # no directory is ours
                     fs.unlink(tmp, name)
     finally:
         fs.close(tmp)

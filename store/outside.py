@@ -12,6 +12,7 @@ from functools import partial
 
 from store import catalog
 from store.catalog import FolderRow
+from store.faults import is_no_directory
 from store.handle import MOST_LEFT, Handle
 from store.lockfile import State
 from store.scan import scan_folder
@@ -79,7 +80,9 @@ def _has_new(handle: Handle, row: FolderRow) -> bool:
         if handle.empty_new.get(row.id) == seen:
             return False
         names = handle.fs.names_below(handle.root, new)
-    except FileNotFoundError:
+    except OSError as error:
+        if not is_no_directory(error):  # another kind of file holds none, either
+            raise
         return False
     if not names and handle.tools.clock.now() - status.st_ctime > SETTLED:
         handle.empty_new[row.id] = seen

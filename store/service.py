@@ -27,7 +27,7 @@ from message import facts
 from message.content import Content
 from message.facts import Facts
 from message.header import Head
-from store import catalog, glance, layout, outside, recycle, structure, verify
+from store import catalog, glance, layout, misplaced, outside, recycle, structure, verify
 from store.account import Account
 from store.accounts import Accounts
 from store.administration import Administration, Places
@@ -38,7 +38,7 @@ from store.faults import IndexDamagedError, line_of, of_accounts, translated, wh
 from store.flusher import FLUSH_EVERY
 from store.fsops import FileSystem, boot_id
 from store.handle import Handle, Tools
-from store.lockfile import LOCK_FILE, WORD_SIZE, State, Word
+from store.lockfile import LOCK_FILE, WORD_SIZE, LockKeptError, State, Word
 from store.names import account_directory
 from store.readers import Readers
 from store.rebuilding import Rebuilding
@@ -430,14 +430,26 @@ class MaildirStore:
             root = layout.open_account(self._fs, self._domains, ref, self._tools.ids, int(self._tools.clock.now()))
             try:
                 missing = not verify.has_index(self._fs, root)
+                amiss = misplaced.found(self._fs, root)
             finally:
                 self._fs.close(root)
+        told = verify.misplaced_lines(ref, amiss)
         if missing:
-            return [f"{ref.local}@{ref.domain}: index is missing"]
+            return [*told, f"{ref.local}@{ref.domain}: index is missing"]
+        try:
+            return [*told, *self._verify_opened(ref, amiss, wait)]
+        except LockKeptError:
+            raise
+        except MailError:
+            if not told:  # which tell why
+                raise
+            return told
+
+    def _verify_opened(self, ref: AccountRef, amiss: misplaced.Misplaced, wait: float) -> list[str]:
         handle = self._open_accounts.open_handle(ref, wait=wait)
         try:
             with handle.lock.held(wait), translated():
-                return verify.verify_account(handle)
+                return verify.verify_account(handle, amiss)
         except IndexDamagedError as error:
             return [f"{ref.address}: index is damaged: {error}"]
         finally:

@@ -77,8 +77,13 @@ def _opens(fs: FileSystem, root: int, directory: str) -> bool:
                 return bool(directory)  # an account without INBOX is nobody's wish
             sidefile.read_folder(fs, fd)
             journal.read(fs, fd)
-            with folder_directory(fs, fd, "cur") as cur:
-                fs.names(cur)
+            try:
+                with folder_directory(fs, fd, "cur") as cur:
+                    fs.names(cur)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError):
+                    raise
+                return False  # another kind of file in its place
     except OSError as error:
         return bool(directory) and is_no_directory(error)
     return True

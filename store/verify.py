@@ -6,9 +6,10 @@ An account whose index is missing is told as such and left alone; opening it (or
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator, Sequence
 
-from store import catalog, contents, copies, journal, odd, records, sidefile, structure, unreadable
+from store import catalog, contents, copies, journal, misplaced, odd, records, sidefile, structure, unreadable
 from store.catalog import FolderRow
 from store.faults import is_no_directory, of_a_file
 from store.fsops import FileSystem
@@ -18,6 +19,8 @@ from store.names import account_local, believed, parse
 from store.schema import CONTENT_TABLES, UID_MASK, key
 from store.sidefile import FOLDER_FILE
 from store.types import AccountRef
+
+_WRITTEN_AGAIN = "take it away, it is written again when the mailbox is next used"
 
 
 def accounts_on_disk(
@@ -41,7 +44,8 @@ def nameless(fs: FileSystem, domains: int, domain: str | None) -> Iterator[str]:
                     sidefile.read_account(fs, root)
             except OSError as error:
                 if not is_no_directory(error):
-                    yield f"{name}/{entry}: {error.strerror}; its mail serves nobody"
+                    remedy = f": {_WRITTEN_AGAIN}" if error.errno == errno.ENXIO else ""
+                    yield f"{name}/{entry}: {error.strerror}; its mail serves nobody{remedy}"
                     continue
             if _holds_mail(fs, fd, entry):
                 yield f"{name}/{entry}: beffroi-account is missing or damaged, or the directory is a symbolic link"
@@ -102,11 +106,26 @@ def left_alone(fs: FileSystem, root: int, ref: AccountRef, largest: int) -> Iter
     needs no index. Raises OSError."""
     owner = fs.status(root).st_uid
     unread: list[str] = []
-    for folder in copies.folders(fs, root, lambda *told: unread.append(unopened(ref, *told))):
+    amiss = misplaced.found(fs, root)
+    yield from misplaced_lines(ref, amiss)
+
+    def tell(directory: str, error: OSError) -> None:
+        if directory not in amiss:
+            unread.append(unopened(ref, directory, error))
+
+    for folder in copies.folders(fs, root, tell):
         with folder_directory(fs, root, folder.directory) as fd:
             for where in ("cur", "new"):
                 yield from (f"{ref.address} {folder.name}: {line}" for line in _odd(fs, fd, where, owner, largest))
     yield from unread
+
+
+def misplaced_lines(ref: AccountRef, amiss: misplaced.Misplaced) -> list[str]:
+    """One for each; that of the account's own files names no folder."""
+    labels = {
+        directory: f"{ref.address} {copies.label(directory)}" if directory else ref.address for directory in amiss
+    }
+    return [f"{labels[directory]}: {line}" for directory, lines in amiss.items() for line in lines]
 
 
 def unopened(ref: AccountRef, directory: str, error: OSError) -> str:
@@ -116,21 +135,26 @@ def unopened(ref: AccountRef, directory: str, error: OSError) -> str:
 
 def _odd(fs: FileSystem, folder: int, where: str, owner: int, largest: int) -> Iterator[str]:
     """Of all in the folder's `where`."""
-    with contextlib.suppress(FileNotFoundError), folder_directory(fs, folder, where) as directory:
-        for name in sorted(fs.names(directory)):
-            if why := _why(fs, directory, name, owner, largest):
-                yield _left(f"{where}/{name}", why)
+    try:
+        with folder_directory(fs, folder, where) as directory:
+            for name in sorted(fs.names(directory)):
+                if why := _why(fs, directory, name, owner, largest):
+                    yield _left(f"{where}/{name}", why)
+    except OSError as error:
+        if not is_no_directory(error):  # what else stands there `misplaced` tells
+            raise
 
 
 def _left(path: str, why: str) -> str:
-    return f"file {path!r} {why}; it is left alone, and no client sees it"
+    return f"file {path!r} {why}; it is left alone, and no client sees it{odd.remedy(why)}"
 
 
-def verify_account(handle: Handle) -> list[str]:
-    """Under the account lock, with the index made true. One line per fault."""
+def verify_account(handle: Handle, amiss: misplaced.Misplaced) -> list[str]:
+    """Under the account lock, with the index made true. One line per fault, but for those that are told as `amiss`
+    with their cause."""
     label = f"{handle.ref.local}@{handle.ref.domain}"
     rows = catalog.everything(handle.writer)
-    faults = [f"{label}: {fault}" for fault in _verify_structure(handle, rows)]
+    faults = [f"{label}: {fault}" for fault in _verify_structure(handle, rows, amiss)]
     for row in rows:
         try:
             if _has_cur(handle, row):
@@ -138,19 +162,20 @@ def verify_account(handle: Handle) -> list[str]:
         except OSError as error:
             if not of_a_file(error):
                 raise
-            faults.append(f"{label} {row.name}: the folder cannot be read: {error.strerror}")
+            if row.directory not in amiss:
+                faults.append(f"{label} {row.name}: the folder cannot be read: {error.strerror}")
     answer = handle.writer.value("PRAGMA quick_check")
     if answer != "ok":
         faults.append(f"{label}: index is damaged: {answer}")
     return faults
 
 
-def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str]:
+def _verify_structure(handle: Handle, rows: Sequence[FolderRow], amiss: misplaced.Misplaced) -> Iterator[str]:
     """Folders both ways, the quota's sums, the tables that go with `messages`, a rename cut off."""
     on_disk = {folder.directory: folder for folder in copies.folders(handle.fs, handle.root, copies.told_elsewhere)}
     known = {row.directory: row for row in rows}
     unopened = catalog.unopened(handle.writer)
-    yield from (_without_folder(handle, row) for row in rows if row.directory not in {*on_disk, *unopened})
+    yield from (_without_folder(handle, row) for row in rows if row.directory not in {*on_disk, *unopened, *amiss})
     for directory, folder in on_disk.items():
         if directory in known and known[directory].name != folder.name:
             yield f"directory {directory!r} is {folder.name!r}, the index tells {known[directory].name!r}"
@@ -160,7 +185,8 @@ def _verify_structure(handle: Handle, rows: Sequence[FolderRow]) -> Iterator[str
             name = structure.name_of(handle.fs, handle.root, directory)
             why = "" if name else structure.tells_nothing(handle.fs, handle.root, directory)
         except OSError as error:
-            yield f"directory {directory!r} cannot be read: {error.strerror}"
+            if directory not in amiss:
+                yield f"directory {directory!r} cannot be read: {error.strerror}"
             continue
         if name in names:
             yield f"directory {directory!r} tells {name!r}, which another folder is called; it is left alone"
@@ -183,6 +209,8 @@ def _without_folder(handle: Handle, row: FolderRow) -> str:
     """A folder of the index that the files do not tell of."""
     if not _has_cur(handle, row):
         if handle.fs.exists(handle.root, row.directory or "."):
+            if misplaced.is_no_folder(handle.fs, handle.root, row.directory):
+                return f"folder {row.name!r}: {misplaced.no_directory(handle.fs, handle.root, row.directory)}"
             return f"folder {row.name!r} has no cur/ (beffroi store rebuild makes it again, empty)"
         return f"folder {row.name!r} has no directory"
     return f"folder {row.name!r}: {FOLDER_FILE} is missing or damaged in its directory {row.directory or '.'!r}"
@@ -252,7 +280,7 @@ def _why(fs: FileSystem, directory: int, name: str, owner: int, largest: int) ->
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+        return odd.unreadable(error)
 
 
 def _verify_counts(handle: Handle, row: FolderRow) -> Iterator[str]:

@@ -143,7 +143,7 @@ def test_rebuild_tells_what_it_left_alone(tmp_path: Path) -> None:
     asyncio.run(_furnish(config))
     (tmp_path / "data/domains/mairie.test/maire/new/lien").symlink_to(tmp_path)
     done = forked("--config", str(config), "store", "rebuild", "--json")
-    line = f"{ADDRESS} INBOX: file 'new/lien' is a symbolic link; it is left alone, and no client sees it"
+    line = f"{ADDRESS} INBOX: file 'new/lien' is a symbolic link; it is left alone, and no client sees it: take it away"
     assert json.loads(done.out) == {"messages": 1, "left": [line]}
     assert f"beffroi: warning: {line}" in done.err
 
@@ -156,7 +156,7 @@ def test_f167_what_cannot_be_read_after_a_restore_is_named(tmp_path: Path) -> No
     kept = odd.read_bytes()
     odd.unlink()
     odd.mkdir()
-    line = f"{ADDRESS} Brouillons: the folder cannot be read: Is a directory"
+    line = f"{ADDRESS} Brouillons: the folder cannot be read: beffroi-folder is a directory"
     told = forked("--config", str(config), "store", "restored")
     assert (told.code, told.out) == (1, "1 accounts go on with new numbers\n")
     assert told.err == f"beffroi: no new numbers: {line}\nbeffroi: run it again once these can be read\n"
@@ -164,7 +164,7 @@ def test_f167_what_cannot_be_read_after_a_restore_is_named(tmp_path: Path) -> No
     assert (listed.code, listed.json) == (1, {"accounts": 1, "left_out": [line]})
     assert line in json.loads(listed.err)["error"]
     back = forked("--config", str(config), "mailbox", "restore", ADDRESS, "--from", str(tmp_path / "data"))
-    assert (back.code, back.err) == (1, "beffroi: not restored: Brouillons: Is a directory\n")
+    assert (back.code, back.err) == (1, "beffroi: not restored: Brouillons: beffroi-folder is a directory\n")
     assert back.out.startswith(f"{ADDRESS}: 1 messages restored to Restauration 2")
     odd.rmdir()
     odd.write_bytes(kept)

@@ -69,7 +69,7 @@ async def test_verify_tells_what_is_wrong(data: Path, clock: ManualClock) -> Non
     assert any("UID 1 has no file" in line for line in faults)
     assert any("UID 2: file has 1 octets" in line for line in faults)
     left = "; it is left alone, and no client sees it"
-    assert f"maire@mairie.test INBOX: file 'cur/odd' is a directory{left}" in faults
+    assert f"maire@mairie.test INBOX: file 'cur/odd' is a directory{left}: take it away" in faults
     assert "maire@mairie.test INBOX: file 'neuf' is not in the index" in faults
     assert third.exists()
     await store.close()
@@ -85,13 +85,19 @@ def planted(data: Path, tmp_path: Path) -> set[str]:
         (root / where / "autrui").write_bytes(mail(8))
         os.chown(root / where / "autrui", 12345, -1)
     why = (
-        ("autrui", f"belongs to user number 12345, not {os.geteuid()}"),
-        ("lien", "is a symbolic link"),
-        ("vide", "is empty"),
+        (
+            "autrui",
+            f"belongs to user number 12345, not {os.geteuid()}",
+            "give it to the suite's user (chown), or take it away",
+        ),
+        ("lien", "is a symbolic link", "take it away"),
+        ("vide", "is empty", "take it away"),
     )
     left = "; it is left alone, and no client sees it"
     return {
-        f"maire@mairie.test INBOX: file '{where}/{name}' {told}{left}" for where in ("cur", "new") for name, told in why
+        f"maire@mairie.test INBOX: file '{where}/{name}' {told}{left}: {remedy}"
+        for where in ("cur", "new")
+        for name, told, remedy in why
     }
 
 

@@ -16,6 +16,7 @@ from core.clock import ManualClock
 from core.errors import NotFoundError, StorageError
 from store import recycle, restore, verify
 from store.handle import Handle
+from store.misplaced import Misplaced
 from store.types import AccountRef, Flag, Placement, Recycled
 from tests.fakes.mail import content, mail
 from tests.fakes.odd_disk import Disk as OddFiles
@@ -266,10 +267,10 @@ async def test_f157_verify_tells_that_an_index_is_damaged_and_looks_at_the_other
     (cur(data, VOISIN)[0]).unlink()
     real = verify.verify_account
 
-    def meeting_damage(handle: Handle) -> list[str]:
+    def meeting_damage(handle: Handle, amiss: Misplaced) -> list[str]:
         if handle.ref.id == MAIRIE.id:
             raise apsw.CorruptError("database disk image is malformed")
-        return real(handle)
+        return real(handle, amiss)
 
     monkeypatch.setattr(verify, "verify_account", meeting_damage)
     assert await store.verify(None) == [
