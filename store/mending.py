@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import core.log
-from store import batch, catalog, recover, sidefile, structure
+from store import batch, catalog, journal, lacking, recover, sidefile, structure
 from store.catalog import FolderRow
 from store.faults import IndexDamagedError, is_no_directory, of_a_file, translated
 from store.fsops import FileSystem
@@ -43,6 +43,34 @@ def restore_side_files(handle: Handle, wait: float) -> None:
                 batch.ready(handle)
         except IndexDamagedError:
             return  # it knows nothing that could be believed
+
+
+def restore_journals(handle: Handle, wait: float) -> None:
+    """Likewise what journals lack. Raises OSError, StorageError."""
+    with handle.lock.held(wait):
+        try:
+            with translated():
+                batch.ready(handle)
+                for row in catalog.everything(handle.writer):
+                    _restore_journal(handle, row)
+        except IndexDamagedError:
+            return
+
+
+def _restore_journal(handle: Handle, row: FolderRow) -> None:
+    """By a folder that cannot be read, which the rebuild names."""
+    fs = handle.fs
+    try:
+        with folder_directory(fs, handle.root, row.directory) as fd:
+            if lines := lacking.lines(handle.writer, row, journal.read(fs, fd)):
+                made = not fs.exists(fd, journal.JOURNAL)
+                journal.append(fs, fd, lines)
+                if made:
+                    fs.sync(fd)
+                log.warning("store-journal-completed", account=handle.ref.id, folder=row.id, lines=len(lines))
+    except OSError as error:
+        if not is_no_directory(error) and not of_a_file(error):
+            raise
 
 
 def _incomplete(fs: FileSystem, root: int) -> Iterator[tuple[str, list[str]]]:

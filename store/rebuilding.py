@@ -46,6 +46,7 @@ class Rebuilding:
                 tools = replace(self._accounts.tools, readers=self._readers, indexed=self._indexed)
                 self._handle = self._accounts.open_handle(self._ref, tools, wait=wait, first=mending.complete)
             mending.restore_side_files(self._handle, wait)
+            mending.restore_journals(self._handle, wait)
             self._name = beside.build(self._handle)
 
     def install(self, wait: float) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 from collections.abc import Iterator, Sequence
 
-from store import catalog, contents, copies, journal, misplaced, odd, records, sidefile, structure, unreadable
+from store import catalog, contents, copies, journal, lacking, misplaced, odd, records, sidefile, structure, unreadable
 from store.catalog import FolderRow
 from store.faults import is_no_directory, of_a_file
 from store.fsops import FileSystem
@@ -245,8 +245,10 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
         yield from _verify_file(handle, cur, name, *rows[name])
     yield from _verify_counts(handle, row)
     with folder_directory(handle.fs, handle.root, row.directory) as fd:
-        removed = journal.read(fs, fd).removed
-    yield from (f"UID {uid} is removed but present" for name, (uid, _, _) in sorted(rows.items()) if uid in removed)
+        told = journal.read(fs, fd)
+    yield from (f"UID {uid} is removed but present" for _, (uid, _, _) in sorted(rows.items()) if uid in told.removed)
+    if lines := lacking.lines(handle.writer, row, told):
+        yield f"{journal.JOURNAL} lacks {len(lines)} lines or has them damaged: beffroi store rebuild writes them again"
 
 
 def _misnumbered(row: FolderRow, name: str) -> str:
