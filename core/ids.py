@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from functools import lru_cache
 from typing import Protocol
 
 from core.clock import Clock, SystemClock
@@ -12,6 +13,7 @@ from core.clock import Clock, SystemClock
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]  # two digits, ten bits at a time
 _LOW = (1 << 60) - 1
+_DIGITS = (ALPHABET * 8).encode()  # a digit for each octet: of a random one, five random bits
 
 
 def base32(number: int, width: int) -> str:
@@ -20,14 +22,23 @@ def base32(number: int, width: int) -> str:
     return text[len(text) - width :]
 
 
+def _random(digits: int) -> str:
+    return str(os.urandom(digits).translate(_DIGITS), "ascii")
+
+
+@lru_cache(maxsize=2)  # of the milliseconds in a queue id, which are others after 17 minutes
+def _four(number: int) -> str:
+    return _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
+
+
 def _eight(number: int) -> str:
-    """The low 40 bits as `base32` has them: each connection and each message asks for four of these."""
+    """The low 40 bits as `base32` has them."""
     pairs = _PAIRS
     return pairs[number >> 30 & 1023] + pairs[number >> 20 & 1023] + pairs[number >> 10 & 1023] + pairs[number & 1023]
 
 
 def twenty(number: int) -> str:
-    """100 bits as `base32` has them: an object id, and what is made like one, three times for each message."""
+    """100 bits as `base32` has them: what is made like an object id, twice for each message."""
     high, low = number >> 60, number & _LOW
     return _eight(high) + _eight(low >> 20) + _PAIRS[low >> 10 & 1023] + _PAIRS[low & 1023]
 
@@ -48,11 +59,12 @@ class RandomIds:
         self._clock = clock or SystemClock()
 
     def queue_id(self) -> str:
-        return _eight(int(self._clock.now() * 1000)) + _eight(int.from_bytes(os.urandom(5)))
+        now = int(self._clock.now() * 1000)
+        return _four(now >> 20) + _PAIRS[now >> 10 & 1023] + _PAIRS[now & 1023] + _random(8)
 
     def object_id(self) -> str:
         """20 characters of 100 random bits: accounts, organisations, folders (RFC 8474 allows [A-Za-z0-9_-])."""
-        return twenty(secrets.randbits(100))
+        return _random(20)
 
     def token(self) -> str:
         """A bearer secret of 256 bits, URL-safe."""
