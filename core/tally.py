@@ -34,7 +34,7 @@ class Tally:
         self._memory = mapped.memory
         self._clock = clock
         self._slots = slots = Slots(mapped, HELD)
-        self._numbers, self._counts, self._times = slots.numbers, slots.counts, slots.times
+        self._counts, self._times = slots.counts, slots.times
         self.key = slots.key
         self._beyond: Counter[str] = Counter()  # gauges that found no slot: counted for this process alone
 
@@ -65,34 +65,33 @@ class Tally:
         return self.insides((self.key(name),))[0]
 
     def insides(self, keys: Iterable[Key]) -> list[int]:
-        slots, numbers, counts, turn = self._slots, self._numbers, self._counts, self._slots.heard()
+        slots, counts, turn = self._slots, self._counts, self._slots.heard()
         found = []
         for key in keys:
-            at = key.ours[GAUGES]
-            if at < 0 or numbers[at] != key.number:
-                at = slots.ours(GAUGES, key)
-            count = counts[2 * at + COUNT] if at >= 0 else 0
+            count = key.inside
             for at in key.elsewhere[GAUGES] if key.turns[GAUGES] == turn else slots.look(GAUGES, key):
-                count += counts[2 * at + COUNT]
+                count += counts[at + COUNT]
             found.append(count + self._beyond.get(key.name, 0) if self._beyond else count)
         return found
 
     def step(self, keys: Iterable[Key], by: int) -> None:
         """One enters, or leaves, each of them. A gauge at which nobody is keeps its slot until another wants it."""
-        numbers, counts = self._numbers, self._counts
+        counts = self._counts
         for key in keys:
-            at = key.ours[GAUGES]
-            if at < 0 or numbers[at] != key.number:
-                at = self._gauge(key, by)
-            if at < 0 or (self._beyond and by < 0 and key.name in self._beyond):
-                self._step_beyond(key.name, by)
+            at, count = key.ours[GAUGES], key.inside + by
+            if at < 0 or count < 0 or self._beyond:
+                self._step(key, by)
             else:
-                at = 2 * at + COUNT
-                counts[at] = count if (count := counts[at] + by) > 0 else 0
+                key.inside = counts[at + COUNT] = count
 
-    def _gauge(self, key: Key, by: int) -> int:
-        at = self._slots.ours(GAUGES, key)
-        return self._slots.take(GAUGES, key) if at < 0 and by > 0 and key.name not in self._beyond else at
+    def _step(self, key: Key, by: int) -> None:
+        at = key.ours[GAUGES]
+        if at < 0 and by > 0 and key.name not in self._beyond:
+            at = self._slots.take(GAUGES, key)
+        if at < 0 or (by < 0 and key.name in self._beyond):
+            self._step_beyond(key.name, by)
+        else:
+            key.inside = self._counts[at + COUNT] = max(key.inside + by, 0)
 
     def _step_beyond(self, name: str, by: int) -> None:
         self._beyond[name] += by
@@ -111,8 +110,8 @@ class Tally:
         rest = 1.0 - (now / window - here)
         found = []
         for key in keys:
-            middle = self._counted(key, here, now)
-            count = counts[middle + COUNT] + counts[middle + BEFORE] * rest
+            at = self._counted(key, here, now)
+            count = counts[at + COUNT] + counts[at + BEFORE] * rest
             for at in key.elsewhere[EVENTS] if key.turns[EVENTS] == turn else slots.look(EVENTS, key):
                 count += self._weighed(at, here, rest)
             found.append(int(count + 0.5))
@@ -127,28 +126,24 @@ class Tally:
         self._counted(key, int(now // window), now)
 
     def _counted(self, key: Key, here: int, now: float) -> int:
-        """Where the numbers in the middle of our slot are."""
+        """Our slot."""
         at, counts = key.ours[EVENTS], self._counts
-        if at < 0 or self._numbers[at] != key.number:
-            at = self._slots.ours(EVENTS, key)
-            if at < 0:
-                at = self._slots.take(EVENTS, key)
-        middle = 2 * at
-        if counts[middle + BUCKET] == here:
-            counts[middle + COUNT] += 1
+        if at >= 0 and counts[at + BUCKET] == here:
+            counts[at + COUNT] += 1
         else:
-            counts[middle + BEFORE] = counts[middle + COUNT] if counts[middle + BUCKET] == here - 1 else 0
-            counts[middle + COUNT] = 1
-            counts[middle + BUCKET] = here
-        self._times[at + TIME] = now
-        return middle
+            at = self._slots.sure(EVENTS, key)
+            counts[at + BEFORE] = counts[at + COUNT] if counts[at + BUCKET] == here - 1 else 0
+            counts[at + COUNT] = 1
+            counts[at + BUCKET] = here
+        self._times[(at >> 1) + TIME] = now
+        return at
 
     def _weighed(self, at: int, here: int, rest: float) -> float:
         """What a slot says of the last window: all of this bucket, of the one before what is left."""
-        counts, middle = self._counts, 2 * at
-        bucket, current = counts[middle + BUCKET], counts[middle + COUNT]
+        counts = self._counts
+        bucket, current = counts[at + BUCKET], counts[at + COUNT]
         if bucket == here:
-            return current + counts[middle + BEFORE] * rest
+            return current + counts[at + BEFORE] * rest
         return current * rest if bucket == here - 1 else 0.0
 
     def seen(self, name: str, window: float) -> int:
@@ -160,18 +155,15 @@ class Tally:
 
     def last(self, name: str) -> float:
         """When `name` was counted last (Unix time); 0 when it is not known, or was in the future."""
-        times = [self._times[at + TIME] for at in self._places(EVENTS, self.key(name))]
+        times = [self._times[(at >> 1) + TIME] for at in self._places(EVENTS, self.key(name))]
         now = self._clock.now()
         return max((time for time in times if time <= now), default=0.0)
 
     # --- marks: what is remembered until a time ----------------------------------------------------------------------
 
     def remember(self, name: str, seconds: float) -> None:
-        key = self.key(name)
-        at = self._slots.ours(MARKS, key)
-        if at < 0:
-            at = self._slots.take(MARKS, key)
-        self._times[at + TIME] = self._clock.now() + seconds
+        at = self._slots.sure(MARKS, self.key(name))
+        self._times[(at >> 1) + TIME] = self._clock.now() + seconds
 
     def recalls(self, name: str) -> bool:
         return self.marked(self.key(name))
@@ -179,7 +171,7 @@ class Tally:
     def marked(self, key: Key) -> bool:
         for at in self._places(MARKS, key):  # mostly none is
             now = self._clock.now()
-            if now < self._times[at + TIME] <= now + FAR:
+            if now < self._times[(at >> 1) + TIME] <= now + FAR:
                 return True
         return False
 
@@ -188,9 +180,9 @@ class Tally:
         key = self.key(name)
         for table in (EVENTS, MARKS):
             for at in self._places(table, key):
-                self._memory[8 * at : 8 * at + SLOT] = bytes(SLOT)
+                self._memory[4 * at : 4 * at + SLOT] = bytes(SLOT)
 
     def _places(self, table: int, key: Key) -> Iterable[int]:
         """Every process's slot of this name."""
-        at = self._slots.ours(table, key)
+        at = key.ours[table]
         return self._slots.others(table, key) if at < 0 else (at, *self._slots.others(table, key))

@@ -1,8 +1,8 @@
 """Where names have their slots in the memory of `core.tally`: for each name one set of eight in a table of a region.
 
-A `Key` is a name with what was found for it. A slot of ours is asked whether it is still the name's; those of other
-processes are looked for again only once a process has told that a name got one, so a connection from where others
-came before looks for nothing. That was three quarters of what its counts cost, and grew with each process.
+A `Key` is a name with what was found for it. Our slots we know, for nobody else gives them away; those of other
+processes are looked for again only once one of them has told that a name got a slot. So a connection from where others
+came before looks for nothing: that was three quarters of what its counts cost, and grew with each process.
 
 Slots are read and written as native numbers, each in one piece.
 """
@@ -12,16 +12,17 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from hashlib import blake2b
+from weakref import WeakValueDictionary
 
 from core.tally_file import NEWS, NEWS_AT, REGIONS, Mapped
 
 WAYS = 8
 # A slot: key (8 octets); bucket of the window, count of this bucket, count of the one before, unused (4 octets each);
-# Unix time (8). Its place is that of its key among numbers of eight octets.
+# Unix time (8). Its place is that of its first octet among numbers of four octets, from which these are so far:
+BUCKET, COUNT, BEFORE = 2, 3, 4
+TIME = 3  # among numbers of eight, from half the place on
 SLOT = 32
-NUMBERS = SLOT // 8
-BUCKET, COUNT, BEFORE = 2, 3, 4  # among numbers of four octets, from twice the place on
-TIME = 3  # among those of eight, from the place on
+NUMBERS = SLOT // 4
 SET = WAYS * SLOT
 # table > sets of it in a region
 GAUGES, EVENTS, MARKS = range(3)
@@ -32,54 +33,57 @@ GAUGE_OCTETS = SET * SETS[GAUGES]  # the first table: whoever is inside is gone 
 
 
 class Key:
-    """A name: its hash, its sets in region 0; for each table where our slot was, or -1 and how many slots we had taken
-    by then, and where the others' are, with the turn of news in which they were looked for."""
+    """A name: its hash, its sets in region 0; for each table the place of our slot (-1: we have none) and those of the
+    others', with the turn of news in which they were looked for; how many are `inside` by our gauge, which nobody else
+    writes."""
 
-    __slots__ = ("elsewhere", "name", "number", "octets", "ours", "sets", "taken", "turns")
+    __slots__ = ("__weakref__", "elsewhere", "inside", "name", "number", "octets", "ours", "sets", "turns")
 
     def __init__(self, name: str, number: int, sets: tuple[int, ...]) -> None:
         self.name, self.number, self.sets = name, number, sets
         self.octets = number.to_bytes(8, sys.byteorder)
         self.ours = [-1] * len(SETS)
-        self.taken = [-1] * len(SETS)
         self.elsewhere: list[tuple[int, ...]] = [()] * len(SETS)
         self.turns = [-1] * len(SETS)
+        self.inside = 0
 
 
 class Slots:
-    """Places of names in a mapped memory, of which `numbers`, `counts` and `times` are views. `held`: how many names
-    are remembered."""
+    """Places of names in a mapped memory, of which `counts` and `times` are views. `held`: how many names are
+    remembered anyway; a name has one key for as long as anybody keeps it."""
 
     def __init__(self, mapped: Mapped, held: int) -> None:
         self._mapped, self._memory = mapped, mapped.memory
         view = memoryview(mapped.memory)
-        self.numbers: memoryview[int] = view.cast("Q")
         self.counts: memoryview[int] = view.cast("I")
+        self._numbers: memoryview[int] = view.cast("Q")
         self.times: memoryview[float] = view.cast("d")
-        self.key = lru_cache(maxsize=held)(self._hashed)  # a connection asks for the same few names again and again
+        self.key = lru_cache(maxsize=held)(self._known)  # a connection asks for the same few names again and again
+        self._keys = WeakValueDictionary[int, Key]()
         self._told = slice(NEWS_AT, NEWS_AT + REGIONS * NEWS.size) if mapped.start else slice(0)  # alone nobody tells
         self._news = self._memory[self._told]
         self._turn = 0  # of news
-        self._taken = 0  # slots, by us
 
     def close(self) -> None:
-        for view in (self.numbers, self.counts, self.times):
+        for view in (self.counts, self._numbers, self.times):
             view.release()
 
-    def _hashed(self, name: str) -> Key:
+    def _known(self, name: str) -> Key:
         digest = blake2b(name.encode("utf-8", "replace"), key=self._mapped.salt, digest_size=8).digest()
         number = int.from_bytes(digest, "little") or 1
-        sets = tuple(self._mapped.start + OFFSETS[table] + (number % SETS[table]) * SET for table in range(len(SETS)))
-        return Key(name, number, sets)
+        key = self._keys.get(number)
+        if key is None:
+            start = self._mapped.start
+            sets = tuple(start + OFFSETS[table] + (number % SETS[table]) * SET for table in range(len(SETS)))
+            key = self._keys[number] = Key(name, number, sets)
+            key.ours = [self._find(self._mapped.region, table, key) for table in range(len(SETS))]
+            key.inside = self.counts[key.ours[GAUGES] + COUNT] if key.ours[GAUGES] >= 0 else 0
+        return key
 
-    def ours(self, table: int, key: Key) -> int:
-        """Our slot of this name; -1 when there is none."""
+    def sure(self, table: int, key: Key) -> int:
+        """Our slot of an event or a mark, which another process may have made forget its name."""
         at = key.ours[table]
-        known = self.numbers[at] == key.number if at >= 0 else key.taken[table] == self._taken
-        if not known:
-            at = key.ours[table] = self._find(self._mapped.region, table, key)
-            key.taken[table] = self._taken
-        return at
+        return at if at >= 0 and self._numbers[at >> 1] == key.number else self.take(table, key)
 
     def others(self, table: int, key: Key) -> tuple[int, ...]:
         """The other processes' slots of this name."""
@@ -108,22 +112,23 @@ class Slots:
         found = octets.find(key.octets)
         while found >= 0 and found % SLOT:  # what looks like it lies across other numbers
             found = octets.find(key.octets, found + 1)
-        return (start + found) // 8 if found >= 0 else -1
+        return (start + found) // 4 if found >= 0 else -1
 
     def take(self, table: int, key: Key) -> int:
         """A slot of ours for a name that has none: an empty one, else that of a gauge at which nobody is, or of the
         oldest event or mark; -1 when there is somebody at each gauge."""
-        start = (key.sets[table] + self._mapped.region * REGION) // 8
+        start = (key.sets[table] + self._mapped.region * REGION) // 4
         places = range(start, start + WAYS * NUMBERS, NUMBERS)
-        at = next((at for at in places if self.numbers[at] == 0), -1)
+        at = next((at for at in places if self._numbers[at >> 1] == 0), -1)
         if at < 0 and table == GAUGES:
-            at = next((at for at in places if self.counts[2 * at + COUNT] == 0), -1)
+            at = next((at for at in places if self.counts[at + COUNT] == 0), -1)
         elif at < 0:
-            at = min(places, key=lambda at: self.times[at + TIME])
+            at = min(places, key=lambda at: self.times[(at >> 1) + TIME])
         if at >= 0:
-            self._memory[8 * at : 8 * at + SLOT] = bytes(SLOT)
-            self.numbers[at] = key.number
-            self._taken += 1
+            if loser := self._keys.get(self._numbers[at >> 1]):
+                loser.ours[table] = -1
+            self._memory[4 * at : 4 * at + SLOT] = bytes(SLOT)
+            self._numbers[at >> 1] = key.number
             self._tell()
         key.ours[table] = at
         return at
