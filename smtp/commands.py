@@ -13,6 +13,7 @@ from smtp.auth import authenticate
 from smtp.conversation import Blame, Conversation, Step, Then, stranger
 
 Handler = Callable[[Conversation, str], Awaitable[Step]]
+_GOODBYE = Step(replies.GOODBYE, Then.CLOSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ async def _rset(talk: Conversation, argument: str) -> Step:
 async def _quit(talk: Conversation, argument: str) -> Step:
     if argument:
         return Step(replies.NO_ARGUMENTS, blame=Blame.ERROR)
-    return Step(replies.GOODBYE, Then.CLOSE)
+    return _GOODBYE
 
 
 async def _vrfy(talk: Conversation, argument: str) -> Step:
@@ -87,5 +88,5 @@ UNKNOWN = Command(_unknown, plain=True)
 async def perform(talk: Conversation, command: Command, argument: str) -> Step:
     """One command in the order that RFC 5321 4.1.4 and the listener's role allow."""
     talk.commands += 1
-    refusal = None if command.plain else stranger(talk)
+    refusal = stranger(talk) if talk.service.submission and not command.plain else None
     return refusal or await command.handle(talk, argument)

@@ -110,7 +110,7 @@ class Service:
     proxy_from: tuple[IPv4Network | IPv6Network, ...] = ()  # balancers that say who is behind them
     turns: Turns = field(default_factory=Turns)
     finishing: Bounds = field(default_factory=lambda: Bounds(FINISH), compare=False)
-    greetings: dict[bool, Reply] = field(
+    greetings: dict[bool, Step] = field(
         default_factory=dict, init=False, compare=False
     )  # to EHLO, with and without TLS
 
@@ -119,9 +119,11 @@ class Service:
     )  # to those with EHLO or without, under TLS or not
 
     submission: bool = field(init=False, compare=False)
+    exempt: tuple[IPv4Network | IPv6Network, ...] = field(init=False, compare=False)  # `limits.exempt`
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "submission", self.role in SUBMISSION_DOORS)
+        object.__setattr__(self, "exempt", self.limits.exempt_networks)
 
     @property
     def recipients_limit(self) -> int:

@@ -21,11 +21,15 @@ log = get(__name__)
 # list server that takes no notice of 452 is not.
 FLOOD = 4
 
+# What nearly every message hears.
+_SENDER_OK, _RECIPIENT_OK = Step(replies.SENDER_OK), Step(replies.RECIPIENT_OK)
+_START_MAIL = Step(replies.START_MAIL, Then.DATA)
+
 _BDAT = re.compile(r"(?P<size>[0-9]{1,20})(?: +(?P<last>LAST))?", re.IGNORECASE)
 
 
 async def mail(talk: Conversation, argument: str) -> Step:
-    refusal = _mail_order(talk) or await _login_order(talk)
+    refusal = _mail_order(talk) or (await _login_order(talk) if talk.service.submission else None)
     if refusal:
         return refusal
     try:
@@ -41,7 +45,7 @@ async def mail(talk: Conversation, argument: str) -> Step:
     if lowered:
         parameters = replace(parameters, schedule=replace(asked, priority=highest))
     talk.open(Transaction(talk.service.ids.queue_id(), talk.peer, wanted.sender, parameters))
-    return Step(replies.priority(highest) if lowered else replies.SENDER_OK)
+    return Step(replies.priority(highest)) if lowered else _SENDER_OK
 
 
 def _mail_order(talk: Conversation) -> Step | None:
@@ -53,8 +57,6 @@ def _mail_order(talk: Conversation) -> Step | None:
 
 
 async def _login_order(talk: Conversation) -> Step | None:
-    if not talk.service.submission:
-        return None
     try:
         return None if await talk.login_holds() else Step(replies.AUTH_FIRST, blame=Blame.ERROR)
     except TemporaryError as error:
@@ -106,7 +108,7 @@ async def _judge(talk: Conversation, transaction: Transaction, wanted: RcptArgum
     if not _named(transaction, wanted.recipient):
         transaction.recipients.append((wanted.recipient, wanted.dsn))
     talk.taken += 1
-    return Step(replies.RECIPIENT_OK, blame=flood)
+    return Step(replies.RECIPIENT_OK, blame=flood) if flood is not Blame.NONE else _RECIPIENT_OK
 
 
 async def data(talk: Conversation, argument: str) -> Step:
@@ -116,7 +118,7 @@ async def data(talk: Conversation, argument: str) -> Step:
         return Step(replies.CHUNKS_FIRST, blame=Blame.ERROR)
     if talk.transaction is not None and talk.transaction.parameters.body == BINARY:  # RFC 3030 3
         return Step(replies.CHUNKS_ONLY, blame=Blame.ERROR)
-    return _not_ready(talk) or Step(replies.START_MAIL, Then.DATA)
+    return _not_ready(talk) or _START_MAIL
 
 
 def _not_ready(talk: Conversation) -> Step | None:

@@ -93,8 +93,8 @@ async def ehlo(talk: Conversation, argument: str) -> Step:
         return Step(_greeting(talk))
     known, tls = talk.service.greetings, talk.peer.tls is not None
     if tls not in known:
-        known[tls] = _greeting(talk)
-    return Step(known[tls])
+        known[tls] = Step(_greeting(talk))
+    return known[tls]
 
 
 def _greeting(talk: Conversation) -> Reply:

@@ -209,11 +209,11 @@ class SmtpProtocol(SMTP):
         limits, session = self._service.limits, self._dialogue
         if session is None:
             return limits.idle_before_mail
-        seconds = limits.idle_command if session.talk.mail_seen else limits.idle_before_mail
+        talk = session.talk
+        seconds = limits.idle_command if talk.mail_seen else limits.idle_before_mail
         if session.budget.stressed:
             seconds = min(seconds, STRESSED_PATIENCE)
-        left = session.talk.time_left
-        return seconds if left > seconds else max(0.0, left)
+        return seconds if talk.ends == FOREVER else max(0.0, min(seconds, talk.time_left))
 
     def rest(self) -> None:
         self._deadline = FOREVER
@@ -261,8 +261,8 @@ class SmtpProtocol(SMTP):
         return self
 
     async def readuntil(self) -> bytes:
-        """Run the commands that come, up to the first one that is not ASCII: that is aiosmtpd's, and so is whatever goes
-        wrong. Empty when the session is over."""
+        """Run the commands that come, up to the first one that is not ASCII: its loop's, and so is whatever goes wrong.
+        Empty when the session is over."""
         source, session = self.source, self._dialogue
         assert session is not None
         while self.transport is not None:

@@ -18,7 +18,7 @@ from delivery.types import BINARY, Reception, Transaction
 from smtp import replies
 from smtp.auth import resume
 from smtp.commands import Command, perform
-from smtp.conversation import Blame, Chunk, Conversation, Step, Then
+from smtp.conversation import FOREVER, Blame, Chunk, Conversation, Step, Then
 from smtp.data import ChunkDecoder, DataDecoder
 from smtp.guards import Budget, RateMeter, foreign_protocol
 from smtp.intake import DISCARD, D, FarTooBig, Intake, TooSlow
@@ -90,24 +90,25 @@ class Session:
         return False
 
     async def run(self, command: Command, argument: str | None) -> None:
-        if self._link.source.waiting and self._must_be_last(command):
-            self._link.end(replies.PIPELINING, "pipelining")
+        link, talk = self._link, self.talk
+        if link.source.waiting and self._must_be_last(command):
+            link.end(replies.PIPELINING, "pipelining")
             return
-        if self.talk.time_left <= 0:  # however busily it is spent
-            self._link.end(replies.TIMEOUT, "timeout")
+        if talk.ends < FOREVER and talk.time_left <= 0:  # however busily it is spent
+            link.end(replies.TIMEOUT, "timeout")
             return
         if command.junk and self.budget.junk_command():
-            self._link.end(replies.TOO_MANY_COMMANDS, "junk")
+            link.end(replies.TOO_MANY_COMMANDS, "junk")
             return
-        self._link.rest()
-        step = await perform(self.talk, command, argument or "")
-        if self._chunks is not None and not self.talk.chunking:
+        link.rest()
+        step = await perform(talk, command, argument or "")
+        if self._chunks is not None and not talk.chunking:
             await self.close()
         if step.then is Then.NEXT:
             await self._answer(step)
         else:
             await self._follow(step)
-        if self.talk.commands % BREATH == 0:
+        if talk.commands % BREATH == 0:
             await asyncio.sleep(0)
 
     async def fault(self, error: Exception) -> None:
@@ -338,9 +339,9 @@ class Session:
         )
 
     def _meter(self) -> RateMeter:
-        limits = self.talk.service.limits
-        rate = limits.minimum_rate_submission if self.talk.service.submission else limits.minimum_rate
-        return RateMeter(0 if within(self.talk.peer.address, limits.exempt_networks) else rate)
+        service = self.talk.service
+        rate = service.limits.minimum_rate_submission if service.submission else service.limits.minimum_rate
+        return RateMeter(0 if service.exempt and within(self.talk.peer.address, service.exempt) else rate)
 
     def _expect_data(self) -> None:
         """The stall deadline; on the MX the whole transaction has one, too."""
