@@ -284,7 +284,8 @@ class SmtpProtocol(SMTP):
         self._close()
         session.talk.leave()
         self._owner.discard(self)
-        _log_end(session, self.source.received, self.reason)
+        # Behind the last reply, which leaves at the end of this turn of the loop.
+        self.loop.call_soon(_log_end, session, self.source.received, self.reason)
         self._let_go()
 
     def _let_go(self) -> None:

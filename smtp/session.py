@@ -300,7 +300,8 @@ class Session:
             return
         self.talk.messages += 1
         self.budget.mail_received()
-        _log_transaction(transaction, status, intake.decoder.size)
+        # Behind the answer, which leaves at the end of this turn of the loop.
+        asyncio.get_running_loop().call_soon(_log_transaction, transaction, status, intake.decoder.size)
         blame = Blame.ERROR if status.permanent else Blame.NONE
         await self._answer_each(Step(replies.of(status), blame=blame), replies_due)
 

@@ -74,7 +74,8 @@ class PeerReader:
     def fed(self, data: bytes) -> None:
         self._buffer += data
         self.received += len(data)
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
         if len(self._buffer) > 2 * READ and not self._paused:
             self._paused = True
             self.transport.pause_reading()
@@ -84,9 +85,6 @@ class PeerReader:
         self._over = True
         if error is not None:
             self._buffer.clear()
-        self._wake()
-
-    def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -183,7 +181,8 @@ class PeerReader:
         """Wait until there is more than now. An ended connection ends every read: else aiosmtpd's loop never would."""
         if self._over:
             raise Hangup
-        self._resume()
+        if self._paused:
+            self._resume()
         before = len(self._buffer)
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter

@@ -13,6 +13,7 @@ from core.envelope import Listener
 from core.errors import TemporaryError
 from core.status import refused
 from smtp.listeners import serve
+from smtp.protocol import SmtpProtocol
 from tests.fakes.smtp_server import FakeAcceptor, Wire, running, service
 
 ENHANCED = re.compile(r"(\d)\d\d[ -]\1\.\d{1,3}\.\d{1,3} ")
@@ -314,3 +315,26 @@ async def test_h055_what_is_asked_tells_nothing_of_who_exists() -> None:
         assert known.startswith("252 2.0.0")
         assert (await wire.say("EXPN agent@mairie.test")).startswith("502 5.5.1")
         assert "agent" not in known
+
+
+async def test_the_log_is_told_of_a_message_and_of_the_end_behind_their_replies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("smtp.session._log_transaction", lambda *_: told.append("message"))
+    monkeypatch.setattr("smtp.protocol._log_end", lambda *_: told.append("end"))
+    flush = SmtpProtocol._flush
+
+    def flushed(self: SmtpProtocol) -> None:
+        told.extend(self._held.decode().split("\r\n")[:-1])
+        flush(self)
+
+    monkeypatch.setattr(SmtpProtocol, "_flush", flushed)
+    async with running(service()) as server:
+        wire = await Wire.connect(server)
+        await wire.envelope()
+        wire.send(b"Subject: a\r\n\r\nb\r\n.\r\n")
+        assert (await wire.reply()).startswith("250 ")
+        assert (await wire.say("QUIT")).startswith("221 ")
+        assert await wire.closed()
+    assert told[-4:] == ["250 2.0.0 Queued", "message", "221 2.0.0 Goodbye", "end"]
