@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import date
 from functools import lru_cache
 from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]  # see _ENCODER
 from operator import itemgetter
@@ -24,6 +24,7 @@ _ENCODER = c_make_encoder(None, str, encode_basestring_ascii, None, ": ", ", ", 
 _PLAIN = bytes(octet if 32 <= octet < 127 and octet not in b'"\\' else octet ^ 1 for octet in range(256))
 _FORMS = 1024  # how many events are known with their names and types; a few hundred are in the code
 _SECOND = 1_000_000_000
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class _Form(NamedTuple):
@@ -82,7 +83,13 @@ def moment() -> str:
 
 @lru_cache(maxsize=1)  # under load many lines are of one second
 def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+    day, rest = divmod(seconds, 86400)
+    return f"{_day(day)}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}."
+
+
+@lru_cache(maxsize=1)
+def _day(days: int) -> str:
+    return date.fromordinal(_EPOCH + days).isoformat()
 
 
 def _json(value: object) -> str:

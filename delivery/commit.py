@@ -152,12 +152,12 @@ class Committer:
                 return entered if isinstance(entered, Status) else self._accepted(plan)
             first, start = AccountRef.of(plan.targets[0].account), plan.fields or plan.local_prefix + plan.head
             async with await self._store.stage(start, plan.body, first=first, skip=plan.skip) as staged:
-                return await self._publish(plan, staged)
+                return await self._publish(plan, staged, first)
         except MailError as error:
             _log.warning("commit-failed", queue_id=plan.envelope.queue_id, code=error.code, **error.fields)
             return refusal(error)
 
-    async def _publish(self, plan: Plan, staged: Staged) -> Status:
+    async def _publish(self, plan: Plan, staged: Staged, first: AccountRef) -> Status:
         """One mailbox is one commit. Several, or anything else beside, are the queue's first: else one of them could
         have the message, and the sender be told that nobody has (promise P2)."""
         if plan.outgoing or len(plan.targets) > 1 or "SUCCESS" in plan.targets[0].dsn.notify:
@@ -165,7 +165,7 @@ class Committer:
         denial = await self._charge(plan.toll)
         if denial is not None:
             return denial
-        _, error = await _deliver_one(plan, plan.targets[0], staged)
+        _, error = await _deliver_one(plan, plan.targets[0], staged, first)
         if error is None:
             return self._accepted(plan)
         await self._refund(plan.toll)
@@ -247,21 +247,23 @@ class Committer:
 
         async def one(target: Target) -> tuple[Target, MailError | None]:
             async with gate:
-                return await _deliver_one(plan, target, staged)
+                return await _deliver_one(plan, target, staged, AccountRef.of(target.account))
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(target)) for target in plan.targets]
         return [task.result() for task in tasks]
 
 
-async def _deliver_one(plan: Plan, target: Target, staged: Staged) -> tuple[Target, MailError | None]:
+async def _deliver_one(
+    plan: Plan, target: Target, staged: Staged, account: AccountRef
+) -> tuple[Target, MailError | None]:
     placement = Placement(
         folder=target.folder or plan.folder,
         flags=target.flags,
         delivery_id=delivery_id(plan.envelope.queue_id, target.account) + (".copy" if target.folder else ""),
     )
     try:
-        await staged.deliver(AccountRef.of(target.account), placement)
+        await staged.deliver(account, placement)
     except MailError as error:
         return target, error
     return target, None

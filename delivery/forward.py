@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from antispam.authentication import results
 from antispam.types import Authentication, Result
@@ -52,15 +52,15 @@ class Rewriting:
         self._srs = srs
         self._clock = clock
 
-    async def resolve(self, address: Address) -> Resolution:
-        if is_rewritten(address):
-            found = await self._original(address)
-            if found is not None:
-                return AliasOf((found,))
-        return await self._directory.resolve(address)
+    def resolve(self, address: Address) -> Coroutine[Any, Any, Resolution]:
+        return self._rewritten(address) if is_rewritten(address) else self._directory.resolve(address)
 
     async def hosted_domain(self, name: str) -> Domain | None:
         return await self._directory.hosted_domain(name)
+
+    async def _rewritten(self, address: Address) -> Resolution:
+        found = await self._original(address)
+        return await self._directory.resolve(address) if found is None else AliasOf((found,))
 
     async def _original(self, address: Address) -> Address | None:
         if await self._directory.hosted_domain(address.domain) is None:

@@ -83,6 +83,8 @@ def unqualified(head: Head, limits: Limits, routed: Callable[[str], bool]) -> St
 
 def contradicted(head: Head) -> list[str]:
     """The fields that may stand once and stand there with two values, as they are written ("Subject")."""
+    if len(head.named) == len(head.fields):  # nothing stands twice
+        return []
     names = [field.name for field in head.fields if field.name in _ONE_ONLY]
     if len(set(names)) == len(names):
         return []

@@ -220,7 +220,8 @@ class _Judged(Generic[V]):
 
 def looped(head: Head, config: Config) -> bool:
     """RFC 5321 6.3: too many hops, or too many of them ours (an alias that leads out and back; row 134)."""
-    return trace.hops(head) >= config.limits.hops or _hops_here(head, config.hostname) >= OWN_HOPS
+    hops = trace.hops(head)
+    return hops >= config.limits.hops or (hops >= OWN_HOPS and _hops_here(head, config.hostname) >= OWN_HOPS)
 
 
 def _hops_here(head: Head, hostname: str) -> int:

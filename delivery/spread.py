@@ -96,7 +96,8 @@ async def spread(
             lost.append((NewRecipient(address, owner.organisation_id if owner else "", dsn, local=True), found))
         elif _itself(found, address):
             target = Target(found.accounts[0], address, dsn)
-            if _outdoes(dsn, targets.setdefault(target.account.id, target).dsn):
+            first = targets.setdefault(target.account.id, target)
+            if first is not target and _outdoes(dsn, first.dsn):
                 targets[target.account.id] = target
         else:
             asked = with_original(dsn, address)
@@ -116,4 +117,5 @@ async def spread(
                     outgoing[to.address.key] = onward
     if not targets and not outgoing:
         return Spread((), (), lost[0][1] if lost else UNKNOWN)
-    return Spread(tuple(targets.values()), (*outgoing.values(), *(item for item, _ in lost)))
+    elsewhere = (*outgoing.values(), *(item for item, _ in lost)) if outgoing or lost else ()
+    return Spread(tuple(targets.values()), elsewhere)

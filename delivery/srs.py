@@ -78,7 +78,7 @@ class Srs:
 def is_rewritten(address: Address) -> bool:
     """Whether it has the shape, whoever made it."""
     local = address.local
-    return bool(_SRS.match(local) and (_SRS0.fullmatch(local) or _SRS1.fullmatch(local)))
+    return bool(local[:1] in "sS" and _SRS.match(local) and (_SRS0.fullmatch(local) or _SRS1.fullmatch(local)))
 
 
 def _fresh(day: str, now: float) -> bool:

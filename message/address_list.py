@@ -327,6 +327,10 @@ _BLOCK_DEFECTS = Defect.MBOX_FROM | Defect.BLOCK_TOO_LONG | Defect.TOO_MANY_FIEL
 def from_domains(head: Head, limits: Limits = LIMITS) -> From:
     """Every addr-spec of every From field, with what is wrong told. Encoded words are never decoded (RFC 2047 5)."""
     fields = head.all(b"from")
+    if len(fields) == 1 and head.defects is Defect.NONE and fields[0].defects is Defect.NONE:
+        value = head.values(b"from")[0]
+        if len(value) <= SHORT and (sole := _known_sole(value, limits.addresses_per_field)):
+            return sole
     addresses: list[address.Address] = []
     defects: set[FromDefect] = set()
     if not fields:
@@ -359,6 +363,13 @@ def _authors(value: bytes, most: int) -> tuple[tuple[address.Address, ...], froz
 
 
 _known_authors = lru_cache(KNOWN)(_authors)
+
+
+@lru_cache(KNOWN)
+def _known_sole(value: bytes, most: int) -> From | None:
+    """The only From field, when nothing is wrong in it."""
+    found, wrong = _authors(value, most)
+    return None if wrong else From(found, tuple(sorted({item.domain for item in found})), wrong)
 
 
 def _judge(entry: Entry, addresses: list[address.Address], defects: set[FromDefect]) -> None:

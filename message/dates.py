@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from functools import lru_cache
 
 from core.frozen import dataclass
@@ -49,16 +49,10 @@ def parse(value: bytes | None) -> Date | None:
     match = _USUAL.fullmatch(value.decode("ascii", "replace")) or _DATE.match(_plain(value))
     if match is None:
         return None
-    day, month, year, hour, minute, second = _numbers(match)
-    zone = _zone(match)
+    local, zone = _local(*match.group(1, 2, 3)), _zone(*match.group(7, 8, 9, 10))
+    hour, minute, second = int(match[4]), int(match[5]), int(match[6] or 0)
     # RFC 5322 3.3 allows 60 for a leap second; Unix time has none.
-    if zone is None or month is None or hour > 23 or minute > 59 or second > 60:
-        return None
-    if not _FIRST_YEAR <= year <= _LAST_YEAR:
-        return None
-    try:
-        local = date(year, month, day)
-    except ValueError:
+    if local is None or zone is None or hour > 23 or minute > 59 or second > 60:
         return None
     days = local.toordinal() - _EPOCH
     return Date(days * 86400 + hour * 3600 + (minute - zone) * 60 + min(second, 59), local, zone)
@@ -73,19 +67,25 @@ def _plain(value: bytes) -> str:
     return " ".join(value.decode("ascii", "replace").split())
 
 
-def _numbers(match: re.Match[str]) -> tuple[int, int | None, int, int, int, int]:
-    day, month, written, hour, minute, second = match.group(1, 2, 3, 4, 5, 6)
+@lru_cache(maxsize=64)  # most mail is of a few days, and of a few zones
+def _local(day: str, month: str, written: str) -> date | None:
     year = int(written)
     if len(written) == 2:  # RFC 5322 4.3: 00-49 is 2000-2049, other two and three digits count from 1900
         year += 2000 if year < 50 else 1900
     elif len(written) == 3:
         year += 1900
-    return int(day), _MONTH_NUMBER.get(month.lower()), year, int(hour), int(minute), int(second or 0)
+    number = _MONTH_NUMBER.get(month.lower())
+    if number is None or not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return None
+    try:
+        return date(year, number, int(day))
+    except ValueError:
+        return None
 
 
-def _zone(match: re.Match[str]) -> int | None:
+@lru_cache(maxsize=64)
+def _zone(sign: str | None, hours: str, minutes: str, name: str | None) -> int | None:
     """Minutes east; an unknown or a missing name is -0000 (RFC 5322 4.3); None is absurd."""
-    sign, hours, minutes, name = match.group(7, 8, 9, 10)
     if not sign:
         return _ZONES.get((name or "").lower(), 0)
     zone = int(hours) * 60 + int(minutes)
@@ -96,14 +96,18 @@ def _zone(match: re.Match[str]) -> int | None:
 
 def format_date(seconds: float, zone: int = 0) -> str:
     """ "Sun, 22 Nov 2026 15:43:36 +0000": English whatever the locale; `zone` minutes east of Greenwich."""
-    return _formatted(int(seconds), zone)
+    minutes, second = divmod(int(seconds), 60)
+    before, behind = _around(minutes + zone, zone)
+    return f"{before}{second:02}{behind}"
 
 
-@lru_cache(maxsize=4)  # under load many messages are of one second
-def _formatted(seconds: int, zone: int) -> str:
-    moment = datetime.fromtimestamp(seconds, timezone(timedelta(minutes=zone)))
-    sign, minutes = ("-", -zone) if zone < 0 else ("+", zone)
+@lru_cache(maxsize=4)
+def _around(minutes: int, zone: int) -> tuple[str, str]:
+    """What stands around the seconds in a minute of the local time."""
+    days, minute = divmod(minutes, 24 * 60)
+    day, east = date.fromordinal(_EPOCH + days), abs(zone)
     return (
-        f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1].title()} {moment.year:04} "
-        f"{moment:%H:%M:%S} {sign}{minutes // 60:02}{minutes % 60:02}"
+        f"{_DAYS[day.weekday()]}, {day.day} {_MONTHS[day.month - 1].title()} {day.year:04} "
+        f"{minute // 60:02}:{minute % 60:02}:",
+        f" {'-' if zone < 0 else '+'}{east // 60:02}{east % 60:02}",
     )

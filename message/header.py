@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Flag
-from functools import cached_property
 from typing import NamedTuple
 
 from core.config import Limits
-from core.frozen import dataclass
+from core.frozen import dataclass, once
 from message.content import BytesContent
 from message.lines import has_bare
 
@@ -93,47 +92,45 @@ class Head:
     def __bytes__(self) -> bytes:
         return b"".join([field.raw for field in self.fields]) + self.rest
 
-    @cached_property
-    def _named(self) -> dict[bytes, list[Field]]:
+    @once
+    def named(self) -> Mapping[bytes, Sequence[Field]]:
         """By name: a message's fields are asked for forty times."""
+        alone = {field.name: (field,) for field in self.fields}
+        if len(alone) == len(self.fields):
+            return alone
         named: dict[bytes, list[Field]] = {}
         for field in self.fields:
-            name = field.name
-            if name in named:
-                named[name].append(field)
-            else:
-                named[name] = [field]
+            named.setdefault(field.name, []).append(field)
         return named
 
     def lacks(self, names: frozenset[bytes]) -> bool:
         """Whether it has no field of these names."""
-        return names.isdisjoint(self._named)
+        return names.isdisjoint(self.named)
 
     def all(self, name: bytes) -> Sequence[Field]:
         """The fields of this name (lower case), in their order."""
-        return self._named.get(name, ())
+        return self.named.get(name, ())
 
     def first(self, name: bytes) -> Field | None:
-        fields = self._named.get(name)
+        fields = self.named.get(name)
         return fields[0] if fields else None
 
     def values(self, name: bytes) -> Sequence[bytes]:
         """The unfolded values of the fields of this name, in their order: unfolded once, whoever asks."""
         values = self._values.get(name)
-        if values is None and (fields := self._named.get(name)):
+        if values is None and (fields := self.named.get(name)):
             values = self._values[name] = [field.value for field in fields]
         return values or ()
 
     def value(self, name: bytes) -> bytes | None:
         """The unfolded value of the first field of this name."""
-        return self.values(name)[0] if name in self._named else None
+        return self.values(name)[0] if name in self.named else None
 
-    def stands(self, limits: Limits) -> bool:
-        """Whether `split` would make the same of its octets: sound fields within the bounds, and the empty line."""
-        sizes = [len(field.raw) for field in self.fields]
-        bounded = len(sizes) <= limits.header_fields and sum(sizes) <= limits.header_block
-        sound = self.defects is Defect.NONE and self.rest == b"\r\n"
-        return sound and bounded and max(sizes, default=0) <= limits.header_field
+    def stands(self, size: int, limits: Limits) -> bool:
+        """Whether `split` would make the same of its octets, which are `size`: sound fields, not more than may be, the
+        empty line, and altogether no more than even one field may have."""
+        bounded = size <= min(limits.header_field, limits.header_block) and len(self.fields) <= limits.header_fields
+        return bounded and self.defects is Defect.NONE and self.rest == b"\r\n"
 
     def without(self, drop: Callable[[Field], bool]) -> Head:
         """Without the fields that `drop` names; every other octet stays."""

@@ -62,6 +62,9 @@ class Tree:
 
     def walk(self) -> Iterator[Part]:
         """Every part in the order of `index`."""
+        return self._walk() if self.root.children else iter((self.root,))
+
+    def _walk(self) -> Iterator[Part]:
         stack = [self.root]
         while stack:
             part = stack.pop()

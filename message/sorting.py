@@ -21,6 +21,7 @@ from message.header import LIMITS, Head
 from message.parameters import unquote
 
 _PEOPLE = (b"from", b"to", b"cc", b"bcc")
+_ANSWERED = frozenset((b"references", b"in-reply-to"))
 SEARCHED = (*_PEOPLE, b"subject")  # the lines of `SortKeys.fields`
 # RFC 5322 3.6.4: msg-id = "<" id-left "@" id-right ">"; a quoted left part may hold nearly anything.
 _ID = re.compile(rb'<((?:"(?:[^"\\\r\n]|\\.){0,900}"|[^<>@\s"]{1,900})@[^<>\s]{1,900})>')
@@ -53,8 +54,9 @@ def keys(head: Head, limits: Limits = LIMITS) -> SortKeys:
     """Linear in the header block; never raises."""
     subjects = [decode.words(value) for value in head.values(b"subject")]
     about = subject.parse(subjects[0] if subjects else "")
-    people = [_people(head.values(name), limits) for name in _PEOPLE]
-    sender, recipient, copied, _ = people
+    there = head.named
+    people = [_people(head.values(name), limits) if name in there else _NOBODY for name in _PEOPLE]
+    sender, recipient, copied, blind = people
     return SortKeys(
         subject=casemap(about.base),
         reply=about.reply,
@@ -63,9 +65,9 @@ def keys(head: Head, limits: Limits = LIMITS) -> SortKeys:
         copied=copied.mailbox,
         shown_sender=sender.shown,
         shown_recipient=recipient.shown,
-        fields="\n".join([*[each.line for each in people], _lines(map(searchable, subjects))]),
+        fields="\n".join((sender.line, recipient.line, copied.line, blind.line, _lines(map(searchable, subjects)))),
         message=next(iter(_ids(head.values(b"message-id")[:1])), 0),
-        parents=_packed(_parents(head)),
+        parents=b"" if head.lacks(_ANSWERED) else _packed(_parents(head)),
     )
 
 
@@ -115,8 +117,6 @@ class _People(NamedTuple):
 
 
 def _people(values: Sequence[bytes], limits: Limits) -> _People:
-    if not values:
-        return _NOBODY
     if len(values) == 1 and len(values[0]) <= SHORT:
         return _known(values[0], limits.addresses_per_field)
     return _told(values, limits.addresses_per_field)

@@ -19,18 +19,18 @@ def envelope(head: Head, limits: Limits = LIMITS) -> bytes:
     Several fields of one name: addresses are joined, of the others the last counts. Sender and Reply-To stand in for
     themselves with From when they are absent or empty, as RFC 9051 7.5.2 demands.
     """
-    author = _addresses(head, b"from", limits)
+    author, there = _addresses(head, b"from", limits), head.named
     return b"(%b)" % b" ".join(
         (
             nstring(_last(head, b"date")),
             nstring(_folded(_last(head, b"subject"))),
             author,
-            _or(_addresses(head, b"sender", limits), author),
-            _or(_addresses(head, b"reply-to", limits), author),
+            _or(_addresses(head, b"sender", limits), author) if b"sender" in there else author,
+            _or(_addresses(head, b"reply-to", limits), author) if b"reply-to" in there else author,
             _addresses(head, b"to", limits),
-            _addresses(head, b"cc", limits),
-            _addresses(head, b"bcc", limits),
-            nstring(_last(head, b"in-reply-to")),
+            _addresses(head, b"cc", limits) if b"cc" in there else _NO_ADDRESS,
+            _addresses(head, b"bcc", limits) if b"bcc" in there else _NO_ADDRESS,
+            nstring(_last(head, b"in-reply-to")) if b"in-reply-to" in there else b"NIL",
             nstring(_last(head, b"message-id")),
         )
     )

@@ -47,7 +47,7 @@ def received(
     "for" appears with a single recipient only, so that Bcc stays blind (RFC 5321 7.2). The address and name of a
     logged-in client stay out: they are personal data of staff and lie in our log under the queue id.
     """
-    lines = [f"Received: {_from(peer)}".rstrip(), f"\tby {_name(hostname)} ({SOFTWARE})"]
+    lines = [f"Received: {_from(peer)}", f"\tby {_name(hostname)} ({SOFTWARE})"]
     lines.append(f"\twith {_with(peer, smtputf8)} id {_word(queue_id)}")
     if peer.tls is not None:
         lines.append(f"\t(using {_word(peer.tls.version)} with cipher {_word(peer.tls.cipher)} ({peer.tls.bits} bits))")
@@ -57,7 +57,7 @@ def received(
         lines.append(f"\ttls {suite}")
     if priority:  # RFC 6710 4.2, a registered clause
         lines.append(f"\tPRIORITY {priority}")
-    return ("\r\n".join(line for line in lines if line) + f";\r\n\t{dates.format_date(when)}\r\n").encode()
+    return ("\r\n".join(lines) + f";\r\n\t{dates.format_date(when)}\r\n").encode()
 
 
 def _from(peer: Peer) -> str:
@@ -101,6 +101,7 @@ def _with(peer: Peer, smtputf8: bool) -> str:
     return base + ("S" if peer.tls is not None else "") + ("A" if peer.account_id is not None else "")
 
 
+@lru_cache(maxsize=4096)  # likewise
 def _name(text: str) -> str:
     return _NOT_NAME.sub("?", text[:_MAX_NAME])
 

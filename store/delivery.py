@@ -52,7 +52,7 @@ class StagedMessage:
         if len(start) + content.size - skip <= stage.SMALL:
             with whole():
                 data = start + content.read(skip, content.size)
-            fields = prefix if isinstance(prefix, Head) and prefix.stands(self._tools.limits) else None
+            fields = prefix if isinstance(prefix, Head) and prefix.stands(len(start), self._tools.limits) else None
             file = await self._write_small(entry, data, fields) if _quick(data) else None
         if file is None:
             file = await stage_in_thread(

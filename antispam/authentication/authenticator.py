@@ -25,6 +25,7 @@ from message.arc import NAMES as ARC_FIELDS
 from message.header import Head
 
 NO_CHAIN = Arc(Result.NONE)
+_CHAINED = frozenset(ARC_FIELDS)
 
 
 class Authenticator:
@@ -68,8 +69,8 @@ class Authenticator:
 
     def begin(self, head: Head, origin: Origin | None = None) -> Verification:
         """Once the header block is complete. Feed it every octet after the empty line, then `authenticate`."""
-        chained = any(map(head.all, ARC_FIELDS))
-        return Verification(head, self._limits, ArcVerification(head) if chained else None, origin)
+        chain = None if head.lacks(_CHAINED) else ArcVerification(head)
+        return Verification(head, self._limits, chain, origin)
 
     async def authenticate(
         self, peer: Peer, sender: Address | None, authors: Sequence[str], verification: Verification

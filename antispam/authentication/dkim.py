@@ -56,13 +56,15 @@ class DkimVerification:
                 self._bodies.setdefault((item.relaxed_body, item.length), BodyHash(item.length))
         for relaxed, length in also:
             self._bodies.setdefault((relaxed, length), BodyHash(length))
-        self._canons = [
-            BodyCanon(relaxed=relaxed, hashes=hashes)
-            for relaxed in (False, True)
-            if self._bodies and (hashes := [body for (kind, _), body in self._bodies.items() if kind is relaxed])
-        ]
+        self._canons = self._canonical() if self._bodies else []
         self._relaxed: dict[int, bytes] = {}
         self._finished = False
+
+    def _canonical(self) -> list[BodyCanon]:
+        asked = {
+            relaxed: [body for (kind, _), body in self._bodies.items() if kind is relaxed] for relaxed in (False, True)
+        }
+        return [BodyCanon(relaxed=relaxed, hashes=hashes) for relaxed, hashes in asked.items() if hashes]
 
     @property
     def signed(self) -> bool:

@@ -6,15 +6,16 @@ Knows nothing of what is found.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Hashable
+from collections.abc import Coroutine, Hashable
 from math import inf
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from core.clock import Clock
 from core.resolver import Answer, Mx, Resolver, Srv, Tlsa
 
 KEPT = 1024  # findings of each kind, of some hundred octets
 T = TypeVar("T")
+Asking = Coroutine[Any, Any, Answer[T]]
 
 
 class Lately(Generic[T]):
@@ -54,36 +55,42 @@ class Watched:
     def crowded(self) -> bool:
         return self._resolver.crowded
 
-    async def _seen(self, asked: Awaitable[Answer[T]]) -> Answer[T]:
+    async def _seen(self, asked: Asking[T]) -> Answer[T]:
         self._unanswered += 1
         answer = await asked
         self._unanswered -= 1
-        self._until = min(self._until, answer.until)
+        if answer.until < self._until:
+            self._until = answer.until
         return answer
 
-    async def txt(self, name: str) -> Answer[bytes]:
-        answer = await self._seen(self._resolver.txt(name))
-        if any(b"%" in record for record in answer.records):
+    async def _read(self, asked: Asking[bytes]) -> Answer[bytes]:
+        answer = await self._seen(asked)
+        if b"%" in b"".join(answer.records):
             self._until = 0.0
         return answer
 
-    async def a(self, name: str) -> Answer[str]:
-        return await self._seen(self._resolver.a(name))
+    # None is a coroutine of its own, as those of `core.dns.DnsResolver`.
 
-    async def aaaa(self, name: str) -> Answer[str]:
-        return await self._seen(self._resolver.aaaa(name))
+    def txt(self, name: str) -> Asking[bytes]:
+        return self._read(self._resolver.txt(name))
 
-    async def mx(self, name: str) -> Answer[Mx]:
-        return await self._seen(self._resolver.mx(name))
+    def a(self, name: str) -> Asking[str]:
+        return self._seen(self._resolver.a(name))
 
-    async def ptr(self, address: str) -> Answer[str]:
-        return await self._seen(self._resolver.ptr(address))
+    def aaaa(self, name: str) -> Asking[str]:
+        return self._seen(self._resolver.aaaa(name))
 
-    async def tlsa(self, name: str) -> Answer[Tlsa]:
-        return await self._seen(self._resolver.tlsa(name))
+    def mx(self, name: str) -> Asking[Mx]:
+        return self._seen(self._resolver.mx(name))
 
-    async def srv(self, name: str) -> Answer[Srv]:
-        return await self._seen(self._resolver.srv(name))
+    def ptr(self, address: str) -> Asking[str]:
+        return self._seen(self._resolver.ptr(address))
 
-    async def cname(self, name: str) -> Answer[str]:
-        return await self._seen(self._resolver.cname(name))
+    def tlsa(self, name: str) -> Asking[Tlsa]:
+        return self._seen(self._resolver.tlsa(name))
+
+    def srv(self, name: str) -> Asking[Srv]:
+        return self._seen(self._resolver.srv(name))
+
+    def cname(self, name: str) -> Asking[str]:
+        return self._seen(self._resolver.cname(name))

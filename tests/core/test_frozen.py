@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from core.frozen import dataclass
+from core.frozen import dataclass, once
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,19 @@ def test_a_plain_one_has_no_hash() -> None:
 def test_a_frozen_value_is_made_without_setting_each_field_through_object() -> None:
     """Which is what makes a frozen one of the standard library five times as slow."""
     assert "__setattr__" not in vars(_Point)
+
+
+class _Counted:
+    def __init__(self) -> None:
+        self.times = 0
+
+    @once
+    def made(self) -> int:
+        """Kept."""
+        self.times += 1
+        return self.times
+
+
+def test_what_is_made_once_is_made_for_each_when_it_is_asked_for() -> None:
+    one, other = _Counted(), _Counted()
+    assert (one.times, one.made, one.made, other.times, other.made) == (0, 1, 1, 0, 1)
