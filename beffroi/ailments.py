@@ -6,6 +6,7 @@ the place and what to do.
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 from collections.abc import Callable, Iterator
@@ -34,11 +35,28 @@ def look(path: Path) -> Disk:
     """Raises `OSError`."""
     told = os.statvfs(path)
     files = told.f_favail if told.f_files else None
-    return Disk(bool(told.f_flag & os.ST_RDONLY), told.f_bavail * told.f_frsize, files)
+    read_only = bool(told.f_flag & os.ST_RDONLY) or _refuses(path)
+    return Disk(read_only, told.f_bavail * told.f_frsize, files)
+
+
+def _refuses(path: Path) -> bool:
+    """ext4 that met an error writes nothing any more, and `statvfs` of Linux 6.18 does not tell: a file that never gets
+    a name is asked for."""
+    try:
+        os.close(os.open(path, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        return error.errno == errno.EROFS
+    return False
 
 
 def ailments(config: Config, disk: Callable[[Path], Disk] = look) -> list[str]:
     """Nothing where all is well. One line a fault, with the path and what to do."""
+    told = of_the_disk(config, disk)
+    return told or list(_closed(config))
+
+
+def of_the_disk(config: Config, disk: Callable[[Path], Disk] = look) -> list[str]:
+    """Those that keep everything from being written."""
     data = config.data
     try:
         found = disk(data)
@@ -51,7 +69,7 @@ def ailments(config: Config, disk: Callable[[Path], Disk] = look) -> list[str]:
         told.append(f"the disk of {data} is full: make room, nothing was lost")
     if found.files == 0:
         told.append(f"the disk of {data} has no inodes left: remove files that are not the suite's")
-    return told if found.read_only else [*told, *_closed(config)]
+    return told
 
 
 def _closed(config: Config) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""What `beffroi status` sees from outside: the lock of the running instance and whether each door answers.
+"""What `beffroi status` sees from outside: the lock of the running instance, whether each door answers, and what of
+the disk keeps mail out although they do.
 
 The kernel spreads connections over the workers of a door: a few are made at once, so that one worker that hangs among
 several is met.
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from beffroi.ailments import of_the_disk
 from beffroi.probe import Answer, probe
 from beffroi.supervisor.instance import running_pid
 from beffroi.supervisor.sockets import FRONT_DOORS, WEB_DOORS
@@ -31,10 +33,11 @@ class DoorState:
 class Report:
     pid: int | None
     doors: tuple[DoorState, ...]
+    ailments: tuple[str, ...] = ()
 
     @property
     def well(self) -> bool:
-        return self.pid is not None and all(door.answer is Answer.ANSWERS for door in self.doors)
+        return self.pid is not None and not self.ailments and all(door.answer is Answer.ANSWERS for door in self.doors)
 
 
 def report(config: Config) -> Report:
@@ -43,7 +46,7 @@ def report(config: Config) -> Report:
     doors = [(role, endpoint) for role in (*FRONT_DOORS, *WEB_DOORS) for endpoint in values[role]]
     if pid is None:
         return Report(None, tuple(DoorState(*door, Answer.SILENT) for door in doors))
-    return Report(pid, tuple(_asked(config, doors)))
+    return Report(pid, tuple(_asked(config, doors)), tuple(of_the_disk(config)))
 
 
 def _asked(config: Config, doors: list[tuple[str, str]]) -> list[DoorState]:

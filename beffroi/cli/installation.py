@@ -98,7 +98,7 @@ def migrate() -> None:
 
 
 def status() -> None:
-    """Is the suite running, and does every door answer? Exit code 1 when not."""
+    """Is the suite running, does every door answer, and is the disk writable? Exit code 1 when not."""
     from beffroi.status import report
 
     value = report(_config())
@@ -106,10 +106,14 @@ def status() -> None:
         {"what": door.role, "address": door.endpoint, "state": door.answer.value} for door in value.doors
     ]
     if console.json:
-        console.answer({"running": value.pid is not None, "pid": value.pid, "doors": rows}, "")
+        console.answer(
+            {"running": value.pid is not None, "pid": value.pid, "doors": rows, "faults": list(value.ailments)}, ""
+        )
     else:
         console.answer(None, f"running, pid {value.pid}" if value.pid else "not running")
         console.table(rows, ("what", "address", "state"))
+        for fault in value.ailments:
+            console.warn(fault)
     if not value.well:
         raise SystemExit(1)
 

@@ -53,7 +53,8 @@ class HintListener:
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that became read-only keeps it; whoever listens next removes it
+            self._path.unlink(missing_ok=True)
 
 
 def _short(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beffroi import ailments
+from beffroi import ailments, status
 from beffroi.ailments import Disk
 from beffroi.cli.console import Console, printable, refuse
 from core.config import Config
@@ -94,6 +94,32 @@ def test_files_that_are_closed_to_the_suite_are_named_with_their_owner(
     (told,) = ailments.ailments(config, lambda _: WELL)
     assert told.startswith(f"{path} is closed to ")
     assert told.endswith("(it belongs to user number 4000000): chown it")
+
+
+def test_f170_a_disk_that_refuses_and_says_nothing_of_it_is_read_only(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ext4 after an error, to `statvfs` of Linux 6.18: `check-config` had nothing to say, and `status` was content."""
+    assert ailments.of_the_disk(config) == []
+    real, asked = os.open, list[str]()
+
+    def refusing(path: str, flags: int, *arguments: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            asked.append(path)
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", refusing)
+    monkeypatch.setattr(status, "running_pid", lambda _: 1)
+    monkeypatch.setattr(status, "_asked", lambda *_: [])
+    (told,) = ailments.of_the_disk(config)
+    assert told.startswith(f"the disk of {config.data} is read-only: ")
+    assert status.report(config).ailments == (told,)
+    assert not status.report(config).well
+    monkeypatch.setattr(os, "open", real)
+    assert status.report(config).well
+    assert [Path(path) for path in asked] == [config.data] * 3
+    assert not list(config.data.glob("#*"))
 
 
 def test_a_missing_disk_is_told(config: Config) -> None:
