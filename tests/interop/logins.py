@@ -24,6 +24,7 @@ USER = f"maire@{DOMAIN}"
 PASSWORD = "le beffroi sonne a midi"
 TOKEN = "un-jeton-de-la-connexion-unique"
 SCOPE = "courriel"
+BROKEN = "celui-qui-fait-tomber-le-service"  # the identity provider answers 500
 AUTH = """[auth]
 introspection = "http://127.0.0.1:{port}/introspect"
 introspection_scope = "{scope}"
@@ -46,7 +47,7 @@ class Introspect(BaseHTTPRequestHandler):
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
         known = TOKENS.get(form.get("token", [""])[0])
         body = json.dumps({"active": False} if known is None else {"active": True, **known}).encode()
-        self.send_response(200)
+        self.send_response(500 if form.get("token") == [BROKEN] else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -26,12 +26,16 @@ def bearer(token: str = TOKEN) -> tuple[str, ...]:
     return ("--oauth2-bearer", token)
 
 
-@pytest.mark.parametrize(("sends", "reads"), [("submission", "imap"), ("submissions", "imaps")])
-def test_an_access_token_sends_and_reads(logins: Doors, sends: str, reads: str) -> None:
-    """RFC 7628, by STARTTLS and under TLS from the first octet."""
+# By STARTTLS and by what follows a challenge; under TLS from the first octet and with the command (RFC 4954, RFC 4959).
+DOORS = [("submission", "imap", ()), ("submissions", "imaps", ("--sasl-ir",))]
+
+
+@pytest.mark.parametrize(("sends", "reads", "how"), DOORS)
+def test_an_access_token_sends_and_reads(logins: Doors, sends: str, reads: str, how: tuple[str, ...]) -> None:
+    """RFC 7628."""
     message = marked(USER, USER)
-    assert logins.submits(sends, message, *bearer()) == 0
-    wait_until(lambda: logins.finds(reads, message, *bearer()), what="the message")
+    assert logins.submits(sends, message, *bearer(), *how) == 0
+    wait_until(lambda: logins.finds(reads, message, *bearer(), *how), what="the message")
 
 
 def test_a_token_that_is_none_is_refused_at_both_doors(logins: Doors) -> None:
@@ -41,10 +45,12 @@ def test_a_token_that_is_none_is_refused_at_both_doors(logins: Doors) -> None:
     assert "quelque-chose" not in logins.suite.log()
 
 
-@pytest.mark.parametrize(("sends", "reads"), [("submission", "imap"), ("submissions", "imaps")])
-def test_a_client_certificate_sends_and_reads(logins: Doors, authority: trustme.CA, sends: str, reads: str) -> None:
+@pytest.mark.parametrize(("sends", "reads", "how"), DOORS)
+def test_a_client_certificate_sends_and_reads(
+    logins: Doors, authority: trustme.CA, sends: str, reads: str, how: tuple[str, ...]
+) -> None:
     """SASL EXTERNAL (RFC 4422 A): who is meant is the certificate's to say."""
-    message, login = marked(USER, USER), logins.person(USER, authority)
+    message, login = marked(USER, USER), (*logins.person(USER, authority), *how)
     assert logins.submits(sends, message, *login) == 0
     wait_until(lambda: logins.finds(reads, message, *login), what="the message")
 

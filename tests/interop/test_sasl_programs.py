@@ -1,5 +1,5 @@
-"""Every mechanism by programs that have nothing of ours: msmtp and gsasl (GNU SASL), curl (its own), at submission and
-IMAP; the right secret, and each way in which one is wrong. What they heard is what their users would see."""
+"""Every mechanism by programs that have nothing of ours: msmtp and gsasl (the SASL of GNU), mbsync (that of Cyrus), at
+submission and IMAP; the right secret, and each way in which one is wrong. What they hear is what their users would."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.interop.logins import DOMAIN, PASSWORD, TOKEN, USER, Doors
+from tests.interop.logins import BROKEN, DOMAIN, PASSWORD, TOKEN, USER, Doors
 from tests.interop.mail import Marked, marked
 from tests.peers.process import program, wait_until
 from tests.peers.suite import HOSTNAME
@@ -159,6 +159,13 @@ def test_msmtp_is_told_in_json_that_a_token_is_not_taken_and_then_refused(
     assert not [token for token, _ in wrong if token in logins.suite.log()]
 
 
+def test_msmtp_is_told_to_come_again_while_nobody_can_say_what_a_token_is(logins: Doors, msmtp: Msmtp) -> None:
+    """RFC 4954 4.7.0, not 5.7.8: a program that hears that its token is wrong may throw it away."""
+    done = msmtp.submits(marked(USER, USER), "oauthbearer", f"password {BROKEN}")
+    assert done.said == ["454 4.7.0 Temporary authentication failure"]
+    assert msmtp.submits(marked(USER, USER), "oauthbearer", f"password {TOKEN}").code == 0
+
+
 def test_msmtp_with_a_certificate_is_who_the_certificate_says(
     logins: Doors, authority: trustme.CA, msmtp: Msmtp
 ) -> None:
@@ -212,3 +219,45 @@ def test_gsasl_with_a_certificate_is_who_the_certificate_says(logins: Doors, aut
     assert IN in gsasl(logins, "EXTERNAL", *shows, USER)
     assert OUT in gsasl(logins, "EXTERNAL", *shows, NOBODY)
     assert not logins.suite.tracebacks()
+
+
+MBSYNCRC = """IMAPAccount a
+Host 127.0.0.1
+Port {port}
+User {user}
+PassCmd "echo '{password}'"
+AuthMechs SCRAM-SHA-256
+SSLType IMAPS
+CertificateFile {trust}
+
+IMAPStore far
+Account a
+
+MaildirStore near
+Path {folder}/
+Inbox {folder}/INBOX
+
+Channel c
+Far :far:
+Near :near:
+Create Near
+SyncState *
+"""
+
+
+def mbsync(logins: Doors, folder: Path, password: str) -> tuple[int, str]:
+    port, trust = logins.suite.ports["imaps"], logins.suite.data / "tls/certificate.pem"
+    config = folder / "mbsyncrc"
+    config.write_text(MBSYNCRC.format(port=port, user=USER, password=password, trust=trust, folder=folder))
+    done = subprocess.run(
+        [program("mbsync", "isync"), "-c", str(config), "-a"], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stderr
+
+
+def test_mbsync_proves_an_app_password_by_scram_of_cyrus(logins: Doors, tmp_path: Path) -> None:
+    """Another library than that of msmtp, mutt and gsasl, and its first message comes with the command (RFC 4959)."""
+    assert mbsync(logins, tmp_path, logins.app_password(scope="imap")) == (0, "")
+    code, said = mbsync(logins, tmp_path, logins.app_password(scope="submission"))
+    assert code == 1
+    assert "NO [AUTHENTICATIONFAILED] authentication failed" in said
