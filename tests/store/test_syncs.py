@@ -118,6 +118,29 @@ async def test_more_than_the_kernel_takes_at_once_is_not_lost(tmp_path: Path) ->
         os.close(fd)
 
 
+async def test_the_kernels_worker_goes_before_us_where_nothing_else_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = KernelSync.open(asyncio.get_running_loop())
+    if kernel is None:  # as above
+        return
+    yielded: list[int] = []
+    told: list[int] = []
+    monkeypatch.setattr(os, "sched_yield", lambda: yielded.append(len(told)))
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for together in (3, 1):
+            before = len(told)
+            assert all(kernel.begin(fd, told.append) for _ in range(together))
+            async with asyncio.timeout(30):
+                while len(told) < before + together:
+                    await asyncio.sleep(0.001)
+        assert yielded == [0, 3]
+    finally:
+        kernel.close()
+        os.close(fd)
+
+
 async def test_what_is_under_way_at_the_end_is_told(syncs: Syncs, tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
