@@ -151,16 +151,15 @@ class Committer:
                 entered = await self._enter(plan, plan.outgoing)
                 return entered if isinstance(entered, Status) else self._accepted(plan)
             first, start = AccountRef.of(plan.targets[0].account), plan.fields or plan.local_prefix + plan.head
-            async with await self._store.stage(start, plan.body, first=first, skip=plan.skip) as staged:
+            synced = _needs_queue(plan)
+            async with await self._store.stage(start, plan.body, first=first, skip=plan.skip, synced=synced) as staged:
                 return await self._publish(plan, staged, first)
         except MailError as error:
             _log.warning("commit-failed", queue_id=plan.envelope.queue_id, code=error.code, **error.fields)
             return refusal(error)
 
     async def _publish(self, plan: Plan, staged: Staged, first: AccountRef) -> Status:
-        """One mailbox is one commit. Several, or anything else beside, are the queue's first: else one of them could
-        have the message, and the sender be told that nobody has (promise P2)."""
-        if plan.outgoing or len(plan.targets) > 1 or "SUCCESS" in plan.targets[0].dsn.notify:
+        if _needs_queue(plan):
             return await self._with_queue(plan, staged)
         denial = await self._charge(plan.toll)
         if denial is not None:
@@ -252,6 +251,12 @@ class Committer:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(target)) for target in plan.targets]
         return [task.result() for task in tasks]
+
+
+def _needs_queue(plan: Plan) -> bool:
+    """One mailbox is one commit. Several, or anything else beside, are the queue's first: else one of them could have
+    the message, and the sender be told that nobody has (promise P2)."""
+    return bool(plan.outgoing) or len(plan.targets) > 1 or "SUCCESS" in plan.targets[0].dsn.notify
 
 
 async def _deliver_one(

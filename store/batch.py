@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import core.log
 from core.errors import StorageError
@@ -20,6 +20,7 @@ from store.faults import IndexDamagedError, is_gone, storage_error, translated
 from store.handle import Handle
 from store.lockfile import State, Word
 from store.recover import Standing
+from store.syncs import Syncing
 from store.transaction import NeedsThreadError, Transaction, UndoFailedError
 
 log = core.log.get(__name__)
@@ -46,6 +47,14 @@ class Operation(Generic[T]):
     def lose_patience(self) -> None:
         if self.claim.acquire(blocking=False) and not self.future.done():
             self.future.set_exception(StorageError("the mailbox is busy", code="storage-busy"))
+
+
+class Written(NamedTuple):
+    """The file that an operation links, whose sync may not be over; what may be done `meanwhile` asks the index alone,
+    and is the operation's own to do where nobody did."""
+
+    syncing: Syncing
+    meanwhile: Callable[[Transaction], None]
 
 
 Batch = Sequence[Operation[Any]]

@@ -15,6 +15,7 @@ from message.content import Content
 from message.header import Head
 from store import place, stage
 from store.accounts import Accounts
+from store.batch import Written
 from store.ending import through
 from store.entry import Entry
 from store.faults import whole
@@ -42,31 +43,40 @@ class StagedMessage:
         self._accounts, self._tools, self._pool, self._syncs = accounts, tools, pool, syncs
         self._files: dict[FileKey, TemporaryFile] = {}
         self._first: TemporaryFile | None = None
+        self._syncing: Syncing | None = None  # of that one, where it may not be over
         self._making = asyncio.Lock()
         self._now = int(tools.clock.now())
 
-    async def write(self, prefix: bytes | Head, content: Content, first: AccountRef, skip: int) -> None:
-        """Once, before anything else. Raises StorageError; nothing is left then."""
+    async def write(
+        self, prefix: bytes | Head, content: Content, first: AccountRef, skip: int, *, synced: bool
+    ) -> None:
+        """Once, before anything else. Raises StorageError; nothing is left then. Not `synced`: whoever gives the file a
+        name waits for its sync."""
         entry = await self._accounts.use(first)
         file, start = None, bytes(prefix)
         if len(start) + content.size - skip <= stage.SMALL:
             with whole():
                 data = start + content.read(skip, content.size)
             fields = prefix if isinstance(prefix, Head) and prefix.stands(len(start), self._tools.limits) else None
-            file = await self._write_small(entry, data, fields) if _quick(data) else None
+            file = await self._write_small(entry, data, fields, synced=synced) if _quick(data) else None
         if file is None:
             file = await stage_in_thread(
                 self._pool, self._tools, entry, lambda: self._write(entry.handle.root, start, content, skip)
             )
         self._first = self._files[first.organisation_id, self._now, entry.handle.device] = file
 
-    async def _write_small(self, entry: Entry, data: bytes, fields: Head | None) -> TemporaryFile | None:
+    async def _write_small(
+        self, entry: Entry, data: bytes, fields: Head | None, *, synced: bool
+    ) -> TemporaryFile | None:
         """None: the file system wants another way."""
         with entry.handle.pinned(), whole():
             begun = await _begin_small(self._tools, self._syncs, entry, data, self._now, fields)
             if begun is None:
                 return None
             file, syncing = begun
+            if not synced:
+                self._syncing = syncing
+                return file
             try:
                 await syncing
             except BaseException:
@@ -83,10 +93,12 @@ class StagedMessage:
         entry = await self._accounts.use(account)
         with entry.handle.pinned():
             file = await self._file_for(entry, account, placement)
+            work = place.Delivery(file, placement, room)
             return await entry.writer.submit(
-                lambda transaction: place.deliver(transaction, file, placement, room),
+                work,
                 small=file.prepared.size <= stage.SMALL,
                 at_once=True,
+                after=None if self._syncing is None else Written(self._syncing, work.look),
             )
 
     async def _file_for(self, entry: Entry, account: AccountRef, placement: Placement) -> TemporaryFile:
@@ -95,6 +107,9 @@ class StagedMessage:
         if key in self._files:
             return self._files[key]
         async with self._making:
+            with whole():
+                if self._syncing is not None:
+                    await self._syncing
             if key not in self._files:
                 self._files[key] = await stage_in_thread(
                     self._pool, self._tools, entry, lambda: self._copy(entry.handle.root, date)
@@ -113,6 +128,9 @@ class StagedMessage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._syncing is not None:
+            await self._syncing.over()
+            self._syncing.exception()  # whoever delivered was told
         files = list(self._files.values())
         self._files.clear()
         await discarded(self._pool, self._tools, files)

@@ -17,7 +17,7 @@ import contextlib
 from collections.abc import Sequence
 
 from store import recover, structure
-from store.batch import DURABLE, Batch, committed, fail_all, perform
+from store.batch import DURABLE, Batch, Written, committed, fail_all, perform
 from store.faults import IndexDamagedError, translated
 from store.handle import Handle
 from store.lockfile import LOOK, AccountLock
@@ -36,12 +36,12 @@ def fits(batch: Batch) -> bool:
     return len(batch) <= MOST and all(operation.light for operation in batch)
 
 
-async def run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint] | None:
+async def run(handle: Handle, batch: Batch, syncs: Syncs, after: Written | None = None) -> Sequence[Hint] | None:
     """The hints of what was committed; None: a worker thread must do it, nothing was done. Never raises: every
     operation ends with a result or an error."""
     try:
         with translated():
-            return await _run(handle, batch, syncs)
+            return await _run(handle, batch, syncs, after)
     except (IndexDamagedError, NeedsThreadError):
         return None
     except Exception as error:  # every caller hears it
@@ -49,7 +49,7 @@ async def run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint] | No
         return ()
 
 
-async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
+async def _run(handle: Handle, batch: Batch, syncs: Syncs, after: Written | None) -> Sequence[Hint]:
     if not handle.lock.try_acquire() and not await _let_go(handle.lock):
         raise NeedsThreadError
     try:
@@ -58,7 +58,7 @@ async def _run(handle: Handle, batch: Batch, syncs: Syncs) -> Sequence[Hint]:
             raise NeedsThreadError
         durable = any(map(DURABLE, batch))
         with handle.writer.durable() if durable else _NOT_SYNCED:
-            transaction = await _committed(handle, batch, syncs, now, durable=durable)
+            transaction = await _committed(handle, batch, syncs, now, after, durable=durable)
         committed(handle, batch, transaction, light=True)
         return tuple(transaction.hints.values())
     finally:
@@ -82,13 +82,22 @@ async def _let_go(lock: AccountLock) -> bool:
     return False
 
 
-async def _committed(handle: Handle, batch: Batch, syncs: Syncs, now: Standing, *, durable: bool) -> Transaction:
+async def _committed(
+    handle: Handle, batch: Batch, syncs: Syncs, now: Standing, after: Written | None, *, durable: bool
+) -> Transaction:
     """A single operation's folder is synced from its link on, while its rows are written; several share one sync."""
     alone = len(batch) == 1
     begun: list[Syncing] = []
     early = (lambda directory: begun.append(syncs.begin((directory,)))) if alone else None
     transaction = Transaction(handle, light=True, placed=early)
     transaction.begin(now.generation, now.held)
+    if after is not None:
+        try:
+            after.meanwhile(transaction)
+            await after.syncing
+        except BaseException:
+            transaction.take_back()
+            raise
     try:
         try:
             for operation in batch:

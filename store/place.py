@@ -13,27 +13,44 @@ from store.names import KEYWORD_LETTERS, delivery_unique, file_name, folder_name
 from store.records import Record
 from store.stage import TemporaryFile
 from store.transaction import Transaction
-from store.types import Appended, ModSeq, Placement, Room, Uid
+from store.types import INBOX, Appended, ModSeq, Placement, Room, Uid
 
 MANY = 8  # messages of one command
 # RFC 9051 9: flag-keyword = atom; atom-specials and controls are out. "\" starts a system flag.
 _KEYWORD = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 
 
-def deliver(transaction: Transaction, file: TemporaryFile, placement: Placement, room: Room) -> Appended:
-    """One message into one folder; a delivery known already answers what it became (fault 145)."""
-    unique = ""
-    if placement.delivery_id:
-        unique = delivery_unique(placement.delivery_id)
-        before = delivered(transaction, unique)
-        if before is not None:
-            return before
-    check_room(transaction, room, file.prepared.size)
-    row = target(transaction, placement.folder)
-    appended = _put(transaction, row, file, placement, unique)
-    if unique:
-        remember(transaction, row, unique, appended.uid, appended.modseq)
-    return appended
+class Delivery:
+    """The work of one message for one folder; a delivery known already answers what it became (fault 145)."""
+
+    __slots__ = ("_before", "_file", "_looked", "_placement", "_room", "_row", "_thread", "_unique")
+
+    def __init__(self, file: TemporaryFile, placement: Placement, room: Room) -> None:
+        self._file, self._placement, self._room = file, placement, room
+        self._unique = delivery_unique(placement.delivery_id) if placement.delivery_id else ""
+        self._looked: Transaction | None = None
+
+    def look(self, transaction: Transaction) -> None:
+        """What the index alone tells, and nothing is changed by: it can be asked before the file is synced."""
+        self._before = delivered(transaction, self._unique) if self._unique else None
+        self._looked, self._row = transaction, None
+        if self._before is None:
+            self._row = transaction.named(INBOX) if self._placement.folder == INBOX else None
+            self._thread = records.known_thread(transaction.db, self._file.prepared.facts)
+
+    def __call__(self, transaction: Transaction) -> Appended:
+        if self._looked is not transaction:
+            self.look(transaction)
+        if self._before is not None:
+            return self._before
+        check_room(transaction, self._room, self._file.prepared.size)
+        row = self._row or target(transaction, self._placement.folder)
+        made = _placed(transaction, row, self._file, self._placement, self._unique, self._thread)
+        transaction.insert(row, made)
+        appended = Appended(row.id, row.uidvalidity, Uid(made.uid), ModSeq(made.modseq))
+        if self._unique:
+            remember(transaction, row, self._unique, appended.uid, appended.modseq)
+        return appended
 
 
 def remember(transaction: Transaction, row: FolderRow, unique: str, uid: int, modseq: int) -> None:
@@ -52,7 +69,10 @@ def append(
         return tuple(put(transaction, file, placement) for file, placement in items)
     row = target(transaction, items[0][1].folder)
     threads = records.known_threads(transaction.db, [file.prepared.facts for file, _ in items])
-    placed = [_placed(transaction, row, file, placement, "", threads) for file, placement in items]
+    placed = [
+        _placed(transaction, row, file, placement, "", threads.of(file.prepared.facts), threads)
+        for file, placement in items
+    ]
     transaction.insert_all(row, placed)
     return tuple(Appended(row.id, row.uidvalidity, Uid(made.uid), ModSeq(made.modseq)) for made in placed)
 
@@ -99,7 +119,8 @@ def _standard(transaction: Transaction, use: str) -> FolderRow:
 
 
 def _put(transaction: Transaction, row: FolderRow, file: TemporaryFile, placement: Placement, unique: str) -> Appended:
-    made = _placed(transaction, row, file, placement, unique)
+    known = records.known_thread(transaction.db, file.prepared.facts)
+    made = _placed(transaction, row, file, placement, unique, known)
     transaction.insert(row, made)
     return Appended(row.id, row.uidvalidity, Uid(made.uid), ModSeq(made.modseq))
 
@@ -110,15 +131,17 @@ def _placed(
     file: TemporaryFile,
     placement: Placement,
     unique: str,
+    known: str | None,
     threads: records.Threads | None = None,
 ) -> Record:
-    """The file under its name, and the row that is to be inserted. `threads`: those that are known."""
+    """The file under its name, and the row that is to be inserted. `known`: its thread, where one is; `threads` learn
+    of it."""
     prepared = file.prepared
     bits = keyword_bits(transaction, row, placement.keywords) if placement.keywords else 0
     uid = transaction.allocate(row, 1)
     unique = unique or fresh_unique(transaction.tools.ids.object_id())
     modseq = transaction.next_modseq(row)
-    thread = _thread(transaction, row, uid, bits, file, threads)
+    thread = _thread(transaction, row, uid, bits, file, known, threads)
     flags = int(placement.flags)
     name = file_name(transaction.now, unique, uid, prepared.size, letters(flags, bits))
     transaction.place(file, row, name)
@@ -131,13 +154,13 @@ def _thread(
     uid: int,
     bits: int,
     file: TemporaryFile,
+    known: str | None,
     threads: records.Threads | None,
 ) -> str:
     """The thread's id; journalled with the keywords past 26 where the file cannot tell them. "" when it has to wait
     (`store.joining`), or where only the octets of a message that is not read yet can tell it."""
     facts = file.prepared.facts
     derived = records.derived_thread(facts, file.prepared.email_id)
-    known = records.known_thread(transaction.db, facts) if threads is None else threads.of(facts)
     if not known and facts.references and joining.must_wait(transaction):
         thread, told = "" if file.prepared.email_id else records.WAITING, False
     else:

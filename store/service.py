@@ -286,9 +286,11 @@ class MaildirStore:
     def spool(self, *, limit: int, declared: int = 0) -> Spool:
         return SpoolFile(self._fs, self._spool, self._pool, limit=limit, declared=declared)
 
-    async def stage(self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
+    async def stage(
+        self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0, synced: bool = True
+    ) -> Staged:
         staged = StagedMessage(self._open_accounts, self._tools, self._pool, self._syncs)
-        await staged.write(prefix, content, first, skip)
+        await staged.write(prefix, content, first, skip, synced=synced)
         return staged
 
     # -- changes -------------------------------------------------------------------------------------------------------

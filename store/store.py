@@ -307,10 +307,13 @@ class Store(Protocol):
 
     def spool(self, *, limit: int, declared: int = 0) -> Spool: ...
 
-    async def stage(self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0) -> Staged:
+    async def stage(
+        self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0, synced: bool = True
+    ) -> Staged:
         """Write `prefix` + `content[skip:]` once under `first`'s directory and sync it; it can then be delivered to
         several accounts. `prefix` is the new header lines (Return-Path, Received, results); with `skip` =
-        len(content.head) the caller rewrites the whole header block, and may give it as the `Head` that it is."""
+        len(content.head) the caller rewrites the whole header block, and may give it as the `Head` that it is. Not
+        `synced`: who does nothing durable before `deliver` leaves it to that to wait for the sync."""
 
     async def remove_account(self, ref: AccountRef) -> None:
         """Into the recycle bin."""

@@ -44,6 +44,7 @@ class Syncs:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sync")
         self._wanted = kernel
         self._kernel: KernelSync | None = None
+        self.under_way = 0  # of files and directories, in this process
 
     def open(self) -> None:
         """On the loop that will wait."""
@@ -64,8 +65,9 @@ class Syncs:
         """`work` is for a thread, where the kernel does not take it."""
         loop, kernel = asyncio.get_running_loop(), self._kernel
         syncing = Syncing(loop=loop)
+        self.under_way += 1
         if kernel is None or len(wanted) != 1 or not kernel.begin(wanted[0], partial(self._told, syncing), data_only):
-            loop.run_in_executor(self._pool, work, wanted).add_done_callback(partial(_ended, syncing))
+            loop.run_in_executor(self._pool, work, wanted).add_done_callback(partial(self._ended, syncing))
         return syncing
 
     async def beside(self, work: Callable[[], None]) -> None:
@@ -77,9 +79,19 @@ class Syncs:
 
     def _told(self, syncing: Syncing, code: int) -> None:
         """By the kernel: 0, or what went wrong."""
+        self.under_way -= 1
         if code:
             self._fs.failed_syncs += 1
             syncing.set_exception(OSError(code, os.strerror(code)))
+        else:
+            syncing.set_result(None)
+
+    def _ended(self, syncing: Syncing, worked: asyncio.Future[None]) -> None:
+        """By a thread."""
+        self.under_way -= 1
+        error = worked.exception()
+        if error is not None:
+            syncing.set_exception(error)
         else:
             syncing.set_result(None)
 
@@ -96,12 +108,3 @@ class Syncs:
             self._kernel.close()
             self._kernel = None
         self._pool.shutdown(wait=False)
-
-
-def _ended(syncing: Syncing, worked: asyncio.Future[None]) -> None:
-    """By a thread."""
-    error = worked.exception()
-    if error is not None:
-        syncing.set_exception(error)
-    else:
-        syncing.set_result(None)

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 import core.log
 from core.errors import StorageError
 from store import light
-from store.batch import Batch, Operation, answer, committed, fail_all, perform, ready, reload
+from store.batch import Batch, Operation, Written, answer, committed, fail_all, perform, ready, reload
 from store.ending import through
-from store.faults import IndexDamagedError, translated
+from store.faults import IndexDamagedError, storage_error, translated
 from store.handle import Handle
 from store.lockfile import LockKeptError
-from store.syncs import Syncs
+from store.syncs import Syncing, Syncs
 from store.transaction import Transaction
 from store.types import Hint
 
@@ -51,29 +51,46 @@ class Writer:
         small: bool = False,
         at_once: bool = False,
         patience: float | None = None,
+        after: Written | None = None,
     ) -> T:
         """Run `work` inside a transaction; when this returns it is committed and published. What it did to files is
         durable; with `durable` the index is synced too. `small`: it may run on the event loop; `at_once`: then without
-        a look at who else comes in this turn of the loop, to share its batch. Raises
-        StorageError when it has not begun after `patience` seconds."""
+        a look at who else comes in this turn of the loop, to share its batch. `after`: the sync of the file that it
+        links, and what needs no more than the index is done before that is over, where the disk has nothing else to do
+        for us: under load the account's lock would be kept from others for as long. Raises StorageError when it has not
+        begun after `patience` seconds."""
         loop = asyncio.get_running_loop()
         operation = Operation(work, loop.create_future(), loop.create_future(), durable, small)
         with self._handle.pinned():
+            if after is not None and (self._running is not None or self._syncs.under_way > 1):
+                await self._synced(after.syncing, operation)
+                after = None
             begins = small and at_once and self._running is None
-            if not begins or not await self._alone(operation):
+            if not begins or not await self._alone(operation, after):
+                if after is not None:
+                    await self._synced(after.syncing, operation)
                 self._queue.append(operation)
                 if self._running is None:
                     self._running = asyncio.create_task(self._drain())
             return await _outcome(operation, PATIENCE if patience is None else patience)
 
-    async def _alone(self, operation: Operation[T]) -> bool:
+    async def _synced(self, syncing: Syncing, operation: Operation[Any]) -> None:
+        """Raises StorageError when the disk did not take the file."""
+        try:
+            await syncing
+        except OSError as error:
+            refusal = storage_error(error)
+            fail_all((operation,), refusal, self._handle.ref.id)
+            raise refusal from error
+
+    async def _alone(self, operation: Operation[T], after: Written | None) -> bool:
         """Nobody else is at work: the caller goes the way himself, which spares a task and turns of the loop; cancelled
         meanwhile, he leaves at its end. False: a worker thread must do it, nothing was done."""
         begun, caller = asyncio.get_running_loop().create_future(), asyncio.current_task()
         cancelled = caller.cancelling() if caller else 0
         self._running = begun
         try:
-            hints = await light.run(self._handle, (operation,), self._syncs)
+            hints = await light.run(self._handle, (operation,), self._syncs, after)
             if hints is None:
                 operation.light = False
             else:

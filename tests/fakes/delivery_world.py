@@ -154,7 +154,9 @@ class FakeStore:
         self.spools.append(made)
         return made
 
-    async def stage(self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0) -> FakeStaged:
+    async def stage(
+        self, prefix: bytes | Head, content: Content, *, first: AccountRef, skip: int = 0, synced: bool = True
+    ) -> FakeStaged:
         self.fail("stage")
         self.staged += 1
         self.events.append("stage")

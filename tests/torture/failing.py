@@ -147,7 +147,7 @@ Operation = Callable[[MaildirStore, AccountStore], Awaitable[object]]
 
 
 async def _deliver(store: MaildirStore, _account: AccountStore) -> None:
-    async with await store.stage(b"", BytesContent(mail("new")), first=MAIRIE) as staged:
+    async with await store.stage(b"", BytesContent(mail("new")), first=MAIRIE, synced=False) as staged:
         await staged.deliver(MAIRIE, Placement(delivery_id="new maire"))
 
 

@@ -51,7 +51,7 @@ def identity_of(data: bytes) -> str:
 
 async def deliver(store: MaildirStore, identity: str) -> None:
     say("start", identity)
-    async with await store.stage(b"", BytesContent(mail(identity)), first=MAIRIE) as staged:
+    async with await store.stage(b"", BytesContent(mail(identity)), first=MAIRIE, synced=False) as staged:
         for ref in (MAIRIE, VOISIN):
             appended = await staged.deliver(ref, Placement(delivery_id=f"{identity} {ref.local}"))
             said(ref, identity, appended)

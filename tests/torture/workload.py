@@ -203,7 +203,7 @@ class Day:
 
         async def deliver() -> None:
             with self.all_bound(turn, told):
-                staging = await self.store.stage(b"", BytesContent(data), first=targets[0])
+                staging = await self.store.stage(b"", BytesContent(data), first=targets[0], synced=len(told) > 1)
             async with staging as staged:
                 for number, item in enumerate(told):
                     with self.all_bound(turn, told[number:]):  # those behind it are not even tried
