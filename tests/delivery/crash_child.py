@@ -92,11 +92,14 @@ class Tagged(CrashAgent):
 
 
 async def share(name: str, data: Path, url: str) -> None:
-    """One of several runners of a queue on PostgreSQL, each on a machine of its own as far as the others know."""
+    """One of several runners of a queue on PostgreSQL, each on a machine of its own as far as the others know. It says
+    its name and begins when it is told to: one alone has delivered everything before another has started."""
     core.log.configure("error", stream=sys.stderr)
     owners._host = lambda: name
     queue = Queue(data / "none", data / name, clock=SystemClock(), lease=2.0, url=url)
     await queue.open()
+    say(name)
+    await asyncio.to_thread(sys.stdin.readline)
     await make_scheduler(queue, Tagged(data / "delivered", name), data / name).run()
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def start(task: str, data: Path, *more: str) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-m", "tests.delivery.crash_child", task, str(data), *more]
-    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def run_until_killed(task: str, data: Path, lines: int) -> list[str]:
@@ -93,8 +93,10 @@ async def test_f146_f158_of_two_runners_on_one_postgresql_either_may_be_killed_a
                 to = (NewRecipient(parse(f"x@d{int(queue_id[1:]) % 40}.test")),)
                 await queue.enqueue(NewMessage(queue_id, None, BytesContent(b"A: b\r\n\r\n"), to))
             with start("share", tmp_path, "one", url) as one, start("share", tmp_path, "two", url) as two:
+                await asyncio.to_thread(_begin, one, two)
                 told = [await asyncio.to_thread(_kill, one)]
                 with start("share", tmp_path, "three", url) as three:
+                    await asyncio.to_thread(_begin, three)
                     told.append(await asyncio.to_thread(_kill, two))
                     async with asyncio.timeout(120):
                         while await queue.administration.list(None):
@@ -112,6 +114,17 @@ async def test_f146_f158_of_two_runners_on_one_postgresql_either_may_be_killed_a
         assert set(names[:-1]) <= {"one", "two"}, (queue_id, names)  # whoever was not the last was killed
         assert len(set(names)) == len(names), (queue_id, names)  # and nobody delivered it twice himself
     assert {name for names in delivered.values() for name in names} == {"one", "two", "three"}
+
+
+def _begin(*children: subprocess.Popen[str]) -> None:
+    """All at once, when each is ready."""
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline(), "it did not start"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
 
 
 def _kill(child: subprocess.Popen[str]) -> int:
