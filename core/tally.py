@@ -176,11 +176,12 @@ class Tally:
         return False
 
     def forget(self, name: str) -> None:
-        """The events and the mark of this name, whoever wrote them."""
+        """The events and the mark of this name, whoever wrote them. The slots stay its own: their process alone gives
+        them to another name, and then has no key of this one read them."""
         key = self.key(name)
         for table in (EVENTS, MARKS):
             for at in self._places(table, key):
-                self._memory[4 * at : 4 * at + SLOT] = bytes(SLOT)
+                self._memory[4 * (at + BUCKET) : 4 * at + SLOT] = bytes(SLOT - 4 * BUCKET)
 
     def _places(self, table: int, key: Key) -> Iterable[int]:
         """Every process's slot of this name."""

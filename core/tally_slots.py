@@ -81,7 +81,7 @@ class Slots:
         return key
 
     def sure(self, table: int, key: Key) -> int:
-        """Our slot of an event or a mark, which another process may have made forget its name."""
+        """Our slot of an event or a mark, whose name a process of an earlier version may have made it forget."""
         at = key.ours[table]
         return at if at >= 0 and self._numbers[at >> 1] == key.number else self.take(table, key)
 

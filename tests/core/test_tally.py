@@ -243,6 +243,27 @@ def test_an_event_that_was_forgotten_or_lost_its_slot_counts_anew_and_in_no_othe
     assert sum(tally.seen(name, 600.0) == 1 for name in known) >= len(known) - 1  # whose slot it took
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_what_was_forgotten_is_not_taken_for_what_others_remember_and_count_in_its_place(
+    tmp_path: Path, clock: ManualClock, here: bool
+) -> None:
+    """The mark of a breaker that closed again was read as that of an address vouched for: Rspamd was left alone for 30
+    days."""
+    ours, other = (Tally.shared(tmp_path, clock) for _ in range(2))
+    ours.remember("breaker", 10.0)
+    ours.add("breaker", 600.0)
+    (ours if here else other).forget("breaker")
+    for number in range(4 * SETS[1]):  # some of these share its set, and there is room
+        ours.remember(f"peer {number}", 600.0)
+        ours.add(f"peer {number}", 600.0)
+        assert not ours.recalls("breaker")
+        assert ours.seen("breaker", 600.0) == 0
+    assert [tally.recalls("breaker") for tally in (ours, other)] == [False, False]
+    assert [tally.add("breaker", 600.0) for tally in (ours, other)] == [1, 2]
+    for tally in (ours, other):
+        tally.close()
+
+
 def test_marks_end_and_can_be_taken_back(clock: ManualClock) -> None:
     tally = Tally.private(clock)
     tally.remember("a", 600.0)
