@@ -62,7 +62,8 @@ def _restore_journal(handle: Handle, row: FolderRow) -> None:
     fs = handle.fs
     try:
         with folder_directory(fs, handle.root, row.directory) as fd:
-            if lines := lacking.lines(handle.writer, row, journal.read(fs, fd)):
+            there = set(fs.names(handle.writing.cur(row.id, row.directory))).__contains__
+            if lines := lacking.lines(handle.writer, row, journal.read(fs, fd), there):
                 made = not fs.exists(fd, journal.JOURNAL)
                 journal.append(fs, fd, lines)
                 if made:

@@ -227,7 +227,8 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
     cur = handle.writing.cur(row.id, row.directory)
     span = (key(row.number, 0), key(row.number, UID_MASK))
     doomed = {name for (name,) in handle.writer.all("SELECT name FROM doomed WHERE key BETWEEN ? AND ?", span)}
-    files = set(fs.names(cur)) - doomed
+    names = set(fs.names(cur))
+    files = names - doomed
     rows = {
         name: (uid, size, email_id == unreadable.MARK)
         for uid, name, size, email_id in handle.writer.all(
@@ -247,7 +248,7 @@ def _verify_folder(handle: Handle, row: FolderRow) -> Iterator[str]:
     with folder_directory(handle.fs, handle.root, row.directory) as fd:
         told = journal.read(fs, fd)
     yield from (f"UID {uid} is removed but present" for _, (uid, _, _) in sorted(rows.items()) if uid in told.removed)
-    if lines := lacking.lines(handle.writer, row, told):
+    if lines := lacking.lines(handle.writer, row, told, names.__contains__):
         yield f"{journal.JOURNAL} lacks {len(lines)} lines or has them damaged: beffroi store rebuild writes them again"
 
 

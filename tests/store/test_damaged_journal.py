@@ -91,6 +91,31 @@ async def test_p1_a_removal_whose_line_is_damaged_stays_one_through_a_rebuild(da
 
 
 @pytest.mark.faults
+async def test_p5_a_removal_that_an_older_index_remembers_is_no_lack(data: Path, clock: ManualClock) -> None:
+    """Cause: verify found a fault where a power loss had taken the last commit of a flush, which writes the journal
+    without what it unlinked."""
+    store = await opened(data, clock)
+    archive = await filled(store)
+    account = data / "domains/mairie.test/maire"
+    journal = account / ".Archive/beffroi-journal"
+    compact = journal.read_bytes()
+    await archive.expunge([(6, 6)], only_deleted=False)
+    before = {path: path.read_bytes() for path in account.glob("index.db*")}
+    await store.flush()
+    assert not list(account.glob(".Archive/cur/*U=6,*"))
+    await store.close()
+    journal.write_bytes(compact)  # as a flush writes it that finds it long
+    for path in account.glob("index.db*"):
+        path.unlink()
+    for path, octets in before.items():
+        path.write_bytes(octets)
+    store = await opened(data, clock)
+    assert [row.uid for row in await all_rows(await inbox_of(store, name="Archive"))] == [1, 2, 3, 4, 5]
+    assert await store.verify(None) == []
+    await store.close()
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("line", [b"E x:y", b"E 5", b"E 9:", b"K 3", b"K 3 zz", b"T z abc", b"N -", b"N", b"Q 1"])
 async def test_h109_a_line_that_tells_nonsense_under_a_right_checksum_is_none(
     data: Path, clock: ManualClock, line: bytes
