@@ -128,12 +128,14 @@ class StagedMessage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._syncing is not None:
-            await self._syncing.over()
-            self._syncing.exception()  # whoever delivered was told
-        files = list(self._files.values())
-        self._files.clear()
-        await discarded(self._pool, self._tools, files)
+        try:
+            if self._syncing is not None:  # which nobody takes back: it is over then, whoever is cancelled
+                with contextlib.suppress(OSError):  # whoever delivered was told
+                    await self._syncing
+        finally:
+            files = list(self._files.values())
+            self._files.clear()
+            await discarded(self._pool, self._tools, files)
 
 
 def _quick(data: bytes) -> bool:
