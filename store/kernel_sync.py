@@ -13,12 +13,15 @@ import os
 import platform
 import struct
 from collections.abc import Callable
+from time import monotonic
 
 AT_ONCE = 256  # syncs under way; more are the threads'
 # io_setup, io_destroy, io_getevents, io_submit (asm/unistd.h)
 CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 FSYNC, FDSYNC = 2, 3  # IOCB_CMD_FSYNC, IOCB_CMD_FDSYNC
 RESFD = 1  # IOCB_FLAG_RESFD
+LONG = 0.001  # seconds that the worker does not need to hand a sync to the disk: somebody else has the processor
+AGAIN = 1.0  # seconds until it is left to the worker again, then
 # struct iocb (little endian): data, key, rw_flags, opcode, priority, descriptor, buf, nbytes, offset, reserved, flags,
 # resfd. Of one that only syncs, the first half without what is zero is all that differs from the last.
 IOCB = struct.Struct("<QIIHhIQQqQII")
@@ -36,6 +39,7 @@ class KernelSync:
         _, self._destroy, self._getevents, self._submit = CALLS[platform.machine()]
         self._waiting: dict[int, Done] = {}
         self._number = 0
+        self._crowded = 0.0  # until when others want the processor, too
         self._block = ctypes.create_string_buffer(IOCB.pack(0, 0, 0, FSYNC, 0, 0, 0, 0, 0, 0, RESFD, bell), IOCB.size)
         self._blocks = (ctypes.c_void_p * 1)(ctypes.addressof(self._block))
         self._events = ctypes.create_string_buffer(EVENT.size * AT_ONCE)
@@ -66,10 +70,19 @@ class KernelSync:
         HALF.pack_into(self._block, 0, self._number, FDSYNC if data_only else FSYNC, descriptor)
         if self._libc.syscall(self._submit, self._context, self._one, self._blocks) != 1:
             return False
-        if not self._waiting:
-            os.sched_yield()
         self._waiting[self._number] = done
+        if len(self._waiting) == 1:
+            self._let_worker_go_first()
         return True
+
+    def _let_worker_go_first(self) -> None:
+        """Where it is alone: another program that wants the processor goes first, too, for as long as it is let (with
+        one, 2,400 us instead of 1,000 for the same, with three 5,000 instead of 1,400)."""
+        began = monotonic()
+        if began >= self._crowded:
+            os.sched_yield()
+            if monotonic() - began >= LONG:
+                self._crowded = began + AGAIN
 
     def _told(self) -> None:
         """The bell rings once for all that ended since: the kernel rounds `AT_ONCE` up, so more may wait than one look

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from store import kernel_sync
 from store.fsops import FileSystem
 from store.kernel_sync import CALLS, KernelSync
 from store.syncs import Syncing, Syncs
@@ -126,6 +127,7 @@ async def test_the_kernels_worker_goes_before_us_where_nothing_else_is_under_way
         return
     yielded: list[int] = []
     told: list[int] = []
+    monkeypatch.setattr(kernel_sync, "monotonic", lambda: 100.0)  # nobody is in the way
     monkeypatch.setattr(os, "sched_yield", lambda: yielded.append(len(told)))
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
@@ -136,6 +138,39 @@ async def test_the_kernels_worker_goes_before_us_where_nothing_else_is_under_way
                 while len(told) < before + together:
                     await asyncio.sleep(0.001)
         assert yielded == [0, 3]
+    finally:
+        kernel.close()
+        os.close(fd)
+
+
+async def test_who_waits_for_another_program_when_the_worker_goes_first_does_so_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that computes took the processor for milliseconds, twice for each message, and once with the account's lock
+    in hand."""
+    now = [100.0]
+    kernel = KernelSync.open(asyncio.get_running_loop())
+    if kernel is None:  # as above
+        return
+    yielded: list[float] = []
+    told: list[int] = []
+
+    def crowded() -> None:
+        yielded.append(now[0])
+        now[0] += 0.003
+
+    monkeypatch.setattr(kernel_sync, "monotonic", lambda: now[0])
+    monkeypatch.setattr(os, "sched_yield", crowded)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for later in (0.0, 0.1, 0.5, 1.0):
+            now[0] = 100.0 + later
+            before = len(told)
+            assert kernel.begin(fd, told.append)
+            async with asyncio.timeout(30):
+                while len(told) == before:
+                    await asyncio.sleep(0.001)
+        assert yielded == [100.0, 101.0]
     finally:
         kernel.close()
         os.close(fd)
