@@ -28,7 +28,7 @@ from store.trust import Trust
 from store.types import Hint
 
 MOST = 16  # operations, for the sake of everybody else on the loop
-SOON = 0.1  # seconds a lock is looked at before a thread waits for it
+SOON = 0.1  # seconds a lock is looked at before a thread waits for it, and kept for a file that is being synced
 _NOT_SYNCED = contextlib.nullcontext()
 
 
@@ -94,7 +94,7 @@ async def _committed(
     if after is not None:
         try:
             after.meanwhile(transaction)
-            await after.syncing
+            await _soon(after.syncing)
         except BaseException:
             transaction.take_back()
             raise
@@ -125,6 +125,16 @@ async def _committed(
         await _taken_back(transaction, syncs, again=False)
         raise
     return transaction
+
+
+async def _soon(syncing: Syncing) -> None:
+    """A disk that hangs with a file keeps the account from nobody else. Raises OSError, and NeedsThreadError when it
+    takes longer; whoever is cancelled leaves at once, for the file is not his to close."""
+    if not syncing.done():
+        await asyncio.wait((syncing,), timeout=SOON)
+    if not syncing.done():
+        raise NeedsThreadError
+    syncing.result()
 
 
 async def _taken_back(transaction: Transaction, syncs: Syncs, *, again: bool) -> BaseException | None:

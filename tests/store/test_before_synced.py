@@ -36,7 +36,10 @@ async def store(data: Path, clock: ManualClock, disk: SlowDisk) -> AsyncIterator
     await store.close()
 
 
-async def test_p1_a_file_gets_its_name_once_it_is_synced(store: MaildirStore, data: Path, disk: SlowDisk) -> None:
+async def test_p1_a_file_gets_its_name_once_it_is_synced(
+    store: MaildirStore, data: Path, disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(light, "SOON", 60.0)
     delivering = await begun(store, disk, 2)
     assert is_locked(data)
     assert len(cur(data, MAIRIE)) == await rows(store) == 1

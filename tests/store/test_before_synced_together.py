@@ -14,7 +14,7 @@ from core.clock import ManualClock
 from core.errors import StorageError
 from store import records
 from store.service import MaildirStore
-from store.types import Placement
+from store.types import Flag, Placement
 from tests.fakes.mail import content
 from tests.store.helpers import AUTRE, MAIRIE, VOISIN, all_rows, cur, deliver, inbox_of
 from tests.store.slow_disk import SlowDisk, at_the_gate, begun, is_locked, lock_file, rows
@@ -55,6 +55,21 @@ async def test_p4_who_comes_meanwhile_waits_for_his_file_and_for_his_turn(
     assert len(cur(data, MAIRIE)) == 7
     assert entry.writer._running is None
     assert not is_locked(data)
+
+
+async def test_p7_a_disk_that_hangs_with_one_file_keeps_the_account_from_nobody_else(
+    store: MaildirStore, data: Path, disk: SlowDisk
+) -> None:
+    delivering = await begun(store, disk, 2)
+    async with asyncio.timeout(20):
+        while is_locked(data):
+            await asyncio.sleep(0.01)
+        await (await inbox_of(store)).store_flags([(1, 1)], add=Flag.SEEN)
+    assert disk.said == []
+    disk.gate.set()
+    await delivering
+    assert disk.said == ["synced", "linked"]
+    assert await rows(store) == len(cur(data, MAIRIE)) == 2
 
 
 async def test_p1_an_index_that_turns_out_to_be_damaged_meanwhile_is_made_again_and_the_file_linked_once_synced(
