@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,10 +14,12 @@ from beffroi.cli.parse import address_argument
 from beffroi.rooms import open_directory, open_store
 from core.config import Config
 from core.errors import NotFoundError, QuotaError
-from directory.directory import Directory
 from directory.types import Actor
 from store.store import StoreAdministration
 from store.types import AccountRef, Recycled, Restored
+
+if TYPE_CHECKING:
+    from directory.directory import Directory
 
 ITEM = typer.Option([], "--item", help="Only this item of the recycle bin; may be repeated.")
 FROM = typer.Option(None, "--from", help="A copy of the data directory instead of the recycle bin.")
