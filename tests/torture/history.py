@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.torture import refused, seen
 from tests.torture.disk import Replay
-from tests.torture.recorder import Mark
+from tests.torture.recorder import Event, Mark, SyncBegin, SyncEnd
 from tests.torture.refused import Bound
 from tests.torture.seen import Flags, FolderSeen, Key, Mail, Seen
 from tests.torture.workload import REFS, Delivery, Round, Trace, account_path, email_of
@@ -77,7 +77,9 @@ class History:
             if isinstance(event, Mark):
                 history._mark(event, replay.position)
             elif change is not None and _is_index_wal(event) and finder.completes(change):
-                history._commit(replay, str(getattr(event, "path", "")), scratch)
+                path = str(getattr(event, "path", ""))
+                if not _failed(trace.events, replay.position, path):
+                    history._commit(replay, path, scratch)
         history._drop_half_made()
         return history
 
@@ -191,6 +193,17 @@ class History:
 def _swap(span: _Span, account: str) -> tuple[str, str] | None:
     swap = span.turn.swap
     return (swap[1], swap[2]) if swap is not None and swap[0] == account else None
+
+
+def _failed(events: Sequence[Event], position: int, path: str) -> bool:
+    """Whether the WAL was to be synced for the commit in front of `position`, and was not: SQLite then tells no reader
+    of it, and the next commit is written over it."""
+    number, event = next(
+        ((n, e) for n, e in enumerate(events[position:], position) if getattr(e, "path", "") == path), (0, None)
+    )
+    return isinstance(event, SyncBegin) and not any(
+        isinstance(other, SyncEnd) and other.begin == number for other in events[number:]
+    )
 
 
 def _is_index_wal(event: object) -> bool:
